@@ -1,0 +1,1 @@
+"""The engine: the gRPC service that plans, runs and proves migrations."""

@@ -1,0 +1,1 @@
+"""What the ports are made of: the store, connectors, executors, secrets and the clock."""

@@ -1,0 +1,1 @@
+"""Use cases over the ports; each commits one unit of work."""

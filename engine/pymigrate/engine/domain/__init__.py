@@ -1,0 +1,1 @@
+"""The pure core: graph, plan, run and schedule; standard library and networkx only."""

@@ -1,0 +1,1 @@
+"""How the outside reaches the use cases: gRPC services, console commands, worker hosts and loops."""

@@ -1,0 +1,1 @@
+"""What the engine needs from outside, as small protocols in its own words."""

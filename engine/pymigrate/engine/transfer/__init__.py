@@ -1,0 +1,1 @@
+"""The data plane: chunks, copy paths, verification and the lane attempt."""

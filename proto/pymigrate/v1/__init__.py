@@ -1,0 +1,1 @@
+"""The contract of PyMigrate, version 1: generated messages and stubs."""
