@@ -1,0 +1,31 @@
+"""Who makes a call, and what every use case needs of its surroundings."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pymigrate.engine.ports.clock import Clock
+
+MANAGED_BY_DEFAULT = "api"
+NewId = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A principal, and the side that it speaks for: `api`, `cli`, `terraform`, `git` or `kubernetes`."""
+
+    principal: str
+    managed_by: str = MANAGED_BY_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Time and fresh identifiers, passed in so that tests decide them."""
+
+    clock: Clock
+    new_id: NewId
+
+
+def random_id() -> str:
+    """A fresh identifier for production use."""
+    return uuid.uuid4().hex

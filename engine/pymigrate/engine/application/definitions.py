@@ -1,0 +1,219 @@
+"""What may be declared: each check finds every problem of a message, with the path of the field that causes it."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from google.protobuf.message import Message
+
+from pymigrate.engine.domain import graph
+from pymigrate.engine.domain.errors import Problem
+from pymigrate.engine.domain.names import ID_RULE, is_id, nearest
+from pymigrate.engine.domain.types import parse_type
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+
+DISPLAY_NAME_MAX = 200
+DESCRIPTION_MAX = 2_000
+LABELS_MAX = 64
+LABEL_VALUE_MAX = 256
+DATASETS_MAX = 10_000
+PRIORITY_MAX = 1_000
+LANES_MAX = 10_000
+CHUNK_BYTES_MIN = 64 * 1024
+CHUNK_BYTES_MAX = 1024**3
+_SECRET = re.compile(r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?")
+_SSL_MODES = frozenset({"", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_RELATION_SEGMENT_MAX = 200
+
+
+def environment_problems(environment: environment_pb2.Environment) -> Iterator[Problem]:
+    """Problems of an environment."""
+    yield from _texts(environment)
+    yield from _range("lanes_max", environment.lanes_max, 0, LANES_MAX)
+
+
+def department_problems(department: environment_pb2.Department) -> Iterator[Problem]:
+    """Problems of a department, as far as it tells them by itself."""
+    yield from _texts(department)
+    yield from _length("owner", department.owner, DISPLAY_NAME_MAX)
+    if department.users < 0:
+        yield Problem("users", "can't be negative")
+    if department.HasField("downtime_cost_per_hour"):
+        cost = department.downtime_cost_per_hour
+        if not re.fullmatch(r"[A-Z]{3}", cost.currency_code):
+            yield Problem("downtime_cost_per_hour.currency_code", "must be an ISO 4217 code of three capitals, such as EUR")
+        if not 0 <= cost.amount < 1e15:
+            yield Problem("downtime_cost_per_hour.amount", "must be a number from 0 to below 10^15")
+    for name, system in sorted(department.systems.items()):
+        yield from _id(f"systems.{name}", name)
+        yield from _length(f"systems.{name}.description", system.description, DESCRIPTION_MAX)
+
+
+def connection_problems(connection: connection_pb2.Connection) -> Iterator[Problem]:
+    """Problems of a connection. Nothing is contacted and no secret is read."""
+    yield from _texts(connection)
+    yield from _range("lanes_max", connection.lanes_max, 0, LANES_MAX)
+    match connection.WhichOneof("system"):
+        case "sqlite":
+            yield from _absolute("sqlite.path", connection.sqlite.path)
+        case "duckdb":
+            yield from _absolute("duckdb.path", connection.duckdb.path)
+        case "files":
+            yield from _absolute("files.root", connection.files.root)
+        case "postgres":
+            yield from _postgres(connection.postgres)
+        case _:
+            yield Problem("system", "say what it reaches: set one of sqlite, duckdb, postgres, files")
+
+
+def phase_problems(
+    phase: plan_pb2.Phase, connections: Mapping[str, connection_pb2.Connection], departments: Collection[str]
+) -> Iterator[Problem]:
+    """Problems of a phase within an environment that has these connections and departments."""
+    yield from _texts(phase)
+    yield from _range("priority", phase.priority, -PRIORITY_MAX, PRIORITY_MAX)
+    if not phase.department:
+        yield Problem("department", "is required: name the department whose data the phase moves")
+    elif phase.department not in departments:
+        yield Problem(
+            "department", f"there is no department `{phase.department}` in this environment{nearest(phase.department, departments)}"
+        )
+    if not 1 <= len(phase.datasets) <= DATASETS_MAX:
+        yield Problem("datasets", f"a phase has 1 to {DATASETS_MAX:,} datasets")
+    if len(set(phase.dependencies)) < len(phase.dependencies):
+        yield Problem("dependencies", "names a phase twice")
+    taken: dict[tuple[str, str], str] = {}
+    for name, dataset in sorted(phase.datasets.items()):
+        path = f"datasets.{name}"
+        yield from _id(path, name)
+        yield from _dataset(path, dataset, connections)
+        place = (dataset.target.connection, dataset.target.relation)
+        if place in taken:
+            yield Problem(f"{path}.target.relation", f"`{place[1]}` is the target of dataset `{taken[place]}` already")
+        taken[place] = name
+
+
+def plan_problems(
+    phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, connection_pb2.Connection], departments: Collection[str]
+) -> Iterator[Problem]:
+    """Problems of a whole plan: of each phase, of the graph, and of targets that two phases would write."""
+    for name, phase in sorted(phases.items()):
+        yield from _id(f"phases.{name}", name)
+        for problem in phase_problems(phase, connections, departments):
+            yield Problem(f"phases.{name}.{problem.field}", problem.description)
+    dependencies = {name: tuple(phase.dependencies) for name, phase in phases.items()}
+    yield from graph.dangling(dependencies)
+    if cycle := graph.find_cycle(dependencies):
+        yield graph.cycle_problem(cycle)
+    taken: dict[tuple[str, str], str] = {}
+    for name, phase in sorted(phases.items()):
+        for dataset_name, dataset in sorted(phase.datasets.items()):
+            place = (dataset.target.connection, dataset.target.relation)
+            path = f"phases.{name}.datasets.{dataset_name}.target.relation"
+            if taken.setdefault(place, name) != name:
+                yield Problem(path, f"`{place[1]}` is a target of phase `{taken[place]}` already")
+
+
+def _dataset(
+    path: str, dataset: plan_pb2.Dataset, connections: Mapping[str, connection_pb2.Connection]
+) -> Iterator[Problem]:
+    source, target = dataset.source, dataset.target
+    yield from _endpoint(f"{path}.source", source.connection, source.relation, connections)
+    yield from _endpoint(f"{path}.target", target.connection, target.relation, connections)
+    yield from _source_format(f"{path}.source", source, connections.get(source.connection))
+    if source.connection in connections and connections[source.connection].WhichOneof("system") == "duckdb":
+        yield Problem(f"{path}.source.connection", f"`{source.connection}` is a DuckDB file, which is a target only")
+    for name, column in sorted(source.columns.items()):
+        if column.type:
+            try:
+                parse_type(column.type)
+            except ValueError as error:
+                yield Problem(f"{path}.source.columns.{name}.type", str(error))
+    if len(set(dataset.key)) < len(dataset.key):
+        yield Problem(f"{path}.key", "names a column twice")
+    if dataset.chunk_bytes and not CHUNK_BYTES_MIN <= dataset.chunk_bytes <= CHUNK_BYTES_MAX:
+        yield Problem(f"{path}.chunk_bytes", f"must be {CHUNK_BYTES_MIN:,} to {CHUNK_BYTES_MAX:,}, or 0 for 20 MB")
+    for name, reference in sorted(dataset.references.items()):
+        yield from _id(f"{path}.references.{name}", name)
+        if not reference.relation:
+            yield Problem(f"{path}.references.{name}.relation", "is required: name the relation referred to")
+        if not reference.columns or len(reference.columns) != len(reference.relation_columns):
+            yield Problem(
+                f"{path}.references.{name}.columns", "needs at least one column, and as many as relation_columns has"
+            )
+
+
+def _endpoint(
+    path: str, connection: str, relation: str, connections: Mapping[str, connection_pb2.Connection]
+) -> Iterator[Problem]:
+    if not connection:
+        yield Problem(f"{path}.connection", "is required: name a connection of this environment")
+    elif connection not in connections:
+        yield Problem(
+            f"{path}.connection", f"there is no connection `{connection}` in this environment{nearest(connection, connections)}"
+        )
+    if not relation:
+        yield Problem(f"{path}.relation", "is required")
+    elif len(relation) > _RELATION_SEGMENT_MAX or "\0" in relation:
+        yield Problem(f"{path}.relation", f"has at most {_RELATION_SEGMENT_MAX} characters and no NUL")
+
+
+def _source_format(
+    path: str, source: plan_pb2.DatasetSource, connection: connection_pb2.Connection | None
+) -> Iterator[Problem]:
+    form = source.WhichOneof("format")
+    if form and connection is not None and connection.WhichOneof("system") != "files":
+        yield Problem(f"{path}.{form}", f"is for files; `{source.connection}` is {connection.WhichOneof('system')}")
+    if form == "csv" and (len(source.csv.delimiter) > 1 or source.csv.delimiter in {'"', "\n", "\r"}):
+        yield Problem(f"{path}.csv.delimiter", "must be one character, no quote and no line end")
+    if form == "csv" and source.csv.delimiter and ord(source.csv.delimiter) > 127:
+        yield Problem(f"{path}.csv.delimiter", "must be an ASCII character")
+
+
+def _postgres(system: connection_pb2.PostgresSystem) -> Iterator[Problem]:
+    for name in ("host", "database", "user"):
+        if not getattr(system, name):
+            yield Problem(f"postgres.{name}", "is required")
+    yield from _range("postgres.port", system.port, 0, 65_535)
+    if system.ssl_mode not in _SSL_MODES:
+        yield Problem("postgres.ssl_mode", f"must be one of {', '.join(sorted(_SSL_MODES - {''}))}")
+    if system.password and not _SECRET.fullmatch(system.password):
+        yield Problem(
+            "postgres.password", "must be a reference, never the password itself: env://NAME or file:///path, with #key for a field"
+        )
+
+
+def _texts(message: Message) -> Iterator[Problem]:
+    """Problems of the fields that many resources share."""
+    fields = message.DESCRIPTOR.fields_by_name
+    if "display_name" in fields:
+        yield from _length("display_name", getattr(message, "display_name"), DISPLAY_NAME_MAX)  # noqa: B009 (by descriptor)
+    if "description" in fields:
+        yield from _length("description", getattr(message, "description"), DESCRIPTION_MAX)  # noqa: B009 (by descriptor)
+    labels: Mapping[str, str] = getattr(message, "labels")  # noqa: B009 (by descriptor)
+    if len(labels) > LABELS_MAX:
+        yield Problem("labels", f"has at most {LABELS_MAX} entries")
+    for name, value in sorted(labels.items()):
+        if not 0 < len(name) <= LABELS_MAX or len(value) > LABEL_VALUE_MAX:
+            yield Problem(f"labels.{name}", f"a label has a name of 1 to 64 and a value of at most {LABEL_VALUE_MAX} characters")
+
+
+def _id(path: str, name: str) -> Iterator[Problem]:
+    if not is_id(name):
+        yield Problem(path, f"`{name}` is no name: use {ID_RULE}")
+
+
+def _absolute(path: str, value: str) -> Iterator[Problem]:
+    if not value.startswith("/"):
+        yield Problem(path, "must be an absolute path on the worker host, such as /data/sales.db")
+    elif "\0" in value or "/../" in f"{value}/":
+        yield Problem(path, "must not hold NUL or `..`")
+
+
+def _length(path: str, value: str, characters_max: int) -> Iterator[Problem]:
+    if len(value) > characters_max:
+        yield Problem(path, f"has at most {characters_max:,} characters")
+
+
+def _range(path: str, value: int, least: int, most: int) -> Iterator[Problem]:
+    if not least <= value <= most:
+        yield Problem(path, f"must be {least:,} to {most:,}")

@@ -1,0 +1,171 @@
+"""Every error that PyMigrate raises on purpose, as one tree.
+
+PyMigrateError
+  PermanentError                     a person must act
+    InvalidDefinition(problems)      what was declared is wrong
+    NotFound(name)
+    AlreadyExists(name)
+    FailedPrecondition(violation)    the state does not allow it
+    NotOwned(owner)                  another side declares the object
+    StaleWrite(name)                 somebody else wrote in between
+    IllegalTransition                a state machine was asked for a step that it does not have
+    Unauthenticated
+    DataRefused(dataset, position)   a row or type that can't be carried without loss
+    VerificationFailed               both sides differ
+    SourceChanged                    the source is not what was frozen
+    FenceLost                        another host has the lane
+  TemporaryError(retry_after_seconds)
+    SystemUnavailable(system)        a source or target is away
+    EngineUnavailable
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a field of a definition. `field` is a dotted path such as `phases.flights.datasets.flights.key`."""
+
+    field: str
+    description: str
+
+
+class PyMigrateError(Exception):
+    """The root. `reason` is a constant in capitals that crosses every edge unchanged."""
+
+    reason = "INTERNAL"
+    is_temporary = False
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class PermanentError(PyMigrateError):
+    """Trying again does not help; a person must act."""
+
+
+class TemporaryError(PyMigrateError):
+    """Trying again may help, after `retry_after_seconds` at the earliest."""
+
+    is_temporary = True
+
+    def __init__(self, message: str, *, field: str = "", retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message, field=field)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidDefinition(PermanentError):
+    """What was declared is wrong; `problems` has every problem found, in order."""
+
+    reason = "INVALID_DEFINITION"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        if not problems:
+            raise ValueError("InvalidDefinition needs at least one problem")
+        text = "; ".join(f"{problem.field}: {problem.description}" for problem in problems)
+        super().__init__(text, field=problems[0].field)
+        self.problems = problems
+
+
+class NotFound(PermanentError):
+    """No object has the name."""
+
+    reason = "NOT_FOUND"
+
+
+class AlreadyExists(PermanentError):
+    """An object with the name exists."""
+
+    reason = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(PermanentError):
+    """The object's state does not allow it."""
+
+    reason = "FAILED_PRECONDITION"
+
+
+class NotOwned(FailedPrecondition):
+    """Another side declares the object; only that side changes it."""
+
+    reason = "NOT_OWNED"
+
+    def __init__(self, name: str, owner: str, caller: str) -> None:
+        super().__init__(
+            f"{name} is managed by {owner}, and {caller} may not change it: change it there, or delete it there first"
+        )
+        self.owner = owner
+
+
+class StaleWrite(PermanentError):
+    """Somebody else wrote in between; read again and decide again."""
+
+    reason = "STALE_WRITE"
+
+
+class IllegalTransition(PermanentError):
+    """A state machine was asked for a step that it does not have."""
+
+    reason = "ILLEGAL_TRANSITION"
+
+
+class Unauthenticated(PermanentError):
+    """The caller did not say who it is, or not credibly."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class DataRefused(PermanentError):
+    """A row, or a type, that can't be carried without loss. The message names relation, column and row."""
+
+    reason = "DATA_REFUSED"
+
+
+class VerificationFailed(PermanentError):
+    """Both sides were compared and differ; nothing is published."""
+
+    reason = "VERIFICATION_FAILED"
+
+
+class SourceChanged(PermanentError):
+    """The source is no longer what the run froze."""
+
+    reason = "SOURCE_CHANGED"
+
+
+class SourceMissing(PermanentError):
+    """The source relation, file or database is not there."""
+
+    reason = "SOURCE_MISSING"
+
+
+class TargetOccupied(PermanentError):
+    """The target already holds rows and the dataset does not ask to replace them."""
+
+    reason = "TARGET_OCCUPIED"
+
+
+class FenceLost(PermanentError):
+    """Another host has the lane; this one must stop without committing."""
+
+    reason = "FENCE_LOST"
+
+
+class CannotUndo(PermanentError):
+    """A publication can't be undone; nothing was touched."""
+
+    reason = "CANNOT_UNDO"
+
+
+class SystemUnavailable(TemporaryError):
+    """A source or target does not answer, or is held by another process."""
+
+    reason = "SYSTEM_UNAVAILABLE"
+
+
+class EngineUnavailable(TemporaryError):
+    """The engine does not answer."""
+
+    reason = "ENGINE_UNAVAILABLE"

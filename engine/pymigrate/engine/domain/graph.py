@@ -1,0 +1,80 @@
+"""The graph of a plan's phases: cycles and dangling references, the order, and who depends on whom."""
+
+from collections.abc import Mapping, Sequence
+
+import networkx as nx
+
+from pymigrate.engine.domain.errors import Problem
+from pymigrate.engine.domain.names import nearest
+
+
+def dangling(dependencies: Mapping[str, Sequence[str]]) -> tuple[Problem, ...]:
+    """A problem for each dependency on a phase that is not there, at `phases.<phase>.dependencies`."""
+    return tuple(
+        Problem(f"phases.{phase}.dependencies", f"there is no phase `{name}` in this plan{nearest(name, dependencies)}")
+        for phase, names in sorted(dependencies.items())
+        for name in names
+        if name not in dependencies
+    )
+
+
+def find_cycle(dependencies: Mapping[str, Sequence[str]], through: str = "") -> tuple[str, ...]:
+    """The phases of a cycle in the order of their dependencies, the first one again at the end; empty without one.
+
+    It starts at `through` where that lies on it, else at the smallest name, so that the same plan always reads the same.
+    """
+    graph = _graph(dependencies)
+    try:
+        edges = nx.find_cycle(graph, source=through if through in graph else None)
+    except nx.NetworkXNoCycle:
+        try:
+            edges = nx.find_cycle(graph)
+        except nx.NetworkXNoCycle:
+            return ()
+    ring = [edge[0] for edge in edges]
+    start = ring.index(through) if through in ring else ring.index(min(ring))
+    ring = ring[start:] + ring[:start]
+    return (*ring, ring[0])
+
+
+def spell(cycle: Sequence[str]) -> str:
+    """`sales → finance → sales`."""
+    return " → ".join(cycle)
+
+
+def cycle_problem(cycle: Sequence[str]) -> Problem:
+    """The problem that a cycle is, at the dependencies of its first phase."""
+    return Problem(
+        f"phases.{cycle[0]}.dependencies",
+        f"phases depend on one another in a circle: {spell(cycle)}; drop one of these dependencies",
+    )
+
+
+def levels(dependencies: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """The phases by level: each level needs only those before it. The graph must have no cycle and nothing dangling."""
+    graph = _graph(dependencies).reverse(copy=False)
+    return tuple(tuple(sorted(level)) for level in nx.topological_generations(graph))
+
+
+def descendants(dependencies: Mapping[str, Sequence[str]], phase: str) -> tuple[str, ...]:
+    """Every phase that needs `phase`, directly or not, ordered by name."""
+    return tuple(sorted(nx.ancestors(_graph(dependencies), phase)))
+
+
+def ranks(dependencies: Mapping[str, Sequence[str]], weights: Mapping[str, float]) -> dict[str, float]:
+    """For each phase the weight of the heaviest path from its start to the plan's end: what lies on the critical path is highest."""
+    graph = _graph(dependencies)
+    found: dict[str, float] = {}
+    for phase in nx.topological_sort(graph):
+        found[phase] = weights.get(phase, 0.0) + max((found[waiting] for waiting in graph.predecessors(phase)), default=0.0)
+    return found
+
+
+def _graph(dependencies: Mapping[str, Sequence[str]]) -> "nx.DiGraph[str]":
+    """An edge leads from a phase to each phase that it depends on; dangling ones are left out."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(sorted(dependencies))
+    graph.add_edges_from(
+        (phase, name) for phase, names in sorted(dependencies.items()) for name in names if name in dependencies
+    )
+    return graph

@@ -1,0 +1,279 @@
+"""A run and its parts as the engine knows them, and the steps that each may take; anything else is refused.
+
+The records are mutable because one run's aggregate lives in the decision core and changes with every event; nothing is copied per
+event. `version` is the store's compare-and-set counter: 0 means not stored yet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+
+from pymigrate.engine.domain.errors import IllegalTransition
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_BLOCKED = "rollback_blocked"
+
+
+class DesiredState(StrEnum):
+    """Where a run is steered to."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+class PhaseState(StrEnum):
+    """Where a phase stands."""
+
+    PENDING = "pending"
+    READY = "ready"
+    STAGING = "staging"
+    VERIFYING = "verifying"
+    PUBLISHING = "publishing"
+    PUBLISHED = "published"
+    SEALED = "sealed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_BLOCKED = "rollback_blocked"
+
+
+class LaneState(StrEnum):
+    """Where a lane stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    STALLED = "stalled"
+    FAILED = "failed"
+    CONFLICT = "conflict"
+
+
+class TaskState(StrEnum):
+    """Where a piece of work for a host stands."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+class TaskKind(StrEnum):
+    """What a run asks of a host."""
+
+    COPY = "copy"
+    VERIFY = "verify"
+    PUBLISH = "publish"
+    ROLLBACK = "rollback"
+
+
+State = TypeVar("State", bound=StrEnum)
+_R, _P, _L, _T = RunState, PhaseState, LaneState, TaskState
+_IN_HAND = frozenset({_P.READY, _P.STAGING, _P.VERIFYING, _P.PUBLISHING})
+RUN_STEPS: Mapping[RunState, frozenset[RunState]] = {
+    _R.PENDING: frozenset({_R.RUNNING, _R.PAUSED, _R.CANCELLED}),
+    _R.RUNNING: frozenset({_R.PAUSED, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
+    _R.PAUSED: frozenset({_R.RUNNING, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED}),
+    _R.FAILED: frozenset({_R.RUNNING, _R.ROLLING_BACK}),
+    _R.SUCCEEDED: frozenset({_R.ROLLING_BACK}),
+    _R.CANCELLED: frozenset({_R.ROLLING_BACK}),
+    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.ROLLBACK_BLOCKED}),
+    _R.ROLLBACK_BLOCKED: frozenset({_R.ROLLING_BACK}),
+    _R.ROLLED_BACK: frozenset(),
+}
+PHASE_STEPS: Mapping[PhaseState, frozenset[PhaseState]] = {
+    _P.PENDING: frozenset({_P.READY, _P.FAILED, _P.SKIPPED, _P.ROLLING_BACK}),
+    _P.READY: frozenset({_P.STAGING, _P.FAILED, _P.SKIPPED, _P.ROLLING_BACK}),
+    _P.STAGING: frozenset({_P.VERIFYING, _P.FAILED, _P.SKIPPED, _P.ROLLING_BACK}),
+    _P.VERIFYING: frozenset({_P.PUBLISHING, _P.FAILED, _P.SKIPPED, _P.ROLLING_BACK}),
+    _P.PUBLISHING: frozenset({_P.PUBLISHED, _P.FAILED, _P.ROLLING_BACK}),
+    _P.PUBLISHED: frozenset({_P.SEALED, _P.ROLLING_BACK}),
+    _P.SEALED: frozenset(),
+    _P.FAILED: frozenset({_P.READY, _P.ROLLING_BACK}),
+    _P.SKIPPED: frozenset({_P.READY, _P.ROLLING_BACK}),
+    _P.ROLLING_BACK: frozenset({_P.ROLLED_BACK, _P.ROLLBACK_BLOCKED}),
+    _P.ROLLED_BACK: frozenset({_P.READY}),
+    _P.ROLLBACK_BLOCKED: frozenset({_P.ROLLING_BACK}),
+}
+LANE_STEPS: Mapping[LaneState, frozenset[LaneState]] = {
+    _L.PENDING: frozenset({_L.RUNNING, _L.FAILED}),
+    _L.RUNNING: frozenset({_L.DONE, _L.STALLED, _L.FAILED, _L.CONFLICT, _L.PENDING}),
+    _L.STALLED: frozenset({_L.RUNNING, _L.FAILED, _L.PENDING}),
+    _L.FAILED: frozenset({_L.PENDING}),
+    _L.CONFLICT: frozenset({_L.PENDING}),
+    _L.DONE: frozenset(),
+}
+TASK_STEPS: Mapping[TaskState, frozenset[TaskState]] = {
+    _T.PENDING: frozenset({_T.LEASED, _T.DROPPED, _T.FAILED}),
+    _T.LEASED: frozenset({_T.PENDING, _T.DONE, _T.FAILED, _T.DROPPED}),
+    _T.DONE: frozenset(),
+    _T.FAILED: frozenset(),
+    _T.DROPPED: frozenset(),
+}
+RUN_ENDED = frozenset({_R.SUCCEEDED, _R.FAILED, _R.CANCELLED, _R.ROLLED_BACK, _R.ROLLBACK_BLOCKED})
+PHASE_ENDED = frozenset({_P.PUBLISHED, _P.SEALED, _P.FAILED, _P.SKIPPED, _P.ROLLED_BACK, _P.ROLLBACK_BLOCKED})
+PHASE_IN_HAND = _IN_HAND
+TASK_OPEN = frozenset({_T.PENDING, _T.LEASED})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something failed: a constant, what a person reads, and the field of the plan that causes it where one does."""
+
+    reason: str
+    message: str
+    field: str = ""
+    is_temporary: bool = False
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution of one plan revision. `attempt` counts from 1; each retry adds one. `events` is the last event's sequence."""
+
+    name: str
+    plan: str
+    key: str
+    plan_hash: str
+    create_time: datetime
+    managed_by: str
+    triggers: dict[str, str] = field(default_factory=dict)
+    lanes_max: int = 0
+    attempt: int = 1
+    state: RunState = RunState.PENDING
+    desired: DesiredState = DesiredState.RUNNING
+    failure: Failure | None = None
+    end_time: datetime | None = None
+    update_time: datetime | None = None
+    events: int = 0
+    version: int = 0
+
+
+@dataclass(slots=True)
+class PhaseRun:
+    """One phase within a run. `attempt` is the run's attempt that it was last made ready or skipped in."""
+
+    id: str
+    department: str
+    dependencies: tuple[str, ...] = ()
+    priority: int = 0
+    state: PhaseState = PhaseState.PENDING
+    attempt: int = 1
+    failure: Failure | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    version: int = 0
+
+
+@dataclass(slots=True)
+class DatasetRun:
+    """One dataset within a run. `verification` is opaque to the core: what the host found, as the contract encodes it."""
+
+    phase: str
+    id: str
+    source_connection: str
+    source_relation: str
+    target_connection: str
+    target_relation: str
+    affinity: str
+    rows_expected: int = -1
+    path: str = ""
+    verification: bytes = b""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    copy_seconds: float = 0.0
+    version: int = 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """An independent channel of execution, of one attempt of its phase. `fence` counts the hosts that have had it."""
+
+    id: str
+    phase: str
+    dataset: str
+    attempt: int = 1
+    rows_expected: int = -1
+    state: LaneState = LaneState.PENDING
+    fence: int = 0
+    chunks: int = 0
+    rows: int = 0
+    bytes: int = 0
+    host: str = ""
+    failure: Failure | None = None
+    retries: int = 0
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    version: int = 0
+
+
+@dataclass(slots=True)
+class Task:
+    """A piece of work for a host. `target` is the target connection of the datasets; `retries` counts failures without progress."""
+
+    id: str
+    kind: TaskKind
+    phase: str
+    attempt: int
+    datasets: tuple[str, ...]
+    target: str
+    affinity: str
+    lane: str = ""
+    state: TaskState = TaskState.PENDING
+    fence: int = 0
+    host: str = ""
+    lease_expires: datetime | None = None
+    leased_time: datetime | None = None
+    not_before: datetime | None = None
+    retries: int = 0
+    failure: Failure | None = None
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """Something that happened in a run. `sequence` counts from 1 within the run."""
+
+    sequence: int
+    time: datetime
+    type: str
+    subject: str
+    from_state: str
+    to_state: str
+    actor: str
+    failure: Failure | None = None
+
+
+Entity = Run | PhaseRun | DatasetRun | Lane | Task
+
+
+@dataclass(slots=True)
+class RunAggregate:
+    """A run with all its parts: phases by id, datasets by (phase, id), lanes and tasks by id."""
+
+    run: Run
+    phases: dict[str, PhaseRun] = field(default_factory=dict)
+    datasets: dict[tuple[str, str], DatasetRun] = field(default_factory=dict)
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+
+
+def check_step(steps: Mapping[State, frozenset[State]], subject: str, before: State, after: State) -> None:
+    """Raises IllegalTransition unless the machine has the step."""
+    if after not in steps[before]:
+        allowed = ", ".join(sorted(steps[before])) or "nothing: it is final"
+        raise IllegalTransition(f"{subject} is {before} and can't become {after}; from there it can become {allowed}")

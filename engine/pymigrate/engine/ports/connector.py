@@ -1,0 +1,304 @@
+"""What the data plane needs from a system: read a relation in order, and write one exactly once.
+
+Arrow record batches are the common currency. A position says how far a relation has been read, in the source's own words; only the
+source that made it reads it. All calls block; they are made on a worker host's threads, one object a thread.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NewType, Protocol
+
+import pyarrow as pa
+
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+
+Position = NewType("Position", str)
+StagingId = NewType("StagingId", str)
+UNKNOWN = -1
+
+
+class Secret:
+    """A value that never shows itself: not in a repr, a log or an error."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def reveal(self) -> str:
+        """The value; call it where it is handed to a driver and nowhere else."""
+        return self._value
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSpec:
+    """How to reach a system: its kind (`sqlite`, `duckdb`, `postgres`, `files`), the connection's name, and the kind's settings.
+
+    Keys of `options`: sqlite and duckdb `path`; files `root`; postgres `host`, `port`, `database`, `user`, `ssl_mode`.
+    """
+
+    kind: str
+    name: str
+    options: Mapping[str, str]
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFormat:
+    """RFC 4180 text with a header line. Unquoted fields equal to one of `null_values` are NULL."""
+
+    delimiter: str = ","
+    null_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLinesFormat:
+    """One JSON object a line. JSON's null, an absent field and strings equal to one of `null_values` are NULL."""
+
+    null_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFormat:
+    """Apache Parquet."""
+
+
+FileFormat = CsvFormat | JsonLinesFormat | ParquetFormat
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRelation:
+    """A relation to read. `columns` overrides or supplies types by name; `chunk_bytes` is what a chunk holds at about."""
+
+    relation: str
+    format: FileFormat | None = None
+    columns: Mapping[str, ColumnType] = field(default_factory=dict)
+    key: tuple[str, ...] = ()
+    chunk_bytes: int = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RelationInfo:
+    """What a relation looks like: columns in order, its own key, and its size (`UNKNOWN` where the system does not tell)."""
+
+    relation: str
+    columns: tuple[ColumnInfo, ...]
+    key: tuple[str, ...] = ()
+    rows: int = UNKNOWN
+    bytes: int = UNKNOWN
+    is_exact_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChunk:
+    """A piece of a relation, read in order. `end` is the position after its last row; `bytes` are bytes of source data."""
+
+    batches: tuple[pa.RecordBatch, ...]
+    rows: int
+    bytes: int
+    end: Position
+
+
+class Source(Protocol):
+    """A system opened for reading, under one snapshot where it can give one."""
+
+    def version(self) -> str:
+        """Name and version of the system, such as `SQLite 3.40.1`."""
+        ...
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """At most `limit` relations whose name matches `glob` (`*` for all), ordered by name."""
+        ...
+
+    def describe(self, relation: SourceRelation) -> RelationInfo:
+        """The relation with the types that `chunks` will yield. Raises SourceMissing with the nearest existing name, and
+        InvalidDefinition with the field (`source.columns.x`, `key`) when a declared column or key does not exist."""
+        ...
+
+    def state(self, relation: SourceRelation) -> str:
+        """A token that changes whenever the relation's content may have; empty where the system can't give one."""
+        ...
+
+    def chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """Everything after `after` (None: from the start), in an order that is the same whenever the content is the same.
+        Batches have exactly `columns`, in order, as `arrow_schema(columns)`. An empty relation yields nothing. Raises DataRefused
+        naming relation, column and row for a value that does not fit its column's type; never rounds or cuts."""
+        ...
+
+    def close(self) -> None:
+        """Gives up the snapshot and everything that is open. May be called again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a lane has got in the target: the truth. `checksum` is the running digest with its function's name, empty at the start."""
+
+    chunks: int = 0
+    rows: int = 0
+    bytes: int = 0
+    position: Position | None = None
+    checksum: str = ""
+    source_state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A dataset's place in a target before publication. `id` tells it from every other: letters, digits and `_`, at most 40."""
+
+    id: StagingId
+    relation: str
+    columns: tuple[ColumnInfo, ...]
+    key: tuple[str, ...] = ()
+    is_replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceCheck:
+    """Columns of the staging that refer to columns of another relation of the same target."""
+
+    columns: tuple[str, ...]
+    relation: str
+    relation_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dangling:
+    """Staged rows that refer to nothing (NULLs do not count), the distinct values and at most 10 of them as text."""
+
+    rows: int
+    values: int
+    examples: tuple[str, ...]
+
+
+class Target(Protocol):
+    """A system opened for writing. Everything below is idempotent and safe to call again after a crash at any instruction.
+
+    Beside the staged data a target keeps, in itself, its checkpoints (one a lane, with its fence) and a journal of publications.
+    """
+
+    def version(self) -> str:
+        """Name and version of the system."""
+        ...
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """At most `limit` relations whose name matches `glob`, ordered by name, without PyMigrate's own."""
+        ...
+
+    def rows(self, relation: str) -> int | None:
+        """Exact number of rows of a published relation; None when it does not exist."""
+        ...
+
+    def check(self, staging: Staging) -> None:
+        """Raises InvalidDefinition (fields `target.relation`, ...) or DataRefused when the target can't hold the columns."""
+        ...
+
+    def prepare(self, staging: Staging) -> None:
+        """Makes the staging relation and the checkpoint and journal relations where they are missing."""
+        ...
+
+    def claim(self, staging: Staging, lane: str, fence: int) -> Checkpoint:
+        """Takes the lane for `fence` and returns how far it got. Raises FenceLost unless `fence` is higher than every one before."""
+        ...
+
+    def checkpoint(self, staging: Staging, lane: str) -> tuple[Checkpoint, int]:
+        """How far the lane got, and its fence, read fresh: for a commit whose outcome is unknown."""
+        ...
+
+    def commit(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        batches: Sequence[pa.RecordBatch],
+    ) -> None:
+        """Rows and the step from `before` to `after` in one transaction. Raises FenceLost, with nothing written, unless the lane
+        stands at `before.chunks` under `fence`."""
+        ...
+
+    def reset(self, staging: Staging, lane: str, fence: int) -> None:
+        """Empties the staging and puts the lane back to its start, in one transaction under `fence`."""
+        ...
+
+    def read_staging(self, staging: Staging) -> Iterator[pa.RecordBatch]:
+        """Every staged row (after publication: every published row), as `arrow_schema(staging.columns)`, in any order."""
+        ...
+
+    def count_staging(self, staging: Staging) -> int:
+        """Exact number of staged rows (after publication: published rows)."""
+        ...
+
+    def duplicate_keys(self, staging: Staging) -> tuple[int, tuple[str, ...]]:
+        """How many key values occur more than once or hold a NULL, and at most 10 of them as text."""
+        ...
+
+    def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
+        """The staged rows whose reference finds nothing. A missing relation is InvalidDefinition."""
+        ...
+
+    def publish(self, stagings: Sequence[Staging]) -> None:
+        """Puts every staging in its relation's place, in one transaction where the system has them; keeps what was there, and
+        journals the way back. Already published ones stay as they are. Raises TargetOccupied when a relation holds rows and
+        `is_replace` is false."""
+        ...
+
+    def rollback(self, stagings: Sequence[Staging]) -> None:
+        """Drops what is only staged, and puts back what publication replaced. Raises CannotUndo, touching nothing, when a
+        published relation no longer is what was published."""
+        ...
+
+    def close(self) -> None:
+        """Gives up everything that is open. May be called again."""
+        ...
+
+
+class Connector(Protocol):
+    """One kind of system."""
+
+    kind: str
+
+    def open_source(self, system: SystemSpec) -> Source:
+        """Opens it for reading. Raises SourceMissing (a file that is not there) or SystemUnavailable."""
+        ...
+
+    def open_target(self, system: SystemSpec) -> Target:
+        """Opens it for writing, and makes it where it is a file that is missing. Raises SystemUnavailable."""
+        ...
+
+
+_ARROW: Mapping[str, pa.DataType] = {
+    "bool": pa.bool_(),
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "uint64": pa.uint64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+    "bytes": pa.binary(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+    "json": pa.string(),
+    "uuid": pa.string(),
+}
+
+
+def arrow_type(column: ColumnType) -> pa.DataType:
+    """The Arrow type that carries a column type; json and uuid travel as text, uuid in lower case with dashes."""
+    if column.kind == "decimal":
+        return pa.decimal128(column.precision, column.scale)
+    return _ARROW[column.kind]
+
+
+def arrow_schema(columns: Sequence[ColumnInfo]) -> pa.Schema:
+    """The schema of batches with these columns; all fields are nullable in Arrow, NOT NULL is checked where it is declared."""
+    return pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])

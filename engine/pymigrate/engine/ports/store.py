@@ -1,0 +1,231 @@
+"""What the engine keeps: its only state. One unit of work is one transaction; it is committed whole or not at all.
+
+A unit of work is a plain function over `Unit`: it runs on the store's own thread, may run again after a conflict, and so touches
+nothing but the unit. A call that returns None found nothing; nothing here raises for that.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent, RunState
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A declared object. `kind` is its collection (`connections`), `parent` the name it lies under (empty at the top), `body` its
+    message as the contract encodes it, `version` counts from 1 with every write."""
+
+    name: str
+    kind: str
+    parent: str
+    uid: str
+    version: int
+    body: bytes
+    create_time: datetime
+    update_time: datetime
+    managed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """A worker host: the process behind it, so that it can be told from a later one with the same id, and when it last called."""
+
+    name: str
+    affinity: str
+    pid: int
+    pid_start_ticks: int
+    session: str
+    heartbeat_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which object, and on which version of it. `sequence` is given by the store and counts from 1."""
+
+    time: datetime
+    actor: str
+    action: str
+    subject: str
+    version: int
+    detail: str = ""
+    sequence: int = 0
+
+
+class Resources(Protocol):
+    """Declared objects."""
+
+    def get(self, name: str) -> Resource | None:
+        """The object of that name."""
+        ...
+
+    def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
+        """At most `limit` objects of a kind below a parent with a name above `after`, ordered by name."""
+        ...
+
+    def has_children(self, parent: str) -> bool:
+        """Whether any object lies directly below the name."""
+        ...
+
+    def insert(self, resource: Resource) -> None:
+        """Raises AlreadyExists."""
+        ...
+
+    def update(self, resource: Resource, expected_version: int) -> None:
+        """Replaces it. Raises StaleWrite unless the stored version is the expected one."""
+        ...
+
+    def delete(self, name: str, expected_version: int) -> None:
+        """Raises StaleWrite unless the stored version is the expected one."""
+        ...
+
+
+class Runs(Protocol):
+    """Runs with their parts and what happened in them."""
+
+    def insert(self, aggregate: RunAggregate, revision: bytes) -> None:
+        """Stores a new run with all its parts and its frozen revision, and sets their versions to 1. Raises AlreadyExists for a
+        name or key that is taken."""
+        ...
+
+    def load(self, name: str) -> RunAggregate | None:
+        """A run with all its parts."""
+        ...
+
+    def get(self, name: str) -> Run | None:
+        """A run alone."""
+        ...
+
+    def revision(self, name: str) -> bytes | None:
+        """The frozen revision of a run."""
+        ...
+
+    def set_revision(self, name: str, revision: bytes) -> None:
+        """Replaces the frozen revision of a run; only what its check found may differ."""
+        ...
+
+    def by_key(self, plan: str, key: str) -> Run | None:
+        """The run of a plan with that key."""
+        ...
+
+    def list(self, plan: str, before: tuple[datetime, str] | None, limit: int) -> Sequence[Run]:
+        """At most `limit` runs of a plan, the newest first, older than `before` (create_time, name). A plan that ends in `/-`
+        stands for all plans of its environment."""
+        ...
+
+    def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
+        """Names of all runs in one of the states, ordered by name."""
+        ...
+
+    def save(self, run: str, entities: Iterable[Entity]) -> None:
+        """Writes each entity where the stored version is its own, inserts those of version 0, and adds one to each version.
+        Raises StaleWrite; the caller then drops its aggregate and loads it again."""
+        ...
+
+    def append(self, run: str, events: Iterable[RunEvent]) -> None:
+        """Adds events. Their sequences go on from the last without a gap; a taken one raises StaleWrite."""
+        ...
+
+    def events(self, run: str, after: int, limit: int) -> Sequence[RunEvent]:
+        """At most `limit` events with a sequence above `after`, in order."""
+        ...
+
+
+class Hosts(Protocol):
+    """Worker hosts."""
+
+    def get(self, name: str) -> HostRecord | None:
+        """The host of that name."""
+        ...
+
+    def put(self, host: HostRecord) -> None:
+        """Stores it in place of what had the name."""
+        ...
+
+    def touch(self, name: str, heartbeat_time: datetime) -> None:
+        """Notes that it called."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forgets it; forgetting an unknown one changes nothing."""
+        ...
+
+    def list(self) -> Sequence[HostRecord]:
+        """All hosts, ordered by name."""
+        ...
+
+
+class Requests(Protocol):
+    """Answers to calls with a request id, so that a repeated call gets the first call's answer."""
+
+    def get(self, method: str, request_id: str) -> tuple[bytes, bytes] | None:
+        """Digest of the request and the answer as it was."""
+        ...
+
+    def put(self, method: str, request_id: str, request_digest: bytes, answer: bytes, now: datetime) -> None:
+        """Keeps an answer."""
+        ...
+
+    def drop_before(self, time: datetime) -> int:
+        """Forgets answers from before `time`; says how many."""
+        ...
+
+
+class Audit(Protocol):
+    """Who did what."""
+
+    def append(self, entry: AuditEntry) -> None:
+        """Adds an entry; its sequence is given here."""
+        ...
+
+    def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
+        """At most `limit` entries with a sequence above `after`, in order."""
+        ...
+
+
+class Unit(Protocol):
+    """One transaction over everything that the engine keeps."""
+
+    @property
+    def resources(self) -> Resources:
+        """Declared objects."""
+        ...
+
+    @property
+    def runs(self) -> Runs:
+        """Runs."""
+        ...
+
+    @property
+    def hosts(self) -> Hosts:
+        """Worker hosts."""
+        ...
+
+    @property
+    def requests(self) -> Requests:
+        """Answers kept for repeated calls."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """Who did what."""
+        ...
+
+
+class Store(Protocol):
+    """Where units of work are done."""
+
+    async def transact(self, work: Callable[[Unit], Result]) -> Result:
+        """Does the work in one transaction, durably committed when this returns. What `work` raises undoes it and is raised here."""
+        ...
+
+    async def read(self, work: Callable[[Unit], Result]) -> Result:
+        """Does work that only reads, on one consistent state."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what is under way and gives everything up. May be called again."""
+        ...
