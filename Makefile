@@ -16,6 +16,11 @@ TEST_ARGS ?=
 BENCH_ARGS ?= --quick
 DEMO_ARGS ?=
 
+# What mypy reads: the generated code is read through its imports.
+CHECKED = $(wildcard engine provider tests tools benchmarks)
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,3 +49,76 @@ $(STAMPS)/demo: requirements-demo.lock $(STAMPS)/runtime
 
 .PHONY: setup
 setup: $(STAMPS)/dev $(STAMPS)/demo ## make .venv from the hash-locked requirements (needs python3 and make)
+
+.PHONY: lock
+lock: $(STAMPS)/dev ## resolve pyproject.toml and requirements-*.in into the locks again
+	$(LOCK) pyproject.toml -c requirements-pins.in -o requirements.lock
+	$(LOCK) pyproject.toml --group dev -c requirements-pins.in -c requirements.lock -o requirements-dev.lock
+	$(LOCK) requirements-build.in -c requirements-dev.lock -o requirements-build.lock
+	$(LOCK) --no-deps requirements-demo.in -o requirements-demo.lock
+
+# The demo takes the runtime and its data only; a venv that holds the tools for development too does as well.
+.PHONY: demo
+demo: $(STAMPS)/demo ## migrate five departments' data into one warehouse, from nothing
+	$(BIN)/python -m tools.demo $(DEMO_ARGS)
+
+.PHONY: demo-clean
+demo-clean: ## remove everything that the demo wrote
+	rm -rf .demo
+
+# The report is committed, so only a full run writes it; part of the suite runs as `.venv/bin/pytest tests/unit`.
+.PHONY: test
+test: setup ## run every test, with coverage, and write pytest_results.json
+	@tools/system_packages.sh $(TEST_SYSTEM_PACKAGES)
+	$(BIN)/python -m pytest --cov --cov-report=term --json-report --json-report-file=pytest_results.json $(TEST_ARGS)
+
+# Every check runs, whatever the ones before it found; the last line names those that failed.
+.PHONY: check
+check: setup ## format, lint, types, layers, contract and generated code: what CI checks
+	@failed=""; \
+	run() { name="$$1"; shift; echo "== $$name"; "$$@" || failed="$$failed $$name"; }; \
+	run format $(BIN)/ruff format --check --output-format concise . ; \
+	run lint $(BIN)/ruff check --output-format concise . ; \
+	run types $(BIN)/mypy $(CHECKED); \
+	run layers $(BIN)/lint-imports --no-logo; \
+	run contract $(BIN)/buf lint; \
+	run contract-format $(BIN)/buf format --path proto/pymigrate --diff --exit-code; \
+	run generated-code $(BIN)/python -m tools.contract --check; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+.PHONY: fmt
+fmt: setup ## format Python and proto files, and mend what lint can mend
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/buf format --path proto/pymigrate --write
+
+.PHONY: proto
+proto: setup ## generate the Python side of the contract
+	$(BIN)/python -m tools.contract
+
+.PHONY: bench
+bench: setup ## run every benchmark, quickly
+	@failed=""; \
+	for script in benchmarks/[!_]*.py; do \
+		[ -e "$$script" ] || continue; \
+		echo "== $$script $(BENCH_ARGS)"; \
+		$(BIN)/python "$$script" $(BENCH_ARGS) || failed="$$failed $$script"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+# The clean venv holds what a user's would: the locked runtime and the wheel, checked against each other.
+.PHONY: wheel
+wheel: setup ## build sdist and wheel, and try the wheel in a clean venv
+	rm -rf dist build/wheel-venv
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip --disable-pip-version-check -qq install --require-hashes -r requirements.lock
+	build/wheel-venv/bin/python -m pip --disable-pip-version-check -qq install --no-deps dist/*.whl
+	build/wheel-venv/bin/python -m pip --disable-pip-version-check check
+	cd build && wheel-venv/bin/pymigrate --version
+
+.PHONY: clean
+clean: ## remove the venv, caches and whatever was built
+	rm -rf $(VENV) dist build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache
+	find engine provider proto tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
