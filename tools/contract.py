@@ -12,15 +12,14 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PROTO = ROOT / "proto"
+PROTO = Path(__file__).resolve().parent.parent / "proto"
 PACKAGE = Path("pymigrate") / "v1"
 GENERATED = "*_pb2*.py*"
 
 
-def generate(output: Path) -> None:
-    """Write messages, stubs and the types of both for every .proto of the contract below `output`."""
-    sources = sorted(path.relative_to(PROTO).as_posix() for path in (PROTO / PACKAGE).glob("*.proto"))
+def generate(proto: Path, output: Path) -> None:
+    """Write messages, stubs and the types of both for every .proto of the contract below `proto` to `output`."""
+    sources = sorted(path.relative_to(proto).as_posix() for path in (proto / PACKAGE).glob("*.proto"))
     if not sources:
         return
     plugins = Path(sys.executable).parent
@@ -29,7 +28,7 @@ def generate(output: Path) -> None:
             sys.executable,
             "-m",
             "grpc_tools.protoc",
-            f"-I{PROTO}",
+            f"-I{proto}",
             f"-I{files('grpc_tools') / '_proto'}",
             f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
             f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
@@ -48,41 +47,47 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((root / PACKAGE).glob(GENERATED))}
 
 
-def drift() -> list[str]:
-    """One line for each committed file that differs from what the .proto files generate."""
+def wanted(proto: Path) -> dict[str, bytes]:
+    """What the .proto files below `proto` generate, by name."""
     with tempfile.TemporaryDirectory() as directory:
-        generate(Path(directory))
-        wanted = contents(Path(directory))
-    present = contents(PROTO)
-    names = {
-        "missing": wanted.keys() - present.keys(),
-        "has no .proto": present.keys() - wanted.keys(),
-        "differs": {name for name in wanted.keys() & present.keys() if wanted[name] != present[name]},
+        generate(proto, Path(directory))
+        return contents(Path(directory))
+
+
+def drift(proto: Path = PROTO) -> list[str]:
+    """One line for each generated file below `proto` that is not what its .proto generates."""
+    expected, present = wanted(proto), contents(proto)
+    findings = {
+        "missing": expected.keys() - present.keys(),
+        "has no .proto": present.keys() - expected.keys(),
+        "differs": {name for name in expected.keys() & present.keys() if expected[name] != present[name]},
     }
-    return [f"proto/{PACKAGE.as_posix()}/{name}: {what}" for what, which in names.items() for name in sorted(which)]
+    return [f"{PACKAGE.as_posix()}/{name}: {what}" for what, names in findings.items() for name in sorted(names)]
+
+
+def renew(proto: Path = PROTO) -> None:
+    """Generate in place below `proto`: write what differs, remove what no .proto generates any more."""
+    expected, present = wanted(proto), contents(proto)
+    for name in present.keys() - expected.keys():
+        (proto / PACKAGE / name).unlink()
+    for name, content in expected.items():
+        if present.get(name) != content:
+            (proto / PACKAGE / name).write_bytes(content)
 
 
 def main() -> int:
     """Generate in place, or with --check only compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; fail where the generated code drifted")
-    if parser.parse_args().check:
-        differences = drift()
-        for line in differences:
-            print(line, file=sys.stderr)
-        if differences:
-            print("run `make proto` and commit the result", file=sys.stderr)
-        return 1 if differences else 0
-    with tempfile.TemporaryDirectory() as directory:
-        generate(Path(directory))
-        wanted = contents(Path(directory))
-    for name in contents(PROTO).keys() - wanted.keys():
-        (PROTO / PACKAGE / name).unlink()
-    for name, content in wanted.items():
-        target = PROTO / PACKAGE / name
-        if not target.exists() or target.read_bytes() != content:
-            target.write_bytes(content)
-    return 0
+    if not parser.parse_args().check:
+        renew()
+        return 0
+    findings = drift()
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    if findings:
+        print("run `make proto` and commit the result", file=sys.stderr)
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

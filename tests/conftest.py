@@ -1,0 +1,58 @@
+"""What holds for every test: no surroundings leak in, randomness is seeded, the report is small.
+
+Fixtures that start servers live in tests/servers.py.
+"""
+
+import os
+import platform
+from typing import Any
+
+import hypothesis
+import pytest
+
+pytest_plugins = ["tests.servers"]
+
+LONG = "PYMIGRATE_TEST_LONG"
+
+hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile("long", parent=hypothesis.settings.get_profile("seeded"), max_examples=2_000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the caller's settings and proxies away from what the tests start on loopback."""
+    for name in [
+        name for name in os.environ if name.startswith("PYMIGRATE_") and not name.startswith("PYMIGRATE_TEST_")
+    ]:
+        del os.environ[name]
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, ["127.0.0.1", "localhost", os.environ.get(name, "")]))
+    os.environ["CHECKPOINT_DISABLE"] = "1"
+    hypothesis.settings.load_profile("long" if os.environ.get(LONG) == "1" else "seeded")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out tests marked slow unless they are asked for."""
+    if os.environ.get(LONG) == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason=f"a long run: set {LONG}=1"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_json_modifyreport(json_report: dict[str, Any]) -> None:
+    """Reduce the report, which is committed, to the summary and each test's outcome; nothing of this machine in it."""
+    json_report["environment"] = {"python": platform.python_version(), "pytest": pytest.__version__}
+    for name in ("root", "collectors", "warnings"):
+        json_report.pop(name, None)
+    json_report["duration"] = round(json_report["duration"], 1)
+    json_report["tests"] = [
+        {
+            "nodeid": test["nodeid"],
+            "outcome": test["outcome"],
+            "duration": round(
+                sum(test[stage]["duration"] for stage in ("setup", "call", "teardown") if stage in test), 3
+            ),
+        }
+        for test in json_report.get("tests", [])
+    ]
