@@ -152,12 +152,18 @@ def version_of(binaries: Path) -> str:
 
 
 def readable_by_all(binaries: Path, directory: Path) -> Path:
-    """The binaries, copied below `directory` where a parent of theirs is closed to other users."""
+    """The binaries, copied below `directory` where a parent of theirs is closed to other users.
+
+    A wheel keeps its shared libraries beside the package, in a folder that is found from where the program lies.
+    """
     if all(parent.stat().st_mode & stat.S_IXOTH for parent in binaries.resolve().parents):
         return binaries
-    copied = directory / "install"
-    shutil.copytree(binaries.parent, copied, symlinks=True)
-    return copied / binaries.name
+    package = binaries.parents[1]
+    shutil.copytree(binaries.parent, directory / package.name / binaries.parent.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, directory / libraries.name, symlinks=True)
+    return directory / package.name / binaries.parent.name / binaries.name
 
 
 def start(binaries: Path, directory: Path, owner: str | None) -> PostgresCluster:
