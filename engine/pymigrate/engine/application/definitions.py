@@ -40,7 +40,9 @@ def department_problems(department: environment_pb2.Department) -> Iterator[Prob
     if department.HasField("downtime_cost_per_hour"):
         cost = department.downtime_cost_per_hour
         if not re.fullmatch(r"[A-Z]{3}", cost.currency_code):
-            yield Problem("downtime_cost_per_hour.currency_code", "must be an ISO 4217 code of three capitals, such as EUR")
+            yield Problem(
+                "downtime_cost_per_hour.currency_code", "must be an ISO 4217 code of three capitals, such as EUR"
+            )
         if not 0 <= cost.amount < 1e15:
             yield Problem("downtime_cost_per_hour.amount", "must be a number from 0 to below 10^15")
     for name, system in sorted(department.systems.items()):
@@ -75,7 +77,8 @@ def phase_problems(
         yield Problem("department", "is required: name the department whose data the phase moves")
     elif phase.department not in departments:
         yield Problem(
-            "department", f"there is no department `{phase.department}` in this environment{nearest(phase.department, departments)}"
+            "department",
+            f"there is no department `{phase.department}` in this environment{nearest(phase.department, departments)}",
         )
     if not 1 <= len(phase.datasets) <= DATASETS_MAX:
         yield Problem("datasets", f"a phase has 1 to {DATASETS_MAX:,} datasets")
@@ -92,8 +95,16 @@ def phase_problems(
         taken[place] = name
 
 
+def plan_own_problems(plan: plan_pb2.Plan) -> Iterator[Problem]:
+    """Problems of a plan without its phases."""
+    yield from _texts(plan)
+    yield from _range("lanes_max", plan.lanes_max, 0, LANES_MAX)
+
+
 def plan_problems(
-    phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, connection_pb2.Connection], departments: Collection[str]
+    phases: Mapping[str, plan_pb2.Phase],
+    connections: Mapping[str, connection_pb2.Connection],
+    departments: Collection[str],
 ) -> Iterator[Problem]:
     """Problems of a whole plan: of each phase, of the graph, and of targets that two phases would write."""
     for name, phase in sorted(phases.items()):
@@ -149,7 +160,8 @@ def _endpoint(
         yield Problem(f"{path}.connection", "is required: name a connection of this environment")
     elif connection not in connections:
         yield Problem(
-            f"{path}.connection", f"there is no connection `{connection}` in this environment{nearest(connection, connections)}"
+            f"{path}.connection",
+            f"there is no connection `{connection}` in this environment{nearest(connection, connections)}",
         )
     if not relation:
         yield Problem(f"{path}.relation", "is required")
@@ -178,7 +190,8 @@ def _postgres(system: connection_pb2.PostgresSystem) -> Iterator[Problem]:
         yield Problem("postgres.ssl_mode", f"must be one of {', '.join(sorted(_SSL_MODES - {''}))}")
     if system.password and not _SECRET.fullmatch(system.password):
         yield Problem(
-            "postgres.password", "must be a reference, never the password itself: env://NAME or file:///path, with #key for a field"
+            "postgres.password",
+            "must be a reference, never the password itself: env://NAME or file:///path, with #key for a field",
         )
 
 
@@ -194,7 +207,9 @@ def _texts(message: Message) -> Iterator[Problem]:
         yield Problem("labels", f"has at most {LABELS_MAX} entries")
     for name, value in sorted(labels.items()):
         if not 0 < len(name) <= LABELS_MAX or len(value) > LABEL_VALUE_MAX:
-            yield Problem(f"labels.{name}", f"a label has a name of 1 to 64 and a value of at most {LABEL_VALUE_MAX} characters")
+            yield Problem(
+                f"labels.{name}", f"a label has a name of 1 to 64 and a value of at most {LABEL_VALUE_MAX} characters"
+            )
 
 
 def _id(path: str, name: str) -> Iterator[Problem]:

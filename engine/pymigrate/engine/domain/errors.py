@@ -169,3 +169,36 @@ class EngineUnavailable(TemporaryError):
     """The engine does not answer."""
 
     reason = "ENGINE_UNAVAILABLE"
+
+
+class EngineRefused(PermanentError):
+    """What a worker host reported in words of its own; `reason` is the host's."""
+
+    def __init__(self, reason: str, message: str, *, field: str = "") -> None:
+        super().__init__(message, field=field)
+        self.reason = reason
+
+
+_PLAIN: tuple[type[PermanentError], ...] = (
+    NotFound,
+    FailedPrecondition,
+    DataRefused,
+    VerificationFailed,
+    SourceChanged,
+    SourceMissing,
+    TargetOccupied,
+    FenceLost,
+    CannotUndo,
+)
+
+
+def from_reason(reason: str, message: str, *, field: str = "", is_temporary: bool = False) -> PyMigrateError:
+    """The error that a reason names, for one that crossed a process boundary."""
+    if is_temporary:
+        return SystemUnavailable(message, field=field)
+    if reason == InvalidDefinition.reason:
+        return InvalidDefinition((Problem(field or "definition", message),))
+    for kind in _PLAIN:
+        if kind.reason == reason:
+            return kind(message, field=field)
+    return EngineRefused(reason, message, field=field)

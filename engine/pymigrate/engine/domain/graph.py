@@ -66,7 +66,9 @@ def ranks(dependencies: Mapping[str, Sequence[str]], weights: Mapping[str, float
     graph = _graph(dependencies)
     found: dict[str, float] = {}
     for phase in nx.topological_sort(graph):
-        found[phase] = weights.get(phase, 0.0) + max((found[waiting] for waiting in graph.predecessors(phase)), default=0.0)
+        found[phase] = weights.get(phase, 0.0) + max(
+            (found[waiting] for waiting in graph.predecessors(phase)), default=0.0
+        )
     return found
 
 

@@ -357,7 +357,9 @@ class RunCore:
             raise FailedPrecondition(f"{run.name} is {run.state}; only a failed run can be retried")
         blocked = [p.id for p in self.aggregate.phases.values() if p.state is PhaseState.ROLLBACK_BLOCKED]
         if blocked:
-            raise FailedPrecondition(f"{run.name} can't be retried while the rollback of {', '.join(blocked)} is blocked")
+            raise FailedPrecondition(
+                f"{run.name} can't be retried while the rollback of {', '.join(blocked)} is blocked"
+            )
         run.attempt += 1
         run.failure = run.end_time = None
         self._step_run(RunState.RUNNING)
@@ -438,7 +440,11 @@ class RunCore:
 
     def _skip(self, phase: PhaseRun, failure: Failure) -> None:
         phase.attempt, phase.failure, phase.end_time = self.run.attempt, failure, self._now
-        if phase.state is PhaseState.SKIPPED or phase.state is PhaseState.FAILED or phase.state is PhaseState.ROLLED_BACK:
+        if (
+            phase.state is PhaseState.SKIPPED
+            or phase.state is PhaseState.FAILED
+            or phase.state is PhaseState.ROLLED_BACK
+        ):
             self._note(phase)
             return
         self._step_phase(phase, PhaseState.SKIPPED, failure)

@@ -61,4 +61,6 @@ def parse_type(text: str) -> ColumnType:
     for kind in KINDS:
         if kind == text and kind != "decimal":
             return ColumnType(kind)
-    raise ValueError(f"{text!r} is no column type: use one of {', '.join(k for k in KINDS if k != 'decimal')} or decimal(p,s)")
+    raise ValueError(
+        f"{text!r} is no column type: use one of {', '.join(k for k in KINDS if k != 'decimal')} or decimal(p,s)"
+    )

@@ -1,0 +1,176 @@
+"""The runs under way: one decision core each, and what the store holds of it, changed together or not at all."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+from pymigrate.engine.ports.clock import Clock
+
+from pymigrate.engine.domain.errors import NotFound
+from pymigrate.engine.domain.orchestration import Begun, CoreEvent, RunCore
+from pymigrate.engine.domain.run import RUN_ENDED, RunAggregate, RunState
+from pymigrate.engine.ports.store import AuditEntry, Store, Unit
+from pymigrate.v1 import run_pb2
+
+log = structlog.get_logger(__name__)
+IDLE_CORES_MAX = 64
+Seen = TypeVar("Seen")
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """A run in memory. Its lock orders what happens to it; `changes` counts, for those who watch."""
+
+    core: RunCore
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    changes: int = 0
+    revision: run_pb2.PlanRevision | None = None
+    watchers: set[asyncio.Event] = field(default_factory=set)
+
+    def tell(self) -> None:
+        """Wakes everybody who watches."""
+        self.changes += 1
+        for event in self.watchers:
+            event.set()
+
+
+class Board:
+    """Every run that has not ended, and the few ended ones that were looked at last."""
+
+    def __init__(self, store: Store, clock: Clock, rng: random.Random) -> None:
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._runs: dict[str, ActiveRun] = {}
+        self._loading = asyncio.Lock()
+        self._on_work: list[Callable[[], None]] = []
+
+    def on_work(self, callback: Callable[[], None]) -> None:
+        """Calls back whenever there may be work that was not there before."""
+        self._on_work.append(callback)
+
+    def active(self) -> Iterator[RunCore]:
+        """The cores of all runs in memory that have not ended, ordered by name."""
+        for name in sorted(self._runs):
+            core = self._runs[name].core
+            if core.run.state not in RUN_ENDED:
+                yield core
+
+    async def restore(self) -> list[str]:
+        """Takes over the runs that an engine left unfinished; their names."""
+        unfinished = [state for state in RunState if state not in RUN_ENDED]
+        names = await self._store.read(lambda unit: list(unit.runs.names_in(unfinished)))
+        for name in names:
+            await self.apply(name, Begun())
+        return names
+
+    async def add(self, aggregate: RunAggregate, revision: bytes, audit: AuditEntry) -> RunCore:
+        """Stores a new run and begins it, in one transaction."""
+        core = RunCore(aggregate, self._rng)
+        core.apply(Begun(), self._clock.now())
+        _, events = core.take()
+
+        def insert(unit: Unit) -> None:
+            unit.runs.insert(aggregate, revision)
+            unit.runs.append(aggregate.run.name, events)
+            unit.audit.append(audit)
+
+        await self._store.transact(insert)
+        self._runs[aggregate.run.name] = ActiveRun(core)
+        self._tell_work()
+        return core
+
+    async def apply(
+        self, name: str, event: CoreEvent, audit: AuditEntry | None = None, revision: bytes | None = None
+    ) -> bool:
+        """Takes in an event and stores what follows, in one transaction. Returns what the core returned; raises what it raised,
+        with nothing changed."""
+        async with self._locked(name) as active:
+            core, now = active.core, self._clock.now()
+            accepted = core.apply(event, now)
+            entities, events = core.take()
+            if not entities and audit is None:
+                return accepted
+
+            def save(unit: Unit) -> None:
+                unit.runs.save(name, entities)
+                unit.runs.append(name, events)
+                if revision is not None:
+                    unit.runs.set_revision(name, revision)
+                if audit is not None:
+                    unit.audit.append(audit)
+
+            await self._store.transact(save)
+            if revision is not None:
+                active.revision = None
+            for moment in events:
+                log.info(moment.type, subject=moment.subject, before=moment.from_state, after=moment.to_state)
+            active.tell()
+        if events:
+            self._tell_work()
+        return accepted
+
+    async def view(self, name: str, look: Callable[[RunAggregate], Seen]) -> Seen:
+        """What `look` makes of a run as last stored: never of a change that is still being committed. Raises NotFound."""
+        active = await self._require(name)
+        async with active.lock:
+            return look(active.core.aggregate)
+
+    async def revision(self, name: str) -> run_pb2.PlanRevision:
+        """The frozen revision of a run. Raises NotFound."""
+        active = await self._require(name)
+        if active.revision is None:
+            stored = await self._store.read(lambda unit: unit.runs.revision(name))
+            active.revision = run_pb2.PlanRevision.FromString(stored or b"")
+        return active.revision
+
+    @asynccontextmanager
+    async def watch(self, name: str) -> AsyncIterator[tuple[ActiveRun, asyncio.Event]]:
+        """A run, and an event that is set whenever it changed since it was last cleared."""
+        active = await self._require(name)
+        changed = asyncio.Event()
+        active.watchers.add(changed)
+        try:
+            yield active, changed
+        finally:
+            active.watchers.discard(changed)
+
+    @asynccontextmanager
+    async def _locked(self, name: str) -> AsyncIterator[ActiveRun]:
+        active = await self._require(name)
+        async with active.lock:
+            try:
+                yield active
+            except BaseException:
+                await self._reload(name, active)
+                raise
+
+    async def _reload(self, name: str, active: ActiveRun) -> None:
+        """What memory and store hold may differ now: the store is right."""
+        stored = await self._store.read(lambda unit: unit.runs.load(name))
+        if stored is not None:
+            active.core = RunCore(stored, self._rng)
+
+    async def _require(self, name: str) -> ActiveRun:
+        async with self._loading:
+            if name not in self._runs:
+                stored = await self._store.read(lambda unit: unit.runs.load(name))
+                if stored is None:
+                    raise NotFound(f"there is no {name}", field="name")
+                self._forget_idle()
+                self._runs[name] = ActiveRun(RunCore(stored, self._rng))
+            return self._runs[name]
+
+    def _forget_idle(self) -> None:
+        idle = [n for n, run in self._runs.items() if run.core.run.state in RUN_ENDED and not run.watchers]
+        for name in idle[: max(0, len(idle) - IDLE_CORES_MAX + 1)]:
+            if not self._runs[name].lock.locked():
+                del self._runs[name]
+
+    def _tell_work(self) -> None:
+        for callback in self._on_work:
+            callback()

@@ -1,0 +1,295 @@
+"""Worker hosts: who is there, what each has leased, and what becomes of it when a host is lost."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from pymigrate.engine.application import works
+from pymigrate.engine.application.board import Board
+from pymigrate.engine.application.caller import Surroundings
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.projections import failure_record
+from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.names import parent_of
+from pymigrate.engine.domain.orchestration import (
+    Drained,
+    Failed,
+    Leased,
+    Lost,
+    Progressed,
+    Renewed,
+    RunCore,
+    Succeeded,
+)
+from pymigrate.engine.domain.run import Task, TaskState
+from pymigrate.engine.ports.store import HostRecord, Store
+from pymigrate.v1 import worker_pb2
+
+log = structlog.get_logger(__name__)
+WAIT_MAX_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """How leases are granted: both in seconds; a host misses about three heartbeats before it loses its tasks."""
+
+    lease_seconds: float = 15.0
+    heartbeat_seconds: float = 5.0
+    tasks_max: int = 16
+
+
+@dataclass(slots=True)
+class Host:
+    """A host that this engine has heard of. `seen` is the clock's monotonic reading at its last call."""
+
+    record: HostRecord
+    seen: float
+    is_registered: bool = False
+    tasks: set[str] = field(default_factory=set)
+
+
+class Hosts:
+    """The use cases behind WorkerService, and the sweep that finds lost hosts."""
+
+    def __init__(
+        self,
+        store: Store,
+        board: Board,
+        inquiries: Inquiries,
+        limits: LaneLimits,
+        surroundings: Surroundings,
+        terms: LeaseTerms,
+    ) -> None:
+        self._store = store
+        self._board = board
+        self._inquiries = inquiries
+        self._limits = limits
+        self._surroundings = surroundings
+        self.terms = terms
+        self._hosts: dict[str, Host] = {}
+        self._work = asyncio.Condition()
+        self._work_seen = 0
+        self._notices: set[asyncio.Task[None]] = set()
+        self._claiming = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Takes over the hosts of an engine that ended: each has one lease to register again."""
+        for record in await self._store.read(lambda unit: list(unit.hosts.list())):
+            self._hosts[record.name] = Host(record, self._surroundings.clock.monotonic())
+        for core in list(self._board.active()):
+            for task in core.aggregate.tasks.values():
+                if task.state is TaskState.LEASED and task.host in self._hosts:
+                    self._hosts[task.host].tasks.add(task.id)
+                elif task.state is TaskState.LEASED:
+                    await self._board.apply(core.run.name, Lost(task.id))
+
+    async def register(
+        self, host: worker_pb2.WorkerHost, leases: Iterable[worker_pb2.TaskLease]
+    ) -> worker_pb2.RegisterHostResponse:
+        """Makes a host known; a process that had its name before is known no more."""
+        now, name = self._surroundings.clock.now(), host.name
+        record = HostRecord(name, host.affinity, host.pid, host.pid_start_ticks, self._surroundings.new_id(), now)
+        former = self._hosts.get(name)
+        is_same_process = former is not None and former.record.pid == host.pid
+        if former is not None and not is_same_process:
+            await self._lose_tasks(former)
+        await self._store.transact(lambda unit: unit.hosts.put(record))
+        known = Host(record, self._surroundings.clock.monotonic(), is_registered=True)
+        self._hosts[name] = known
+        answer = worker_pb2.RegisterHostResponse(
+            session=record.session,
+            heartbeat_seconds=self.terms.heartbeat_seconds,
+            lease_seconds=self.terms.lease_seconds,
+            tasks_max=self.terms.tasks_max,
+        )
+        kept = [lease for lease in leases if self._is_held(lease.task_id, lease.fence, name)]
+        answer.lost_task_ids.extend(lease.task_id for lease in leases if lease not in kept)
+        known.tasks = {lease.task_id for lease in kept}
+        if former is not None and is_same_process:
+            await self._lose_tasks(former, kept=known.tasks)
+        log.info("host.registered", host=name, pid=host.pid, affinity=host.affinity)
+        return answer
+
+    async def claim(self, name: str, session: str, wait_seconds: float) -> worker_pb2.Task | None:
+        """The most urgent task that the host may take, waited for at most `wait_seconds`."""
+        host = self._require(name, session)
+        deadline = self._surroundings.clock.monotonic() + min(wait_seconds, WAIT_MAX_SECONDS)
+        while True:
+            seen = self._work_seen
+            task = await self._lease_one(host)
+            left = deadline - self._surroundings.clock.monotonic()
+            if task is not None or left <= 0:
+                return task
+            self._require(name, session)
+            await self._wait_for_work(seen, min(left, self._seconds_to_retry()))
+
+    async def heartbeat(
+        self, name: str, session: str, leases: Iterable[worker_pb2.TaskLease]
+    ) -> worker_pb2.HeartbeatResponse:
+        """Renews what the host has, and says what it should drain and what it has lost."""
+        host = self._require(name, session)
+        now = self._surroundings.clock.now()
+        until = now + timedelta(seconds=self.terms.lease_seconds)
+        await self._store.transact(lambda unit: unit.hosts.touch(name, now))
+        answer = worker_pb2.HeartbeatResponse()
+        for lease in leases:
+            if not self._is_held(lease.task_id, lease.fence, name):
+                answer.lost_task_ids.append(lease.task_id)
+            elif core := self._core_of(lease.task_id):
+                await self._board.apply(core.run.name, Renewed(lease.task_id, lease.fence, until))
+        draining = {task for core in self._board.active() for task in core.to_drain()}
+        answer.drain_task_ids.extend(sorted(draining & host.tasks))
+        return answer
+
+    async def report(
+        self, name: str, session: str, lease: worker_pb2.TaskLease, progress: worker_pb2.LaneProgress
+    ) -> None:
+        """Notes how far a lane got. Raises FailedPrecondition for a host that no longer has it."""
+        self._require(name, session)
+        core = self._core_of(lease.task_id)
+        event = Progressed(lease.task_id, lease.fence, progress.chunks, progress.rows, progress.bytes)
+        if core is None or not await self._board.apply(core.run.name, event):
+            raise FailedPrecondition(f"{name} no longer has {lease.task_id}: stop it without committing")
+
+    async def finish(self, request: worker_pb2.FinishTaskRequest) -> None:
+        """Notes how a task ended; the second time, and after the task was lost, nothing changes."""
+        host = self._require(request.host, request.session)
+        lease = request.lease
+        host.tasks.discard(lease.task_id)
+        if lease.task_id.startswith("inquiries/"):
+            self._finish_inquiry(request)
+            return
+        core = self._core_of(lease.task_id)
+        if core is None:
+            return
+        if request.WhichOneof("outcome") == "failure":
+            await self._board.apply(core.run.name, Failed(lease.task_id, lease.fence, failure_record(request.failure)))
+            return
+        progress = request.drained if request.HasField("drained") else request.result.copy
+        if request.HasField("drained") or request.result.HasField("copy"):
+            await self._board.apply(
+                core.run.name,
+                Progressed(lease.task_id, lease.fence, progress.chunks, progress.rows, progress.bytes),
+            )
+        if request.HasField("drained"):
+            await self._board.apply(core.run.name, Drained(lease.task_id, lease.fence))
+            return
+        found = request.result.verify.SerializeToString() if request.result.HasField("verify") else b""
+        await self._board.apply(core.run.name, Succeeded(lease.task_id, lease.fence, found))
+
+    def hosts(self) -> list[Host]:
+        """All known hosts, ordered by name."""
+        return [self._hosts[name] for name in sorted(self._hosts)]
+
+    def overdue(self) -> list[HostRecord]:
+        """Hosts that have not called for a whole lease."""
+        now = self._surroundings.clock.monotonic()
+        return [host.record for host in self.hosts() if now - host.seen > self.terms.lease_seconds]
+
+    async def forget(self, name: str) -> None:
+        """The host's process is gone for certain: what it had is given to others."""
+        host = self._hosts.pop(name, None)
+        if host is not None:
+            log.warning("host.lost", host=name, tasks=len(host.tasks))
+            await self._store.transact(lambda unit: unit.hosts.delete(name))
+            await self._lose_tasks(host)
+        self._inquiries.lose(name)
+
+    def demand(self) -> dict[str, int]:
+        """How many tasks wait for a host, by affinity."""
+        counts = self._inquiries.demand()
+        for _, task in self._claimable():
+            counts[task.affinity] = counts.get(task.affinity, 0) + 1
+        return counts
+
+    def tell_work(self) -> None:
+        """Wakes the hosts that wait; safe to call from anywhere in the loop."""
+        self._work_seen += 1
+        notice = asyncio.get_running_loop().create_task(self._notify())
+        self._notices.add(notice)
+        notice.add_done_callback(self._notices.discard)
+
+    async def _notify(self) -> None:
+        async with self._work:
+            self._work.notify_all()
+
+    async def _wait_for_work(self, seen: int, seconds: float) -> None:
+        """Until there may be work that was not there at `seen`, at most so long."""
+        async with self._work:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._work.wait_for(lambda: self._work_seen != seen)
+
+    async def _lease_one(self, host: Host) -> worker_pb2.Task | None:
+        async with self._claiming:
+            if len(host.tasks) >= self.terms.tasks_max:
+                return None
+            if inquiry := self._inquiries.waiting(host.record.affinity):
+                message = self._inquiries.lease(inquiry, host.record.name, self.terms.lease_seconds)
+                host.tasks.add(message.id)
+                return message
+            for core, task in self._claimable():
+                if task.affinity == host.record.affinity and await self._limits.admits(core, task):
+                    return await self._lease(host, core, task)
+            return None
+
+    async def _lease(self, host: Host, core: RunCore, task: Task) -> worker_pb2.Task | None:
+        run = core.run.name
+        until = self._surroundings.clock.now() + timedelta(seconds=self.terms.lease_seconds)
+        if not await self._board.apply(run, Leased(task.id, host.record.name, until)):
+            return None
+        host.tasks.add(task.id)
+        leased = await self._board.view(run, lambda aggregate: aggregate.tasks[task.id])
+        return works.task_message(await self._board.revision(run), run, leased, self.terms.lease_seconds)
+
+    def _claimable(self) -> Iterator[tuple[RunCore, Task]]:
+        now = self._surroundings.clock.now()
+        for core in self._board.active():
+            for task in core.claimable(now):
+                yield core, task
+
+    def _seconds_to_retry(self) -> float:
+        now = self._surroundings.clock.now()
+        wakes = [wake for core in self._board.active() if (wake := core.next_wake())]
+        return max(0.05, min(((wake - now).total_seconds() for wake in wakes), default=WAIT_MAX_SECONDS))
+
+    def _finish_inquiry(self, request: worker_pb2.FinishTaskRequest) -> None:
+        lease = request.lease
+        match request.WhichOneof("outcome"):
+            case "failure":
+                self._inquiries.finish(lease.task_id, lease.fence, failure_record(request.failure))
+            case "result":
+                self._inquiries.finish(lease.task_id, lease.fence, request.result)
+            case _:
+                self._inquiries.finish(lease.task_id, lease.fence, None)
+
+    async def _lose_tasks(self, host: Host, kept: Iterable[str] = ()) -> None:
+        for task_id in sorted(host.tasks - set(kept)):
+            if core := self._core_of(task_id):
+                await self._board.apply(core.run.name, Lost(task_id))
+        self._inquiries.lose(host.record.name)
+
+    def _core_of(self, task_id: str) -> RunCore | None:
+        run = parent_of(task_id)
+        return next((core for core in self._board.active() if core.run.name == run), None)
+
+    def _is_held(self, task_id: str, fence: int, host: str) -> bool:
+        if task_id.startswith("inquiries/"):
+            return self._inquiries.holds(task_id, fence)
+        core = self._core_of(task_id)
+        task = core.aggregate.tasks.get(task_id) if core else None
+        return task is not None and (task.state, task.fence, task.host) == (TaskState.LEASED, fence, host)
+
+    def _require(self, name: str, session: str) -> Host:
+        host = self._hosts.get(name)
+        if host is None or not host.is_registered:
+            raise NotFound(f"{name} is not registered: register it")
+        if host.record.session != session:
+            raise FailedPrecondition(f"another process has registered as {name}: this one must stop without committing")
+        host.seen = self._surroundings.clock.monotonic()
+        return host

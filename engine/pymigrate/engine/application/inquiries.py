@@ -1,0 +1,107 @@
+"""Questions that only a worker host can answer: does a connection work, what does it hold, could a dataset be copied.
+
+They live in memory: whoever asks waits, and asks again when the engine goes away meanwhile.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pymigrate.engine.application.caller import NewId
+from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError, from_reason
+from pymigrate.engine.domain.run import Failure
+from pymigrate.v1 import worker_pb2
+
+LOSSES_MAX = 2
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """A question on its way. `fence` counts the hosts that were given it."""
+
+    message: worker_pb2.Task
+    affinity: str
+    answer: "asyncio.Future[worker_pb2.TaskResult]"
+    host: str = ""
+    losses: int = 0
+
+
+class Inquiries:
+    """Questions and who has them."""
+
+    def __init__(self, new_id: NewId, on_work: Callable[[], None]) -> None:
+        self._new_id = new_id
+        self._on_work = on_work
+        self._open: dict[str, Inquiry] = {}
+
+    async def ask(self, message: worker_pb2.Task, affinity: str, timeout_seconds: float) -> worker_pb2.TaskResult:
+        """Waits for a host's answer. Raises what the host found wrong, and EngineUnavailable when none answered in time."""
+        message.id = f"inquiries/{self._new_id()}"
+        inquiry = Inquiry(message, affinity, asyncio.get_running_loop().create_future())
+        self._open[message.id] = inquiry
+        self._on_work()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await inquiry.answer
+        except TimeoutError as error:
+            raise EngineUnavailable(
+                f"no worker host answered within {timeout_seconds:g} s: see the logs of the worker hosts, and try again"
+            ) from error
+        finally:
+            del self._open[message.id]
+
+    def waiting(self, affinity: str) -> Inquiry | None:
+        """The oldest question that a host of this affinity could take."""
+        return next((found for found in self._open.values() if found.affinity == affinity and not found.host), None)
+
+    def demand(self) -> dict[str, int]:
+        """How many questions wait, by affinity."""
+        counts: dict[str, int] = {}
+        for inquiry in self._open.values():
+            if not inquiry.host:
+                counts[inquiry.affinity] = counts.get(inquiry.affinity, 0) + 1
+        return counts
+
+    def lease(self, inquiry: Inquiry, host: str, lease_seconds: float) -> worker_pb2.Task:
+        """Gives a question to a host."""
+        inquiry.host = host
+        inquiry.message.fence += 1
+        inquiry.message.lease_seconds = lease_seconds
+        return inquiry.message
+
+    def holds(self, task_id: str, fence: int) -> bool:
+        """Whether a question is still open under that fence."""
+        inquiry = self._open.get(task_id)
+        return inquiry is not None and inquiry.message.fence == fence and not inquiry.answer.done()
+
+    def finish(self, task_id: str, fence: int, outcome: worker_pb2.TaskResult | Failure | None) -> None:
+        """Hands an answer to whoever asked; a late one is dropped. None: the host drained, another one is to answer."""
+        if not self.holds(task_id, fence):
+            return
+        inquiry = self._open[task_id]
+        if outcome is None:
+            inquiry.host = ""
+            self._on_work()
+        elif isinstance(outcome, Failure):
+            inquiry.answer.set_exception(_error(outcome))
+        else:
+            inquiry.answer.set_result(outcome)
+
+    def lose(self, host: str) -> None:
+        """The host is gone: others are asked, but not for ever."""
+        for inquiry in self._open.values():
+            if inquiry.host != host or inquiry.answer.done():
+                continue
+            inquiry.host = ""
+            inquiry.losses += 1
+            if inquiry.losses > LOSSES_MAX:
+                inquiry.answer.set_exception(
+                    EngineUnavailable(
+                        "every worker host that tried ended without an answer: see the logs of the worker hosts"
+                    )
+                )
+        self._on_work()
+
+
+def _error(failure: Failure) -> PyMigrateError:
+    return from_reason(failure.reason, failure.message, field=failure.field, is_temporary=failure.is_temporary)

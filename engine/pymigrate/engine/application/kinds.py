@@ -1,0 +1,129 @@
+"""The kinds of declared objects, with the checks that need the store: what must exist, and who still needs what."""
+
+from collections.abc import Iterator
+
+from pymigrate.engine.application import definitions
+from pymigrate.engine.application.catalog import PAGE_MAX, Kind
+from pymigrate.engine.domain import graph
+from pymigrate.engine.domain.errors import FailedPrecondition, Problem
+from pymigrate.engine.domain.names import environment_of, last_segment, nearest, parent_of
+from pymigrate.engine.domain.run import RunState
+from pymigrate.engine.ports.store import Resource, Unit
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, run_pb2
+
+UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.ROLLING_BACK)
+
+
+def children(unit: Unit, collection: str, parent: str) -> Iterator[Resource]:
+    """Every object of a collection below a parent, page by page."""
+    after = ""
+    while page := unit.resources.list(collection, parent, after, PAGE_MAX):
+        yield from page
+        after = page[-1].name
+
+
+def connections_of(unit: Unit, environment: str) -> dict[str, connection_pb2.Connection]:
+    """The environment's connections by their last segment."""
+    return {last_segment(found.name): CONNECTIONS.read(found) for found in children(unit, "connections", environment)}
+
+
+def departments_of(unit: Unit, environment: str) -> set[str]:
+    """The environment's departments by their last segment."""
+    return {last_segment(found.name) for found in children(unit, "departments", environment)}
+
+
+def phases_of(unit: Unit, plan: str) -> dict[str, plan_pb2.Phase]:
+    """The plan's phases by their last segment."""
+    return {last_segment(found.name): PHASES.read(found) for found in children(unit, "phases", plan)}
+
+
+def _check_environment(unit: Unit, environment: environment_pb2.Environment) -> Iterator[Problem]:
+    del unit
+    return definitions.environment_problems(environment)
+
+
+def _check_department(unit: Unit, department: environment_pb2.Department) -> Iterator[Problem]:
+    yield from definitions.department_problems(department)
+    known = connections_of(unit, environment_of(department.name))
+    for name, system in sorted(department.systems.items()):
+        if system.connection and system.connection not in known:
+            yield Problem(
+                f"systems.{name}.connection",
+                f"there is no connection `{system.connection}` in this environment{nearest(system.connection, known)}",
+            )
+    others = departments_of(unit, environment_of(department.name)) - {last_segment(department.name)}
+    for name in department.dependencies:
+        if name not in others:
+            yield Problem(
+                "dependencies", f"there is no other department `{name}` in this environment{nearest(name, others)}"
+            )
+
+
+def _check_connection(unit: Unit, connection: connection_pb2.Connection) -> Iterator[Problem]:
+    del unit
+    return definitions.connection_problems(connection)
+
+
+def _check_phase(unit: Unit, phase: plan_pb2.Phase) -> Iterator[Problem]:
+    environment, plan, name = environment_of(phase.name), parent_of(phase.name), last_segment(phase.name)
+    yield from definitions.phase_problems(phase, connections_of(unit, environment), departments_of(unit, environment))
+    phases = phases_of(unit, plan)
+    phases[name] = phase
+    if cycle := graph.find_cycle({other: tuple(p.dependencies) for other, p in phases.items()}, through=name):
+        yield Problem("dependencies", graph.cycle_problem(cycle).description)
+    for other, candidate in sorted(phases.items()):
+        places = {(d.target.connection, d.target.relation) for d in candidate.datasets.values()}
+        for dataset_name, dataset in sorted(phase.datasets.items()):
+            if other != name and (dataset.target.connection, dataset.target.relation) in places:
+                yield Problem(
+                    f"datasets.{dataset_name}.target.relation",
+                    f"`{dataset.target.relation}` is a target of phase `{other}` already",
+                )
+
+
+def _check_plan(unit: Unit, plan: plan_pb2.Plan) -> Iterator[Problem]:
+    del unit
+    yield from definitions.plan_own_problems(plan)
+
+
+def _free(unit: Unit, message: object) -> None:
+    del unit, message
+
+
+def _free_department(unit: Unit, department: environment_pb2.Department) -> None:
+    name, environment = last_segment(department.name), environment_of(department.name)
+    for plan in children(unit, "plans", environment):
+        for phase_name, phase in phases_of(unit, plan.name).items():
+            if phase.department == name:
+                raise FailedPrecondition(
+                    f"{department.name} is needed by {plan.name}/phases/{phase_name}: change that first"
+                )
+
+
+def _free_connection(unit: Unit, connection: connection_pb2.Connection) -> None:
+    name, environment = last_segment(connection.name), environment_of(connection.name)
+    for plan in children(unit, "plans", environment):
+        for phase_name, phase in phases_of(unit, plan.name).items():
+            if any(name in (d.source.connection, d.target.connection) for d in phase.datasets.values()):
+                raise FailedPrecondition(
+                    f"{connection.name} is needed by {plan.name}/phases/{phase_name}: change that first"
+                )
+    for run in unit.runs.names_in(UNFINISHED):
+        revision = run_pb2.PlanRevision.FromString(unit.runs.revision(run) or b"")
+        if environment_of(run) == environment and name in revision.connections:
+            raise FailedPrecondition(f"{connection.name} is in use by {run}: wait for its end, or cancel it")
+
+
+def _free_plan(unit: Unit, plan: plan_pb2.Plan) -> None:
+    if plan.deletion_protection:
+        raise FailedPrecondition(f"{plan.name} is protected from deletion: set deletion_protection to false first")
+    for run in unit.runs.names_in(UNFINISHED):
+        if run.startswith(f"{plan.name}/"):
+            raise FailedPrecondition(f"{plan.name} has an unfinished run: wait for the end of {run}, or cancel it")
+
+
+ENVIRONMENTS = Kind("environments", environment_pb2.Environment, _check_environment, _free)
+DEPARTMENTS = Kind("departments", environment_pb2.Department, _check_department, _free_department)
+CONNECTIONS = Kind("connections", connection_pb2.Connection, _check_connection, _free_connection)
+PLANS = Kind("plans", plan_pb2.Plan, _check_plan, _free_plan, held_elsewhere=frozenset({"phases"}))
+PHASES = Kind("phases", plan_pb2.Phase, _check_phase, _free)

@@ -1,0 +1,120 @@
+"""Plans with their phases: what the general catalogue does not do, because a plan holds objects of their own."""
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from pymigrate.engine.application import definitions
+from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.kinds import PHASES, PLANS, connections_of, departments_of, phases_of
+from pymigrate.engine.application.revisions import phase_hash, plan_hash
+from pymigrate.engine.domain import graph
+from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
+from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.ports.store import Unit
+from pymigrate.v1 import plan_pb2
+
+
+class Plans:
+    """The use cases of plans and phases over one unit of work."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def create(
+        self, unit: Unit, parent: str, plan_id: str, plan: plan_pb2.Plan, caller: Caller, *, is_dry: bool
+    ) -> plan_pb2.Plan:
+        """Stores a plan and the phases inside it, all or nothing."""
+        created = self._catalog.create(unit, PLANS, parent, plan_id, plan, caller, is_dry=is_dry)
+        self._refuse_problems(unit, created.name, dict(plan.phases))
+        if is_dry:
+            return created
+        for name in _in_order(plan):
+            self._catalog.create(unit, PHASES, created.name, name, plan.phases[name], caller, is_checked=True)
+        return self.complete(unit, created)
+
+    def get(self, unit: Unit, name: str) -> plan_pb2.Plan:
+        """A plan with its phases."""
+        return self.complete(unit, self._catalog.get(unit, PLANS, name))
+
+    def update(
+        self, unit: Unit, plan: plan_pb2.Plan, mask: FieldMask, caller: Caller, *, is_dry: bool
+    ) -> plan_pb2.Plan:
+        """Changes a plan; with `phases` in the mask its phases become exactly those given."""
+        own = FieldMask(paths=[path for path in mask.paths if path != "phases"])
+        has_phases = "phases" in mask.paths
+        if own.paths or not has_phases:
+            updated = self._catalog.update(unit, PLANS, plan, own, caller, is_dry=is_dry)
+        else:
+            updated = self._catalog.get(unit, PLANS, plan.name)
+        if has_phases:
+            self._refuse_problems(unit, plan.name, dict(plan.phases))
+            if not is_dry:
+                self._replace_phases(unit, plan, caller)
+        return self.complete(unit, updated)
+
+    def delete(self, unit: Unit, name: str, etag: str, caller: Caller, *, is_forced: bool) -> None:
+        """Removes a plan, with `is_forced` its phases too."""
+        plan = self._catalog.get(unit, PLANS, name)
+        PLANS.check_delete(unit, plan)
+        phases = phases_of(unit, name)
+        if phases and not is_forced:
+            raise FailedPrecondition(f"{name} has {len(phases)} phases: delete them first, or force its deletion")
+        for phase in phases.values():
+            self._catalog.delete(unit, PHASES, phase.name, "", caller)
+        self._catalog.delete(unit, PLANS, name, etag, caller)
+
+    def complete(self, unit: Unit, plan: plan_pb2.Plan) -> plan_pb2.Plan:
+        """Adds the phases and the digests to a plan."""
+        phases, connections = phases_of(unit, plan.name), connections_of(unit, environment_of(plan.name))
+        plan.plan_hash = plan_hash(phases, connections)
+        for name, phase in phases.items():
+            phase.definition_hash = phase_hash(phase, connections)
+            plan.phases[name].CopyFrom(phase)
+        return plan
+
+    def complete_phase(self, unit: Unit, phase: plan_pb2.Phase) -> plan_pb2.Phase:
+        """Adds the digest to a phase."""
+        phase.definition_hash = phase_hash(phase, connections_of(unit, environment_of(phase.name)))
+        return phase
+
+    def validate(self, unit: Unit, name: str) -> plan_pb2.ValidatePlanResponse:
+        """Every problem of a plan as it stands, without a look at its systems."""
+        plan = self.get(unit, name)
+        environment = environment_of(name)
+        phases = dict(plan.phases)
+        found = definitions.plan_problems(phases, connections_of(unit, environment), departments_of(unit, environment))
+        answer = plan_pb2.ValidatePlanResponse(plan_hash=plan.plan_hash)
+        for problem in found:
+            answer.problems.add(field=problem.field, description=problem.description)
+        dependencies = {phase: tuple(p.dependencies) for phase, p in phases.items()}
+        if not answer.problems:
+            for level in graph.levels(dependencies):
+                answer.levels.add(phases=level)
+        return answer
+
+    def _refuse_problems(self, unit: Unit, name: str, phases: dict[str, plan_pb2.Phase]) -> None:
+        environment = environment_of(name)
+        found = definitions.plan_problems(phases, connections_of(unit, environment), departments_of(unit, environment))
+        problems = tuple(Problem(f"plan.{problem.field}", problem.description) for problem in found)
+        if problems:
+            raise InvalidDefinition(problems)
+
+    def _replace_phases(self, unit: Unit, plan: plan_pb2.Plan, caller: Caller) -> None:
+        stored = phases_of(unit, plan.name)
+        for name in sorted(stored.keys() - set(plan.phases)):
+            self._catalog.delete(unit, PHASES, stored[name].name, "", caller)
+        for name in _in_order(plan):
+            wanted = plan_pb2.Phase()
+            wanted.CopyFrom(plan.phases[name])
+            wanted.etag = ""
+            if name in stored:
+                wanted.name = stored[name].name
+                self._catalog.update(unit, PHASES, wanted, FieldMask(), caller, is_checked=True)
+            else:
+                self._catalog.create(unit, PHASES, plan.name, name, wanted, caller, is_checked=True)
+
+
+def _in_order(plan: plan_pb2.Plan) -> list[str]:
+    """The phases, those first that others depend on."""
+    levels = graph.levels({name: tuple(phase.dependencies) for name, phase in plan.phases.items()})
+    return [name for level in levels for name in level]

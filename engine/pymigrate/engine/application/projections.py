@@ -1,0 +1,170 @@
+"""A run's records as the contract shows them, and back from the contract where a record comes from it."""
+
+from datetime import datetime
+from typing import TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from pymigrate.engine.domain.run import (
+    DatasetRun,
+    DesiredState,
+    Failure,
+    Lane,
+    PhaseRun,
+    Run,
+    RunAggregate,
+    RunEvent,
+    TaskKind,
+    TaskState,
+)
+from pymigrate.v1 import run_pb2
+
+T = TypeVar("T")
+DESIRED = {
+    run_pb2.DESIRED_STATE_UNSPECIFIED: DesiredState.RUNNING,
+    run_pb2.DESIRED_STATE_RUNNING: DesiredState.RUNNING,
+    run_pb2.DESIRED_STATE_PAUSED: DesiredState.PAUSED,
+    run_pb2.DESIRED_STATE_CANCELLED: DesiredState.CANCELLED,
+}
+
+
+def run_message(aggregate: RunAggregate, now: datetime) -> run_pb2.Run:
+    """A run with its phases and datasets. `now` dates the copying that is under way."""
+    message = run_header(aggregate.run)
+    for phase in aggregate.phases.values():
+        message.phases[phase.id].CopyFrom(_phase(phase))
+    for (phase_id, dataset_id), dataset in aggregate.datasets.items():
+        part = _dataset(aggregate, dataset, now)
+        message.phases[phase_id].datasets[dataset_id].CopyFrom(part)
+        message.rows += part.rows
+        message.bytes += part.bytes
+    expected = [dataset.rows_expected for dataset in aggregate.datasets.values()]
+    message.rows_expected = -1 if any(rows < 0 for rows in expected) else sum(expected)
+    return message
+
+
+def run_header(run: Run) -> run_pb2.Run:
+    """A run without its parts."""
+    return run_pb2.Run(
+        name=run.name,
+        state=run_pb2.RunState.Value(f"RUN_STATE_{run.state.name}"),
+        desired_state=run_pb2.DesiredState.Value(f"DESIRED_STATE_{run.desired.name}"),
+        plan_hash=run.plan_hash,
+        triggers=run.triggers,
+        key=run.key,
+        etag=f"{run.key[:12]}-{run.version}",
+        managed_by=run.managed_by,
+        failure=failure_message(run.failure),
+        create_time=_time(run.create_time),
+        end_time=_time(run.end_time),
+        update_time=_time(run.update_time),
+    )
+
+
+def lane_message(run: str, lane: Lane) -> run_pb2.Lane:
+    """A lane."""
+    return run_pb2.Lane(
+        name=f"{run}/lanes/{lane.id}",
+        phase=lane.phase,
+        dataset=lane.dataset,
+        state=run_pb2.LaneState.Value(f"LANE_STATE_{lane.state.name}"),
+        fence=lane.fence,
+        chunks=lane.chunks,
+        rows=lane.rows,
+        bytes=lane.bytes,
+        rows_expected=lane.rows_expected,
+        host=lane.host,
+        failure=failure_message(lane.failure),
+        retries=lane.retries,
+        start_time=_time(lane.start_time),
+        end_time=_time(lane.end_time),
+    )
+
+
+def lane_messages(aggregate: RunAggregate) -> list[run_pb2.Lane]:
+    """All lanes of a run, ordered by name."""
+    return [lane_message(aggregate.run.name, aggregate.lanes[lane]) for lane in sorted(aggregate.lanes)]
+
+
+def event_message(run: str, event: RunEvent) -> run_pb2.RunEvent:
+    """Something that happened."""
+    return run_pb2.RunEvent(
+        sequence=event.sequence,
+        id=f"{run}/events/{event.sequence}",
+        time=_time(event.time),
+        type=event.type,
+        subject=event.subject,
+        from_state=event.from_state,
+        to_state=event.to_state,
+        actor=event.actor,
+        failure=failure_message(event.failure),
+    )
+
+
+def failure_message(failure: Failure | None) -> run_pb2.Failure | None:
+    """A failure, or None."""
+    if failure is None:
+        return None
+    return run_pb2.Failure(
+        reason=failure.reason, message=failure.message, field=failure.field, is_temporary=failure.is_temporary
+    )
+
+
+def failure_record(message: run_pb2.Failure) -> Failure:
+    """A failure as the core keeps it."""
+    return Failure(message.reason or "INTERNAL", message.message, message.field, message.is_temporary)
+
+
+def _phase(phase: PhaseRun) -> run_pb2.PhaseRun:
+    return run_pb2.PhaseRun(
+        state=run_pb2.PhaseState.Value(f"PHASE_STATE_{phase.state.name}"),
+        attempt=phase.attempt,
+        failure=failure_message(phase.failure),
+        start_time=_time(phase.start_time),
+        end_time=_time(phase.end_time),
+        department=phase.department,
+        dependencies=phase.dependencies,
+    )
+
+
+def _dataset(aggregate: RunAggregate, dataset: DatasetRun, now: datetime) -> run_pb2.DatasetRun:
+    attempt = aggregate.phases[dataset.phase].attempt
+    lanes = [
+        lane
+        for lane in aggregate.lanes.values()
+        if (lane.phase, lane.dataset, lane.attempt) == (dataset.phase, dataset.id, attempt)
+    ]
+    message = run_pb2.DatasetRun(
+        rows=sum(lane.rows for lane in lanes),
+        bytes=sum(lane.bytes for lane in lanes),
+        rows_expected=dataset.rows_expected,
+        path=dataset.path,
+        source=f"{dataset.source_connection}:{dataset.source_relation}",
+        target=f"{dataset.target_connection}:{dataset.target_relation}",
+        start_time=_time(dataset.start_time),
+        end_time=_time(dataset.end_time),
+        lanes=sorted(lane.id for lane in lanes),
+        copy_seconds=dataset.copy_seconds + _under_way_seconds(aggregate, dataset, now),
+    )
+    if dataset.verification:
+        message.verification.ParseFromString(dataset.verification)
+    return message
+
+
+def _under_way_seconds(aggregate: RunAggregate, dataset: DatasetRun, now: datetime) -> float:
+    return sum(
+        max(0.0, (now - task.leased_time).total_seconds())
+        for task in aggregate.tasks.values()
+        if task.kind is TaskKind.COPY
+        and task.state is TaskState.LEASED
+        and task.leased_time is not None
+        and (task.phase, task.datasets[0]) == (dataset.phase, dataset.id)
+    )
+
+
+def _time(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

@@ -1,0 +1,78 @@
+"""The revision of a plan that a run freezes, and the digests that tell one revision, and one run, from another."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from pymigrate.engine.application import definitions
+from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, phases_of
+from pymigrate.engine.domain.errors import Problem
+from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.ports.store import Resource, Unit
+from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
+
+# What can change without another run being due: how a thing is called and steered, and which secret opens it.
+_NO_MATTER = frozenset(
+    {
+        *("name", "display_name", "description", "labels", "uid", "etag", "create_time", "update_time", "managed_by"),
+        *("plan_hash", "definition_hash", "lanes_max", "priority", "deletion_protection", "phases"),
+    }
+)
+
+
+def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
+    """The plan as it stands with the connections that it uses, and every problem that keeps a run from starting."""
+    environment = environment_of(plan.name)
+    phases, connections = phases_of(unit, plan.name), connections_of(unit, environment)
+    revision = run_pb2.PlanRevision(plan=PLANS.read(plan))
+    for name, phase in phases.items():
+        revision.plan.phases[name].CopyFrom(phase)
+    for name in _used(phases):
+        if name in connections:
+            revision.connections[name].CopyFrom(connections[name])
+    problems = tuple(definitions.plan_problems(phases, connections, departments_of(unit, environment)))
+    if not phases:
+        problems = (Problem("phases", "the plan has no phase yet: there is nothing to run"),)
+    revision.plan.plan_hash = plan_hash(phases, connections)
+    return revision, problems
+
+
+def plan_hash(phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, connection_pb2.Connection]) -> str:
+    """Digest of everything that a run would do, 64 hexadecimal digits; the same for the same definitions in every version."""
+    return _digest({name: phase_hash(phase, connections) for name, phase in phases.items()})
+
+
+def phase_hash(phase: plan_pb2.Phase, connections: Mapping[str, connection_pb2.Connection]) -> str:
+    """Digest of what a run of the phase would move, from where and to where."""
+    used = {name: _content(connections[name]) for name in _used({"": phase}) if name in connections}
+    return _digest({"phase": _content(phase), "connections": used})
+
+
+def run_key(plan: str, revision_hash: str, triggers: Mapping[str, str]) -> str:
+    """Digest that makes a run of a plan's revision the same run, however often it is asked for."""
+    return _digest({"plan": plan, "plan_hash": revision_hash, "triggers": dict(triggers)})
+
+
+def _used(phases: Mapping[str, plan_pb2.Phase]) -> list[str]:
+    datasets = [dataset for phase in phases.values() for dataset in phase.datasets.values()]
+    return sorted({d.source.connection for d in datasets} | {d.target.connection for d in datasets})
+
+
+def _content(message: Message) -> dict[str, Any]:
+    content: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    for field in _NO_MATTER & content.keys():
+        del content[field]
+    if isinstance(message, connection_pb2.Connection) and message.WhichOneof("system") == "postgres":
+        content["postgres"].pop("password", None)
+    if isinstance(message, plan_pb2.Phase):
+        content["dependencies"] = sorted(message.dependencies)
+    return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

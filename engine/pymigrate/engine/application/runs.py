@@ -1,0 +1,278 @@
+"""Starting a run, steering it, and telling where it stands."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+
+from pymigrate.engine.application import works
+from pymigrate.engine.application.board import ActiveRun, Board
+from pymigrate.engine.application.caller import Caller, Surroundings
+from pymigrate.engine.application.catalog import Catalog, page_limit
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.kinds import PLANS
+from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
+from pymigrate.engine.application.revisions import freeze, run_key
+from pymigrate.engine.domain.errors import (
+    AlreadyExists,
+    InvalidDefinition,
+    NotFound,
+    Problem,
+    PyMigrateError,
+    StaleWrite,
+)
+from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
+from pymigrate.engine.domain.orchestration import CoreEvent, Retried, Steered
+from pymigrate.engine.domain.run import (
+    RUN_ENDED,
+    DatasetRun,
+    DesiredState,
+    PhaseRun,
+    PhaseState,
+    Run,
+    RunAggregate,
+)
+from pymigrate.engine.ports.store import AuditEntry, Store, Unit
+from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
+
+INSPECTION_TIMEOUT_SECONDS = 120.0
+INSPECTIONS_AT_ONCE = 32
+TRIGGERS_MAX = 64
+EVENTS_MAX = 1_000
+WATCH_INTERVAL_SECONDS = 0.1
+RUN_ID_DIGITS = 12
+
+
+class Runs:
+    """The use cases of runs."""
+
+    def __init__(
+        self, store: Store, board: Board, inquiries: Inquiries, catalog: Catalog, surroundings: Surroundings
+    ) -> None:
+        self._store = store
+        self._board = board
+        self._inquiries = inquiries
+        self._catalog = catalog
+        self._surroundings = surroundings
+
+    async def start(self, request: run_pb2.StartRunRequest, caller: Caller) -> run_pb2.Run:
+        """Freezes, checks and starts; adopts the run that has the same key. Raises InvalidDefinition with every problem found."""
+        plan, triggers = request.parent, dict(request.run.triggers)
+        _refuse_start_problems(request)
+        revision, problems = await self._store.read(lambda unit: self._freeze(unit, plan))
+        if request.plan_hash and request.plan_hash != revision.plan.plan_hash:
+            raise StaleWrite(
+                f"{plan} was changed since it was read: look at it again before starting it", field="plan_hash"
+            )
+        key = run_key(plan, revision.plan.plan_hash, triggers)
+        adopted = await self._store.read(lambda unit: unit.runs.by_key(plan, key))
+        if adopted is not None:
+            return await self.get(adopted.name)
+        if problems:
+            raise InvalidDefinition(problems)
+        await self._inspect(revision, revision.plan.phases)
+        run = Run(
+            name=f"{plan}/runs/{request.run_id or f'r{key[:RUN_ID_DIGITS]}'}",
+            plan=plan,
+            key=key,
+            plan_hash=revision.plan.plan_hash,
+            create_time=self._surroundings.clock.now(),
+            managed_by=caller.managed_by,
+            triggers=triggers,
+            lanes_max=revision.plan.lanes_max,
+            desired=DESIRED[request.run.desired_state],
+        )
+        aggregate = _aggregate(run, revision)
+        if request.validate_only:
+            return run_message(aggregate, run.create_time)
+        try:
+            await self._board.add(aggregate, revision.SerializeToString(), self._audit(caller, "start", run.name))
+        except AlreadyExists:  # somebody started the same run meanwhile: it is the one that was asked for
+            adopted = await self._store.read(lambda unit: unit.runs.by_key(plan, key))
+            if adopted is None:
+                raise
+            return await self.get(adopted.name)
+        return await self.get(run.name)
+
+    async def get(self, name: str) -> run_pb2.Run:
+        """A run as it stands. Raises NotFound."""
+        now = self._surroundings.clock.now()
+        return await self._board.view(name, lambda aggregate: run_message(aggregate, now))
+
+    async def page(self, plan: str, page_size: int, page_token: str) -> tuple[list[run_pb2.Run], str]:
+        """A page of a plan's runs, the newest first."""
+        size, before = page_limit(page_size), _read_token(page_token)
+        found = await self._store.read(lambda unit: list(unit.runs.list(plan, before, size + 1)))
+        if not found and not page_token:
+            await self._store.read(lambda unit: self._catalog.require_parent(unit, environment_of(plan)))
+        token = _write_token(found[size - 1]) if len(found) > size else ""
+        return [await self.get(run.name) for run in found[:size]], token
+
+    async def steer(self, name: str, desired: DesiredState, caller: Caller) -> run_pb2.Run:
+        """Pauses, resumes or cancels; what holds already changes nothing."""
+        return await self._apply(name, Steered(desired, caller.principal), str(desired), caller)
+
+    async def retry(self, name: str, caller: Caller) -> run_pb2.Run:
+        """Does what failed again, after another look at its sources and targets: a person may have mended them."""
+        revision = run_pb2.PlanRevision()
+        revision.CopyFrom(await self._board.revision(name))
+        unpublished = await self._board.view(name, _unpublished)
+        if not unpublished:
+            return await self._apply(name, Retried(caller.principal), "retry", caller)
+        await self._inspect(revision, unpublished)
+        body = revision.SerializeToString()
+        return await self._apply(name, Retried(caller.principal), "retry", caller, body)
+
+    async def lanes(self, name: str) -> list[run_pb2.Lane]:
+        """A run's lanes, ordered by name."""
+        return await self._board.view(name, lane_messages)
+
+    async def events(self, name: str, after: int, page_size: int) -> tuple[list[run_pb2.RunEvent], str]:
+        """A page of what happened in a run, in order."""
+        size = page_limit(page_size)
+        await self._board.view(name, lambda aggregate: None)
+        found = await self._store.read(lambda unit: list(unit.runs.events(name, after, size + 1)))
+        token = str(found[size - 1].sequence) if len(found) > size else ""
+        return [event_message(name, event) for event in found[:size]], token
+
+    async def watch(self, name: str, resume_token: str) -> AsyncIterator[run_pb2.WatchRunResponse]:
+        """The run as it stands, then again at each change, at most ten times a second, until it has ended."""
+        async with self._board.watch(name) as (active, changed):
+            seen = active.core.run.events if not resume_token else _read_sequence(resume_token)
+            while True:
+                changed.clear()
+                answer = await self._picture(name, active, seen)
+                seen = int(answer.resume_token)
+                yield answer
+                if answer.run.end_time.seconds:
+                    return
+                await changed.wait()
+                await self._surroundings.clock.sleep(WATCH_INTERVAL_SECONDS)
+
+    async def _picture(self, name: str, active: ActiveRun, seen: int) -> run_pb2.WatchRunResponse:
+        now = self._surroundings.clock.now()
+        async with active.lock:
+            aggregate = active.core.aggregate
+            answer = run_pb2.WatchRunResponse(run=run_message(aggregate, now), lanes=lane_messages(aggregate))
+            last = aggregate.run.events
+        is_behind = last - seen > EVENTS_MAX
+        after = last - EVENTS_MAX if is_behind else seen
+        events = await self._store.read(lambda unit: list(unit.runs.events(name, after, EVENTS_MAX)))
+        answer.events.extend(event_message(name, event) for event in events if event.sequence <= last)
+        answer.is_resync = is_behind
+        answer.resume_token = str(last)
+        return answer
+
+    async def _apply(
+        self, name: str, event: CoreEvent, action: str, caller: Caller, revision: bytes | None = None
+    ) -> run_pb2.Run:
+        await self._board.apply(name, event, self._audit(caller, action, name), revision)
+        return await self.get(name)
+
+    async def check(self, plan: str) -> plan_pb2.ValidatePlanResponse:
+        """Every problem that a look at the plan's sources and targets finds."""
+        revision, _ = await self._store.read(lambda unit: self._freeze(unit, plan))
+        answer = plan_pb2.ValidatePlanResponse(plan_hash=revision.plan.plan_hash)
+        try:
+            await self._inspect(revision, revision.plan.phases)
+        except InvalidDefinition as error:
+            for problem in error.problems:
+                answer.problems.add(field=problem.field, description=problem.description)
+        return answer
+
+    async def _inspect(self, revision: run_pb2.PlanRevision, phases: Iterable[str]) -> None:
+        """Looks at both sides of every dataset and adds what it found to the revision. Raises InvalidDefinition."""
+        places = [
+            (phase, dataset) for phase in sorted(phases) for dataset in sorted(revision.plan.phases[phase].datasets)
+        ]
+        gate = asyncio.Semaphore(INSPECTIONS_AT_ONCE)
+
+        async def look(phase: str, dataset: str) -> list[Problem]:
+            async with gate:
+                return await self._inspect_one(revision, phase, dataset)
+
+        found = await asyncio.gather(*(look(phase, dataset) for phase, dataset in places))
+        problems = tuple(problem for part in found for problem in part)
+        if problems:
+            raise InvalidDefinition(problems)
+
+    async def _inspect_one(self, revision: run_pb2.PlanRevision, phase: str, dataset: str) -> list[Problem]:
+        path = f"phases.{phase}.datasets.{dataset}"
+        target = revision.connections[revision.plan.phases[phase].datasets[dataset].target.connection]
+        message = worker_pb2.Task(inspect=works.inspection_work(revision, phase, dataset))
+        try:
+            result = await self._inquiries.ask(message, works.affinity_of(target), INSPECTION_TIMEOUT_SECONDS)
+        except InvalidDefinition as error:
+            return [Problem(f"{path}.{problem.field}", problem.description) for problem in error.problems]
+        except PyMigrateError as error:
+            return [Problem(f"{path}.{error.field}" if error.field else path, error.message)]
+        revision.inspections[f"{phase}/{dataset}"].CopyFrom(result.inspect)
+        return [Problem(f"{path}.{problem.field}", problem.description) for problem in result.inspect.problems]
+
+    def _freeze(self, unit: Unit, plan: str) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
+        self._catalog.get(unit, PLANS, plan)
+        resource = unit.resources.get(plan)
+        if resource is None:
+            raise NotFound(f"there is no {plan}", field="parent")
+        return freeze(unit, resource)
+
+    def _audit(self, caller: Caller, action: str, name: str) -> AuditEntry:
+        return AuditEntry(self._surroundings.clock.now(), caller.principal, action, name, 0)
+
+
+def _unpublished(aggregate: RunAggregate) -> list[str]:
+    if aggregate.run.state not in RUN_ENDED:
+        return []
+    done = {PhaseState.PUBLISHED, PhaseState.SEALED}
+    return [phase.id for phase in aggregate.phases.values() if phase.state not in done]
+
+
+def _aggregate(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
+    aggregate = RunAggregate(run)
+    for name, phase in sorted(revision.plan.phases.items()):
+        aggregate.phases[name] = PhaseRun(name, phase.department, tuple(sorted(phase.dependencies)), phase.priority)
+        for dataset_id, dataset in sorted(phase.datasets.items()):
+            inspection = revision.inspections[f"{name}/{dataset_id}"]
+            aggregate.datasets[name, dataset_id] = DatasetRun(
+                phase=name,
+                id=dataset_id,
+                source_connection=dataset.source.connection,
+                source_relation=dataset.source.relation,
+                target_connection=dataset.target.connection,
+                target_relation=dataset.target.relation,
+                affinity=works.affinity_of(revision.connections[dataset.target.connection]),
+                rows_expected=inspection.source.rows,
+                path=inspection.path,
+            )
+    return aggregate
+
+
+def _refuse_start_problems(request: run_pb2.StartRunRequest) -> None:
+    problems = []
+    if request.run_id and not is_id(request.run_id):
+        problems.append(Problem("run_id", f"`{request.run_id}` is no name: use {ID_RULE}"))
+    if len(request.run.triggers) > TRIGGERS_MAX:
+        problems.append(Problem("run.triggers", f"has at most {TRIGGERS_MAX} entries"))
+    if DESIRED.get(request.run.desired_state) in {None, DesiredState.CANCELLED}:
+        problems.append(Problem("run.desired_state", "a run starts running or paused"))
+    if problems:
+        raise InvalidDefinition(tuple(problems))
+
+
+def _read_sequence(token: str) -> int:
+    if not token.isdecimal():
+        raise InvalidDefinition((Problem("resume_token", "is not a token that WatchRun gave out"),))
+    return int(token)
+
+
+def _write_token(run: Run) -> str:
+    return f"{run.create_time.isoformat()}|{run.name}"
+
+
+def _read_token(token: str) -> tuple[datetime, str] | None:
+    if not token:
+        return None
+    moment, _, name = token.partition("|")
+    try:
+        return datetime.fromisoformat(moment), name
+    except ValueError as error:
+        raise InvalidDefinition((Problem("page_token", "is not a token that ListRuns gave out"),)) from error

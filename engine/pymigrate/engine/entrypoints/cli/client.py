@@ -1,0 +1,71 @@
+"""How the command line reaches the engine of its home, and how an error is told at a prompt."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn, cast
+
+import grpc
+import typer
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from pymigrate.v1 import (
+    connection_pb2_grpc,
+    environment_pb2_grpc,
+    plan_pb2_grpc,
+    run_pb2_grpc,
+    worker_pb2_grpc,
+)
+
+TIMEOUT_SECONDS = 150.0
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Client:
+    """The stubs of one engine. Every call carries the token and says that the command line makes it."""
+
+    def __init__(self, endpoint: str, token: str) -> None:
+        limits = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
+        self.channel = grpc.insecure_channel(endpoint, options=limits)
+        self.metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "cli"))
+        self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
+        self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
+        self.plans = plan_pb2_grpc.PlanServiceStub(self.channel)
+        self.runs = run_pb2_grpc.RunServiceStub(self.channel)
+        self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
+
+
+@contextlib.contextmanager
+def connected(home: Path) -> Iterator[Client]:
+    """A client of the engine that serves from this home. Ends the command with what is wrong and what to do next."""
+    try:
+        endpoint, token = (home / "endpoint").read_text().strip(), (home / "token").read_text().strip()
+    except OSError:
+        fail(f"no engine serves from {home}: start one with `pymigrate serve --home {home}`")
+    client = Client(endpoint, token)
+    try:
+        yield client
+    except grpc.RpcError as error:
+        fail(describe(error, home))
+    finally:
+        client.channel.close()
+
+
+def describe(error: grpc.RpcError, home: Path) -> str:
+    """An error of the engine as a person reads it: every field that is wrong on a line of its own."""
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
+        return f"the engine of {home} does not answer: start it with `pymigrate serve --home {home}`"
+    status = rpc_status.from_call(cast(grpc.Call, error))  # every error of a stub is a call too
+    bad = error_details_pb2.BadRequest()
+    for detail in status.details if status else ():
+        if detail.Unpack(bad):
+            return "\n".join(f"{violation.field}: {violation.description}" for violation in bad.field_violations)
+    return details or code.name
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the command with exit code 1 and a message on stderr."""
+    typer.secho(message, fg=typer.colors.RED, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,124 @@
+"""The commands: apply a file, start and steer runs, and show where they stand."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pymigrate.engine.entrypoints.cli import declared, progress
+from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client, connected, fail
+from pymigrate.v1 import plan_pb2, run_pb2
+from pymigrate.v1.shape import enum_word
+
+Home = Annotated[Path, typer.Option(help="Folder of the engine's token and endpoint.", envvar="PYMIGRATE_HOME")]
+RunName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>/runs/<run>")]
+PlanName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>")]
+_HOME = Path.home() / ".local" / "share" / "pymigrate"
+_WIDTH_PLAIN = 140
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds every command to the application."""
+    for command in (apply, validate, start, watch, report, pause, resume, cancel, retry, status):
+        app.command()(command)
+
+
+def console() -> Console:
+    """Where results go: wide enough for a table where there is no terminal to measure."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=_WIDTH_PLAIN)
+
+
+def apply(
+    file: Annotated[Path, typer.Option("-f", "--file", exists=True, dir_okay=False, help="YAML or JSON documents.")],
+    home: Home = _HOME,
+) -> None:
+    """Create what is missing and update what differs, as a file declares it."""
+    with connected(home) as client:
+        for name, outcome in declared.apply(client, file):
+            typer.echo(f"{name} {outcome}")
+
+
+def validate(plan: PlanName, home: Home = _HOME) -> None:
+    """Check a plan with its sources and targets; exit code 1 when a run could not start."""
+    with connected(home) as client:
+        request = plan_pb2.ValidatePlanRequest(name=plan, check_systems=True)
+        answer = client.plans.ValidatePlan(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        if answer.problems:
+            fail("\n".join(f"{problem.field}: {problem.description}" for problem in answer.problems))
+        typer.echo("\n".join(f"{at}. {', '.join(level.phases)}" for at, level in enumerate(answer.levels, 1)))
+
+
+def start(
+    plan: PlanName,
+    home: Home = _HOME,
+    trigger: Annotated[list[str], typer.Option(help="name=value; another value is another run.")] = [],  # noqa: B006 (typer)
+    follow: Annotated[bool, typer.Option(help="Show it until it has ended.")] = True,
+) -> None:
+    """Start a run of a plan, or adopt the one that is the same."""
+    if any("=" not in item for item in trigger):
+        fail("write a trigger as name=value")
+    with connected(home) as client:
+        wanted = run_pb2.Run(triggers=dict(item.split("=", 1) for item in trigger))
+        request = run_pb2.StartRunRequest(parent=plan, run=wanted)
+        run = client.runs.StartRun(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        typer.echo(run.name)
+        if follow:
+            _follow(client, run.name)
+
+
+def watch(run: RunName, home: Home = _HOME) -> None:
+    """Show a run until it has ended; exit code 1 when it did not succeed."""
+    with connected(home) as client:
+        _follow(client, run)
+
+
+def report(run: RunName, home: Home = _HOME) -> None:
+    """Show a run's datasets: rows, checksums on both sides, duration and speed."""
+    with connected(home) as client:
+        found = client.runs.GetRun(run_pb2.GetRunRequest(name=run), metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        console().print(progress.table(found))
+
+
+def pause(run: RunName, home: Home = _HOME) -> None:
+    """Drain a run's lanes to their checkpoints and hold it."""
+    _steer("PauseRun", run_pb2.PauseRunRequest(name=run), home)
+
+
+def resume(run: RunName, home: Home = _HOME) -> None:
+    """Go on with a paused run."""
+    _steer("ResumeRun", run_pb2.ResumeRunRequest(name=run), home)
+
+
+def cancel(run: RunName, home: Home = _HOME) -> None:
+    """End a run for good; what is published stays."""
+    _steer("CancelRun", run_pb2.CancelRunRequest(name=run), home)
+
+
+def retry(run: RunName, home: Home = _HOME) -> None:
+    """Do again what failed in a run."""
+    _steer("RetryRun", run_pb2.RetryRunRequest(name=run), home)
+
+
+def status(home: Home = _HOME, environment: Annotated[str, typer.Option(help="Only this one.")] = "-") -> None:
+    """List the runs of an environment, the newest first."""
+    with connected(home) as client:
+        request = run_pb2.ListRunsRequest(parent=f"environments/{environment}/plans/-")
+        answer = client.runs.ListRuns(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        for run in answer.runs:
+            typer.echo(f"{run.name} {enum_word(run_pb2.RunState.DESCRIPTOR, run.state)} {run.rows:,} rows")
+
+
+def _steer(method: str, request: Any, home: Path) -> None:
+    with connected(home) as client:
+        call = getattr(client.runs, method)
+        run = call(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        typer.echo(f"{run.name} {enum_word(run_pb2.RunState.DESCRIPTOR, run.state)}")
+
+
+def _follow(client: Client, name: str) -> None:
+    run = progress.follow(client, name, console())
+    console().print(progress.table(run))
+    if run.state != run_pb2.RUN_STATE_SUCCEEDED:
+        fail(run.failure.message or f"{run.name} ended as {enum_word(run_pb2.RunState.DESCRIPTOR, run.state)}")

@@ -1,0 +1,123 @@
+"""Applies definitions from a YAML or JSON file: documents in the envelope that Git and Kubernetes use, in the order given."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import grpc
+import typer
+import yaml
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client, fail
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+from pymigrate.v1.shape import ShapeError, from_data
+
+API_VERSION = "pymigrate.io/v1alpha1"
+FILE_BYTES_MAX = 4 * 1024 * 1024
+EVENTS_MAX = 400_000
+DEPTH_MAX = 64
+KINDS: dict[str, Callable[[], Message]] = {
+    "Environment": environment_pb2.Environment,
+    "Department": environment_pb2.Department,
+    "Connection": connection_pb2.Connection,
+    "Plan": plan_pb2.Plan,
+}
+
+
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """The documents of a file. Aliases are refused, and size, depth and number of nodes are bounded, before anything is built."""
+    body = path.read_bytes()
+    if len(body) > FILE_BYTES_MAX:
+        fail(f"{path} has {len(body):,} bytes; at most {FILE_BYTES_MAX:,} are read")
+    try:
+        text = body.decode()
+        _check_events(path, text)
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        _refuse(path, f"is not YAML: {error}")
+    for document in documents:
+        if not isinstance(document, dict) or document.get("apiVersion") != API_VERSION:
+            _refuse(path, f"every document begins with `apiVersion: {API_VERSION}`")
+        if document.get("kind") not in KINDS:
+            _refuse(path, f"kind `{document.get('kind')}` is not one of {', '.join(KINDS)}")
+    return documents
+
+
+def apply(client: Client, path: Path) -> Iterator[tuple[str, str]]:
+    """Creates what is missing and updates what differs; yields each name with `created`, `updated` or `unchanged`."""
+    for document in read_documents(path):
+        name, message = _message(path, document)
+        yield name, _apply_one(client, document["kind"], name, message)
+
+
+def _message(path: Path, document: dict[str, Any]) -> tuple[str, Any]:
+    kind = document["kind"]
+    metadata = document.get("metadata") or {}
+    object_id, environment = metadata.get("name"), metadata.get("environment")
+    if not isinstance(object_id, str) or (kind != "Environment" and not isinstance(environment, str)):
+        _refuse(path, f"a {kind} needs metadata.name" + ("" if kind == "Environment" else " and metadata.environment"))
+    message: Any = KINDS[kind]()
+    try:
+        from_data(document.get("spec") or {}, message, "spec")
+        from_data({"labels": metadata.get("labels") or {}}, message, "metadata")
+    except ShapeError as error:
+        _refuse(path, f"{kind} {object_id}: {error}")
+    message.name = (
+        f"environments/{object_id}"
+        if kind == "Environment"
+        else f"environments/{environment}/{kind.lower()}s/{object_id}"
+    )
+    return message.name, message
+
+
+def _apply_one(client: Client, kind: str, name: str, message: Any) -> str:
+    stub: Any = {"Connection": client.connections, "Plan": client.plans}.get(kind, client.environments)
+    parent, _, object_id = name.rpartition("/")
+    module: Any = {"Connection": connection_pb2, "Plan": plan_pb2}.get(kind, environment_pb2)
+    options = {"metadata": client.metadata, "timeout": TIMEOUT_SECONDS}
+    field = kind.lower()
+    try:
+        before = getattr(stub, f"Get{kind}")(getattr(module, f"Get{kind}Request")(name=name), **options)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        fields = {f"{field}_id": object_id, field: message}
+        if kind != "Environment":
+            fields["parent"] = parent.rpartition("/")[0]
+        getattr(stub, f"Create{kind}")(getattr(module, f"Create{kind}Request")(**fields), **options)
+        return "created"
+    mask = FieldMask(paths=_mask(message))
+    request = getattr(module, f"Update{kind}Request")(**{field: message, "update_mask": mask})
+    after = getattr(stub, f"Update{kind}")(request, **options)
+    return "unchanged" if after == before else "updated"
+
+
+def _mask(message: Any) -> list[str]:
+    """Everything that a definition may say: what it leaves out goes back to its default."""
+    unset = {"name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash"}
+    fields = [field for field in message.DESCRIPTOR.fields if field.name not in unset]
+    chosen = {oneof.name: message.WhichOneof(oneof.name) for oneof in message.DESCRIPTOR.oneofs}
+    return [f.name for f in fields if f.containing_oneof is None or chosen[f.containing_oneof.name] == f.name]
+
+
+def _check_events(path: Path, text: str) -> None:
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            _refuse(
+                path,
+                f"line {event.start_mark.line + 1 if event.start_mark else 0}: aliases are not allowed: write the value out",
+            )
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_MAX or count > EVENTS_MAX:
+            _refuse(path, f"is nested more than {DEPTH_MAX} deep, or has more than {EVENTS_MAX:,} nodes")
+
+
+def _refuse(path: Path, description: str) -> NoReturn:
+    typer.secho(f"{path}: {description}", fg=typer.colors.RED, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,55 @@
+"""ConnectionService."""
+
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+
+from pymigrate.engine.application import works
+from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.kinds import CONNECTIONS
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.entrypoints.grpc.declared import DeclaredCalls
+from pymigrate.engine.ports.store import Store
+from pymigrate.v1 import connection_pb2, connection_pb2_grpc, worker_pb2
+
+ANSWER_TIMEOUT_SECONDS = 60.0
+
+
+class ConnectionCalls(connection_pb2_grpc.ConnectionServiceServicer):
+    """ConnectionService."""
+
+    def __init__(self, store: Store, catalog: Catalog, requests: Requests, inquiries: Inquiries) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._inquiries = inquiries
+        self._connections = DeclaredCalls(store, catalog, requests, CONNECTIONS)
+
+    async def CreateConnection(self, request: Any, context: Any) -> connection_pb2.Connection:
+        return await self._connections.create(request)
+
+    async def GetConnection(self, request: Any, context: Any) -> connection_pb2.Connection:
+        return await self._connections.get(request)
+
+    async def ListConnections(self, request: Any, context: Any) -> connection_pb2.ListConnectionsResponse:
+        found, token = await self._connections.list(request)
+        return connection_pb2.ListConnectionsResponse(connections=found, next_page_token=token)
+
+    async def UpdateConnection(self, request: Any, context: Any) -> connection_pb2.Connection:
+        return await self._connections.update(request)
+
+    async def DeleteConnection(self, request: Any, context: Any) -> Empty:
+        return await self._connections.delete(request)
+
+    async def TestConnection(self, request: Any, context: Any) -> connection_pb2.TestConnectionResponse:
+        connection = await self._connections.get(request)
+        task = worker_pb2.Task(test=worker_pb2.TestWork(connection=connection))
+        result = await self._inquiries.ask(task, works.reader_affinity(connection), ANSWER_TIMEOUT_SECONDS)
+        return result.test
+
+    async def DiscoverSchema(self, request: Any, context: Any) -> connection_pb2.DiscoverSchemaResponse:
+        connection = await self._connections.get(request)
+        work = worker_pb2.DiscoverWork(connection=connection, relation_glob=request.relation_glob)
+        task = worker_pb2.Task(discover=work)
+        result = await self._inquiries.ask(task, works.reader_affinity(connection), ANSWER_TIMEOUT_SECONDS)
+        return result.discover

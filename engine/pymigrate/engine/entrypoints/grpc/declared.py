@@ -1,0 +1,116 @@
+"""EnvironmentService, and what the services of declared objects share."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from pymigrate.engine.application.catalog import Catalog, Kind
+from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.entrypoints.grpc.interceptors import caller
+from pymigrate.engine.ports.store import Store, Unit
+from pymigrate.v1 import environment_pb2, environment_pb2_grpc
+
+M = TypeVar("M", bound=Message)
+
+
+class DeclaredCalls(Generic[M]):
+    """The five calls of a kind of declared object, the same for each, read from the fields that AIP-131 to 135 prescribe."""
+
+    def __init__(self, store: Store, catalog: Catalog, requests: Requests, kind: Kind[M]) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._requests = requests
+        self._kind = kind
+
+    async def create(self, request: Any) -> M:
+        """Create."""
+        who, kind = caller(), self._kind
+        parent = getattr(request, "parent", "")
+        object_id, message = getattr(request, f"{kind.noun}_id"), getattr(request, kind.noun)
+
+        def work(unit: Unit) -> M:
+            made: M = self._catalog.create(unit, kind, parent, object_id, message, who, is_dry=request.validate_only)
+            return made
+
+        return await self.once(f"create {kind.collection}", request, work)
+
+    async def once(self, method: str, request: Any, work: Callable[[Unit], M]) -> M:
+        """Does the work in one transaction, once for each request id; a dry run keeps nothing."""
+        request_id = "" if request.validate_only else request.request_id
+
+        def read(body: bytes) -> M:
+            message = self._kind.message()
+            message.ParseFromString(body)
+            return message
+
+        return await self._store.transact(
+            lambda unit: self._requests.once(unit, method, request, request_id, read, work)
+        )
+
+    async def get(self, request: Any) -> M:
+        """Get."""
+        return await self._store.read(lambda unit: self._catalog.get(unit, self._kind, request.name))
+
+    async def list(self, request: Any) -> tuple[list[M], str]:
+        """List: the page and the token of the next one."""
+        parent = getattr(request, "parent", "")
+        return await self._store.read(
+            lambda unit: self._catalog.list(unit, self._kind, parent, request.page_size, request.page_token)
+        )
+
+    async def update(self, request: Any) -> M:
+        """Update."""
+        who, kind = caller(), self._kind
+        message, mask = getattr(request, kind.noun), request.update_mask
+        return await self._store.transact(
+            lambda unit: self._catalog.update(unit, kind, message, mask, who, is_dry=request.validate_only)
+        )
+
+    async def delete(self, request: Any) -> Empty:
+        """Delete."""
+        who = caller()
+        await self._store.transact(lambda unit: self._catalog.delete(unit, self._kind, request.name, request.etag, who))
+        return Empty()
+
+
+class EnvironmentCalls(environment_pb2_grpc.EnvironmentServiceServicer):
+    """EnvironmentService."""
+
+    def __init__(self, store: Store, catalog: Catalog, requests: Requests) -> None:
+        self._environments = DeclaredCalls(store, catalog, requests, ENVIRONMENTS)
+        self._departments = DeclaredCalls(store, catalog, requests, DEPARTMENTS)
+
+    async def CreateEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:
+        return await self._environments.create(request)
+
+    async def GetEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:
+        return await self._environments.get(request)
+
+    async def ListEnvironments(self, request: Any, context: Any) -> environment_pb2.ListEnvironmentsResponse:
+        found, token = await self._environments.list(request)
+        return environment_pb2.ListEnvironmentsResponse(environments=found, next_page_token=token)
+
+    async def UpdateEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:
+        return await self._environments.update(request)
+
+    async def DeleteEnvironment(self, request: Any, context: Any) -> Empty:
+        return await self._environments.delete(request)
+
+    async def CreateDepartment(self, request: Any, context: Any) -> environment_pb2.Department:
+        return await self._departments.create(request)
+
+    async def GetDepartment(self, request: Any, context: Any) -> environment_pb2.Department:
+        return await self._departments.get(request)
+
+    async def ListDepartments(self, request: Any, context: Any) -> environment_pb2.ListDepartmentsResponse:
+        found, token = await self._departments.list(request)
+        return environment_pb2.ListDepartmentsResponse(departments=found, next_page_token=token)
+
+    async def UpdateDepartment(self, request: Any, context: Any) -> environment_pb2.Department:
+        return await self._departments.update(request)
+
+    async def DeleteDepartment(self, request: Any, context: Any) -> Empty:
+        return await self._departments.delete(request)

@@ -1,0 +1,117 @@
+"""What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid token is never entered."""
+
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+import structlog
+
+from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT, Caller
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, Unauthenticated
+from pymigrate.engine.entrypoints.grpc.errors import status_of
+
+log = structlog.get_logger(__name__)
+MANAGED_BY = "pymigrate-managed-by"
+SIDES = frozenset({"api", "cli", "terraform", "git", "kubernetes"})
+OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
+PRINCIPAL = "local"
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    """Who makes the call that is being served."""
+    return _caller.get()
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Checks the bearer token, notes the caller, and tells every error with its details; what is not expected is logged whole
+    and told without any of it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps the method's handler."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(method, metadata, handler.unary_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, metadata, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.stream_stream_rpc_method_handler(
+            self._stream(method, metadata, handler.stream_stream),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _unary(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
+        async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                _caller.set(self._identify(method, metadata))
+                return await serve(request, context)
+            except PyMigrateError as error:
+                await _abort(context, error)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 (the edge: whatever it is, the caller gets a status)
+                await _abort_unexpected(context, method, error)
+
+        return served
+
+    def _stream(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
+        async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            try:
+                _caller.set(self._identify(method, metadata))
+                async for answer in serve(request, context):
+                    yield answer
+            except PyMigrateError as error:
+                await _abort(context, error)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 (the edge: whatever it is, the caller gets a status)
+                await _abort_unexpected(context, method, error)
+
+        return served
+
+    def _identify(self, method: str, metadata: dict[str, Any]) -> Caller:
+        if method in OPEN_METHODS:
+            return Caller("anonymous")
+        given = str(metadata.get("authorization", ""))
+        if not given:
+            raise Unauthenticated(
+                "send the engine's token as metadata `authorization: Bearer <token>`; it is in the engine's home"
+            )
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            raise Unauthenticated("the token is not this engine's: read it again from the engine's home")
+        side = str(metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT))
+        if side not in SIDES:
+            raise InvalidDefinition((Problem(MANAGED_BY, f"must be one of {', '.join(sorted(SIDES))}"),))
+        return Caller(PRINCIPAL, side)
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:
+    status = status_of(error)
+    code = next(known for known in grpc.StatusCode if known.value[0] == status.code)
+    await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
+
+
+async def _abort_unexpected(context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
+    log.error("call.failed", method=method, error=type(error).__name__, exc_info=error)
+    await _abort(context, PyMigrateError(f"the engine failed in {method}: its log tells more"))

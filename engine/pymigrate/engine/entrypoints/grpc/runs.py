@@ -1,0 +1,64 @@
+"""RunService."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pymigrate.engine.application.catalog import page_limit
+from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
+from pymigrate.engine.domain.names import nearest, parent_of
+from pymigrate.engine.domain.run import DesiredState
+from pymigrate.engine.entrypoints.grpc.interceptors import caller
+from pymigrate.v1 import run_pb2, run_pb2_grpc
+
+
+class RunCalls(run_pb2_grpc.RunServiceServicer):
+    """RunService. StartRun needs no kept request ids: the run's key makes it idempotent for good."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    async def StartRun(self, request: run_pb2.StartRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.start(request, caller())
+
+    async def GetRun(self, request: run_pb2.GetRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.get(request.name)
+
+    async def ListRuns(self, request: run_pb2.ListRunsRequest, context: Any) -> run_pb2.ListRunsResponse:
+        found, token = await self._runs.page(request.parent, request.page_size, request.page_token)
+        return run_pb2.ListRunsResponse(runs=found, next_page_token=token)
+
+    async def PauseRun(self, request: run_pb2.PauseRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.steer(request.name, DesiredState.PAUSED, caller())
+
+    async def ResumeRun(self, request: run_pb2.ResumeRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.steer(request.name, DesiredState.RUNNING, caller())
+
+    async def CancelRun(self, request: run_pb2.CancelRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.steer(request.name, DesiredState.CANCELLED, caller())
+
+    async def RetryRun(self, request: run_pb2.RetryRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.retry(request.name, caller())
+
+    async def WatchRun(self, request: run_pb2.WatchRunRequest, context: Any) -> AsyncIterator[run_pb2.WatchRunResponse]:
+        async for answer in self._runs.watch(request.name, request.resume_token):
+            yield answer
+
+    async def ListLanes(self, request: run_pb2.ListLanesRequest, context: Any) -> run_pb2.ListLanesResponse:
+        size = page_limit(request.page_size)
+        left = [lane for lane in await self._runs.lanes(request.parent) if lane.name > request.page_token]
+        token = left[size - 1].name if len(left) > size else ""
+        return run_pb2.ListLanesResponse(lanes=left[:size], next_page_token=token)
+
+    async def GetLane(self, request: run_pb2.GetLaneRequest, context: Any) -> run_pb2.Lane:
+        lanes = {lane.name: lane for lane in await self._runs.lanes(parent_of(request.name))}
+        if request.name not in lanes:
+            raise NotFound(f"there is no {request.name}{nearest(request.name, lanes)}", field="name")
+        return lanes[request.name]
+
+    async def ListRunEvents(self, request: run_pb2.ListRunEventsRequest, context: Any) -> run_pb2.ListRunEventsResponse:
+        token = request.page_token or "0"
+        if not token.isdecimal():
+            raise InvalidDefinition((Problem("page_token", "is not a token that ListRunEvents gave out"),))
+        found, following = await self._runs.events(request.parent, int(token), request.page_size)
+        return run_pb2.ListRunEventsResponse(events=found, next_page_token=following)

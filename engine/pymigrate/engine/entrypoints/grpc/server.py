@@ -1,0 +1,81 @@
+"""The gRPC server: the contract's services behind one interceptor, with health and reflection."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
+from pymigrate.v1 import (
+    connection_pb2,
+    connection_pb2_grpc,
+    environment_pb2,
+    environment_pb2_grpc,
+    plan_pb2,
+    plan_pb2_grpc,
+    run_pb2,
+    run_pb2_grpc,
+    worker_pb2,
+    worker_pb2_grpc,
+)
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+CALLS_AT_ONCE_MAX = 2_000
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.so_reuseport", 0),
+)
+ADDERS: Mapping[str, tuple[Any, Any]] = {
+    "EnvironmentService": (environment_pb2, environment_pb2_grpc.add_EnvironmentServiceServicer_to_server),
+    "ConnectionService": (connection_pb2, connection_pb2_grpc.add_ConnectionServiceServicer_to_server),
+    "PlanService": (plan_pb2, plan_pb2_grpc.add_PlanServiceServicer_to_server),
+    "RunService": (run_pb2, run_pb2_grpc.add_RunServiceServicer_to_server),
+    "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
+}
+
+
+class Server:
+    """A server for the given servicers, by the service's name."""
+
+    def __init__(self, servicers: Mapping[str, Any], token: str) -> None:
+        self._server = grpc.aio.server(
+            interceptors=(CallInterceptor(token),), options=OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX
+        )
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._names = [reflection.SERVICE_NAME, health.SERVICE_NAME]
+        for name, servicer in servicers.items():
+            module, add = ADDERS[name]
+            add(servicer, self._server)
+            self._names.append(module.DESCRIPTOR.services_by_name[name].full_name)
+        reflection.enable_server_reflection(self._names, self._server)
+
+    async def start(self, listen: str) -> int:
+        """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""
+        try:
+            port = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise PermanentError(
+                f"can't listen on {listen}: another process has it; stop that one, or set PYMIGRATE_LISTEN to another port"
+            ) from error
+        await self._server.start()
+        return port
+
+    async def tell_ready(self) -> None:
+        """Health becomes SERVING."""
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def tell_draining(self) -> None:
+        """Health becomes NOT_SERVING, for good."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no more calls, lets those under way end within the grace, and stops."""
+        await self._server.stop(grace_seconds)

@@ -1,0 +1,106 @@
+"""Keeps the worker hosts that the waiting work needs, and finds the ones that are lost."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Iterable
+
+import structlog
+from pymigrate.engine.ports.clock import Clock
+from pymigrate.engine.ports.executor import Executor
+
+from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.works import SHARED
+from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.ports.store import HostRecord, Store
+
+log = structlog.get_logger(__name__)
+INTERVAL_SECONDS = 0.5
+HOUSEKEEPING_SECONDS = 600.0
+RESTART_FIRST_SECONDS = 0.5
+RESTART_MAX_SECONDS = 15.0
+HOST_DIGITS = 12
+
+
+def host_names(affinity: str, waiting: int, shared_max: int, digest: str) -> list[str]:
+    """The hosts that an affinity may have: one alone for a single-writer target, else as many as wait, within the limit."""
+    if affinity != SHARED:
+        return [f"file-{digest[:HOST_DIGITS]}"]
+    return [f"{SHARED}-{number}" for number in range(1, min(max(waiting, 1), shared_max) + 1)]
+
+
+class Supervisor:
+    """One pass: lost hosts give up their work, waiting work gets hosts. Every pass is complete in itself."""
+
+    def __init__(
+        self, hosts: Hosts, executor: Executor, store: Store, requests: Requests, clock: Clock, hosts_shared_max: int
+    ) -> None:
+        self._hosts = hosts
+        self._executor = executor
+        self._store = store
+        self._requests = requests
+        self._clock = clock
+        self._hosts_shared_max = hosts_shared_max
+        self._starts: dict[str, tuple[int, float]] = {}
+        self._tidied = clock.monotonic()
+
+    async def run(self) -> None:
+        """Passes until it is cancelled. A pass that fails is logged, and the next one tries again."""
+        while True:
+            try:
+                await self.step()
+            except Exception as error:
+                log.exception("supervisor.failed", error=type(error).__name__)
+            await self._clock.sleep(INTERVAL_SECONDS)
+
+    async def step(self) -> None:
+        """One pass."""
+        for record in self._lost():
+            if await self._executor.kill(record.pid, record.pid_start_ticks):
+                await self._hosts.forget(record.name)
+            else:
+                log.error("host.unkillable", host=record.name, pid=record.pid)
+        registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
+        for affinity, waiting in sorted(self._hosts.demand().items()):
+            for name in host_names(affinity, waiting, self._hosts_shared_max, _digest(affinity)):
+                if name not in registered:
+                    await self._start(name, affinity)
+        for name in registered:
+            self._starts.pop(name, None)
+        if self._clock.monotonic() - self._tidied > HOUSEKEEPING_SECONDS:
+            self._tidied = self._clock.monotonic()
+            await self._store.transact(self._requests.forget_old)
+
+    def _lost(self) -> Iterable[HostRecord]:
+        overdue = {record.name for record in self._hosts.overdue()}
+        for host in self._hosts.hosts():
+            record = host.record
+            is_gone = not self._executor.is_running(record.pid, record.pid_start_ticks)
+            if is_gone or record.name in overdue:
+                yield record
+
+    async def _start(self, name: str, affinity: str) -> None:
+        """Starts a host, later and later when it keeps ending before it has registered."""
+        tries, not_before = self._starts.get(name, (0, 0.0))
+        now = self._clock.monotonic()
+        if now < not_before:
+            return
+        if tries and not self._executor.has_exited(name):
+            return
+        delay = min(RESTART_MAX_SECONDS, RESTART_FIRST_SECONDS * 2**tries)
+        self._starts[name] = (tries + 1, now + delay)
+        if tries:
+            log.warning("host.restarted", host=name, tries=tries)
+        await self._executor.ensure(name, affinity)
+
+
+def _digest(affinity: str) -> str:
+    return hashlib.sha256(affinity.encode()).hexdigest()
+
+
+async def stopped(task: "asyncio.Task[None]") -> None:
+    """Cancels a loop's task and waits for its end."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,147 @@
+"""The engine's process: builds every adapter, takes over what an earlier engine left, serves, and drains at SIGTERM."""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.adapters.store.sqlite import SqliteStore
+
+from pymigrate.engine.application.board import Board
+from pymigrate.engine.application.caller import Surroundings, random_id
+from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.hosts import Hosts, LeaseTerms
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
+from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
+from pymigrate.engine.entrypoints.grpc.runs import RunCalls
+from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
+from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
+from pymigrate.engine.settings import Settings
+
+log = structlog.get_logger(__name__)
+TOKEN_BYTES = 32
+CALLS_GRACE_SECONDS = 2.0
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises PyMigrateError when it can't start."""
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    _make_home(settings.home)
+    token = _token(settings.token_path)
+    clock = SystemClock()
+    store = await SqliteStore.open(settings.store_path, clock)
+    try:
+        await _serve(settings, token, clock, store, ending)
+    finally:
+        await store.close()
+    log.info("engine.stopped")
+
+
+async def _serve(settings: Settings, token: str, clock: SystemClock, store: SqliteStore, ending: asyncio.Event) -> None:
+    surroundings = Surroundings(clock, random_id)
+    board = Board(store, clock, random.Random())
+    hosts_work: list[Hosts] = []
+
+    def on_work() -> None:
+        for known in hosts_work:
+            known.tell_work()
+
+    board.on_work(on_work)
+    inquiries = Inquiries(random_id, on_work)
+    terms = LeaseTerms(settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max)
+    hosts = Hosts(store, board, inquiries, LaneLimits(store, board, settings.lanes_max), surroundings, terms)
+    hosts_work.append(hosts)
+    catalog, requests = Catalog(surroundings), Requests(clock)
+    runs = Runs(store, board, inquiries, catalog, surroundings)
+    server = Server(
+        {
+            "EnvironmentService": EnvironmentCalls(store, catalog, requests),
+            "ConnectionService": ConnectionCalls(store, catalog, requests, inquiries),
+            "PlanService": PlanCalls(store, catalog, requests, runs),
+            "RunService": RunCalls(runs),
+            "WorkerService": WorkerCalls(hosts),
+        },
+        token,
+    )
+    executor = LocalExecutor(settings.home)
+    await board.restore()
+    await hosts.restore()
+    port = await server.start(settings.listen)
+    endpoint = f"{settings.listen.rpartition(':')[0]}:{port}"
+    _write_endpoint(settings.endpoint_path, endpoint)
+    supervisor = Supervisor(hosts, executor, store, requests, clock, settings.hosts_shared_max)
+    passes = asyncio.create_task(supervisor.run())
+    await server.tell_ready()
+    log.info("engine.serving", endpoint=endpoint, home=str(settings.home))
+    await ending.wait()
+    log.info("engine.draining")
+    await server.tell_draining()
+    await stopped(passes)
+    await executor.close()
+    await server.stop(CALLS_GRACE_SECONDS)
+    settings.endpoint_path.unlink(missing_ok=True)
+
+
+def _make_home(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+
+
+def _token(path: Path) -> str:
+    """The engine's token; made at the first start, readable by its owner alone."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        file.write(f"{token}\n")
+    return token
+
+
+def _write_endpoint(path: Path, endpoint: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(f"{endpoint}\n")
+    fresh.replace(path)
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def run(settings: Settings) -> None:
+    """Serves in this process, on uvloop."""
+    import uvloop
+
+    configure_logging(settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings))

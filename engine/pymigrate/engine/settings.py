@@ -1,0 +1,81 @@
+"""Everything that can be set, read from the environment once, at the root. One frozen object; no secret is in it."""
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PORT_DEFAULT = 7433
+
+
+def _home_default() -> Path:
+    return Path.home() / ".local" / "share" / "pymigrate"
+
+
+class Settings(BaseSettings):
+    """The settings, each as `PYMIGRATE_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="PYMIGRATE_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=_home_default)
+    """Folder of the store, the token, the endpoint and the logs. Default: in the user's data folder. Made with mode 0700."""
+
+    listen: str = f"127.0.0.1:{PORT_DEFAULT}"
+    """Address and port to listen on, loopback only. Port 0 takes a free one, which `<home>/endpoint` then names."""
+
+    lanes_max: int = Field(default=50, ge=1, le=1_000)
+    """Lanes at once in all. Default 50: what one engine is measured with."""
+
+    lease_seconds: float = Field(default=15.0, ge=1.0, le=600.0)
+    """How long a host may be silent before its work is given to another. Default 15: three heartbeats."""
+
+    heartbeat_seconds: float = Field(default=5.0, ge=0.2, le=60.0)
+    """How often a host calls at least. Default 5: a third of the lease."""
+
+    host_tasks_max: int = Field(default=16, ge=1, le=256)
+    """Tasks that one worker host runs at once, each a thread. Default 16: two dozen chunks of 20 MB stay within its memory."""
+
+    hosts_shared_max: int = Field(default=2, ge=1, le=64)
+    """Worker hosts for targets that admit many writers. Default 2: as many as the cores that the figures were measured on."""
+
+    drain_seconds: float = Field(default=20.0, ge=1.0, le=600.0)
+    """How long hosts may take to reach a checkpoint when the engine is stopped. Default 20: longer than a chunk takes."""
+
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    """The least level that is logged. Default `info`: state changes and edges."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_loopback(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not port.isdecimal() or int(port) > 65_535:
+            raise ValueError(f"{value!r} is no address: write it as 127.0.0.1:{PORT_DEFAULT}")
+        bare = host.strip("[]")
+        is_loopback = bare == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
+        if not is_loopback:
+            raise ValueError(f"{host!r} is not a loopback address: the engine listens on this machine only")
+        return value
+
+    @property
+    def store_path(self) -> Path:
+        """The embedded store's file."""
+        return self.home / "engine.db"
+
+    @property
+    def token_path(self) -> Path:
+        """The token's file, mode 0600."""
+        return self.home / "token"
+
+    @property
+    def endpoint_path(self) -> Path:
+        """The file that names address and port while an engine serves."""
+        return self.home / "endpoint"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
