@@ -16,8 +16,7 @@ TEST_ARGS ?=
 BENCH_ARGS ?= --quick
 DEMO_ARGS ?=
 
-# What mypy reads: the generated code is read through its imports.
-CHECKED = $(wildcard engine provider tests tools benchmarks)
+CHECKED = $(wildcard engine provider proto tests tools benchmarks)
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url
 
