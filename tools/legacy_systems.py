@@ -9,7 +9,7 @@ import io
 import json
 import sqlite3
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -49,7 +49,10 @@ def _airlines(path: Path) -> None:
 
 
 def _planes(path: Path) -> None:
-    columns = "tailnum TEXT PRIMARY KEY, year INTEGER, type TEXT, manufacturer TEXT, model TEXT, engines INTEGER, seats INTEGER, speed INTEGER, engine TEXT"
+    columns = (
+        "tailnum TEXT PRIMARY KEY, year INTEGER, type TEXT, manufacturer TEXT, model TEXT, "
+        "engines INTEGER, seats INTEGER, speed INTEGER, engine TEXT"
+    )
     rows = [
         tuple(None if text == MISSING else int(text) if name in PLANE_NUMBERS else text for name, text in row.items())
         for row in _rows("planes.csv")
@@ -78,7 +81,7 @@ def _flights(path: Path) -> None:
         path.write_bytes(source.read())
 
 
-def _write_sqlite(path: Path, create: str, table: str, rows: list[tuple[object, ...]]) -> None:
+def _write_sqlite(path: Path, create: str, table: str, rows: Sequence[tuple[object, ...]]) -> None:
     connection = sqlite3.connect(path)
     try:
         with connection:

@@ -52,7 +52,7 @@ def to_data(message: Message, *, is_snake: bool = False) -> dict[str, Any]:
     """A message as plain data; what is unset is left out."""
     data: dict[str, Any] = {}
     for field, value in message.ListFields():
-        key = field.name if is_snake else field.json_name
+        key = field.name if is_snake else field.camelcase_name
         if _is_map(field):
             value_field = field.message_type.fields_by_name["value"]
             data[key] = {name: _out(value_field, value[name], is_snake=is_snake) for name in sorted(value)}
@@ -69,7 +69,7 @@ def from_data(data: Mapping[str, Any], message: Message, path: str = "", depth: 
         raise ShapeError(path, f"must be a map, not {_kind(data)}")
     if depth > DEPTH_MAX:
         raise ShapeError(path, f"is nested more than {DEPTH_MAX} deep")
-    names = {field.json_name: field for field in message.DESCRIPTOR.fields}
+    names = {field.camelcase_name: field for field in message.DESCRIPTOR.fields}
     names |= {field.name: field for field in message.DESCRIPTOR.fields}
     for key, value in data.items():
         place = f"{path}.{key}" if path else str(key)
