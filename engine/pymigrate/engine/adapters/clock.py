@@ -1,0 +1,21 @@
+"""The machine's clock: the one place that tells the time and sleeps."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """The clock of the machine and of the running event loop."""
+
+    def now(self) -> datetime:
+        """The time of day in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleeps on the event loop."""
+        await asyncio.sleep(max(0.0, seconds))

@@ -1,0 +1,285 @@
+"""A store in memory that behaves as the real ones do: whole units or nothing, compare-and-set, copies going in and coming out.
+
+What a unit writes is journalled, so that an exception really undoes it, versions of entities included.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, StaleWrite
+from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, RunState, Task
+from pymigrate.engine.ports.store import AuditEntry, HostRecord, Resource, Unit
+from pymigrate.engine.testing.journal import Journal
+
+Result = TypeVar("Result")
+E = TypeVar("E", bound=Entity)
+PartKey = tuple[str, ...]
+ALL_PLANS = "/-"
+
+
+@dataclass(slots=True)
+class _Tables:
+    """All that is kept. Parts and events lie in one dictionary a run."""
+
+    resources: dict[str, Resource] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    revisions: dict[str, bytes] = field(default_factory=dict)
+    parts: dict[str, dict[PartKey, Entity]] = field(default_factory=dict)
+    events: dict[str, dict[int, RunEvent]] = field(default_factory=dict)
+    hosts: dict[str, HostRecord] = field(default_factory=dict)
+    requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
+    audit: dict[int, AuditEntry] = field(default_factory=dict)
+
+
+def _key(entity: Entity) -> PartKey:
+    match entity:
+        case Run():
+            return ("run",)
+        case DatasetRun():
+            return ("dataset", entity.phase, entity.id)
+        case _:
+            return (type(entity).__name__, entity.id)
+
+
+def _copied(entity: E) -> E:
+    copied = replace(entity)
+    if isinstance(copied, Run):
+        copied.triggers = dict(copied.triggers)
+    return copied
+
+
+class _Resources:
+    def __init__(self, tables: _Tables, journal: Journal) -> None:
+        self._resources = tables.resources
+        self._journal = journal
+
+    def get(self, name: str) -> Resource | None:
+        return self._resources.get(name)
+
+    def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
+        found = [r for r in self._resources.values() if (r.kind, r.parent) == (kind, parent) and r.name > after]
+        return sorted(found, key=lambda resource: resource.name)[:limit]
+
+    def has_children(self, parent: str) -> bool:
+        return any(resource.parent == parent for resource in self._resources.values())
+
+    def insert(self, resource: Resource) -> None:
+        if resource.name in self._resources:
+            raise AlreadyExists(f"{resource.name} exists already", field="name")
+        self._require_unique(resource)
+        self._journal.put(self._resources, resource.name, resource)
+
+    def update(self, resource: Resource, expected_version: int) -> None:
+        self._require_version(resource.name, expected_version)
+        self._require_unique(resource)
+        self._journal.put(self._resources, resource.name, resource)
+
+    def delete(self, name: str, expected_version: int) -> None:
+        self._require_version(name, expected_version)
+        self._journal.drop(self._resources, name)
+
+    def _require_unique(self, resource: Resource) -> None:
+        for other in self._resources.values():
+            if other.uid == resource.uid and other.name != resource.name:
+                raise AlreadyExists(f"the uid of {resource.name} is taken", field="uid")
+
+    def _require_version(self, name: str, expected_version: int) -> None:
+        stored = self._resources.get(name)
+        if stored is None or stored.version != expected_version:
+            raise StaleWrite(f"{name} was changed or deleted in between: read it again", field="etag")
+
+
+class _Runs:
+    def __init__(self, tables: _Tables, journal: Journal) -> None:
+        self._tables = tables
+        self._journal = journal
+
+    def insert(self, aggregate: RunAggregate, revision: bytes) -> None:
+        run = aggregate.run
+        if run.name in self._tables.runs or self.by_key(run.plan, run.key) is not None:
+            raise AlreadyExists(f"{run.name} exists already, or its key {run.key} is taken in its plan", field="name")
+        for group in (aggregate.phases, aggregate.datasets, aggregate.lanes, aggregate.tasks):
+            for part in group.values():
+                self._write(run.name, part, 1)
+        self._write(run.name, run, 1)
+        self._journal.put(self._tables.revisions, run.name, revision)
+
+    def load(self, name: str) -> RunAggregate | None:
+        if name not in self._tables.runs:
+            return None
+        aggregate = RunAggregate(_copied(self._tables.runs[name]))
+        parts = self._tables.parts.get(name, {})
+        for key in sorted(parts):
+            match _copied(parts[key]):
+                case PhaseRun() as phase:
+                    aggregate.phases[phase.id] = phase
+                case DatasetRun() as dataset:
+                    aggregate.datasets[dataset.phase, dataset.id] = dataset
+                case Lane() as lane:
+                    aggregate.lanes[lane.id] = lane
+                case Task() as task:
+                    aggregate.tasks[task.id] = task
+        return aggregate
+
+    def get(self, name: str) -> Run | None:
+        stored = self._tables.runs.get(name)
+        return None if stored is None else _copied(stored)
+
+    def revision(self, name: str) -> bytes | None:
+        return self._tables.revisions.get(name)
+
+    def set_revision(self, name: str, revision: bytes) -> None:
+        if name not in self._tables.revisions:
+            raise StaleWrite(f"there is no {name} any more")
+        self._journal.put(self._tables.revisions, name, revision)
+
+    def by_key(self, plan: str, key: str) -> Run | None:
+        found = [run for run in self._tables.runs.values() if (run.plan, run.key) == (plan, key)]
+        return _copied(found[0]) if found else None
+
+    def list(self, plan: str, before: tuple[datetime, str] | None, limit: int) -> Sequence[Run]:
+        if plan.endswith(ALL_PLANS):
+            found = [run for run in self._tables.runs.values() if run.plan.startswith(plan[:-1])]
+        else:
+            found = [run for run in self._tables.runs.values() if run.plan == plan]
+        older = [run for run in found if before is None or (run.create_time, run.name) < before]
+        older.sort(key=lambda run: (run.create_time, run.name), reverse=True)
+        return [_copied(run) for run in older[:limit]]
+
+    def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
+        wanted = frozenset(states)
+        return sorted(run.name for run in self._tables.runs.values() if run.state in wanted)
+
+    def save(self, run: str, entities: Iterable[Entity]) -> None:
+        for entity in entities:
+            stored = self._stored(run, entity)
+            is_new = entity.version == 0 and not isinstance(entity, Run)
+            if run not in self._tables.runs or (
+                stored is not None if is_new else stored is None or stored.version != entity.version
+            ):
+                raise StaleWrite(f"{'/'.join(_key(entity))} of {run} was changed in between: load the run again")
+            self._write(run, entity, entity.version + 1)
+
+    def append(self, run: str, events: Iterable[RunEvent]) -> None:
+        for event in events:
+            kept = self._tables.events.setdefault(run, {})
+            if run not in self._tables.runs or event.sequence != len(kept) + 1:
+                raise StaleWrite(f"event {event.sequence} of {run} is not the next one: load the run again")
+            self._journal.put(kept, event.sequence, event)
+
+    def events(self, run: str, after: int, limit: int) -> Sequence[RunEvent]:
+        kept = self._tables.events.get(run, {})
+        return [kept[sequence] for sequence in range(max(after, 0) + 1, min(len(kept), max(after, 0) + limit) + 1)]
+
+    def _stored(self, run: str, entity: Entity) -> Entity | None:
+        if isinstance(entity, Run):
+            return self._tables.runs.get(entity.name)
+        return self._tables.parts.get(run, {}).get(_key(entity))
+
+    def _write(self, run: str, entity: Entity, version: int) -> None:
+        stored = _copied(entity)
+        stored.version = version
+        if isinstance(stored, Run):
+            self._journal.put(self._tables.runs, stored.name, stored)
+        else:
+            self._journal.put(self._tables.parts.setdefault(run, {}), _key(stored), stored)
+        self._journal.set_version(entity, version)
+
+
+class _Hosts:
+    def __init__(self, tables: _Tables, journal: Journal) -> None:
+        self._hosts = tables.hosts
+        self._journal = journal
+
+    def get(self, name: str) -> HostRecord | None:
+        return self._hosts.get(name)
+
+    def put(self, host: HostRecord) -> None:
+        self._journal.put(self._hosts, host.name, host)
+
+    def touch(self, name: str, heartbeat_time: datetime) -> None:
+        if name in self._hosts:
+            self._journal.put(self._hosts, name, replace(self._hosts[name], heartbeat_time=heartbeat_time))
+
+    def delete(self, name: str) -> None:
+        self._journal.drop(self._hosts, name)
+
+    def list(self) -> Sequence[HostRecord]:
+        return [self._hosts[name] for name in sorted(self._hosts)]
+
+
+class _Requests:
+    def __init__(self, tables: _Tables, journal: Journal) -> None:
+        self._requests = tables.requests
+        self._journal = journal
+
+    def get(self, method: str, request_id: str) -> tuple[bytes, bytes] | None:
+        kept = self._requests.get((method, request_id))
+        return None if kept is None else kept[:2]
+
+    def put(self, method: str, request_id: str, request_digest: bytes, answer: bytes, now: datetime) -> None:
+        if (method, request_id) in self._requests:
+            raise AlreadyExists(f"the request id {request_id} has an answer already", field="request_id")
+        self._journal.put(self._requests, (method, request_id), (request_digest, answer, now))
+
+    def drop_before(self, time: datetime) -> int:
+        old = [key for key, (_, _, kept) in self._requests.items() if kept < time]
+        for key in old:
+            self._journal.drop(self._requests, key)
+        return len(old)
+
+
+class _Audit:
+    def __init__(self, tables: _Tables, journal: Journal) -> None:
+        self._audit = tables.audit
+        self._journal = journal
+
+    def append(self, entry: AuditEntry) -> None:
+        sequence = len(self._audit) + 1
+        self._journal.put(self._audit, sequence, replace(entry, sequence=sequence))
+
+    def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
+        return [self._audit[sequence] for sequence in sorted(self._audit) if sequence > after][:limit]
+
+
+class _MemoryUnit:
+    def __init__(self, tables: _Tables, journal: Journal) -> None:
+        self.resources = _Resources(tables, journal)
+        self.runs = _Runs(tables, journal)
+        self.hosts = _Hosts(tables, journal)
+        self.requests = _Requests(tables, journal)
+        self.audit = _Audit(tables, journal)
+
+
+class MemoryStore:
+    """The Store port without a file. Units run one after the other, on the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._tables = _Tables()
+        self._is_closed = False
+
+    async def transact(self, work: Callable[[Unit], Result]) -> Result:
+        """Does the work, or undoes what it did when it raises."""
+        return await self._do(work, is_writable=True)
+
+    async def read(self, work: Callable[[Unit], Result]) -> Result:
+        """Does the work; one that writes gets a RuntimeError."""
+        return await self._do(work, is_writable=False)
+
+    async def close(self) -> None:
+        """Refuses everything from now on."""
+        self._is_closed = True
+
+    async def _do(self, work: Callable[[Unit], Result], *, is_writable: bool) -> Result:
+        if self._is_closed:
+            raise EngineUnavailable("the store is closed: the engine is stopping")
+        await asyncio.sleep(0)
+        journal = Journal(is_writable)
+        try:
+            return work(_MemoryUnit(self._tables, journal))
+        except BaseException:
+            journal.undo()
+            raise
