@@ -6,7 +6,7 @@ drives it with real hosts; a rehearsal drives the same core with modelled ones.
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -233,7 +233,7 @@ class RunCore:
             case Succeeded(verification=verification):
                 self._succeed(task, verification)
             case Failed(failure=failure):
-                self._fail(task, failure)
+                self._fail(task, _placed(task, failure))
             case Drained():
                 self._step_task(task, TaskState.PENDING)
                 if task.lane:
@@ -584,3 +584,10 @@ class RunCore:
         self._events.append(
             RunEvent(self.run.events, self._now, kind, subject, str(before), str(after), self._actor, failure)
         )
+
+
+def _placed(task: Task, failure: Failure) -> Failure:
+    """A host tells a field relative to the dataset; the run tells it relative to the plan."""
+    if not failure.field or failure.field.startswith("phases."):
+        return failure
+    return replace(failure, field=f"phases.{task.phase}.datasets.{task.datasets[0]}.{failure.field}")

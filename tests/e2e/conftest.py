@@ -1,0 +1,38 @@
+"""What the end-to-end tests share: the demo's legacy systems, and engines that are gone after each test."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.engines import EngineProcess, is_alive, wait_until
+from tools.legacy_systems import lay_out
+
+
+@pytest.fixture(scope="session")
+def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The five departments' systems of the demo, with all 336,776 flights."""
+    folder = tmp_path_factory.mktemp("legacy")
+    lay_out(folder)
+    return folder
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    """A running engine; it and everything that it started is gone afterwards."""
+    process = EngineProcess(tmp_path / "home")
+    process.start()
+    try:
+        yield process
+    finally:
+        pids: list[int] = []
+        if process.process is not None and process.process.poll() is None:
+            pids = process.host_pids()
+            process.stop()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in pids))

@@ -1,0 +1,129 @@
+"""A real engine in a process of its own, with real worker hosts, and the client that tests drive it with."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+
+import grpc
+
+from pymigrate.engine.entrypoints.cli import declared
+from pymigrate.engine.entrypoints.cli.client import Client
+from pymigrate.v1 import run_pb2, worker_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 60
+STOP_SECONDS = 60
+QUICK = {"PYMIGRATE_LEASE_SECONDS": "3", "PYMIGRATE_HEARTBEAT_SECONDS": "0.5"}
+
+
+class EngineProcess:
+    """`pymigrate serve` on a free port, with short leases so that what is lost is found soon."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.process: subprocess.Popen[bytes] | None = None
+        home.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        """Starts it and waits until it serves."""
+        (self.home / "endpoint").unlink(missing_ok=True)
+        with (self.home / "engine.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "pymigrate.engine.main.cli",
+                    "serve",
+                    "--home",
+                    str(self.home),
+                    "--listen",
+                    "127.0.0.1:0",
+                ],
+                env=os.environ | QUICK,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(lambda: (self.home / "endpoint").exists() or self.process is None or self.process.poll() is not None)
+        assert (self.home / "endpoint").exists(), (self.home / "engine.log").read_text()[-4000:]
+        with grpc.insecure_channel((self.home / "endpoint").read_text().strip()) as channel:
+            grpc.channel_ready_future(channel).result(timeout=READY_SECONDS)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """A client of the engine as it serves now."""
+        client = Client((self.home / "endpoint").read_text().strip(), (self.home / "token").read_text().strip())
+        try:
+            yield client
+        finally:
+            client.channel.close()
+
+    def host_pids(self) -> list[int]:
+        """The processes of the registered worker hosts."""
+        with self.client() as client:
+            answer = client.workers.ListWorkerHosts(
+                worker_pb2.ListWorkerHostsRequest(), metadata=client.metadata, timeout=10
+            )
+        return [host.pid for host in answer.worker_hosts]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = READY_SECONDS, interval_seconds: float = 0.05) -> None:
+    """Waits for something that happens in another process. Fails the test when it does not happen in time."""
+    pause = threading.Event()
+    for _ in range(int(seconds / interval_seconds)):
+        if condition():
+            return
+        pause.wait(interval_seconds)
+    raise AssertionError(f"nothing happened within {seconds:g} s")
+
+
+def declare(client: Client, definitions: str, file: Path) -> None:
+    """Applies definitions through the command line's own code."""
+    file.write_text(definitions)
+    for _ in declared.apply(client, file):
+        pass
+
+
+def quickstart(legacy: Path, warehouse: Path, *, chunk_bytes: int = 4_000_000) -> str:
+    """The quickstart's plan in its YAML form."""
+    text = (ROOT / "examples/gitops/quickstart/warehouse.yaml").read_text()
+    return (
+        Template(text)
+        .substitute(LEGACY=legacy, WAREHOUSE=warehouse)
+        .replace("chunkBytes: 4000000", f"chunkBytes: {chunk_bytes}")
+    )
+
+
+def ended(client: Client, name: str) -> run_pb2.Run:
+    """The run once it has ended."""
+    last = run_pb2.Run()
+    for picture in client.runs.WatchRun(run_pb2.WatchRunRequest(name=name), metadata=client.metadata, timeout=240):
+        last = picture.run
+    return last
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
