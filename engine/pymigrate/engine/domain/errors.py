@@ -17,6 +17,7 @@ PyMigrateError
   TemporaryError(retry_after_seconds)
     SystemUnavailable(system)        a source or target is away
     EngineUnavailable
+    StoreUnavailable                 the engine's own store can't be written or read right now
 """
 
 from dataclasses import dataclass
@@ -169,6 +170,12 @@ class EngineUnavailable(TemporaryError):
     """The engine does not answer."""
 
     reason = "ENGINE_UNAVAILABLE"
+
+
+class StoreUnavailable(TemporaryError):
+    """The engine's own store can't be written or read right now: its disk is full, fails, or is held by another process."""
+
+    reason = "STORE_UNAVAILABLE"
 
 
 class EngineRefused(PermanentError):
