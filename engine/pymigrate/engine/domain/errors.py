@@ -14,6 +14,7 @@ PyMigrateError
     VerificationFailed               both sides differ
     SourceChanged                    the source is not what was frozen
     FenceLost                        another host has the lane
+    SecretMissing                    a reference leads to no secret
   TemporaryError(retry_after_seconds)
     SystemUnavailable(system)        a source or target is away
     EngineUnavailable
@@ -160,6 +161,12 @@ class CannotUndo(PermanentError):
     reason = "CANNOT_UNDO"
 
 
+class SecretMissing(PermanentError):
+    """A reference leads to no secret. The message shows the reference, never a value."""
+
+    reason = "SECRET_MISSING"
+
+
 class SystemUnavailable(TemporaryError):
     """A source or target does not answer, or is held by another process."""
 
@@ -196,6 +203,7 @@ _PLAIN: tuple[type[PermanentError], ...] = (
     TargetOccupied,
     FenceLost,
     CannotUndo,
+    SecretMissing,
 )
 
 

@@ -11,26 +11,11 @@ from typing import NewType, Protocol
 import pyarrow as pa
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.ports.secrets import Secret as Secret
 
 Position = NewType("Position", str)
 StagingId = NewType("StagingId", str)
 UNKNOWN = -1
-
-
-class Secret:
-    """A value that never shows itself: not in a repr, a log or an error."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def reveal(self) -> str:
-        """The value; call it where it is handed to a driver and nowhere else."""
-        return self._value
 
 
 @dataclass(frozen=True, slots=True)

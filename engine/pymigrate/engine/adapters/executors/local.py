@@ -1,0 +1,107 @@
+"""Worker hosts as processes of this machine.
+
+Each is the leader of a session of its own, so that Ctrl-C in a terminal reaches the engine alone and the engine drains them. They
+outlive an engine that was killed, for as long as they try to find it again; the next engine takes them over.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import structlog
+
+from pymigrate.engine.adapters.executors import processes
+
+log = structlog.get_logger(__name__)
+DRAIN_SECONDS = 20.0
+KILL_SECONDS_MAX = 10.0
+POLL_SECONDS = 0.02
+LOG_BYTES_MAX = 5_000_000
+LOGS_KEPT = 3
+WORKER_MODULE = "pymigrate.engine.main.worker"
+
+
+class LocalExecutor:
+    """Starts worker hosts that read endpoint and token from `home`, and keeps their output below it."""
+
+    def __init__(self, home: Path, drain_seconds: float = DRAIN_SECONDS) -> None:
+        self._home = home
+        self._drain_seconds = drain_seconds
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+
+    async def ensure(self, host: str, affinity: str) -> None:
+        """Starts the host's process unless ours of that name still runs."""
+        if not self.has_exited(host):
+            return
+        descriptor = self._open_log(host)
+        try:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                WORKER_MODULE,
+                f"--home={self._home}",
+                f"--host={host}",
+                f"--affinity={affinity}",
+                f"--drain-seconds={self._drain_seconds:g}",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
+            )
+        finally:
+            os.close(descriptor)
+        self._children[host] = child
+        log.info("host.started", host=host, pid=child.pid, affinity=affinity)
+
+    async def kill(self, pid: int, pid_start_ticks: int) -> bool:
+        """Ends that very process and waits until it is gone, at most ten seconds."""
+        if processes.kill(pid, pid_start_ticks):
+            log.warning("host.killed", pid=pid)
+        for _ in range(int(KILL_SECONDS_MAX / POLL_SECONDS)):
+            if not processes.is_running(pid, pid_start_ticks):
+                return True
+            await asyncio.sleep(POLL_SECONDS)
+        return False
+
+    def is_running(self, pid: int, pid_start_ticks: int) -> bool:
+        """Whether that very process is there."""
+        return processes.is_running(pid, pid_start_ticks)
+
+    def has_exited(self, host: str) -> bool:
+        """Whether our process of that name has ended, or never was."""
+        child = self._children.get(host)
+        return child is None or child.returncode is not None
+
+    async def stop(self, host: str) -> None:
+        """SIGTERM, and SIGKILL when the host has not ended after the time that draining may take and a quarter of it."""
+        child = self._children.get(host)
+        if child is None or child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            async with asyncio.timeout(self._drain_seconds * 1.25):
+                await child.wait()
+        except TimeoutError:
+            log.warning("host.killed", host=host, pid=child.pid, reason="it did not drain in time")
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+    async def close(self) -> None:
+        """Stops every host that was started here, all at once."""
+        await asyncio.gather(*(self.stop(host) for host in list(self._children)))
+
+    def _open_log(self, host: str) -> int:
+        folder = self._home / "logs"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = folder / f"{host}.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            for number in range(LOGS_KEPT - 1, 0, -1):
+                older = folder / f"{host}.log.{number}"
+                if older.exists():
+                    older.replace(folder / f"{host}.log.{number + 1}")
+            path.replace(folder / f"{host}.log.1")
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,0 +1,1 @@
+"""Where secrets are kept: the environment and files, chosen by a reference's scheme."""
