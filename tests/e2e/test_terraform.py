@@ -1,0 +1,227 @@
+"""The main job through the real terraform: apply, nothing to change, import, Ctrl-C, errors at their attribute, destroy."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pymigrate.v1 import run_pb2
+from tests.e2e.engines import ROOT, EngineProcess, wait_until
+from tests.e2e.terraforms import Terraform, interrupt
+from tools.legacy_systems import FLIGHTS
+
+PLAN = "environments/quickstart/plans/warehouse"
+SMALL = """
+resource "pymigrate_environment" "small" { environment_id = "small" }
+resource "pymigrate_department" "sales" {
+  environment   = pymigrate_environment.small.name
+  department_id = "sales"
+  owner         = "Sales"
+}
+resource "pymigrate_connection" "legacy" {
+  environment   = pymigrate_environment.small.name
+  connection_id = "legacy"
+  sqlite        = { path = "%(legacy)s/commercial.db" }
+}
+resource "pymigrate_connection" "warehouse" {
+  environment   = pymigrate_environment.small.name
+  connection_id = "warehouse"
+  duckdb        = { path = "%(warehouse)s" }
+}
+resource "pymigrate_plan" "small" {
+  environment = pymigrate_environment.small.name
+  plan_id     = "small"
+}
+resource "pymigrate_phase" "airlines" {
+  plan       = pymigrate_plan.small.name
+  phase_id   = "airlines"
+  department = pymigrate_department.sales.department_id
+  datasets = {
+    airlines = {
+      source       = { connection = "%(connection)s", relation = "%(relation)s" }
+      target       = { connection = pymigrate_connection.warehouse.connection_id, relation = "airlines" }
+      verification = "full"
+    }
+  }
+  depends_on = [pymigrate_connection.legacy]
+}
+"""
+RUN = """
+resource "pymigrate_run" "small" {
+  plan     = pymigrate_plan.small.name
+  triggers = { airlines = pymigrate_phase.airlines.definition_hash }
+}
+resource "pymigrate_run_gate" "small" {
+  run      = pymigrate_run.small.name
+  wait_for = "succeeded"
+}
+data "pymigrate_run_status" "small" {
+  run        = pymigrate_run.small.name
+  depends_on = [pymigrate_run_gate.small]
+}
+output "state" { value = data.pymigrate_run_status.small.state }
+"""
+
+
+def small(legacy: Path, warehouse: Path, *, connection: str = "legacy", relation: str = "airlines") -> str:
+    """A plan of one small dataset."""
+    return SMALL % {"legacy": legacy, "warehouse": warehouse, "connection": connection, "relation": relation}
+
+
+@pytest.fixture
+def terraform(require_terraform: str, tmp_path: Path, engine: EngineProcess) -> Terraform:
+    """A working directory with the provider installed and an engine serving."""
+    return Terraform(require_terraform, tmp_path / "terraform", engine)
+
+
+@pytest.fixture
+def applied(terraform: Terraform, legacy: Path, tmp_path: Path) -> Iterator[Terraform]:
+    """The small plan with its run, applied."""
+    terraform.write(small(legacy, tmp_path / "warehouse.duckdb") + RUN)
+    terraform.apply()
+    yield terraform
+
+
+def flights(warehouse: Path) -> int:
+    """Rows in the warehouse's flights."""
+    with contextlib.closing(duckdb.connect(str(warehouse), read_only=True)) as connection:
+        rows: int = connection.execute("SELECT count(*) FROM flights").fetchall()[0][0]
+    return rows
+
+
+def test_the_quickstart_migrates_everything_and_a_plan_afterwards_is_empty(
+    terraform: Terraform, legacy: Path, tmp_path: Path
+) -> None:
+    warehouse = tmp_path / "warehouse.duckdb"
+    shutil.copy(ROOT / "examples/terraform/quickstart/main.tf", terraform.folder)
+    (terraform.folder / "terraform.tfvars").write_text(f'legacy = "{legacy}"\nwarehouse = "{warehouse}"\n')
+    terraform.apply()
+    with terraform.engine.client() as client:
+        run = client.runs.ListRuns(run_pb2.ListRunsRequest(parent=PLAN), metadata=client.metadata).runs[0]
+    assert run.state == run_pb2.RUN_STATE_SUCCEEDED
+    datasets = {name: phase.datasets[name] for name, phase in run.phases.items()}
+    for dataset in datasets.values():
+        found = dataset.verification
+        assert found.transfer_checksum == found.source_checksum == found.target_checksum != ""
+    assert datasets["flights"].rows == FLIGHTS
+    assert datasets["flights"].verification.dangling["plane"].rows > 0
+    assert terraform.changes() == 0
+    said = terraform.must("destroy", "-auto-approve")
+    assert "stays" in said
+    terraform.engine.stop()
+    assert flights(warehouse) == FLIGHTS
+
+
+def test_a_run_that_was_applied_has_its_state_and_an_empty_plan(applied: Terraform) -> None:
+    assert "succeeded" in applied.must("output", "-raw", "state")
+    assert applied.changes() == 0
+
+
+def test_what_was_destroyed_and_is_declared_again_adopts_its_run(applied: Terraform) -> None:
+    before = applied.resources()["pymigrate_run.small"]["name"]
+    applied.must("destroy", "-auto-approve")
+    applied.apply()
+    assert applied.resources()["pymigrate_run.small"]["name"] == before
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("pymigrate_environment.small", "environments/small"),
+        ("pymigrate_department.sales", "environments/small/departments/sales"),
+        ("pymigrate_connection.legacy", "environments/small/connections/legacy"),
+        ("pymigrate_connection.warehouse", "environments/small/connections/warehouse"),
+        ("pymigrate_plan.small", "environments/small/plans/small"),
+        ("pymigrate_phase.airlines", "environments/small/plans/small/phases/airlines"),
+        ("pymigrate_run.small", ""),
+    ],
+)
+def test_an_import_of_what_exists_ends_in_an_empty_plan(applied: Terraform, address: str, name: str) -> None:
+    identity = name or applied.resources()[address]["name"]
+    applied.must("state", "rm", address)
+    applied.must("import", address, identity)
+    assert applied.changes() == 0
+
+
+def test_an_import_of_what_does_not_exist_is_an_error(terraform: Terraform) -> None:
+    terraform.write('resource "pymigrate_environment" "none" { environment_id = "none" }')
+    terraform.must("init")
+    done = terraform.run("import", "pymigrate_environment.none", "environments/none")
+    assert done.code != 0
+    assert "environments/none" in done.output
+
+
+def test_an_error_of_the_engine_reaches_the_attribute_that_caused_it(
+    terraform: Terraform, legacy: Path, tmp_path: Path
+) -> None:
+    terraform.write(small(legacy, tmp_path / "warehouse.duckdb", connection="legcy"))
+    terraform.must("init")
+    done = terraform.run("apply", "-auto-approve")
+    assert done.code != 0
+    assert "did you mean `legacy`?" in done.output
+    assert 'datasets["airlines"].source.connection' in done.output or '"legcy"' in done.output
+
+
+def test_a_missing_source_fails_the_apply_before_any_lane_starts(
+    terraform: Terraform, legacy: Path, tmp_path: Path
+) -> None:
+    terraform.write(small(legacy, tmp_path / "warehouse.duckdb", relation="airline") + RUN)
+    terraform.must("init")
+    done = terraform.run("apply", "-auto-approve")
+    assert done.code != 0
+    assert "airlines" in done.output
+    with terraform.engine.client() as client:
+        request = run_pb2.ListRunsRequest(parent="environments/small/plans/small")
+        assert not client.runs.ListRuns(request, metadata=client.metadata).runs
+    terraform.write(small(legacy, tmp_path / "warehouse.duckdb") + RUN)
+    terraform.must("apply", "-auto-approve")
+    assert terraform.changes() == 0
+
+
+def test_ctrl_c_in_the_middle_of_apply_leaves_every_accepted_object_in_the_state(
+    terraform: Terraform, legacy: Path, tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "examples/terraform/quickstart/main.tf", terraform.folder)
+    (terraform.folder / "terraform.tfvars").write_text(
+        f'legacy = "{legacy}"\nwarehouse = "{tmp_path / "warehouse.duckdb"}"\n'
+    )
+    terraform.must("init")
+    process = terraform.start("apply", "-auto-approve")
+    with terraform.engine.client() as client:
+
+        def is_running() -> bool:
+            request = run_pb2.ListRunsRequest(parent="environments/-/plans/-")
+            return bool(client.runs.ListRuns(request, metadata=client.metadata).runs) or process.poll() is not None
+
+        wait_until(is_running)
+        interrupt(process)
+        run = client.runs.ListRuns(
+            run_pb2.ListRunsRequest(parent="environments/-/plans/-"), metadata=client.metadata
+        ).runs[0]
+    state = terraform.resources()
+    assert state["pymigrate_run.warehouse"]["name"] == run.name
+    assert {name for name in state if name.startswith("pymigrate_phase.")} == {
+        f"pymigrate_phase.{name}" for name in ("airlines", "airports", "planes", "weather", "flights")
+    }
+    terraform.must("apply", "-auto-approve")
+    assert terraform.changes() == 0
+
+
+def test_an_environment_that_somebody_else_declares_is_not_taken_over(terraform: Terraform) -> None:
+    from pymigrate.v1 import environment_pb2
+
+    with terraform.engine.client() as client:
+        client.environments.CreateEnvironment(
+            environment_pb2.CreateEnvironmentRequest(
+                environment_id="small", environment=environment_pb2.Environment(display_name="by hand")
+            ),
+            metadata=client.metadata,
+        )
+    terraform.write('resource "pymigrate_environment" "small" { environment_id = "small" }')
+    terraform.must("init")
+    done = terraform.run("apply", "-auto-approve")
+    assert done.code != 0
+    assert "exists already" in done.output
