@@ -1,0 +1,79 @@
+"""DuckDB files as targets. One process holds a file: this one opens it once, shares it, and lets go of it with the last user."""
+
+import re
+import threading
+from pathlib import Path
+
+import duckdb
+
+from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SystemUnavailable
+from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+
+MEMORY_BYTES_MAX = 1 << 30
+THREADS = 2
+_HOLDER = re.compile(r"Conflicting lock is held in (.*?) ?\(PID (\d+)\)")
+
+
+class DuckdbConnector:
+    """DuckDB files by `path`. Every file that is open has `memory_bytes_max` and `threads` for all its users together."""
+
+    kind = "duckdb"
+
+    def __init__(self, memory_bytes_max: int = MEMORY_BYTES_MAX, threads: int = THREADS) -> None:
+        self._configuration: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{memory_bytes_max}B",
+            "threads": threads,
+            # A worker host fetches nothing on its own.
+            "autoinstall_known_extensions": False,
+        }
+        self._files: dict[Path, _File] = {}
+        self._lock = threading.Lock()
+
+    def open_source(self, system: SystemSpec) -> Source:
+        """Raises InvalidDefinition: what is read comes from other kinds so far."""
+        raise InvalidDefinition(
+            (Problem("source.connection", f"`{system.name}` is a DuckDB file, which can be a target but not a source"),)
+        )
+
+    def open_target(self, system: SystemSpec) -> Target:
+        """Opens the file, and makes it where it is missing; its folder must exist. Raises InvalidDefinition for a path that can't be a
+        DuckDB file, and SystemUnavailable while another process holds it, with that process where DuckDB tells."""
+        path = Path(system.options.get("path", ""))
+        if not system.options.get("path") or not path.parent.is_dir() or path.is_dir():
+            raise InvalidDefinition((Problem("path", f"`{path}` is no file in an existing folder"),))
+        path = path.resolve()
+        with self._lock:
+            file = self._files.get(path)
+            if file is None:
+                file = self._files[path] = _File(self._connect(path))
+            file.users += 1
+            cursor = file.connection.cursor()
+        return DuckdbTarget(cursor, file.ended, lambda: self._release(path))
+
+    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(path, config=self._configuration)
+        except duckdb.IOException as error:
+            if "not a valid DuckDB database" in str(error):
+                raise InvalidDefinition((Problem("path", f"`{path}` is not a DuckDB file"),)) from error
+            holder = _HOLDER.search(str(error))
+            who = f"process {holder[2]} ({holder[1]}) holds it: end that" if holder else f"DuckDB says: {error}"
+            raise SystemUnavailable(f"the DuckDB file {path} can't be opened; {who}") from error
+
+    def _release(self, path: Path) -> None:
+        with self._lock:
+            file = self._files[path]
+            file.users -= 1
+            if file.users == 0:
+                del self._files[path]
+                file.connection.close()
+
+
+class _File:
+    """An open file, its number of users, and what is notified when a transaction of theirs ends."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self.users = 0
+        self.ended = threading.Condition()

@@ -1,0 +1,255 @@
+"""A DuckDB file as a target: one cursor of the handle that the process shares.
+
+Staging tables have no index, since DuckDB renames no table that has one, and lie in their target's schema, since it moves none.
+"""
+
+import fnmatch
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import duckdb
+import pyarrow as pa
+
+from pymigrate.engine.adapters.connectors.duckdb_types import column_type, native_type
+from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
+from pymigrate.engine.adapters.connectors.target_inspection import Inspection
+from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
+from pymigrate.engine.adapters.connectors.target_statements import (
+    SCHEMA,
+    Statements,
+    Table,
+    is_own,
+    join_relation,
+    quote,
+    same_name,
+    split_relation,
+)
+from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX, refused
+from pymigrate.engine.domain.errors import CannotUndo, DataRefused, InvalidDefinition, Problem, SystemUnavailable
+from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, arrow_schema
+
+DEFAULT_SCHEMA = "main"
+WAIT_SECONDS_MAX = 0.2
+_BATCHES = "pymigrate_batches"
+_SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
+
+
+class DuckdbTarget(SqlTarget):
+    """See the port. `cursor` is this object's own; `ended` is shared by all of a file's users; `release` gives up the file."""
+
+    statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, ended: threading.Condition, release: Callable[[], None]
+    ) -> None:
+        self._cursor = cursor
+        self._ended = ended
+        self._release: Callable[[], None] | None = release
+        self._is_ready = False
+
+    def version(self) -> str:
+        """Such as `DuckDB 1.5.5`."""
+        return f"DuckDB {duckdb.__version__}"
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """Tables and views; the number of rows is DuckDB's estimate."""
+        found = self._query(
+            "SELECT schema_name, table_name, estimated_size FROM duckdb_tables() WHERE database_name = current_database() "
+            "UNION ALL SELECT schema_name, view_name, -1 FROM duckdb_views() WHERE database_name = current_database() "
+            "AND NOT internal"
+        )
+        named = sorted(
+            (
+                join_relation(Table(str(schema), str(name)), DEFAULT_SCHEMA),
+                Table(str(schema), str(name)),
+                int(str(rows)),
+            )
+            for schema, name, rows in found
+            if schema != SCHEMA and not is_own(str(name))
+        )
+        matching = [entry for entry in named if fnmatch.fnmatchcase(entry[0], glob)]
+        return [RelationInfo(name, self._describe(table), rows=rows) for name, table, rows in matching[:limit]]
+
+    def close(self) -> None:
+        """Closes the cursor, and the file with its last user."""
+        if self._release is not None:
+            release, self._release = self._release, None
+            self._cursor.close()
+            release()
+
+    @property
+    def _inspection(self) -> Inspection:
+        return Inspection(self._query, lambda expression: f"CAST({expression} AS VARCHAR)")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _translated():
+            self._cursor.begin()
+            try:
+                yield
+                self._cursor.commit()
+            except BaseException:
+                # After some errors the transaction is gone already.
+                with suppress(duckdb.Error):
+                    self._cursor.rollback()
+                raise
+            finally:
+                with self._ended:
+                    self._ended.notify_all()
+
+    def _wait(self) -> None:
+        with self._ended:
+            self._ended.wait(WAIT_SECONDS_MAX)
+
+    def _execute(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        rows = self._query(statement, parameters)
+        return int(str(rows[0][0])) if rows else 0
+
+    def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        with _translated():
+            return self._cursor.execute(statement, list(parameters)).fetchall()
+
+    def _locate(self, relation: str) -> Table:
+        return split_relation(relation, DEFAULT_SCHEMA)
+
+    def _find(self, table: Table) -> Found | None:
+        found = self._query(
+            "SELECT schema_name, table_name, 'table' FROM duckdb_tables() WHERE database_name = current_database() "
+            "AND lower(table_name) = lower(?) UNION ALL SELECT schema_name, view_name, 'view' FROM duckdb_views() "
+            "WHERE database_name = current_database() AND lower(view_name) = lower(?)",
+            (table.name, table.name),
+        )
+        for schema, name, kind in found:
+            if same_name(str(schema), table.schema) and same_name(str(name), table.name):
+                return Found(Table(str(schema), str(name)), str(kind))
+        return None
+
+    def _type_problems(self, staging: Staging) -> Iterator[Problem]:
+        if self._locate(staging.relation).schema.lower() in _SYSTEM_SCHEMAS:
+            yield Problem("target.relation", f"`{staging.relation}` is in a schema of DuckDB's own")
+
+    def _has_own_relations(self) -> bool:
+        self._is_ready = self._is_ready or self._find(Table(SCHEMA, "publication")) is not None
+        return self._is_ready
+
+    def _create(self, staging: Staging, table: Table) -> None:
+        for schema in (SCHEMA, table.schema):
+            self._execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+        for statement in self.statements.create:
+            self._execute(statement)
+        columns = ", ".join(_definition(column) for column in staging.columns)
+        self._execute(f"CREATE TABLE IF NOT EXISTS {table.sql} ({columns})")
+        self._execute(f"COMMENT ON TABLE {table.sql} IS '{_mark(staging.id)}'")
+
+    def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
+        reader = pa.RecordBatchReader.from_batches(arrow_schema(staging.columns), batches)
+        self._cursor.register(_BATCHES, reader)
+        try:
+            self._cursor.execute(f"INSERT INTO {table.sql} SELECT * FROM {_BATCHES}")
+        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            raise self._refusal(staging, batches, row, error) from error
+        finally:
+            with suppress(duckdb.Error):
+                self._cursor.unregister(_BATCHES)
+
+    def _refusal(
+        self, staging: Staging, batches: Sequence[pa.RecordBatch], row: int, error: duckdb.Error
+    ) -> DataRefused:
+        """Json is the one type that DuckDB checks on its way in: find the value."""
+        with duckdb.connect() as aside:
+            for column in staging.columns:
+                values = pa.chunked_array([batch.column(column.name) for batch in batches])
+                if column.type.kind == "json":
+                    for at, value in enumerate(values):
+                        if not aside.execute("SELECT coalesce(json_valid(?), true)", [value.as_py()]).fetchall()[0][0]:
+                            return refused(staging, column.name, row + at + 1, "no valid JSON")
+        return DataRefused(f"{staging.relation}: {str(error).splitlines()[0]}")
+
+    def _scan(self, staging: Staging, table: Table) -> Iterator[pa.RecordBatch]:
+        schema = arrow_schema(staging.columns)
+        with _translated(), self._cursor.cursor() as cursor:
+            reader = cursor.execute(
+                f"SELECT {', '.join(map(_read_back, staging.columns))} FROM {table.sql}"
+            ).to_arrow_reader(BATCH_ROWS_MAX)
+            for batch in reader:
+                columns = [values.cast(field.type) for values, field in zip(batch.columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _rename(self, table: Table, name: str) -> None:
+        try:
+            self._execute(f"ALTER TABLE {table.sql} RENAME TO {quote(name)}")
+        except duckdb.DependencyException as error:
+            problem = Problem(
+                "target.relation",
+                f"`{table.name}` has an index or is referred to by another table, and DuckDB renames no such table: drop it first",
+            )
+            raise InvalidDefinition((problem,)) from error
+
+    def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
+        """DuckDB needs nothing else: readers keep their snapshot, and a writer that is under way meets a conflict."""
+
+    def _drop(self, table: Table) -> None:
+        try:
+            super()._drop(table)
+        except duckdb.DependencyException as error:
+            raise CannotUndo(f"{table.name} is referred to by another table: {error}") from error
+
+    def _identity(self, staging: StagingId, table: Table) -> str:
+        """The comment that every staging table gets when it is made."""
+        found = self._query(
+            "SELECT comment FROM duckdb_tables() WHERE database_name = current_database() AND lower(schema_name) = lower(?) "
+            "AND lower(table_name) = lower(?)",
+            (table.schema, table.name),
+        )
+        return str(found[0][0] or "") if found else ""
+
+    def _fingerprint(self, table: Table) -> str:
+        """The sum of DuckDB's hash of every row; another version of DuckDB may hash otherwise, and compares nothing."""
+        columns = ", ".join(quote(name) for name in self._columns(table))
+        [(total,)] = self._query(f"SELECT coalesce(sum(hash({columns})), 0) FROM {table.sql}")
+        return f"{duckdb.__version__}:{total}"
+
+    def _columns(self, table: Table) -> list[str]:
+        return [column.name for column in self._describe(table)]
+
+    def _describe(self, table: Table) -> tuple[ColumnInfo, ...]:
+        found = self._query(
+            "SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE database_name = current_database() "
+            "AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            (table.schema, table.name),
+        )
+        return tuple(
+            ColumnInfo(str(name), column_type(str(native)), not is_nullable, str(native))
+            for name, native, is_nullable in found
+        )
+
+
+def _mark(staging: StagingId) -> str:
+    return f"PyMigrate {staging}"
+
+
+def _definition(column: ColumnInfo) -> str:
+    return f"{quote(column.name)} {native_type(column.type)}{' NOT NULL' if column.is_required else ''}"
+
+
+def _read_back(column: ColumnInfo) -> str:
+    name = quote(column.name)
+    return f"CAST({name} AS VARCHAR) AS {name}" if column.type.kind in ("json", "uuid") else name
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """DuckDB's errors as PyMigrate's; those that a caller tells apart are let through."""
+    try:
+        yield
+    except duckdb.TransactionException as error:
+        raise Conflict(f"DuckDB: {error}") from error
+    except (
+        duckdb.IOException,
+        duckdb.OutOfMemoryException,
+        duckdb.FatalException,
+        duckdb.ConnectionException,
+    ) as error:
+        raise SystemUnavailable(f"DuckDB: {error}") from error

@@ -1,0 +1,101 @@
+"""What a SQL system brings to the protocol of a target: its transactions, types, catalogue and words."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pymigrate.engine.adapters.connectors.target_inspection import Inspection
+from pymigrate.engine.adapters.connectors.target_statements import Statements, Table
+from pymigrate.engine.domain.errors import Problem, SystemUnavailable
+from pymigrate.engine.ports.connector import Staging, StagingId
+
+
+class Conflict(SystemUnavailable):
+    """Two transactions met and this one lost; nothing of it remains, and it may be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A relation of the catalogue by its exact name; `kind` is `table`, or what it is instead."""
+
+    table: Table
+    kind: str
+
+
+class SqlDialect(ABC):
+    """A system's own part of a target in SQL."""
+
+    statements: Statements
+    name_bytes_max: int | None = None
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[None]:
+        """A writing transaction. Raises Conflict where it lost against another, SystemUnavailable where the system went away."""
+
+    @abstractmethod
+    def _execute(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        """Executes one statement and gives the number of rows that it touched."""
+
+    @abstractmethod
+    def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """All rows of a small result."""
+
+    @abstractmethod
+    def _wait(self) -> None:
+        """Waits a moment after a conflict, until the other side may be through."""
+
+    @abstractmethod
+    def _locate(self, relation: str) -> Table:
+        """The table that a relation's name stands for."""
+
+    @abstractmethod
+    def _find(self, table: Table) -> Found | None:
+        """The catalogue's entry of that name, None without one."""
+
+    @abstractmethod
+    def _type_problems(self, staging: Staging) -> Iterator[Problem]:
+        """Columns and names that the system can't hold."""
+
+    @abstractmethod
+    def _create(self, staging: Staging, table: Table) -> None:
+        """Makes PyMigrate's relations and the staging table where they are missing, in the transaction that is open."""
+
+    @abstractmethod
+    def _has_own_relations(self) -> bool:
+        """Whether checkpoint and journal exist yet."""
+
+    @abstractmethod
+    def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
+        """Appends the batches. Raises DataRefused naming column and row; `row` rows of the lane came before."""
+
+    @abstractmethod
+    def _scan(self, staging: Staging, table: Table) -> Iterator[pa.RecordBatch]:
+        """The table's rows as `arrow_schema(staging.columns)`, streamed, in batches of at most BATCH_ROWS_MAX."""
+
+    @abstractmethod
+    def _rename(self, table: Table, name: str) -> None:
+        """Renames a table within its schema."""
+
+    @abstractmethod
+    def _identity(self, staging: StagingId, table: Table) -> str:
+        """What tells this table from another of the same name and outlives a rename; empty where it is gone."""
+
+    @abstractmethod
+    def _fingerprint(self, table: Table) -> str:
+        """What changes when a row does; two texts that do not begin alike, up to a `:`, are not comparable."""
+
+    @property
+    @abstractmethod
+    def _inspection(self) -> Inspection:
+        """Questions about keys and references, in the system's own words."""
+
+    @abstractmethod
+    def _columns(self, table: Table) -> list[str]:
+        """The names of a table's columns."""
+
+    @abstractmethod
+    def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
+        """What else publication needs in its transaction: locks, keys."""
