@@ -2,10 +2,10 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import grpc
 import pytest
 
 from pymigrate.v1 import run_pb2
@@ -78,11 +78,11 @@ def terraform(require_terraform: str, tmp_path: Path, engine: EngineProcess) -> 
 
 
 @pytest.fixture
-def applied(terraform: Terraform, legacy: Path, tmp_path: Path) -> Iterator[Terraform]:
+def applied(terraform: Terraform, legacy: Path, tmp_path: Path) -> Terraform:
     """The small plan with its run, applied."""
     terraform.write(small(legacy, tmp_path / "warehouse.duckdb") + RUN)
     terraform.apply()
-    yield terraform
+    return terraform
 
 
 def flights(warehouse: Path) -> int:
@@ -190,17 +190,17 @@ def test_ctrl_c_in_the_middle_of_apply_leaves_every_accepted_object_in_the_state
     )
     terraform.must("init")
     process = terraform.start("apply", "-auto-approve")
+    request = run_pb2.ListRunsRequest(parent=PLAN)
     with terraform.engine.client() as client:
 
         def is_running() -> bool:
-            request = run_pb2.ListRunsRequest(parent="environments/-/plans/-")
-            return bool(client.runs.ListRuns(request, metadata=client.metadata).runs) or process.poll() is not None
+            with contextlib.suppress(grpc.RpcError):  # the environment is not there yet
+                return bool(client.runs.ListRuns(request, metadata=client.metadata).runs)
+            return process.poll() is not None
 
         wait_until(is_running)
         interrupt(process)
-        run = client.runs.ListRuns(
-            run_pb2.ListRunsRequest(parent="environments/-/plans/-"), metadata=client.metadata
-        ).runs[0]
+        run = client.runs.ListRuns(request, metadata=client.metadata).runs[0]
     state = terraform.resources()
     assert state["pymigrate_run.warehouse"]["name"] == run.name
     assert {name for name in state if name.startswith("pymigrate_phase.")} == {

@@ -244,7 +244,8 @@ def _translated() -> Iterator[None]:
     """DuckDB's errors as PyMigrate's; those that a caller tells apart are let through."""
     try:
         yield
-    except duckdb.TransactionException as error:
+    except (duckdb.TransactionException, duckdb.ConstraintException) as error:
+        # The only unique keys here are those of PyMigrate's relations, which two may insert at once.
         raise Conflict(f"DuckDB: {error}") from error
     except (
         duckdb.IOException,

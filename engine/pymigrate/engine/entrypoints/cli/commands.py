@@ -1,5 +1,6 @@
 """The commands: apply a file, start and steer runs, and show where they stand."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from pymigrate.engine.entrypoints.cli import declared, progress
 from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client, connected, fail
-from pymigrate.v1 import plan_pb2, run_pb2
+from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
 from pymigrate.v1.shape import enum_word
 
 Home = Annotated[Path, typer.Option(help="Folder of the engine's token and endpoint.", envvar="PYMIGRATE_HOME")]
@@ -101,13 +102,25 @@ def retry(run: RunName, home: Home = _HOME) -> None:
     _steer("RetryRun", run_pb2.RetryRunRequest(name=run), home)
 
 
-def status(home: Home = _HOME, environment: Annotated[str, typer.Option(help="Only this one.")] = "-") -> None:
-    """List the runs of an environment, the newest first."""
+def status(home: Home = _HOME, environment: Annotated[str, typer.Option(help="Only this one.")] = "") -> None:
+    """List the newest runs of each environment, at most a hundred."""
     with connected(home) as client:
-        request = run_pb2.ListRunsRequest(parent=f"environments/{environment}/plans/-")
-        answer = client.runs.ListRuns(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
-        for run in answer.runs:
-            typer.echo(f"{run.name} {enum_word(run_pb2.RunState.DESCRIPTOR, run.state)} {run.rows:,} rows")
+        for name in [f"environments/{environment}"] if environment else _environments(client):
+            request = run_pb2.ListRunsRequest(parent=f"{name}/plans/-")
+            answer = client.runs.ListRuns(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+            for run in answer.runs:
+                typer.echo(f"{run.name} {enum_word(run_pb2.RunState.DESCRIPTOR, run.state)} {run.rows:,} rows")
+
+
+def _environments(client: Client) -> Iterator[str]:
+    token = ""
+    while True:
+        request = environment_pb2.ListEnvironmentsRequest(page_token=token)
+        page = client.environments.ListEnvironments(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        yield from (found.name for found in page.environments)
+        token = page.next_page_token
+        if not token:
+            return
 
 
 def _steer(method: str, request: Any, home: Path) -> None:
