@@ -1,0 +1,1 @@
+"""The revisions: NNNN_pre_* before new code runs on the schema, NNNN_post_* once no old code does."""

@@ -1,0 +1,208 @@
+"""Runs within a unit of work: reads through SQLModel, and one Core statement for each part that is saved.
+
+Saving compares the stored version with the entity's own and adds one to both. The entity is the caller's, so a unit that is undone
+gives it the version back that it had.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Update, and_, bindparam, func, insert, or_, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+
+from pymigrate.engine.adapters.store.reading import read_all, read_first
+from pymigrate.engine.adapters.store.run_tables import (
+    DatasetRunRow,
+    LaneRow,
+    PhaseRunRow,
+    RunEventRow,
+    RunRevisionRow,
+    RunRow,
+    TaskRow,
+)
+from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
+from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, RunState, Task
+
+ALL_PLANS = "/-"
+AFTER_SLASH = "0"  # the character that follows "/"
+PartRow = type[RunRow | PhaseRunRow | DatasetRunRow | LaneRow | TaskRow]
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """How one kind of part is written. Keys to compare with are bound under names of their own, for an update sets them too."""
+
+    row: Any
+    insert: Insert
+    update: Update
+    keys: tuple[tuple[str, str], ...]
+
+    def values(self, run: str, entity: Entity, version: int) -> dict[str, Any]:
+        """The parameters of both."""
+        values: dict[str, Any] = self.row.from_domain(run, entity)
+        values["version"] = version
+        return values
+
+
+def _statements_of(row: PartRow) -> _Statements:
+    table = row.metadata.tables[str(row.__tablename__)]
+    keys = tuple(column.name for column in table.primary_key)
+    places = [table.c[key] == bindparam(f"stored_{key}") for key in (*keys, "version")]
+    fresh: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns if c.name not in keys}
+    return _Statements(
+        row, insert(table), update(table).where(*places).values(fresh), tuple((key, f"stored_{key}") for key in keys)
+    )
+
+
+_PARTS: dict[type[Entity], _Statements] = {
+    Run: _statements_of(RunRow),
+    PhaseRun: _statements_of(PhaseRunRow),
+    DatasetRun: _statements_of(DatasetRunRow),
+    Lane: _statements_of(LaneRow),
+    Task: _statements_of(TaskRow),
+}
+_INSERT_REVISION = insert(RunRevisionRow)
+_UPDATE_REVISION = update(RunRevisionRow).where(col(RunRevisionRow.run) == bindparam("stored_run"))
+_INSERT_EVENT = insert(RunEventRow)
+
+
+class SqlRuns:
+    """Runs, their parts and their events in their tables."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._versions: list[tuple[Entity, int]] = []
+
+    def insert(self, aggregate: RunAggregate, revision: bytes) -> None:
+        """Raises AlreadyExists."""
+        run = aggregate.run
+        try:
+            self._insert(run.name, [run])
+        except IntegrityError as error:
+            message = f"{run.name} exists already, or its key {run.key} is taken in its plan"
+            raise AlreadyExists(message, field="name") from error
+        self._connection.execute(_INSERT_REVISION, {"run": run.name, "body": revision})
+        for group in (aggregate.phases, aggregate.datasets, aggregate.lanes, aggregate.tasks):
+            self._insert(run.name, list(group.values()))
+
+    def load(self, name: str) -> RunAggregate | None:
+        """A run with all its parts."""
+        run = self.get(name)
+        if run is None:
+            return None
+        aggregate = RunAggregate(run)
+        for phase in self._rows(PhaseRunRow, name):
+            aggregate.phases[phase.id] = phase.to_domain()
+        for dataset in self._rows(DatasetRunRow, name):
+            aggregate.datasets[dataset.phase, dataset.id] = dataset.to_domain()
+        for lane in self._rows(LaneRow, name):
+            aggregate.lanes[lane.id] = lane.to_domain()
+        for task in self._rows(TaskRow, name):
+            aggregate.tasks[task.id] = task.to_domain()
+        return aggregate
+
+    def get(self, name: str) -> Run | None:
+        """A run alone."""
+        row = read_first(self._connection, select(RunRow).where(RunRow.name == name))
+        return None if row is None else row.to_domain()
+
+    def revision(self, name: str) -> bytes | None:
+        """The frozen revision."""
+        return read_first(self._connection, select(RunRevisionRow.body).where(RunRevisionRow.run == name))
+
+    def set_revision(self, name: str, revision: bytes) -> None:
+        """Replaces the frozen revision. Raises StaleWrite when there is no such run."""
+        result = self._connection.execute(_UPDATE_REVISION, {"stored_run": name, "body": revision})
+        if result.rowcount != 1:
+            raise StaleWrite(f"there is no {name} any more")
+
+    def by_key(self, plan: str, key: str) -> Run | None:
+        """The run of a plan with that key."""
+        row = read_first(self._connection, select(RunRow).where(RunRow.plan == plan, RunRow.key == key))
+        return None if row is None else row.to_domain()
+
+    def list(self, plan: str, before: tuple[datetime, str] | None, limit: int) -> Sequence[Run]:
+        """A page, the newest first."""
+        created, name = col(RunRow.create_time), col(RunRow.name)
+        statement = select(RunRow).order_by(created.desc(), name.desc()).limit(limit)
+        if plan.endswith(ALL_PLANS):
+            start = plan[:-1]
+            statement = statement.where(col(RunRow.plan) >= start, col(RunRow.plan) < start[:-1] + AFTER_SLASH)
+        else:
+            statement = statement.where(RunRow.plan == plan)
+        if before is not None:
+            time, last = before
+            statement = statement.where(or_(created < time, and_(created == time, name < last)))
+        return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
+        """Names of the runs in one of the states, in order."""
+        statement = select(RunRow.name).where(col(RunRow.state).in_(sorted(states))).order_by(col(RunRow.name))
+        return list(read_all(self._connection, statement))
+
+    def save(self, run: str, entities: Iterable[Entity]) -> None:
+        """Raises StaleWrite."""
+        for entity in entities:
+            statements = _PARTS[type(entity)]
+            values = statements.values(run, entity, entity.version + 1)
+            if entity.version == 0 and not isinstance(entity, Run):
+                try:
+                    self._connection.execute(statements.insert, values)
+                except IntegrityError as error:
+                    raise _stale(run, entity) from error
+            else:
+                for key, stored_key in statements.keys:
+                    values[stored_key] = values.pop(key)
+                values["stored_version"] = entity.version
+                if self._connection.execute(statements.update, values).rowcount != 1:
+                    raise _stale(run, entity)
+            self._set_version(entity, entity.version + 1)
+
+    def append(self, run: str, events: Iterable[RunEvent]) -> None:
+        """Raises StaleWrite."""
+        rows = [RunEventRow.from_domain(run, event) for event in events]
+        if not rows:
+            return
+        last = read_first(self._connection, select(func.max(RunEventRow.sequence)).where(RunEventRow.run == run)) or 0
+        for place, row in enumerate(rows, start=last + 1):
+            if row["sequence"] != place:
+                raise StaleWrite(f"event {row['sequence']} of {run} is not the next one: load the run again")
+        try:
+            self._connection.execute(_INSERT_EVENT, rows)
+        except IntegrityError as error:
+            raise StaleWrite(f"there is no {run} any more, or its events were continued in between") from error
+
+    def events(self, run: str, after: int, limit: int) -> Sequence[RunEvent]:
+        """A page, in order."""
+        sequence = col(RunEventRow.sequence)
+        statement = select(RunEventRow).where(RunEventRow.run == run, sequence > after).order_by(sequence).limit(limit)
+        return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def forget(self) -> None:
+        """Gives the entities the versions back that they had before."""
+        while self._versions:
+            entity, version = self._versions.pop()
+            entity.version = version
+
+    def _insert(self, run: str, entities: Sequence[Entity]) -> None:
+        if not entities:
+            return
+        statements = _PARTS[type(entities[0])]
+        self._connection.execute(statements.insert, [statements.values(run, entity, 1) for entity in entities])
+        for entity in entities:
+            self._set_version(entity, 1)
+
+    def _set_version(self, entity: Entity, version: int) -> None:
+        self._versions.append((entity, entity.version))
+        entity.version = version
+
+    def _rows(self, row: type[Any], run: str) -> Sequence[Any]:
+        return read_all(self._connection, select(row).where(row.run == run).order_by(*row.__table__.primary_key))
+
+
+def _stale(run: str, entity: Entity) -> StaleWrite:
+    part = "the run itself" if isinstance(entity, Run) else f"{type(entity).__name__} {entity.id}"
+    return StaleWrite(f"{part} of {run} was changed in between: load the run again")

@@ -1,0 +1,169 @@
+"""One unit of work over a database connection: what is declared, hosts, kept answers and the audit trail; the runs lie in `runs`.
+
+Reads come through SQLModel, writes are Core statements made once. A unit neither begins nor commits; whoever made it does.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+
+from pymigrate.engine.adapters.store.reading import read_all, read_first
+from pymigrate.engine.adapters.store.runs import SqlRuns
+from pymigrate.engine.adapters.store.tables import AuditRow, HostRow, RequestRow, ResourceRow
+from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
+from pymigrate.engine.ports.store import AuditEntry, HostRecord, Resource
+
+_INSERT_RESOURCE = insert(ResourceRow)
+_UPDATE_RESOURCE = update(ResourceRow).where(
+    col(ResourceRow.name) == bindparam("stored_name"), col(ResourceRow.version) == bindparam("stored_version")
+)
+_DELETE_RESOURCE = delete(ResourceRow).where(
+    col(ResourceRow.name) == bindparam("stored_name"), col(ResourceRow.version) == bindparam("stored_version")
+)
+_INSERT_HOST = insert(HostRow)
+_TOUCH_HOST = update(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
+_DELETE_HOST = delete(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
+_INSERT_REQUEST = insert(RequestRow)
+_DELETE_REQUESTS = delete(RequestRow).where(col(RequestRow.time) < bindparam("before"))
+_INSERT_AUDIT = insert(AuditRow)
+
+
+class SqlResources:
+    """Declared objects in their table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, name: str) -> Resource | None:
+        """The object of that name."""
+        row = read_first(self._connection, select(ResourceRow).where(ResourceRow.name == name))
+        return None if row is None else row.to_domain()
+
+    def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
+        """A page, ordered by name."""
+        statement = (
+            select(ResourceRow)
+            .where(ResourceRow.parent == parent, ResourceRow.kind == kind, ResourceRow.name > after)
+            .order_by(col(ResourceRow.name))
+            .limit(limit)
+        )
+        return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def has_children(self, parent: str) -> bool:
+        """Whether anything lies below."""
+        return read_first(self._connection, select(ResourceRow.name).where(ResourceRow.parent == parent)) is not None
+
+    def insert(self, resource: Resource) -> None:
+        """Raises AlreadyExists."""
+        try:
+            self._connection.execute(_INSERT_RESOURCE, ResourceRow.from_domain(resource))
+        except IntegrityError as error:
+            raise AlreadyExists(f"{resource.name} exists already", field="name") from error
+
+    def update(self, resource: Resource, expected_version: int) -> None:
+        """Raises StaleWrite."""
+        stored = {"stored_name": resource.name, "stored_version": expected_version}
+        try:
+            result = self._connection.execute(_UPDATE_RESOURCE, ResourceRow.from_domain(resource) | stored)
+        except IntegrityError as error:
+            raise AlreadyExists(f"the uid of {resource.name} is taken", field="uid") from error
+        _require_one(result.rowcount, resource.name)
+
+    def delete(self, name: str, expected_version: int) -> None:
+        """Raises StaleWrite."""
+        stored = {"stored_name": name, "stored_version": expected_version}
+        _require_one(self._connection.execute(_DELETE_RESOURCE, stored).rowcount, name)
+
+
+def _require_one(rows: int, name: str) -> None:
+    if rows != 1:
+        raise StaleWrite(f"{name} was changed or deleted in between: read it again", field="etag")
+
+
+class SqlHosts:
+    """Worker hosts in their table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, name: str) -> HostRecord | None:
+        """The host of that name."""
+        row = read_first(self._connection, select(HostRow).where(HostRow.name == name))
+        return None if row is None else row.to_domain()
+
+    def put(self, host: HostRecord) -> None:
+        """Stores it in place of what had the name."""
+        self.delete(host.name)
+        self._connection.execute(_INSERT_HOST, HostRow.from_domain(host))
+
+    def touch(self, name: str, heartbeat_time: datetime) -> None:
+        """Notes that it called."""
+        self._connection.execute(_TOUCH_HOST, {"stored_name": name, "heartbeat_time": heartbeat_time})
+
+    def delete(self, name: str) -> None:
+        """Forgets it."""
+        self._connection.execute(_DELETE_HOST, {"stored_name": name})
+
+    def list(self) -> Sequence[HostRecord]:
+        """All hosts, ordered by name."""
+        return [row.to_domain() for row in read_all(self._connection, select(HostRow).order_by(col(HostRow.name)))]
+
+
+class SqlRequests:
+    """Kept answers in their table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, method: str, request_id: str) -> tuple[bytes, bytes] | None:
+        """Digest and answer."""
+        statement = select(RequestRow).where(RequestRow.method == method, RequestRow.request_id == request_id)
+        row = read_first(self._connection, statement)
+        return None if row is None else (row.digest, row.answer)
+
+    def put(self, method: str, request_id: str, request_digest: bytes, answer: bytes, now: datetime) -> None:
+        """Keeps an answer. Raises AlreadyExists where one is kept: the first answer stays the answer."""
+        values = {"method": method, "request_id": request_id, "digest": request_digest, "answer": answer, "time": now}
+        try:
+            self._connection.execute(_INSERT_REQUEST, values)
+        except IntegrityError as error:
+            raise AlreadyExists(f"the request id {request_id} has an answer already", field="request_id") from error
+
+    def drop_before(self, time: datetime) -> int:
+        """Forgets answers from before `time`; says how many."""
+        return self._connection.execute(_DELETE_REQUESTS, {"before": time}).rowcount
+
+
+class SqlAudit:
+    """The audit trail in its table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(self, entry: AuditEntry) -> None:
+        """Adds an entry; the database gives its sequence."""
+        self._connection.execute(_INSERT_AUDIT, AuditRow.from_domain(entry))
+
+    def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
+        """A page, in order."""
+        sequence = col(AuditRow.sequence)
+        statement = select(AuditRow).where(sequence > after).order_by(sequence).limit(limit)
+        return [row.to_domain() for row in read_all(self._connection, statement)]
+
+
+class SqlUnit:
+    """One transaction over everything that the engine keeps, on a connection that is in one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.resources = SqlResources(connection)
+        self.runs = SqlRuns(connection)
+        self.hosts = SqlHosts(connection)
+        self.requests = SqlRequests(connection)
+        self.audit = SqlAudit(connection)
+
+    def forget(self) -> None:
+        """Gives the caller's entities the versions back that they had: the transaction was undone."""
+        self.runs.forget()
