@@ -1,0 +1,165 @@
+"""CSV files: byte ranges that begin and end between records, parsed by Arrow as text, then read strictly as their types.
+
+RFC 4180 is taken at its word: a quote inside an unquoted field is refused, because it would make the ends of records a guess.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused
+from pymigrate.engine.domain.errors import DataRefused, SourceMissing
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.ports.connector import UNKNOWN, CsvFormat, Position, SourceChunk, arrow_schema
+
+RECORD_BYTES_MAX = 256 * 1024 * 1024
+HEADER_BYTES = 64 * 1024
+BOM = b"\xef\xbb\xbf"
+QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
+
+
+class CsvReader:
+    """A file with a header line. Columns are text unless the dataset declares otherwise."""
+
+    def __init__(self, path: Path, relation: str, form: CsvFormat) -> None:
+        self._path = path
+        self._relation = relation
+        self._form = form
+        self._names, self._start = self._read_header()
+
+    def columns(self) -> tuple[ColumnInfo, ...]:
+        """The header's names, all text."""
+        return tuple(ColumnInfo(name, ColumnType("string")) for name in self._names)
+
+    def rows(self) -> int:
+        """Not known without reading the file."""
+        return UNKNOWN
+
+    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, after: Position | None) -> Iterator[SourceChunk]:
+        """Records in the order of the file; a position is the offset and the number of records before it."""
+        place = json.loads(after) if after else {"offset": self._start, "row": 0}
+        offset, row = int(place["offset"]), int(place["row"])
+        with self._path.open("rb") as file:
+            while block := self._block(file, offset, chunk_bytes, row):
+                table = self._parse(block, row)
+                batches = self._typed(table, columns, row)
+                offset, row = offset + len(block), row + table.num_rows
+                end = Position(json.dumps({"offset": offset, "row": row}))
+                yield SourceChunk(tuple(batches), table.num_rows, len(block), end)
+
+    def _read_header(self) -> tuple[list[str], int]:
+        with self._path.open("rb") as file:
+            block = self._block(file, 0, HEADER_BYTES, -1, is_first=True)
+        if not block.strip(b"\r\n"):
+            raise SourceMissing(
+                f"{self._relation} is empty: a CSV file begins with a line of column names", field="source.relation"
+            )
+        start = len(BOM) if block.startswith(BOM) else 0
+        try:
+            names = next(csv.reader(io.StringIO(block[start:].decode(), newline=""), delimiter=self._form.delimiter))
+        except UnicodeDecodeError as error:
+            raise DataRefused(f"{self._relation}: the header is not UTF-8: {error}") from error
+        doubled = {name for name in names if names.count(name) > 1}
+        if doubled or "" in names:
+            what = f"two columns `{min(doubled)}`" if doubled - {""} else "a column without a name"
+            raise DataRefused(f"{self._relation}: the header has {what}")
+        return names, len(block)
+
+    def _block(self, file: io.BufferedReader, offset: int, size: int, row: int, *, is_first: bool = False) -> bytes:
+        """Whole records from `offset` on, about `size` bytes, or the first record alone; empty at the end."""
+        while True:
+            file.seek(offset)
+            block = file.read(size)
+            is_end = len(block) < size
+            end = self._last_end(block, row, is_first=is_first)
+            if end:
+                return block[:end]
+            if is_end:
+                return block
+            if size > RECORD_BYTES_MAX:
+                raise DataRefused(
+                    f"{self._relation}: the record after row {row} has more than {RECORD_BYTES_MAX:,} bytes"
+                )
+            size *= 4
+
+    def _last_end(self, block: bytes, row: int, *, is_first: bool) -> int:
+        """Where the last whole record ends (the first one, when that is asked for); 0 when none does."""
+        codes = np.frombuffer(block, np.uint8)
+        newlines = np.flatnonzero(codes == NEWLINE)
+        quotes = np.flatnonzero(codes == QUOTE)
+        if quotes.size:
+            self._refuse_stray(codes, quotes, row)
+            newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+        if not newlines.size:
+            return 0
+        return int(newlines[0 if is_first else -1]) + 1
+
+    def _refuse_stray(
+        self,
+        codes: "np.ndarray[tuple[int], np.dtype[np.uint8]]",
+        quotes: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+        row: int,
+    ) -> None:
+        opening = quotes[::2]
+        before = codes[np.maximum(opening - 1, 0)]
+        allowed = np.isin(before, [ord(self._form.delimiter), NEWLINE, RETURN, QUOTE]) | (opening == 0)
+        if codes[: len(BOM)].tobytes() == BOM:
+            allowed |= opening == len(BOM)
+        if not allowed.all():
+            at = int(opening[np.flatnonzero(~allowed)[0]])
+            lines = int(np.count_nonzero(codes[:at] == NEWLINE))
+            raise DataRefused(
+                f"{self._relation}, about row {row + lines + 1}: a quote stands inside an unquoted field; quote the field and double the quote"
+            )
+
+    def _parse(self, block: bytes, row: int) -> pa.Table:
+        bad: list[pyarrow.csv.InvalidRow] = []
+
+        def refuse(found: pyarrow.csv.InvalidRow) -> str:
+            bad.append(found)
+            return "skip"
+
+        try:
+            table = pyarrow.csv.read_csv(
+                pa.BufferReader(block),
+                read_options=pyarrow.csv.ReadOptions(
+                    column_names=self._names, use_threads=False, block_size=max(len(block), 1) + 1
+                ),
+                parse_options=pyarrow.csv.ParseOptions(
+                    delimiter=self._form.delimiter,
+                    newlines_in_values=True,
+                    ignore_empty_lines=len(self._names) > 1,
+                    invalid_row_handler=refuse,
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types={name: pa.string() for name in self._names},
+                    null_values=list(self._form.null_values),
+                    strings_can_be_null=bool(self._form.null_values),
+                    quoted_strings_can_be_null=False,
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            raise DataRefused(f"{self._relation}, after row {row}: {error}") from error
+        if bad:
+            number = row + bad[0].number if bad[0].number is not None else row + 1
+            raise DataRefused(
+                f"{self._relation}, row {number}: it has {bad[0].actual_columns} fields, and the header {bad[0].expected_columns}"
+            )
+        return table
+
+    def _typed(self, table: pa.Table, columns: Sequence[ColumnInfo], row: int) -> list[pa.RecordBatch]:
+        schema = arrow_schema(columns)
+        arrays = []
+        for column in columns:
+            texts = table.column(column.name).combine_chunks()
+            try:
+                arrays.append(read_texts(texts, column.type))
+            except Unreadable as error:
+                raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
+        return pa.Table.from_arrays(arrays, schema=schema).to_batches()

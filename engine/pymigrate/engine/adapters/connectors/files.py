@@ -1,0 +1,21 @@
+"""Folders of files: CSV, JSON Lines and Parquet as sources, Parquet as a target."""
+
+from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+
+
+class FilesConnector:
+    """Folders by `root`."""
+
+    kind = "files"
+
+    def open_source(self, system: SystemSpec) -> Source:
+        """Opens the folder. Raises SourceMissing where it is not there."""
+        from pymigrate.engine.adapters.connectors.files_source import FilesSource
+
+        return FilesSource(system)
+
+    def open_target(self, system: SystemSpec) -> Target:
+        """Opens the folder, and makes it where it is missing."""
+        from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
+
+        return ParquetTarget(system)

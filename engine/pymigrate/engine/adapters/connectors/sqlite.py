@@ -1,0 +1,21 @@
+"""SQLite database files, as sources and targets."""
+
+from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+
+
+class SqliteConnector:
+    """SQLite files by `path`."""
+
+    kind = "sqlite"
+
+    def open_source(self, system: SystemSpec) -> Source:
+        """Opens the file read only. Raises SourceMissing where it is not there or no database."""
+        from pymigrate.engine.adapters.connectors.sqlite_source import SqliteSource
+
+        return SqliteSource(system)
+
+    def open_target(self, system: SystemSpec) -> Target:
+        """Opens the file, and makes it where it is missing."""
+        from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
+
+        return SqliteTarget(system)
