@@ -11,7 +11,7 @@ from typing import NewType, Protocol
 import pyarrow as pa
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.secrets import Secret as Secret
+from pymigrate.engine.ports.secrets import Secret
 
 Position = NewType("Position", str)
 StagingId = NewType("StagingId", str)
