@@ -129,6 +129,14 @@ class DuckdbTarget(SqlTarget):
     def _type_problems(self, staging: Staging) -> Iterator[Problem]:
         if self._locate(staging.relation).schema.lower() in _SYSTEM_SCHEMAS:
             yield Problem("target.relation", f"`{staging.relation}` is in a schema of DuckDB's own")
+        if (existing := self._find(self._locate(staging.relation))) is not None:
+            indexes = self._query(
+                "SELECT index_name FROM duckdb_indexes() WHERE database_name = current_database() AND schema_name = ? "
+                "AND table_name = ?",
+                (existing.table.schema, existing.table.name),
+            )
+            if indexes:
+                yield Problem("target.relation", _unmovable(existing.table))
 
     def _has_own_relations(self) -> bool:
         self._is_ready = self._is_ready or self._find(Table(SCHEMA, "publication")) is not None
@@ -181,10 +189,7 @@ class DuckdbTarget(SqlTarget):
         try:
             self._execute(f"ALTER TABLE {table.sql} RENAME TO {quote(name)}")
         except duckdb.DependencyException as error:
-            problem = Problem(
-                "target.relation",
-                f"`{table.name}` has an index or is referred to by another table, and DuckDB renames no such table: drop it first",
-            )
+            problem = Problem("target.relation", _unmovable(table))
             raise InvalidDefinition((problem,)) from error
 
     def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
@@ -228,6 +233,10 @@ class DuckdbTarget(SqlTarget):
 
 def _mark(staging: StagingId) -> str:
     return f"PyMigrate {staging}"
+
+
+def _unmovable(table: Table) -> str:
+    return f"`{table.name}` has an index or is referred to by another table, and DuckDB renames no such table: drop that first"
 
 
 def _definition(column: ColumnInfo) -> str:

@@ -1,0 +1,90 @@
+"""Hosts that die: a process with everything imported, which forks one for each line that it reads and tells how it ended.
+
+A line is `lane|publish`, the kind of system, its options, a fence or attempt, a seed. Run as a module.
+"""
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+from pymigrate.engine.ports.connector import Connector, StagingId, SystemSpec
+from tests.integration.connectors.target_harness import LaneWriter, a_staging, numbered
+
+CHUNKS = 400
+
+
+def connector_of(kind: str) -> Connector:
+    """The connector of a kind."""
+    match kind:
+        case "duckdb":
+            from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
+
+            return DuckdbConnector(memory_bytes_max=512 << 20)
+        case "sqlite":
+            from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
+
+            return SqliteConnector()
+        case "postgres":
+            from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
+
+            return PostgresConnector()
+    from pymigrate.engine.adapters.connectors.files import FilesConnector
+
+    return FilesConnector()
+
+
+def copy_lane(kind: str, options: dict[str, str], fence: int, seed: int) -> None:
+    """Commit chunks of 1 to 300 rows until somebody ends it."""
+    rng = random.Random(seed)
+    target = connector_of(kind).open_target(SystemSpec(kind, "target", options))
+    staging = a_staging(id=StagingId("crashing"))
+    target.prepare(staging)
+    lane = LaneWriter(target, staging, fence=fence).claim()
+    tell("ready")
+    for _ in range(CHUNKS):
+        first = lane.at.rows + 1
+        lane.commit(numbered(first, first + rng.randrange(300)))
+
+
+def publish_again_and_again(kind: str, options: dict[str, str], attempt: int, seed: int) -> None:
+    """Stage and publish one attempt after the other, the n-th with n rows; takes every third one back."""
+    target = connector_of(kind).open_target(SystemSpec(kind, "target", options))
+    tell("ready")
+    for number in range(attempt, attempt + CHUNKS):
+        tell(f"attempt {number}")
+        staging = a_staging(id=StagingId(f"attempt_{number}"), is_replace=True)
+        target.prepare(staging)
+        LaneWriter(target, staging).claim().commit(numbered(1, number))
+        target.publish([staging])
+        if (number + seed) % 3 == 0:
+            target.rollback([staging])
+
+
+def tell(text: str) -> None:
+    """One line to whoever started this."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Fork a host for each line."""
+    for kind in sys.argv[1:]:
+        connector_of(kind)
+    for line in sys.stdin:
+        what, kind, options, number, seed = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            work = copy_lane if what == "lane" else publish_again_and_again
+            work(kind, options, number, seed)
+            tell("through")
+            os._exit(0)
+        tell(str(pid))
+        os.waitpid(pid, 0)
+        tell("ended")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))
+    main()
