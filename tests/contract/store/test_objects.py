@@ -1,0 +1,133 @@
+"""Declared objects, hosts, kept answers and the audit trail."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
+from pymigrate.engine.ports.store import AuditEntry, Resource, Store, Unit
+from tests.contract.store.records import NOW, BoomError, at, each, host, resource
+
+
+async def test_an_object_comes_back_as_it_was_written(store: Store) -> None:
+    await store.transact(lambda unit: unit.resources.insert(resource("a", parent="p", uid="u")))
+    assert await store.read(lambda unit: unit.resources.get("a")) == resource("a", parent="p", uid="u")
+    changed = Resource("a", "plans", "q", "u2", 2, b"", at(5), at(6), "git")
+    await store.transact(lambda unit: unit.resources.update(changed, 1))
+    assert await store.read(lambda unit: unit.resources.get("a")) == changed
+    await store.transact(lambda unit: unit.resources.delete("a", 2))
+    assert await store.read(lambda unit: unit.resources.get("a")) is None
+
+
+async def test_a_taken_name_or_uid_is_refused(store: Store) -> None:
+    await store.transact(lambda unit: unit.resources.insert(resource("a", uid="u")))
+    await store.transact(lambda unit: unit.resources.insert(resource("b", uid="v")))
+    for work in (
+        lambda unit: unit.resources.insert(resource("a", uid="w")),
+        lambda unit: unit.resources.insert(resource("c", uid="u")),
+        lambda unit: unit.resources.update(resource("b", uid="u", version=2), 1),
+    ):
+        with pytest.raises(AlreadyExists):
+            await store.transact(work)
+    names = await store.read(lambda unit: [r.name for r in unit.resources.list("connections", "", "", 9)])
+    assert names == ["a", "b"]
+
+
+async def test_an_object_of_another_version_is_neither_changed_nor_deleted(store: Store) -> None:
+    await store.transact(lambda unit: unit.resources.insert(resource("a", version=3)))
+    for work in (
+        lambda unit: unit.resources.update(resource("a", version=3), 2),
+        lambda unit: unit.resources.delete("a", 2),
+        lambda unit: unit.resources.update(resource("b", version=1), 0),
+        lambda unit: unit.resources.delete("b", 1),
+    ):
+        with pytest.raises(StaleWrite):
+            await store.transact(work)
+    assert await store.read(lambda unit: unit.resources.get("a")) == resource("a", version=3)
+
+
+async def test_objects_are_listed_by_kind_and_parent_in_pages(store: Store) -> None:
+    def fill(unit: Unit) -> None:
+        for name in ("p/b", "p/a", "p/C", "p/é", "p/d"):
+            unit.resources.insert(resource(name, parent="p"))
+        unit.resources.insert(resource("p/x", "plans", "p"))
+        unit.resources.insert(resource("q/a", parent="q"))
+
+    await store.transact(fill)
+
+    async def names(after: str, limit: int) -> list[str]:
+        return [r.name for r in await store.read(lambda unit: unit.resources.list("connections", "p", after, limit))]
+
+    assert await names("", 9) == ["p/C", "p/a", "p/b", "p/d", "p/é"]
+    assert await names("p/a", 2) == ["p/b", "p/d"]
+    assert await names("p/é", 2) == []
+
+
+async def test_an_object_with_something_below_it_has_children(store: Store) -> None:
+    await store.transact(lambda unit: unit.resources.insert(resource("p/a", parent="p")))
+    assert await store.read(lambda unit: [unit.resources.has_children(name) for name in ("p", "p/a", "")]) == [
+        True,
+        False,
+        False,
+    ]
+
+
+async def test_hosts_are_put_touched_listed_and_forgotten(store: Store) -> None:
+    await store.transact(each("hosts/b", "hosts/a", do=lambda unit, name: unit.hosts.put(host(name))))
+    await store.transact(lambda unit: unit.hosts.put(replace(host("hosts/a"), session="second")))
+    await store.transact(lambda unit: unit.hosts.touch("hosts/b", at(7)))
+    await store.transact(lambda unit: unit.hosts.touch("hosts/none", at(7)))
+    known = [replace(host("hosts/a"), session="second"), host("hosts/b", 7)]
+    assert await store.read(lambda unit: list(unit.hosts.list())) == known
+    assert await store.read(lambda unit: unit.hosts.get("hosts/b")) == known[1]
+    assert await store.read(lambda unit: unit.hosts.get("hosts/none")) is None
+    await store.transact(each("hosts/a", "hosts/none", do=lambda unit, name: unit.hosts.delete(name)))
+    assert await store.read(lambda unit: list(unit.hosts.list())) == known[1:]
+
+
+async def test_an_answer_is_kept_for_its_method_and_request_id(store: Store) -> None:
+    await store.transact(lambda unit: unit.requests.put("m", "1", b"\x00digest", b"\xffanswer", NOW))
+    assert await store.read(lambda unit: unit.requests.get("m", "1")) == (b"\x00digest", b"\xffanswer")
+    assert await store.read(lambda unit: [unit.requests.get("m", "2"), unit.requests.get("n", "1")]) == [None, None]
+
+
+async def test_the_first_answer_stays_the_answer(store: Store) -> None:
+    await store.transact(lambda unit: unit.requests.put("m", "1", b"d", b"first", NOW))
+    with pytest.raises(AlreadyExists):
+        await store.transact(lambda unit: unit.requests.put("m", "1", b"d", b"second", NOW))
+    assert await store.read(lambda unit: unit.requests.get("m", "1")) == (b"d", b"first")
+
+
+async def test_old_answers_are_forgotten(store: Store) -> None:
+    await store.transact(each(*range(4), do=lambda unit, n: unit.requests.put("m", str(n), b"", b"", at(n))))
+    assert await store.transact(lambda unit: unit.requests.drop_before(at(2))) == 2
+    assert await store.read(lambda unit: [unit.requests.get("m", str(n)) is None for n in range(4)]) == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+async def test_the_store_numbers_the_audit_trail_from_1(store: Store) -> None:
+    entries = [AuditEntry(at(n), "alice", "update", f"plans/{n}", n, "detail") for n in range(3)]
+    await store.transact(lambda unit: unit.audit.append(entries[0]))
+    await store.transact(each(*entries[1:], do=lambda unit, entry: unit.audit.append(entry)))
+    numbered = [replace(entry, sequence=place) for place, entry in enumerate(entries, start=1)]
+    assert await store.read(lambda unit: list(unit.audit.list(0, 9))) == numbered
+    assert await store.read(lambda unit: list(unit.audit.list(1, 1))) == numbered[1:2]
+
+
+async def test_an_undone_entry_leaves_no_gap_in_the_audit_trail(store: Store) -> None:
+    def failing(unit: Unit) -> None:
+        unit.audit.append(AuditEntry(NOW, "alice", "create", "lost", 1))
+        raise BoomError
+
+    def working(unit: Unit) -> None:
+        unit.audit.append(AuditEntry(NOW, "alice", "create", "kept", 1))
+
+    works = [working, failing, working]
+    await asyncio.gather(*(store.transact(work) for work in works), return_exceptions=True)
+    kept = await store.read(lambda unit: list(unit.audit.list(0, 9)))
+    assert [(entry.sequence, entry.subject) for entry in kept] == [(1, "kept"), (2, "kept")]

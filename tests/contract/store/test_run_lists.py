@@ -1,0 +1,87 @@
+"""What happened in a run, in order, and the runs of a plan, the newest first."""
+
+from datetime import datetime
+
+import pytest
+
+from pymigrate.engine.domain.errors import StaleWrite
+from pymigrate.engine.domain.run import (
+    RunState,
+)
+from pymigrate.engine.ports.store import Store
+from tests.contract.store.records import FAILURE, PLAN, RUN, appending, at, event, insert_run, new_run
+
+
+async def test_events_come_back_in_order_and_in_pages(store: Store) -> None:
+    await insert_run(store)
+    await store.transact(lambda unit: unit.runs.append(RUN, [event(1), event(2, FAILURE)]))
+    await store.transact(lambda unit: unit.runs.append(RUN, [event(3)]))
+    await store.transact(lambda unit: unit.runs.append(RUN, []))
+    assert await store.read(lambda unit: list(unit.runs.events(RUN, 0, 9))) == [event(1), event(2, FAILURE), event(3)]
+    assert await store.read(lambda unit: list(unit.runs.events(RUN, 1, 1))) == [event(2, FAILURE)]
+    assert await store.read(lambda unit: list(unit.runs.events(RUN, 3, 9))) == []
+
+
+@pytest.mark.parametrize("sequences", [[1], [3, 3], [4], [3, 5], [0]])
+async def test_events_that_do_not_go_on_from_the_last_are_refused(store: Store, sequences: list[int]) -> None:
+    await insert_run(store)
+    await store.transact(lambda unit: unit.runs.append(RUN, [event(1), event(2)]))
+    with pytest.raises(StaleWrite):
+        await store.transact(lambda unit: unit.runs.append(RUN, [event(sequence) for sequence in sequences]))
+    assert [kept.sequence for kept in await store.read(lambda unit: unit.runs.events(RUN, 0, 9))] == [1, 2]
+
+
+async def test_events_of_a_run_that_is_not_there_are_refused(store: Store) -> None:
+    with pytest.raises(StaleWrite):
+        await store.transact(lambda unit: unit.runs.append(RUN, [event(1)]))
+
+
+async def test_each_run_has_its_own_sequence_of_events(store: Store) -> None:
+    other = f"{PLAN}/runs/r2"
+    await insert_run(store)
+    await insert_run(store, run=new_run(other, key="k2"))
+    for name in (RUN, other):
+        await store.transact(appending(name, event(1)))
+    assert await store.read(lambda unit: list(unit.runs.events(other, 0, 9))) == [event(1)]
+
+
+async def runs_of_three_plans(store: Store) -> None:
+    for number, (plan, seconds) in enumerate(
+        [(PLAN, 1), (PLAN, 3), (PLAN, 3), (f"{PLAN}-old", 2), ("environments/prod2/plans/warehouse", 4)]
+    ):
+        await insert_run(store, run=new_run(f"{plan}/runs/r{number}", plan, f"k{number}", at(seconds)))
+
+
+async def listed(store: Store, plan: str, before: tuple[datetime, str] | None = None, limit: int = 9) -> list[str]:
+    found = await store.read(lambda unit: unit.runs.list(plan, before, limit))
+    return [run.name.rpartition("/")[2] for run in found]
+
+
+async def test_runs_of_a_plan_are_listed_the_newest_first(store: Store) -> None:
+    await runs_of_three_plans(store)
+    assert await listed(store, PLAN) == ["r2", "r1", "r0"]
+    assert await listed(store, PLAN, limit=2) == ["r2", "r1"]
+
+
+async def test_a_page_goes_on_between_runs_of_the_same_moment(store: Store) -> None:
+    await runs_of_three_plans(store)
+    assert await listed(store, PLAN, (at(3), f"{PLAN}/runs/r2")) == ["r1", "r0"]
+    assert await listed(store, PLAN, (at(3), f"{PLAN}/runs/r1")) == ["r0"]
+    assert await listed(store, PLAN, (at(1), f"{PLAN}/runs/r0")) == []
+
+
+async def test_a_dash_lists_the_runs_of_all_plans_of_the_environment(store: Store) -> None:
+    await runs_of_three_plans(store)
+    assert await listed(store, "environments/prod/plans/-") == ["r2", "r1", "r3", "r0"]
+    assert await listed(store, "environments/prod/plans/-", (at(3), f"{PLAN}/runs/r1"), 1) == ["r3"]
+    assert await listed(store, "environments/none/plans/-") == []
+
+
+async def test_names_of_runs_are_found_by_state(store: Store) -> None:
+    for number, state in enumerate([RunState.RUNNING, RunState.FAILED, RunState.PAUSED, RunState.RUNNING]):
+        run = new_run(f"{PLAN}/runs/r{9 - number}", key=f"k{number}")
+        run.state = state
+        await insert_run(store, run=run)
+    names = await store.read(lambda unit: unit.runs.names_in([RunState.PAUSED, RunState.RUNNING]))
+    assert list(names) == [f"{PLAN}/runs/r{number}" for number in (6, 7, 9)]
+    assert await store.read(lambda unit: list(unit.runs.names_in([]))) == []
