@@ -15,7 +15,7 @@ from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store import schema
 from pymigrate.engine.adapters.store.run_tables import RunRow
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
-from pymigrate.engine.adapters.store.sqlite_file import is_reset_safe
+from pymigrate.engine.adapters.store.sqlite_file import is_reset_safe, opened
 from pymigrate.engine.domain.errors import FailedPrecondition, StoreUnavailable
 from pymigrate.engine.testing.clock import ManualClock
 
@@ -117,6 +117,16 @@ async def test_a_folder_in_the_place_of_a_file_is_refused(home: Path, name: str)
 )
 def test_versions_with_the_write_ahead_log_defect_are_known(version: tuple[int, ...], is_safe: bool) -> None:
     assert is_reset_safe(version) is is_safe
+
+
+def test_a_commit_is_on_disk_before_it_is_acknowledged(home: Path) -> None:
+    with opened(home / "store", lambda _: None) as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        names = ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint")
+        pragmas = {name: driver.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+    full = 2
+    assert pragmas == {"journal_mode": "wal", "synchronous": full, "foreign_keys": 1, "wal_autocheckpoint": 1000}
 
 
 @pytest.mark.skipif(is_reset_safe(sqlite3.sqlite_version_info), reason="this SQLite resets its log safely")
