@@ -42,8 +42,8 @@ def copy_lane(kind: str, options: dict[str, str], fence: int, seed: int) -> None
     staging = a_staging(id=StagingId("crashing"))
     target.prepare(staging)
     lane = LaneWriter(target, staging, fence=fence).claim()
-    tell("ready")
-    for _ in range(CHUNKS):
+    for chunk in range(CHUNKS):
+        tell(f"step {chunk}")
         first = lane.at.rows + 1
         lane.commit(numbered(first, first + rng.randrange(300)))
 
@@ -51,9 +51,8 @@ def copy_lane(kind: str, options: dict[str, str], fence: int, seed: int) -> None
 def publish_again_and_again(kind: str, options: dict[str, str], attempt: int, seed: int) -> None:
     """Stage and publish one attempt after the other, the n-th with n rows; takes every third one back."""
     target = connector_of(kind).open_target(SystemSpec(kind, "target", options))
-    tell("ready")
     for number in range(attempt, attempt + CHUNKS):
-        tell(f"attempt {number}")
+        tell(f"step {number}")
         staging = a_staging(id=StagingId(f"attempt_{number}"), is_replace=True)
         target.prepare(staging)
         LaneWriter(target, staging).claim().commit(numbered(1, number))
@@ -78,7 +77,6 @@ def main() -> None:
         if pid == 0:
             work = copy_lane if what == "lane" else publish_again_and_again
             work(kind, options, number, seed)
-            tell("through")
             os._exit(0)
         tell(str(pid))
         os.waitpid(pid, 0)
