@@ -1,1 +1,3 @@
-"""The Terraform provider: plans, phases and runs as resources over the engine's gRPC contract."""
+"""The Terraform provider: PyMigrate's plans, phases and runs as resources. A client of the engine, and nothing more."""
+
+__version__ = "0.1.0"

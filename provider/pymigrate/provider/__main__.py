@@ -1,0 +1,26 @@
+"""`python -I -m pymigrate.provider`: what the installed launcher runs."""
+
+import os
+import sys
+
+
+def run() -> int:
+    """Serves Terraform; refuses when the launcher that started it was installed for another version."""
+    from pymigrate.provider import __version__
+    from pymigrate.provider.install import VERSION_VARIABLE
+
+    wanted = os.environ.get(VERSION_VARIABLE, __version__)
+    if wanted != __version__:
+        sys.stderr.write(
+            f"The provider {wanted} was asked for, and the package installed there is {__version__}: "
+            "run `pymigrate provider install` with the package that you want to use.\n"
+        )
+        return 1
+    from pymigrate.provider.provider import PymigrateProvider
+    from pymigrate.provider.sdk.serving import main
+
+    return main(PymigrateProvider(), sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(run())

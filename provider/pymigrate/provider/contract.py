@@ -1,0 +1,118 @@
+"""Terraform schemas and values from the contract's descriptors, so that HCL says what proto says, in the same words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from tf.types import Bool, Map, Number, String
+
+from pymigrate.provider.sdk.resource import State
+from pymigrate.provider.sdk.schema import TEXT_MAP, TEXTS, Attribute, Nesting
+from pymigrate.provider.sdk.values import Unknown
+from pymigrate.v1.shape import ShapeError, enum_words, from_data, to_data
+
+TIMESTAMP = "google.protobuf.Timestamp"
+_NUMBERS = frozenset(
+    {
+        FieldDescriptor.CPPTYPE_INT32,
+        FieldDescriptor.CPPTYPE_INT64,
+        FieldDescriptor.CPPTYPE_UINT32,
+        FieldDescriptor.CPPTYPE_UINT64,
+        FieldDescriptor.CPPTYPE_DOUBLE,
+        FieldDescriptor.CPPTYPE_FLOAT,
+    }
+)
+
+
+def attributes_of(
+    descriptor: Descriptor,
+    *,
+    leave_out: Sequence[str] = (),
+    required: Sequence[str] = (),
+    computed: Sequence[str] = (),
+    is_computed: bool = False,
+) -> list[Attribute]:
+    """An attribute for each field. Fields are optional unless they are named as required or computed; the parts of a computed field
+    are computed. `required` may name nested fields by their path, such as `source.connection`."""
+    found = []
+    for field in descriptor.fields:
+        if field.name in leave_out:
+            continue
+        is_out = is_computed or field.name in computed
+        is_needed = field.name in required and not is_out
+        inner = [path.partition(".")[2] for path in required if path.startswith(f"{field.name}.")]
+        found.append(_attribute(field, inner, is_out=is_out, is_needed=is_needed))
+    return found
+
+
+def to_message(state: State, message: Message, attributes: Mapping[str, Attribute]) -> None:
+    """Fills a message from a state or plan: only fields of the message, null left out. Raises ValueError for what does not fit."""
+    names = {field.name for field in message.DESCRIPTOR.fields}
+    data = {name: _plain(value) for name, value in state.items() if name in names and name in attributes}
+    try:
+        from_data({name: value for name, value in data.items() if value is not None}, message)
+    except ShapeError as error:
+        raise ValueError(str(error)) from error
+
+
+def to_state(message: Message, attributes: Mapping[str, Attribute]) -> State:
+    """A message as state: every attribute that the message has, null where it is not set."""
+    return _complete(
+        to_data(message, is_snake=True), {n: a for n, a in attributes.items() if n in message.DESCRIPTOR.fields_by_name}
+    )
+
+
+def _attribute(field: FieldDescriptor, inner: Sequence[str], *, is_out: bool, is_needed: bool) -> Attribute:
+    options: dict[str, Any] = {"computed": is_out, "required": is_needed, "optional": not is_out and not is_needed}
+    message = field.message_type
+    if message is not None and message.GetOptions().map_entry:
+        value = message.fields_by_name["value"]
+        if value.message_type is None:
+            return Attribute(field.name, TEXT_MAP if _is_text(value) else Map(Number()), **options)
+        nested = attributes_of(value.message_type, required=inner, is_computed=is_out)
+        return Attribute(field.name, nested=nested, nesting=Nesting.MAP, **options)
+    if message is not None and message.full_name != TIMESTAMP:
+        nesting = Nesting.LIST if field.label == FieldDescriptor.LABEL_REPEATED else Nesting.SINGLE
+        nested = attributes_of(message, required=inner, is_computed=is_out)
+        # An object without attributes can't be told from null on the wire of a nested attribute: a flag stands for it.
+        return (
+            Attribute(field.name, nested=nested, nesting=nesting, **options)
+            if nested
+            else Attribute(field.name, TEXT_MAP, **options)
+        )
+    if field.label == FieldDescriptor.LABEL_REPEATED:
+        return Attribute(field.name, TEXTS, **options)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+        return Attribute(field.name, String(), words=() if is_out else enum_words(field.enum_type), **options)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return Attribute(field.name, Bool(), **options)
+    return Attribute(field.name, Number() if field.cpp_type in _NUMBERS else String(), **options)
+
+
+def _is_text(field: FieldDescriptor) -> bool:
+    return bool(field.cpp_type == FieldDescriptor.CPPTYPE_STRING)
+
+
+def _plain(value: Any) -> Any:
+    """A value without null and unknown parts."""
+    if value is Unknown:
+        return None
+    if isinstance(value, dict):
+        return {name: plain for name, item in value.items() if (plain := _plain(item)) is not None}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _complete(data: Mapping[str, Any], attributes: Mapping[str, Attribute]) -> State:
+    state: State = {}
+    for name, attribute in attributes.items():
+        value = data.get(name)
+        if attribute.nested and value is not None:
+            if attribute.nesting is Nesting.MAP:
+                value = {key: _complete(item, attribute.nested) for key, item in value.items()}
+            elif attribute.nesting is Nesting.LIST:
+                value = [_complete(item, attribute.nested) for item in value]
+            else:
+                value = _complete(value, attribute.nested)
+        state[name] = value
+    return state

@@ -1,0 +1,162 @@
+"""A declared object of the contract as a resource: the five calls of AIP-131 to 135, and a schema read off the message."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from tf.types import String
+
+from pymigrate.provider import contract
+from pymigrate.provider.engine import Engine, is_missing, refuse, request_id
+from pymigrate.provider.sdk.diagnostics import Refused
+from pymigrate.provider.sdk.resource import Context, Resource, State
+from pymigrate.provider.sdk.schema import Attribute, Schema, are_equal
+
+OUTPUT_ONLY = ("name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What tells one kind from another. `module` has its messages, `parent` the attribute that names what it lies under."""
+
+    noun: str
+    service: str
+    module: Any
+    parent: str = ""
+    required: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """As messages and calls spell it: `Phase`."""
+        return self.noun.capitalize()
+
+    def message(self) -> Any:
+        """An empty message of the kind."""
+        return getattr(self.module, self.title)()
+
+    def request(self, call: str, **fields: Any) -> Any:
+        """A request of one of its calls."""
+        return getattr(self.module, f"{call}{self.title}Request")(**fields)
+
+
+class DeclaredResource(Resource):
+    """A resource that is a message of the contract and nothing else."""
+
+    declaration: ClassVar[Declaration]
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The noun."""
+        return cls.declaration.noun
+
+    @classmethod
+    @cache
+    def get_schema(cls) -> Schema:
+        """Its place and id, what can be set, and what the engine tells."""
+        kind = cls.declaration
+        place = [Attribute(kind.parent, String(), required=True, requires_replace=True)] if kind.parent else []
+        fields = contract.attributes_of(
+            kind.message().DESCRIPTOR, leave_out=(*OUTPUT_ONLY, *kind.leave_out), required=kind.required
+        )
+        return Schema(
+            [
+                *place,
+                Attribute(f"{kind.noun}_id", String(), required=True, requires_replace=True),
+                *fields,
+                Attribute("name", String(), computed=True, is_stable=True),
+                Attribute("uid", String(), computed=True, is_stable=True),
+                *(Attribute(output, String(), computed=True) for output in kind.outputs),
+            ]
+        )
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the provider's configuration."""
+        engine: Engine = self.provider.engine()
+        return engine
+
+    def create(self, context: Context, planned: State) -> State:
+        """Creates the object under its id."""
+        kind = self.declaration
+        fields = {
+            kind.noun: self._message(planned),
+            f"{kind.noun}_id": planned[f"{kind.noun}_id"],
+            "request_id": request_id(),
+        }
+        if kind.parent:
+            fields["parent"] = planned[kind.parent]
+        made = self._call("Create", f"{kind.title} can't be created", kind.request("Create", **fields))
+        state = self._state(made)
+        context.save(state)
+        return state
+
+    def read(self, context: Context, current: State) -> State | None:
+        """The object as the engine has it."""
+        kind = self.declaration
+        try:
+            found = self.engine.call(kind.service, f"Get{kind.title}", kind.request("Get", name=current["name"]))
+        except grpc.RpcError as error:
+            if is_missing(error):
+                return None
+            refuse(error, f"{current['name']} can't be read", self.attributes(), kind.noun)
+        return self._state(found)
+
+    def update(self, context: Context, current: State, planned: State) -> State:
+        """Changes the fields that differ."""
+        kind = self.declaration
+        message = self._message(planned)
+        message.name = current["name"]
+        known = message.DESCRIPTOR.fields_by_name
+        changed = [
+            name
+            for name, attribute in self.attributes().items()
+            if name in known
+            and name not in OUTPUT_ONLY
+            and not are_equal(attribute, current.get(name), planned.get(name))
+        ]
+        request = kind.request("Update", **{kind.noun: message, "update_mask": FieldMask(paths=changed)})
+        state = self._state(self._call("Update", f"{current['name']} can't be changed", request))
+        context.save(state)
+        return state
+
+    def delete(self, context: Context, current: State) -> None:
+        """Removes the object."""
+        kind = self.declaration
+        try:
+            self.engine.call(kind.service, f"Delete{kind.title}", kind.request("Delete", name=current["name"]))
+        except grpc.RpcError as error:
+            if not is_missing(error):
+                refuse(error, f"{current['name']} can't be deleted", self.attributes(), kind.noun)
+
+    def import_state(self, context: Context, identity: str) -> State | None:
+        """Everything, by its name."""
+        return self.read(context, {"name": identity})
+
+    def _message(self, state: State) -> Any:
+        message: Message = self.declaration.message()
+        try:
+            contract.to_message(state, message, self.attributes())
+        except ValueError as error:
+            raise Refused(f"{self.declaration.title} does not fit the contract", str(error)) from error
+        return message
+
+    def _state(self, message: Any) -> State:
+        kind = self.declaration
+        parts = message.name.split("/")
+        state = contract.to_state(message, self.attributes())
+        state[f"{kind.noun}_id"] = parts[-1]
+        if kind.parent:
+            state[kind.parent] = "/".join(parts[:-2])
+        return state
+
+    def _call(self, verb: str, summary: str, request: Any) -> Any:
+        kind = self.declaration
+        try:
+            return self.engine.call(kind.service, f"{verb}{kind.title}", request)
+        except grpc.RpcError as error:
+            refuse(error, summary, self.attributes(), kind.noun)

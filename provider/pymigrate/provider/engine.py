@@ -1,0 +1,117 @@
+"""How the provider reaches the engine, and how the engine's errors become diagnostics at the attribute that causes them."""
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import grpc
+
+from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, attribute_path
+from pymigrate.provider.sdk.schema import Attribute
+
+TIMEOUT_SECONDS = 60.0
+START_TIMEOUT_SECONDS = 180.0
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+# A call that found no engine is made again: creations carry a request id, so that twice is once.
+RETRIES = (
+    '{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", '
+    '"backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}'
+)
+
+
+class Engine:
+    """The stubs of the engine that serves from a home; the channel is opened by the first call."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._channel: grpc.Channel | None = None
+        self._metadata: tuple[tuple[str, str], ...] = ()
+
+    def call(self, service: str, method: str, request: Any, seconds: float = TIMEOUT_SECONDS) -> Any:
+        """One call. Raises grpc.RpcError."""
+        return getattr(self._stub(service), method)(request, metadata=self._metadata, timeout=seconds)
+
+    def stream(self, service: str, method: str, request: Any, seconds: float) -> Any:
+        """A call whose answers are iterated; it can be cancelled."""
+        return getattr(self._stub(service), method)(request, metadata=self._metadata, timeout=seconds)
+
+    def _stub(self, service: str) -> Any:
+        from pymigrate.v1 import connection_pb2_grpc, environment_pb2_grpc, plan_pb2_grpc, run_pb2_grpc
+
+        modules: dict[str, Any] = {
+            "EnvironmentService": environment_pb2_grpc,
+            "ConnectionService": connection_pb2_grpc,
+            "PlanService": plan_pb2_grpc,
+            "RunService": run_pb2_grpc,
+        }
+        return getattr(modules[service], f"{service}Stub")(self._open())
+
+    def _open(self) -> grpc.Channel:
+        if self._channel is None:
+            try:
+                endpoint = (self.home / "endpoint").read_text().strip()
+                token = (self.home / "token").read_text().strip()
+            except OSError as error:
+                raise Refused(
+                    "No engine serves",
+                    f"{self.home} has no endpoint and token: start an engine with `pymigrate serve --home {self.home}`, "
+                    "or set `home` in the provider's configuration or PYMIGRATE_HOME to the home of one that serves.",
+                ) from error
+            self._metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "terraform"))
+            self._channel = grpc.insecure_channel(
+                endpoint,
+                options=[
+                    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+                    ("grpc.service_config", RETRIES),
+                ],
+            )
+        return self._channel
+
+
+def home_of(configured: str | None) -> Path:
+    """The engine's home: as configured, as PYMIGRATE_HOME says, or the default."""
+    given = configured or os.environ.get("PYMIGRATE_HOME")
+    return Path(given) if given else Path.home() / ".local" / "share" / "pymigrate"
+
+
+def request_id() -> str:
+    """Makes a creation that is tried again the same creation."""
+    return uuid.uuid4().hex
+
+
+def is_missing(error: grpc.RpcError) -> bool:
+    """Whether the object is not there."""
+    return bool(error.code() is grpc.StatusCode.NOT_FOUND)
+
+
+def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribute], noun: str = "") -> NoReturn:
+    """Raises the engine's error as diagnostics: each field that is wrong at the attribute that it is."""
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(bad):
+            raise ManyRefused(
+                [
+                    _at(summary, violation.field, violation.description, attributes, noun)
+                    for violation in bad.field_violations
+                ]
+            ) from error
+    for detail in status.details if status else ():
+        if detail.Unpack(info) and info.metadata.get("field"):
+            raise _at(summary, info.metadata["field"], error.details() or "", attributes, noun) from error
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        raise Refused(
+            summary, f"The engine does not answer: {error.details()}. Start it with `pymigrate serve`."
+        ) from error
+    raise Refused(summary, f"{error.details()}") from error
+
+
+def _at(summary: str, field: str, description: str, attributes: Mapping[str, Attribute], noun: str) -> Refused:
+    own = field.removeprefix(f"{noun}.") if noun else field
+    return Refused(summary, f"{own}: {description}.", attribute_path(own, attributes))

@@ -1,0 +1,45 @@
+"""pymigrate_phase."""
+
+from pymigrate.provider.declared import Declaration, DeclaredResource
+from pymigrate.provider.sdk.resource import Context, State
+from pymigrate.provider.sdk.schema import are_equal
+from pymigrate.v1 import plan_pb2
+
+NO_MATTER = frozenset({"display_name", "labels", "priority", "definition_hash"})
+
+
+class PhaseResource(DeclaredResource):
+    """One department's datasets. Its `definition_hash` changes when another run is due."""
+
+    declaration = Declaration(
+        "phase",
+        "PlanService",
+        plan_pb2,
+        parent="plan",
+        required=(
+            "department",
+            "datasets",
+            "datasets.source",
+            "datasets.target",
+            "datasets.source.connection",
+            "datasets.source.relation",
+            "datasets.source.columns.type",
+            "datasets.target.connection",
+            "datasets.target.relation",
+            "datasets.references.columns",
+            "datasets.references.relation",
+            "datasets.references.relation_columns",
+        ),
+        outputs=("definition_hash",),
+    )
+
+    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+        """The digest is unknown only when something changes that moves data."""
+        if prior is None:
+            return planned
+        is_moved = any(
+            not are_equal(attribute, prior.get(name), planned.get(name))
+            for name, attribute in self.attributes().items()
+            if name not in NO_MATTER
+        )
+        return planned if is_moved else {**planned, "definition_hash": prior.get("definition_hash")}

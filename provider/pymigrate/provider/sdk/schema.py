@@ -1,0 +1,131 @@
+"""Schemas with nested attributes, defaults that hold on update too, words that a text may be, and write-only attributes."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, cast
+
+from tf.gen import tfplugin_pb2 as pb
+from tf.schema import Attribute as PlainAttribute
+from tf.schema import Schema as PlainSchema
+from tf.types import List, Map, Set, String, TfType, Unknown
+
+WRITE_ONLY = b"\x58\x01"  # field 11, true: newer than the protocol that `tf` speaks
+
+
+class Nesting(Enum):
+    """How a nested attribute holds its objects."""
+
+    SINGLE = "SINGLE"
+    MAP = "MAP"
+    LIST = "LIST"
+
+
+class NestedType(TfType):
+    """Objects of nested attributes. Values are plain dictionaries and lists as they are on the wire."""
+
+    def __init__(self, nesting: Nesting, attributes: Sequence["Attribute"]) -> None:
+        self.nesting = nesting
+        self.attributes = attributes
+
+    def encode(self, value: Any) -> Any:
+        """As it is."""
+        return value
+
+    def decode(self, value: Any) -> Any:
+        """As it is."""
+        return value
+
+    def tf_type(self) -> bytes:
+        """Terraform's words for the type, where one is asked for beside the nested type."""
+        parts = ",".join(f'"{attribute.name}":{attribute.type.tf_type().decode()}' for attribute in self.attributes)
+        bare = f'["object",{{{parts}}}]'
+        wrap = {Nesting.SINGLE: bare, Nesting.MAP: f'["map",{bare}]', Nesting.LIST: f'["list",{bare}]'}
+        return wrap[self.nesting].encode()
+
+
+class UnorderedSet(Set):
+    """A set that may become unknown in a plan."""
+
+    def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
+        """Order does not matter; an unknown set equals only itself."""
+        if a_decoded is Unknown or b_decoded is Unknown:
+            return a_decoded is b_decoded
+        return bool(super().semantically_equal(a_decoded, b_decoded))
+
+
+class Attribute(PlainAttribute):
+    """An attribute. `nested` holds its own attributes; `is_stable`: computed once and kept on update; `words`: all it may be;
+    `default` holds on create and update; `is_write_only`: never in plan or state."""
+
+    def __init__(
+        self,
+        name: str,
+        type: TfType | None = None,
+        *,
+        nested: Sequence["Attribute"] = (),
+        nesting: Nesting = Nesting.SINGLE,
+        is_stable: bool = False,
+        is_write_only: bool = False,
+        words: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
+        super().__init__(name, type or (NestedType(nesting, nested) if nested else String()), **options)
+        self.nested: Mapping[str, Attribute] = {attribute.name: attribute for attribute in nested}
+        self.nesting = nesting
+        self.is_stable = is_stable
+        self.is_write_only = is_write_only
+        self.words = tuple(words)
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a default stands for what is not set."""
+        return self.default is not Unknown
+
+    def to_pb(self) -> pb.Schema.Attribute:
+        """The attribute on the wire, with its nested type."""
+        message = super().to_pb()
+        if self.nested:
+            message.ClearField("type")
+            message.nested_type.nesting = getattr(pb.Schema.Object, self.nesting.value)
+            message.nested_type.attributes.extend(attribute.to_pb() for attribute in self.nested.values())
+        if self.is_write_only:
+            message.MergeFromString(WRITE_ONLY)
+        return message
+
+
+class Schema(PlainSchema):
+    """A schema with a version, so that a refresh needs no guess."""
+
+    def __init__(self, attributes: Sequence[Attribute], version: int = 1, **options: Any) -> None:
+        super().__init__(attributes=list(attributes), version=version, **options)
+
+    @property
+    def by_name(self) -> Mapping[str, Attribute]:
+        """The attributes by name."""
+        return {attribute.name: cast(Attribute, attribute) for attribute in self.attributes}
+
+
+def elements(attribute: Attribute, value: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """The objects of a nested attribute with what leads to each: None, a map's key or a list's index."""
+    if not isinstance(value, dict | list):
+        return []
+    if attribute.nesting is Nesting.SINGLE:
+        return [(None, value)] if isinstance(value, dict) else []
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    return [(key, item) for key, item in pairs if isinstance(item, dict)]
+
+
+def are_equal(attribute: Attribute, one: Any, other: Any) -> bool:
+    """Whether two values mean the same."""
+    if not attribute.nested or not isinstance(one, dict | list) or not isinstance(other, dict | list):
+        return bool(attribute.type.semantically_equal(one, other))
+    first, second = dict(elements(attribute, one)), dict(elements(attribute, other))
+    return first.keys() == second.keys() and all(
+        are_equal(part, first[key].get(name), second[key].get(name))
+        for key in first
+        for name, part in attribute.nested.items()
+    )
+
+
+TEXTS = List(String())
+TEXT_MAP = Map(String())
