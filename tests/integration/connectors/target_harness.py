@@ -19,7 +19,6 @@ class Harness(Protocol):
     """A system of the test's own. Relations that are made or changed from outside have the columns `id` and `name`."""
 
     system: SystemSpec
-    has_views: bool
 
     def open(self) -> Target:
         """Another target on it, as another lane or host has."""

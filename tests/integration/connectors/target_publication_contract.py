@@ -172,19 +172,6 @@ class PublicationContract:
             target.publish([ready, a_staging()])
         assert target.rows("ready") is None
 
-    def test_a_view_is_never_replaced(self, harness: Harness) -> None:
-        if not harness.has_views:
-            pytest.skip("the system has no views")
-        harness.make("base", [])
-        harness.make_view("orders", "base")
-        target, staging = harness.open(), a_staging(is_replace=True)
-        staged(target, staging, numbered(1, 1))
-        with pytest.raises(InvalidDefinition, match="is a view") as refused:
-            target.check(staging)
-        assert refused.value.field == "target.relation"
-        with pytest.raises(InvalidDefinition, match="is a view"):
-            target.publish([staging])
-
     def test_relations_are_found_by_glob_in_order_without_our_own(self, harness: Harness) -> None:
         target = harness.open()
         for name in ("b_two", "a_one", "b_one"):
@@ -200,3 +187,18 @@ class PublicationContract:
         assert target.version().split()[-1][0].isdigit()
         target.close()
         target.close()
+
+
+class ViewContract:
+    """Of systems that have views."""
+
+    def test_a_view_is_never_replaced(self, harness: Harness) -> None:
+        harness.make("base", [])
+        harness.make_view("orders", "base")
+        target, staging = harness.open(), a_staging(is_replace=True)
+        staged(target, staging, numbered(1, 1))
+        with pytest.raises(InvalidDefinition, match="is a view") as refused:
+            target.check(staging)
+        assert refused.value.field == "target.relation"
+        with pytest.raises(InvalidDefinition, match="is a view"):
+            target.publish([staging])

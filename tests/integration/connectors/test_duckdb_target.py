@@ -19,14 +19,12 @@ from pymigrate.engine.ports.connector import Checkpoint, StagingId, SystemSpec, 
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import a_staging, after, numbered, published, staged
-from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
 
 class DuckdbHarness:
     """A file; somebody else acts in it through a cursor of the same handle, since DuckDB admits one process."""
-
-    has_views = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +78,7 @@ class TestDuckdbStaging(StagingContract):
     """See the contract."""
 
 
-class TestDuckdbPublication(PublicationContract):
+class TestDuckdbPublication(PublicationContract, ViewContract):
     """See the contract."""
 
 

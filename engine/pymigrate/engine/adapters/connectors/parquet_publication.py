@@ -1,0 +1,95 @@
+"""The two renames that put a folder in a relation's place, and back: journaled before each, so that any call can end them.
+
+Everything here is called under the store's lock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pymigrate.engine.adapters.connectors.parquet_parts import facts, parts_of, rows_of, write_part
+from pymigrate.engine.adapters.connectors.parquet_store import (
+    PUBLISHED,
+    PUBLISHING,
+    ROLLED_BACK,
+    ROLLING_BACK,
+    ParquetStore,
+    Publication,
+    make_folder,
+    move,
+    sync_folder,
+)
+from pymigrate.engine.domain.errors import CannotUndo, TargetOccupied
+from pymigrate.engine.ports.connector import Staging, StagingId
+
+
+def swap_in(store: ParquetStore, staging: Staging, committed: Sequence[Path]) -> None:
+    """Publishes the staging with these of its parts; anything else in its folder is a part that was never committed."""
+    folder = store.staging(staging.id)
+    for path in folder.iterdir():
+        if path not in committed:
+            path.unlink()
+    if not committed:
+        write_part(folder / "part-00000000.parquet", staging.columns, [])
+    sync_folder(folder)
+    files = parts_of(folder)
+    is_kept = (store.root / staging.relation).is_dir()
+    store.journal(staging.id, Publication(PUBLISHING, staging.relation, is_kept, rows_of(files), facts(files)))
+    settle(store, staging.id)
+
+
+def take_back(store: ParquetStore, staging: Staging) -> None:
+    """Undoes the publication, or says in the journal that there will be none, and deletes what was staged."""
+    publication = settle(store, staging.id)
+    if publication is None:
+        store.journal(staging.id, Publication(ROLLED_BACK, staging.relation))
+    elif publication.state == PUBLISHED:
+        store.journal(staging.id, replace(publication, state=ROLLING_BACK))
+        settle(store, staging.id)
+    store.forget(staging.id)
+
+
+def settle(store: ParquetStore, staging: StagingId) -> Publication | None:
+    """Ends what a crash left in the middle, and gives the journal's document as it is then."""
+    publication = store.publication(staging)
+    if publication is None or publication.state in (PUBLISHED, ROLLED_BACK):
+        return publication
+    if publication.state == PUBLISHING:
+        _go_in(store, staging, publication)
+        publication = replace(publication, state=PUBLISHED)
+    else:
+        _come_out(store, staging, publication)
+        publication = replace(publication, state=ROLLED_BACK)
+    store.journal(staging, publication)
+    return publication
+
+
+def check_unchanged(store: ParquetStore, staging: Staging, publication: Publication) -> None:
+    """Raises CannotUndo unless the folder's Parquet files have the names, sizes and times of change that they had."""
+    if facts(parts_of(store.root / publication.relation)) != publication.files:
+        raise CannotUndo(f"{staging.relation} no longer holds the files that were published: it was written to since")
+    if publication.is_kept and not store.kept(staging.id).is_dir():
+        raise CannotUndo(f"what {staging.relation} replaced is no longer kept in {store.kept(staging.id)}")
+
+
+def _go_in(store: ParquetStore, staging: StagingId, publication: Publication) -> None:
+    folder, kept = store.root / publication.relation, store.kept(staging)
+    if publication.is_kept and not kept.is_dir():
+        make_folder(kept.parent)
+        move(folder, kept)
+    if store.staging(staging).is_dir():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise TargetOccupied(
+                f"somebody made {publication.relation} while it was published: move it away", field="target.relation"
+            )
+        make_folder(folder.parent)
+        move(store.staging(staging), folder)
+
+
+def _come_out(store: ParquetStore, staging: StagingId, publication: Publication) -> None:
+    folder, kept, discarded = store.root / publication.relation, store.kept(staging), store.discarded(staging)
+    if not discarded.is_dir() and folder.is_dir():
+        make_folder(discarded.parent)
+        move(folder, discarded)
+    if kept.is_dir():
+        move(kept, folder)

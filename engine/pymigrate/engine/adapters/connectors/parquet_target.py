@@ -1,0 +1,316 @@
+"""A folder of Parquet folders as a target: a relation is `<root>/<relation>/`, with one part a chunk.
+
+There are no transactions here. A part is written aside, and comes to its name under the lock and the fence; the checkpoint follows. A
+part beyond its lane's checkpoint does not exist for readers and is written anew. Publication is two journaled renames.
+"""
+
+import fnmatch
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from pymigrate.engine.adapters.connectors.parquet_inspection import ParquetInspection
+from pymigrate.engine.adapters.connectors.parquet_parts import (
+    describe,
+    facts,
+    parts_of,
+    read_parts,
+    rows_of,
+    write_part,
+)
+from pymigrate.engine.adapters.connectors.parquet_publication import check_unchanged, settle, swap_in, take_back
+from pymigrate.engine.adapters.connectors.parquet_store import (
+    OWN,
+    PUBLISHED,
+    PUBLISHING,
+    ROLLED_BACK,
+    ROLLING_BACK,
+    ParquetStore,
+    lane_name,
+    make_folder,
+    move,
+)
+from pymigrate.engine.adapters.connectors.target_inspection import check_columns, missing_relation
+from pymigrate.engine.adapters.connectors.target_values import check_step, check_values, name_problems, raise_if_any
+from pymigrate.engine.domain.errors import (
+    FailedPrecondition,
+    FenceLost,
+    InvalidDefinition,
+    Problem,
+    SystemUnavailable,
+    TargetOccupied,
+)
+from pymigrate.engine.ports.connector import (
+    Checkpoint,
+    Dangling,
+    ReferenceCheck,
+    RelationInfo,
+    Staging,
+    StagingId,
+    SystemSpec,
+)
+
+NAME_BYTES_MAX = 255
+
+
+class ParquetTarget:
+    """See the port. The folder is `root` of the system's options; it is made where it is missing."""
+
+    def __init__(self, system: SystemSpec) -> None:
+        root = system.options.get("root", "")
+        if not root or (Path(root).exists() and not Path(root).is_dir()):
+            raise InvalidDefinition((Problem("root", f"`{root}` is no folder"),))
+        with _translated():
+            make_folder(Path(root))
+        self._root = Path(root)
+        self._store = ParquetStore(self._root)
+
+    def version(self) -> str:
+        """What writes the files."""
+        return f"Apache Parquet by pyarrow {pa.__version__}"
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """Folders below the root that hold Parquet files."""
+        names = []
+        for folder, below, files in os.walk(self._root):
+            below[:] = [name for name in below if not name.startswith(".")]
+            if any(name.endswith(".parquet") for name in files):
+                names.append(str(Path(folder).relative_to(self._root)))
+        matching = sorted(name for name in names if name != "." and fnmatch.fnmatchcase(name, glob))
+        return [describe(name, parts_of(self._root / name)) for name in matching[:limit]]
+
+    def rows(self, relation: str) -> int | None:
+        """By the files' footers; None where there is no such folder."""
+        folder = self._root / relation
+        return rows_of(parts_of(folder)) if folder.is_dir() else None
+
+    def check(self, staging: Staging) -> None:
+        """Raises InvalidDefinition for names that can't be a folder or columns, and TargetOccupied already here."""
+        raise_if_any((*_folder_problems(staging.relation), *name_problems(staging, None)))
+        if self._store.publication(staging.id) is None:
+            self._check_place(staging)
+
+    def prepare(self, staging: Staging) -> None:
+        """Makes the staging folder; does nothing for a staging that is published."""
+        with _translated(), self._store.lock():
+            publication = self._store.publication(staging.id)
+            if publication is not None and publication.state in (ROLLING_BACK, ROLLED_BACK):
+                raise FailedPrecondition(
+                    f"the staging {staging.id} of {staging.relation} was rolled back: start another attempt"
+                )
+            if publication is None:
+                make_folder(self._store.staging(staging.id))
+
+    def claim(self, staging: Staging, lane: str, fence: int) -> Checkpoint:
+        """Takes the lane for the fence, and removes what an older holder left half written."""
+        with _translated(), self._store.lock():
+            publication = self._store.publication(staging.id)
+            at, holder = self._store.checkpoint(staging.id, lane)
+            if fence <= holder or (publication is not None and publication.state in (ROLLING_BACK, ROLLED_BACK)):
+                raise FenceLost(f"lane {lane} of {staging.relation} is held under fence {holder}, or was rolled back")
+            self._store.write_checkpoint(staging.id, lane, fence, at)
+            if publication is None:
+                for draft in self._store.staging(staging.id).glob(f".{lane_name(lane)}-*.draft"):
+                    draft.unlink()
+            return at
+
+    def checkpoint(self, staging: Staging, lane: str) -> tuple[Checkpoint, int]:
+        """How far the lane got, and its fence."""
+        with _translated():
+            return self._store.checkpoint(staging.id, lane)
+
+    def commit(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        batches: Sequence[pa.RecordBatch],
+    ) -> None:
+        """The part first, then the checkpoint; the part is encoded before the lock is taken, so that lanes run side by side."""
+        check_step(staging, before, after, batches)
+        check_values(staging, batches, before.rows)
+        self._check_stand(staging, lane, fence, before)
+        folder = self._store.staging(staging.id)
+        draft = folder / f".{lane_name(lane)}-{fence}.draft"
+        with _translated():
+            try:
+                if has_rows := any(batch.num_rows for batch in batches):
+                    write_part(draft, staging.columns, batches)
+                with self._store.lock():
+                    self._check_stand(staging, lane, fence, before)
+                    self._remove_beyond(folder, lane_name(lane), before.chunks)
+                    if has_rows:
+                        move(draft, folder / _part(lane, after.chunks))
+                    self._store.write_checkpoint(staging.id, lane, fence, after)
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def reset(self, staging: Staging, lane: str, fence: int) -> None:
+        """The checkpoint first: parts beyond it are gone for every reader. Raises FailedPrecondition where another lane has rows."""
+        with _translated(), self._store.lock():
+            at, _ = self._store.checkpoint(staging.id, lane)
+            self._check_stand(staging, lane, fence, at)
+            if any(
+                other.rows for name, other in self._store.checkpoints(staging.id).items() if name != lane_name(lane)
+            ):
+                raise FailedPrecondition(
+                    f"other lanes have rows in the staging of {staging.relation}: roll it back instead"
+                )
+            self._store.write_checkpoint(staging.id, lane, fence, Checkpoint())
+            self._remove_beyond(self._store.staging(staging.id), lane_name(lane), 0)
+
+    def read_staging(self, staging: Staging) -> Iterator[pa.RecordBatch]:
+        """The staged rows, or the published ones."""
+        return read_parts(self._parts(staging), staging.columns)
+
+    def count_staging(self, staging: Staging) -> int:
+        """By the files' footers."""
+        return rows_of(self._parts(staging))
+
+    def duplicate_keys(self, staging: Staging) -> tuple[int, tuple[str, ...]]:
+        """Key values that occur more than once or hold a NULL; (0, ()) without a key."""
+        if not staging.key:
+            return 0, ()
+        with ParquetInspection(self._store.own, self._parts(staging), staging.key) as inspection:
+            return inspection.duplicate_keys(staging.key)
+
+    def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
+        """Staged rows whose reference finds nothing. A relation that refers to itself is looked up in its own staging."""
+        own, folder = self._parts(staging), self._root / reference.relation
+        if reference.relation == staging.relation:
+            others, columns = own, staging.columns
+        elif folder.is_dir():
+            others = parts_of(folder)
+            columns = describe(reference.relation, others).columns
+        else:
+            raise missing_relation(reference)
+        check_columns(reference, [column.name for column in columns])
+        with ParquetInspection(
+            self._store.own, own, reference.columns, others, reference.relation_columns
+        ) as inspection:
+            return inspection.dangling(reference)
+
+    def publish(self, stagings: Sequence[Staging]) -> None:
+        """Swaps folders one after the other, each journaled before it moves. A crash in between is made up for by the next call, of
+        this or of `rollback`; everything that could refuse is looked at before anything moves."""
+        with _translated(), self._store.lock():
+            waiting = [staging for staging in stagings if settle(self._store, staging.id) is None]
+            for staging in waiting:
+                if not self._store.staging(staging.id).is_dir():
+                    raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
+                self._check_place(staging)
+            for staging in stagings:
+                publication = self._store.publication(staging.id)
+                if publication is not None and publication.state == ROLLED_BACK:
+                    raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
+            for staging in waiting:
+                swap_in(self._store, staging, self._committed(staging.id))
+
+    def rollback(self, stagings: Sequence[Staging]) -> None:
+        """Undoes all of them; whatever was changed since is looked at before anything moves.
+
+        A published folder counts as unchanged while its Parquet files have the names, sizes and times of change that they had."""
+        if not self._store.own.is_dir():
+            return
+        with _translated(), self._store.lock():
+            for staging in stagings:
+                publication = settle(self._store, staging.id)
+                if publication is not None and publication.state == PUBLISHED:
+                    check_unchanged(self._store, staging, publication)
+            for staging in reversed(stagings):
+                take_back(self._store, staging)
+
+    def close(self) -> None:
+        """Nothing stays open between calls."""
+
+    def _check_stand(self, staging: Staging, lane: str, fence: int, before: Checkpoint) -> None:
+        at, holder = self._store.checkpoint(staging.id, lane)
+        if (holder, at.chunks) != (fence, before.chunks) or self._store.publication(staging.id) is not None:
+            raise FenceLost(
+                f"lane {lane} of {staging.relation} no longer stands at chunk {before.chunks} under fence {fence}: "
+                "another host has it"
+            )
+
+    def _remove_beyond(self, folder: Path, lane: str, chunks: int) -> None:
+        for path in parts_of(folder):
+            if _place_of(path)[0] == lane and _place_of(path)[1] > chunks:
+                path.unlink()
+
+    def _committed(self, staging: StagingId) -> list[Path]:
+        lanes = self._store.checkpoints(staging)
+        places = [(path, *_place_of(path)) for path in parts_of(self._store.staging(staging))]
+        return [path for path, lane, chunk in places if lane in lanes and chunk <= lanes[lane].chunks]
+
+    def _parts(self, staging: Staging) -> list[Path]:
+        """The files that hold the staging's rows now."""
+        publication = self._store.publication(staging.id)
+        if publication is None and self._store.staging(staging.id).is_dir():
+            return self._committed(staging.id)
+        if publication is not None and publication.state == PUBLISHING:
+            with self._store.lock():
+                publication = settle(self._store, staging.id)
+        if publication is not None and publication.state == PUBLISHED:
+            files = parts_of(self._root / publication.relation)
+            if facts(files) == publication.files:
+                return files
+        raise FailedPrecondition(f"the rows of staging {staging.id} of {staging.relation} are there no longer")
+
+    def _check_place(self, staging: Staging) -> None:
+        """Raises where the relation's place must not be taken."""
+        folder = self._root / staging.relation
+        for path in (folder, *folder.parents):
+            if path == self._root:
+                break
+            if path.exists() and not path.is_dir():
+                raise InvalidDefinition(
+                    (Problem("target.relation", f"`{path.relative_to(self._root)}` is a file, not a folder"),)
+                )
+        if not folder.is_dir():
+            return
+        if any(path.is_dir() for path in folder.iterdir()):
+            raise InvalidDefinition(
+                (Problem("target.relation", f"`{staging.relation}` holds other folders: name one of its own"),)
+            )
+        if not staging.is_replace and rows_of(parts_of(folder)):
+            raise TargetOccupied(
+                f"{staging.relation} holds rows: name another relation, or let the dataset replace them",
+                field="target.relation",
+            )
+
+
+def _part(lane: str, chunk: int) -> str:
+    return f"part-{lane_name(lane)}-{chunk:08}.parquet"
+
+
+def _place_of(path: Path) -> tuple[str, int]:
+    """Lane and chunk of a staged part."""
+    _, _, rest = path.stem.partition("-")
+    lane, _, chunk = rest.rpartition("-")
+    return lane, int(chunk)
+
+
+def _folder_problems(relation: str) -> Iterator[Problem]:
+    parts = relation.split("/")
+    if any(
+        part in ("", ".", "..") or part.startswith(".") or "\0" in part or len(part.encode()) > NAME_BYTES_MAX
+        for part in parts
+    ):
+        yield Problem(
+            "target.relation",
+            f"`{relation}` is no folder below the root: names that do not begin with a dot, with `/` between",
+        )
+    if relation.startswith(OWN) or "__pymigrate_" in relation:
+        yield Problem("target.relation", f"`{relation}` is a name that PyMigrate keeps for itself")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SystemUnavailable(f"files: {error}") from error
