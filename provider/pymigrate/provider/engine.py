@@ -114,4 +114,5 @@ def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribut
 
 def _at(summary: str, field: str, description: str, attributes: Mapping[str, Attribute], noun: str) -> Refused:
     own = field.removeprefix(f"{noun}.") if noun else field
-    return Refused(summary, f"{own}: {description}.", attribute_path(own, attributes))
+    # Terraform shows the place of a whole attribute only; the text says which part of it is meant.
+    return Refused(summary, f"{own}: {description}.", attribute_path(own, attributes)[:1])
