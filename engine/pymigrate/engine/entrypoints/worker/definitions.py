@@ -1,0 +1,165 @@
+"""From the contract's messages to what the data plane works with; secrets are read here, where the drivers need them."""
+
+from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.domain.types import ColumnInfo, parse_type
+from pymigrate.engine.ports.connector import (
+    CsvFormat,
+    FileFormat,
+    JsonLinesFormat,
+    ParquetFormat,
+    ReferenceCheck,
+    RelationInfo,
+    SourceRelation,
+    Staging,
+    StagingId,
+    SystemSpec,
+)
+from pymigrate.engine.ports.secrets import Secrets, parse_secret_ref
+from pymigrate.engine.transfer.attempt import LaneJob
+from pymigrate.engine.transfer.inspection import InspectJob
+from pymigrate.engine.transfer.verification import Level, NamedReference, VerifyJob
+from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
+
+CHUNK_BYTES_DEFAULT = 20_000_000
+POSTGRES_PORT_DEFAULT = 5432
+SSL_MODE_DEFAULT = "prefer"
+LEVELS = {
+    plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED: Level.SAMPLED,
+    plan_pb2.VERIFICATION_LEVEL_COUNT: Level.COUNT,
+    plan_pb2.VERIFICATION_LEVEL_SAMPLED: Level.SAMPLED,
+    plan_pb2.VERIFICATION_LEVEL_FULL: Level.FULL,
+}
+
+
+def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> SystemSpec:
+    """How to reach the connection's system. Raises SecretMissing and InvalidDefinition."""
+    kind, name = connection.WhichOneof("system"), last_segment(connection.name)
+    match kind:
+        case "sqlite":
+            return SystemSpec(kind, name, {"path": connection.sqlite.path})
+        case "duckdb":
+            return SystemSpec(kind, name, {"path": connection.duckdb.path})
+        case "files":
+            return SystemSpec(kind, name, {"root": connection.files.root})
+        case "postgres":
+            system = connection.postgres
+            options = {
+                "host": system.host,
+                "port": str(system.port or POSTGRES_PORT_DEFAULT),
+                "database": system.database,
+                "user": system.user,
+                "ssl_mode": system.ssl_mode or SSL_MODE_DEFAULT,
+            }
+            password = None
+            if system.password:
+                password = secrets.read(parse_secret_ref(system.password, "postgres.password"))
+            return SystemSpec(kind, name, options, password)
+        case _:
+            raise ValueError(
+                f"{connection.name} names no system that this worker host knows: it may be older than the engine"
+            )
+
+
+def source_relation(work: worker_pb2.DatasetWork) -> SourceRelation:
+    """What is read."""
+    source = work.dataset.source
+    return SourceRelation(
+        relation=source.relation,
+        format=_format(source),
+        columns={name: parse_type(column.type) for name, column in source.columns.items() if column.type},
+        key=tuple(work.dataset.key),
+        chunk_bytes=work.dataset.chunk_bytes or CHUNK_BYTES_DEFAULT,
+    )
+
+
+def staging(work: worker_pb2.DatasetWork) -> Staging:
+    """Where it is put before publication, with the columns that the run froze."""
+    return Staging(
+        id=StagingId(work.staging_id),
+        relation=work.dataset.target.relation,
+        columns=tuple(
+            ColumnInfo(column.name, parse_type(column.type), column.required, column.native_type)
+            for column in work.schema.columns
+        ),
+        key=tuple(work.dataset.key or work.schema.key),
+        is_replace=is_replace(work),
+    )
+
+
+def is_replace(work: worker_pb2.DatasetWork) -> bool:
+    """Whether the rows that the target holds already may be replaced."""
+    return work.dataset.target.load_mode == plan_pb2.LOAD_MODE_REPLACE
+
+
+def lane_job(task: worker_pb2.Task) -> LaneJob:
+    """What to copy."""
+    work = task.copy.dataset
+    return LaneJob(
+        dataset=work.dataset_id,
+        relation=source_relation(work),
+        staging=staging(work),
+        lane=task.copy.lane,
+        fence=task.fence,
+        source_state=task.copy.source_state,
+    )
+
+
+def verify_job(work: worker_pb2.VerifyWork) -> VerifyJob:
+    """What to compare."""
+    dataset = work.dataset.dataset
+    return VerifyJob(
+        dataset=work.dataset.dataset_id,
+        relation=source_relation(work.dataset),
+        staging=staging(work.dataset),
+        lanes=tuple(work.lanes),
+        level=LEVELS[dataset.verification],
+        references={
+            name: NamedReference(
+                ReferenceCheck(tuple(reference.columns), reference.relation, tuple(reference.relation_columns)),
+                is_fatal=reference.policy == plan_pb2.REFERENCE_POLICY_FAIL,
+            )
+            for name, reference in dataset.references.items()
+        },
+    )
+
+
+def inspect_job(work: worker_pb2.DatasetWork, source: SystemSpec, target: SystemSpec) -> InspectJob:
+    """What to look at."""
+    return InspectJob(
+        relation=source_relation(work),
+        staging_id=StagingId(work.staging_id),
+        target_relation=work.dataset.target.relation,
+        is_replace=is_replace(work),
+        source_system=source,
+        target_system=target,
+        references={name: tuple(reference.columns) for name, reference in work.dataset.references.items()},
+    )
+
+
+def relation_message(info: RelationInfo) -> connection_pb2.RelationSchema:
+    """A relation as the contract tells it."""
+    return connection_pb2.RelationSchema(
+        relation=info.relation,
+        columns=[
+            connection_pb2.NamedColumn(
+                name=column.name, type=str(column.type), required=column.is_required, native_type=column.native_type
+            )
+            for column in info.columns
+        ],
+        key=info.key,
+        rows=info.rows,
+        bytes=info.bytes,
+        is_exact_rows=info.is_exact_rows,
+    )
+
+
+def _format(source: plan_pb2.DatasetSource) -> FileFormat | None:
+    match source.WhichOneof("format"):
+        case "csv":
+            return CsvFormat(source.csv.delimiter or ",", tuple(source.csv.null_values))
+        case "json_lines":
+            return JsonLinesFormat(tuple(source.json_lines.null_values))
+        case "parquet":
+            return ParquetFormat()
+        case _:
+            return None

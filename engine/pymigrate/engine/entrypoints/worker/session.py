@@ -1,0 +1,142 @@
+"""A host's standing with its engine: registered, and registered again with everything it has under way when the engine was away.
+
+Whoever finds that a call failed asks to join again. One thread does it, the others wait for it.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from pymigrate.engine.domain.errors import EngineUnavailable
+from pymigrate.engine.entrypoints.worker.engine import CallRefused, EngineLink, find_engine
+from pymigrate.engine.entrypoints.worker.leases import Leases
+from pymigrate.v1 import worker_pb2
+
+log = structlog.get_logger(__name__)
+LEASES_TO_TRY = 4
+LEASE_SECONDS_FIRST = 15.0
+BACKOFF_FIRST_SECONDS = 0.1
+BACKOFF_MAX_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a registration gave: the session's name, how often to call, how long a lease holds, how many tasks to run."""
+
+    session: str
+    heartbeat_seconds: float
+    lease_seconds: float
+    tasks_max: int
+
+
+class GaveUp(Exception):
+    """The host has no engine any more: it was gone for too long, refuses it, or its home is gone."""
+
+
+class Session:
+    """The present registration. Safe on every thread."""
+
+    def __init__(
+        self,
+        home: Path,
+        host: worker_pb2.WorkerHost,
+        leases: Leases,
+        ending: threading.Event,
+        monotonic: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+        find: Callable[[Path], EngineLink] = find_engine,
+    ) -> None:
+        self._home = home
+        self._host = host
+        self._leases = leases
+        self._ending = ending
+        self._monotonic = monotonic
+        self._rng = rng or random.Random()
+        self._find = find
+        self._joining = threading.Lock()
+        self._link: EngineLink | None = None
+        self._terms = Terms("", 0.0, LEASE_SECONDS_FIRST, 1)
+        self._heard = monotonic()
+        self._closed = threading.Event()
+
+    @property
+    def host(self) -> str:
+        """The host's resource name."""
+        return self._host.name
+
+    def present(self) -> tuple[EngineLink, Terms]:
+        """The link and what it was registered under. Only after a first `join`."""
+        link, terms = self._link, self._terms
+        if link is None:
+            raise GaveUp("never registered")
+        return link, terms
+
+    def heard(self) -> None:
+        """The engine has just answered."""
+        self._heard = self._monotonic()
+
+    def join(self, failed: str = "") -> None:
+        """Registers, with everything that is under way, unless that was done since the session `failed` was found not to work.
+
+        Tries with growing pauses for four leases since the engine was last heard of. Raises GaveUp."""
+        with self._joining:
+            if self._link is not None and self._terms.session != failed:
+                return
+            deadline = self._heard + LEASES_TO_TRY * self._terms.lease_seconds
+            attempt = 0
+            while True:
+                if not self._home.is_dir():
+                    raise GaveUp(f"{self._home} is gone")
+                try:
+                    self._register()
+                    return
+                except EngineUnavailable as error:
+                    if self._monotonic() >= deadline:
+                        raise GaveUp(
+                            f"no engine for {self._monotonic() - self._heard:.0f} s: {error.message}"
+                        ) from error
+                    log.info("engine.away", host=self.host, attempt=attempt, error=error.message)
+                except CallRefused as error:
+                    raise GaveUp(f"the engine refuses this host: {error.message}") from error
+                self._pause(attempt)
+                attempt += 1
+
+    def close(self) -> None:
+        """Ends the link; whoever tries to join gives up."""
+        self._closed.set()
+        if self._link is not None:
+            self._link.close()
+
+    def _register(self) -> None:
+        link = self._find(self._home)
+        try:
+            held, asked = self._leases.held(), self._monotonic()
+            answer = link.register(
+                worker_pb2.RegisterHostRequest(host=self._host, leases=[lease.message for lease in held])
+            )
+        except BaseException:
+            link.close()
+            raise
+        lost = set(answer.lost_task_ids)
+        for lease in held:
+            if lease.message.task_id in lost:
+                lease.lose()
+            else:
+                lease.renew(asked)
+        former, self._link = self._link, link
+        self._terms = Terms(answer.session, answer.heartbeat_seconds, answer.lease_seconds, max(1, answer.tasks_max))
+        self.heard()
+        if former is not None:
+            former.close()
+        log.info("host.joined", host=self.host, tasks=len(held), lost=len(lost))
+
+    def _pause(self, attempt: int) -> None:
+        seconds = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**attempt)
+        is_closed = self._closed.wait(seconds * self._rng.uniform(0.5, 1.0))
+        if is_closed or (self._ending.is_set() and not self._leases.held()):
+            raise GaveUp("the host is to end, and there is no engine to tell")

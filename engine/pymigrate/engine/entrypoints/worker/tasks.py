@@ -1,0 +1,219 @@
+"""Runs one task: opens what it needs, calls the data plane, and puts the outcome into the contract's words."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
+from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, SystemSpec, Target
+from pymigrate.engine.ports.secrets import Redactor, Secrets
+from pymigrate.engine.transfer.attempt import copy_lane
+from pymigrate.engine.transfer.inspection import Inspection, inspect
+from pymigrate.engine.transfer.publication import publish, rollback
+from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
+from pymigrate.engine.transfer.verification import Verification, verify
+from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
+
+RELATIONS_MAX = 10_000
+MESSAGE_CHARACTERS_MAX = 4_000
+OnProgress = Callable[[worker_pb2.LaneProgress], None]
+
+
+class TaskRunner:
+    """Runs tasks, on any thread. `connectors` finds a kind's connector; it is imported when it is first asked for."""
+
+    def __init__(self, connectors: Callable[[str], Connector], secrets: Secrets, redactor: Redactor) -> None:
+        self._connectors = connectors
+        self._secrets = secrets
+        self._redactor = redactor
+
+    def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
+        """The task's outcome, without host and session. Raises LeaseLost, which nobody waits for, and what is not an error of the
+        task but a defect: `failure_of` puts that into words too."""
+        try:
+            return self._run(task, signals, on_progress)
+        except LeaseLost:
+            raise
+        except Drained:
+            return worker_pb2.FinishTaskRequest(drained=worker_pb2.LaneProgress())
+        except PyMigrateError as error:
+            return worker_pb2.FinishTaskRequest(failure=self.failure_of(error, task))
+
+    def failure_of(self, error: Exception, task: worker_pb2.Task) -> run_pb2.Failure:
+        """An error as the contract tells it, without any secret. Fields of a dataset become fields of the plan."""
+        known = error if isinstance(error, PyMigrateError) else None
+        text = known.message if known else f"the worker host failed with {type(error).__name__}: {error}"
+        return run_pb2.Failure(
+            reason=known.reason if known else PyMigrateError.reason,
+            message=self._redactor.clean(text)[:MESSAGE_CHARACTERS_MAX],
+            field=_plan_field(known.field, task) if known else "",
+            is_temporary=known is not None and known.is_temporary,
+        )
+
+    def _run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
+        match task.WhichOneof("work"):
+            case "test":
+                return _done(test=self._test(task.test.connection))
+            case "discover":
+                return _done(discover=self._discover(task.discover))
+            case "inspect":
+                return _done(inspect=self._inspect(task.inspect.dataset))
+            case "copy":
+                return self._copy(task, signals, on_progress)
+            case "verify":
+                return _done(verify=self._verify(task.verify, signals))
+            case "publish":
+                publish(
+                    [definitions.staging(work) for work in task.publish.datasets],
+                    self._target_of(task.publish.datasets),
+                )
+                return _done()
+            case "rollback":
+                rollback(
+                    [definitions.staging(work) for work in task.rollback.datasets],
+                    self._target_of(task.rollback.datasets),
+                )
+                return _done()
+            case _:
+                raise ValueError(
+                    f"{task.id} asks for work that this worker host does not know: it is older than the engine"
+                )
+
+    def _test(self, connection: connection_pb2.Connection) -> connection_pb2.TestConnectionResponse:
+        started = time.monotonic()
+        with closing(self._any_side(connection)) as system:
+            version = system.version()
+        return connection_pb2.TestConnectionResponse(version=version, duration_seconds=time.monotonic() - started)
+
+    def _discover(self, work: worker_pb2.DiscoverWork) -> connection_pb2.DiscoverSchemaResponse:
+        with closing(self._any_side(work.connection)) as system:
+            found = system.relations(work.relation_glob or "*", RELATIONS_MAX + 1)
+        return connection_pb2.DiscoverSchemaResponse(
+            relations=[definitions.relation_message(info) for info in found[:RELATIONS_MAX]],
+            is_truncated=len(found) > RELATIONS_MAX,
+        )
+
+    def _any_side(self, connection: connection_pb2.Connection) -> Source | Target:
+        """A system opened for a look: for reading, but for the kind that is a target alone."""
+        spec = definitions.system_spec(connection, self._secrets)
+        if spec.kind == "duckdb":
+            return self._target(spec)
+        return self._connectors(spec.kind).open_source(spec)
+
+    def _inspect(self, work: worker_pb2.DatasetWork) -> run_pb2.Inspection:
+        systems: list[SystemSpec] = []
+        for side, connection in (("source", work.source), ("target", work.target)):
+            try:
+                systems.append(definitions.system_spec(connection, self._secrets))
+            except PyMigrateError as error:
+                raise InvalidDefinition((Problem(f"{side}.connection", error.message),)) from error
+        source, target = systems
+        found = inspect(
+            definitions.inspect_job(work, source, target),
+            lambda: self._connectors(source.kind).open_source(source),
+            lambda: self._target(target),
+        )
+        return _inspection_message(found, self._redactor)
+
+    def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
+        work = task.copy.dataset
+        source = definitions.system_spec(work.source, self._secrets)
+        outcome = copy_lane(
+            definitions.lane_job(task),
+            lambda: self._connectors(source.kind).open_source(source),
+            self._target_of([work]),
+            signals,
+            lambda checkpoint: on_progress(_progress(checkpoint)),
+        )
+        if outcome.is_drained:
+            return worker_pb2.FinishTaskRequest(drained=_progress(outcome.checkpoint))
+        return _done(copy=_progress(outcome.checkpoint))
+
+    def _verify(self, work: worker_pb2.VerifyWork, signals: Signals) -> run_pb2.Verification:
+        source = definitions.system_spec(work.dataset.source, self._secrets)
+        found = verify(
+            definitions.verify_job(work),
+            lambda: self._connectors(source.kind).open_source(source),
+            self._target_of([work.dataset]),
+            signals,
+        )
+        return _verification_message(found, work.dataset.dataset.verification)
+
+    def _target_of(self, works: Iterable[worker_pb2.DatasetWork]) -> Callable[[], Target]:
+        """Opens the target that the datasets have in common."""
+        target = definitions.system_spec(next(iter(works)).target, self._secrets)
+        return lambda: self._target(target)
+
+    def _target(self, spec: SystemSpec) -> Target:
+        return self._connectors(spec.kind).open_target(spec)
+
+
+def _done(
+    test: connection_pb2.TestConnectionResponse | None = None,
+    discover: connection_pb2.DiscoverSchemaResponse | None = None,
+    inspect: run_pb2.Inspection | None = None,
+    copy: worker_pb2.LaneProgress | None = None,
+    verify: run_pb2.Verification | None = None,
+) -> worker_pb2.FinishTaskRequest:
+    result = worker_pb2.TaskResult(test=test, discover=discover, inspect=inspect, copy=copy, verify=verify)
+    return worker_pb2.FinishTaskRequest(result=result)
+
+
+def _progress(checkpoint: Checkpoint) -> worker_pb2.LaneProgress:
+    return worker_pb2.LaneProgress(chunks=checkpoint.chunks, rows=checkpoint.rows, bytes=checkpoint.bytes)
+
+
+def _inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspection:
+    message = run_pb2.Inspection(
+        is_target_present=found.is_target_present,
+        target_rows=found.target_rows,
+        source_state=found.source_state,
+        path=found.path,
+        problems=[
+            plan_pb2.Problem(field=problem.field, description=redactor.clean(problem.description))
+            for problem in found.problems
+        ],
+    )
+    if found.source is not None:
+        message.source.CopyFrom(definitions.relation_message(found.source))
+    return message
+
+
+def _verification_message(found: Verification, level: "plan_pb2.VerificationLevel.ValueType") -> run_pb2.Verification:
+    return run_pb2.Verification(
+        level=level or plan_pb2.VERIFICATION_LEVEL_SAMPLED,
+        source_rows=found.source_rows,
+        target_rows=found.target_rows,
+        transfer_checksum=found.transfer_checksum,
+        source_checksum=found.source_checksum,
+        target_checksum=found.target_checksum,
+        compared_rows=found.compared_rows,
+        is_verified=True,
+        dangling=_dangling(found.dangling),
+    )
+
+
+def _dangling(found: Mapping[str, Dangling]) -> dict[str, run_pb2.DanglingReference]:
+    return {
+        name: run_pb2.DanglingReference(rows=dangling.rows, values=dangling.values, examples=dangling.examples)
+        for name, dangling in found.items()
+    }
+
+
+def _plan_field(field: str, task: worker_pb2.Task) -> str:
+    """A dataset's field as one of the plan; empty where it can't be said which dataset is meant."""
+    match task.WhichOneof("work"):
+        case "copy":
+            works = [task.copy.dataset]
+        case "verify":
+            works = [task.verify.dataset]
+        case "publish":
+            works = list(task.publish.datasets)
+        case "rollback":
+            works = list(task.rollback.datasets)
+        case _:
+            return field
+    if not field or len(works) != 1:
+        return ""
+    return f"phases.{works[0].phase}.datasets.{works[0].dataset_id}.{field}"

@@ -1,0 +1,130 @@
+"""The process of a worker host: `python -m pymigrate.engine.main.worker --home DIR --host NAME --affinity AFFINITY`.
+
+It starts with the wire alone; the data plane and a kind's connector are imported when a task needs them, or right after the host has
+registered where its affinity says that it will write to a file.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pymigrate.engine.adapters.executors import processes
+from pymigrate.engine.entrypoints.worker.host import Host, Runner
+from pymigrate.engine.entrypoints.worker.leases import Leases
+from pymigrate.engine.entrypoints.worker.session import Session
+from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.v1 import worker_pb2
+
+if TYPE_CHECKING:
+    from pymigrate.engine.ports.connector import Connector
+
+CONNECTORS = "pymigrate.connectors"
+FILE_AFFINITY = "file:"
+DRAIN_SECONDS = 20.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the host; returns its exit code."""
+    given = _parse(arguments)
+    redactor = Redactor()
+    configure_logging(redactor)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    leases = Leases()
+    pid = os.getpid()
+    message = worker_pb2.WorkerHost(
+        name=f"workerHosts/{given.host}",
+        pid=pid,
+        pid_start_ticks=processes.start_ticks(pid) or 0,
+        affinity=given.affinity,
+    )
+    session = Session(given.home, message, leases, ending)
+    host = Host(session, leases, ending, lambda: build_runner(redactor), given.drain_seconds)
+    if given.affinity.startswith(FILE_AFFINITY):
+        threading.Thread(target=host.preload, name="preload", daemon=True).start()
+    code = host.run()
+    if host.has_tasks():
+        # A thread hangs in a driver's call, and the interpreter would wait for it; its task is lost already, and nothing commits.
+        structlog.get_logger(__name__).error("host.abandoned_threads", host=message.name)
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def build_runner(redactor: Redactor) -> Runner:
+    """The data plane with every adapter that it may need; this is where it is imported."""
+    from pymigrate.engine.adapters.secrets.env import EnvSecrets
+    from pymigrate.engine.adapters.secrets.file import FileSecrets
+    from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
+    from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
+
+    secrets = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, redactor)
+    return TaskRunner(connectors_by_kind(), secrets, redactor)
+
+
+def connectors_by_kind() -> "Callable[[str], Connector]":
+    """Finds a kind's connector by entry point, imports it when it is first asked for, and keeps it."""
+    from importlib.metadata import entry_points
+
+    from pymigrate.engine.domain.errors import FailedPrecondition
+
+    built: dict[str, Connector] = {}
+    building = threading.Lock()
+
+    def find(kind: str) -> "Connector":
+        with building:
+            if kind not in built:
+                found = tuple(entry_points(group=CONNECTORS, name=kind))
+                if not found:
+                    raise FailedPrecondition(
+                        f"this worker host has no connector for {kind}: install the package that brings it, and start the engine again"
+                    )
+                built[kind] = found[0].load()()
+            return built[kind]
+
+    return find
+
+
+def configure_logging(redactor: Redactor) -> None:
+    """JSON lines on stderr, without the value of any secret."""
+
+    def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {key: redactor.clean(value) if isinstance(value, str) else value for key, value in event.items()}
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="pymigrate-worker", description="Runs tasks of the engine that serves from a home."
+    )
+    parser.add_argument("--home", type=Path, required=True, help="folder with the engine's endpoint and token")
+    parser.add_argument("--host", required=True, help="the host's name")
+    parser.add_argument("--affinity", required=True, help="which tasks it takes")
+    parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS, help="how long ending may take")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

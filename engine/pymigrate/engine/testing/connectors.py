@@ -1,0 +1,134 @@
+"""A fake connector: sources and targets in memory, with fences, snapshots and transactions for real, and faults on demand.
+
+It passes the same contract suites as the real ones. `MemoryConnector.databases` is what a test prepares and looks into.
+"""
+
+import fnmatch
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
+from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.connector import (
+    Position,
+    RelationInfo,
+    Source,
+    SourceChunk,
+    SourceRelation,
+    SystemSpec,
+    Target,
+)
+from pymigrate.engine.testing.memory import MemoryDatabase, MemoryRelation
+from pymigrate.engine.testing.memory_target import MemoryTarget
+
+VERSION = "Memory 1.0"
+ROW_BYTES = 10
+
+
+class MemoryConnector:
+    """Opens databases of this process by their connection's name."""
+
+    kind = "memory"
+
+    def __init__(self) -> None:
+        self.databases: dict[str, MemoryDatabase] = defaultdict(MemoryDatabase)
+
+    def open_source(self, system: SystemSpec) -> Source:
+        """A snapshot of the database as it is now."""
+        database = self.databases[system.name]
+        database.faults.before("open_source")
+        return MemorySource(database)
+
+    def open_target(self, system: SystemSpec) -> Target:
+        """Another handle on the database."""
+        database = self.databases[system.name]
+        database.faults.before("open_target")
+        return MemoryTarget(database)
+
+
+class MemorySource:
+    """A snapshot. A chunk holds `chunk_bytes` at ten bytes a row; a position is the number of rows before it."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+        with database.lock:
+            self._relations = dict(database.relations)
+        self.is_closed = False
+
+    def version(self) -> str:
+        """Always the same."""
+        return VERSION
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """By name."""
+        names = [name for name in sorted(self._relations) if fnmatch.fnmatchcase(name, glob)]
+        return [_info(name, self._relations[name]) for name in names[:limit]]
+
+    def describe(self, relation: SourceRelation) -> RelationInfo:
+        """Columns as they are, or as they are overridden. Raises SourceMissing and InvalidDefinition."""
+        self._database.faults.before("describe")
+        info = _info(relation.relation, self._find(relation))
+        names = [column.name for column in info.columns]
+        problems = [
+            Problem(path, f"`{relation.relation}` has no column `{name}`")
+            for path, name in (
+                *((f"source.columns.{name}", name) for name in relation.columns),
+                *(("key", name) for name in relation.key),
+            )
+            if name not in names
+        ]
+        if problems:
+            raise InvalidDefinition(tuple(problems))
+        columns = tuple(
+            ColumnInfo(column.name, relation.columns.get(column.name, column.type), column.is_required)
+            for column in info.columns
+        )
+        return RelationInfo(info.relation, columns, info.key, info.rows, info.bytes, is_exact_rows=True)
+
+    def state(self, relation: SourceRelation) -> str:
+        """Changes with every write, whenever it happened: this much the snapshot does not hide. Empty where the database has none."""
+        self._database.faults.before("state")
+        found = self._database.relations.get(relation.relation)
+        return f"v{found.version}" if found is not None and self._database.has_state else ""
+
+    def chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """Rows in the order in which they were written."""
+        table = self._find(relation).table().select([column.name for column in columns])
+        step = max(1, relation.chunk_bytes // ROW_BYTES)
+        start = int(after) if after is not None else 0
+        while start < table.num_rows:
+            self._database.faults.before("read")
+            part = table.slice(start, step)
+            start += part.num_rows
+            yield SourceChunk(
+                tuple(part.combine_chunks().to_batches()),
+                part.num_rows,
+                part.num_rows * ROW_BYTES,
+                Position(str(start)),
+            )
+
+    def close(self) -> None:
+        """Notes it."""
+        self.is_closed = True
+
+    def _find(self, relation: SourceRelation) -> MemoryRelation:
+        found = self._relations.get(relation.relation)
+        if found is None:
+            told = f"there is no relation `{relation.relation}`{nearest(relation.relation, self._relations)}"
+            raise SourceMissing(told, field="source.relation")
+        return found
+
+
+def _info(name: str, relation: MemoryRelation) -> RelationInfo:
+    rows = relation.rows
+    return RelationInfo(name, relation.columns, relation.key, rows, rows * ROW_BYTES, is_exact_rows=True)
+
+
+def read_all(batches: Iterator[pa.RecordBatch]) -> list[tuple[object, ...]]:
+    """The rows of batches, in their order."""
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]

@@ -1,0 +1,98 @@
+"""A database in memory, with transactions for real: what the fake source reads and the fake target writes."""
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.connector import Checkpoint, arrow_schema
+from pymigrate.engine.testing.faults import Faults
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRelation:
+    """A relation as it stands; every write makes another one. `identity` stays until it is dropped, `version` counts all writes."""
+
+    columns: tuple[ColumnInfo, ...]
+    key: tuple[str, ...] = ()
+    batches: tuple[pa.RecordBatch, ...] = ()
+    identity: int = field(default_factory=lambda: next(_numbers))
+    version: int = field(default_factory=lambda: next(_numbers))
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        return sum(batch.num_rows for batch in self.batches)
+
+    def table(self) -> pa.Table:
+        """All rows."""
+        return pa.Table.from_batches(self.batches, schema=arrow_schema(self.columns))
+
+    def holding(self, batches: Sequence[pa.RecordBatch]) -> "MemoryRelation":
+        """The same relation with other rows."""
+        return MemoryRelation(self.columns, self.key, tuple(batches), self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLane:
+    """A lane's checkpoint and fence."""
+
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPublication:
+    """A journal row: what was published under which name, and what it replaced. `is_undone` shuts late hosts out."""
+
+    relation: str
+    is_undone: bool = False
+    identity: int = 0
+    version: int = 0
+    kept: MemoryRelation | None = None
+
+
+@dataclass
+class MemoryDatabase:
+    """Everything by name. Values are immutable, so that a transaction which fails is undone by putting the dictionaries back."""
+
+    relations: dict[str, MemoryRelation] = field(default_factory=dict)
+    staged: dict[str, MemoryRelation] = field(default_factory=dict)
+    lanes: dict[tuple[str, str], MemoryLane] = field(default_factory=dict)
+    publications: dict[str, MemoryPublication] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
+    has_state: bool = True
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @contextmanager
+    def transaction(self, step: str) -> Iterator[None]:
+        """All of it or nothing. A fault planned after the step is raised when it has taken effect: the outcome is unknown."""
+        number = self.faults.before(step)
+        with self.lock:
+            before = (dict(self.relations), dict(self.staged), dict(self.lanes), dict(self.publications))
+            try:
+                yield
+            except BaseException:
+                self.relations, self.staged, self.lanes, self.publications = before
+                raise
+        self.faults.after(step, number)
+
+    def put(self, relation: str, columns: Sequence[ColumnInfo], rows: Sequence[Sequence[object]]) -> None:
+        """Makes a relation, or gives it other rows, as somebody else would."""
+        schema = arrow_schema(columns)
+        arrays = [pa.array([row[at] for row in rows], column.type) for at, column in enumerate(schema)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        with self.lock:
+            known = self.relations.get(relation)
+            fresh = MemoryRelation(tuple(columns), batches=(batch,))
+            self.relations[relation] = fresh if known is None else known.holding((batch,))
+
+    def read(self, relation: str) -> list[tuple[object, ...]]:
+        """Its rows, in order."""
+        return [tuple(row.values()) for row in self.relations[relation].table().to_pylist()]

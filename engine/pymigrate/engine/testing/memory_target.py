@@ -1,0 +1,250 @@
+"""The fake target: the protocol of claims, commits and publications over a database in memory."""
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+
+from pymigrate.engine.domain.errors import (
+    CannotUndo,
+    DataRefused,
+    FailedPrecondition,
+    FenceLost,
+    InvalidDefinition,
+    Problem,
+    TargetOccupied,
+)
+from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.ports.connector import (
+    UNKNOWN,
+    Checkpoint,
+    Dangling,
+    ReferenceCheck,
+    RelationInfo,
+    Staging,
+    arrow_schema,
+)
+from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane, MemoryPublication, MemoryRelation
+
+BATCH_ROWS_MAX = 65_536
+EXAMPLES_MAX = 10
+OWN = "__pymigrate_"
+
+
+class MemoryTarget:
+    """See the port."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    def version(self) -> str:
+        """Always the same."""
+        return "Memory 1.0"
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """By name; staging lies elsewhere."""
+        names = [name for name in sorted(self._database.relations) if fnmatch.fnmatchcase(name, glob)]
+        found = {name: self._database.relations[name] for name in names[:limit]}
+        return [
+            RelationInfo(name, it.columns, it.key, it.rows, UNKNOWN, is_exact_rows=True) for name, it in found.items()
+        ]
+
+    def rows(self, relation: str) -> int | None:
+        """Exact."""
+        found = self._database.relations.get(relation)
+        return None if found is None else found.rows
+
+    def check(self, staging: Staging) -> None:
+        """Names, and what is in the way."""
+        if problems := tuple(_problems(staging)):
+            raise InvalidDefinition(problems)
+        self._refuse_occupied(staging)
+
+    def prepare(self, staging: Staging) -> None:
+        """Makes the staging, unless it is published."""
+        with self._database.transaction("prepare"):
+            if (publication := self._database.publications.get(staging.id)) is None:
+                self._database.staged.setdefault(staging.id, MemoryRelation(staging.columns, staging.key))
+            elif publication.is_undone:
+                raise FailedPrecondition(f"the staging {staging.id} was rolled back: start another attempt")
+
+    def claim(self, staging: Staging, lane: str, fence: int) -> Checkpoint:
+        """Takes the lane."""
+        with self._database.transaction("claim"):
+            publication = self._database.publications.get(staging.id)
+            at = self._database.lanes.get((staging.id, lane), MemoryLane())
+            if at.fence >= fence or (publication and publication.is_undone):
+                raise FenceLost(f"lane {lane} of {staging.relation} is held under fence {at.fence}")
+            self._database.lanes[staging.id, lane] = MemoryLane(at.checkpoint, fence)
+        return at.checkpoint
+
+    def checkpoint(self, staging: Staging, lane: str) -> tuple[Checkpoint, int]:
+        """Read fresh."""
+        self._database.faults.before("checkpoint")
+        at = self._database.lanes.get((staging.id, lane), MemoryLane())
+        return at.checkpoint, at.fence
+
+    def commit(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        batches: Sequence[pa.RecordBatch],
+    ) -> None:
+        """All of it or nothing."""
+        rows = sum(batch.num_rows for batch in batches)
+        if after.rows - before.rows != rows:
+            raise ValueError(f"{rows} rows do not lead from {before} to {after}")
+        _refuse_nulls(staging, batches, before.rows)
+        with self._database.transaction("commit"):
+            self._stand(staging, lane, fence, before)
+            staged = self._database.staged[staging.id]
+            self._database.staged[staging.id] = staged.holding((*staged.batches, *batches))
+            self._database.lanes[staging.id, lane] = MemoryLane(after, fence)
+
+    def reset(self, staging: Staging, lane: str, fence: int) -> None:
+        """Empties the staging, unless another lane has rows in it."""
+        with self._database.transaction("reset"):
+            at, _ = self.checkpoint(staging, lane)
+            self._stand(staging, lane, fence, at)
+            lanes = self._database.lanes.items()
+            if any(of == staging.id and name != lane and it.checkpoint.rows for (of, name), it in lanes):
+                raise FailedPrecondition(f"other lanes have rows in the staging of {staging.relation}")
+            self._database.staged[staging.id] = self._database.staged[staging.id].holding(())
+            self._database.lanes[staging.id, lane] = MemoryLane(Checkpoint(), fence)
+
+    def read_staging(self, staging: Staging) -> Iterator[pa.RecordBatch]:
+        """As they were when the call was made."""
+        self._database.faults.before("read_staging")
+        return iter(self._place(staging).table().to_batches(max_chunksize=BATCH_ROWS_MAX))
+
+    def count_staging(self, staging: Staging) -> int:
+        """Exact."""
+        return self._place(staging).rows
+
+    def duplicate_keys(self, staging: Staging) -> tuple[int, tuple[str, ...]]:
+        """Key values that occur more than once or hold a NULL."""
+        if not staging.key:
+            return 0, ()
+        counts = Counter(_tuples(self._place(staging), staging.key))
+        found = [value for value, times in counts.items() if times > 1 or None in value]
+        return len(found), _examples(found)
+
+    def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
+        """Staged rows whose reference finds nothing; a relation may refer to itself."""
+        own = self._place(staging)
+        is_own = reference.relation == staging.relation
+        found = own if is_own else self._database.relations.get(reference.relation)
+        if found is None:
+            raise InvalidDefinition((Problem("references", f"there is no relation `{reference.relation}`"),))
+        known = [column.name for column in found.columns]
+        for name in reference.relation_columns:
+            if name not in known:
+                text = f"`{reference.relation}` has no column `{name}`{nearest(name, known)}"
+                raise InvalidDefinition((Problem("references", text),))
+        there = set(_tuples(found, reference.relation_columns))
+        lost = Counter(value for value in _tuples(own, reference.columns) if None not in value and value not in there)
+        return Dangling(lost.total(), len(lost), _examples(lost))
+
+    def publish(self, stagings: Sequence[Staging]) -> None:
+        """All at once."""
+        with self._database.transaction("publish"):
+            for staging in stagings:
+                if self._is_published(staging):
+                    continue
+                if staging.id not in self._database.staged:
+                    raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
+                kept = self._refuse_occupied(staging)
+                relation = self._database.staged.pop(staging.id)
+                self._database.relations[staging.relation] = relation
+                self._database.publications[staging.id] = MemoryPublication(
+                    staging.relation, identity=relation.identity, version=relation.version, kept=kept
+                )
+
+    def rollback(self, stagings: Sequence[Staging]) -> None:
+        """All at once, the last first."""
+        with self._database.transaction("rollback"):
+            for staging in reversed(stagings):
+                if self._is_published(staging):
+                    self._undo(staging, self._database.publications[staging.id])
+                self._database.staged.pop(staging.id, None)
+                self._database.publications[staging.id] = MemoryPublication(staging.relation, is_undone=True)
+                for of, lane in list(self._database.lanes):
+                    if of == staging.id:
+                        del self._database.lanes[of, lane]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _is_published(self, staging: Staging) -> bool:
+        publication = self._database.publications.get(staging.id)
+        return publication is not None and not publication.is_undone
+
+    def _undo(self, staging: Staging, publication: MemoryPublication) -> None:
+        found = self._database.relations.get(staging.relation)
+        if found is None or (found.identity, found.version) != (publication.identity, publication.version):
+            raise CannotUndo(f"{staging.relation} no longer is what was published")
+        if publication.kept is None:
+            del self._database.relations[staging.relation]
+        else:
+            self._database.relations[staging.relation] = publication.kept
+
+    def _stand(self, staging: Staging, lane: str, fence: int, before: Checkpoint) -> None:
+        at = self._database.lanes.get((staging.id, lane), MemoryLane())
+        if (at.fence, at.checkpoint.chunks) != (fence, before.chunks) or staging.id not in self._database.staged:
+            raise FenceLost(f"lane {lane} of {staging.relation} no longer stands at {before.chunks} under {fence}")
+
+    def _refuse_occupied(self, staging: Staging) -> MemoryRelation | None:
+        found = self._database.relations.get(staging.relation)
+        if found is not None and found.rows and not staging.is_replace and not self._is_published(staging):
+            raise TargetOccupied(f"{staging.relation} holds rows", field="target.relation")
+        return found
+
+    def _place(self, staging: Staging) -> MemoryRelation:
+        if staging.id in self._database.staged:
+            return self._database.staged[staging.id]
+        publication = self._database.publications.get(staging.id)
+        found = self._database.relations.get(staging.relation)
+        if publication is None or found is None or found.identity != publication.identity:
+            raise FailedPrecondition(f"the rows of staging {staging.id} are there no longer")
+        return found
+
+
+def _problems(staging: Staging) -> Iterator[Problem]:
+    if not staging.columns:
+        yield Problem("source.columns", "there would be no column")
+    seen: set[str] = set()
+    for column in staging.columns:
+        if not column.name or "\0" in column.name or column.name.lower() in seen:
+            yield Problem(f"source.columns.{column.name}", "the name is empty, holds NUL or is there twice")
+        seen.add(column.name.lower())
+    for name in staging.key:
+        if name not in {column.name for column in staging.columns}:
+            yield Problem("key", f"there is no column `{name}`")
+    if OWN in staging.relation:
+        yield Problem("target.relation", "is a name that PyMigrate keeps for itself")
+
+
+def _refuse_nulls(staging: Staging, batches: Sequence[pa.RecordBatch], row: int) -> None:
+    schema = arrow_schema(staging.columns)
+    for batch in batches:
+        if not batch.schema.equals(schema):
+            raise ValueError(f"a batch for {staging.relation} is not as its staging")
+        for column, values in zip(staging.columns, batch.columns, strict=True):
+            if column.is_required and values.null_count:
+                at = values.is_null().to_pylist().index(True)
+                raise DataRefused(f"{staging.relation}, column `{column.name}`, row {row + at + 1}: NULL")
+        row += batch.num_rows
+
+
+def _tuples(relation: MemoryRelation, columns: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    for row in relation.table().select(list(columns)).to_pylist():
+        yield tuple(row[name] for name in columns)
+
+
+def _examples(values: Iterable[tuple[object, ...]]) -> tuple[str, ...]:
+    texts = [["NULL" if cell is None else str(cell) for cell in value] for value in values]
+    return tuple(text[0] if len(text) == 1 else f"({', '.join(text)})" for text in texts[:EXAMPLES_MAX])

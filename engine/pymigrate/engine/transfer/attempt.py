@@ -1,0 +1,263 @@
+"""One attempt at a lane: chunk after chunk from the source into staging, each committed with its checkpoint under the lane's fence.
+
+The target is the truth. An attempt claims the lane there first and reads how far it got; what is committed is kept when the source
+still says the same, by its state token or by reading the committed part again, and given up otherwise: never continued silently.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import structlog
+
+from pymigrate.engine.domain.errors import FenceLost, SourceChanged, TemporaryError
+from pymigrate.engine.ports.connector import Checkpoint, Source, SourceChunk, SourceRelation, Staging, Target
+from pymigrate.engine.transfer.checksum import Checksum, is_continuable
+from pymigrate.engine.transfer.reading import SourceReader
+from pymigrate.engine.transfer.signals import Drained, Signals, check
+
+log = structlog.get_logger(__name__)
+COMMIT_TRIES_MAX = 4
+REOPEN_TRIES_MAX = 4
+BACKOFF_FIRST_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LaneJob:
+    """What to copy, as whom. `source_state` is the state that the run froze, empty where the source has none."""
+
+    dataset: str
+    relation: SourceRelation
+    staging: Staging
+    lane: str
+    fence: int
+    source_state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOutcome:
+    """How far the lane got in the target. `is_drained`: it was asked to stop, and there may be more to copy."""
+
+    checkpoint: Checkpoint
+    is_drained: bool
+
+
+def copy_lane(
+    job: LaneJob,
+    open_source: Callable[[], Source],
+    open_target: Callable[[], Target],
+    signals: Signals,
+    on_progress: Callable[[Checkpoint], None],
+) -> CopyOutcome:
+    """Copies a lane to its end, or to the checkpoint at which it is asked to stop.
+
+    Raises SourceChanged, DataRefused, TemporaryError (the checkpoint stays), FenceLost, and LeaseLost when the lease is gone.
+    """
+    writer = LaneWriter(job, open_target, signals)
+    try:
+        writer.claim()
+        with SourceReader(open_source, signals) as reader:
+            return _copy(job, reader, writer, signals, on_progress)
+    except Drained:
+        return CopyOutcome(writer.checkpoint, is_drained=True)
+    finally:
+        writer.close()
+
+
+def _copy(
+    job: LaneJob,
+    reader: SourceReader,
+    writer: "LaneWriter",
+    signals: Signals,
+    on_progress: Callable[[Checkpoint], None],
+) -> CopyOutcome:
+    state = reader.call(lambda source: source.state(job.relation))
+    _refuse_change(job, state)
+    chunks, checksum = _resume(job, reader, writer, state)
+    try:
+        on_progress(writer.checkpoint)
+        for chunk in chunks:
+            check(signals)
+            before = writer.checkpoint
+            rows = sum(batch.num_rows for batch in chunk.batches)
+            if rows != chunk.rows:
+                raise ValueError(f"{job.relation.relation}: a chunk says {chunk.rows} rows and holds {rows}")
+            checksum.add(chunk.batches)
+            writer.commit(
+                Checkpoint(
+                    chunks=before.chunks + 1,
+                    rows=before.rows + rows,
+                    bytes=before.bytes + chunk.bytes,
+                    position=chunk.end,
+                    checksum=checksum.text(),
+                    source_state=state,
+                ),
+                chunk.batches,
+            )
+            on_progress(writer.checkpoint)
+    finally:
+        checksum.close()
+    _refuse_change(job, reader.call(lambda source: source.state(job.relation)))
+    return CopyOutcome(writer.checkpoint, is_drained=False)
+
+
+def _refuse_change(job: LaneJob, state: str) -> None:
+    if job.source_state and state != job.source_state:
+        raise SourceChanged(
+            f"dataset {job.dataset}: {job.relation.relation} has changed since the run was started: "
+            "start another run, or retry this one to take it as it is now",
+            field="source.relation",
+        )
+
+
+def _resume(
+    job: LaneJob, reader: SourceReader, writer: "LaneWriter", state: str
+) -> tuple[Iterator[SourceChunk], Checksum]:
+    """What is left to copy, and the digest of what is committed."""
+    committed = writer.checkpoint
+    if not committed.chunks:
+        return reader.chunks(job.relation, job.staging.columns, None), Checksum()
+    is_same = bool(state) and committed.source_state == state
+    if is_same and is_continuable(committed.checksum):
+        rest = reader.chunks(job.relation, job.staging.columns, committed.position)
+        return rest, Checksum(committed.checksum)
+    prefix, rest = Checksum(), Remainder(reader.chunks(job.relation, job.staging.columns, None))
+    rows = rest.read(committed.rows, prefix)
+    if rows == committed.rows and (is_same or prefix.text() == committed.checksum):
+        log.info("lane.prefix_confirmed", lane=job.lane, rows=rows)
+        return rest, prefix
+    prefix.close()
+    log.warning("lane.restarted", lane=job.lane, rows=committed.rows, reason="the source's committed part has changed")
+    writer.reset()
+    return reader.chunks(job.relation, job.staging.columns, None), Checksum()
+
+
+class Remainder:
+    """Chunks of a source, of which the first rows are read again rather than handed out.
+
+    What follows is taken from the same reading, not from a position that was written down under another snapshot: a table that was
+    rewritten in between may hold the same rows in the same order at other places.
+    """
+
+    def __init__(self, chunks: Iterator[SourceChunk]) -> None:
+        self._chunks = chunks
+        self._cut: SourceChunk | None = None
+
+    def read(self, rows: int, checksum: Checksum) -> int:
+        """Reads the first `rows` rows into the digest and returns how many there were."""
+        left = rows
+        while left > 0 and (chunk := next(self._chunks, None)) is not None:
+            if chunk.rows > left:
+                head, tail = _cut(chunk.batches, left)
+                checksum.add(head)
+                kept = chunk.rows - left
+                self._cut = SourceChunk(tuple(tail), kept, chunk.bytes * kept // chunk.rows, chunk.end)
+                return rows
+            checksum.add(chunk.batches)
+            left -= chunk.rows
+        return rows - left
+
+    def __iter__(self) -> "Remainder":
+        return self
+
+    def __next__(self) -> SourceChunk:
+        if self._cut is not None:
+            chunk, self._cut = self._cut, None
+            return chunk
+        return next(self._chunks)
+
+
+def _cut(batches: tuple[pa.RecordBatch, ...], rows: int) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+    head: list[pa.RecordBatch] = []
+    tail: list[pa.RecordBatch] = []
+    for batch in batches:
+        taken = min(rows, batch.num_rows)
+        rows -= taken
+        if taken:
+            head.append(batch.slice(0, taken))
+        if taken < batch.num_rows:
+            tail.append(batch.slice(taken))
+    return head, tail
+
+
+class LaneWriter:
+    """A lane in the target: claimed once, then committed to; finds out what became of a commit whose outcome is unknown."""
+
+    def __init__(self, job: LaneJob, open_target: Callable[[], Target], signals: Signals) -> None:
+        self._job = job
+        self._open_target = open_target
+        self._signals = signals
+        self._target: Target | None = None
+        self._rng = random.Random()
+        self.checkpoint = Checkpoint()
+
+    def claim(self) -> None:
+        """Takes the lane under the fence and reads how far it got. Draining waits for it: how far it got is to be told."""
+        check(self._signals, is_draining_heeded=False)
+        self._target = self._open_target()
+        self._target.prepare(self._job.staging)
+        self.checkpoint = self._target.claim(self._job.staging, self._job.lane, self._job.fence)
+
+    def commit(self, after: Checkpoint, batches: tuple[pa.RecordBatch, ...]) -> None:
+        """Rows and the step to `after`, exactly once. Raises FenceLost, LeaseLost, or what the target raised at last."""
+        job, before = self._job, self.checkpoint
+        for attempt in range(COMMIT_TRIES_MAX):
+            check(self._signals, is_draining_heeded=False)
+            try:
+                self._opened().commit(job.staging, job.lane, job.fence, before, after, batches)
+            except TemporaryError as error:
+                log.warning("commit.unknown", lane=job.lane, chunk=after.chunks, error=error.message)
+                if self._is_committed(before, after):
+                    break
+                if attempt == COMMIT_TRIES_MAX - 1:
+                    raise
+                self._pause(attempt)
+            else:
+                break
+        self.checkpoint = after
+
+    def reset(self) -> None:
+        """Empties the staging and starts the lane over."""
+        check(self._signals)
+        self._opened().reset(self._job.staging, self._job.lane, self._job.fence)
+        self.checkpoint = Checkpoint()
+
+    def close(self) -> None:
+        """Gives up the target. May be called again."""
+        if self._target is not None:
+            self._target.close()
+            self._target = None
+
+    def _opened(self) -> Target:
+        if self._target is None:
+            self._target = self._open_target()
+        return self._target
+
+    def _is_committed(self, before: Checkpoint, after: Checkpoint) -> bool:
+        """Asks the target, over a new connection, what became of the step."""
+        found, fence = self._read_again()
+        if fence != self._job.fence:
+            raise FenceLost(f"{self._job.lane} is held under fence {fence}, and this host has {self._job.fence}")
+        if found == after:
+            return True
+        if found == before:
+            return False
+        raise FenceLost(
+            f"{self._job.lane} stands at chunk {found.chunks} where {before.chunks} or {after.chunks} was due"
+        )
+
+    def _read_again(self) -> tuple[Checkpoint, int]:
+        for attempt in range(REOPEN_TRIES_MAX):
+            check(self._signals, is_draining_heeded=False)
+            self.close()
+            try:
+                return self._opened().checkpoint(self._job.staging, self._job.lane)
+            except TemporaryError:
+                if attempt == REOPEN_TRIES_MAX - 1:
+                    raise
+                self._pause(attempt)
+        raise AssertionError("the last try returns or raises")
+
+    def _pause(self, attempt: int) -> None:
+        self._signals.wait(BACKOFF_FIRST_SECONDS * 2**attempt * self._rng.uniform(0.5, 1.0))

@@ -1,0 +1,143 @@
+"""Digests of rows in any order: what passes through is compared with what both sides hold.
+
+A row's hash is DuckDB's over all its columns, hashed once more so that no bit of one cell can cancel another's; a digest is the sum of
+the rows' hashes modulo 2^64. A sum and not an XOR: a doubled row would cancel itself there. Values are equal here when their bits are:
+-0.0 is not 0.0, a NaN is itself, NULL is not empty, and a column's place counts.
+
+The function may change with DuckDB's version, so a digest carries its function's name, and only equal functions are compared.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+FUNCTION = f"duckdb-hash-{duckdb.__version__}"
+MODULUS = 2**64
+GROUP_BYTES_MAX = 8_000_000
+_ALIASES: dict[pa.DataType, pa.DataType] = {
+    pa.float32(): pa.int32(),
+    pa.float64(): pa.int64(),
+    pa.date32(): pa.int32(),
+    pa.time64("us"): pa.int64(),
+    pa.string(): pa.binary(),
+}
+
+
+class OtherFunction(ValueError):
+    """A digest was made by another function than this process has; it can be neither continued nor compared."""
+
+
+class Checksum:
+    """A running digest of rows. Keeps a private DuckDB of one thread; close it."""
+
+    def __init__(self, start: str = "") -> None:
+        """Goes on from a digest's text; empty is the digest of no rows. Raises OtherFunction."""
+        self._value = _value(start)
+        self._hasher = RowHasher()
+
+    def add(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Takes in rows."""
+        self._value = (self._value + self._hasher.total(batches)) % MODULUS
+
+    def text(self) -> str:
+        """The digest so far, as `<function>:<16 hex digits>`."""
+        return _text(self._value)
+
+    def close(self) -> None:
+        """Gives up its DuckDB. May be called again."""
+        self._hasher.close()
+
+
+class RowHasher:
+    """Hashes rows on a private DuckDB of one thread; close it."""
+
+    def __init__(self) -> None:
+        self._connection = duckdb.connect(":memory:", config={"threads": 1})
+
+    def total(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """The sum of the rows' hashes modulo 2^64."""
+        rows = [canonical(batch) for batch in batches if batch.num_rows]
+        if not rows:
+            return 0
+        found = self._query(
+            rows, "SELECT (sum(hash(hash({columns}))) % 18446744073709551616)::UBIGINT AS found FROM canonical"
+        )
+        return int(found[0])
+
+    def each(self, batches: Iterable[pa.RecordBatch]) -> Any:
+        """Every row's hash, as a numpy array of uint64 in any order."""
+        rows = [canonical(batch) for batch in batches if batch.num_rows]
+        if not rows:
+            return pa.array([], pa.uint64()).to_numpy(zero_copy_only=False)
+        return self._query(rows, "SELECT hash(hash({columns})) AS found FROM canonical")
+
+    def close(self) -> None:
+        """Gives up its DuckDB. May be called again."""
+        self._connection.close()
+
+    def _query(self, rows: list[pa.RecordBatch], statement: str) -> Any:
+        columns = ", ".join(rows[0].schema.names)
+        self._connection.register("canonical", pa.Table.from_batches(rows))
+        try:
+            return self._connection.execute(statement.format(columns=columns)).fetchnumpy()["found"]
+        finally:
+            self._connection.unregister("canonical")
+
+
+def canonical(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with columns `c0`, `c1`, ... of types for which DuckDB's equality is equality of bits. Nothing is copied."""
+    if not batch.num_columns:
+        raise ValueError("rows without columns can't be told apart")
+    columns = [_canonical_column(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=[f"c{at}" for at in range(len(columns))])
+
+
+def grouped(batches: Iterable[pa.RecordBatch], bytes_max: int = GROUP_BYTES_MAX) -> Iterator[list[pa.RecordBatch]]:
+    """The batches in groups of about `bytes_max`: hashing has a cost for each call."""
+    group: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        group.append(batch)
+        size += batch.nbytes
+        if size >= bytes_max:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def combine(texts: Sequence[str]) -> str:
+    """The digest of the rows of several digests together; an empty text counts as no rows. Raises OtherFunction."""
+    return _text(sum(_value(text) for text in texts) % MODULUS)
+
+
+def sum_of(hashes: Any) -> str:
+    """The digest of rows whose hashes a RowHasher gave."""
+    return _text(int(hashes.sum(dtype="uint64")) % MODULUS)
+
+
+def is_continuable(text: str) -> bool:
+    """Whether a digest was made by this process's function."""
+    return not text or text.partition(":")[0] == FUNCTION
+
+
+def _canonical_column(column: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(column.type):
+        return column.view(pa.int64())
+    alias = _ALIASES.get(column.type)
+    return column if alias is None else column.view(alias)
+
+
+def _value(text: str) -> int:
+    if not text:
+        return 0
+    function, _, digits = text.partition(":")
+    if function != FUNCTION:
+        raise OtherFunction(f"{text} was made by {function}, and this worker host has {FUNCTION}")
+    return int(digits, 16)
+
+
+def _text(value: int) -> str:
+    return f"{FUNCTION}:{value:016x}"

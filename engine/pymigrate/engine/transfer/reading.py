@@ -1,0 +1,81 @@
+"""A source on a thread of its own, which reads the next chunk while the one before is written.
+
+A source's calls are made on one thread alone; whoever waits for one of them still hears what is asked of its task. Two chunks at most
+are held: the one that is handed out, and the one that is being read.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import TypeVar
+
+from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.connector import Position, Source, SourceChunk, SourceRelation
+from pymigrate.engine.transfer.signals import Signals, check
+
+Result = TypeVar("Result")
+POLL_SECONDS = 0.2
+CLOSE_SECONDS_MAX = 5.0
+
+
+class SourceReader:
+    """An opened source. Raises what its calls raise, and LeaseLost or Drained while waiting for one."""
+
+    def __init__(self, open_source: Callable[[], Source], signals: Signals) -> None:
+        self._signals = signals
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="source")
+        self._source: Source | None = None
+        self._open_source = open_source
+
+    def __enter__(self) -> "SourceReader":
+        try:
+            self.call(lambda _: None)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def call(self, use: Callable[[Source], Result]) -> Result:
+        """What `use` makes of the source, on the source's thread."""
+        return self.wait(self.start(use))
+
+    def start(self, use: Callable[[Source], Result]) -> "Future[Result]":
+        """The same, without waiting."""
+        return self._thread.submit(lambda: use(self._opened()))
+
+    def wait(self, future: "Future[Result]") -> Result:
+        """Waits for what was started, and hears what is asked meanwhile."""
+        while not wait([future], timeout=POLL_SECONDS).done:
+            check(self._signals)
+        return future.result()
+
+    def chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """The source's chunks in order, each read while its predecessor is used."""
+        found = self.call(lambda source: source.chunks(relation, columns, after))
+        ahead = self.start(lambda _: next(found, None))
+        while (chunk := self.wait(ahead)) is not None:
+            ahead = self.start(lambda _: next(found, None))
+            yield chunk
+            del chunk
+
+    def close(self) -> None:
+        """Closes the source on its thread; a call that hangs there is waited for a few seconds only, and closed after."""
+        closing = self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
+        wait([closing], timeout=CLOSE_SECONDS_MAX)
+
+    def _opened(self) -> Source:
+        if self._source is None:
+            self._source = self._open_source()
+        return self._source
+
+    def _close(self) -> None:
+        if self._source is not None:
+            self._source.close()

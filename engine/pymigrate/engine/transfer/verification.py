@@ -1,0 +1,283 @@
+"""Proof before publication that staging holds what the source holds.
+
+Rows are counted and hashed as they pass, at every level. On top of that
+- `count` compares the counts alone;
+- `sampled` reads the target back. Up to SAMPLED_BYTES_MAX of source data every row is read back and its digest must be the one
+  in flight; the source is not read again. Above, the first seventh of the rows that the target gives is read back (at most
+  SAMPLED_ROWS_MAX), and each of them must be found in the source, as often as it was read back. The source is read in its order until
+  all are found: about a seventh of it where the target keeps the order of arrival, and at most once through;
+- `full` reads source and target whole, at once: the digests in flight, of the source and of the target must be equal.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, assert_never
+
+import numpy as np
+
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceChanged, VerificationFailed
+from pymigrate.engine.ports.connector import (
+    Checkpoint,
+    Dangling,
+    ReferenceCheck,
+    Source,
+    SourceRelation,
+    Staging,
+    Target,
+)
+from pymigrate.engine.transfer.checksum import Checksum, OtherFunction, RowHasher, combine, grouped, sum_of
+from pymigrate.engine.transfer.reading import SourceReader
+from pymigrate.engine.transfer.signals import Signals, check
+
+SAMPLED_BYTES_MAX = 256_000_000
+SAMPLED_ROWS_MAX = 4_000_000
+SAMPLED_SHARE = 7
+
+
+class Level(StrEnum):
+    """How much is read back and compared."""
+
+    COUNT = "count"
+    SAMPLED = "sampled"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedReference:
+    """A reference to check. `is_fatal`: what dangles fails the verification rather than being reported."""
+
+    check: ReferenceCheck
+    is_fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob:
+    """What to compare. A key in `staging` is claimed to be unique."""
+
+    dataset: str
+    relation: SourceRelation
+    staging: Staging
+    lanes: tuple[str, ...]
+    level: Level
+    references: Mapping[str, NamedReference] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared and found equal, and what dangles. Digests that the level does not ask for are empty."""
+
+    source_rows: int
+    target_rows: int
+    transfer_checksum: str
+    source_checksum: str = ""
+    target_checksum: str = ""
+    compared_rows: int = 0
+    dangling: Mapping[str, Dangling] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What reading back gave."""
+
+    source: str = ""
+    target: str = ""
+    rows: int = 0
+
+
+def verify(
+    job: VerifyJob, open_source: Callable[[], Source], open_target: Callable[[], Target], signals: Signals
+) -> Verification:
+    """Compares staging with what passed and with the source. Raises VerificationFailed or SourceChanged, and says what differs."""
+    target = open_target()
+    try:
+        lanes = [target.checkpoint(job.staging, lane)[0] for lane in job.lanes]
+        rows = sum(lane.rows for lane in lanes)
+        transferred = _transferred(job, lanes)
+        staged = target.count_staging(job.staging)
+        if staged != rows:
+            raise VerificationFailed(
+                f"dataset {job.dataset}: {rows:,} rows were read from {job.relation.relation} and {staged:,} are staged "
+                f"for {job.staging.relation}: nothing is published; retry the run to copy it again"
+            )
+        digests = _read_back(job, lanes, transferred, target, open_source, signals)
+        check(signals)
+        _check_key(job, target)
+        dangling = _check_references(job, target)
+    finally:
+        target.close()
+    return Verification(rows, staged, transferred, digests.source, digests.target, digests.rows, dangling)
+
+
+def _transferred(job: VerifyJob, lanes: list[Checkpoint]) -> str:
+    try:
+        return combine([lane.checksum for lane in lanes])
+    except OtherFunction as error:
+        raise VerificationFailed(
+            f"dataset {job.dataset}: {error}, so the two can't be compared: retry the run to copy it again"
+        ) from error
+
+
+def _read_back(
+    job: VerifyJob,
+    lanes: list[Checkpoint],
+    transferred: str,
+    target: Target,
+    open_source: Callable[[], Source],
+    signals: Signals,
+) -> Digests:
+    match job.level:
+        case Level.COUNT:
+            return Digests()
+        case Level.SAMPLED if sum(lane.bytes for lane in lanes) <= SAMPLED_BYTES_MAX:
+            found, rows = _digest_of_target(job, target, signals)
+            _compare(job, transferred, found, rows)
+            return Digests(target=found, rows=rows)
+        case Level.SAMPLED:
+            with SourceReader(open_source, signals) as reader:
+                _refuse_change(job, lanes, reader)
+                return _compare_sample(job, sum(lane.rows for lane in lanes), target, reader, signals)
+        case Level.FULL:
+            with SourceReader(open_source, signals) as reader:
+                _refuse_change(job, lanes, reader)
+                reading = reader.start(lambda source: _digest_of_source(job, source, signals))
+                found, rows = _digest_of_target(job, target, signals)
+                read, read_rows = reader.wait(reading)
+            if (read, read_rows) != (transferred, sum(lane.rows for lane in lanes)):
+                raise SourceChanged(
+                    f"dataset {job.dataset}: {job.relation.relation} gave {sum(lane.rows for lane in lanes):,} rows with digest "
+                    f"{transferred} while it was copied, and {read_rows:,} rows with digest {read} when it was read again: it "
+                    "changed in between, and nothing is published; stop what writes to it, then retry the run",
+                    field="source.relation",
+                )
+            _compare(job, transferred, found, rows)
+            return Digests(read, found, rows)
+        case _:
+            assert_never(job.level)
+
+
+def _refuse_change(job: VerifyJob, lanes: list[Checkpoint], reader: SourceReader) -> None:
+    state = reader.call(lambda source: source.state(job.relation))
+    if any(lane.source_state and lane.source_state != state for lane in lanes):
+        raise SourceChanged(
+            f"dataset {job.dataset}: {job.relation.relation} has changed since it was copied, and nothing is published: stop what "
+            "writes to it, then retry the run",
+            field="source.relation",
+        )
+
+
+def _compare(job: VerifyJob, transferred: str, found: str, rows: int) -> None:
+    if found != transferred:
+        raise VerificationFailed(
+            f"dataset {job.dataset}: {rows:,} rows read back from the staging of {job.staging.relation} have digest {found}, and "
+            f"what was written has {transferred}: the target stores something other than it was given; nothing is published"
+        )
+
+
+def _digest_of_source(job: VerifyJob, source: Source, signals: Signals) -> tuple[str, int]:
+    checksum, rows = Checksum(), 0
+    try:
+        for chunk in source.chunks(job.relation, job.staging.columns, None):
+            check(signals)
+            checksum.add(chunk.batches)
+            rows += chunk.rows
+        return checksum.text(), rows
+    finally:
+        checksum.close()
+
+
+def _digest_of_target(job: VerifyJob, target: Target, signals: Signals) -> tuple[str, int]:
+    checksum, rows = Checksum(), 0
+    try:
+        for batches in grouped(target.read_staging(job.staging)):
+            check(signals)
+            checksum.add(batches)
+            rows += sum(batch.num_rows for batch in batches)
+        return checksum.text(), rows
+    finally:
+        checksum.close()
+
+
+def _compare_sample(job: VerifyJob, rows: int, target: Target, reader: SourceReader, signals: Signals) -> Digests:
+    hasher = RowHasher()
+    try:
+        sample = _sample(job, rows, target, hasher, signals)
+        missing = _Missing(sample)
+        for chunk in reader.chunks(job.relation, job.staging.columns, None):
+            missing.find(hasher.each(chunk.batches))
+            if not missing.rows:
+                break
+    finally:
+        hasher.close()
+    if missing.rows:
+        raise VerificationFailed(
+            f"dataset {job.dataset}: of {len(sample):,} rows read back from the staging of {job.staging.relation}, "
+            f"{missing.rows:,} are not in {job.relation.relation}: either it changed since it was copied, or the target stores something "
+            "other than it was given; nothing is published"
+        )
+    digest = sum_of(sample)
+    return Digests(digest, digest, len(sample))
+
+
+def _sample(job: VerifyJob, rows: int, target: Target, hasher: RowHasher, signals: Signals) -> Any:
+    """The hashes of the rows that the target gives first."""
+    wanted = min(math.ceil(rows / SAMPLED_SHARE), SAMPLED_ROWS_MAX)
+    found: list[Any] = []
+    for batches in grouped(target.read_staging(job.staging)):
+        check(signals)
+        found.append(hasher.each(batches)[:wanted])
+        wanted -= len(found[-1])
+        if wanted <= 0:
+            break
+    return np.concatenate(found) if found else np.array([], np.uint64)
+
+
+class _Missing:
+    """Rows that are looked for, by their hashes; each is to be found as often as it is there."""
+
+    def __init__(self, hashes: Any) -> None:
+        self._values, self._counts = np.unique(hashes, return_counts=True)
+        self.rows = int(self._counts.sum())
+
+    def find(self, hashes: Any) -> None:
+        """Takes those off that are among the hashes."""
+        values, counts = np.unique(hashes, return_counts=True)
+        at = np.searchsorted(self._values, values)
+        is_inside = at < len(self._values)
+        at, values, counts = at[is_inside], values[is_inside], counts[is_inside]
+        is_wanted = self._values[at] == values
+        at, counts = at[is_wanted], counts[is_wanted]
+        self._counts[at] = np.maximum(self._counts[at] - counts, 0)
+        self.rows = int(self._counts.sum())
+
+
+def _check_key(job: VerifyJob, target: Target) -> None:
+    if not job.staging.key:
+        return
+    duplicates, examples = target.duplicate_keys(job.staging)
+    if duplicates:
+        raise VerificationFailed(
+            f"dataset {job.dataset}: {duplicates:,} values of the key ({', '.join(job.staging.key)}) occur more than once or hold a "
+            f"NULL, such as {', '.join(examples)}: mend the source, or declare columns that are unique; nothing is published",
+            field="key",
+        )
+
+
+def _check_references(job: VerifyJob, target: Target) -> Mapping[str, Dangling]:
+    found: dict[str, Dangling] = {}
+    for name, reference in sorted(job.references.items()):
+        try:
+            dangling = target.dangling(job.staging, reference.check)
+        except InvalidDefinition as error:
+            problems = tuple(Problem(f"references.{name}", problem.description) for problem in error.problems)
+            raise InvalidDefinition(problems) from error
+        found[name] = dangling
+        if dangling.rows and reference.is_fatal:
+            raise VerificationFailed(
+                f"dataset {job.dataset}: {dangling.rows:,} rows refer by ({', '.join(reference.check.columns)}) to {dangling.values:,} "
+                f"values that {reference.check.relation} does not have, such as {', '.join(dangling.examples)}: mend the source, or let "
+                "the reference's policy be `report`; nothing is published",
+                field=f"references.{name}",
+            )
+    return found
