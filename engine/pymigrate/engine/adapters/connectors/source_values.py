@@ -50,6 +50,10 @@ def _cast(texts: pa.Array, column: ColumnType) -> pa.Array:
         if pc.all(pc.match_substring_regex(texts, _UUID)).as_py() is False:
             raise ValueError("not a uuid")
         return pc.utf8_lower(texts)
+    if column.kind == "time":
+        # Arrow reads no time from text, but a timestamp, whose day is then dropped.
+        moments = pc.binary_join_element_wise("1970-01-01T", texts, "")
+        return pc.cast(pc.cast(moments, pa.timestamp("us")), arrow_type(column))
     return pc.cast(texts, arrow_type(column))
 
 
