@@ -84,8 +84,10 @@ class Terraform:
 
     def command(self, *arguments: str) -> list[str]:
         """A command line without colours and questions."""
-        asks = {"plan", "apply", "destroy", "import", "init", "refresh"}
-        quiet = ["-no-color", *(["-input=false"] if arguments[0] in asks - {"destroy"} else [])]
+        if arguments[0] == "state":
+            return [self.program, f"-chdir={self.folder}", *arguments]
+        asks = {"plan", "apply", "import", "init", "refresh"}
+        quiet = ["-no-color", *(["-input=false"] if arguments[0] in asks else [])]
         return [self.program, f"-chdir={self.folder}", arguments[0], *quiet, *arguments[1:]]
 
     def apply(self) -> str:
