@@ -17,6 +17,7 @@ from tools.legacy_systems import FLIGHTS
 PLAN = "environments/quickstart/plans/warehouse"
 ROUNDS = 20
 KILLS = 3
+PICTURES_MAX = 1_000
 VICTIMS = ("host", "engine", "both")
 COUNTS = {"airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115, "flights": FLIGHTS}
 
@@ -29,7 +30,7 @@ def test_a_run_survives_kills_at_random_moments(seed: int, legacy: Path, engine:
         declare(client, quickstart(legacy, warehouse, chunk_bytes=400_000), tmp_path / "plan.yaml")
         name = client.runs.StartRun(run_pb2.StartRunRequest(parent=PLAN), metadata=client.metadata, timeout=120).name
     for kill in range(KILLS):
-        _watch_a_while(engine, name, rng.randint(1, 12))
+        _watch_a_while(engine, name, rng)
         _kill(engine, VICTIMS[(seed + kill) % len(VICTIMS)], rng)
     with engine.client() as client:
         run = ended(client, name)
@@ -42,12 +43,14 @@ def test_a_run_survives_kills_at_random_moments(seed: int, legacy: Path, engine:
     assert _counts(warehouse) == COUNTS
 
 
-def _watch_a_while(engine: EngineProcess, name: str, pictures: int) -> None:
-    """Lets the run change so many times: a moment that is random, and the run's own."""
+def _watch_a_while(engine: EngineProcess, name: str, rng: random.Random) -> None:
+    """Lets the run get to a moment that is random, and the run's own: so many changes, or so many flights."""
+    pictures = rng.randint(1, 12) if rng.random() < 0.5 else PICTURES_MAX
+    flights = rng.randint(1, FLIGHTS) if pictures == PICTURES_MAX else FLIGHTS
     with engine.client() as client:
         stream = client.runs.WatchRun(run_pb2.WatchRunRequest(name=name), metadata=client.metadata, timeout=30)
-        for count, _ in enumerate(stream, 1):
-            if count >= pictures:
+        for count, picture in enumerate(stream, 1):
+            if count >= pictures or picture.run.phases["flights"].datasets["flights"].rows >= flights:
                 stream.cancel()
                 return
 
