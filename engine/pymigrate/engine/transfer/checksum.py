@@ -1,7 +1,7 @@
 """Digests of rows in any order: what passes through is compared with what both sides hold.
 
-A row's hash is DuckDB's over all its columns, hashed once more so that no bit of one cell can cancel another's; a digest is the sum of
-the rows' hashes modulo 2^64. A sum and not an XOR: a doubled row would cancel itself there. Values are equal here when their bits are:
+A row's hash is DuckDB's over all its columns, after a constant (DuckDB's hash of 0 is 0, and a row of zeros would not be seen), and
+hashed once more so that no bit of one cell can cancel another's; a digest is the sum of the rows' hashes modulo 2^64. A sum and not an XOR: a doubled row would cancel itself there. Values are equal here when their bits are:
 -0.0 is not 0.0, a NaN is itself, NULL is not empty, and a column's place counts.
 
 The function may change with DuckDB's version, so a digest carries its function's name, and only equal functions are compared.
@@ -62,7 +62,7 @@ class RowHasher:
         if not rows:
             return 0
         found = self._query(
-            rows, "SELECT (sum(hash(hash({columns}))) % 18446744073709551616)::UBIGINT AS found FROM canonical"
+            rows, "SELECT (sum(hash(hash(1, {columns}))) % 18446744073709551616)::UBIGINT AS found FROM canonical"
         )
         return int(found[0])
 
@@ -71,7 +71,7 @@ class RowHasher:
         rows = [canonical(batch) for batch in batches if batch.num_rows]
         if not rows:
             return pa.array([], pa.uint64()).to_numpy(zero_copy_only=False)
-        return self._query(rows, "SELECT hash(hash({columns})) AS found FROM canonical")
+        return self._query(rows, "SELECT hash(hash(1, {columns})) AS found FROM canonical")
 
     def close(self) -> None:
         """Gives up its DuckDB. May be called again."""

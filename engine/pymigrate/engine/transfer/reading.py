@@ -66,10 +66,11 @@ class SourceReader:
             del chunk
 
     def close(self) -> None:
-        """Closes the source on its thread; a call that hangs there is waited for a few seconds only, and closed after."""
+        """Closes the source on its thread. A call that hangs there is waited for a few seconds only, not at all once the lease is lost;
+        the source is closed after it."""
         closing = self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
-        wait([closing], timeout=CLOSE_SECONDS_MAX)
+        wait([closing], timeout=0 if self._signals.is_lost() else CLOSE_SECONDS_MAX)
 
     def _opened(self) -> Source:
         if self._source is None:

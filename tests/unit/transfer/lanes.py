@@ -1,0 +1,110 @@
+"""A lane over the fake connector: orders in memory, ten rows a chunk."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.ports.connector import (
+    Checkpoint,
+    Source,
+    SourceRelation,
+    Staging,
+    StagingId,
+    SystemSpec,
+    Target,
+)
+from pymigrate.engine.testing.connectors import MemoryConnector
+from pymigrate.engine.testing.memory import MemoryDatabase
+from pymigrate.engine.transfer.attempt import CopyOutcome, LaneJob, copy_lane
+
+COLUMNS = (ColumnInfo("id", ColumnType("int64")), ColumnInfo("name", ColumnType("string")))
+CHUNK_ROWS = 10
+LEGACY, WAREHOUSE = SystemSpec("memory", "legacy", {}), SystemSpec("memory", "warehouse", {})
+Row = tuple[int, str | None]
+
+
+def orders(count: int, mark: str = "order") -> list[Row]:
+    return [(at, None if at % 7 == 0 else f"{mark} {at}") for at in range(count)]
+
+
+@dataclass
+class Asked:
+    """Signals that a test sets."""
+
+    draining: bool = False
+    lost: bool = False
+    waits: list[float] = field(default_factory=list)
+
+    def is_draining(self) -> bool:
+        return self.draining
+
+    def is_lost(self) -> bool:
+        return self.lost
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+class Lane:
+    """The lane, with a fence that grows with every attempt."""
+
+    def __init__(self, rows: Sequence[Row], *, has_state: bool = True) -> None:
+        self.connector = MemoryConnector()
+        self.source.has_state = has_state
+        self.source.put("orders", COLUMNS, rows)
+        self.job = LaneJob(
+            dataset="orders",
+            relation=SourceRelation("orders", chunk_bytes=CHUNK_ROWS * 10),
+            staging=Staging(StagingId("s1"), "orders", COLUMNS, key=("id",)),
+            lane="lane",
+            fence=0,
+        )
+        self.progress: list[Checkpoint] = []
+
+    @property
+    def source(self) -> MemoryDatabase:
+        return self.connector.databases["legacy"]
+
+    @property
+    def target(self) -> MemoryDatabase:
+        return self.connector.databases["warehouse"]
+
+    def open_source(self) -> Source:
+        return self.connector.open_source(LEGACY)
+
+    def open_target(self) -> Target:
+        return self.connector.open_target(WAREHOUSE)
+
+    def freeze(self) -> None:
+        """The run begins: it keeps the source's state."""
+        self.job = replace(self.job, source_state=self.open_source().state(self.job.relation))
+
+    def next(self) -> LaneJob:
+        """The job under the next fence."""
+        self.job = replace(self.job, fence=self.job.fence + 1)
+        return self.job
+
+    def attempt(
+        self, asked: Asked | None = None, open_target: Callable[[], Target] | None = None, job: LaneJob | None = None
+    ) -> CopyOutcome:
+        """One attempt, under the next fence unless it is told a job."""
+        return copy_lane(
+            job or self.next(),
+            self.open_source,
+            open_target or self.open_target,
+            asked or Asked(),
+            self.progress.append,
+        )
+
+    def staged(self) -> list[tuple[object, ...]]:
+        """The staged rows in order."""
+        rows = self.target.staged[self.job.staging.id].table().to_pylist()
+        return sorted(((row["id"], row["name"]) for row in rows), key=str)
+
+    def checkpoint(self) -> Checkpoint:
+        """How far the target says that it got."""
+        return self.target.lanes[self.job.staging.id, "lane"].checkpoint
+
+    def is_exactly(self, rows: Sequence[Row]) -> bool:
+        """Whether staging holds these rows, each once, and the checkpoint counts them."""
+        return self.staged() == sorted(rows, key=str) and self.checkpoint().rows == len(rows)
