@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
-from pymigrate.engine.ports.clock import Clock
 
 from pymigrate.engine.domain.errors import NotFound
 from pymigrate.engine.domain.orchestration import Begun, CoreEvent, RunCore
 from pymigrate.engine.domain.run import RUN_ENDED, RunAggregate, RunState
+from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import run_pb2
 

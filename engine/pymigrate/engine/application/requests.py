@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from pymigrate.engine.ports.clock import Clock
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
+from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Unit
 
 M = TypeVar("M", bound=Message)

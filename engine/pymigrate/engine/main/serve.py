@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import structlog
+
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
-
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog

@@ -115,7 +115,8 @@ class CsvReader:
             at = int(opening[np.flatnonzero(~allowed)[0]])
             lines = int(np.count_nonzero(codes[:at] == NEWLINE))
             raise DataRefused(
-                f"{self._relation}, about row {row + lines + 1}: a quote stands inside an unquoted field; quote the field and double the quote"
+                f"{self._relation}, about row {row + lines + 1}: a quote stands inside an unquoted field; "
+                "quote the field and double the quote"
             )
 
     def _parse(self, block: bytes, row: int) -> pa.Table:
@@ -162,4 +163,4 @@ class CsvReader:
                 arrays.append(read_texts(texts, column.type))
             except Unreadable as error:
                 raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
-        return pa.Table.from_arrays(arrays, schema=schema).to_batches()
+        return list(pa.Table.from_arrays(arrays, schema=schema).to_batches())

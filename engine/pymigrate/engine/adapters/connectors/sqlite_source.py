@@ -243,7 +243,7 @@ def _floats(values: Sequence[object], refuse: Refuse, target: pa.DataType) -> pa
     if target == pa.float32():
         narrow = array.cast(pa.float32(), safe=False)
         for at, (wide, value) in enumerate(zip(array.to_pylist(), narrow.to_pylist(), strict=True)):
-            if wide is not None and wide == wide and wide != value:  # noqa: PLR0124 (NaN alone differs from itself)
+            if wide is not None and wide == wide and wide != value:
                 raise refuse(at, f"{wide} does not fit float32")
         return narrow
     return array

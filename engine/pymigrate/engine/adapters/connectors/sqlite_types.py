@@ -28,7 +28,9 @@ _NATIVE: Mapping[Kind, str] = {
 }
 _INTEGERS = re.compile(r"(UNSIGNED )?(BIG|TINY|SMALL|MEDIUM)?INT(EGER)?(2|4|8)?(\(\d+\))?")
 _REALS = frozenset({"REAL", "DOUBLE", "DOUBLE PRECISION", "FLOAT"})
-_TEXTS = re.compile(r"(N?VAR)?(CHAR|CHARACTER|NCHAR|VARCHAR|NVARCHAR|VARYING CHARACTER|NATIVE CHARACTER)(\(\d+\))?|TEXT|CLOB")
+_TEXTS = re.compile(
+    r"(N?VAR)?(CHAR|CHARACTER|NCHAR|VARCHAR|NVARCHAR|VARYING CHARACTER|NATIVE CHARACTER)(\(\d+\))?|TEXT|CLOB"
+)
 
 
 def native_type(column: ColumnType) -> str:

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterable
 
 import structlog
-from pymigrate.engine.ports.clock import Clock
-from pymigrate.engine.ports.executor import Executor
 
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.works import SHARED
 from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.ports.clock import Clock
+from pymigrate.engine.ports.executor import Executor
 from pymigrate.engine.ports.store import HostRecord, Store
 
 log = structlog.get_logger(__name__)
