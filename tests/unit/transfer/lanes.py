@@ -19,7 +19,8 @@ from pymigrate.engine.transfer.attempt import CopyOutcome, LaneJob, copy_lane
 
 COLUMNS = (ColumnInfo("id", ColumnType("int64")), ColumnInfo("name", ColumnType("string")))
 CHUNK_ROWS = 10
-LEGACY, WAREHOUSE = SystemSpec("memory", "legacy", {}), SystemSpec("memory", "warehouse", {})
+LEGACY = SystemSpec("memory", "legacy", {"path": "legacy"})
+WAREHOUSE = SystemSpec("memory", "warehouse", {"path": "warehouse"})
 Row = tuple[int, str | None]
 
 

@@ -1,8 +1,9 @@
 """Digests of rows in any order: what passes through is compared with what both sides hold.
 
 A row's hash is DuckDB's over all its columns, after a constant (DuckDB's hash of 0 is 0, and a row of zeros would not be seen), and
-hashed once more so that no bit of one cell can cancel another's; a digest is the sum of the rows' hashes modulo 2^64. A sum and not an XOR: a doubled row would cancel itself there. Values are equal here when their bits are:
--0.0 is not 0.0, a NaN is itself, NULL is not empty, and a column's place counts.
+hashed once more so that no bit of one cell can cancel another's; a digest is the sum of the rows' hashes modulo 2^64. A sum and not
+an XOR: a doubled row would cancel itself there. Values are equal here when their bits are: -0.0 is not 0.0, a NaN is itself, NULL is
+not empty, and a column's place counts.
 
 The function may change with DuckDB's version, so a digest carries its function's name, and only equal functions are compared.
 """

@@ -1,0 +1,112 @@
+"""A look at both sides: every problem, each on its field."""
+
+from dataclasses import replace
+
+import pytest
+
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.types import ColumnType
+from pymigrate.engine.ports.connector import SourceRelation, StagingId
+from pymigrate.engine.transfer.inspection import Inspection, InspectJob, inspect
+from pymigrate.engine.transfer.publication import publish, rollback
+from tests.unit.transfer.lanes import COLUMNS, LEGACY, WAREHOUSE, Lane, orders
+
+
+@pytest.fixture
+def lane() -> Lane:
+    return Lane(orders(30))
+
+
+JOB = InspectJob(SourceRelation("orders", key=("id",)), StagingId("s1"), "orders", False, LEGACY, WAREHOUSE)
+
+
+def look(lane: Lane, job: InspectJob = JOB) -> Inspection:
+    return inspect(job, lane.open_source, lane.open_target)
+
+
+def fields(found: Inspection) -> list[str]:
+    return [problem.field for problem in found.problems]
+
+
+def test_a_dataset_that_can_be_copied_has_no_problems(lane: Lane) -> None:
+    found = look(lane)
+    assert found.problems == ()
+    assert found.source is not None
+    assert ([column.name for column in found.source.columns], found.source.rows) == (["id", "name"], 30)
+    assert (found.is_target_present, found.target_rows, found.path) == (False, 0, "arrow")
+    assert found.source_state == lane.open_source().state(JOB.relation)
+    assert lane.target.staged == {}
+
+
+def test_a_missing_source_names_the_nearest(lane: Lane) -> None:
+    found = look(lane, replace(JOB, relation=SourceRelation("order")))
+    assert found.source is None
+    assert fields(found) == ["source.relation"]
+    assert "did you mean `orders`?" in found.problems[0].description
+
+
+def test_every_problem_of_both_sides_is_found_at_once(lane: Lane) -> None:
+    lane.target.put("orders", COLUMNS, orders(3))
+    relation = SourceRelation("orders", columns={"nam": ColumnType("string")}, key=("idd",))
+    found = look(lane, replace(JOB, relation=relation))
+    assert fields(found) == ["source.columns.nam", "key", "target.load_mode"]
+    assert found.problems[-1].description.startswith("`orders` holds 3 rows already: use `replace`")
+    assert (found.is_target_present, found.target_rows) == (True, 3)
+
+
+def test_rows_in_the_target_are_no_problem_where_they_are_to_be_replaced(lane: Lane) -> None:
+    lane.target.put("orders", COLUMNS, orders(3))
+    found = look(lane, replace(JOB, is_replace=True))
+    assert (found.problems, found.target_rows) == ((), 3)
+    lane.target.put("orders", COLUMNS, [])
+    assert look(lane).problems == ()
+
+
+def test_a_key_and_a_reference_name_columns_that_are_there_once(lane: Lane) -> None:
+    found = look(
+        lane,
+        replace(JOB, relation=SourceRelation("orders", key=("id", "id")), references={"person": ("nam", "name")}),
+    )
+    assert fields(found) == ["key", "references.person.columns"]
+    assert "did you mean `name`?" in found.problems[1].description
+
+
+def test_a_relation_is_not_copied_onto_itself(lane: Lane) -> None:
+    found = inspect(replace(JOB, target_system=LEGACY), lane.open_source, lambda: lane.connector.open_target(LEGACY))
+    assert "target.relation" in fields(found)
+
+
+def test_what_the_target_cannot_hold_is_found(lane: Lane) -> None:
+    assert fields(look(lane, replace(JOB, target_relation="orders__pymigrate_x"))) == ["target.relation"]
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (SystemUnavailable("it does not answer"), "{side}.connection"),
+        (SourceMissing("no such file"), "{side}.connection"),
+        (InvalidDefinition((Problem("path", "is no file"),)), "{side}.connection"),
+        (InvalidDefinition((Problem("source.connection", "is no source"),)), "source.connection"),
+    ],
+)
+def test_a_side_that_cannot_be_opened_is_a_problem_of_its_connection(lane: Lane, error: Exception, field: str) -> None:
+    lane.source.faults.fail("open_source", error=error)
+    lane.target.put("orders", COLUMNS, orders(3))
+    assert fields(look(lane)) == [field.format(side="source"), "target.load_mode"]
+    lane.target.faults.fail("open_target", error=error)
+    assert fields(look(lane)) == [field.format(side="target")]
+
+
+def test_a_system_that_goes_away_during_the_look_is_a_problem_too(lane: Lane) -> None:
+    lane.source.faults.fail("describe", error=SystemUnavailable("it went away"))
+    assert look(lane).problems == (Problem("source.relation", "it went away"),)
+
+
+def test_publication_and_the_way_back_may_be_repeated(lane: Lane) -> None:
+    lane.attempt()
+    for _ in range(2):
+        publish([lane.job.staging], lane.open_target)
+    assert len(lane.target.read("orders")) == 30
+    for _ in range(2):
+        rollback([lane.job.staging], lane.open_target)
+    assert "orders" not in lane.target.relations
