@@ -79,7 +79,7 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Sqli
         },
         token,
     )
-    executor = LocalExecutor(settings.home)
+    executor = LocalExecutor(settings.home, settings.drain_seconds)
     await board.restore()
     await hosts.restore()
     port = await server.start(settings.listen)
@@ -93,6 +93,8 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Sqli
     log.info("engine.draining")
     await server.tell_draining()
     await stopped(passes)
+    # Hosts of an engine that was killed are not this executor's children, and drain with the others.
+    await asyncio.gather(*(executor.drain(host.record.pid, host.record.pid_start_ticks) for host in hosts.hosts()))
     await executor.close()
     await server.stop(CALLS_GRACE_SECONDS)
     settings.endpoint_path.unlink(missing_ok=True)

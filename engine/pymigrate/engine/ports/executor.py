@@ -27,6 +27,10 @@ class Executor(Protocol):
         """Asks the host's process to drain and end, and ends it when it does not in time. A host that is not there is no error."""
         ...
 
+    async def drain(self, pid: int, pid_start_ticks: int) -> None:
+        """Asks the process of that id and start to drain and end, whichever engine started it, and ends it when it does not in time."""
+        ...
+
     async def close(self) -> None:
         """Stops every host that this executor started, all at once."""
         ...

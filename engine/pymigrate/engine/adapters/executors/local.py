@@ -7,6 +7,7 @@ outlive an engine that was killed, for as long as they try to find it again; the
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -64,6 +65,15 @@ class LocalExecutor:
                 return True
             await asyncio.sleep(POLL_SECONDS)
         return False
+
+    async def drain(self, pid: int, pid_start_ticks: int) -> None:
+        """SIGTERM to that very process, and SIGKILL when it has not ended after the time that draining may take."""
+        processes.kill(pid, pid_start_ticks, signal.SIGTERM)
+        for _ in range(int(self._drain_seconds * 1.25 / POLL_SECONDS)):
+            if not processes.is_running(pid, pid_start_ticks):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        await self.kill(pid, pid_start_ticks)
 
     def is_running(self, pid: int, pid_start_ticks: int) -> bool:
         """Whether that very process is there."""

@@ -25,8 +25,8 @@ def is_running(pid: int, ticks: int) -> bool:
     return start_ticks(pid) == ticks
 
 
-def kill(pid: int, ticks: int) -> bool:
-    """Sends SIGKILL to that very process. False: it was gone already."""
+def kill(pid: int, ticks: int, signal_number: signal.Signals = signal.SIGKILL) -> bool:
+    """Sends a signal, SIGKILL by default, to that very process. False: it was gone already."""
     if hasattr(os, "pidfd_open"):
         try:
             descriptor = os.pidfd_open(pid)
@@ -36,7 +36,7 @@ def kill(pid: int, ticks: int) -> bool:
             # The descriptor keeps meaning the same process, even when its id is given again after this look.
             if not is_running(pid, ticks):
                 return False
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            signal.pidfd_send_signal(descriptor, signal_number)
         except ProcessLookupError:
             return False
         finally:
@@ -45,7 +45,7 @@ def kill(pid: int, ticks: int) -> bool:
     if not is_running(pid, ticks):
         return False
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal_number)
     except ProcessLookupError:
         return False
     return True
