@@ -16,8 +16,8 @@ from pymigrate.engine.domain.errors import (
     AlreadyExists,
     InvalidDefinition,
     NotFound,
+    PermanentError,
     Problem,
-    PyMigrateError,
     StaleWrite,
 )
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
@@ -180,7 +180,8 @@ class Runs:
         return answer
 
     async def _inspect(self, revision: run_pb2.PlanRevision, phases: Iterable[str]) -> None:
-        """Looks at both sides of every dataset and adds what it found to the revision. Raises InvalidDefinition."""
+        """Looks at both sides of every dataset and adds what it found to the revision. Raises InvalidDefinition with every problem,
+        and a TemporaryError when none was found but a system did not answer."""
         places = [
             (phase, dataset) for phase in sorted(phases) for dataset in sorted(revision.plan.phases[phase].datasets)
         ]
@@ -190,10 +191,12 @@ class Runs:
             async with gate:
                 return await self._inspect_one(revision, phase, dataset)
 
-        found = await asyncio.gather(*(look(phase, dataset) for phase, dataset in places))
-        problems = tuple(problem for part in found for problem in part)
+        found = await asyncio.gather(*(look(phase, dataset) for phase, dataset in places), return_exceptions=True)
+        problems = tuple(problem for part in found if isinstance(part, list) for problem in part)
         if problems:
             raise InvalidDefinition(problems)
+        if failed := [part for part in found if isinstance(part, BaseException)]:
+            raise failed[0]
 
     async def _inspect_one(self, revision: run_pb2.PlanRevision, phase: str, dataset: str) -> list[Problem]:
         path = f"phases.{phase}.datasets.{dataset}"
@@ -203,7 +206,7 @@ class Runs:
             result = await self._inquiries.ask(message, works.affinity_of(target), INSPECTION_TIMEOUT_SECONDS)
         except InvalidDefinition as error:
             return [Problem(f"{path}.{problem.field}", problem.description) for problem in error.problems]
-        except PyMigrateError as error:
+        except PermanentError as error:
             return [Problem(f"{path}.{error.field}" if error.field else path, error.message)]
         revision.inspections[f"{phase}/{dataset}"].CopyFrom(result.inspect)
         return [Problem(f"{path}.{problem.field}", problem.description) for problem in result.inspect.problems]
