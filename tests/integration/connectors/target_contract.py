@@ -148,12 +148,12 @@ class LaneContract:
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_hosts_that_take_a_lane_from_each_other_lose_and_double_nothing(self, harness: Harness, seed: int) -> None:
         staging = a_staging()
-        chunks, fences = 24, count(1)
+        chunks, fences, progress = 24, count(1), threading.Condition()
         harness.open().prepare(staging)
 
         def host(number: int) -> int:
             rng, target, won = random.Random(seed * 100 + number), harness.open(), 0
-            for _ in range(200):
+            for _ in range(1000):
                 try:
                     lane = LaneWriter(target, staging, fence=next(fences)).claim()
                     for _ in range(rng.randrange(1, 4)):
@@ -162,8 +162,12 @@ class LaneContract:
                         first = lane.at.rows + 1
                         lane.commit(numbered(first, first + rng.randrange(5)))
                         won += 1
+                        with progress:
+                            progress.notify_all()
                 except FenceLost:
-                    continue
+                    # Lets somebody else through once in a while, or nobody ever gets to commit.
+                    with progress:
+                        progress.wait(rng.uniform(0.0, 0.02))
             raise AssertionError("no host ever gets through")
 
         with ThreadPoolExecutor(3) as pool:

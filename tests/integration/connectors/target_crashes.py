@@ -30,7 +30,7 @@ class Hosts:
 
     def __enter__(self) -> "Hosts":
         self.process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, self.system.kind],
+            [sys.executable, "-m", MODULE],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip
         return self

@@ -1,4 +1,4 @@
-"""Hosts that die: a process with everything imported, which forks one for each line that it reads and tells how it ended.
+"""Hosts that die: a process that forks one for each line that it reads and tells how it ended.
 
 A line is `lane|publish`, the kind of system, its options, a fence or attempt, a seed. Run as a module.
 """
@@ -9,36 +9,37 @@ import random
 import sys
 from pathlib import Path
 
-from pymigrate.engine.ports.connector import Connector, StagingId, SystemSpec
+from pymigrate.engine.ports.connector import StagingId, SystemSpec, Target
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, numbered
 
 CHUNKS = 400
 
 
-def connector_of(kind: str) -> Connector:
-    """The connector of a kind."""
+def open_target(kind: str, options: dict[str, str]) -> Target:
+    """A target of a kind."""
+    system = SystemSpec(kind, "target", options)
     match kind:
         case "duckdb":
             from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 
-            return DuckdbConnector(memory_bytes_max=512 << 20)
+            return DuckdbConnector(memory_bytes_max=512 << 20).open_target(system)
         case "sqlite":
-            from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
+            from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
 
-            return SqliteConnector()
+            return SqliteTarget(system)
         case "postgres":
-            from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
+            from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 
-            return PostgresConnector()
-    from pymigrate.engine.adapters.connectors.files import FilesConnector
+            return PostgresTarget(system)
+    from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
 
-    return FilesConnector()
+    return ParquetTarget(system)
 
 
 def copy_lane(kind: str, options: dict[str, str], fence: int, seed: int) -> None:
     """Commit chunks of 1 to 300 rows until somebody ends it."""
     rng = random.Random(seed)
-    target = connector_of(kind).open_target(SystemSpec(kind, "target", options))
+    target = open_target(kind, options)
     staging = a_staging(id=StagingId("crashing"))
     target.prepare(staging)
     lane = LaneWriter(target, staging, fence=fence).claim()
@@ -50,7 +51,7 @@ def copy_lane(kind: str, options: dict[str, str], fence: int, seed: int) -> None
 
 def publish_again_and_again(kind: str, options: dict[str, str], attempt: int, seed: int) -> None:
     """Stage and publish one attempt after the other, the n-th with n rows; takes every third one back."""
-    target = connector_of(kind).open_target(SystemSpec(kind, "target", options))
+    target = open_target(kind, options)
     for number in range(attempt, attempt + CHUNKS):
         tell(f"step {number}")
         staging = a_staging(id=StagingId(f"attempt_{number}"), is_replace=True)
@@ -69,8 +70,6 @@ def tell(text: str) -> None:
 
 def main() -> None:
     """Fork a host for each line."""
-    for kind in sys.argv[1:]:
-        connector_of(kind)
     for line in sys.stdin:
         what, kind, options, number, seed = json.loads(line)
         pid = os.fork()

@@ -62,7 +62,9 @@ class Inspection:
         if not count:
             return 0, ()
         texts = ", ".join(self.text(column) for column in columns)
-        found = self.query(f"SELECT {texts} FROM ({rows}) AS q ORDER BY {', '.join(columns)} LIMIT {EXAMPLES_MAX}")
+        # Qualified, since a bare name may mean the text that is selected.
+        order = ", ".join(f"q.{column}" for column in columns)
+        found = self.query(f"SELECT {texts} FROM ({rows}) AS q ORDER BY {order} LIMIT {EXAMPLES_MAX}")
         return int(str(count)), tuple(_shown(row) for row in found)
 
 

@@ -1,0 +1,296 @@
+"""A PostgreSQL database as a target: COPY and checkpoint in one transaction, publication under locks that are waited for briefly."""
+
+import fnmatch
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+import pyarrow as pa
+from psycopg import errors
+
+from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
+from pymigrate.engine.adapters.connectors.postgres_values import (
+    check_values,
+    from_csv,
+    native_type,
+    select_list,
+    to_copy,
+)
+from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
+from pymigrate.engine.adapters.connectors.target_inspection import Inspection
+from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
+from pymigrate.engine.adapters.connectors.target_statements import (
+    SCHEMA,
+    Statements,
+    Table,
+    is_own,
+    join_relation,
+    marked,
+    quote,
+    split_relation,
+)
+from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX, refused
+from pymigrate.engine.domain.errors import (
+    CannotUndo,
+    DataRefused,
+    FailedPrecondition,
+    FenceLost,
+    InvalidDefinition,
+    Problem,
+    SystemUnavailable,
+    VerificationFailed,
+)
+from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, SystemSpec
+
+DEFAULT_SCHEMA = "public"
+LOCK_SECONDS = 30.0
+IDLE_SECONDS = 60.0
+CONNECT_SECONDS = 10
+WAIT_SECONDS = 0.1
+BATCH_BYTES_MAX = 16 << 20
+COLUMNS_MAX = 1_600
+KEY_COLUMNS_MAX = 32
+KEY_MARK = "__pymigrate_key_"
+# Any number that nobody else takes: it makes the creation of PyMigrate's own relations one after the other.
+ADVISORY_LOCK = 7_049_162_250_061_941
+_PLACE = re.compile(r"COPY .*, line (\d+)(?:, column (.*?))?(?:: .*)?$", re.DOTALL)
+_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
+
+class PostgresTarget(SqlTarget):
+    """See the port. `lock_seconds` is how long a statement waits for a lock before it gives up."""
+
+    statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
+    name_bytes_max = 63
+
+    def __init__(self, system: SystemSpec, lock_seconds: float = LOCK_SECONDS) -> None:
+        self._system = system
+        self._lock_seconds = lock_seconds
+        self._opened: psycopg.Connection | None = None
+        self._catalog = PostgresCatalog(self._query)
+        self._is_ready = False
+        self._pause = threading.Event()
+        self._server = self._connection.info.server_version
+
+    def version(self) -> str:
+        """Such as `PostgreSQL 15.14`."""
+        return f"PostgreSQL {self._server // 10000}.{self._server % 10000}"
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """Tables and views of the schemas that users make; the number of rows is the server's estimate."""
+        named = {join_relation(table, DEFAULT_SCHEMA): (table, rows) for table, rows in self._catalog.tables()}
+        theirs = [name for name in sorted(named) if named[name][0].schema != SCHEMA and not is_own(named[name][0].name)]
+        matching = [name for name in theirs if fnmatch.fnmatchcase(name, glob)][:limit]
+        return [RelationInfo(name, self._catalog.columns(named[name][0]), rows=named[name][1]) for name in matching]
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def _connection(self) -> psycopg.Connection:
+        """The connection, opened again where it was lost."""
+        if self._opened is None or self._opened.closed:
+            self._opened = self._connect()
+        return self._opened
+
+    def _connect(self) -> psycopg.Connection:
+        with _translated():
+            connection = connect(self._system)
+            # Whoever is stopped in the middle of a transaction loses it, and with it the locks that a claim waits for.
+            connection.execute(
+                "SELECT set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false)",
+                (f"{self._lock_seconds * 1000:.0f}", f"{IDLE_SECONDS * 1000:.0f}"),
+            )
+            return connection
+
+    @property
+    def _inspection(self) -> Inspection:
+        return Inspection(self._asked, lambda expression: f"{expression}::text")
+
+    def _asked(self, statement: str) -> list[tuple[object, ...]]:
+        try:
+            return self._query(statement)
+        except (errors.UndefinedFunction, errors.DatatypeMismatch) as error:
+            problem = Problem("references", f"the columns can't be compared: {_first_line(error)}")
+            raise InvalidDefinition((problem,)) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _translated(), self._connection.transaction():
+            yield
+
+    def _wait(self) -> None:
+        self._pause.wait(WAIT_SECONDS)
+
+    def _execute(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        with _translated():
+            return self._connection.execute(*_bound(statement, parameters)).rowcount
+
+    def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        with _translated():
+            return self._connection.execute(*_bound(statement, parameters)).fetchall()
+
+    def _locate(self, relation: str) -> Table:
+        return split_relation(relation, DEFAULT_SCHEMA)
+
+    def _find(self, table: Table) -> Found | None:
+        kind = self._catalog.kind(table)
+        return None if kind is None else Found(table, kind)
+
+    def _type_problems(self, staging: Staging) -> Iterator[Problem]:
+        table = self._locate(staging.relation)
+        if table.schema.startswith("pg_") or table.schema == "information_schema":
+            yield Problem("target.relation", f"`{staging.relation}` is in a schema of PostgreSQL's own")
+        if len(staging.columns) > COLUMNS_MAX:
+            yield Problem("source.columns", f"PostgreSQL's tables have at most {COLUMNS_MAX} columns")
+        for column in staging.columns:
+            if column.name in _SYSTEM_COLUMNS:
+                yield Problem(f"source.columns.{column.name}", "PostgreSQL has a column of this name in every table")
+            if column.name in staging.key and column.type.kind == "json":
+                yield Problem("key", f"`{column.name}` is json, which PostgreSQL can't compare")
+        if len(staging.key) > KEY_COLUMNS_MAX:
+            yield Problem("key", f"PostgreSQL's keys have at most {KEY_COLUMNS_MAX} columns")
+        if dependents := self._catalog.dependents(table):
+            yield _depended_on(staging, dependents)
+
+    def _has_own_relations(self) -> bool:
+        self._is_ready = self._is_ready or self._find(Table(SCHEMA, "publication")) is not None
+        return self._is_ready
+
+    def _create(self, staging: Staging, table: Table) -> None:
+        self._query("SELECT pg_advisory_xact_lock(?)", (ADVISORY_LOCK,))
+        for schema in (SCHEMA, table.schema):
+            # IF NOT EXISTS asks for the right to make schemas even where there is nothing to make.
+            if not self._query("SELECT 1 FROM pg_namespace WHERE nspname = ?", (schema,)):
+                self._execute(f"CREATE SCHEMA {quote(schema)}")
+        for statement in self.statements.create:
+            self._execute(statement)
+        columns = ", ".join(
+            f"{quote(column.name)} {native_type(column.type)}{' NOT NULL' if column.is_required else ''}"
+            for column in staging.columns
+        )
+        self._execute(f"CREATE TABLE IF NOT EXISTS {table.sql} ({columns})")
+
+    def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
+        check_values(staging, batches, row)
+        try:
+            with (
+                self._connection.cursor() as cursor,
+                cursor.copy(f"COPY {table.sql} FROM STDIN (FORMAT binary)") as copy,
+            ):
+                for piece in to_copy(staging, batches):
+                    copy.write(piece)
+        except errors.UndefinedTable as error:
+            raise FenceLost(f"the staging {staging.id} of {staging.relation} is gone") from error
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            place = _PLACE.search(error.diag.context or "")
+            if place is None:
+                raise DataRefused(f"{staging.relation}: {_first_line(error)}") from error
+            raise refused(staging, place[2] or "", row + int(place[1]), _first_line(error)) from error
+
+    def _scan(self, staging: Staging, table: Table) -> Iterator[pa.RecordBatch]:
+        """Over a connection of its own, so that a reader that pauses holds nobody up."""
+        statement = f"COPY (SELECT {select_list(staging.columns)} FROM {table.sql}) TO STDOUT (FORMAT csv)"
+        with (
+            _translated(),
+            self._connect() as connection,
+            connection.cursor() as cursor,
+            cursor.copy(statement) as copy,
+        ):
+            block, rows = bytearray(), 0
+            for row in copy:
+                block += row
+                rows += 1
+                if rows == BATCH_ROWS_MAX or len(block) >= BATCH_BYTES_MAX:
+                    yield from_csv(bytes(block), staging.columns)
+                    block, rows = bytearray(), 0
+            if rows:
+                yield from_csv(bytes(block), staging.columns)
+
+    def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
+        """The lock first, since what depends on the table may change until then; the key last, since it takes long."""
+        if existing is not None:
+            self._execute(f"LOCK TABLE {existing.table.sql} IN ACCESS EXCLUSIVE MODE")
+            if dependents := self._catalog.dependents(existing.table):
+                raise InvalidDefinition((_depended_on(staging, dependents),))
+        if staging.key:
+            name = marked(self._locate(staging.relation).name, KEY_MARK, staging.id, self.name_bytes_max)
+            columns = ", ".join(quote(column) for column in staging.key)
+            try:
+                self._execute(f"ALTER TABLE {table.sql} ADD CONSTRAINT {quote(name)} PRIMARY KEY ({columns})")
+            except (errors.UniqueViolation, errors.NotNullViolation, errors.ProgramLimitExceeded) as error:
+                raise VerificationFailed(f"{staging.relation}: the key does not hold: {_first_line(error)}") from error
+
+    def _rename(self, table: Table, name: str) -> None:
+        self._execute(f"ALTER TABLE {table.sql} RENAME TO {quote(name)}")
+
+    def _drop(self, table: Table) -> None:
+        try:
+            super()._drop(table)
+        except errors.DependentObjectsStillExist as error:
+            raise CannotUndo(f"{table.name} is what others are built on: {error.diag.message_detail}") from error
+
+    def _identity(self, staging: StagingId, table: Table) -> str:
+        """The table's object identifier."""
+        return self._catalog.identifier(table)
+
+    def _fingerprint(self, table: Table) -> str:
+        """The sum of the transactions that wrote the rows. Whatever is written later has a higher number, so that with an equal number
+        of rows the sum can only grow; transaction numbers start over after 4 billion."""
+        [(total,)] = self._query(f"SELECT coalesce(sum(xmin::text::bigint), 0) FROM {table.sql}")
+        return f"transactions:{total}"
+
+    def _columns(self, table: Table) -> list[str]:
+        return [column.name for column in self._catalog.columns(table)]
+
+
+def connect(system: SystemSpec) -> psycopg.Connection:
+    """A connection in autocommit mode, in UTC, that prepares no statements of its own accord."""
+    options = system.options
+    return psycopg.connect(
+        host=options.get("host"),
+        port=options.get("port"),
+        dbname=options.get("database"),
+        user=options.get("user"),
+        password=system.password.reveal() if system.password else None,
+        sslmode=options.get("ssl_mode"),
+        connect_timeout=CONNECT_SECONDS,
+        application_name="pymigrate",
+        options="-c timezone=UTC",
+        autocommit=True,
+        prepare_threshold=None,
+    )
+
+
+def _bound(statement: str, parameters: Sequence[object]) -> tuple[bytes, Sequence[object] | None]:
+    """Statements with parameters have no identifiers but PyMigrate's own, and so no other `?` and no `%`."""
+    return (statement.replace("?", "%s").encode(), parameters) if parameters else (statement.encode(), None)
+
+
+def _depended_on(staging: Staging, dependents: Sequence[str]) -> Problem:
+    return Problem(
+        "target.relation",
+        f"{', '.join(dependents)} would go on to mean the old rows of `{staging.relation}`: drop that first, and make it anew after",
+    )
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or str(error)).splitlines()[0]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """PostgreSQL's errors as PyMigrate's; those that a caller tells apart are let through."""
+    try:
+        yield
+    except (errors.SerializationFailure, errors.DeadlockDetected) as error:
+        raise Conflict(f"PostgreSQL: {_first_line(error)}") from error
+    except (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction) as error:
+        raise FailedPrecondition(f"PostgreSQL: {_first_line(error)}") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise SystemUnavailable(f"PostgreSQL: {_first_line(error)}") from error

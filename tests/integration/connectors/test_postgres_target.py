@@ -1,0 +1,363 @@
+"""PostgreSQL databases as targets: the contract on every version at hand, and what is PostgreSQL's own."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import psycopg
+import pyarrow as pa
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
+from pymigrate.engine.domain.errors import (
+    CannotUndo,
+    DataRefused,
+    FailedPrecondition,
+    FenceLost,
+    InvalidDefinition,
+    SystemUnavailable,
+    VerificationFailed,
+)
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.ports.connector import Checkpoint, ReferenceCheck, SystemSpec, Target
+from tests.integration.connectors.target_contract import LaneContract, StagingContract
+from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
+from tests.integration.connectors.target_harness import (
+    ID,
+    LaneWriter,
+    a_batch,
+    a_staging,
+    after,
+    numbered,
+    published,
+    staged,
+)
+from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_types_contract import TypeContract
+
+
+class PostgresHarness:
+    """A database of its own; somebody else acts in it through a connection of their own."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        parts = conninfo_to_dict(dsn)
+        options = {
+            "host": parts["host"],
+            "port": parts["port"],
+            "database": parts["dbname"],
+            "user": parts["user"],
+            "ssl_mode": "disable",
+        }
+        self.system = SystemSpec("postgres", "warehouse", {name: str(value) for name, value in options.items()})
+        self.opened: list[Target] = []
+
+    def open(self) -> Target:
+        target = PostgresTarget(self.system)
+        self.opened.append(target)
+        return target
+
+    def impatient(self) -> PostgresTarget:
+        """A target that does not wait for locks."""
+        target = PostgresTarget(self.system, lock_seconds=0.001)
+        self.opened.append(target)
+        return target
+
+    def run(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def make(self, relation: str, rows: Sequence[tuple[int, str | None]]) -> None:
+        self.run(f'CREATE TABLE "{relation}" (id BIGINT NOT NULL, name TEXT)')
+        for row in rows:
+            self.append(relation, row)
+
+    def append(self, relation: str, row: tuple[int, str | None]) -> None:
+        self.run(f'INSERT INTO "{relation}" VALUES (%s, %s)', row)
+
+    def change(self, relation: str, id: int, name: str) -> None:
+        self.run(f'UPDATE "{relation}" SET name = %s WHERE id = %s', (name, id))
+
+    def drop(self, relation: str) -> None:
+        self.run(f'DROP TABLE "{relation}"')
+
+    def make_view(self, view: str, relation: str) -> None:
+        self.run(f'CREATE VIEW "{view}" AS SELECT * FROM "{relation}"')
+
+    def read(self, relation: str) -> list[tuple[int, str | None]]:
+        return self.run(f'SELECT id, name FROM "{relation}" ORDER BY id')  # type: ignore[return-value]  # its columns
+
+
+@pytest.fixture
+def harness(postgres_database: str) -> Iterator[PostgresHarness]:
+    harness = PostgresHarness(postgres_database)
+    yield harness
+    for target in harness.opened:
+        target.close()
+
+
+class TestPostgresLanes(LaneContract):
+    """See the contract."""
+
+
+class TestPostgresStaging(StagingContract):
+    """See the contract."""
+
+
+class TestPostgresPublication(PublicationContract, ViewContract):
+    """See the contract."""
+
+
+class TestPostgresCrashes(CrashContract):
+    """See the contract."""
+
+
+class TestPostgresTypes(TypeContract):
+    """See the contract."""
+
+    refuses = frozenset(
+        {
+            ("string", "NUL"),
+            ("string", "NUL alone"),
+            ("json", "not json"),
+            ("json", "empty"),
+            ("date", "the lowest int32"),
+            ("date", "the highest int32"),
+            ("time", "negative"),
+            ("timestamp", "the lowest int64"),
+            ("timestamptz", "the lowest int64"),
+        }
+    )
+
+
+class TestPostgresOwn:
+    """Names, keys, locks and lost connections."""
+
+    def test_the_key_becomes_the_primary_key_and_survives_a_swap_and_its_way_back(
+        self, harness: PostgresHarness
+    ) -> None:
+        target, first, second = harness.open(), a_staging(key=("id",)), a_staging(key=("id",), is_replace=True)
+        published(target, first, numbered(1, 3))
+        published(target, second, numbered(1, 4))
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            harness.append("orders", (4, "again"))
+        target.rollback([second])
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            harness.append("orders", (3, "again"))
+        assert harness.read("orders") == numbered(1, 3)
+
+    def test_a_key_that_does_not_hold_is_never_published(self, harness: PostgresHarness) -> None:
+        target, staging = harness.open(), a_staging(key=("name",))
+        staged(target, staging, [(1, "a"), (2, "a")])
+        with pytest.raises(VerificationFailed, match="orders: the key does not hold"):
+            target.publish([staging])
+        assert target.rows("orders") is None
+        assert target.count_staging(staging) == 2
+
+    def test_what_others_built_on_the_table_stops_its_replacement(self, harness: PostgresHarness) -> None:
+        harness.make("orders", [])
+        harness.make_view("report", "orders")
+        harness.make("parents", [])
+        harness.run("ALTER TABLE parents ADD PRIMARY KEY (id)")
+        harness.run("CREATE TABLE children (id BIGINT REFERENCES parents)")
+        target = harness.open()
+        for relation, dependent in (("orders", "the view report"), ("parents", "the foreign key of children")):
+            staging = a_staging(relation)
+            staged(target, staging, numbered(1, 1))
+            with pytest.raises(InvalidDefinition, match=dependent) as refused:
+                target.check(staging)
+            assert refused.value.field == "target.relation"
+            with pytest.raises(InvalidDefinition, match=dependent):
+                target.publish([staging])
+            assert target.rows(relation) == 0
+
+    def test_what_others_built_on_a_publication_keeps_it(self, harness: PostgresHarness) -> None:
+        target, staging = harness.open(), a_staging()
+        published(target, staging, numbered(1, 3))
+        harness.make_view("report", "orders")
+        with pytest.raises(CannotUndo, match="report"):
+            target.rollback([staging])
+        assert harness.read("orders") == numbered(1, 3)
+
+    def test_names_are_as_long_as_postgresql_takes_and_staging_names_fit(self, harness: PostgresHarness) -> None:
+        longest = "é" * 31 + "x"
+        target, staging = (
+            harness.open(),
+            a_staging(longest, (ColumnInfo(longest, ColumnType("int64")),), id="i" * 40, key=(longest,)),
+        )
+        target.check(staging)
+        target.prepare(staging)
+        target.publish([staging])
+        assert target.rows(longest) == 0
+        for column, relation in ((longest, longest + "x"), (longest + "x", longest)):
+            with pytest.raises(InvalidDefinition, match="63 bytes"):
+                target.check(a_staging(relation, (ColumnInfo(column, ColumnType("int64")),)))
+
+    def test_names_and_keys_that_postgresql_cannot_have_are_refused(self, harness: PostgresHarness) -> None:
+        target = harness.open()
+        number, document = ColumnType("int64"), ColumnType("json")
+        cases = {
+            "target.relation": a_staging("pg_catalog.orders"),
+            "source.columns.xmin": a_staging(columns=(ColumnInfo("xmin", number),)),
+            "key": a_staging(columns=(ColumnInfo("document", document),), key=("document",)),
+            "source.columns": a_staging(columns=[ColumnInfo(f"c{at}", number) for at in range(1601)]),
+        }
+        for field, staging in cases.items():
+            with pytest.raises(InvalidDefinition) as refused:
+                target.check(staging)
+            assert refused.value.field == field
+
+    def test_a_schema_is_made_for_a_relation_in_one_and_case_counts(self, harness: PostgresHarness) -> None:
+        target, staging = harness.open(), a_staging("Sales.2024.Orders")
+        published(target, staging, numbered(1, 2))
+        assert harness.run('SELECT count(*) FROM "Sales"."2024.Orders"') == [(2,)]
+        assert target.rows("sales.2024.orders") is None
+        assert [info.relation for info in target.relations("Sales.*", 10)] == ["Sales.2024.Orders"]
+
+    def test_a_refused_json_names_its_row(self, harness: PostgresHarness) -> None:
+        columns = (ID, ColumnInfo('do"c', ColumnType("json")))
+        target, staging = harness.open(), a_staging(columns=columns)
+        target.prepare(staging)
+        target.claim(staging, "lane", 1)
+        batch = pa.record_batch([[1, 2, 3], ["{}", None, "{"]], names=["id", 'do"c'])
+        with pytest.raises(DataRefused, match=r'column `do"c`, row 3: .*json'):
+            target.commit(staging, "lane", 1, Checkpoint(), after(Checkpoint(), 3), [batch])
+
+    def test_a_reference_between_types_that_do_not_compare_is_a_mistake_in_the_definition(
+        self, harness: PostgresHarness
+    ) -> None:
+        target, staging = harness.open(), a_staging()
+        harness.make("parents", [(1, "a")])
+        staged(target, staging, numbered(1, 1))
+        with pytest.raises(InvalidDefinition, match="can't be compared") as refused:
+            target.dangling(staging, ReferenceCheck(("name",), "parents", ("id",)))
+        assert refused.value.field == "references"
+
+    def test_a_publication_that_gets_no_lock_gives_up_and_can_be_tried_again(self, harness: PostgresHarness) -> None:
+        harness.make("orders", [(9, "mine")])
+        target, staging = harness.impatient(), a_staging(is_replace=True)
+        staged(target, staging, numbered(1, 3))
+        with psycopg.connect(harness.dsn) as reader:
+            reader.execute("SELECT * FROM orders")
+            with pytest.raises(SystemUnavailable, match="lock timeout"):
+                target.publish([staging])
+        assert harness.read("orders") == [(9, "mine")]
+        target.publish([staging])
+        assert harness.read("orders") == numbered(1, 3)
+
+    def test_a_claim_waits_for_a_commit_under_way_and_then_knows_it(self, harness: PostgresHarness) -> None:
+        old, new, staging = harness.open(), harness.open(), a_staging()
+        old.prepare(staging)
+        zombie = LaneWriter(old, staging, fence=1).claim()
+        with psycopg.connect(harness.dsn) as blocker:
+            # Holds the zombie's commit between its rows and its checkpoint, where it has everything but the row's lock.
+            blocker.execute("SELECT * FROM pymigrate.checkpoint FOR UPDATE")
+            committing = threading.Thread(target=lambda: zombie.commit(numbered(1, 2)))
+            committing.start()
+            self.await_waiters(blocker, 1)
+            found: list[Checkpoint] = []
+            claiming = threading.Thread(target=lambda: found.append(new.claim(staging, "lane", 2)))
+            claiming.start()
+            self.await_waiters(blocker, 2)
+            blocker.rollback()
+        committing.join()
+        claiming.join()
+        assert found == [zombie.at]
+        assert new.checkpoint(staging, "lane") == (zombie.at, 2)
+        assert new.count_staging(staging) == zombie.at.rows == 2
+
+    def test_a_commit_that_a_claim_overtakes_writes_nothing(self, harness: PostgresHarness) -> None:
+        old, staging = harness.open(), a_staging()
+        old.prepare(staging)
+        zombie = LaneWriter(old, staging, fence=1).claim()
+        lost: list[type[Exception]] = []
+
+        def commit() -> None:
+            try:
+                zombie.commit(numbered(1, 2))
+            except FenceLost as error:
+                lost.append(type(error))
+
+        with psycopg.connect(harness.dsn) as claimant:
+            claimant.execute(PostgresTarget.statements.claim.replace("?", "%s").encode(), (2, staging.id, "lane", 2))
+            committing = threading.Thread(target=commit)
+            committing.start()
+            self.await_waiters(claimant, 1)
+            claimant.commit()
+        committing.join()
+        assert lost == [FenceLost]
+        assert old.checkpoint(staging, "lane") == (Checkpoint(), 2)
+        assert old.count_staging(staging) == 0
+
+    @staticmethod
+    def await_waiters(connection: "psycopg.Connection[tuple[object, ...]]", number: int) -> None:
+        """Until so many backends of this database wait for a lock."""
+        for _ in range(10_000):
+            found = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ).fetchone()
+            connection.execute("SELECT pg_stat_clear_snapshot()")
+            if found == (number,):
+                return
+        raise AssertionError("nobody waits")
+
+    def test_a_lost_connection_is_unavailable_and_the_next_call_reads_the_truth(self, harness: PostgresHarness) -> None:
+        target, staging = harness.open(), a_staging()
+        target.prepare(staging)
+        lane = LaneWriter(target, staging).claim()
+        lane.commit(numbered(1, 2))
+        harness.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with pytest.raises(SystemUnavailable):
+            lane.commit(numbered(3, 4))
+        assert target.checkpoint(staging, "lane") == (lane.at, 1)
+        lane.commit(numbered(3, 4))
+        assert target.count_staging(staging) == 4
+
+    def test_a_commit_whose_answer_is_lost_is_unavailable_and_its_checkpoint_tells(
+        self, harness: PostgresHarness
+    ) -> None:
+        """A trigger that fires at COMMIT ends the session: the client can't know how it went."""
+        target, staging = harness.open(), a_staging()
+        target.prepare(staging)
+        lane = LaneWriter(target, staging).claim()
+        harness.run(
+            "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$"
+        )
+        harness.run(
+            "CREATE CONSTRAINT TRIGGER die AFTER UPDATE ON pymigrate.checkpoint DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION die()"
+        )
+        with pytest.raises(SystemUnavailable):
+            lane.commit(numbered(1, 2))
+        harness.run("DROP TRIGGER die ON pymigrate.checkpoint")
+        assert target.checkpoint(staging, "lane") == (Checkpoint(), 1)
+        assert target.count_staging(staging) == 0
+        lane.commit(numbered(1, 2))
+
+    def test_a_role_without_rights_is_told_so(self, harness: PostgresHarness) -> None:
+        name = f"reader_{harness.system.options['database']}"
+        with psycopg.connect(harness.dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+        options = {**harness.system.options, "user": name}
+        target = PostgresTarget(SystemSpec("postgres", "warehouse", options))
+        try:
+            with pytest.raises(FailedPrecondition, match="permission denied"):
+                target.prepare(a_staging())
+        finally:
+            target.close()
+            with psycopg.connect(harness.dsn, autocommit=True) as connection:
+                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+    def test_a_commit_after_somebody_dropped_the_staging_is_lost(self, harness: PostgresHarness) -> None:
+        target, staging = harness.open(), a_staging()
+        target.prepare(staging)
+        lane = LaneWriter(target, staging).claim()
+        harness.drop(f"orders__pymigrate_{staging.id}")
+        with pytest.raises(FenceLost):
+            target.commit(staging, "lane", 1, lane.at, after(lane.at, 1), [a_batch([(1, "a")])])
+        assert target.checkpoint(staging, "lane") == (lane.at, 1)
