@@ -171,7 +171,7 @@ class RunCore:
 
     def claimable(self, now: datetime) -> list[Task]:
         """The tasks that may be leased now: undoing first, then by priority and the critical path."""
-        is_held = self.run.state is RunState.PAUSED or self.run.desired is DesiredState.PAUSED
+        is_held = self.run.desired is DesiredState.PAUSED  # a run that was cancelled while paused winds down
         tasks = [
             task
             for task in self.aggregate.tasks.values()

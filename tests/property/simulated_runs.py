@@ -1,0 +1,213 @@
+"""A run driven by chance: hosts that lease, report, fail, vanish and lie, and people who pause, resume, cancel and retry.
+
+Everything follows from the seed. The invariants are checked after every event.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.domain.orchestration import (
+    Begun,
+    CoreEvent,
+    Drained,
+    Failed,
+    Leased,
+    Lost,
+    Progressed,
+    Renewed,
+    Retried,
+    RunCore,
+    Steered,
+    Succeeded,
+)
+from pymigrate.engine.domain.run import (
+    LANE_STEPS,
+    PHASE_STEPS,
+    RUN_ENDED,
+    RUN_STEPS,
+    TASK_OPEN,
+    TASK_STEPS,
+    DatasetRun,
+    DesiredState,
+    Failure,
+    PhaseRun,
+    PhaseState,
+    Run,
+    RunAggregate,
+    RunEvent,
+    RunState,
+    Task,
+    TaskState,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PLAN = "environments/e/plans/p"
+DONE = {PhaseState.PUBLISHED, PhaseState.SEALED}
+STEPS_MAX = 5_000
+TEMPORARY = Failure("SYSTEM_UNAVAILABLE", "away", is_temporary=True)
+PERMANENT = Failure("DATA_REFUSED", "no", field="key")
+
+
+def aggregate_of(dependencies: dict[str, tuple[str, ...]], datasets: int = 1, targets: int = 1) -> RunAggregate:
+    """A run of a plan with these phases, each of so many datasets spread over so many targets."""
+    run = Run(f"{PLAN}/runs/r", PLAN, "key", "hash", START, "api")
+    aggregate = RunAggregate(run)
+    for phase, names in dependencies.items():
+        aggregate.phases[phase] = PhaseRun(phase, "sales", names)
+        for number in range(datasets):
+            target = f"target{number % targets}"
+            name = f"d{number}"
+            aggregate.datasets[phase, name] = DatasetRun(
+                phase, name, "source", name, target, f"{phase}_{name}", f"file:/{target}", rows_expected=10
+            )
+    return aggregate
+
+
+def random_plan(rng: random.Random) -> dict[str, tuple[str, ...]]:
+    """Up to twelve phases, each depending on some of those before it."""
+    names = [f"p{number}" for number in range(rng.randint(1, 12))]
+    return {name: tuple(sorted(rng.sample(names[:at], rng.randint(0, min(at, 3))))) for at, name in enumerate(names)}
+
+
+@dataclass
+class Simulation:
+    """One run under one seed. `trace` tells what happened, for comparison."""
+
+    seed: int
+    faults: int = 60
+    trace: list[str] = field(default_factory=list)
+    now: datetime = START
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.aggregate = aggregate_of(random_plan(self.rng), self.rng.randint(1, 3), self.rng.randint(1, 2))
+        self.core = RunCore(self.aggregate, random.Random(self.seed))
+        self.sequence = 0
+        self.fences: dict[str, int] = {}
+
+    def run(self) -> RunState:
+        """Faults first, then none: the run must come to its end. Returns where it ended."""
+        self.apply(Begun())
+        for _ in range(self.faults):
+            self.apply(self.random_event())
+            self.pass_time(self.rng.uniform(0, 5))
+        if self.core.run.desired is DesiredState.PAUSED and self.core.run.state not in RUN_ENDED:
+            self.apply(Steered(DesiredState.RUNNING, "people"))
+        for _ in range(STEPS_MAX):
+            if self.core.run.state in RUN_ENDED:
+                break
+            self.apply(self.honest_event())
+        assert self.core.run.state in RUN_ENDED, f"seed {self.seed}: {self.core.run.state} for ever"
+        assert not [task for task in self.aggregate.tasks.values() if task.state in TASK_OPEN]
+        return self.core.run.state
+
+    def apply(self, event: CoreEvent | None) -> None:
+        """One event, and every invariant."""
+        if event is None:
+            return
+        try:
+            accepted = self.core.apply(event, self.now)
+        except FailedPrecondition as error:
+            self.trace.append(f"{type(event).__name__} refused: {error.message}")
+            accepted = False
+        _, events = self.core.take()
+        self.check(events)
+        self.trace.append(f"{type(event).__name__} {accepted} {[moment.type for moment in events]}")
+
+    def check(self, events: list[RunEvent]) -> None:
+        """What must hold whatever happened."""
+        for moment in events:
+            self.sequence += 1
+            assert moment.sequence == self.sequence
+            if moment.type == "phase.ready":
+                phase = self.aggregate.phases[moment.subject.rpartition("/")[2]]
+                assert all(self.aggregate.phases[name].state in DONE for name in phase.dependencies)
+            if moment.type.split(".")[0] in {"run", "phase", "lane"} and moment.type != "run.steered":
+                steps = {"run": RUN_STEPS, "phase": PHASE_STEPS, "lane": LANE_STEPS}[moment.type.split(".")[0]]
+                allowed = {str(state): {str(after) for after in found} for state, found in steps.items()}
+                assert moment.to_state in allowed[moment.from_state], moment
+        open_tasks = [task for task in self.aggregate.tasks.values() if task.state in TASK_OPEN]
+        work = [(task.phase, task.kind, task.datasets, task.attempt) for task in open_tasks]
+        assert len(work) == len(set(work))
+        for task in self.aggregate.tasks.values():
+            assert task.fence >= self.fences.get(task.id, 0)
+            self.fences[task.id] = task.fence
+            assert task.state in TASK_STEPS
+
+    def random_event(self) -> CoreEvent | None:
+        """Anything that may happen, with lies and repetitions."""
+        task = self.some_task()
+        kind = self.rng.choices(
+            ["lease", "progress", "succeed", "fail", "fatal", "lost", "renew", "drain", "stale", "steer", "retry"],
+            [30, 20, 25, 8, 2, 8, 5, 6, 8, 4, 2],
+        )[0]
+        if kind == "steer":
+            desired = self.rng.choices(list(DesiredState), [5, 5, 1])[0]
+            return Steered(desired, "people")
+        if kind == "retry":
+            return Retried("people")
+        if task is None:
+            return None
+        fence = task.fence - 1 if kind == "stale" else task.fence
+        match kind:
+            case "lease":
+                claimable = self.core.claimable(self.now)
+                return self.lease(self.rng.choice(claimable)) if claimable else None
+            case "lost":
+                return Lost(task.id)
+            case "renew":
+                return Renewed(task.id, fence, self.now + timedelta(seconds=15))
+            case "progress" if task.lane:
+                done = self.aggregate.lanes[task.lane].chunks + 1
+                return Progressed(task.id, fence, done, done * 10, done * 100)
+            case "fail":
+                return Failed(task.id, fence, TEMPORARY)
+            case "fatal":
+                return Failed(task.id, fence, PERMANENT)
+            case "drain" if task.lane:
+                return Drained(task.id, fence)
+            case "succeed" | "stale":
+                return Succeeded(task.id, fence, b"found")
+            case _:
+                return None
+
+    def honest_event(self) -> CoreEvent:
+        """What a host that works does: finish what is leased, else lease, else time passes."""
+        leased = [task for task in self.aggregate.tasks.values() if task.state is TaskState.LEASED]
+        if leased:
+            task = leased[0]
+            return (
+                Drained(task.id, task.fence)
+                if task.id in self.core.to_drain()
+                else Succeeded(task.id, task.fence, b"found")
+            )
+        if claimable := self.core.claimable(self.now):
+            return self.lease(claimable[0])
+        self.pass_time(120)
+        return Begun()
+
+    def lease(self, task: Task) -> Leased:
+        """A host takes a task."""
+        return Leased(task.id, f"workerHosts/h{self.rng.randint(1, 3)}", self.now + timedelta(seconds=15))
+
+    def some_task(self) -> Task | None:
+        """Mostly one that is leased."""
+        tasks = list(self.aggregate.tasks.values())
+        leased = [task for task in tasks if task.state is TaskState.LEASED]
+        pool = leased if leased and self.rng.random() < 0.85 else tasks
+        return self.rng.choice(pool) if pool else None
+
+    def pass_time(self, seconds: float) -> None:
+        """Later."""
+        self.now += timedelta(seconds=seconds)
+
+
+def traces(seeds: range) -> Iterator[str]:
+    """What happens under each seed, as text."""
+    for seed in seeds:
+        simulation = Simulation(seed)
+        simulation.run()
+        yield "\n".join(simulation.trace)
