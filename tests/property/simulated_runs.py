@@ -4,7 +4,7 @@ Everything follows from the seed. The invariants are checked after every event.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +39,7 @@ from pymigrate.engine.domain.run import (
     RunAggregate,
     RunEvent,
     RunState,
+    State,
     Task,
     TaskState,
 )
@@ -47,6 +48,13 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = "environments/e/plans/p"
 DONE = {PhaseState.PUBLISHED, PhaseState.SEALED}
 STEPS_MAX = 5_000
+
+
+def _words(steps: Mapping[State, frozenset[State]]) -> dict[str, set[str]]:
+    return {str(before): {str(after) for after in found} for before, found in steps.items()}
+
+
+STEPS = {"run": _words(RUN_STEPS), "phase": _words(PHASE_STEPS), "lane": _words(LANE_STEPS)}
 TEMPORARY = Failure("SYSTEM_UNAVAILABLE", "away", is_temporary=True)
 PERMANENT = Failure("DATA_REFUSED", "no", field="key")
 
@@ -126,9 +134,7 @@ class Simulation:
                 phase = self.aggregate.phases[moment.subject.rpartition("/")[2]]
                 assert all(self.aggregate.phases[name].state in DONE for name in phase.dependencies)
             if moment.type.split(".")[0] in {"run", "phase", "lane"} and moment.type != "run.steered":
-                steps = {"run": RUN_STEPS, "phase": PHASE_STEPS, "lane": LANE_STEPS}[moment.type.split(".")[0]]
-                allowed = {str(state): {str(after) for after in found} for state, found in steps.items()}
-                assert moment.to_state in allowed[moment.from_state], moment
+                assert moment.to_state in STEPS[moment.type.split(".")[0]][moment.from_state], moment
         open_tasks = [task for task in self.aggregate.tasks.values() if task.state in TASK_OPEN]
         work = [(task.phase, task.kind, task.datasets, task.attempt) for task in open_tasks]
         assert len(work) == len(set(work))

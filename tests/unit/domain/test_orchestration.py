@@ -70,6 +70,16 @@ def fail(core: RunCore, phase: str, kind: TaskKind = TaskKind.COPY, failure: Fai
     return task
 
 
+def state(core: RunCore) -> RunState:
+    """Where the run stands."""
+    return core.run.state
+
+
+def lane_state(core: RunCore, task: Task) -> LaneState:
+    """Where a copy's lane stands."""
+    return core.aggregate.lanes[task.lane].state
+
+
 def phase(core: RunCore, name: str) -> PhaseState:
     """Where a phase stands."""
     return core.aggregate.phases[name].state
@@ -92,7 +102,7 @@ def test_a_phase_goes_through_staging_verifying_and_publishing() -> None:
     assert phase(core, "a") is PhaseState.PUBLISHING
     finish(core, "a", TaskKind.PUBLISH)
     assert phase(core, "a") is PhaseState.PUBLISHED
-    assert core.run.state is RunState.SUCCEEDED
+    assert state(core) is RunState.SUCCEEDED
 
 
 def test_what_a_verification_found_is_kept_with_its_dataset() -> None:
@@ -108,7 +118,7 @@ def test_a_failure_skips_descendants_and_leaves_siblings_to_go_on() -> None:
     publish(core, "d")
     assert phase(core, "d") is PhaseState.PUBLISHED
     finish(core, "a", TaskKind.ROLLBACK)
-    assert core.run.state is RunState.FAILED
+    assert state(core) is RunState.FAILED
 
 
 def test_a_failure_tells_its_field_from_the_plan_on() -> None:
@@ -122,9 +132,9 @@ def test_a_failure_tells_its_field_from_the_plan_on() -> None:
 def test_the_run_ends_only_when_the_staging_of_what_failed_is_dropped() -> None:
     core = core_of(a=())
     fail(core, "a")
-    assert core.run.state is RunState.RUNNING
+    assert state(core) is RunState.RUNNING
     finish(core, "a", TaskKind.ROLLBACK)
-    assert core.run.state is RunState.FAILED
+    assert state(core) is RunState.FAILED
 
 
 def test_a_staging_that_can_not_be_dropped_is_told_and_keeps_nothing_waiting() -> None:
@@ -133,7 +143,7 @@ def test_a_staging_that_can_not_be_dropped_is_told_and_keeps_nothing_waiting() -
     fail(core, "a", TaskKind.ROLLBACK)
     _, events = core.take()
     assert "staging.left" in [event.type for event in events]
-    assert core.run.state is RunState.FAILED
+    assert state(core) is RunState.FAILED
 
 
 def test_a_phase_that_was_published_in_part_is_rolled_back() -> None:
@@ -146,7 +156,7 @@ def test_a_phase_that_was_published_in_part_is_rolled_back() -> None:
     finish(core, "a", TaskKind.ROLLBACK)
     finish(core, "a", TaskKind.ROLLBACK)
     assert phase(core, "a") is PhaseState.ROLLED_BACK
-    assert core.run.state is RunState.FAILED
+    assert state(core) is RunState.FAILED
 
 
 def test_a_rollback_that_can_not_be_done_is_blocked_and_forbids_a_retry() -> None:
@@ -166,10 +176,10 @@ def test_a_retry_does_again_what_failed_and_was_skipped_and_keeps_what_is_publis
     fail(core, "a")
     finish(core, "a", TaskKind.ROLLBACK)
     assert core.apply(Retried("me"), LATER)
-    assert core.run.state is RunState.RUNNING
+    assert state(core) is RunState.RUNNING
     publish(core, "a")
     publish(core, "b")
-    assert core.run.state is RunState.SUCCEEDED
+    assert state(core) is RunState.SUCCEEDED
     assert core.aggregate.phases["c"].attempt == 1
     assert core.aggregate.phases["a"].attempt == 2
 
@@ -181,7 +191,7 @@ def test_a_retry_that_fails_again_skips_again() -> None:
     core.apply(Retried("me"), LATER)
     fail(core, "a")
     finish(core, "a", TaskKind.ROLLBACK)
-    assert core.run.state is RunState.FAILED
+    assert state(core) is RunState.FAILED
     assert phase(core, "b") is PhaseState.SKIPPED
 
 
@@ -196,14 +206,13 @@ def test_only_a_failed_run_is_retried_and_a_running_one_is_left_alone() -> None:
 def test_a_temporary_failure_stalls_the_lane_and_is_tried_again_later() -> None:
     core = core_of(a=())
     task = fail(core, "a", failure=TEMPORARY)
-    lane = core.aggregate.lanes[task.lane]
-    assert lane.state is LaneState.STALLED
+    assert lane_state(core, task) is LaneState.STALLED
     assert core.claimable(LATER) == []
     assert task.not_before is not None
     assert LATER < task.not_before <= LATER + timedelta(seconds=BACKOFF_MAX_SECONDS)
     assert core.next_wake() == task.not_before
     finish(core, "a")
-    assert lane.state is LaneState.DONE
+    assert lane_state(core, task) is LaneState.DONE
 
 
 def test_a_lane_that_only_fails_temporarily_fails_for_good_in_the_end() -> None:
@@ -261,7 +270,7 @@ def test_a_paused_run_drains_its_lanes_and_hands_out_nothing() -> None:
     core = core_of(a=(), b=())
     task = lease(core, "a")
     core.apply(Steered(DesiredState.PAUSED, "me"), LATER)
-    assert core.run.state is RunState.PAUSED
+    assert state(core) is RunState.PAUSED
     assert core.to_drain() == [task.id]
     core.apply(Drained(task.id, task.fence), LATER)
     assert core.aggregate.lanes[task.lane].state is LaneState.PENDING
@@ -275,7 +284,7 @@ def test_a_run_can_start_paused() -> None:
     aggregate.run.desired = DesiredState.PAUSED
     core = RunCore(aggregate, random.Random(1))
     core.apply(Begun(), START)
-    assert core.run.state is RunState.PAUSED
+    assert state(core) is RunState.PAUSED
     assert core.claimable(LATER) == []
 
 
@@ -293,7 +302,7 @@ def test_a_cancelled_run_drops_what_is_staged_and_keeps_what_is_published() -> N
     assert core.to_drain() == [task.id]
     core.apply(Drained(task.id, task.fence), LATER)
     finish(core, "b", TaskKind.ROLLBACK)
-    assert core.run.state is RunState.CANCELLED
+    assert state(core) is RunState.CANCELLED
     assert [phase(core, name) for name in "abc"] == [PhaseState.PUBLISHED, PhaseState.SKIPPED, PhaseState.SKIPPED]
 
 
@@ -301,7 +310,7 @@ def test_a_paused_run_can_be_cancelled() -> None:
     core = core_of(a=())
     core.apply(Steered(DesiredState.PAUSED, "me"), LATER)
     core.apply(Steered(DesiredState.CANCELLED, "me"), LATER)
-    assert core.run.state is RunState.CANCELLED
+    assert state(core) is RunState.CANCELLED
 
 
 def test_a_run_that_has_ended_is_not_steered_any_more() -> None:
