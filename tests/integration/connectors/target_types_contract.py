@@ -207,7 +207,8 @@ class TypeContract:
         values: list[object] = [None]
         for value in held:
             values += [value, None]
-        column = column_of(kind, values)
+        # A slice, which begins in the middle of a byte of its bitmaps.
+        column = column_of(kind, [None, None, None, *values]).slice(3)
         found = commit(harness.open(), kind, column)
         assert found is not None
         assert bits(found).equals(bits(column))

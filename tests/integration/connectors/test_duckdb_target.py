@@ -195,6 +195,8 @@ class TestDuckdbFiles:
 
     def test_the_file_is_free_for_others_once_the_last_target_is_closed(self, harness: DuckdbHarness) -> None:
         one, two = harness.open(), harness.open()
+        reading = one.read_staging(staged(one, a_staging(), numbered(1, 100_000)))
+        next(reading)
         one.close()
         assert "held" in connect_elsewhere(harness.path)
         two.close()

@@ -48,6 +48,7 @@ class DuckdbTarget(SqlTarget):
         self._ended = ended
         self._release: Callable[[], None] | None = release
         self._is_ready = False
+        self._scans: set[pa.RecordBatchReader] = set()
 
     def version(self) -> str:
         """Such as `DuckDB 1.5.5`."""
@@ -76,6 +77,9 @@ class DuckdbTarget(SqlTarget):
         """Closes the cursor, and the file with its last user."""
         if self._release is not None:
             release, self._release = self._release, None
+            # A reading that nobody ended would hold the file.
+            for scan in self._scans:
+                scan.close()
             self._cursor.close()
             release()
 
@@ -177,13 +181,16 @@ class DuckdbTarget(SqlTarget):
 
     def _scan(self, staging: Staging, table: Table) -> Iterator[pa.RecordBatch]:
         schema = arrow_schema(staging.columns)
+        columns = ", ".join(map(_read_back, staging.columns))
         with _translated(), self._cursor.cursor() as cursor:
-            reader = cursor.execute(
-                f"SELECT {', '.join(map(_read_back, staging.columns))} FROM {table.sql}"
-            ).to_arrow_reader(BATCH_ROWS_MAX)
-            for batch in reader:
-                columns = [values.cast(field.type) for values, field in zip(batch.columns, schema, strict=True)]
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            reader = cursor.execute(f"SELECT {columns} FROM {table.sql}").to_arrow_reader(BATCH_ROWS_MAX)
+            self._scans.add(reader)
+            try:
+                for batch in reader:
+                    arrays = [values.cast(field.type) for values, field in zip(batch.columns, schema, strict=True)]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            finally:
+                self._scans.discard(reader)
 
     def _rename(self, table: Table, name: str) -> None:
         try:

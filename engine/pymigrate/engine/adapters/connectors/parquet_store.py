@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pymigrate.engine.domain.errors import SystemUnavailable
+from pymigrate.engine.domain.errors import Problem, SystemUnavailable
 from pymigrate.engine.ports.connector import Checkpoint, StagingId
 
 OWN = ".pymigrate"
@@ -26,6 +26,7 @@ PUBLISHING = "publishing"
 PUBLISHED = "published"
 ROLLING_BACK = "rolling_back"
 ROLLED_BACK = "rolled_back"
+NAME_BYTES_MAX = 255
 FileFacts = tuple[str, int, int]
 
 
@@ -118,6 +119,21 @@ class ParquetStore:
 
     def _publication_path(self, staging: StagingId) -> Path:
         return self.own / "publications" / f"{staging}.json"
+
+
+def folder_problems(relation: str) -> Iterator[Problem]:
+    """What is wrong with a relation as a folder below the root."""
+    parts = relation.split("/")
+    if any(
+        part in ("", ".", "..") or part.startswith(".") or "\0" in part or len(part.encode()) > NAME_BYTES_MAX
+        for part in parts
+    ):
+        yield Problem(
+            "target.relation",
+            f"`{relation}` is no folder below the root: names that do not begin with a dot, with `/` between",
+        )
+    if relation.startswith(OWN) or "__pymigrate_" in relation:
+        yield Problem("target.relation", f"`{relation}` is a name that PyMigrate keeps for itself")
 
 
 def lane_name(lane: str) -> str:

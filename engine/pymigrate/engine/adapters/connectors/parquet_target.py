@@ -23,12 +23,12 @@ from pymigrate.engine.adapters.connectors.parquet_parts import (
 )
 from pymigrate.engine.adapters.connectors.parquet_publication import check_unchanged, settle, swap_in, take_back
 from pymigrate.engine.adapters.connectors.parquet_store import (
-    OWN,
     PUBLISHED,
     PUBLISHING,
     ROLLED_BACK,
     ROLLING_BACK,
     ParquetStore,
+    folder_problems,
     lane_name,
     make_folder,
     move,
@@ -52,8 +52,6 @@ from pymigrate.engine.ports.connector import (
     StagingId,
     SystemSpec,
 )
-
-NAME_BYTES_MAX = 255
 
 
 class ParquetTarget:
@@ -89,7 +87,7 @@ class ParquetTarget:
 
     def check(self, staging: Staging) -> None:
         """Raises InvalidDefinition for names that can't be a folder or columns, and TargetOccupied already here."""
-        raise_if_any((*_folder_problems(staging.relation), *name_problems(staging, None)))
+        raise_if_any((*folder_problems(staging.relation), *name_problems(staging, None)))
         if self._store.publication(staging.id) is None:
             self._check_place(staging)
 
@@ -292,20 +290,6 @@ def _place_of(path: Path) -> tuple[str, int]:
     _, _, rest = path.stem.partition("-")
     lane, _, chunk = rest.rpartition("-")
     return lane, int(chunk)
-
-
-def _folder_problems(relation: str) -> Iterator[Problem]:
-    parts = relation.split("/")
-    if any(
-        part in ("", ".", "..") or part.startswith(".") or "\0" in part or len(part.encode()) > NAME_BYTES_MAX
-        for part in parts
-    ):
-        yield Problem(
-            "target.relation",
-            f"`{relation}` is no folder below the root: names that do not begin with a dot, with `/` between",
-        )
-    if relation.startswith(OWN) or "__pymigrate_" in relation:
-        yield Problem("target.relation", f"`{relation}` is a name that PyMigrate keeps for itself")
 
 
 @contextmanager
