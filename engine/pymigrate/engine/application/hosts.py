@@ -85,18 +85,23 @@ class Hosts:
             for task in core.aggregate.tasks.values():
                 if task.state is TaskState.LEASED and task.host in self._hosts:
                     self._hosts[task.host].tasks.add(task.id)
+                    until = self._surroundings.clock.now() + timedelta(seconds=self.terms.lease_seconds)
+                    await self._board.apply(core.run.name, Renewed(task.id, task.fence, until))
                 elif task.state is TaskState.LEASED:
                     await self._board.apply(core.run.name, Lost(task.id))
 
     async def register(
         self, host: worker_pb2.WorkerHost, leases: Iterable[worker_pb2.TaskLease]
     ) -> worker_pb2.RegisterHostResponse:
-        """Makes a host known; a process that had its name before is known no more."""
+        """Makes a host known. Raises FailedPrecondition while another process of that name is there: an engine that was killed may
+        have started one that comes late."""
         now, name = self._surroundings.clock.now(), host.name
         record = HostRecord(name, host.affinity, host.pid, host.pid_start_ticks, self._surroundings.new_id(), now)
         former = self._hosts.get(name)
         is_same_process = former is not None and former.record.pid == host.pid
         if former is not None and not is_same_process:
+            if former.is_registered and not self._is_overdue(former):
+                raise FailedPrecondition(f"another process has registered as {name}: this one must end")
             await self._lose_tasks(former)
         await self._store.transact(lambda unit: unit.hosts.put(record))
         known = Host(record, self._surroundings.clock.monotonic(), is_registered=True)
@@ -125,8 +130,8 @@ class Hosts:
             left = deadline - self._surroundings.clock.monotonic()
             if task is not None or left <= 0:
                 return task
-            self._require(name, session)
             await self._wait_for_work(seen, min(left, self._seconds_to_retry()))
+            self._require(name, session)  # another process may have taken the name meanwhile
 
     async def heartbeat(
         self, name: str, session: str, leases: Iterable[worker_pb2.TaskLease]
@@ -188,8 +193,18 @@ class Hosts:
 
     def overdue(self) -> list[HostRecord]:
         """Hosts that have not called for a whole lease."""
-        now = self._surroundings.clock.monotonic()
-        return [host.record for host in self.hosts() if now - host.seen > self.terms.lease_seconds]
+        return [host.record for host in self.hosts() if self._is_overdue(host)]
+
+    async def expire(self) -> None:
+        """Takes back every task whose lease has run out without a heartbeat that named it."""
+        now = self._surroundings.clock.now()
+        for core in list(self._board.active()):
+            for task in list(core.aggregate.tasks.values()):
+                if task.state is TaskState.LEASED and task.lease_expires is not None and task.lease_expires < now:
+                    log.warning("lease.expired", task=task.id, host=task.host)
+                    if host := self._hosts.get(task.host):
+                        host.tasks.discard(task.id)
+                    await self._board.apply(core.run.name, Lost(task.id))
 
     async def forget(self, name: str) -> None:
         """The host's process is gone for certain: what it had is given to others."""
@@ -227,7 +242,7 @@ class Hosts:
 
     async def _lease_one(self, host: Host) -> worker_pb2.Task | None:
         async with self._claiming:
-            if len(host.tasks) >= self.terms.tasks_max:
+            if len(host.tasks) >= self.terms.tasks_max or self._hosts.get(host.record.name) is not host:
                 return None
             if inquiry := self._inquiries.waiting(host.record.affinity):
                 message = self._inquiries.lease(inquiry, host.record.name, self.terms.lease_seconds)
@@ -284,6 +299,9 @@ class Hosts:
         core = self._core_of(task_id)
         task = core.aggregate.tasks.get(task_id) if core else None
         return task is not None and (task.state, task.fence, task.host) == (TaskState.LEASED, fence, host)
+
+    def _is_overdue(self, host: Host) -> bool:
+        return self._surroundings.clock.monotonic() - host.seen > self.terms.lease_seconds
 
     def _require(self, name: str, session: str) -> Host:
         host = self._hosts.get(name)

@@ -61,6 +61,7 @@ class Supervisor:
                 await self._hosts.forget(record.name)
             else:
                 log.error("host.unkillable", host=record.name, pid=record.pid)
+        await self._hosts.expire()
         registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
         for affinity, waiting in sorted(self._hosts.demand().items()):
             for name in host_names(affinity, waiting, self._hosts_shared_max, _digest(affinity)):
