@@ -1,7 +1,8 @@
 """What every source asks of values: text read strictly as a type, and errors that name relation, column and row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,8 +12,12 @@ from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import SourceRelation, arrow_type
 
 SHOWN_CHARACTERS_MAX = 60
+ROWS_FIRST = 16
+ROWS_GROWTH = 8
+ROWS_MAX = 4_096
 _BOOLEANS = {"true": True, "false": False, "t": True, "f": False, "1": True, "0": False}
 _UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+_INTEGER = "^[+-]?[0-9]+$"
 
 
 class Unreadable(ValueError):
@@ -23,38 +28,92 @@ class Unreadable(ValueError):
         self.row = row
 
 
+class RowPace:
+    """How many rows to ask for next, so that a chunk comes to about `chunk_bytes` and never holds much more, however wide rows are."""
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self.rows = ROWS_FIRST
+        self._chunk_bytes = chunk_bytes
+        self._bytes = 0
+
+    def fills(self, batch: pa.RecordBatch) -> bool:
+        """Counts a batch to the chunk. True when the chunk is full, and the next one begins."""
+        self._bytes += batch.nbytes
+        is_full = self._bytes >= self._chunk_bytes
+        if is_full:
+            self._bytes = 0
+        row_bytes = max(1, batch.nbytes // batch.num_rows)
+        fitting = (self._chunk_bytes - self._bytes) // row_bytes
+        self.rows = max(1, min(ROWS_MAX, self.rows * ROWS_GROWTH, fitting))
+        return is_full
+
+
+def first_failure(values: pa.Array, read: Callable[[pa.Array], object]) -> int:
+    """Where the first value stands that `read` fails for; it fails for the whole."""
+    low, high = 0, len(values)  # values[:low] can be read, values[:high] can't
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            read(values.slice(low, middle - low))
+            low = middle
+        except (pa.ArrowInvalid, ValueError):
+            high = middle
+    return low
+
+
 def read_texts(texts: pa.Array, column: ColumnType) -> pa.Array:
-    """An array of texts as the type says, NULL staying NULL. Raises Unreadable for the first text that is not exactly a value."""
-    if column.kind in {"string", "json"}:
+    """An array of texts as the type says, NULL staying NULL. Raises Unreadable for the first text that is not exactly a value.
+
+    A decimal number becomes the nearest float, which is what such a type means; one that is too large for it is refused.
+    """
+    if column.kind == "string":
         return texts
     try:
         return _cast(texts, column)
     except (pa.ArrowInvalid, ValueError) as error:
-        low, high = 0, len(texts)  # texts[:low] can be read, texts[:high] can't
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                _cast(texts.slice(low, middle - low), column)
-                low = middle
-            except (pa.ArrowInvalid, ValueError):
-                high = middle
-        raise Unreadable(low, str(texts[low].as_py()), column) from error
+        row = first_failure(texts, lambda some: _cast(some, column))
+        raise Unreadable(row, str(texts[row].as_py()), column) from error
 
 
 def _cast(texts: pa.Array, column: ColumnType) -> pa.Array:
-    if column.kind == "bool":
-        return pa.array([None if text is None else _BOOLEANS[text.lower()] for text in texts.to_pylist()], pa.bool_())
-    if column.kind == "bytes":
-        return pc.cast(texts, pa.binary())
-    if column.kind == "uuid":
-        if pc.all(pc.match_substring_regex(texts, _UUID)).as_py() is False:
-            raise ValueError("not a uuid")
-        return pc.utf8_lower(texts)
-    if column.kind == "time":
-        # Arrow reads no time from text, but a timestamp, whose day is then dropped.
-        moments = pc.binary_join_element_wise("1970-01-01T", texts, "")
-        return pc.cast(pc.cast(moments, pa.timestamp("us")), arrow_type(column))
+    match column.kind:
+        case "json":
+            for text in texts.to_pylist():
+                if text is not None:
+                    orjson.loads(text)
+            return texts
+        case "bool":
+            values = texts.to_pylist()
+            return pa.array([None if text is None else _boolean(text) for text in values], pa.bool_())
+        case "bytes":
+            return pc.cast(texts, pa.binary())
+        case "uuid":
+            _check(texts, _UUID)
+            return pc.utf8_lower(texts)
+        case "time":
+            # Arrow reads no time from text, but a timestamp, whose day is then dropped.
+            moments = pc.binary_join_element_wise("1970-01-01T", texts, "")
+            return pc.cast(pc.cast(moments, pa.timestamp("us")), arrow_type(column))
+        case "int16" | "int32" | "int64" | "uint64":
+            _check(texts, _INTEGER)
+        case "float32" | "float64":
+            numbers = pc.cast(texts, arrow_type(column))
+            if pc.any(pc.and_(pc.is_inf(numbers), pc.match_substring_regex(texts, "[0-9]"))).as_py():
+                raise ValueError("too large")
+            return numbers
     return pc.cast(texts, arrow_type(column))
+
+
+def _check(texts: pa.Array, pattern: str) -> None:
+    if pc.all(pc.match_substring_regex(texts, pattern)).as_py() is False:
+        raise ValueError("not of this form")
+
+
+def _boolean(text: str) -> bool:
+    value = _BOOLEANS.get(text.lower())
+    if value is None:
+        raise ValueError("neither true nor false")
+    return value
 
 
 def shown(text: str) -> str:

@@ -1,0 +1,21 @@
+"""PostgreSQL databases, as sources and targets."""
+
+from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+
+
+class PostgresConnector:
+    """Databases by `host`, `port`, `database` and `user`."""
+
+    kind = "postgres"
+
+    def open_source(self, system: SystemSpec) -> Source:
+        """Connects, and reads under one snapshot. Raises SystemUnavailable where it can't connect."""
+        from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
+
+        return PostgresSource(system)
+
+    def open_target(self, system: SystemSpec) -> Target:
+        """Connects. Raises SystemUnavailable where it can't."""
+        from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
+
+        return PostgresTarget(system)
