@@ -2,6 +2,7 @@
 
 import fnmatch
 import hashlib
+import marshal
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -190,16 +191,15 @@ class SqliteTarget(SqlTarget):
         return mark[1] if mark else ""
 
     def _fingerprint(self, table: Table) -> str:
-        """The sum of a hash of every row as it is stored."""
+        """A hash over the rows as they are stored, in their order, which VACUUM keeps. Marshal's second version is the last one without
+        references, which depend on how objects are shared in memory."""
         columns = ", ".join(quote(name) for name in self._columns(table))
-        total = 0
+        digest = hashlib.blake2b(digest_size=16)
         with self._translated():
-            cursor = self._connection.execute(f"SELECT {columns} FROM {table.sql}")
+            cursor = self._connection.execute(f"SELECT {columns} FROM {table.sql} ORDER BY {self._rowid(table)}")
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                for row in rows:
-                    digest = hashlib.blake2b(repr(row).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-                    total += int.from_bytes(digest)
-        return f"rows:{total % 2**64}"
+                digest.update(marshal.dumps(rows, 2))
+        return f"blake2b:{digest.hexdigest()}"
 
     def _columns(self, table: Table) -> list[str]:
         return [column.name for column in self._describe(table.name)]
