@@ -177,7 +177,7 @@ def _source_format(
         yield Problem(f"{path}.{form}", f"is for files; `{source.connection}` is {connection.WhichOneof('system')}")
     if form == "csv" and (len(source.csv.delimiter) > 1 or source.csv.delimiter in {'"', "\n", "\r"}):
         yield Problem(f"{path}.csv.delimiter", "must be one character, no quote and no line end")
-    if form == "csv" and source.csv.delimiter and ord(source.csv.delimiter) > 127:
+    if form == "csv" and not source.csv.delimiter.isascii():
         yield Problem(f"{path}.csv.delimiter", "must be an ASCII character")
 
 

@@ -1,0 +1,224 @@
+"""Worker hosts: who may register, what is leased, renewed, lost and taken over."""
+
+import asyncio
+
+import pytest
+
+from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.run import DesiredState, TaskState
+from pymigrate.v1 import run_pb2, worker_pb2
+from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, lease_of, phase
+
+
+async def started(
+    engine: Engine, *, desired: "run_pb2.DesiredState.ValueType" = run_pb2.DESIRED_STATE_RUNNING
+) -> PlayedHost:
+    """A host, and a run of a plan of one phase with one dataset that it could work on."""
+    await engine.declare({"a": phase("orders")})
+    host = PlayedHost(engine)
+    await host.register()
+    run = asyncio.create_task(
+        engine.runs.start(run_pb2.StartRunRequest(parent=PLAN, run_id="r", run=run_pb2.Run(desired_state=desired)), ME)
+    )
+    while not run.done():
+        if task := await host.claim():
+            await host.finish(task)
+        await asyncio.sleep(0)
+    await run
+    return host
+
+
+async def copying(engine: Engine) -> tuple[PlayedHost, worker_pb2.Task]:
+    """A host that copies the run's only lane."""
+    host = await started(engine)
+    task = await host.claim()
+    assert task is not None
+    assert task.WhichOneof("work") == "copy"
+    return host, task
+
+
+async def test_a_run_is_copied_verified_and_published(engine: Engine) -> None:
+    host = await started(engine)
+    assert await host.work() == ["copy", "verify", "publish"]
+    run = await engine.runs.get(f"{PLAN}/runs/r")
+    assert run.state == run_pb2.RUN_STATE_SUCCEEDED
+    assert run.phases["a"].datasets["orders"].verification.is_verified
+    assert run.rows == 10
+
+
+async def test_a_copy_is_told_everything_that_it_needs(engine: Engine) -> None:
+    _, task = await copying(engine)
+    work = task.copy.dataset
+    assert (work.phase, work.dataset_id, work.source.sqlite.path) == ("a", "orders", "/legacy.db")
+    assert task.copy.lane == f"{PLAN}/runs/r/lanes/a.orders"
+    assert work.staging_id.isalnum()
+    assert len(work.staging_id) <= 40
+
+
+async def test_a_host_of_another_affinity_is_given_nothing(engine: Engine) -> None:
+    await started(engine)
+    other = PlayedHost(engine, "workerHosts/other", affinity="shared")
+    await other.register()
+    assert await other.claim() is None
+
+
+async def test_a_claim_waits_until_there_is_work(engine: Engine) -> None:
+    host = await started(engine, desired=run_pb2.DESIRED_STATE_PAUSED)
+    claim = asyncio.create_task(host.claim(wait_seconds=20))
+    await asyncio.sleep(0)
+    await engine.runs.steer(f"{PLAN}/runs/r", DesiredState.RUNNING, ME)
+    task = await claim
+    assert task is not None
+
+
+async def test_a_claim_of_a_host_whose_name_was_taken_meanwhile_gets_nothing(engine: Engine) -> None:
+    host = await started(engine, desired=run_pb2.DESIRED_STATE_PAUSED)
+    claim = asyncio.create_task(host.claim(wait_seconds=20))
+    await asyncio.sleep(0)
+    engine.clock.advance(engine.hosts.terms.lease_seconds + 1)
+    late = PlayedHost(engine, pid=2)
+    await late.register()
+    await engine.runs.steer(f"{PLAN}/runs/r", DesiredState.RUNNING, ME)
+    with pytest.raises(FailedPrecondition):
+        await claim
+    assert await late.claim() is not None
+
+
+async def test_a_second_process_of_a_name_is_refused_while_the_first_is_there(engine: Engine) -> None:
+    await PlayedHost(engine).register()
+    with pytest.raises(FailedPrecondition, match="another process"):
+        await PlayedHost(engine, pid=2).register()
+
+
+async def test_a_process_that_registers_again_keeps_what_it_has_and_loses_what_it_does_not_tell(engine: Engine) -> None:
+    host, task = await copying(engine)
+    assert not (await host.register(lease_of(task))).lost_task_ids
+    await host.report(task, 1, 5)
+    await host.register()
+    with pytest.raises(FailedPrecondition):
+        await host.report(task, 2, 10)
+    again = await host.claim()
+    assert again is not None
+    assert (again.id, again.fence) == (task.id, task.fence + 1)
+
+
+async def test_an_old_session_is_refused(engine: Engine) -> None:
+    host, task = await copying(engine)
+    old = host.session
+    await host.register(lease_of(task))
+    host.session = old
+    with pytest.raises(FailedPrecondition):
+        await host.heartbeat(task)
+
+
+async def test_a_host_that_nobody_knows_is_told_to_register(engine: Engine) -> None:
+    with pytest.raises(NotFound):
+        await PlayedHost(engine).heartbeat()
+
+
+async def test_heartbeats_keep_a_lease(engine: Engine) -> None:
+    host, task = await copying(engine)
+    for _ in range(5):
+        engine.clock.advance(10)
+        assert not (await host.heartbeat(task)).lost_task_ids
+        await engine.hosts.expire()
+    await host.report(task, 1, 10)
+
+
+async def test_a_lease_that_no_heartbeat_names_is_taken_back(engine: Engine) -> None:
+    host, task = await copying(engine)
+    engine.clock.advance(engine.hosts.terms.lease_seconds + 1)
+    await host.heartbeat()
+    await engine.hosts.expire()
+    again = await host.claim()
+    assert again is not None
+    assert again.fence == task.fence + 1
+    assert list((await host.heartbeat(task)).lost_task_ids) == [task.id]
+
+
+async def test_a_silent_host_is_overdue_and_what_it_had_is_given_to_another(engine: Engine) -> None:
+    _, task = await copying(engine)
+    assert not engine.hosts.overdue()
+    engine.clock.advance(engine.hosts.terms.lease_seconds + 1)
+    (record,) = engine.hosts.overdue()
+    await engine.hosts.forget(record.name)
+    other = PlayedHost(engine, "workerHosts/other")
+    await other.register()
+    again = await other.claim()
+    assert again is not None
+    assert (again.id, again.fence) == (task.id, task.fence + 1)
+
+
+async def test_an_engine_that_takes_over_knows_the_hosts_and_lets_them_go_on(engine: Engine) -> None:
+    host, task = await copying(engine)
+    next_engine = engine.again()
+    await next_engine.board.restore()
+    await next_engine.hosts.restore()
+    host.engine = next_engine
+    with pytest.raises(NotFound):
+        await host.report(task, 1, 5)
+    assert not (await host.register(lease_of(task))).lost_task_ids
+    await host.finish(task)
+    assert await host.work() == ["verify", "publish"]
+
+
+async def test_an_engine_that_takes_over_gives_the_work_of_an_unknown_host_to_another(engine: Engine) -> None:
+    _, task = await copying(engine)
+    await engine.store.transact(lambda unit: unit.hosts.delete("workerHosts/h"))
+    next_engine = engine.again()
+    await next_engine.board.restore()
+    await next_engine.hosts.restore()
+    other = PlayedHost(next_engine, "workerHosts/other")
+    await other.register()
+    again = await other.claim()
+    assert again is not None
+    assert again.fence == task.fence + 1
+
+
+async def test_a_paused_run_asks_its_hosts_to_drain_and_goes_on_from_there(engine: Engine) -> None:
+    host, task = await copying(engine)
+    await engine.runs.steer(f"{PLAN}/runs/r", DesiredState.PAUSED, ME)
+    assert list((await host.heartbeat(task)).drain_task_ids) == [task.id]
+    await host.finish(task, drained=worker_pb2.LaneProgress(chunks=3, rows=30, bytes=300))
+    (lane,) = await engine.runs.lanes(f"{PLAN}/runs/r")
+    assert (lane.chunks, lane.rows) == (3, 30)
+    assert await host.claim() is None
+    await engine.runs.steer(f"{PLAN}/runs/r", DesiredState.RUNNING, ME)
+    assert await host.claim() is not None
+
+
+async def test_an_outcome_that_is_told_twice_counts_once(engine: Engine) -> None:
+    host, task = await copying(engine)
+    await host.finish(task)
+    await host.finish(task)
+    core = next(iter(engine.board.active()))
+    assert core.aggregate.tasks[task.id].state is TaskState.DONE
+
+
+async def test_a_failure_reaches_the_run_with_its_field(engine: Engine) -> None:
+    host, task = await copying(engine)
+    failure = run_pb2.Failure(reason="DATA_REFUSED", message="row 7", field="source.columns.x")
+    await host.finish(task, failure=failure)
+    await host.work()
+    run = await engine.runs.get(f"{PLAN}/runs/r")
+    assert run.state == run_pb2.RUN_STATE_FAILED
+    assert run.failure.field == "phases.a.datasets.orders.source.columns.x"
+    assert run.failure.message == "row 7"
+
+
+async def test_a_host_is_given_no_more_tasks_than_it_may_run(engine: Engine) -> None:
+    await engine.declare({"a": phase(*[f"d{number}" for number in range(20)])})
+    host = PlayedHost(engine)
+    await host.register()
+    run = asyncio.create_task(engine.runs.start(run_pb2.StartRunRequest(parent=PLAN), ME))
+    while not run.done():
+        if task := await host.claim():
+            await host.finish(task)
+        await asyncio.sleep(0)
+    tasks = [await host.claim() for _ in range(20)]
+    assert sum(task is not None for task in tasks) == engine.hosts.terms.tasks_max
+
+
+async def test_demand_counts_what_waits_by_affinity(engine: Engine) -> None:
+    await started(engine)
+    assert engine.hosts.demand() == {"file:/warehouse.duckdb": 1}

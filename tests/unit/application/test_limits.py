@@ -1,0 +1,51 @@
+"""How many lanes run at once: in all, of a plan, on a connection, in an environment."""
+
+import asyncio
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from pymigrate.engine.application.kinds import ENVIRONMENTS
+from pymigrate.v1 import environment_pb2, run_pb2
+from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, PlayedHost, phase
+
+
+async def lanes_at_once(engine: Engine) -> int:
+    """How many lanes a host is given before it has finished any."""
+    host = PlayedHost(engine)
+    await host.register()
+    run = asyncio.create_task(engine.runs.start(run_pb2.StartRunRequest(parent=PLAN), ME))
+    while not run.done():
+        if task := await host.claim():
+            await host.finish(task)
+        await asyncio.sleep(0)
+    await run
+    given = [await host.claim() for _ in range(10)]
+    return sum(task is not None for task in given)
+
+
+DATASETS = [f"d{number}" for number in range(8)]
+
+
+@pytest.mark.parametrize(("declared", "expected"), [(0, 8), (3, 3)])
+async def test_a_plan_has_its_own_limit(engine: Engine, declared: int, expected: int) -> None:
+    await engine.declare({"a": phase(*DATASETS)}, lanes=declared)
+    assert await lanes_at_once(engine) == expected
+
+
+async def test_a_connection_has_its_own_limit(engine: Engine) -> None:
+    await engine.declare({"a": phase(*DATASETS)}, connection_lanes=2)
+    assert await lanes_at_once(engine) == 2
+
+
+async def test_an_environment_has_its_own_limit(engine: Engine) -> None:
+    await engine.declare({"a": phase(*DATASETS)})
+    wanted = environment_pb2.Environment(name=ENVIRONMENT, lanes_max=4)
+    await engine.store.transact(lambda unit: engine.catalog.update(unit, ENVIRONMENTS, wanted, FieldMask(), ME))
+    assert await lanes_at_once(engine) == 4
+
+
+async def test_the_engine_has_a_limit_for_all() -> None:
+    engine = Engine(lanes_max=5)
+    await engine.declare({"a": phase(*DATASETS)})
+    assert await lanes_at_once(engine) == 5

@@ -1,0 +1,222 @@
+"""Runs: started once for a key, refused with every problem, retried after another look, watched to their end."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, StaleWrite, SystemUnavailable
+from pymigrate.engine.domain.run import DesiredState
+from pymigrate.v1 import run_pb2, worker_pb2
+from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase
+
+RUN = f"{PLAN}/runs/r"
+
+
+async def answered(
+    engine: Engine, host: PlayedHost, request: run_pb2.StartRunRequest, **outcomes: Mapping[str, object]
+) -> run_pb2.Run:
+    """Starts a run while the host answers its inspections; `outcomes` by dataset."""
+    run = asyncio.create_task(engine.runs.start(request, ME))
+    while not run.done():
+        if task := await host.claim():
+            await host.finish(task, **outcomes.get(task.inspect.dataset.dataset_id, {}))
+        await asyncio.sleep(0)
+    return await run
+
+
+@pytest.fixture
+async def host(engine: Engine) -> PlayedHost:
+    """A host, and a plan of two phases."""
+    await engine.declare({"a": phase("orders"), "b": phase("items", needs=["a"])})
+    played = PlayedHost(engine)
+    await played.register()
+    return played
+
+
+def request(**fields: object) -> run_pb2.StartRunRequest:
+    """Asks for a run."""
+    return run_pb2.StartRunRequest(parent=PLAN, **{"run_id": "r", **fields})  # type: ignore[arg-type]  # the test's choice
+
+
+async def test_the_same_plan_and_triggers_are_the_same_run(engine: Engine, host: PlayedHost) -> None:
+    first = await answered(engine, host, request())
+    second = await answered(engine, host, request(run_id="another"))
+    assert second.name == first.name == RUN
+
+
+async def test_other_triggers_are_another_run(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    second = await answered(engine, host, request(run_id="s", run=run_pb2.Run(triggers={"day": "2"})))
+    assert second.name == f"{PLAN}/runs/s"
+
+
+async def test_a_run_without_an_id_is_named_after_its_key(engine: Engine, host: PlayedHost) -> None:
+    run = await answered(engine, host, request(run_id=""))
+    assert run.name.rpartition("/")[2] == f"r{run.key[:12]}"
+
+
+async def test_a_dry_start_checks_and_stores_nothing(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request(validate_only=True))
+    with pytest.raises(NotFound):
+        await engine.runs.get(RUN)
+
+
+async def test_a_plan_that_changed_since_it_was_read_is_not_started(engine: Engine, host: PlayedHost) -> None:
+    with pytest.raises(StaleWrite):
+        await answered(engine, host, request(plan_hash="old"))
+
+
+async def test_every_problem_of_every_dataset_is_told_with_its_field(engine: Engine, host: PlayedHost) -> None:
+    missing = {
+        "failure": run_pb2.Failure(reason="SOURCE_MISSING", message="there is no `items`", field="source.relation")
+    }
+    found = run_pb2.Inspection()
+    found.problems.add(field="key", description="no column `x`")
+    with pytest.raises(InvalidDefinition) as error:
+        await answered(engine, host, request(), items=missing, orders={"result": worker_pb2.TaskResult(inspect=found)})
+    assert {problem.field for problem in error.value.problems} == {
+        "phases.a.datasets.orders.key",
+        "phases.b.datasets.items.source.relation",
+    }
+
+
+async def test_a_system_that_does_not_answer_is_told_as_such(engine: Engine, host: PlayedHost) -> None:
+    away = {"failure": run_pb2.Failure(reason="SYSTEM_UNAVAILABLE", message="held by another", is_temporary=True)}
+    with pytest.raises(SystemUnavailable, match="held by another"):
+        await answered(engine, host, request(), orders=away)
+
+
+async def test_a_run_can_not_start_cancelled(engine: Engine, host: PlayedHost) -> None:
+    with pytest.raises(InvalidDefinition, match="desired_state"):
+        await answered(engine, host, request(run=run_pb2.Run(desired_state=run_pb2.DESIRED_STATE_CANCELLED)))
+
+
+async def test_a_plan_without_phases_is_refused(engine: Engine) -> None:
+    await engine.declare({})
+    with pytest.raises(InvalidDefinition, match="no phase"):
+        await engine.runs.start(request(), ME)
+
+
+async def test_an_unknown_plan_is_told_with_the_nearest_name(engine: Engine, host: PlayedHost) -> None:
+    with pytest.raises(NotFound, match="there are `p`"):
+        await engine.runs.start(run_pb2.StartRunRequest(parent="environments/e/plans/warehouse"), ME)
+
+
+async def test_a_retry_looks_at_what_is_not_published_again(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    task = await host.claim()
+    assert task is not None
+    await host.finish(task, failure=run_pb2.Failure(reason="SOURCE_CHANGED", message="changed"))
+    await host.work()
+    retry = asyncio.create_task(engine.runs.retry(RUN, ME))
+    looked = 0
+    task = None
+    while task is None or task.HasField("inspect"):
+        if task is not None:
+            looked += 1
+            fresh = run_pb2.Inspection(source_state="new")
+            fresh.source.rows = 10
+            await host.finish(task, result=worker_pb2.TaskResult(inspect=fresh))
+        await asyncio.sleep(0)
+        task = await host.claim()
+    await retry
+    assert looked == 2
+    assert task.copy.source_state == "new"
+    await host.finish(task)
+    await host.work()
+    assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_SUCCEEDED
+
+
+async def test_a_watch_begins_with_the_run_as_it_stands_and_ends_with_it(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    watch = engine.runs.watch(RUN, "")
+    first = await anext(watch)
+    assert first.run.state == run_pb2.RUN_STATE_RUNNING
+    await host.work()
+
+    async def collect() -> list[run_pb2.WatchRunResponse]:
+        return [picture async for picture in watch]
+
+    collecting = asyncio.create_task(collect())
+    await engine.clock.run_for(5)
+    pictures = await collecting
+    assert pictures[-1].run.state == run_pb2.RUN_STATE_SUCCEEDED
+    assert pictures[-1].run.end_time.seconds > 0
+
+
+async def test_a_watch_resumes_without_a_gap(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    watch = engine.runs.watch(RUN, "")
+    token = (await anext(watch)).resume_token
+    await watch.aclose()  # type: ignore[attr-defined]  # an async generator
+    await host.work()
+    resumed = await anext(engine.runs.watch(RUN, token))
+    sequences = [event.sequence for event in resumed.events]
+    assert sequences == list(range(int(token) + 1, int(resumed.resume_token) + 1))
+
+
+async def test_a_token_that_no_watch_gave_out_is_refused(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    with pytest.raises(InvalidDefinition, match="resume_token"):
+        await anext(engine.runs.watch(RUN, "yesterday"))
+
+
+async def test_events_come_page_by_page(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    await host.work()
+    first, token = await engine.runs.events(RUN, 0, 3)
+    rest, end = await engine.runs.events(RUN, int(token), 1_000)
+    assert [event.sequence for event in (*first, *rest)] == list(range(1, len(first) + len(rest) + 1))
+    assert (len(first), end) == (3, "")
+    assert rest[-1].type == "run.succeeded"
+
+
+async def test_runs_are_listed_the_newest_first_page_by_page(engine: Engine, host: PlayedHost) -> None:
+    for number in range(3):
+        engine.clock.advance(1)
+        await answered(engine, host, request(run_id=f"r{number}", run=run_pb2.Run(triggers={"n": str(number)})))
+    first, token = await engine.runs.page(PLAN, 2, "")
+    second, end = await engine.runs.page(PLAN, 2, token)
+    assert [run.name[-2:] for run in (*first, *second)] == ["r2", "r1", "r0"]
+    assert end == ""
+    everything, _ = await engine.runs.page("environments/e/plans/-", 10, "")
+    assert len(everything) == 3
+
+
+async def test_runs_outlive_their_plan_and_are_adopted_by_the_same_plan_declared_again(
+    engine: Engine, host: PlayedHost
+) -> None:
+    await answered(engine, host, request())
+    await host.work()
+    await engine.store.transact(lambda unit: engine.plans.delete(unit, PLAN, "", ME, is_forced=True))
+    assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_SUCCEEDED
+
+    from pymigrate.v1 import plan_pb2
+
+    phases = {"a": phase("orders"), "b": phase("items", needs=["a"])}
+    again = plan_pb2.Plan(phases=phases, display_name="again")
+    await engine.store.transact(lambda unit: engine.plans.create(unit, "environments/e", "p", again, ME, is_dry=False))
+    assert (await answered(engine, host, request(run_id="other"))).name == RUN
+
+
+async def test_steering_is_audited_with_who_did_it(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    await engine.runs.steer(RUN, DesiredState.PAUSED, ME)
+    entries = await engine.store.read(lambda unit: list(unit.audit.list(0, 1_000)))
+    assert [(entry.actor, entry.action) for entry in entries[-2:]] == [("me", "start"), ("me", "paused")]
+
+
+async def test_a_change_that_can_not_be_stored_is_not_in_memory_either(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+
+    def interfere(unit):  # type: ignore[no-untyped-def]  # a unit of work
+        stored = unit.runs.load(RUN)
+        stored.run.desired = DesiredState.PAUSED
+        unit.runs.save(RUN, [stored.run])
+
+    await engine.store.transact(interfere)
+    with pytest.raises(StaleWrite):
+        await engine.runs.steer(RUN, DesiredState.CANCELLED, ME)
+    run = await engine.runs.get(RUN)
+    assert run.desired_state == run_pb2.DESIRED_STATE_PAUSED
