@@ -12,6 +12,7 @@ from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import UNKNOWN, RelationInfo, SourceRelation
 
 DEFAULT_SCHEMA = "public"
+ALIAS = "source"
 _UNIQUE = (
     "SELECT i.indisprimary, array_agg(a.attname::text ORDER BY k.place) FROM pg_index AS i "
     "CROSS JOIN unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place) "
@@ -28,7 +29,10 @@ _SIZES = (
 
 @dataclass(frozen=True, slots=True)
 class OrderTerm:
-    """An expression that rows are ordered by, what it is called, and the type that its text is cast back to."""
+    """An expression that rows are ordered by, what it is called, and the type that its text is cast back to.
+
+    The expression names the relation: a bare name in ORDER BY would mean the text of that name in the list of what is selected.
+    """
 
     name: str
     sql: str
@@ -89,15 +93,17 @@ class PostgresRelations:
         native = {column.name: column.native_type for column in self._catalog.columns(table)}
 
         def by(names: Sequence[str], *, is_trusted: bool = True) -> Order:
-            return Order(tuple(OrderTerm(name, quote(name), native[name]) for name in names), is_trusted)
+            return Order(tuple(OrderTerm(name, f"{ALIAS}.{quote(name)}", native[name]) for name in names), is_trusted)
 
         for is_primary, names in self._unique(identifier):
             if is_primary or set(names) == set(relation.key):
                 return by(names)
         kind, has_children = self._query(_SIZES, (identifier,))[0][:2]
         if kind in {"r", "p", "m"}:
-            place = OrderTerm("ctid", "ctid", "tid")
-            return Order((OrderTerm("tableoid", "tableoid", "oid"), place) if kind == "p" or has_children else (place,))
+            place = OrderTerm("ctid", f"{ALIAS}.ctid", "tid")
+            return Order(
+                (OrderTerm("tableoid", f"{ALIAS}.tableoid", "oid"), place) if kind == "p" or has_children else (place,)
+            )
         if not relation.key:
             what = "a foreign table" if kind == "f" else "a view"
             problem = f"`{relation.relation}` is {what}: name columns that together are unique, to read it in order"

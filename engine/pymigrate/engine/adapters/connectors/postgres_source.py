@@ -10,7 +10,7 @@ import pyarrow as pa
 from psycopg import errors
 
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
-from pymigrate.engine.adapters.connectors.postgres_relations import Order, PostgresRelations
+from pymigrate.engine.adapters.connectors.postgres_relations import ALIAS, Order, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_target import connect
 from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, refused
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SourceChanged, SystemUnavailable
@@ -179,7 +179,7 @@ def _select(table: str, columns: Sequence[ColumnInfo], order: Order, place: list
         names, table, terms = (text.replace("%", "%%") for text in (names, table, terms))
         casts = ", ".join(f"%s::{term.native}" for term in order.terms)
         where = f" WHERE ({terms}) > ({casts})"
-    return f"SELECT {names} FROM {table}{where} ORDER BY {terms}", place
+    return f"SELECT {names} FROM {table} AS {ALIAS}{where} ORDER BY {terms}", place
 
 
 def _check_unique(relation: str, order: Order, last: Sequence[object], rows: Sequence[tuple[object, ...]]) -> None:
