@@ -1,0 +1,53 @@
+"""Definition files: read strictly, and refused before anything is built from what could do harm."""
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from pymigrate.engine.entrypoints.cli.declared import read_documents
+
+HEAD = "apiVersion: pymigrate.io/v1alpha1\nkind: Environment\nmetadata: {name: e}\n"
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def refused(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Why a file is refused."""
+    file = tmp_path / "plan.yaml"
+    file.write_text(text)
+    with pytest.raises(typer.Exit):
+        read_documents(file)
+    return capsys.readouterr().err
+
+
+def test_several_documents_are_read_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(f"{HEAD}---\n{HEAD}---\n")
+    assert len(read_documents(file)) == 2
+
+
+def test_an_alias_bomb_is_refused_before_it_is_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "line 2: aliases are not allowed" in refused(tmp_path, BOMB, capsys)
+
+
+def test_a_file_that_is_nested_too_deep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nested" in refused(tmp_path, "[" * 200 + "]" * 200, capsys)
+
+
+def test_what_is_no_yaml_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not YAML" in refused(tmp_path, "a: [", capsys)
+
+
+def test_tags_build_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not YAML" in refused(tmp_path, "!!python/object/apply:os.system ['true']", capsys)
+
+
+def test_a_document_without_the_envelope_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "apiVersion: pymigrate.io/v1alpha1" in refused(tmp_path, "kind: Plan\n", capsys)
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = HEAD.replace("Environment", "Enviroment")
+    assert "Environment, Department, Connection, Plan" in refused(tmp_path, text, capsys)
