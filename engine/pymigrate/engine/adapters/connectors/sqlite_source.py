@@ -2,20 +2,20 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.source_values import (
-    Unreadable,
+    RowPace,
     declared_columns,
     missing,
-    read_texts,
     refused,
     shown,
 )
+from pymigrate.engine.adapters.connectors.sqlite_reading import row_name, to_batch
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing, SystemUnavailable
 from pymigrate.engine.domain.names import nearest
@@ -26,16 +26,14 @@ from pymigrate.engine.ports.connector import (
     SourceChunk,
     SourceRelation,
     SystemSpec,
-    arrow_schema,
-    arrow_type,
 )
 
-ROWS_AT_ONCE = 4_096
 BUSY_SECONDS = 10.0
+ALIAS = "source"
+HIDDEN_OF_MODULE = 1  # a column that only a virtual table's module sees
 COUNTER_OFFSET = 24
 COUNTER_BYTES = 4
 _TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-Refuse = Callable[[int, str], DataRefused]
 _ROWIDS = ("rowid", "_rowid_", "oid")
 
 
@@ -49,14 +47,15 @@ class SqliteSource:
             raise SourceMissing(
                 f"there is no SQLite file {self._path}{nearest(self._path.name, names)}", field="source.connection"
             )
+        self._connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None,
+            check_same_thread=False,
+        )  # fmt: skip
         try:
-            self._connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None,
-                check_same_thread=False,
-            )  # fmt: skip
             self._connection.execute("BEGIN")
             self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.DatabaseError as error:
+            self.close()
             raise _translated(self._path, error) from error
 
     def version(self) -> str:
@@ -66,16 +65,28 @@ class SqliteSource:
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
         """Tables and views."""
         names = [name for name in self._names() if fnmatchcase(name, glob)]
-        return [self.describe(SourceRelation(name)) for name in names[:limit]]
+        return [self._listed(name) for name in names[:limit]]
+
+    def _listed(self, name: str) -> RelationInfo:
+        try:
+            return self.describe(SourceRelation(name))
+        except InvalidDefinition:  # a view of what is gone: it is there, but has nothing to show
+            return RelationInfo(name, ())
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
         """Columns by their declarations, the primary key, and the exact number of rows."""
         table = self._table(relation.relation)
-        rows = self._connection.execute(f"PRAGMA table_info({_quote(table)})").fetchall()
-        found = [ColumnInfo(name, column_type(kind), bool(required), kind) for _, name, kind, required, _, _ in rows]
-        key = tuple(name for _, name, _, _, _, place in sorted(rows, key=lambda row: row[5]) if place)
+        try:
+            rows = self._columns(table)
+            count = self._connection.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "no such" not in str(error):
+                raise _translated(self._path, error) from error
+            problem = Problem("source.relation", f"`{relation.relation}` can't be read: {error}")
+            raise InvalidDefinition((problem,)) from error
+        found = [ColumnInfo(name, column_type(kind), required, kind) for name, kind, required, _ in rows]
+        key = tuple(name for name, _, _, place in sorted(rows, key=lambda row: row[3]) if place)
         columns = declared_columns(relation, found)
-        count = self._connection.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0]
         return RelationInfo(relation.relation, columns, key, count, self._path.stat().st_size, is_exact_rows=True)
 
     def state(self, relation: SourceRelation) -> str:
@@ -95,14 +106,16 @@ class SqliteSource:
     ) -> Iterator[SourceChunk]:
         """In the order of rowid; of a table without one, of its primary key; of a view, of the dataset's key."""
         table = self._table(relation.relation)
-        order = self._order(table, relation)
+        order, is_view = self._order(table, relation)
+        declared = {name: kind for name, kind, _, _ in self._columns(table)}
+        columns = [ColumnInfo(c.name, c.type, c.is_required, declared.get(c.name, "")) for c in columns]
         statement, values = _select(table, [column.name for column in columns], order, after)
         try:
             cursor = self._connection.execute(statement, values)
-            yield from self._read(cursor, relation, columns, len(order))
+            yield from self._read(cursor, relation, columns, len(order), is_view=is_view)
         except sqlite3.OperationalError as error:
             if "decode" in str(error):
-                raise DataRefused(f"{relation.relation}: {error}: text must be UTF-8") from error
+                raise self._undecodable(statement, values, relation.relation, columns, len(order)) from error
             raise _translated(self._path, error) from error
 
     def close(self) -> None:
@@ -110,14 +123,23 @@ class SqliteSource:
         self._connection.close()
 
     def _read(
-        self, cursor: sqlite3.Cursor, relation: SourceRelation, columns: Sequence[ColumnInfo], order: int
+        self,
+        cursor: sqlite3.Cursor,
+        relation: SourceRelation,
+        columns: Sequence[ColumnInfo],
+        order: int,
+        *,
+        is_view: bool,
     ) -> Iterator[SourceChunk]:
+        pace = RowPace(relation.chunk_bytes)
         batches: list[pa.RecordBatch] = []
         last: Sequence[object] = ()
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            batches.append(_batch(rows, order, relation.relation, columns))
+        while rows := cursor.fetchmany(pace.rows):
+            if is_view:
+                _check_unique(relation.relation, last, [row[:order] for row in rows])
+            batches.append(to_batch(rows, order, relation.relation, columns))
             last = rows[-1][:order]
-            if sum(batch.nbytes for batch in batches) >= relation.chunk_bytes:
+            if pace.fills(batches[-1]):
                 yield _chunk(batches, last)
                 batches = []
         if batches:
@@ -133,33 +155,65 @@ class SqliteSource:
             raise missing(relation, names)
         return name
 
-    def _order(self, table: str, relation: SourceRelation) -> list[str]:
-        """SQL expressions that order the rows, each row once."""
-        columns = self._connection.execute(f"PRAGMA table_info({_quote(table)})").fetchall()
-        taken = {row[1].lower() for row in columns}
-        is_view = (
-            self._connection.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0] == "view"
-        )
-        if is_view:
+    def _columns(self, table: str) -> list[tuple[str, str, bool, int]]:
+        """Name, declaration, whether NULL is forbidden, and the place in the primary key; generated columns too."""
+        found = self._connection.execute(f"PRAGMA table_xinfo({_quote(table)})").fetchall()
+        return [
+            (name, kind, bool(required), place)
+            for _, name, kind, required, _, place, hidden in found
+            if hidden != HIDDEN_OF_MODULE
+        ]
+
+    def _order(self, table: str, relation: SourceRelation) -> tuple[list[str], bool]:
+        """SQL expressions that order the rows, each row once; and whether only the dataset says so, since it is a view."""
+        kind = self._connection.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+        if kind == "view":
             if not relation.key:
-                raise InvalidDefinition(
-                    (
-                        Problem(
-                            "key",
-                            f"`{relation.relation}` is a view: name columns that together are unique, to read it in order",
-                        ),
-                    )
-                )
-            return [_quote(name) for name in relation.key]
-        for name in _ROWIDS:
-            if name in taken:
-                continue
+                problem = f"`{relation.relation}` is a view: name columns that together are unique, to read it in order"
+                raise InvalidDefinition((Problem("key", problem),))
+            return [_term(name) for name in relation.key], True
+        columns = self._columns(table)
+        free = [name for name in _ROWIDS if name not in {column[0].lower() for column in columns}]
+        if free:
             try:
-                self._connection.execute(f"SELECT {name} FROM {_quote(table)} LIMIT 0")
-                return [name]
-            except sqlite3.OperationalError:
-                break  # a table without rowid has its rows under its primary key
-        return [_quote(row[1]) for row in sorted(columns, key=lambda row: row[5]) if row[5]]
+                self._connection.execute(f"SELECT {free[0]} FROM {_quote(table)} LIMIT 0")
+                return [f"{ALIAS}.{free[0]}"], False
+            except sqlite3.OperationalError as error:
+                if "no such column" not in str(error):
+                    raise _translated(self._path, error) from error
+        # A table without rowid has its rows under its primary key.
+        key = [_term(name) for name, _, _, place in sorted(columns, key=lambda column: column[3]) if place]
+        if key and not free:
+            key = [] if self._is_ordered_by_rowid(table) else key
+        if not key:
+            problem = f"the columns of `{relation.relation}` hide its rowid: read it through a view"
+            raise InvalidDefinition((Problem("source.relation", problem),))
+        return key, False
+
+    def _is_ordered_by_rowid(self, table: str) -> bool:
+        """Whether the table has a rowid, so that its primary key may hold NULLs."""
+        statement = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?"
+        return not self._connection.execute(statement, (table,)).fetchone()[0]
+
+    def _undecodable(
+        self,
+        statement: str,
+        values: Sequence[object],
+        relation: str,
+        columns: Sequence[ColumnInfo],
+        order: int,
+    ) -> DataRefused:
+        """The error for the first text that is not UTF-8, found by reading again."""
+        self._connection.text_factory = bytearray
+        try:
+            for row in self._connection.execute(statement, values):
+                for at, value in enumerate(row[order:]):
+                    if isinstance(value, bytearray) and not _is_utf8(value):
+                        place = row_name([_decoded(part) for part in row[:order]])
+                        return refused(relation, columns[at].name, place, f"{shown(_decoded(value))} is not UTF-8")
+        finally:
+            self._connection.text_factory = str
+        return DataRefused(f"{relation}: a key is not UTF-8")
 
 
 def _select(
@@ -168,8 +222,8 @@ def _select(
     values: list[object] = [_from_json(value) for value in json.loads(after)] if after else []
     places = ", ".join("?" * len(values))
     where = f" WHERE ({', '.join(order)}) > ({places})" if values else ""
-    names = ", ".join([*order, *map(_quote, columns)])
-    return f"SELECT {names} FROM {_quote(table)}{where} ORDER BY {', '.join(order)}", values
+    names = ", ".join([*order, *map(_term, columns)])
+    return f"SELECT {names} FROM {_quote(table)} AS {ALIAS}{where} ORDER BY {', '.join(order)}", values
 
 
 def _chunk(batches: list[pa.RecordBatch], last: Sequence[object]) -> SourceChunk:
@@ -185,72 +239,30 @@ def _from_json(value: object) -> object:
     return bytes.fromhex(value["bytes"]) if isinstance(value, dict) else value
 
 
-def _batch(
-    rows: Sequence[tuple[object, ...]], order: int, relation: str, columns: Sequence[ColumnInfo]
-) -> pa.RecordBatch:
-    values = list(zip(*rows, strict=True))
-    arrays = [_array(column, values[order + at], rows, order, relation) for at, column in enumerate(columns)]
-    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
+def _check_unique(relation: str, last: Sequence[object], keys: Sequence[Sequence[object]]) -> None:
+    """Raises DataRefused where the key of a view is not unique: what is read on after it would be lost."""
+    before = tuple(last)
+    for key in keys:
+        if tuple(key) == before or None in key:
+            raise DataRefused(f"{relation}, row {row_name(key)}: the key is NULL or occurs twice", field="key")
+        before = tuple(key)
 
 
-def _array(
-    column: ColumnInfo, values: Sequence[object], rows: Sequence[tuple[object, ...]], order: int, relation: str
-) -> pa.Array:
-    def refuse(at: int, why: str) -> DataRefused:
-        place = rows[at][0] if order == 1 else rows[at][:order]
-        return refused(relation, column.name, str(place), why)
-
-    kind = column.type.kind
-    allowed: tuple[type, ...] = {
-        "int16": (int,), "int32": (int,), "int64": (int,), "uint64": (int, str), "bool": (int,), "bytes": (bytes,),
-        "float32": (float, int), "float64": (float, int),
-    }.get(kind, (str,))  # fmt: skip
-    for at, value in enumerate(values):
-        if value is not None and type(value) not in allowed:
-            raise refuse(at, f"{shown(repr(value))} is stored as {_storage(value)}, and the column is {column.type}")
-    if kind == "bool":
-        return _booleans(values, refuse)
-    if kind in {"float32", "float64"}:
-        return _floats(values, refuse, arrow_type(column.type))
-    if allowed == (str,) or kind == "uint64":
-        texts = pa.array([None if value is None else str(value) for value in values], pa.string())
-        try:
-            return read_texts(texts, column.type)
-        except Unreadable as error:
-            raise refuse(error.row, str(error)) from error
+def _is_utf8(text: bytearray) -> bool:
     try:
-        return pa.array(values, arrow_type(column.type))
-    except (pa.ArrowInvalid, OverflowError):
-        bits = int(kind.removeprefix("int"))
-        at = next(
-            at for at, v in enumerate(values) if isinstance(v, int) and not -(2 ** (bits - 1)) <= v < 2 ** (bits - 1)
-        )
-        raise refuse(at, f"{values[at]} does not fit {kind}") from None
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _booleans(values: Sequence[object], refuse: Refuse) -> pa.Array:
-    for at, value in enumerate(values):
-        if value not in {None, 0, 1}:
-            raise refuse(at, f"{value} is neither 0 nor 1")
-    return pa.array([None if value is None else bool(value) for value in values], pa.bool_())
+def _decoded(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytearray) else str(value)
 
 
-def _floats(values: Sequence[object], refuse: Refuse, target: pa.DataType) -> pa.Array:
-    for at, value in enumerate(values):
-        if isinstance(value, int) and float(value) != value:
-            raise refuse(at, f"{value} is no exact floating-point number")
-    array = pa.array([None if value is None else float(value) for value in values], pa.float64())  # type: ignore[arg-type]  # checked above
-    if target == pa.float32():
-        narrow = array.cast(pa.float32(), safe=False)
-        for at, (wide, value) in enumerate(zip(array.to_pylist(), narrow.to_pylist(), strict=True)):
-            if wide is not None and wide == wide and wide != value:
-                raise refuse(at, f"{wide} does not fit float32")
-        return narrow
-    return array
-
-
-def _storage(value: object) -> str:
-    return {int: "an integer", float: "a real", str: "text", bytes: "a blob"}[type(value)]
+def _term(name: str) -> str:
+    """A column by its full name: SQLite takes a quoted name alone, where there is no such column, for a text."""
+    return f"{ALIAS}.{_quote(name)}"
 
 
 def _quote(name: str) -> str:

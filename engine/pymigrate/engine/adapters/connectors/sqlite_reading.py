@@ -1,0 +1,100 @@
+"""SQLite's values as Arrow's, strictly: a column may hold anything, and what its type does not hold is refused with its row."""
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused, shown
+from pymigrate.engine.adapters.connectors.sqlite_types import is_text
+from pymigrate.engine.domain.errors import DataRefused
+from pymigrate.engine.domain.types import ColumnInfo, Kind
+from pymigrate.engine.ports.connector import arrow_schema, arrow_type
+
+Refuse = Callable[[int, str], DataRefused]
+_STORED: dict[Kind, tuple[type, ...]] = {
+    "bool": (int,),
+    "int16": (int,),
+    "int32": (int,),
+    "int64": (int,),
+    "uint64": (int, str),
+    "float32": (float, int),
+    "float64": (float, int),
+    "decimal": (int, str),
+    "bytes": (bytes,),
+}
+
+
+def to_batch(
+    rows: Sequence[tuple[object, ...]], order: int, relation: str, columns: Sequence[ColumnInfo]
+) -> pa.RecordBatch:
+    """Rows, each with `order` values of its place before those of the columns. Raises DataRefused with the place."""
+    values = list(zip(*rows, strict=True))
+    arrays = [_array(column, values[order + at], rows, order, relation) for at, column in enumerate(columns)]
+    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
+
+
+def row_name(place: Sequence[object]) -> str:
+    """A row by its rowid or key."""
+    return ", ".join(map(str, place))
+
+
+def _array(
+    column: ColumnInfo, values: Sequence[object], rows: Sequence[tuple[object, ...]], order: int, relation: str
+) -> pa.Array:
+    def refuse(at: int, why: str) -> DataRefused:
+        return refused(relation, column.name, row_name(rows[at][:order]), why)
+
+    kind = column.type.kind
+    # A column that is declared as text, and by the dataset as something else, holds that in writing.
+    is_written = is_text(column.native_type) and kind != "bytes"
+    allowed = (str,) if is_written else _STORED.get(kind, (str,))
+    for at, value in enumerate(values):
+        if value is not None and type(value) not in allowed:
+            raise refuse(
+                at,
+                f"{shown(repr(value))} is stored as {_storage(value)}, and the column is {column.type}: "
+                "declare the type that all values have",
+            )
+    if is_written or str in allowed:
+        texts = pa.array([None if value is None else str(value) for value in values], pa.string())
+        try:
+            return read_texts(texts, column.type)
+        except Unreadable as error:
+            raise refuse(error.row, str(error)) from error
+    if kind == "bool":
+        return _booleans(values, refuse)
+    if kind in {"float32", "float64"}:
+        return _floats(values, refuse, arrow_type(column.type))
+    try:
+        return pa.array(values, arrow_type(column.type))
+    except (pa.ArrowInvalid, OverflowError):
+        bits = int(kind.removeprefix("int"))
+        at = next(
+            at for at, v in enumerate(values) if isinstance(v, int) and not -(2 ** (bits - 1)) <= v < 2 ** (bits - 1)
+        )
+        raise refuse(at, f"{values[at]} does not fit {kind}") from None
+
+
+def _booleans(values: Sequence[object], refuse: Refuse) -> pa.Array:
+    for at, value in enumerate(values):
+        if value not in {None, 0, 1}:
+            raise refuse(at, f"{value} is neither 0 nor 1")
+    return pa.array([None if value is None else bool(value) for value in values], pa.bool_())
+
+
+def _floats(values: Sequence[object], refuse: Refuse, target: pa.DataType) -> pa.Array:
+    for at, value in enumerate(values):
+        if isinstance(value, int) and float(value) != value:
+            raise refuse(at, f"{value} is no exact floating-point number")
+    array = pa.array([None if value is None else float(value) for value in values], pa.float64())  # type: ignore[arg-type]  # checked above
+    if target == pa.float32():
+        narrow = array.cast(pa.float32(), safe=False)
+        for at, (wide, value) in enumerate(zip(array.to_pylist(), narrow.to_pylist(), strict=True)):
+            if wide is not None and wide == wide and wide != value:
+                raise refuse(at, f"{wide} does not fit float32")
+        return narrow
+    return array
+
+
+def _storage(value: object) -> str:
+    return {int: "an integer", float: "a real", str: "text", bytes: "a blob"}[type(value)]
