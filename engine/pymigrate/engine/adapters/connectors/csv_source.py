@@ -37,6 +37,9 @@ class CsvReader:
         """The header's names, all text."""
         return tuple(ColumnInfo(name, ColumnType("string")) for name in self._names)
 
+    def declared(self, name: str, kind: ColumnType) -> None:
+        """A field's text is read strictly as whatever is declared."""
+
     def rows(self) -> int:
         """Not known without reading the file."""
         return UNKNOWN
@@ -62,9 +65,14 @@ class CsvReader:
             )
         start = len(BOM) if block.startswith(BOM) else 0
         try:
-            names = next(csv.reader(io.StringIO(block[start:].decode(), newline=""), delimiter=self._form.delimiter))
-        except UnicodeDecodeError as error:
-            raise DataRefused(f"{self._relation}: the header is not UTF-8: {error}") from error
+            lines = list(csv.reader(io.StringIO(block[start:].decode(), newline=""), delimiter=self._form.delimiter))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataRefused(f"{self._relation}: the header can't be read: {error}") from error
+        if len(lines) != 1:
+            raise DataRefused(
+                f"{self._relation}: after the header stands a carriage return alone: end lines with LF or CR LF"
+            )
+        [names] = lines
         doubled = {name for name in names if names.count(name) > 1}
         if doubled or "" in names:
             what = f"two columns `{min(doubled)}`" if doubled - {""} else "a column without a name"
@@ -80,13 +88,13 @@ class CsvReader:
             end = self._last_end(block, row, is_first=is_first)
             if end:
                 return block[:end]
+            if is_end and block.count(b'"') % 2:
+                raise DataRefused(f"{self._relation}, row {row + 1}: a quoted field does not end before the file does")
             if is_end:
                 return block
-            if size > RECORD_BYTES_MAX:
-                raise DataRefused(
-                    f"{self._relation}: the record after row {row} has more than {RECORD_BYTES_MAX:,} bytes"
-                )
-            size *= 4
+            if size >= RECORD_BYTES_MAX:
+                raise DataRefused(f"{self._relation}, row {row + 1}: it has more than {RECORD_BYTES_MAX:,} bytes")
+            size = min(4 * size, RECORD_BYTES_MAX)
 
     def _last_end(self, block: bytes, row: int, *, is_first: bool) -> int:
         """Where the last whole record ends (the first one, when that is asked for); 0 when none does."""
@@ -111,12 +119,16 @@ class CsvReader:
         allowed = np.isin(before, [ord(self._form.delimiter), NEWLINE, RETURN, QUOTE]) | (opening == 0)
         if codes[: len(BOM)].tobytes() == BOM:
             allowed |= opening == len(BOM)
-        if not allowed.all():
-            at = int(opening[np.flatnonzero(~allowed)[0]])
+        closing = quotes[1::2]
+        behind = codes[np.minimum(closing + 1, codes.size - 1)]
+        ended = np.isin(behind, [ord(self._form.delimiter), NEWLINE, RETURN, QUOTE]) | (closing == codes.size - 1)
+        strays = np.concatenate([opening[~allowed], closing[~ended]])
+        if strays.size:
+            at = int(strays.min())
             lines = int(np.count_nonzero(codes[:at] == NEWLINE))
             raise DataRefused(
-                f"{self._relation}, about row {row + lines + 1}: a quote stands inside an unquoted field; "
-                "quote the field and double the quote"
+                f"{self._relation}, about row {row + lines + 1}: a quote stands inside a field; "
+                "quote the whole field and double the quote"
             )
 
     def _parse(self, block: bytes, row: int) -> pa.Table:
@@ -146,13 +158,22 @@ class CsvReader:
                 ),
             )
         except pa.ArrowInvalid as error:
-            raise DataRefused(f"{self._relation}, after row {row}: {error}") from error
+            raise self._undecodable(block, row) or DataRefused(f"{self._relation}, after row {row}: {error}") from error
         if bad:
             number = row + bad[0].number if bad[0].number is not None else row + 1
             raise DataRefused(
                 f"{self._relation}, row {number}: it has {bad[0].actual_columns} fields, and the header {bad[0].expected_columns}"
             )
         return table
+
+    def _undecodable(self, block: bytes, row: int) -> DataRefused | None:
+        """The error for the first field that is not UTF-8, if that is what is wrong."""
+        text = block.decode(errors="surrogateescape")
+        for at, fields in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=self._form.delimiter), 1):
+            for name, field in zip(self._names, fields, strict=False):
+                if any("\udc80" <= character <= "\udcff" for character in field):
+                    return refused(self._relation, name, row + at, "it is not UTF-8")
+        return None
 
     def _typed(self, table: pa.Table, columns: Sequence[ColumnInfo], row: int) -> list[pa.RecordBatch]:
         schema = arrow_schema(columns)
