@@ -1,7 +1,9 @@
 """JSON Lines files: an object a line. What the lines hold decides the types, unless the dataset declares them."""
 
+import io
 import json
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pymigrate.engine.ports.connector import JsonLinesFormat, Position, SourceCh
 LINE_BYTES_MAX = 64 * 1024 * 1024
 INT64 = range(-(2**63), 2**63)
 EXACT_FLOAT = range(-(2**53), 2**53 + 1)
-_TEXT_KINDS = frozenset({"decimal", "date", "time", "timestamp", "timestamptz", "uuid", "bytes"})
+_NUMBERS = frozenset({"int", "long", "huge", "float", "digits"})
 
 
 class Number(str):
@@ -38,11 +40,14 @@ class JsonLinesReader:
         found: dict[str, set[str]] = {}
         self._rows = 0
         with self._path.open("rb") as file:
-            for line in file:
+            while line := file.readline(LINE_BYTES_MAX + 1):
                 self._rows += 1
                 for name, value in self._object(line, self._rows).items():
                     found.setdefault(name, set()).add(self._kind(value))
         return tuple(ColumnInfo(name, _inferred(kinds - {"null"})) for name, kinds in found.items())
+
+    def declared(self, name: str, kind: ColumnType) -> None:
+        """A value that the type does not hold is refused where it stands."""
 
     def rows(self) -> int:
         """Lines that were read by `columns`."""
@@ -54,7 +59,7 @@ class JsonLinesReader:
         offset, row = int(place["offset"]), int(place["row"])
         with self._path.open("rb") as file:
             file.seek(offset)
-            while lines := file.readlines(chunk_bytes):
+            while lines := _lines(file, chunk_bytes):
                 objects = [self._object(line, row + at) for at, line in enumerate(lines, 1)]
                 arrays = [self._array(column, objects, row) for column in columns]
                 batch = pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
@@ -65,6 +70,8 @@ class JsonLinesReader:
     def _object(self, line: bytes, row: int) -> dict[str, Any]:
         if len(line) > LINE_BYTES_MAX:
             raise DataRefused(f"{self._relation}, line {row}: it has more than {LINE_BYTES_MAX:,} bytes")
+        if not line.strip():
+            raise DataRefused(f"{self._relation}, line {row}: it is empty")
         try:
             value = json.loads(line, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
@@ -79,9 +86,9 @@ class JsonLinesReader:
         if isinstance(value, bool):
             return "bool"
         if isinstance(value, int):
-            return "int" if value in EXACT_FLOAT else "long" if value in INT64 else "json"
+            return "int" if value in EXACT_FLOAT else "long" if value in INT64 else "huge"
         if isinstance(value, Number):
-            return "float" if _is_exact(value) else "json"
+            return "float" if _is_exact(value) else "digits"
         return "string" if isinstance(value, str) else "json"
 
     def _array(self, column: ColumnInfo, objects: Sequence[dict[str, Any]], row: int) -> pa.Array:
@@ -105,20 +112,42 @@ class JsonLinesReader:
             else:
                 texts.append(value if isinstance(value, str) else _written(value))
         try:
-            return read_texts(pa.array(texts, pa.string()), column.type)
+            array = pa.array(texts, pa.string())
+        except UnicodeEncodeError as error:
+            at = next(at for at, text in enumerate(texts) if text is not None and _has_surrogate(text))
+            why = "half of a surrogate pair is no character"
+            raise refused(self._relation, column.name, row + at + 1, why) from error
+        try:
+            return array if kind == "json" else read_texts(array, column.type)
         except Unreadable as error:
             raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
 
 
+def _lines(file: io.BufferedReader, chunk_bytes: int) -> list[bytes]:
+    """The next lines, about `chunk_bytes` of them, and no line further than it may be long."""
+    lines, size = list[bytes](), 0
+    while size < chunk_bytes and (line := file.readline(LINE_BYTES_MAX + 1)):
+        lines.append(line)
+        size += len(line)
+    return lines
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _fits(value_kind: str, kind: str) -> bool:
     """Whether a JSON value of that kind may be read as the column's type; the text is read strictly afterwards."""
-    if kind == "string":
-        return value_kind == "string"
-    if kind == "bool":
-        return value_kind == "bool"
-    if kind in _TEXT_KINDS:
-        return value_kind == "string" or (kind == "decimal" and value_kind in {"int", "long", "float", "json"})
-    return value_kind in {"int", "long"} or (kind.startswith("float") and value_kind == "float")
+    match kind:
+        case "bool":
+            return value_kind in {"string", "bool"}
+        case "decimal":
+            return value_kind in {"string", *_NUMBERS}
+        case "int16" | "int32" | "int64" | "uint64":
+            return value_kind in {"string", "int", "long", "huge"}
+        case "float32" | "float64":
+            return value_kind in {"string", "int", "float"}
+    return value_kind == "string"
 
 
 def _inferred(kinds: set[str]) -> ColumnType:
@@ -133,8 +162,6 @@ def _inferred(kinds: set[str]) -> ColumnType:
 
 def _is_exact(text: str) -> bool:
     """Whether a number is the shortest way to write a double, but for zeros at its end: nothing is lost in reading it as one."""
-    from decimal import Decimal
-
     return Decimal(repr(float(text))) == Decimal(text)
 
 
