@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pymigrate.engine.domain.errors import DataRefused, SourceMissing
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
+from pymigrate.engine.domain.errors import DataRefused, Problem, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
-from pymigrate.engine.ports.connector import Position, SourceChunk, arrow_schema
+from pymigrate.engine.ports.connector import Position, SourceChunk, arrow_schema, arrow_type
 
 BATCH_ROWS = 65_536
 _KINDS: tuple[tuple[pa.DataType, Kind], ...] = (
@@ -26,12 +27,27 @@ _KINDS: tuple[tuple[pa.DataType, Kind], ...] = (
     (pa.float16(), "float32"),
     (pa.float32(), "float32"),
     (pa.float64(), "float64"),
+    (pa.null(), "string"),
     (pa.string(), "string"),
     (pa.large_string(), "string"),
+    (pa.string_view(), "string"),
     (pa.binary(), "bytes"),
     (pa.large_binary(), "bytes"),
+    (pa.binary_view(), "bytes"),
     (pa.date32(), "date"),
+    (pa.uuid(), "uuid"),
+    (pa.json_(), "json"),
 )
+_INTEGERS = frozenset({"int16", "int32", "int64", "uint64"})
+_EXACT: dict[str, frozenset[str]] = {
+    **dict.fromkeys(_INTEGERS, _INTEGERS | {"decimal", "float64", "string"}),
+    "float32": frozenset({"float64"}),
+    "decimal": frozenset({"decimal", "string"}),
+    "date": frozenset({"timestamp", "string"}),
+    "bytes": frozenset({"string"}),
+    "json": frozenset({"string"}),
+    "uuid": frozenset({"string"}),
+}
 
 
 class ParquetReader:
@@ -57,23 +73,47 @@ class ParquetReader:
         first, done = int(place["group"]), int(place["row"])
         file, schema = self._open(), arrow_schema(columns)
         names = [column.name for column in columns]
+        before = sum(file.metadata.row_group(group).num_rows for group in range(first))
         for group in range(first, file.num_row_groups):
-            metadata = file.metadata.row_group(group)
-            row_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
+            total = file.metadata.row_group(group).num_rows
             seen, held = 0, list[pa.RecordBatch]()
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
-                skip = max(0, min(batch.num_rows, done - seen)) if group == first else 0
-                seen += batch.num_rows
-                if skip == batch.num_rows:
+            for part in self._parts(file, group, names, chunk_bytes):
+                skip = max(0, min(part.num_rows, done - seen)) if group == first else 0
+                seen += part.num_rows
+                if skip == part.num_rows:
                     continue
-                held.append(self._cast(batch.slice(skip), schema))
-                rows = sum(part.num_rows for part in held)
-                if rows * row_bytes >= chunk_bytes and seen < metadata.num_rows:
-                    yield _chunk(held, rows * row_bytes, {"group": group, "row": seen})
+                rest = part.slice(skip)
+                held.append(self._cast(rest, columns, schema, before + seen - rest.num_rows))
+                if sum(batch.nbytes for batch in held) >= chunk_bytes and seen < total:
+                    yield _chunk(held, {"group": group, "row": seen})
                     held = []
+            before += total
             if held:
-                rows = sum(part.num_rows for part in held)
-                yield _chunk(held, rows * row_bytes, {"group": group + 1, "row": 0})
+                yield _chunk(held, {"group": group + 1, "row": 0})
+
+    def declared(self, name: str, kind: ColumnType) -> Problem | None:
+        """What is wrong with declaring that type for a column: a conversion that may lose something is not made."""
+        found = self._type(self._open().schema_arrow.field(name))
+        if found == kind or found.kind == "string" or kind.kind in _EXACT.get(found.kind, ()):
+            return None
+        why = f"the column is {found} in the file, which {kind} does not hold exactly"
+        return Problem(f"source.columns.{name}", why)
+
+    def _parts(self, file: pq.ParquetFile, group: int, names: list[str], chunk_bytes: int) -> Iterator[pa.RecordBatch]:
+        """A row group's rows in pieces of at most about `chunk_bytes`."""
+        metadata = file.metadata.row_group(group)
+        row_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
+        rows = max(1, min(BATCH_ROWS, chunk_bytes // row_bytes))
+        try:
+            for batch in file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
+                pieces = min(batch.num_rows, -(-batch.nbytes // max(1, chunk_bytes))) or 1
+                step = -(-batch.num_rows // pieces) or 1
+                for start in range(0, batch.num_rows, step):
+                    yield batch.slice(start, step)
+        except (pa.ArrowInvalid, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise DataRefused(f"{self._relation}, row group {group}: the file is damaged: {error}") from error
 
     def _open(self) -> pq.ParquetFile:
         try:
@@ -83,8 +123,12 @@ class ParquetReader:
 
     def _type(self, field: pa.Field) -> ColumnType:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_decimal128(kind):
-            return ColumnType("decimal", kind.precision, kind.scale) if kind.scale >= 0 else self._refuse(field)
+        if pa.types.is_decimal(kind) and not pa.types.is_decimal256(kind):
+            return (
+                ColumnType("decimal", kind.precision, kind.scale)
+                if 0 <= kind.scale <= kind.precision
+                else self._refuse(field)
+            )
         if pa.types.is_timestamp(kind):
             return ColumnType("timestamptz" if kind.tz else "timestamp")
         if pa.types.is_time(kind):
@@ -100,20 +144,45 @@ class ParquetReader:
             field=f"source.columns.{field.name}",
         )
 
-    def _cast(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    def _cast(
+        self, batch: pa.RecordBatch, columns: Sequence[ColumnInfo], schema: pa.Schema, row: int
+    ) -> pa.RecordBatch:
         arrays = []
-        for field in schema:
-            values = batch.column(field.name)
-            if pa.types.is_dictionary(values.type):
-                values = values.dictionary_decode()
+        for column in columns:
+            values = batch.column(column.name)
             try:
-                arrays.append(pc.cast(values, field.type))
-            except pa.ArrowInvalid as error:
-                raise DataRefused(
-                    f"{self._relation}, column `{field.name}`: {error}", field=f"source.columns.{field.name}"
-                ) from error
+                arrays.append(_converted(values, column.type))
+            except Unreadable as error:
+                raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _chunk(batches: Sequence[pa.RecordBatch], size: int, end: dict[str, int]) -> SourceChunk:
-    return SourceChunk(tuple(batches), sum(b.num_rows for b in batches), size, Position(json.dumps(end)))
+def _converted(values: pa.Array, column: ColumnType) -> pa.Array:
+    """Raises Unreadable for the first value that the type does not hold."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if values.type == pa.uuid():
+        return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
+    if values.type == pa.json_():
+        values = values.storage
+    elif column.kind != "string" and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return read_texts(pc.cast(values, pa.string()), column)
+    kind = arrow_type(column)
+    try:
+        return pc.cast(values, kind)
+    except (pa.ArrowInvalid, ValueError) as error:
+        row = first_failure(values, lambda some: pc.cast(some, kind))
+        raise Unreadable(row, _text(values[row]), column) from error
+
+
+def _text(value: pa.Scalar) -> str:
+    """A value as text; Python has no times that are finer than a microsecond, but Arrow writes them."""
+    try:
+        return str(pc.cast(value, pa.string()).as_py())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return str(value)
+
+
+def _chunk(batches: Sequence[pa.RecordBatch], end: dict[str, int]) -> SourceChunk:
+    rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
+    return SourceChunk(tuple(batches), rows, size, Position(json.dumps(end)))
