@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from pymigrate.engine.adapters.connectors.source_values import declared_columns, missing
-from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing, SystemUnavailable
-from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import (
     CsvFormat,
     FileFormat,
@@ -37,6 +38,10 @@ class Reader(Protocol):
         """Its columns in order."""
         ...
 
+    def declared(self, name: str, kind: ColumnType) -> Problem | None:
+        """What is wrong with declaring that type for the column."""
+        ...
+
     def rows(self) -> int:
         """Its rows, or UNKNOWN."""
         ...
@@ -60,13 +65,21 @@ class FilesSource:
 
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
         """The files whose ending tells their format."""
-        names = [name for name in self._names() if fnmatchcase(name, glob) and Path(name).suffix in ENDINGS]
-        return [self.describe(SourceRelation(name)) for name in names[:limit]]
+        names = [name for name in self._names() if fnmatchcase(name, glob) and Path(name).suffix.lower() in ENDINGS]
+        return [self._listed(name) for name in names[:limit]]
+
+    def _listed(self, name: str) -> RelationInfo:
+        try:
+            return self.describe(SourceRelation(name))
+        except (DataRefused, SourceMissing):  # a file that can't be read: it is there, but has nothing to show
+            return RelationInfo(name, (), bytes=(self._root / name).stat().st_size)
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
         """Columns as the file and the dataset tell them."""
         path, reader = self._open(relation)
         columns = declared_columns(relation, reader.columns())
+        if problems := [p for name, kind in relation.columns.items() if (p := reader.declared(name, kind))]:
+            raise InvalidDefinition(tuple(problems))
         rows = reader.rows()
         return RelationInfo(relation.relation, columns, (), rows, path.stat().st_size, is_exact_rows=rows >= 0)
 
@@ -89,11 +102,16 @@ class FilesSource:
         """Nothing stays open between calls."""
 
     def _names(self) -> list[str]:
-        found = [path for path in self._root.rglob("*") if path.is_file() and ".pymigrate" not in path.parts]
-        return sorted(str(path.relative_to(self._root)) for path in found[:FILES_MAX])
+        """Files in the folder, but for those that a link leads to outside of it."""
+        root = self._root.resolve()
+        found = [path for path in islice(self._root.rglob("*"), FILES_MAX) if path.is_file()]
+        inside = [path for path in found if ".pymigrate" not in path.parts and path.resolve().is_relative_to(root)]
+        return sorted(str(path.relative_to(self._root)) for path in inside)
 
     def _path(self, relation: SourceRelation) -> Path:
         name = relation.relation
+        if "\0" in name:
+            raise missing(name, self._names())
         path = (self._root / name).resolve()
         if not path.is_relative_to(self._root.resolve()):
             raise InvalidDefinition((Problem("source.relation", f"`{name}` leads out of the connection's folder"),))
@@ -103,7 +121,7 @@ class FilesSource:
 
     def _open(self, relation: SourceRelation) -> tuple[Path, Reader]:
         path = self._path(relation)
-        form = relation.format or ENDINGS.get(path.suffix)
+        form = relation.format or ENDINGS.get(path.suffix.lower())
         match form:
             case CsvFormat():
                 from pymigrate.engine.adapters.connectors.csv_source import CsvReader
