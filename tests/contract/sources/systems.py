@@ -1,0 +1,138 @@
+"""One relation of numbered rows in each kind of source, laid out the way a legacy system would have it."""
+
+import csv
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from psycopg.conninfo import conninfo_to_dict
+
+from pymigrate.engine.adapters.connectors.files import FilesConnector
+from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
+from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
+from pymigrate.engine.domain.types import ColumnType, parse_type
+from pymigrate.engine.ports.connector import (
+    Connector,
+    CsvFormat,
+    Position,
+    Source,
+    SourceChunk,
+    SourceRelation,
+    SystemSpec,
+)
+
+Row = tuple[int, str | None]
+INT = ColumnType("int64")
+
+
+@dataclass(frozen=True)
+class System:
+    """A kind of source with `write`, which puts rows into a relation anew; `name` is the relation's full name."""
+
+    kind: str
+    spec: SystemSpec
+    connector: Connector
+    ending: str
+    write: Callable[[str, Sequence[Row]], None]
+    is_state_known: bool = True
+
+    def open(self) -> Source:
+        return self.connector.open_source(self.spec)
+
+    def relation(
+        self, name: str, chunk_bytes: int = 1_000, types: Mapping[str, str] | None = None, key: tuple[str, ...] = ()
+    ) -> SourceRelation:
+        """The relation, declared where its format does not tell types."""
+        columns = {name: parse_type(text) for name, text in (types or {}).items()}
+        if self.kind == "csv":
+            columns = {"id": INT, **columns}
+        form = CsvFormat(null_values=("",)) if self.kind == "csv" else None
+        return SourceRelation(f"{name}{self.ending}", form, columns, key, chunk_bytes)
+
+
+def postgres_spec(dsn: str, **options: str) -> SystemSpec:
+    parts = conninfo_to_dict(dsn)
+    found = {"host": parts["host"], "port": parts["port"], "database": parts["dbname"], "user": parts["user"]}
+    return SystemSpec("postgres", "legacy", {name: str(value) for name, value in {**found, **options}.items()})
+
+
+def lay(kind: str, place: Path, dsn: str) -> System:
+    """A system of the kind in an empty folder, or in an empty database."""
+    match kind:
+        case "sqlite":
+            path = place / "legacy.db"
+            sqlite3.connect(path).close()
+            path.touch()
+            return System(
+                kind, SystemSpec(kind, "legacy", {"path": str(path)}), SqliteConnector(), "", _sqlite_writer(path)
+            )
+        case "postgres":
+            writer = _postgres_writer(dsn)
+            return System(kind, postgres_spec(dsn), PostgresConnector(), "", writer, is_state_known=False)
+    ending = {"csv": ".csv", "json_lines": ".jsonl", "parquet": ".parquet"}[kind]
+    write = {"csv": _write_csv, "json_lines": _write_json_lines, "parquet": _write_parquet}[kind]
+    system = SystemSpec("files", "legacy", {"root": str(place)})
+    return System(
+        kind, system, FilesConnector(), ending, lambda name, rows: _replace(place / f"{name}{ending}", rows, write)
+    )
+
+
+def chunks_of(source: Source, relation: SourceRelation, after: Position | None = None) -> list[SourceChunk]:
+    return list(source.chunks(relation, source.describe(relation).columns, after))
+
+
+def rows_of(chunks: Sequence[SourceChunk]) -> list[tuple[object, ...]]:
+    return [tuple(row.values()) for chunk in chunks for batch in chunk.batches for row in batch.to_pylist()]
+
+
+def _replace(path: Path, rows: Sequence[Row], write: Callable[[Path, Sequence[Row]], None]) -> None:
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    write(path, rows)
+    # The clock of a file system may be too coarse to tell two writes in a row.
+    os.utime(path, ns=(before + 1, before + 1)) if before else None
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "name"])
+        writer.writerows(rows)
+
+
+def _write_json_lines(path: Path, rows: Sequence[Row]) -> None:
+    path.write_text("".join(json.dumps({"id": row[0], "name": row[1]}) + "\n" for row in rows))
+
+
+def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    table = pa.table(
+        {"id": pa.array([row[0] for row in rows], pa.int64()), "name": pa.array([row[1] for row in rows], pa.string())}
+    )
+    pq.write_table(table, path, row_group_size=300)
+
+
+def _sqlite_writer(path: Path) -> Callable[[str, Sequence[Row]], None]:
+    def write(name: str, rows: Sequence[Row]) -> None:
+        connection = sqlite3.connect(path)
+        with connection:
+            connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+            connection.execute(f'CREATE TABLE "{name}" (id INTEGER NOT NULL, name TEXT)')
+            connection.executemany(f'INSERT INTO "{name}" VALUES (?, ?)', rows)
+        connection.close()
+
+    return write
+
+
+def _postgres_writer(dsn: str) -> Callable[[str, Sequence[Row]], None]:
+    def write(name: str, rows: Sequence[Row]) -> None:
+        with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+            cursor.execute(f'DROP TABLE IF EXISTS "{name}"'.encode())
+            cursor.execute(f'CREATE TABLE "{name}" (id BIGINT NOT NULL, name TEXT)'.encode())
+            cursor.executemany(f'INSERT INTO "{name}" VALUES (%s, %s)'.encode(), rows)
+
+    return write
