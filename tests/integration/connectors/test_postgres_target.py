@@ -30,6 +30,7 @@ from tests.integration.connectors.target_harness import (
     a_staging,
     after,
     numbered,
+    pairs,
     published,
     staged,
 )
@@ -361,3 +362,19 @@ class TestPostgresOwn:
         with pytest.raises(FenceLost):
             target.commit(staging, "lane", 1, lane.at, after(lane.at, 1), [a_batch([(1, "a")])])
         assert target.checkpoint(staging, "lane") == (lane.at, 1)
+
+    def test_a_database_in_another_encoding_holds_the_same_text_or_refuses_it(self, harness: PostgresHarness) -> None:
+        name = f"{harness.system.options['database']}_latin"
+        identifier = sql.Identifier(name)
+        with psycopg.connect(harness.dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} ENCODING LATIN1 TEMPLATE template0").format(identifier))
+        target = PostgresTarget(SystemSpec("postgres", "latin", {**harness.system.options, "database": name}))
+        try:
+            staging = staged(target, a_staging(), [(1, "é"), (2, "ÿ")])
+            assert pairs(target.read_staging(staging)) == [(1, "é"), (2, "ÿ")]
+            with pytest.raises(DataRefused, match="row 2"):
+                staged(target, a_staging("other"), [(1, "a"), (2, "€")])
+        finally:
+            target.close()
+            with psycopg.connect(harness.dsn, autocommit=True) as connection:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from pymigrate.engine.adapters.connectors.postgres_values import column_type
+from pymigrate.engine.adapters.connectors.postgres_reading import column_type
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.types import ColumnInfo
 

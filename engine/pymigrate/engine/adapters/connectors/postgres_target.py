@@ -261,6 +261,8 @@ def connect(system: SystemSpec) -> psycopg.Connection:
         sslmode=options.get("ssl_mode"),
         connect_timeout=CONNECT_SECONDS,
         application_name="pymigrate",
+        # COPY carries UTF-8, whatever the database is encoded in: the server converts, or refuses.
+        client_encoding="UTF8",
         options="-c timezone=UTC",
         autocommit=True,
         prepare_threshold=None,

@@ -5,7 +5,6 @@ depends on how text is written and read.
 """
 
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -16,11 +15,10 @@ import pyarrow.csv as csv
 
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.adapters.connectors.target_values import refuse_where
-from pymigrate.engine.domain.types import DECIMAL_PRECISION_MAX, ColumnInfo, ColumnType, Kind
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
 from pymigrate.engine.ports.connector import Staging, arrow_schema, arrow_type
 
 ROWS_AT_ONCE = 8_192
-_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 # PostgreSQL's calendar begins at 4714-11-24 BC, and its dates end with the year 5874897.
 DATE_FIRST, DATE_LAST = -2_440_588, 2_145_042_905
 MOMENT_FIRST = -210_866_803_200_000_000
@@ -70,17 +68,6 @@ _CARRIERS = {
 def native_type(column: ColumnType) -> str:
     """The PostgreSQL type that holds a column type exactly."""
     return f"numeric({column.precision},{column.scale})" if column.kind == "decimal" else _NATIVE[column.kind]
-
-
-def column_type(native: str) -> ColumnType:
-    """The column type that holds a PostgreSQL type exactly; `string` where none does, as its text."""
-    if found := _NUMERIC.fullmatch(native):
-        precision, scale = int(found[1]), int(found[2] or 0)
-        return ColumnType("decimal", precision, scale) if precision <= DECIMAL_PRECISION_MAX else ColumnType("string")
-    for kind, name in _NATIVE.items():
-        if name == native:
-            return ColumnType(kind)
-    return ColumnType("string")
 
 
 def check_values(staging: Staging, batches: Sequence[pa.RecordBatch], row: int) -> None:
