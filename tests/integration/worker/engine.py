@@ -40,6 +40,7 @@ class EngineDouble(worker_pb2_grpc.WorkerServiceServicer):
         self.draining: set[str] = set()
         self.lost: set[str] = set()
         self.session = ""
+        self.refused = 0
         self.changed = threading.Condition()
         self.on_finish: Callable[[worker_pb2.FinishTaskRequest], grpc.StatusCode | None] = lambda _: None
         self._server: grpc.Server | None = None
@@ -129,9 +130,18 @@ class EngineDouble(worker_pb2_grpc.WorkerServiceServicer):
             self.changed.notify_all()
         return Empty()
 
+    def ListWorkerHosts(
+        self, request: worker_pb2.ListWorkerHostsRequest, context: Any
+    ) -> worker_pb2.ListWorkerHostsResponse:
+        self._check(context)
+        return worker_pb2.ListWorkerHostsResponse(worker_hosts=[known.host for known in self.registered])
+
     def _check(self, context: Any, session: str | None = None) -> None:
         metadata = dict(context.invocation_metadata())
         if metadata.get("authorization") != f"Bearer {TOKEN}":
+            with self.changed:
+                self.refused += 1
+                self.changed.notify_all()
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
         if session is not None and not self.session:
             context.abort(grpc.StatusCode.NOT_FOUND, "register")

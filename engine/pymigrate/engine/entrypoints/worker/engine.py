@@ -20,7 +20,6 @@ ANSWERLESS = frozenset(
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.ABORTED,
-        grpc.StatusCode.NOT_FOUND,
     }
 )
 Answer = TypeVar("Answer")
@@ -32,9 +31,13 @@ class CallRefused(PermanentError):
     reason = "CALL_REFUSED"
 
 
+class NotRegistered(EngineUnavailable):
+    """The engine does not know the host, because it was started after the host registered."""
+
+
 class EngineLink:
-    """A channel to an engine, authorised by its token. Every call has a deadline, raises EngineUnavailable when it was not answered
-    (or the host is not registered: register it again), and CallRefused when the engine says no."""
+    """A channel to an engine, authorised by its token. Every call has a deadline, and raises EngineUnavailable when it was not answered,
+    NotRegistered when the host must register first, and CallRefused when the engine says no."""
 
     def __init__(self, endpoint: str, token: str) -> None:
         # A proxy that the environment names is for other networks than this machine's.
@@ -71,6 +74,8 @@ class EngineLink:
             return call(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             code, details = error.code(), error.details()
+            if code is grpc.StatusCode.NOT_FOUND:
+                raise NotRegistered(f"{code.name}: {details}") from error
             if code in ANSWERLESS:
                 raise EngineUnavailable(f"{code.name}: {details}") from error
             raise CallRefused(f"{code.name}: {details}") from error

@@ -70,7 +70,8 @@ class Host:
         try:
             self._session.join()
         except GaveUp as error:
-            return self._give_up(error)
+            self._give_up(error)
+            return EXIT_DRAINED if self._ending.is_set() else EXIT_NO_ENGINE
         threads = [
             threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
             for name, work in (("claims", self._claims), ("heartbeats", self._heartbeats), ("reports", self._reports))
@@ -260,13 +261,12 @@ class Host:
             return False
         return True
 
-    def _give_up(self, error: GaveUp) -> int:
+    def _give_up(self, error: GaveUp) -> None:
         if not self._gone.is_set():
             log.error("host.gave_up", host=self._session.host, error=str(error))
         self._gone.set()
         for lease in self._leases.all():
             lease.lose()
-        return EXIT_NO_ENGINE
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A thread that the host can't do without: if it breaks, the host ends and another one is started."""

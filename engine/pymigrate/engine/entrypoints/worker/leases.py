@@ -1,7 +1,7 @@
 """A host's hold on a task, by the host's own clock: it ends when the engine says so, or when a lease's time passes unrenewed."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from pymigrate.v1 import worker_pb2
 
@@ -78,13 +78,6 @@ class Leases:
     def held(self) -> list[Lease]:
         """Those that are still the host's."""
         return [lease for lease in self.all() if not lease.is_lost()]
-
-    def lose(self, task_ids: Iterable[str]) -> None:
-        """The engine has given these to somebody else."""
-        lost = set(task_ids)
-        for lease in self.all():
-            if lease.message.task_id in lost:
-                lease.lose()
 
     def wait_below(self, count: int, seconds: float) -> bool:
         """Waits until fewer than `count` are under way."""

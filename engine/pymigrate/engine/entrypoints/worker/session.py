@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from pymigrate.engine.domain.errors import EngineUnavailable
-from pymigrate.engine.entrypoints.worker.engine import CallRefused, EngineLink, find_engine
+from pymigrate.engine.entrypoints.worker.engine import CallRefused, EngineLink, NotRegistered, find_engine
 from pymigrate.engine.entrypoints.worker.leases import Leases
 from pymigrate.v1 import worker_pb2
 
@@ -115,6 +115,7 @@ class Session:
     def _register(self) -> None:
         link = self._find(self._home)
         try:
+            self._refuse_heir(link)
             held, asked = self._leases.held(), self._monotonic()
             answer = link.register(
                 worker_pb2.RegisterHostRequest(host=self._host, leases=[lease.message for lease in held])
@@ -134,6 +135,21 @@ class Session:
         if former is not None:
             former.close()
         log.info("host.joined", host=self.host, tasks=len(held), lost=len(lost))
+
+    def _refuse_heir(self, link: EngineLink) -> None:
+        """Raises CallRefused when another process has taken the name over: this one was stopped for long, and must not take it back."""
+        if not self._terms.session:
+            return
+        try:
+            link.heartbeat(
+                worker_pb2.HeartbeatRequest(
+                    host=self.host,
+                    session=self._terms.session,
+                    leases=[lease.message for lease in self._leases.held()],
+                )
+            )
+        except NotRegistered:
+            log.info("host.unknown", host=self.host)
 
     def _pause(self, attempt: int) -> None:
         seconds = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**attempt)

@@ -1,0 +1,107 @@
+"""The local executor with real processes."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pymigrate.engine.adapters.executors import processes
+from pymigrate.engine.adapters.executors.local import LOG_BYTES_MAX, LocalExecutor
+from pymigrate.engine.ports.executor import Executor
+from tests.integration.worker.engine import EngineDouble
+
+
+@pytest.fixture
+async def executor(home: Path) -> AsyncIterator[LocalExecutor]:
+    local = LocalExecutor(home, drain_seconds=4.0)
+    yield local
+    await local.close()
+
+
+async def registered(engine: EngineDouble, times: int = 1) -> tuple[int, int]:
+    """Process id and start of the host that registered last."""
+    await asyncio.to_thread(engine.wait, lambda: len(engine.registered) >= times)
+    host = engine.registered[-1].host
+    return host.pid, host.pid_start_ticks
+
+
+async def test_a_host_is_started_once_and_told_its_name_and_affinity(
+    engine: EngineDouble, executor: LocalExecutor, home: Path
+) -> None:
+    port: Executor = executor
+    assert port.has_exited("h1")
+    await port.ensure("h1", "file:/a b")
+    await port.ensure("h1", "file:/a b")
+    pid, ticks = await registered(engine)
+    assert [(one.host.name, one.host.affinity) for one in engine.registered] == [("workerHosts/h1", "file:/a b")]
+    assert port.is_running(pid, ticks)
+    assert not port.has_exited("h1")
+    assert os.getsid(pid) == pid
+    await port.stop("h1")
+    assert port.has_exited("h1")
+    assert not port.is_running(pid, ticks)
+    log = home / "logs" / "h1.log"
+    assert "host.ended" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_killed_host_is_gone_and_started_again(engine: EngineDouble, executor: LocalExecutor) -> None:
+    await executor.ensure("h1", "shared")
+    pid, ticks = await registered(engine)
+    assert await executor.kill(pid, ticks)
+    assert await executor.kill(pid, ticks)
+    await executor.stop("h1")
+    await executor.ensure("h1", "shared")
+    again, _ = await registered(engine, 2)
+    assert again != pid
+
+
+async def test_a_process_with_the_id_and_another_start_is_left_alone(executor: LocalExecutor) -> None:
+    pid = os.getpid()
+    ticks = processes.start_ticks(pid)
+    assert ticks is not None
+    assert await executor.kill(pid, ticks + 1)
+    assert executor.is_running(pid, ticks)
+
+
+async def test_a_stopped_process_is_killed_too(executor: LocalExecutor) -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    ticks = processes.start_ticks(process.pid)
+    assert ticks is not None
+    process.send_signal(signal.SIGSTOP)
+    assert await executor.kill(process.pid, ticks)
+    assert await process.wait() == -signal.SIGKILL
+
+
+async def test_a_host_that_does_not_end_in_time_is_ended(engine: EngineDouble, home: Path) -> None:
+    impatient = LocalExecutor(home, drain_seconds=0.2)
+    await impatient.ensure("h1", "shared")
+    pid, ticks = await registered(engine)
+    os.kill(pid, signal.SIGSTOP)
+    await impatient.close()
+    assert impatient.has_exited("h1")
+    assert not impatient.is_running(pid, ticks)
+
+
+async def test_stopping_what_is_not_there_is_no_error(executor: LocalExecutor) -> None:
+    await executor.stop("nobody")
+    assert executor.has_exited("nobody")
+
+
+async def test_a_long_log_is_put_aside_and_a_few_are_kept(
+    engine: EngineDouble, executor: LocalExecutor, home: Path
+) -> None:
+    folder = home / "logs"
+    folder.mkdir()
+    (folder / "h1.log").write_bytes(b"0" * (LOG_BYTES_MAX + 1))
+    for number in (1, 2, 3):
+        (folder / f"h1.log.{number}").write_text(str(number))
+    await executor.ensure("h1", "shared")
+    await registered(engine)
+    assert [(folder / f"h1.log.{number}").stat().st_size for number in (1, 2, 3)] == [LOG_BYTES_MAX + 1, 1, 1]
+    assert (folder / "h1.log.3").read_text() == "2"
+    assert (folder / "h1.log").stat().st_size < LOG_BYTES_MAX

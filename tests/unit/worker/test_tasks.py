@@ -1,0 +1,210 @@
+"""Tasks in the contract's words, over the fake connector."""
+
+import pytest
+
+from pymigrate.engine.adapters.secrets.env import EnvSecrets
+from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
+from pymigrate.engine.domain.errors import (
+    DataRefused,
+    InvalidDefinition,
+    Problem,
+    SystemUnavailable,
+    TargetOccupied,
+)
+from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
+from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.testing.connectors import MemoryConnector
+from pymigrate.engine.transfer.signals import LeaseLost
+from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
+from tests.unit.transfer.lanes import COLUMNS, Asked, orders
+
+PASSWORD = "correct horse"
+
+
+class Bench:
+    """A runner, its databases, and a dataset's work."""
+
+    def __init__(self) -> None:
+        self.connector, self.redactor = MemoryConnector(), Redactor()
+        self.kinds: list[str] = []
+        secrets = SecretsByScheme({"env": EnvSecrets({"PG": PASSWORD})}, self.redactor)
+        self.runner = TaskRunner(self.find, secrets, self.redactor)
+        self.source, self.target = (self.connector.databases[name] for name in ("legacy", "warehouse"))
+        self.source.put("orders", COLUMNS, orders(45))
+        dataset = plan_pb2.Dataset(
+            source=plan_pb2.DatasetSource(connection="legacy", relation="orders"),
+            target=plan_pb2.DatasetTarget(connection="warehouse", relation="orders"),
+            chunk_bytes=100,
+        )
+        self.work = worker_pb2.DatasetWork(
+            run="run",
+            phase="sales",
+            dataset_id="orders",
+            dataset=dataset,
+            source=connection_pb2.Connection(
+                name="environments/e/connections/legacy", sqlite=connection_pb2.SqliteSystem(path="/legacy.db")
+            ),
+            target=connection_pb2.Connection(
+                name="environments/e/connections/warehouse",
+                postgres=connection_pb2.PostgresSystem(host="db", password="env://PG"),
+            ),
+            staging_id="s1",
+        )
+        self.progress: list[worker_pb2.LaneProgress] = []
+        self.fence = 0
+
+    def find(self, kind: str) -> MemoryConnector:
+        self.kinds.append(kind)
+        return self.connector
+
+    def run(self, asked: Asked | None = None, **work: object) -> worker_pb2.FinishTaskRequest:
+        self.fence += 1
+        task = worker_pb2.Task(id="t", fence=self.fence, **work)  # type: ignore[arg-type]  # exactly one of its works
+        return self.runner.run(task, asked or Asked(), self.progress.append)
+
+    def copy(self, asked: Asked | None = None) -> worker_pb2.FinishTaskRequest:
+        return self.run(asked, copy=worker_pb2.CopyWork(dataset=self.work, lane="lane"))
+
+    def inspect(self) -> worker_pb2.FinishTaskRequest:
+        return self.run(inspect=worker_pb2.InspectWork(dataset=self.work))
+
+    def verify(self, asked: Asked | None = None) -> worker_pb2.FinishTaskRequest:
+        return self.run(asked, verify=worker_pb2.VerifyWork(dataset=self.work, lanes=["lane"]))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    bench.work.schema.CopyFrom(bench.inspect().result.inspect.source)
+    return bench
+
+
+def test_a_dataset_goes_from_inspection_to_publication_and_back(bench: Bench) -> None:
+    found = bench.inspect().result.inspect
+    assert (found.path, found.source.rows, list(found.problems)) == ("arrow", 45, [])
+    copied = bench.copy().result.copy
+    assert (copied.chunks, copied.rows, copied.bytes) == (5, 45, 450)
+    assert [progress.chunks for progress in bench.progress] == [0, 1, 2, 3, 4, 5]
+    proof = bench.verify().result.verify
+    assert (proof.level, proof.is_verified, proof.source_rows) == (plan_pb2.VERIFICATION_LEVEL_SAMPLED, True, 45)
+    for _ in range(2):
+        published = bench.run(publish=worker_pb2.PublishWork(datasets=[bench.work]))
+        assert (published.WhichOneof("outcome"), published.result.WhichOneof("result")) == ("result", None)
+    assert bench.target.read("orders") == orders(45)
+    bench.run(rollback=worker_pb2.RollbackWork(datasets=[bench.work]))
+    assert "orders" not in bench.target.relations
+
+
+def test_what_dangles_is_told_by_the_references_name(bench: Bench) -> None:
+    bench.target.put("people", COLUMNS, [(1, "a")])
+    reference = bench.work.dataset.references["person"]
+    reference.columns.append("id")
+    reference.relation = "people"
+    reference.relation_columns.append("id")
+    bench.copy()
+    dangling = bench.verify().result.verify.dangling["person"]
+    assert (dangling.rows, dangling.values, len(dangling.examples)) == (44, 44, 10)
+
+
+def test_a_connection_is_tested_and_discovered_by_its_side(bench: Bench) -> None:
+    tested = bench.run(test=worker_pb2.TestWork(connection=bench.work.source)).result.test
+    assert tested.version == "Memory 1.0"
+    bench.source.put("people", COLUMNS, [])
+    discover = worker_pb2.DiscoverWork(connection=bench.work.source, relation_glob="p*")
+    assert [info.relation for info in bench.run(discover=discover).result.discover.relations] == ["people"]
+    everything = bench.run(discover=worker_pb2.DiscoverWork(connection=bench.work.source)).result.discover
+    assert ([info.relation for info in everything.relations], everything.is_truncated) == (["orders", "people"], False)
+    duckdb = connection_pb2.Connection(name="warehouse", duckdb=connection_pb2.DuckdbSystem(path="/w"))
+    opened = bench.target.faults.seen("open_target")
+    assert bench.run(test=worker_pb2.TestWork(connection=duckdb)).result.test.version
+    assert bench.target.faults.seen("open_target") == opened + 1
+
+
+def test_problems_are_told_with_fields_relative_to_the_dataset(bench: Bench) -> None:
+    bench.work.dataset.key.append("idd")
+    bench.target.put("orders", COLUMNS, orders(2))
+    problems = bench.inspect().result.inspect.problems
+    assert [problem.field for problem in problems] == ["key", "target.load_mode"]
+
+
+def test_a_secret_that_is_missing_is_a_problem_of_its_side(bench: Bench) -> None:
+    bench.work.target.postgres.password = "env://NOWHERE"
+    failure = bench.inspect().failure
+    assert (failure.reason, failure.field) == ("INVALID_DEFINITION", "target.connection")
+    assert "env://NOWHERE" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "field", "is_temporary"),
+    [
+        (SystemUnavailable("away"), "SYSTEM_UNAVAILABLE", "", True),
+        (
+            DataRefused("row 7", field="source.columns.id"),
+            "DATA_REFUSED",
+            "phases.sales.datasets.orders.source.columns.id",
+            False,
+        ),
+        (
+            InvalidDefinition((Problem("key", "no"),)),
+            "INVALID_DEFINITION",
+            "phases.sales.datasets.orders.key",
+            False,
+        ),
+    ],
+)
+def test_an_error_of_a_run_is_told_on_the_plans_field(
+    bench: Bench, error: Exception, reason: str, field: str, is_temporary: bool
+) -> None:
+    bench.source.faults.fail("read", error=error)
+    failure = bench.copy().failure
+    assert (failure.reason, failure.field, failure.is_temporary) == (reason, field, is_temporary)
+
+
+def test_a_field_of_one_of_several_datasets_is_not_guessed(bench: Bench) -> None:
+    bench.copy()
+    bench.target.put("orders", COLUMNS, orders(2))
+    one = bench.run(publish=worker_pb2.PublishWork(datasets=[bench.work])).failure
+    assert (one.reason, one.field) == (TargetOccupied.reason, "phases.sales.datasets.orders.target.relation")
+    assert bench.run(publish=worker_pb2.PublishWork(datasets=[bench.work, bench.work])).failure.field == ""
+
+
+def test_a_failure_shows_no_secret(bench: Bench) -> None:
+    bench.source.faults.fail("read", error=SystemUnavailable(f"no login as u with {PASSWORD}"))
+    assert bench.copy().failure.message == "no login as u with ***"
+    task = worker_pb2.Task(id="t")
+    failure = bench.runner.failure_of(RuntimeError(f"dsn: {PASSWORD!r}"), task)
+    assert (failure.reason, failure.message) == (
+        "INTERNAL",
+        "the worker host failed with RuntimeError: dsn: '***'",
+    )
+
+
+def test_a_problem_shows_no_secret(bench: Bench) -> None:
+    bench.target.faults.fail("open_target", error=SystemUnavailable(f"no login with {PASSWORD}"))
+    [problem] = bench.inspect().result.inspect.problems
+    assert (problem.field, problem.description) == ("target.connection", "no login with ***")
+
+
+def test_a_drained_lane_tells_how_far_it_got_and_a_drained_verification_that_it_ended(bench: Bench) -> None:
+    asked = Asked()
+    bench.target.faults.at("commit", 2, lambda: setattr(asked, "draining", True), is_after=True)
+    drained = bench.copy(asked)
+    assert (drained.WhichOneof("outcome"), drained.drained.chunks) == ("drained", 2)
+    bench.copy()
+    assert bench.verify(Asked(draining=True)).WhichOneof("outcome") == "drained"
+
+
+def test_a_lost_lease_has_no_outcome(bench: Bench) -> None:
+    with pytest.raises(LeaseLost):
+        bench.copy(Asked(lost=True))
+
+
+def test_a_defect_is_not_an_outcome_of_the_task(bench: Bench) -> None:
+    bench.source.faults.fail("read", error=ZeroDivisionError("by zero"))
+    with pytest.raises(ZeroDivisionError):
+        bench.copy()
+
+
+def test_work_that_the_host_does_not_know_says_that_it_is_older(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="older than the engine"):
+        bench.run()
