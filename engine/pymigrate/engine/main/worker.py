@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CONNECTORS = "pymigrate.connectors"
 FILE_AFFINITY = "file:"
 DRAIN_SECONDS = 20.0
+HANGING_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,12 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.affinity.startswith(FILE_AFFINITY):
         threading.Thread(target=host.preload, name="preload", daemon=True).start()
     code = host.run()
-    if host.has_tasks():
+    if host.has_tasks() or _is_hanging():
         # A thread hangs in a driver's call, and the interpreter would wait for it; its task is lost already, and nothing commits.
         structlog.get_logger(__name__).error("host.abandoned_threads", host=message.name)
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _is_hanging() -> bool:
+    """Whether a thread that the interpreter would wait for does not end by itself in a moment."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    for thread in others:
+        thread.join(timeout=HANGING_SECONDS)
+    return any(thread.is_alive() for thread in others)
 
 
 def build_runner(redactor: Redactor) -> Runner:

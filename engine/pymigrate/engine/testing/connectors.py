@@ -7,8 +7,6 @@ import fnmatch
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
-
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
@@ -127,8 +125,3 @@ class MemorySource:
 def _info(name: str, relation: MemoryRelation) -> RelationInfo:
     rows = relation.rows
     return RelationInfo(name, relation.columns, relation.key, rows, rows * ROW_BYTES, is_exact_rows=True)
-
-
-def read_all(batches: Iterator[pa.RecordBatch]) -> list[tuple[object, ...]]:
-    """The rows of batches, in their order."""
-    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]

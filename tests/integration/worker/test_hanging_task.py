@@ -1,0 +1,33 @@
+"""A host with a task that hangs in a call of the system: it reads a named pipe that nobody writes to."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pymigrate.v1 import worker_pb2
+from tests.integration.worker.conftest import StartHost
+from tests.integration.worker.engine import EngineDouble
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> worker_pb2.Task:
+    """A lane whose password comes from a pipe that nobody writes to."""
+    os.mkfifo(tmp_path / "pipe")
+    task = worker_pb2.Task(id="run/tasks/copy.1", fence=1)
+    task.copy.lane = "run/lanes/one"
+    task.copy.dataset.source.postgres.password = f"file://{tmp_path}/pipe"
+    return task
+
+
+def test_a_host_with_a_task_that_hangs_ends_within_its_bound(
+    engine: EngineDouble, start_host: StartHost, task: worker_pb2.Task, home: Path
+) -> None:
+    process = start_host(drain_seconds=0.3)
+    engine.give(task)
+    engine.wait(lambda: any(beat.leases for beat in engine.heartbeats))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert task.id not in engine.finished
+    assert "host.abandoned_threads" in (home / "h1.log").read_text()
