@@ -27,10 +27,11 @@ QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 class CsvReader:
     """A file with a header line. Columns are text unless the dataset declares otherwise."""
 
-    def __init__(self, path: Path, relation: str, form: CsvFormat) -> None:
+    def __init__(self, path: Path, relation: str, form: CsvFormat, record_bytes_max: int = RECORD_BYTES_MAX) -> None:
         self._path = path
         self._relation = relation
         self._form = form
+        self._record_bytes_max = record_bytes_max
         self._names, self._start = self._read_header()
 
     def columns(self) -> tuple[ColumnInfo, ...]:
@@ -68,10 +69,6 @@ class CsvReader:
             lines = list(csv.reader(io.StringIO(block[start:].decode(), newline=""), delimiter=self._form.delimiter))
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataRefused(f"{self._relation}: the header can't be read: {error}") from error
-        if len(lines) != 1:
-            raise DataRefused(
-                f"{self._relation}: after the header stands a carriage return alone: end lines with LF or CR LF"
-            )
         [names] = lines
         doubled = {name for name in names if names.count(name) > 1}
         if doubled or "" in names:
@@ -89,12 +86,18 @@ class CsvReader:
             if end:
                 return block[:end]
             if is_end and block.count(b'"') % 2:
-                raise DataRefused(f"{self._relation}, row {row + 1}: a quoted field does not end before the file does")
+                raise DataRefused(
+                    f"{self._relation}, {_where(row + 1)}: a quoted field does not end before the file does"
+                )
             if is_end:
+                if block.endswith(b"\r"):
+                    raise self._lone_return(row, 0)
                 return block
-            if size >= RECORD_BYTES_MAX:
-                raise DataRefused(f"{self._relation}, row {row + 1}: it has more than {RECORD_BYTES_MAX:,} bytes")
-            size = min(4 * size, RECORD_BYTES_MAX)
+            if size >= self._record_bytes_max:
+                raise DataRefused(
+                    f"{self._relation}, {_where(row + 1)}: it has more than {self._record_bytes_max:,} bytes"
+                )
+            size = min(4 * size, self._record_bytes_max)
 
     def _last_end(self, block: bytes, row: int, *, is_first: bool) -> int:
         """Where the last whole record ends (the first one, when that is asked for); 0 when none does."""
@@ -104,9 +107,20 @@ class CsvReader:
         if quotes.size:
             self._refuse_stray(codes, quotes, row)
             newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+        returns = np.flatnonzero(codes[:-1] == RETURN)
+        returns = returns[codes[returns + 1] != NEWLINE]
+        returns = returns[np.searchsorted(quotes, returns) % 2 == 0]
+        if returns.size:
+            raise self._lone_return(row, int(np.count_nonzero(newlines < returns[0])))
         if not newlines.size:
             return 0
         return int(newlines[0 if is_first else -1]) + 1
+
+    def _lone_return(self, row: int, records: int) -> DataRefused:
+        return DataRefused(
+            f"{self._relation}, {_where(row + records + 1)}: a carriage return stands alone: "
+            "end lines with LF or CR LF, and quote what holds one"
+        )
 
     def _refuse_stray(
         self,
@@ -185,3 +199,8 @@ class CsvReader:
             except Unreadable as error:
                 raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
         return list(pa.Table.from_arrays(arrays, schema=schema).to_batches())
+
+
+def _where(row: int) -> str:
+    """A record by its number; the header comes before the first."""
+    return f"row {row}" if row else "the header"
