@@ -29,18 +29,19 @@ class Number(str):
 class JsonLinesReader:
     """A file of objects. `columns` reads all of it once; an absent field is NULL."""
 
-    def __init__(self, path: Path, relation: str, form: JsonLinesFormat) -> None:
+    def __init__(self, path: Path, relation: str, form: JsonLinesFormat, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         self._path = path
         self._relation = relation
         self._nulls = frozenset(form.null_values)
         self._rows = 0
+        self._line_bytes_max = line_bytes_max
 
     def columns(self) -> tuple[ColumnInfo, ...]:
         """The fields in the order in which they first come, with a type that every value fits."""
         found: dict[str, set[str]] = {}
         self._rows = 0
         with self._path.open("rb") as file:
-            while line := file.readline(LINE_BYTES_MAX + 1):
+            while line := file.readline(self._line_bytes_max + 1):
                 self._rows += 1
                 for name, value in self._object(line, self._rows).items():
                     found.setdefault(name, set()).add(self._kind(value))
@@ -59,7 +60,7 @@ class JsonLinesReader:
         offset, row = int(place["offset"]), int(place["row"])
         with self._path.open("rb") as file:
             file.seek(offset)
-            while lines := _lines(file, chunk_bytes):
+            while lines := _lines(file, chunk_bytes, self._line_bytes_max):
                 objects = [self._object(line, row + at) for at, line in enumerate(lines, 1)]
                 arrays = [self._array(column, objects, row) for column in columns]
                 batch = pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
@@ -68,8 +69,8 @@ class JsonLinesReader:
                 yield SourceChunk((batch,), len(lines), size, Position(json.dumps({"offset": offset, "row": row})))
 
     def _object(self, line: bytes, row: int) -> dict[str, Any]:
-        if len(line) > LINE_BYTES_MAX:
-            raise DataRefused(f"{self._relation}, line {row}: it has more than {LINE_BYTES_MAX:,} bytes")
+        if len(line) > self._line_bytes_max:
+            raise DataRefused(f"{self._relation}, line {row}: it has more than {self._line_bytes_max:,} bytes")
         if not line.strip():
             raise DataRefused(f"{self._relation}, line {row}: it is empty")
         try:
@@ -123,10 +124,10 @@ class JsonLinesReader:
             raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
 
 
-def _lines(file: io.BufferedReader, chunk_bytes: int) -> list[bytes]:
+def _lines(file: io.BufferedReader, chunk_bytes: int, line_bytes_max: int) -> list[bytes]:
     """The next lines, about `chunk_bytes` of them, and no line further than it may be long."""
     lines, size = list[bytes](), 0
-    while size < chunk_bytes and (line := file.readline(LINE_BYTES_MAX + 1)):
+    while size < chunk_bytes and (line := file.readline(line_bytes_max + 1)):
         lines.append(line)
         size += len(line)
     return lines

@@ -167,6 +167,9 @@ def _converted(values: pa.Array, column: ColumnType) -> pa.Array:
         values = values.storage
     elif column.kind != "string" and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         return read_texts(pc.cast(values, pa.string()), column)
+    if column.kind == "decimal" and pa.types.is_integer(values.type):
+        # Arrow wants room for every integer before it looks at those that are there.
+        return read_texts(pc.cast(values, pa.string()), column)
     kind = arrow_type(column)
     try:
         return pc.cast(values, kind)

@@ -112,5 +112,8 @@ class PostgresRelations:
 
     def _unique(self, identifier: str) -> list[tuple[bool, tuple[str, ...]]]:
         """Columns that an index holds unique and that are never NULL, the primary key first."""
-        found = [(bool(primary), tuple(names)) for primary, names in self._query(_UNIQUE, (identifier,))]  # type: ignore[arg-type]  # an array
-        return sorted(found, key=lambda unique: not unique[0])
+        found = self._query(_UNIQUE, (identifier,))
+        unique = [
+            (bool(primary), tuple(str(name) for name in names)) for primary, names in found if isinstance(names, list)
+        ]
+        return sorted(unique, key=lambda one: not one[0])

@@ -40,7 +40,7 @@ _ROWIDS = ("rowid", "_rowid_", "oid")
 class SqliteSource:
     """A database file. The first read takes the snapshot, which holds until the source is closed."""
 
-    def __init__(self, system: SystemSpec) -> None:
+    def __init__(self, system: SystemSpec, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = Path(system.options["path"])
         if not self._path.is_file():
             names = [entry.name for entry in self._path.parent.iterdir()] if self._path.parent.is_dir() else []
@@ -48,7 +48,7 @@ class SqliteSource:
                 f"there is no SQLite file {self._path}{nearest(self._path.name, names)}", field="source.connection"
             )
         self._connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None,
+            f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=busy_seconds, isolation_level=None,
             check_same_thread=False,
         )  # fmt: skip
         try:
@@ -79,7 +79,7 @@ class SqliteSource:
         try:
             rows = self._columns(table)
             count = self._connection.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0]
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if "no such" not in str(error):
                 raise _translated(self._path, error) from error
             problem = Problem("source.relation", f"`{relation.relation}` can't be read: {error}")
@@ -113,7 +113,7 @@ class SqliteSource:
         try:
             cursor = self._connection.execute(statement, values)
             yield from self._read(cursor, relation, columns, len(order), is_view=is_view)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if "decode" in str(error):
                 raise self._undecodable(statement, values, relation.relation, columns, len(order)) from error
             raise _translated(self._path, error) from error
