@@ -1,0 +1,155 @@
+"""JSON Lines files as sources: the types that all values fit, and lines that are no objects."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
+from pymigrate.engine.domain.errors import DataRefused
+from pymigrate.engine.ports.connector import JsonLinesFormat
+from tests.integration.connectors.source_files import Folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def lines(*values: str) -> str:
+    return "".join(f'{{"x": {value}}}\n' for value in values)
+
+
+@pytest.mark.parametrize(
+    ("values", "type", "read"),
+    [
+        (["1", "-9223372036854775808"], "int64", [1, -(2**63)]),
+        (["1", "0.5", "1e3"], "float64", [1.0, 0.5, 1000.0]),
+        (["0.1", "2.50"], "float64", [0.1, 2.5]),
+        (["true", "null"], "bool", [True, None]),
+        (['"é"', '""', '"1"'], "string", ["é", "", "1"]),
+        (["null", "null"], "string", [None, None]),
+        (["9223372036854775808", "1"], "json", ["9223372036854775808", "1"]),
+        (["9007199254740993", "0.5"], "json", ["9007199254740993", "0.5"]),
+        (["0.1000000000000000055511151231257827"], "json", ["0.1000000000000000055511151231257827"]),
+        (["1e400", "1"], "json", ["1e400", "1"]),
+        (["1", '"one"'], "json", ["1", '"one"']),
+        (["true", "1"], "json", ["true", "1"]),
+        (['{"b": [1.10, null], "a": "é"}', "[]"], "json", ['{"b": [1.10, null], "a": "é"}', "[]"]),
+    ],
+)
+def test_a_column_has_the_type_that_all_its_values_fit(
+    folder: Folder, values: list[str], type: str, read: list[object]
+) -> None:
+    folder.write("t.jsonl", lines(*values))
+
+    assert [str(column.type) for column in folder.describe("t.jsonl").columns] == [type]
+    assert folder.rows("t.jsonl") == [(value,) for value in read]
+
+
+def test_fields_may_be_absent_and_come_in_any_order(folder: Folder) -> None:
+    folder.write("t.ndjson", '{"a": 1}\n{"b": "x", "a": null}\n{}\n{"c": true, "b": "y"}')
+
+    info = folder.describe("t.ndjson")
+
+    assert [(column.name, str(column.type)) for column in info.columns] == [
+        ("a", "int64"),
+        ("b", "string"),
+        ("c", "bool"),
+    ]
+    assert (info.rows, info.is_exact_rows) == (4, True)
+    expected = [(1, None, None), (None, "x", None), (None, None, None), (None, "y", True)]
+    assert folder.rows("t.ndjson") == expected
+    assert folder.rows("t.ndjson", chunk_bytes=1) == expected
+
+
+def test_texts_that_are_declared_to_be_null_are_null(folder: Folder) -> None:
+    folder.write("t.jsonl", lines("1", '"NA"', '""'))
+
+    assert folder.rows("t.jsonl", JsonLinesFormat(("NA", ""))) == [(1,), (None,), (None,)]
+
+
+def test_declared_types_are_read_strictly(folder: Folder) -> None:
+    folder.write("t.jsonl", '{"d": 1.10, "t": "2024-02-29", "n": "7", "u": 18446744073709551615, "j": "x", "f": 3}\n')
+    types = {"d": "decimal(4,2)", "t": "date", "n": "int16", "u": "uint64", "j": "json", "f": "float32"}
+
+    [row] = folder.rows("t.jsonl", types=types)
+
+    assert [str(value) for value in row] == ["1.10", "2024-02-29", "7", "18446744073709551615", '"x"', "3.0"]
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "why"),
+    [
+        ("int64", "1.0", "`1.0` is a number, and the column is int64"),
+        ("int64", "9223372036854775808", "is no int64"),
+        ("int16", "40000", "`40000` is no int16"),
+        ("int64", "true", "`true` is true or false"),
+        ("bool", "1", "`1` is a number"),
+        ("string", "1", "`1` is a number"),
+        ("string", "[1]", r"`\[1\]` is JSON"),
+        ("float64", "9007199254740993", "is a number, and the column is float64"),
+        ("float64", "0.1000000000000000055511151231257827", "is a number, and the column is float64"),
+        ("decimal(3,1)", "1.25", "`1.25` is no decimal"),
+        ("date", "20240229", "`20240229` is a number"),
+        ("date", '"2024-02-30"', "is no date"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_type_is_refused_with_its_line(
+    folder: Folder, type: str, value: str, why: str
+) -> None:
+    folder.write("t.jsonl", lines("null", "null", value, "null"))
+
+    for chunk_bytes in (1, 1_000_000):
+        with pytest.raises(DataRefused, match=f"t.jsonl, column `x`, row 3: .*{why}"):
+            folder.rows("t.jsonl", types={"x": type}, chunk_bytes=chunk_bytes)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        ("{", "it is no JSON object"),
+        ("[1]", "it is no JSON object"),
+        ("1", "it is no JSON object"),
+        ('{"a": 1, "a": 2}', "a name stands twice"),
+        ('{"a": {"b": 1, "b": 2}}', "a name stands twice"),
+        ('{"a": NaN}', "NaN is no JSON"),
+        ('{"a": -Infinity}', "-Infinity is no JSON"),
+        ('{"a": 1} {"a": 2}', "it is no JSON object"),
+        ('{"a": "\xff"}', "it is no JSON object"),
+        ('{"a": ' + "[" * 100_000, "it is no JSON object"),
+        ('{"a": ' + "9" * 5_000 + "}", "it is no JSON object"),
+    ],
+)
+def test_a_line_that_is_no_object_is_refused_with_its_number(folder: Folder, line: str, why: str) -> None:
+    folder.write("t.jsonl", b'{"a": 1}\n' + line.encode("latin-1") + b'\n{"a": 1}\n')
+
+    with pytest.raises(DataRefused, match=f"t.jsonl, line 2: .*{why}"):
+        folder.describe("t.jsonl")
+
+
+@pytest.mark.parametrize("type", ["string", "json"])
+def test_half_of_a_surrogate_pair_is_no_character(folder: Folder, type: str) -> None:
+    folder.write("t.jsonl", lines('"good"', '"\\ud83d\\ude00"', '"\\ud83d"'))
+
+    with pytest.raises(DataRefused, match=r"t.jsonl, column `x`, row 3: half of a surrogate pair"):
+        folder.rows("t.jsonl", types={"x": type})
+
+
+def test_a_line_beyond_every_measure_is_refused(folder: Folder) -> None:
+    folder.write("t.jsonl", lines("1", json.dumps("x" * 5_000)))
+
+    reader = JsonLinesReader(folder.path / "t.jsonl", "t.jsonl", JsonLinesFormat(), line_bytes_max=1_000)
+
+    with pytest.raises(DataRefused, match="line 2: it has more than 1,000 bytes"):
+        reader.columns()
+    with pytest.raises(DataRefused, match="line 2: it has more than 1,000 bytes"):
+        list(reader.chunks((), 10, None))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(folder: Folder) -> None:
+    folder.write("t.jsonl", "\ufeff" + lines("1", "2"))
+
+    assert folder.rows("t.jsonl") == [(1,), (2,)]
