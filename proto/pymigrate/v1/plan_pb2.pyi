@@ -105,7 +105,9 @@ class _VerificationLevelEnumTypeWrapper(google.protobuf.internal.enum_type_wrapp
     VERIFICATION_LEVEL_COUNT: _VerificationLevel.ValueType  # 1
     """The counts alone are compared."""
     VERIFICATION_LEVEL_SAMPLED: _VerificationLevel.ValueType  # 2
-    """About a seventh of the chunks is read back from both sides."""
+    """Of up to 256 MB of source data everything is read back from the target and compared with what passed; of more, the first seventh
+    of the rows that the target gives, at most 4 million, must each be found in the source.
+    """
     VERIFICATION_LEVEL_FULL: _VerificationLevel.ValueType  # 3
     """Every row is read back from both sides."""
 
@@ -117,7 +119,9 @@ VERIFICATION_LEVEL_UNSPECIFIED: VerificationLevel.ValueType  # 0
 VERIFICATION_LEVEL_COUNT: VerificationLevel.ValueType  # 1
 """The counts alone are compared."""
 VERIFICATION_LEVEL_SAMPLED: VerificationLevel.ValueType  # 2
-"""About a seventh of the chunks is read back from both sides."""
+"""Of up to 256 MB of source data everything is read back from the target and compared with what passed; of more, the first seventh
+of the rows that the target gives, at most 4 million, must each be found in the source.
+"""
 VERIFICATION_LEVEL_FULL: VerificationLevel.ValueType  # 3
 """Every row is read back from both sides."""
 Global___VerificationLevel: typing_extensions.TypeAlias = VerificationLevel
