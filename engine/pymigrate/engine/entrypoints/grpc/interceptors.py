@@ -39,9 +39,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Wraps the method's handler."""
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
         method = handler_call_details.method
+        if handler is None or method in OPEN_METHODS:
+            return handler
         metadata = dict(handler_call_details.invocation_metadata or ())
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
@@ -64,7 +64,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                _caller.set(self._identify(method, metadata))
+                _caller.set(self._identify(metadata))
                 return await serve(request, context)
             except PyMigrateError as error:
                 await _abort(context, error)
@@ -78,7 +78,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
-                _caller.set(self._identify(method, metadata))
+                _caller.set(self._identify(metadata))
                 async for answer in serve(request, context):
                     yield answer
             except PyMigrateError as error:
@@ -90,9 +90,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return served
 
-    def _identify(self, method: str, metadata: dict[str, Any]) -> Caller:
-        if method in OPEN_METHODS:
-            return Caller("anonymous")
+    def _identify(self, metadata: dict[str, Any]) -> Caller:
         given = str(metadata.get("authorization", ""))
         if not given:
             raise Unauthenticated(
