@@ -55,9 +55,9 @@ def connected(home: Path) -> Iterator[Client]:
 def describe(error: grpc.RpcError, home: Path) -> str:
     """An error of the engine as a person reads it: every field that is wrong on a line of its own."""
     code, details = error.code(), error.details() or ""
-    if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
-        return f"the engine of {home} does not answer: start it with `pymigrate serve --home {home}`"
     status = rpc_status.from_call(cast(grpc.Call, error))  # every error of a stub is a call too
+    if code is grpc.StatusCode.UNAVAILABLE and status is None:  # the engine itself always sends a status
+        return f"the engine of {home} does not answer: start it with `pymigrate serve --home {home}`"
     bad = error_details_pb2.BadRequest()
     for detail in status.details if status else ():
         if detail.Unpack(bad):

@@ -55,6 +55,8 @@ def apply(client: Client, path: Path) -> Iterator[tuple[str, str]]:
 def _message(path: Path, document: dict[str, Any]) -> tuple[str, Any]:
     kind = document["kind"]
     metadata = document.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        _refuse(path, f"metadata of a {kind} must be a map")
     object_id, environment = metadata.get("name"), metadata.get("environment")
     if not isinstance(object_id, str) or (kind != "Environment" and not isinstance(environment, str)):
         _refuse(path, f"a {kind} needs metadata.name" + ("" if kind == "Environment" else " and metadata.environment"))
