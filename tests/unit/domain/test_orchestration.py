@@ -210,7 +210,8 @@ def test_a_temporary_failure_stalls_the_lane_and_is_tried_again_later() -> None:
     assert core.claimable(LATER) == []
     assert task.not_before is not None
     assert LATER < task.not_before <= LATER + timedelta(seconds=BACKOFF_MAX_SECONDS)
-    assert core.next_wake() == task.not_before
+    assert core.next_wake(LATER) == task.not_before
+    assert core.next_wake(task.not_before) is None
     finish(core, "a")
     assert lane_state(core, task) is LaneState.DONE
 

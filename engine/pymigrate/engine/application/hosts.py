@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -98,7 +98,7 @@ class Hosts:
         now, name = self._surroundings.clock.now(), host.name
         record = HostRecord(name, host.affinity, host.pid, host.pid_start_ticks, self._surroundings.new_id(), now)
         former = self._hosts.get(name)
-        is_same_process = former is not None and former.record.pid == host.pid
+        is_same_process = former is not None and _is_process(former.record, host)
         if former is not None and not is_same_process:
             if former.is_registered and not self._is_overdue(former):
                 raise FailedPrecondition(f"another process has registered as {name}: this one must end")
@@ -125,12 +125,12 @@ class Hosts:
         host = self._require(name, session)
         deadline = self._surroundings.clock.monotonic() + min(wait_seconds, WAIT_MAX_SECONDS)
         while True:
-            seen = self._work_seen
+            seen, since = self._work_seen, self._surroundings.clock.now()
             task = await self._lease_one(host)
             left = deadline - self._surroundings.clock.monotonic()
             if task is not None or left <= 0:
                 return task
-            await self._wait_for_work(seen, min(left, self._seconds_to_retry()))
+            await self._wait_for_work(seen, min(left, self._seconds_to_retry(since)))
             self._require(name, session)  # another process may have taken the name meanwhile
 
     async def heartbeat(
@@ -141,6 +141,7 @@ class Hosts:
         now = self._surroundings.clock.now()
         until = now + timedelta(seconds=self.terms.lease_seconds)
         await self._store.transact(lambda unit: unit.hosts.touch(name, now))
+        host.record = replace(host.record, heartbeat_time=now)
         answer = worker_pb2.HeartbeatResponse()
         for lease in leases:
             if not self._is_held(lease.task_id, lease.fence, name):
@@ -164,8 +165,12 @@ class Hosts:
     async def finish(self, request: worker_pb2.FinishTaskRequest) -> None:
         """Notes how a task ended; the second time, and after the task was lost, nothing changes."""
         host = self._require(request.host, request.session)
+        host.tasks.discard(request.lease.task_id)
+        await self._finish(request)
+        self.tell_work()  # the host has room for another task, whatever this one was
+
+    async def _finish(self, request: worker_pb2.FinishTaskRequest) -> None:
         lease = request.lease
-        host.tasks.discard(lease.task_id)
         if lease.task_id.startswith("inquiries/"):
             self._finish_inquiry(request)
             return
@@ -268,9 +273,10 @@ class Hosts:
             for task in core.claimable(now):
                 yield core, task
 
-    def _seconds_to_retry(self) -> float:
+    def _seconds_to_retry(self, since: datetime) -> float:
+        """Until the next held back task may be leased. What could be leased at `since` waits for something else."""
         now = self._surroundings.clock.now()
-        wakes = [wake for core in self._board.active() if (wake := core.next_wake())]
+        wakes = [wake for core in self._board.active() if (wake := core.next_wake(since))]
         return max(0.05, min(((wake - now).total_seconds() for wake in wakes), default=WAIT_MAX_SECONDS))
 
     def _finish_inquiry(self, request: worker_pb2.FinishTaskRequest) -> None:
@@ -283,11 +289,11 @@ class Hosts:
             case _:
                 self._inquiries.finish(lease.task_id, lease.fence, None)
 
-    async def _lose_tasks(self, host: Host, kept: Iterable[str] = ()) -> None:
-        for task_id in sorted(host.tasks - set(kept)):
+    async def _lose_tasks(self, host: Host, kept: Collection[str] = ()) -> None:
+        for task_id in sorted(host.tasks.difference(kept)):
             if core := self._core_of(task_id):
                 await self._board.apply(core.run.name, Lost(task_id))
-        self._inquiries.lose(host.record.name)
+        self._inquiries.lose(host.record.name, kept)
 
     def _core_of(self, task_id: str) -> RunCore | None:
         run = parent_of(task_id)
@@ -311,3 +317,7 @@ class Hosts:
             raise FailedPrecondition(f"another process has registered as {name}: this one must stop without committing")
         host.seen = self._surroundings.clock.monotonic()
         return host
+
+
+def _is_process(record: HostRecord, host: worker_pb2.WorkerHost) -> bool:
+    return (record.pid, record.pid_start_ticks) == (host.pid, host.pid_start_ticks)

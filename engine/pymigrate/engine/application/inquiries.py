@@ -4,7 +4,7 @@ They live in memory: whoever asks waits, and asks again when the engine goes awa
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pymigrate.engine.application.caller import NewId
@@ -87,10 +87,10 @@ class Inquiries:
         else:
             inquiry.answer.set_result(outcome)
 
-    def lose(self, host: str) -> None:
-        """The host is gone: others are asked, but not for ever."""
+    def lose(self, host: str, kept: Collection[str] = ()) -> None:
+        """The host is gone, or knows of nothing but what it `kept`: others are asked, but not for ever."""
         for inquiry in self._open.values():
-            if inquiry.host != host or inquiry.answer.done():
+            if inquiry.host != host or inquiry.message.id in kept or inquiry.answer.done():
                 continue
             inquiry.host = ""
             inquiry.losses += 1

@@ -192,10 +192,10 @@ class RunCore:
             and (is_held or self.aggregate.phases[task.phase].state is not PhaseState.STAGING)
         ]
 
-    def next_wake(self) -> datetime | None:
-        """When a task that is held back may be leased at the earliest."""
-        times = [t.not_before for t in self.aggregate.tasks.values() if t.state is TaskState.PENDING and t.not_before]
-        return min(times, default=None)
+    def next_wake(self, since: datetime) -> datetime | None:
+        """When the next task may be leased that is still held back at `since`."""
+        pending = [task for task in self.aggregate.tasks.values() if task.state is TaskState.PENDING]
+        return min((t.not_before for t in pending if t.not_before and t.not_before > since), default=None)
 
     def _urgency(self, task: Task) -> tuple[int, int, float, str]:
         phase = self.aggregate.phases[task.phase]
@@ -363,6 +363,7 @@ class RunCore:
                 f"{run.name} can't be retried while the rollback of {', '.join(blocked)} is blocked"
             )
         run.attempt += 1
+        run.desired = DesiredState.RUNNING  # one that failed while it was held is meant to go on
         run.failure = run.end_time = None
         self._step_run(RunState.RUNNING)
         return True
@@ -420,7 +421,7 @@ class RunCore:
         self._step_phase(phase, PhaseState.READY)
         for dataset in self._datasets(phase):
             record = self.aggregate.datasets[phase.id, dataset]
-            record.verification, record.end_time, record.start_time = b"", None, None
+            record.verification, record.end_time, record.start_time, record.copy_seconds = b"", None, None, 0.0
             self._note(record)
             suffix = f".{phase.attempt}" if phase.attempt > 1 else ""
             lane = Lane(f"{phase.id}.{dataset}{suffix}", phase.id, dataset, phase.attempt, record.rows_expected)
