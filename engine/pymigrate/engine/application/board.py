@@ -23,11 +23,13 @@ Seen = TypeVar("Seen")
 
 @dataclass(slots=True)
 class ActiveRun:
-    """A run in memory. Its lock orders what happens to it; `changes` counts, for those who watch."""
+    """A run in memory. Its lock orders what happens to it; `changes` counts, for those who watch. `is_doubtful`: a change failed and
+    the store could not be asked what it holds."""
 
     core: RunCore
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     changes: int = 0
+    is_doubtful: bool = False
     revision: run_pb2.PlanRevision | None = None
     watchers: set[asyncio.Event] = field(default_factory=set)
 
@@ -55,8 +57,8 @@ class Board:
 
     def active(self) -> Iterator[RunCore]:
         """The cores of all runs in memory that have not ended, ordered by name."""
-        for name in sorted(self._runs):
-            core = self._runs[name].core
+        # Whoever goes through them may wait in between, and runs that have ended may be forgotten meanwhile.
+        for core in [self._runs[name].core for name in sorted(self._runs)]:
             if core.run.state not in RUN_ENDED:
                 yield core
 
@@ -80,9 +82,10 @@ class Board:
             unit.audit.append(audit)
 
         await self._store.transact(insert)
-        self._runs[aggregate.run.name] = ActiveRun(core)
+        # Whoever looked at it since it was stored has loaded it: theirs is as good, and watched perhaps.
+        active = self._runs.setdefault(aggregate.run.name, ActiveRun(core))
         self._tell_work()
-        return core
+        return active.core
 
     async def apply(
         self, name: str, event: CoreEvent, audit: AuditEntry | None = None, revision: bytes | None = None
@@ -116,8 +119,7 @@ class Board:
 
     async def view(self, name: str, look: Callable[[RunAggregate], Seen]) -> Seen:
         """What `look` makes of a run as last stored: never of a change that is still being committed. Raises NotFound."""
-        active = await self._require(name)
-        async with active.lock:
+        async with self._locked(name) as active:
             return look(active.core.aggregate)
 
     async def revision(self, name: str) -> run_pb2.PlanRevision:
@@ -143,17 +145,21 @@ class Board:
     async def _locked(self, name: str) -> AsyncIterator[ActiveRun]:
         active = await self._require(name)
         async with active.lock:
+            if active.is_doubtful:
+                await self._reload(name, active)
             try:
                 yield active
             except BaseException:
+                active.is_doubtful = True
                 await self._reload(name, active)
                 raise
 
     async def _reload(self, name: str, active: ActiveRun) -> None:
-        """What memory and store hold may differ now: the store is right."""
+        """What memory and store hold may differ now: the store is right. Where it does not answer either, the next one asks again."""
         stored = await self._store.read(lambda unit: unit.runs.load(name))
         if stored is not None:
             active.core = RunCore(stored, self._rng)
+        active.is_doubtful = False
 
     async def _require(self, name: str) -> ActiveRun:
         async with self._loading:
@@ -162,7 +168,7 @@ class Board:
                 if stored is None:
                     raise NotFound(f"there is no {name}", field="name")
                 self._forget_idle()
-                self._runs[name] = ActiveRun(RunCore(stored, self._rng))
+                return self._runs.setdefault(name, ActiveRun(RunCore(stored, self._rng)))
             return self._runs[name]
 
     def _forget_idle(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 
 from pymigrate.engine.application import works
-from pymigrate.engine.application.board import ActiveRun, Board
+from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog, page_limit
 from pymigrate.engine.application.inquiries import Inquiries
@@ -23,13 +23,13 @@ from pymigrate.engine.domain.errors import (
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
 from pymigrate.engine.domain.orchestration import CoreEvent, Retried, Steered
 from pymigrate.engine.domain.run import (
-    RUN_ENDED,
     DatasetRun,
     DesiredState,
     PhaseRun,
     PhaseState,
     Run,
     RunAggregate,
+    RunState,
 )
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
@@ -40,6 +40,7 @@ TRIGGERS_MAX = 64
 EVENTS_MAX = 1_000
 WATCH_INTERVAL_SECONDS = 0.1
 RUN_ID_DIGITS = 12
+SEQUENCE_DIGITS_MAX = 18
 
 
 class Runs:
@@ -140,7 +141,7 @@ class Runs:
             seen = active.core.run.events if not resume_token else _read_sequence(resume_token)
             while True:
                 changed.clear()
-                answer = await self._picture(name, active, seen)
+                answer = await self._picture(name, seen)
                 seen = int(answer.resume_token)
                 yield answer
                 if answer.run.end_time.seconds:
@@ -148,12 +149,14 @@ class Runs:
                 await changed.wait()
                 await self._surroundings.clock.sleep(WATCH_INTERVAL_SECONDS)
 
-    async def _picture(self, name: str, active: ActiveRun, seen: int) -> run_pb2.WatchRunResponse:
+    async def _picture(self, name: str, seen: int) -> run_pb2.WatchRunResponse:
         now = self._surroundings.clock.now()
-        async with active.lock:
-            aggregate = active.core.aggregate
-            answer = run_pb2.WatchRunResponse(run=run_message(aggregate, now), lanes=lane_messages(aggregate))
-            last = aggregate.run.events
+
+        def look(aggregate: RunAggregate) -> tuple[run_pb2.WatchRunResponse, int]:
+            picture = run_pb2.WatchRunResponse(run=run_message(aggregate, now), lanes=lane_messages(aggregate))
+            return picture, aggregate.run.events
+
+        answer, last = await self._board.view(name, look)
         is_behind = last - seen > EVENTS_MAX
         after = last - EVENTS_MAX if is_behind else seen
         events = await self._store.read(lambda unit: list(unit.runs.events(name, after, EVENTS_MAX)))
@@ -223,7 +226,7 @@ class Runs:
 
 
 def _unpublished(aggregate: RunAggregate) -> list[str]:
-    if aggregate.run.state not in RUN_ENDED:
+    if aggregate.run.state is not RunState.FAILED:  # nothing else is retried, so there is nothing to look at
         return []
     done = {PhaseState.PUBLISHED, PhaseState.SEALED}
     return [phase.id for phase in aggregate.phases.values() if phase.state not in done]
@@ -261,10 +264,16 @@ def _refuse_start_problems(request: run_pb2.StartRunRequest) -> None:
         raise InvalidDefinition(tuple(problems))
 
 
+def read_sequence(token: str) -> int | None:
+    """The sequence that a token stands for; None for what no call gave out."""
+    return int(token) if token.isdecimal() and len(token) <= SEQUENCE_DIGITS_MAX else None
+
+
 def _read_sequence(token: str) -> int:
-    if not token.isdecimal():
+    sequence = read_sequence(token)
+    if sequence is None:
         raise InvalidDefinition((Problem("resume_token", "is not a token that WatchRun gave out"),))
-    return int(token)
+    return sequence
 
 
 def _write_token(run: Run) -> str:
@@ -274,8 +283,12 @@ def _write_token(run: Run) -> str:
 def _read_token(token: str) -> tuple[datetime, str] | None:
     if not token:
         return None
-    moment, _, name = token.partition("|")
+    text, _, name = token.partition("|")
+    refusal = InvalidDefinition((Problem("page_token", "is not a token that ListRuns gave out"),))
     try:
-        return datetime.fromisoformat(moment), name
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidDefinition((Problem("page_token", "is not a token that ListRuns gave out"),)) from error
+        raise refusal from error
+    if moment.tzinfo is None:
+        raise refusal
+    return moment, name

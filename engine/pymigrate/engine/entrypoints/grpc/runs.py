@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pymigrate.engine.application.catalog import page_limit
-from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.runs import Runs, read_sequence
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
 from pymigrate.engine.domain.names import nearest, parent_of
 from pymigrate.engine.domain.run import DesiredState
@@ -57,8 +57,8 @@ class RunCalls(run_pb2_grpc.RunServiceServicer):
         return lanes[request.name]
 
     async def ListRunEvents(self, request: run_pb2.ListRunEventsRequest, context: Any) -> run_pb2.ListRunEventsResponse:
-        token = request.page_token or "0"
-        if not token.isdecimal():
+        after = read_sequence(request.page_token or "0")
+        if after is None:
             raise InvalidDefinition((Problem("page_token", "is not a token that ListRunEvents gave out"),))
-        found, following = await self._runs.events(request.parent, int(token), request.page_size)
+        found, following = await self._runs.events(request.parent, after, request.page_size)
         return run_pb2.ListRunEventsResponse(events=found, next_page_token=following)
