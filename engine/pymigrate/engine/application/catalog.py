@@ -183,6 +183,13 @@ class Catalog:
         if parent and unit.resources.get(parent) is None:
             self._raise_not_found(unit, parent)
 
+    def require_writable(self, unit: Unit, kind: Kind[M], name: str, etag: str, caller: Caller) -> M:
+        """One object that the caller may change as it is. Raises NotFound, StaleWrite, NotOwned."""
+        resource = self._require(unit, kind, name)
+        self.require_unchanged(resource, etag)
+        self.require_owner(resource, caller)
+        return kind.read(resource)
+
     def require_owner(self, resource: Resource, caller: Caller) -> None:
         """Raises NotOwned when another side declares the object."""
         if resource.managed_by != caller.managed_by:
@@ -241,8 +248,7 @@ class Catalog:
                 (Problem("update_mask", f"names a field that does not exist: {', '.join(mask.paths)}"),)
             )
         for path in mask.paths:
-            if "." not in path:
-                stored.ClearField(path)  # so that an unset value in the request clears it
+            _clear(stored, path)  # so that an unset value in the request clears it
         mask.MergeMessage(source, stored, True, True)
 
 
@@ -255,6 +261,15 @@ def page_limit(page_size: int) -> int:
 
 def _body(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
+
+
+def _clear(message: Message, path: str) -> None:
+    *outer, last = path.split(".")
+    for name in outer:
+        if not message.HasField(name):
+            return
+        message = getattr(message, name)
+    message.ClearField(last)
 
 
 def _refuse_another_system(kind: Kind[M], before: Message, after: Message) -> None:

@@ -45,7 +45,7 @@ class Plans:
         if own.paths or not has_phases:
             updated = self._catalog.update(unit, PLANS, plan, own, caller, is_dry=is_dry)
         else:
-            updated = self._catalog.get(unit, PLANS, plan.name)
+            updated = self._catalog.require_writable(unit, PLANS, plan.name, plan.etag, caller)
         if has_phases:
             self._refuse_problems(unit, plan.name, dict(plan.phases))
             if not is_dry:
