@@ -6,8 +6,9 @@ import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
 from pymigrate.engine.domain.run import DesiredState, TaskState
+from pymigrate.engine.testing.hosts import lease_of
 from pymigrate.v1 import run_pb2, worker_pb2
-from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, lease_of, phase
+from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase
 
 
 async def started(
@@ -154,7 +155,7 @@ async def test_an_engine_that_takes_over_knows_the_hosts_and_lets_them_go_on(eng
     next_engine = engine.again()
     await next_engine.board.restore()
     await next_engine.hosts.restore()
-    host.engine = next_engine
+    host.hosts = next_engine.hosts
     with pytest.raises(NotFound):
         await host.report(task, 1, 5)
     assert not (await host.register(lease_of(task))).lost_task_ids
@@ -179,7 +180,7 @@ async def test_a_paused_run_asks_its_hosts_to_drain_and_goes_on_from_there(engin
     host, task = await copying(engine)
     await engine.runs.steer(f"{PLAN}/runs/r", DesiredState.PAUSED, ME)
     assert list((await host.heartbeat(task)).drain_task_ids) == [task.id]
-    await host.finish(task, drained=worker_pb2.LaneProgress(chunks=3, rows=30, bytes=300))
+    await host.finish(task, worker_pb2.LaneProgress(chunks=3, rows=30, bytes=300))
     (lane,) = await engine.runs.lanes(f"{PLAN}/runs/r")
     assert (lane.chunks, lane.rows) == (3, 30)
     assert await host.claim() is None
@@ -198,7 +199,7 @@ async def test_an_outcome_that_is_told_twice_counts_once(engine: Engine) -> None
 async def test_a_failure_reaches_the_run_with_its_field(engine: Engine) -> None:
     host, task = await copying(engine)
     failure = run_pb2.Failure(reason="DATA_REFUSED", message="row 7", field="source.columns.x")
-    await host.finish(task, failure=failure)
+    await host.finish(task, failure)
     await host.work()
     run = await engine.runs.get(f"{PLAN}/runs/r")
     assert run.state == run_pb2.RUN_STATE_FAILED

@@ -1,12 +1,12 @@
 """Runs: started once for a key, refused with every problem, retried after another look, watched to their end."""
 
 import asyncio
-from collections.abc import Mapping
 
 import pytest
 
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, StaleWrite, SystemUnavailable
 from pymigrate.engine.domain.run import DesiredState
+from pymigrate.engine.testing.hosts import Outcome
 from pymigrate.v1 import run_pb2, worker_pb2
 from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase
 
@@ -14,13 +14,13 @@ RUN = f"{PLAN}/runs/r"
 
 
 async def answered(
-    engine: Engine, host: PlayedHost, request: run_pb2.StartRunRequest, **outcomes: Mapping[str, object]
+    engine: Engine, host: PlayedHost, request: run_pb2.StartRunRequest, **outcomes: Outcome
 ) -> run_pb2.Run:
     """Starts a run while the host answers its inspections; `outcomes` by dataset."""
     run = asyncio.create_task(engine.runs.start(request, ME))
     while not run.done():
         if task := await host.claim():
-            await host.finish(task, **outcomes.get(task.inspect.dataset.dataset_id, {}))
+            await host.finish(task, outcomes.get(task.inspect.dataset.dataset_id))
         await asyncio.sleep(0)
     return await run
 
@@ -68,13 +68,11 @@ async def test_a_plan_that_changed_since_it_was_read_is_not_started(engine: Engi
 
 
 async def test_every_problem_of_every_dataset_is_told_with_its_field(engine: Engine, host: PlayedHost) -> None:
-    missing = {
-        "failure": run_pb2.Failure(reason="SOURCE_MISSING", message="there is no `items`", field="source.relation")
-    }
+    missing = run_pb2.Failure(reason="SOURCE_MISSING", message="there is no `items`", field="source.relation")
     found = run_pb2.Inspection()
     found.problems.add(field="key", description="no column `x`")
     with pytest.raises(InvalidDefinition) as error:
-        await answered(engine, host, request(), items=missing, orders={"result": worker_pb2.TaskResult(inspect=found)})
+        await answered(engine, host, request(), items=missing, orders=worker_pb2.TaskResult(inspect=found))
     assert {problem.field for problem in error.value.problems} == {
         "phases.a.datasets.orders.key",
         "phases.b.datasets.items.source.relation",
@@ -82,7 +80,7 @@ async def test_every_problem_of_every_dataset_is_told_with_its_field(engine: Eng
 
 
 async def test_a_system_that_does_not_answer_is_told_as_such(engine: Engine, host: PlayedHost) -> None:
-    away = {"failure": run_pb2.Failure(reason="SYSTEM_UNAVAILABLE", message="held by another", is_temporary=True)}
+    away = run_pb2.Failure(reason="SYSTEM_UNAVAILABLE", message="held by another", is_temporary=True)
     with pytest.raises(SystemUnavailable, match="held by another"):
         await answered(engine, host, request(), orders=away)
 
@@ -107,7 +105,7 @@ async def test_a_retry_looks_at_what_is_not_published_again(engine: Engine, host
     await answered(engine, host, request())
     task = await host.claim()
     assert task is not None
-    await host.finish(task, failure=run_pb2.Failure(reason="SOURCE_CHANGED", message="changed"))
+    await host.finish(task, run_pb2.Failure(reason="SOURCE_CHANGED", message="changed"))
     await host.work()
     retry = asyncio.create_task(engine.runs.retry(RUN, ME))
     looked = 0
@@ -117,7 +115,7 @@ async def test_a_retry_looks_at_what_is_not_published_again(engine: Engine, host
             looked += 1
             fresh = run_pb2.Inspection(source_state="new")
             fresh.source.rows = 10
-            await host.finish(task, result=worker_pb2.TaskResult(inspect=fresh))
+            await host.finish(task, worker_pb2.TaskResult(inspect=fresh))
         await asyncio.sleep(0)
         task = await host.claim()
     await retry
