@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from pymigrate.engine.application.hosts import WAIT_MAX_SECONDS, LeaseTerms
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
 from pymigrate.engine.domain.run import DesiredState, TaskState
 from pymigrate.engine.testing.hosts import lease_of
@@ -223,3 +224,138 @@ async def test_a_host_is_given_no_more_tasks_than_it_may_run(engine: Engine) -> 
 async def test_demand_counts_what_waits_by_affinity(engine: Engine) -> None:
     await started(engine)
     assert engine.hosts.demand() == {"file:/warehouse.duckdb": 1}
+
+
+async def test_a_host_of_the_same_process_number_but_another_start_is_another_process(engine: Engine) -> None:
+    await PlayedHost(engine).register()
+    other = PlayedHost(engine)
+    other.message.pid_start_ticks = 2
+    with pytest.raises(FailedPrecondition, match="another process"):
+        await other.register()
+
+
+async def test_a_host_that_registers_again_keeps_the_questions_that_it_tells(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await host.register()
+    question = worker_pb2.Task(test=worker_pb2.TestWork())
+    answer = asyncio.create_task(engine.inquiries.ask(question, host.message.affinity, 60))
+    await asyncio.sleep(0)
+    task = await host.claim()
+    assert task is not None
+    assert not (await host.register(lease_of(task))).lost_task_ids
+    await host.finish(task)
+    assert (await answer).test.version == "Scripted 1"
+
+
+async def test_a_question_of_a_host_that_is_gone_is_given_to_another(engine: Engine) -> None:
+    host, other = PlayedHost(engine), PlayedHost(engine, "workerHosts/other", pid=2)
+    await host.register()
+    await other.register()
+    question = worker_pb2.Task(test=worker_pb2.TestWork())
+    answer = asyncio.create_task(engine.inquiries.ask(question, host.message.affinity, 60))
+    await asyncio.sleep(0)
+    task = await host.claim()
+    assert task is not None
+    assert list((await host.heartbeat(task)).lost_task_ids) == []
+    await engine.hosts.forget(host.message.name)
+    assert await other.work() == ["test"]
+    assert (await answer).test.version == "Scripted 1"
+
+
+async def test_a_drained_question_is_answered_by_the_next_claim(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await host.register()
+    question = worker_pb2.Task(test=worker_pb2.TestWork())
+    answer = asyncio.create_task(engine.inquiries.ask(question, host.message.affinity, 60))
+    await asyncio.sleep(0)
+    task = await host.claim()
+    assert task is not None
+    await host.finish(task, worker_pb2.LaneProgress())
+    assert await host.work() == ["test"]
+    await answer
+
+
+async def test_it_is_known_when_a_host_called_last(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await host.register()
+    engine.clock.advance(3)
+    await host.heartbeat()
+    (known,) = engine.hosts.hosts()
+    assert known.record.heartbeat_time == engine.clock.now()
+    (stored,) = await engine.store.read(lambda unit: unit.hosts.list())
+    assert stored == known.record
+
+
+async def test_a_full_host_that_waits_is_given_more_as_soon_as_it_has_room() -> None:
+    engine = Engine(terms=LeaseTerms(tasks_max=1))
+    await engine.declare({"a": phase("orders", "items")})
+    host = PlayedHost(engine)
+    await host.register()
+    run = asyncio.create_task(engine.runs.start(run_pb2.StartRunRequest(parent=PLAN), ME))
+    while not run.done():
+        await host.work()
+        await asyncio.sleep(0)
+    for _ in range(2):
+        task = await host.claim()
+        assert task is not None
+        await host.finish(task)
+    verification = await host.claim()
+    assert verification is not None
+    waiting = asyncio.create_task(host.claim(wait_seconds=30))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    await host.finish(verification)
+    following = await waiting
+    assert following is not None
+    assert following.WhichOneof("work") == "verify"
+
+
+async def test_a_claim_waits_no_longer_than_until_a_task_that_is_held_back_is_due(engine: Engine) -> None:
+    host, task = await copying(engine)
+    await host.finish(task, run_pb2.Failure(reason="SYSTEM_UNAVAILABLE", message="away", is_temporary=True))
+    assert await host.claim() is None
+    due = engine.hosts._seconds_to_retry(engine.clock.now())
+    assert 0 < due <= 1
+    engine.clock.advance(due)
+    assert await host.claim() is not None
+
+
+async def test_what_is_held_for_a_person_wakes_nobody_again_and_again(engine: Engine) -> None:
+    host, task = await copying(engine)
+    await host.finish(task, run_pb2.Failure(reason="SYSTEM_UNAVAILABLE", message="away", is_temporary=True))
+    await engine.runs.steer(f"{PLAN}/runs/r", DesiredState.PAUSED, ME)
+    engine.clock.advance(3600)
+    assert await host.claim() is None
+    assert engine.hosts._seconds_to_retry(engine.clock.now()) == WAIT_MAX_SECONDS
+
+
+async def test_reports_of_what_is_not_known_are_refused_and_outcomes_dropped(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await host.register()
+    gone = worker_pb2.Task(id=f"{PLAN}/runs/gone/tasks/a.orders.copy.1", fence=1)
+    with pytest.raises(FailedPrecondition, match="no longer has"):
+        await host.report(gone, 1, 1)
+    await host.finish(gone)
+    assert list((await host.heartbeat(gone)).lost_task_ids) == [gone.id]
+
+
+async def test_a_claim_ends_with_its_time(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await host.register()
+    claim = asyncio.create_task(host.claim(wait_seconds=5))
+    await asyncio.sleep(0)
+    engine.clock.advance(6)
+    engine.hosts.tell_work()
+    assert await claim is None
+
+
+async def test_a_hosts_work_is_offered_until_it_is_leased_and_forgotten_hosts_may_be_forgotten_again(
+    engine: Engine,
+) -> None:
+    host, _ = await copying(engine)
+    assert engine.hosts.demand() == {}
+    await engine.hosts.forget(host.message.name)
+    await engine.hosts.forget(host.message.name)
+    assert engine.hosts.demand() == {"file:/warehouse.duckdb": 1}
+    assert engine.hosts.hosts() == []
