@@ -79,17 +79,12 @@ async def test_a_dry_creation_stores_nothing(engine: Engine) -> None:
 async def test_a_mask_changes_and_clears_only_what_it_names(declared: Engine) -> None:
     name = f"{ENVIRONMENT}/departments/sales"
 
-    def change(message: environment_pb2.Department, *paths: str) -> environment_pb2.Department:
-        return message
-
     first = environment_pb2.Department(name=name, owner="Ann", users=5)
     first.systems["crm"].description = "customers"
     await declared.store.transact(lambda unit: declared.catalog.update(unit, DEPARTMENTS, first, FieldMask(), ME))
     second = environment_pb2.Department(name=name, users=7)
     found = await declared.store.transact(
-        lambda unit: declared.catalog.update(
-            unit, DEPARTMENTS, change(second), FieldMask(paths=["users", "systems"]), ME
-        )
+        lambda unit: declared.catalog.update(unit, DEPARTMENTS, second, FieldMask(paths=["users", "systems"]), ME)
     )
     assert (found.owner, found.users, dict(found.systems)) == ("Ann", 7, {})
 
@@ -345,3 +340,193 @@ def test_what_is_wrong_with_a_department_is_told_at_its_field() -> None:
         "downtime_cost_per_hour.amount",
         "systems.CRM",
     }
+
+
+async def updated(engine: Engine, message: environment_pb2.Department, *paths: str) -> environment_pb2.Department:
+    """A department after an update under a mask."""
+    return await engine.store.transact(
+        lambda unit: engine.catalog.update(unit, DEPARTMENTS, message, FieldMask(paths=paths), ME)
+    )
+
+
+async def test_a_mask_reaches_into_a_message_and_clears_what_the_request_leaves_out(declared: Engine) -> None:
+    name = f"{ENVIRONMENT}/departments/sales"
+    first = environment_pb2.Department(name=name, owner="Ann")
+    first.downtime_cost_per_hour.currency_code, first.downtime_cost_per_hour.amount = "EUR", 5.0
+    await updated(declared, first)
+    second = environment_pb2.Department(name=name)
+    second.downtime_cost_per_hour.amount = 7.0
+    found = await updated(declared, second, "downtime_cost_per_hour.amount")
+    assert (found.downtime_cost_per_hour.currency_code, found.downtime_cost_per_hour.amount) == ("EUR", 7.0)
+    found = await updated(declared, environment_pb2.Department(name=name), "downtime_cost_per_hour.amount")
+    assert (found.downtime_cost_per_hour.currency_code, found.downtime_cost_per_hour.amount) == ("EUR", 0.0)
+    found = await updated(declared, environment_pb2.Department(name=name), "downtime_cost_per_hour")
+    assert not found.HasField("downtime_cost_per_hour")
+    found = await updated(declared, environment_pb2.Department(name=name), "downtime_cost_per_hour.amount")
+    assert not found.HasField("downtime_cost_per_hour")
+    assert found.owner == "Ann"
+
+
+async def test_a_star_in_a_mask_is_every_field(declared: Engine) -> None:
+    name = f"{ENVIRONMENT}/departments/sales"
+    await updated(declared, environment_pb2.Department(name=name, owner="Ann", users=5))
+    found = await updated(declared, environment_pb2.Department(name=name, users=6), "*")
+    assert (found.owner, found.users) == ("", 6)
+
+
+async def test_a_map_is_replaced_as_a_whole(declared: Engine) -> None:
+    name = f"{ENVIRONMENT}/departments/sales"
+    first = environment_pb2.Department(name=name, labels={"a": "1", "b": "2"})
+    await updated(declared, first)
+    found = await updated(declared, environment_pb2.Department(name=name, labels={"b": "3"}), "labels")
+    assert dict(found.labels) == {"b": "3"}
+
+
+async def test_a_connection_can_not_lose_its_system_by_a_mask(declared: Engine) -> None:
+    wanted = connection_pb2.Connection(name=f"{ENVIRONMENT}/connections/legacy")
+    found = await fields(
+        declared,
+        lambda unit: declared.catalog.update(unit, CONNECTIONS, wanted, FieldMask(paths=["sqlite"]), ME),
+    )
+    assert found.keys() == {"connection.system"}
+
+
+async def test_a_connections_path_is_changed_by_a_mask_that_reaches_it(declared: Engine) -> None:
+    wanted = connection_pb2.Connection(
+        name=f"{ENVIRONMENT}/connections/legacy", sqlite=connection_pb2.SqliteSystem(path="/moved.db")
+    )
+    found = await declared.store.transact(
+        lambda unit: declared.catalog.update(unit, CONNECTIONS, wanted, FieldMask(paths=["sqlite.path"]), ME)
+    )
+    assert found.sqlite.path == "/moved.db"
+
+
+async def test_what_the_engine_tells_is_not_taken_from_a_caller(declared: Engine) -> None:
+    wanted = environment_pb2.Department(name="x", uid="mine", managed_by="git", etag="e")
+    made = await declared.store.transact(
+        lambda unit: declared.catalog.create(unit, DEPARTMENTS, ENVIRONMENT, "hr", wanted, ME)
+    )
+    assert made.name == f"{ENVIRONMENT}/departments/hr"
+    assert made.uid != "mine"
+    assert made.managed_by == "api"
+
+
+async def test_a_department_tells_unknown_connections_and_departments(declared: Engine) -> None:
+    wanted = environment_pb2.Department(dependencies=["sails", "hr"])
+    wanted.systems["crm"].connection = "legcy"
+    found = await fields(
+        declared, lambda unit: declared.catalog.create(unit, DEPARTMENTS, ENVIRONMENT, "hr", wanted, ME)
+    )
+    assert "did you mean `legacy`?" in found["department.systems.crm.connection"]
+    assert "no other department `hr`" in found["department.dependencies"]
+
+
+async def test_objects_are_listed_page_by_page(engine: Engine) -> None:
+    def create(unit):  # type: ignore[no-untyped-def]  # a unit of work
+        for name in "cab":
+            engine.catalog.create(unit, ENVIRONMENTS, "", name, environment_pb2.Environment(), ME)
+
+    await engine.store.transact(create)
+    first, token = await engine.store.read(lambda unit: engine.catalog.list(unit, ENVIRONMENTS, "", 2, ""))
+    second, end = await engine.store.read(lambda unit: engine.catalog.list(unit, ENVIRONMENTS, "", 2, token))
+    assert [found.name[-1] for found in (*first, *second)] == ["a", "b", "c"]
+    assert end == ""
+    everything = await engine.store.read(lambda unit: list(engine.catalog.all(unit, ENVIRONMENTS, "")))
+    assert len(everything) == 3
+    assert "page_size" in await fields(engine, lambda unit: engine.catalog.list(unit, ENVIRONMENTS, "", -1, ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("warehouse", "is no resource name"),
+        ("", "is no resource name"),
+        ("environments/e/plans", "is no resource name"),
+        ("environments/e/plans/wharehouse", "there are `p`"),
+        ("environments/f/plans/p", "no environments/f"),
+        ("environments/e/connections/p", "did you mean|there are"),
+    ],
+)
+async def test_a_name_that_leads_nowhere_is_told_with_what_is_near(declared: Engine, name: str, says: str) -> None:
+    with pytest.raises(NotFound, match=says):
+        await declared.store.read(lambda unit: declared.plans.get(unit, name))
+
+
+async def test_an_object_of_another_collection_is_not_found(declared: Engine) -> None:
+    with pytest.raises(NotFound):
+        await declared.store.read(lambda unit: declared.catalog.get(unit, DEPARTMENTS, PLAN))
+
+
+async def test_every_write_is_audited_with_who_did_it(declared: Engine) -> None:
+    name = f"{ENVIRONMENT}/departments/hr"
+    ann = Caller("ann")
+    await declared.store.transact(
+        lambda unit: declared.catalog.create(unit, DEPARTMENTS, ENVIRONMENT, "hr", environment_pb2.Department(), ann)
+    )
+    wanted = environment_pb2.Department(name=name, owner="Ann")
+    await declared.store.transact(lambda unit: declared.catalog.update(unit, DEPARTMENTS, wanted, FieldMask(), ann))
+    await declared.store.transact(lambda unit: declared.catalog.update(unit, DEPARTMENTS, wanted, FieldMask(), ann))
+    await declared.store.transact(lambda unit: declared.catalog.delete(unit, DEPARTMENTS, name, "", ann))
+    entries = await declared.store.read(lambda unit: list(unit.audit.list(0, 1_000)))
+    found = [(entry.actor, entry.action, entry.version) for entry in entries if entry.subject == name]
+    assert found == [("ann", "create", 1), ("ann", "update", 2), ("ann", "delete", 2)]
+
+
+async def test_a_plan_whose_phases_alone_are_replaced_is_guarded_like_any_other(declared: Engine) -> None:
+    wanted = plan_pb2.Plan(name=PLAN, phases={"a": phase("orders")})
+    mask = FieldMask(paths=["phases"])
+    with pytest.raises(NotOwned, match="managed by api"):
+        await declared.store.transact(
+            lambda unit: declared.plans.update(unit, wanted, mask, Caller("me", "git"), is_dry=False)
+        )
+    wanted.etag = "old"
+    with pytest.raises(StaleWrite):
+        await declared.store.transact(lambda unit: declared.plans.update(unit, wanted, mask, ME, is_dry=False))
+
+
+async def test_a_change_of_phases_that_is_refused_changes_none(declared: Engine) -> None:
+    before = await declared.store.read(lambda unit: declared.plans.get(unit, PLAN))
+    wanted = plan_pb2.Plan(name=PLAN, display_name="new", phases={"c": phase("x"), "d": phase("y", needs=["e"])})
+    mask = FieldMask(paths=["display_name", "phases"])
+    found = await fields(declared, lambda unit: declared.plans.update(unit, wanted, mask, ME, is_dry=False))
+    assert found.keys() == {"plan.phases.d.dependencies"}
+    assert await declared.store.read(lambda unit: declared.plans.get(unit, PLAN)) == before
+
+
+async def test_dry_changes_of_a_plan_check_and_store_nothing(declared: Engine) -> None:
+    before = await declared.store.read(lambda unit: declared.plans.get(unit, PLAN))
+    mask = FieldMask(paths=["display_name", "phases"])
+    wanted = plan_pb2.Plan(name=PLAN, display_name="new", phases={"c": phase("x")})
+    await declared.store.transact(lambda unit: declared.plans.update(unit, wanted, mask, ME, is_dry=True))
+    other = plan_pb2.Plan(phases={"c": phase("x")})
+    await declared.store.transact(lambda unit: declared.plans.create(unit, ENVIRONMENT, "q", other, ME, is_dry=True))
+    assert await declared.store.read(lambda unit: declared.plans.get(unit, PLAN)) == before
+    with pytest.raises(NotFound):
+        await declared.store.read(lambda unit: declared.plans.get(unit, f"{ENVIRONMENT}/plans/q"))
+
+
+async def test_a_single_phase_that_would_close_a_circle_is_refused(declared: Engine) -> None:
+    wanted = phase("orders", needs=["b"])
+    wanted.name = f"{PLAN}/phases/a"
+    found = await fields(declared, lambda unit: declared.catalog.update(unit, PHASES, wanted, FieldMask(), ME))
+    assert "a → b → a" in found["phase.dependencies"]
+
+
+async def test_a_phase_tells_its_digest_and_a_plan_the_same(declared: Engine) -> None:
+    plan = await declared.store.read(lambda unit: declared.plans.get(unit, PLAN))
+    alone = await declared.store.read(
+        lambda unit: declared.plans.complete_phase(unit, declared.catalog.get(unit, PHASES, f"{PLAN}/phases/a"))
+    )
+    assert alone.definition_hash == plan.phases["a"].definition_hash != plan.phases["b"].definition_hash
+
+
+async def test_a_request_id_that_is_too_long_is_refused(engine: Engine) -> None:
+    requests = Requests(engine.clock)
+    request = environment_pb2.CreateEnvironmentRequest(environment_id="e")
+    found = await fields(
+        engine,
+        lambda unit: requests.once(
+            unit, "create", request, "x" * 129, environment_pb2.Environment.FromString, lambda _: request.environment
+        ),
+    )
+    assert found == {"request_id": "has at most 128 characters"}

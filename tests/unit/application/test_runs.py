@@ -3,11 +3,21 @@
 import asyncio
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, StaleWrite, SystemUnavailable
+from pymigrate.engine.application.kinds import CONNECTIONS
+from pymigrate.engine.application.runs import EVENTS_MAX
+from pymigrate.engine.domain.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidDefinition,
+    NotFound,
+    StaleWrite,
+    SystemUnavailable,
+)
 from pymigrate.engine.domain.run import DesiredState
 from pymigrate.engine.testing.hosts import Outcome
-from pymigrate.v1 import run_pb2, worker_pb2
+from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
 from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase
 
 RUN = f"{PLAN}/runs/r"
@@ -190,8 +200,6 @@ async def test_runs_outlive_their_plan_and_are_adopted_by_the_same_plan_declared
     await engine.store.transact(lambda unit: engine.plans.delete(unit, PLAN, "", ME, is_forced=True))
     assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_SUCCEEDED
 
-    from pymigrate.v1 import plan_pb2
-
     phases = {"a": phase("orders"), "b": phase("items", needs=["a"])}
     again = plan_pb2.Plan(phases=phases, display_name="again")
     await engine.store.transact(lambda unit: engine.plans.create(unit, "environments/e", "p", again, ME, is_dry=False))
@@ -218,3 +226,114 @@ async def test_a_change_that_can_not_be_stored_is_not_in_memory_either(engine: E
         await engine.runs.steer(RUN, DesiredState.CANCELLED, ME)
     run = await engine.runs.get(RUN)
     assert run.desired_state == run_pb2.DESIRED_STATE_PAUSED
+
+
+async def test_a_watch_that_is_far_behind_is_told_so_and_gets_the_newest(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    for _ in range(EVENTS_MAX // 4 + 1):
+        await engine.runs.steer(RUN, DesiredState.PAUSED, ME)
+        await engine.runs.steer(RUN, DesiredState.RUNNING, ME)
+    picture = await anext(engine.runs.watch(RUN, "1"))
+    assert picture.is_resync
+    last = int(picture.resume_token)
+    assert [event.sequence for event in picture.events] == list(range(last - EVENTS_MAX + 1, last + 1))
+    assert not (await anext(engine.runs.watch(RUN, picture.resume_token))).is_resync
+
+
+async def test_a_watch_of_a_run_that_has_ended_tells_it_once(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    await host.work()
+    (picture,) = [picture async for picture in engine.runs.watch(RUN, "")]
+    assert picture.run.state == run_pb2.RUN_STATE_SUCCEEDED
+
+
+async def test_a_watch_of_no_run_is_refused(engine: Engine, host: PlayedHost) -> None:
+    with pytest.raises(NotFound):
+        await anext(engine.runs.watch(RUN, ""))
+
+
+@pytest.mark.parametrize("token", ["x", "2026-01-01|r", "|", "-1", "9" * 5_000])
+async def test_tokens_that_nobody_gave_out_are_refused(engine: Engine, host: PlayedHost, token: str) -> None:
+    await answered(engine, host, request())
+    with pytest.raises(InvalidDefinition, match="page_token"):
+        await engine.runs.page(PLAN, 2, token)
+    with pytest.raises(InvalidDefinition, match="resume_token"):
+        await anext(engine.runs.watch(RUN, token))
+
+
+async def test_runs_of_an_environment_that_is_not_there_are_not_listed(engine: Engine, host: PlayedHost) -> None:
+    assert await engine.runs.page(PLAN, 10, "") == ([], "")
+    with pytest.raises(NotFound, match="there are `e`"):
+        await engine.runs.page("environments/x/plans/p", 10, "")
+
+
+async def test_a_check_of_a_plan_tells_what_the_systems_do_not_have(engine: Engine, host: PlayedHost) -> None:
+    checking = asyncio.create_task(engine.runs.check(PLAN))
+    missing = run_pb2.Failure(reason="SOURCE_MISSING", message="there is no `items`")
+    wrong = run_pb2.Failure(reason="INVALID_DEFINITION", message="no column `x`", field="key")
+    while not checking.done():
+        if task := await host.claim():
+            await host.finish(task, {"items": missing, "orders": wrong}[task.inspect.dataset.dataset_id])
+        await asyncio.sleep(0)
+    found = {problem.field: problem.description for problem in (await checking).problems}
+    assert found == {
+        "phases.a.datasets.orders.key": "no column `x`",
+        "phases.b.datasets.items": "there is no `items`",
+    }
+
+
+async def test_a_run_that_was_cancelled_is_not_retried_and_nothing_is_looked_at(
+    engine: Engine, host: PlayedHost
+) -> None:
+    await answered(engine, host, request())
+    await engine.runs.steer(RUN, DesiredState.CANCELLED, ME)
+    with pytest.raises(FailedPrecondition, match="only a failed run"):
+        await engine.runs.retry(RUN, ME)
+    assert engine.hosts.demand() == {}
+
+
+async def test_too_many_triggers_and_illegal_names_are_refused_together(engine: Engine, host: PlayedHost) -> None:
+    wanted = run_pb2.Run(triggers={str(number): "" for number in range(65)})
+    with pytest.raises(InvalidDefinition) as error:
+        await engine.runs.start(request(run_id="R", run=wanted), ME)
+    assert [problem.field for problem in error.value.problems] == ["run_id", "run.triggers"]
+
+
+async def test_a_name_that_another_run_has_is_refused(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    with pytest.raises(AlreadyExists):
+        await answered(engine, host, request(run=run_pb2.Run(triggers={"day": "2"})))
+
+
+async def test_a_connection_and_a_plan_in_use_by_a_run_are_not_deleted(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    with pytest.raises(FailedPrecondition, match="unfinished run"):
+        await engine.store.transact(lambda unit: engine.plans.delete(unit, PLAN, "", ME, is_forced=True))
+    emptied = plan_pb2.Plan(name=PLAN)
+    await engine.store.transact(
+        lambda unit: engine.plans.update(unit, emptied, FieldMask(paths=["phases"]), ME, is_dry=False)
+    )
+    name = "environments/e/connections/legacy"
+    with pytest.raises(FailedPrecondition, match=f"in use by {RUN}"):
+        await engine.store.transact(lambda unit: engine.catalog.delete(unit, CONNECTIONS, name, "", ME))
+    await engine.runs.steer(RUN, DesiredState.CANCELLED, ME)
+    await engine.store.transact(lambda unit: engine.catalog.delete(unit, CONNECTIONS, name, "", ME))
+
+
+async def test_the_copy_that_is_under_way_is_timed(engine: Engine, host: PlayedHost) -> None:
+    await answered(engine, host, request())
+    task = await host.claim()
+    assert task is not None
+    engine.clock.advance(4)
+    dataset = (await engine.runs.get(RUN)).phases["a"].datasets["orders"]
+    assert dataset.copy_seconds == 4
+    await host.finish(task)
+    engine.clock.advance(4)
+    assert (await engine.runs.get(RUN)).phases["a"].datasets["orders"].copy_seconds == 4
+
+
+async def test_a_plan_of_an_unknown_number_of_rows_says_so(engine: Engine, host: PlayedHost) -> None:
+    unknown = run_pb2.Inspection()
+    unknown.source.rows = -1
+    run = await answered(engine, host, request(), orders=worker_pb2.TaskResult(inspect=unknown))
+    assert run.rows_expected == -1

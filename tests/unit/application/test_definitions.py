@@ -1,0 +1,156 @@
+"""What may be declared: every problem is told, with the path of its field and the nearest name."""
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from pymigrate.engine.application import definitions
+from pymigrate.engine.domain.errors import Problem
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+from tests.unit.application.engines import phase, systems
+
+Break = Callable[[plan_pb2.Dataset], object]
+
+
+def told(problems: Iterable[Problem]) -> dict[str, str]:
+    """The fields with what is wrong."""
+    return {problem.field: problem.description for problem in problems}
+
+
+def problems_of(dataset: plan_pb2.Dataset) -> dict[str, str]:
+    """What is wrong with a phase that has this dataset alone."""
+    found = phase("orders")
+    found.datasets["orders"].CopyFrom(dataset)
+    return told(definitions.phase_problems(found, systems(), {"sales"}))
+
+
+def test_a_phase_that_is_right_has_no_problem() -> None:
+    assert problems_of(phase("orders").datasets["orders"]) == {}
+
+
+def _delimiter(text: str) -> Break:
+    def change(dataset: plan_pb2.Dataset) -> None:
+        dataset.source.csv.delimiter = text
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        (lambda d: setattr(d.source, "connection", ""), "source.connection", "is required"),
+        (lambda d: setattr(d.source, "connection", "legcy"), "source.connection", "did you mean `legacy`?"),
+        (lambda d: setattr(d.source, "connection", "warehouse"), "source.connection", "a target only"),
+        (lambda d: setattr(d.source, "relation", ""), "source.relation", "is required"),
+        (lambda d: setattr(d.source, "relation", "x" * 201), "source.relation", "200 characters"),
+        (lambda d: setattr(d.target, "relation", "a\0b"), "target.relation", "no NUL"),
+        (lambda d: setattr(d.target, "connection", "wharehouse"), "target.connection", "did you mean `warehouse`?"),
+        (lambda d: d.source.parquet.SetInParent(), "source.parquet", "is for files; `legacy` is sqlite"),
+        (_delimiter("é"), "source.csv.delimiter", "ASCII"),
+        (_delimiter('"'), "source.csv.delimiter", "one character"),
+        (lambda d: setattr(d.source.columns["x"], "type", "int"), "source.columns.x.type", "int64"),
+        (lambda d: d.key.extend(["a", "b", "a"]), "key", "twice"),
+        (lambda d: setattr(d, "chunk_bytes", 1024**3 + 1), "chunk_bytes", "65,536"),
+        (lambda d: setattr(d, "chunk_bytes", -1), "chunk_bytes", "65,536"),
+        (lambda d: setattr(d.references["Bad"], "relation", "x"), "references.Bad", "is no name"),
+        (lambda d: d.references["r"].columns.append("a"), "references.r.relation", "is required"),
+    ],
+)
+def test_what_is_wrong_with_a_dataset_is_told_at_its_field(change: Break, field: str, says: str) -> None:
+    dataset = plan_pb2.Dataset()
+    dataset.CopyFrom(phase("orders").datasets["orders"])
+    change(dataset)
+    assert says in problems_of(dataset)[f"datasets.orders.{field}"]
+
+
+def test_formats_are_for_files_and_are_right_there() -> None:
+    files = {
+        "drop": connection_pb2.Connection(files=connection_pb2.FilesSystem(root="/drop")),
+        "warehouse": systems()["warehouse"],
+    }
+    found = phase("orders")
+    found.datasets["orders"].source.connection = "drop"
+    for delimiter in ("", ";", "\t"):
+        found.datasets["orders"].source.csv.delimiter = delimiter
+        assert told(definitions.phase_problems(found, files, {"sales"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        (lambda p: setattr(p, "department", ""), "department", "is required"),
+        (lambda p: setattr(p, "department", "sails"), "department", "did you mean `sales`?"),
+        (lambda p: setattr(p, "priority", 1_001), "priority", "-1,000 to 1,000"),
+        (lambda p: p.datasets.clear(), "datasets", "1 to 10,000"),
+        (lambda p: p.dependencies.extend(["x", "x"]), "dependencies", "twice"),
+        (lambda p: p.datasets["Orders"].CopyFrom(p.datasets["orders"]), "datasets.Orders", "is no name"),
+        (lambda p: p.datasets["again"].CopyFrom(p.datasets["orders"]), "datasets.orders.target.relation", "`again`"),
+        (lambda p: p.labels.update({"": "x"}), "labels.", "1 to 64"),
+        (lambda p: p.labels.update({f"l{n}": "" for n in range(65)}), "labels", "at most 64"),
+        (lambda p: setattr(p, "display_name", "x" * 201), "display_name", "200 characters"),
+    ],
+)
+def test_what_is_wrong_with_a_phase_is_told_at_its_field(
+    change: Callable[[plan_pb2.Phase], object], field: str, says: str
+) -> None:
+    found = phase("orders")
+    change(found)
+    assert says in told(definitions.phase_problems(found, systems(), {"sales"}))[field]
+
+
+def test_without_any_department_it_is_said_that_there_is_none() -> None:
+    assert "there is none yet" in told(definitions.phase_problems(phase("o"), systems(), set()))["department"]
+
+
+def test_a_plan_tells_the_problems_of_all_its_phases_and_of_their_graph() -> None:
+    phases = {
+        "a": phase("orders", needs=["c"]),
+        "b": phase("orders", needs=["a", "d"]),
+        "c": phase("x", needs=["b"]),
+        "Bad": phase("y"),
+    }
+    phases["a"].priority = 9_999
+    found = told(definitions.plan_problems(phases, systems(), {"sales"}))
+    assert found["phases.a.priority"] == "must be -1,000 to 1,000"
+    assert "is no name" in found["phases.Bad"]
+    assert "there is no phase `d`" in found["phases.b.dependencies"]
+    assert "a → c → b → a" in found["phases.a.dependencies"]
+    assert "a target of phase `a` already" in found["phases.b.datasets.orders.target.relation"]
+
+
+def test_an_environment_and_a_plan_have_limits() -> None:
+    environment = environment_pb2.Environment(description="x" * 2_001, lanes_max=10_001)
+    assert told(definitions.environment_problems(environment)).keys() == {"description", "lanes_max"}
+    assert told(definitions.plan_own_problems(plan_pb2.Plan(lanes_max=-1))).keys() == {"lanes_max"}
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -0.01, 1e15])
+def test_what_is_no_amount_of_money_is_refused(amount: float) -> None:
+    department = environment_pb2.Department()
+    department.downtime_cost_per_hour.currency_code = "EUR"
+    department.downtime_cost_per_hour.amount = amount
+    assert told(definitions.department_problems(department)).keys() == {"downtime_cost_per_hour.amount"}
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["env://DB_PASSWORD", "file:///run/secrets/db", "file:///run/secrets/all.json#db", "env://ALL#db", ""],
+)
+def test_a_reference_to_a_secret_is_right(password: str) -> None:
+    system = connection_pb2.PostgresSystem(host="h", database="d", user="u", password=password, port=5432)
+    assert told(definitions.connection_problems(connection_pb2.Connection(postgres=system))) == {}
+
+
+@pytest.mark.parametrize("password", ["env://1A", "file://relative", "http://x/y", "env://A b", "vault://x"])
+def test_what_is_no_reference_is_refused_without_repeating_it(password: str) -> None:
+    system = connection_pb2.PostgresSystem(host="h", database="d", user="u", password=password)
+    found = told(definitions.connection_problems(connection_pb2.Connection(postgres=system)))
+    assert found.keys() == {"postgres.password"}
+    assert password not in found["postgres.password"]
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_what_is_no_port_is_refused(port: int) -> None:
+    system = connection_pb2.PostgresSystem(host="h", database="d", user="u", port=port)
+    found = told(definitions.connection_problems(connection_pb2.Connection(postgres=system)))
+    assert found.keys() == {"postgres.port"}
