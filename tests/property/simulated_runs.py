@@ -1,8 +1,10 @@
-"""A run driven by chance: hosts that lease, report, fail, vanish and lie, and people who pause, resume, cancel and retry.
+"""A run driven by chance: hosts that lease, report, fail, vanish and lie, people who pause, resume, cancel and retry, and engines that
+die and are followed by others.
 
-Everything follows from the seed. The invariants are checked after every event.
+Everything follows from the source of chance. The invariants are checked after every event.
 """
 
+import copy
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from pymigrate.engine.domain.orchestration import (
 )
 from pymigrate.engine.domain.run import (
     LANE_STEPS,
+    PHASE_ENDED,
     PHASE_STEPS,
     RUN_ENDED,
     RUN_STEPS,
@@ -41,6 +44,7 @@ from pymigrate.engine.domain.run import (
     RunState,
     State,
     Task,
+    TaskKind,
     TaskState,
 )
 
@@ -48,6 +52,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = "environments/e/plans/p"
 DONE = {PhaseState.PUBLISHED, PhaseState.SEALED}
 STEPS_MAX = 5_000
+ENGINE_DEATHS = 0.05
 
 
 def _words(steps: Mapping[State, frozenset[State]]) -> dict[str, set[str]]:
@@ -82,19 +87,27 @@ def random_plan(rng: random.Random) -> dict[str, tuple[str, ...]]:
 
 @dataclass
 class Simulation:
-    """One run under one seed. `trace` tells what happened, for comparison."""
+    """One run under one seed, or another source of chance. `trace` tells what happened, for comparison."""
 
-    seed: int
+    seed: int = 0
     faults: int = 60
+    chance: random.Random | None = None
     trace: list[str] = field(default_factory=list)
     now: datetime = START
+    last: CoreEvent | None = None
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
-        self.aggregate = aggregate_of(random_plan(self.rng), self.rng.randint(1, 3), self.rng.randint(1, 2))
-        self.core = RunCore(self.aggregate, random.Random(self.seed))
+        self.rng = self.chance or random.Random(self.seed)
+        aggregate = aggregate_of(random_plan(self.rng), self.rng.randint(1, 3), self.rng.randint(1, 2))
+        aggregate.run.desired = self.rng.choice([DesiredState.RUNNING, DesiredState.RUNNING, DesiredState.PAUSED])
+        self.core = RunCore(aggregate, random.Random(self.seed))
         self.sequence = 0
         self.fences: dict[str, int] = {}
+
+    @property
+    def aggregate(self) -> RunAggregate:
+        """The run with its parts, as the core has them now."""
+        return self.core.aggregate
 
     def run(self) -> RunState:
         """Faults first, then none: the run must come to its end. Returns where it ended."""
@@ -102,20 +115,40 @@ class Simulation:
         for _ in range(self.faults):
             self.apply(self.random_event())
             self.pass_time(self.rng.uniform(0, 5))
-        if self.core.run.desired is DesiredState.PAUSED and self.core.run.state not in RUN_ENDED:
-            self.apply(Steered(DesiredState.RUNNING, "people"))
+            if self.rng.random() < ENGINE_DEATHS:
+                self.follow()
+        return self.finish()
+
+    def finish(self) -> RunState:
+        """Hosts that work do everything that can be done, and people let a held run go on; where it ended."""
         for _ in range(STEPS_MAX):
             if self.core.run.state in RUN_ENDED:
                 break
             self.apply(self.honest_event())
         assert self.core.run.state in RUN_ENDED, f"seed {self.seed}: {self.core.run.state} for ever"
-        assert not [task for task in self.aggregate.tasks.values() if task.state in TASK_OPEN]
         return self.core.run.state
+
+    def retry(self) -> RunState:
+        """What failed is done again by hosts that work; where the run ended."""
+        self.apply(Retried("people"))
+        return self.finish()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether something published could not be taken back, which forbids a retry."""
+        return any(phase.state is PhaseState.ROLLBACK_BLOCKED for phase in self.aggregate.phases.values())
+
+    def follow(self) -> None:
+        """The engine dies, and another goes on from what was stored."""
+        stored = copy.deepcopy(self.core.aggregate)
+        self.core = type(self.core)(stored, self.core._rng)
+        self.apply(Begun())
 
     def apply(self, event: CoreEvent | None) -> None:
         """One event, and every invariant."""
         if event is None:
             return
+        self.last = event
         try:
             accepted = self.core.apply(event, self.now)
         except FailedPrecondition as error:
@@ -136,19 +169,34 @@ class Simulation:
             if moment.type.split(".")[0] in {"run", "phase", "lane"} and moment.type != "run.steered":
                 assert moment.to_state in STEPS[moment.type.split(".")[0]][moment.from_state], moment
         open_tasks = [task for task in self.aggregate.tasks.values() if task.state in TASK_OPEN]
-        work = [(task.phase, task.kind, task.datasets, task.attempt) for task in open_tasks]
+        work = [(task.phase, name, task.kind, task.attempt) for task in open_tasks for name in task.datasets]
         assert len(work) == len(set(work))
+        run = self.core.run
+        if run.state in RUN_ENDED:
+            assert not open_tasks
+            assert run.end_time is not None
+            assert all(phase.state in PHASE_ENDED for phase in self.aggregate.phases.values())
+        if run.state is RunState.RUNNING:
+            assert run.desired is not DesiredState.PAUSED
+        if run.desired is DesiredState.PAUSED:
+            assert all(task.kind is TaskKind.ROLLBACK for task in self.core.claimable(self.now + timedelta(days=1)))
+        fences = {task.id: task.fence for task in self.aggregate.tasks.values()}
+        fences |= {lane.id: lane.fence for lane in self.aggregate.lanes.values()}
+        assert all(fences[part] >= fence for part, fence in self.fences.items())
+        self.fences = fences
         for task in self.aggregate.tasks.values():
-            assert task.fence >= self.fences.get(task.id, 0)
-            self.fences[task.id] = task.fence
             assert task.state in TASK_STEPS
+            assert (task.state is TaskState.LEASED) == bool(task.host)
 
     def random_event(self) -> CoreEvent | None:
         """Anything that may happen, with lies and repetitions."""
         task = self.some_task()
         kind = self.rng.choices(
-            ["lease", "progress", "succeed", "fail", "fatal", "lost", "renew", "drain", "stale", "steer", "retry"],
-            [30, 20, 25, 8, 2, 8, 5, 6, 8, 4, 2],
+            [
+                *("lease", "progress", "succeed", "fail", "fatal", "lost"),
+                *("renew", "drain", "stale", "twice", "steer", "retry"),
+            ],
+            [30, 20, 25, 8, 2, 8, 5, 6, 8, 4, 4, 2],
         )[0]
         if kind == "steer":
             desired = self.rng.choices(list(DesiredState), [5, 5, 1])[0]
@@ -162,6 +210,8 @@ class Simulation:
             case "lease":
                 claimable = self.core.claimable(self.now)
                 return self.lease(self.rng.choice(claimable)) if claimable else None
+            case "twice":
+                return self.last
             case "lost":
                 return Lost(task.id)
             case "renew":
@@ -193,7 +243,7 @@ class Simulation:
         if claimable := self.core.claimable(self.now):
             return self.lease(claimable[0])
         self.pass_time(120)
-        return Begun()
+        return Steered(DesiredState.RUNNING, "people") if self.core.run.state is RunState.PAUSED else Begun()
 
     def lease(self, task: Task) -> Leased:
         """A host takes a task."""

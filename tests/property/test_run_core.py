@@ -1,13 +1,18 @@
 """The decision core under chance: whatever happens, no step is illegal, and once faults stop every run comes to its end."""
 
+import copy
 import hashlib
 import os
+import random
 import subprocess
 import sys
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pymigrate.engine.domain import orchestration
+from pymigrate.engine.domain.orchestration import Begun
 from pymigrate.engine.domain.run import RunState
 from tests.property.simulated_runs import Simulation, traces
 
@@ -25,6 +30,44 @@ def test_every_run_comes_to_its_end_once_faults_stop(batch: int) -> None:
     ended = {Simulation(seed).run() for seed in range(batch, SEEDS, BATCHES)}
     assert ended <= {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
     assert len(ended) > 1
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
+@given(st.randoms(use_true_random=False), st.integers(0, 40))
+def test_every_run_comes_to_its_end_whatever_chance_is_drawn(chance: random.Random, faults: int) -> None:
+    simulation = Simulation(chance=chance, faults=faults)
+    assert simulation.run() in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
+
+
+def test_a_run_without_faults_succeeds() -> None:
+    assert {Simulation(seed, faults=0).run() for seed in range(100)} == {RunState.SUCCEEDED}
+
+
+def test_a_failed_run_succeeds_at_the_next_try_unless_something_can_not_be_taken_back() -> None:
+    retried = 0
+    for seed in range(300):
+        simulation = Simulation(seed, faults=100)
+        if simulation.run() is RunState.FAILED:
+            retried += 1
+            expected = RunState.FAILED if simulation.is_blocked else RunState.SUCCEEDED
+            assert simulation.retry() is expected, seed
+    assert retried > 30
+
+
+def test_an_engine_that_follows_a_dead_one_decides_as_it_would_have() -> None:
+    for seed in range(30):
+        lasting, followed = Simulation(seed), Simulation(seed)
+        lasting.apply(Begun())
+        followed.apply(Begun())
+        for _ in range(60):
+            event = lasting.random_event()
+            lasting.apply(event)
+            followed.core = orchestration.RunCore(copy.deepcopy(followed.aggregate), followed.core._rng)
+            followed.apply(event)
+            lasting.pass_time(1)
+            followed.pass_time(1)
+        assert followed.trace == lasting.trace
+        assert followed.aggregate == lasting.aggregate
 
 
 def test_the_same_seed_gives_the_same_trace_whatever_the_hash_seed() -> None:
@@ -70,9 +113,10 @@ def test_the_invariants_catch_a_core_that_is_wrong(mutant: type[orchestration.Ru
     caught = 0
     for seed in range(60):
         simulation = Simulation(seed)
-        simulation.core = mutant(simulation.aggregate, simulation.rng)
+        simulation.core = mutant(simulation.aggregate, random.Random(seed))
         try:
-            simulation.run()
+            if simulation.run() is RunState.FAILED and not simulation.is_blocked:
+                simulation.retry()
         except Exception:  # noqa: BLE001 (whatever it is, it was noticed)
             caught += 1
     assert caught > 0

@@ -7,6 +7,7 @@ import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.orchestration import (
+    BACKOFF_FIRST_SECONDS,
     BACKOFF_MAX_SECONDS,
     RETRIES_INTERNAL_MAX,
     RETRIES_MAX,
@@ -16,6 +17,7 @@ from pymigrate.engine.domain.orchestration import (
     Leased,
     Lost,
     Progressed,
+    Renewed,
     Retried,
     RunCore,
     Steered,
@@ -335,3 +337,225 @@ def test_each_change_is_handed_over_once_with_its_events() -> None:
     assert core.run in entities
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert core.take() == ([], [])
+
+
+def test_a_run_that_failed_while_it_was_held_is_handed_out_again_when_it_is_retried() -> None:
+    core = core_of(a=())
+    task = lease(core, "a")
+    core.apply(Steered(DesiredState.PAUSED, "me"), LATER)
+    core.apply(Failed(task.id, task.fence, PERMANENT), LATER)
+    finish(core, "a", TaskKind.ROLLBACK)
+    assert state(core) is RunState.FAILED
+    core.apply(Retried("me"), LATER)
+    assert state(core) is RunState.RUNNING
+    assert [(found.phase, found.kind) for found in core.claimable(LATER)] == [("a", TaskKind.COPY)]
+
+
+def test_a_retry_copies_into_a_staging_of_its_own_and_is_timed_anew() -> None:
+    core = core_of(a=())
+    first = lease(core, "a")
+    core.apply(Failed(first.id, first.fence, PERMANENT), LATER + timedelta(seconds=9))
+    assert core.aggregate.datasets["a", "d0"].copy_seconds == 9
+    finish(core, "a", TaskKind.ROLLBACK)
+    core.apply(Retried("me"), LATER)
+    assert core.aggregate.datasets["a", "d0"].copy_seconds == 0
+    second = lease(core, "a")
+    assert second.id != first.id
+    assert second.lane != first.lane
+    assert second.attempt == first.attempt + 1
+
+
+def test_a_copy_that_was_never_begun_leaves_nothing_to_drop() -> None:
+    core = RunCore(aggregate_of({"a": ()}, datasets=2), random.Random(1))
+    core.apply(Begun(), START)
+    fail(core, "a")
+    assert [task.kind for task in core.claimable(LATER)] == [TaskKind.ROLLBACK]
+    waiting = core_of(a=())
+    waiting.apply(Steered(DesiredState.CANCELLED, "me"), LATER)
+    assert state(waiting) is RunState.CANCELLED
+    assert not [task for task in waiting.aggregate.tasks.values() if task.kind is TaskKind.ROLLBACK]
+
+
+def test_staging_is_dropped_only_when_no_host_works_on_it_any_more() -> None:
+    core = RunCore(aggregate_of({"a": ()}, datasets=2), random.Random(1))
+    core.apply(Begun(), START)
+    first, second = lease(core, "a"), lease(core, "a")
+    core.apply(Failed(first.id, first.fence, PERMANENT), LATER)
+    assert core.claimable(LATER) == []
+    assert core.to_drain() == [second.id]
+    core.apply(Drained(second.id, second.fence), LATER)
+    assert second.state is TaskState.DROPPED
+    assert [task.kind for task in core.claimable(LATER)] == [TaskKind.ROLLBACK]
+
+
+@pytest.mark.parametrize("outcome", ["lost", "failed for now", "failed for good", "done"])
+def test_a_failed_phase_does_not_start_again_whatever_becomes_of_its_other_lanes(outcome: str) -> None:
+    core = RunCore(aggregate_of({"a": ()}, datasets=2), random.Random(1))
+    core.apply(Begun(), START)
+    first, second = lease(core, "a"), lease(core, "a")
+    core.apply(Failed(first.id, first.fence, PERMANENT), LATER)
+    match outcome:
+        case "lost":
+            core.apply(Lost(second.id), LATER)
+        case "failed for now":
+            core.apply(Failed(second.id, second.fence, TEMPORARY), LATER)
+        case "failed for good":
+            core.apply(Failed(second.id, second.fence, PERMANENT), LATER)
+        case _:
+            core.apply(Succeeded(second.id, second.fence), LATER)
+    assert phase(core, "a") is PhaseState.FAILED
+    assert [task.kind for task in core.claimable(LATER + timedelta(hours=1))] == [TaskKind.ROLLBACK]
+    finish(core, "a", TaskKind.ROLLBACK)
+    assert state(core) is RunState.FAILED
+
+
+def test_a_publication_that_began_is_finished_though_the_run_is_cancelled() -> None:
+    core = core_of(a=(), b=("a",))
+    finish(core, "a")
+    finish(core, "a", TaskKind.VERIFY)
+    core.apply(Steered(DesiredState.CANCELLED, "me"), LATER)
+    finish(core, "a", TaskKind.PUBLISH)
+    assert [phase(core, name) for name in "ab"] == [PhaseState.PUBLISHED, PhaseState.SKIPPED]
+    assert state(core) is RunState.CANCELLED
+
+
+def test_a_run_that_was_cancelled_when_only_its_end_was_left_succeeds() -> None:
+    core = core_of(a=())
+    finish(core, "a")
+    finish(core, "a", TaskKind.VERIFY)
+    core.apply(Steered(DesiredState.CANCELLED, "me"), LATER)
+    finish(core, "a", TaskKind.PUBLISH)
+    assert state(core) is RunState.SUCCEEDED
+
+
+def test_a_verification_that_differs_publishes_nothing() -> None:
+    core = core_of(a=())
+    finish(core, "a")
+    fail(core, "a", TaskKind.VERIFY, Failure("VERIFICATION_FAILED", "10 rows against 9"))
+    assert phase(core, "a") is PhaseState.FAILED
+    assert not [task for task in core.aggregate.tasks.values() if task.kind is TaskKind.PUBLISH]
+
+
+def test_a_paused_run_finishes_what_is_leased_and_goes_no_further() -> None:
+    core = core_of(a=())
+    finish(core, "a")
+    verification = lease(core, "a", TaskKind.VERIFY)
+    core.apply(Steered(DesiredState.PAUSED, "me"), LATER)
+    assert core.to_drain() == []
+    core.apply(Succeeded(verification.id, verification.fence, b"found"), LATER)
+    assert phase(core, "a") is PhaseState.PUBLISHING
+    assert core.claimable(LATER) == []
+
+
+def test_a_verification_that_drained_is_given_to_the_next_host() -> None:
+    core = core_of(a=())
+    finish(core, "a")
+    task = lease(core, "a", TaskKind.VERIFY)
+    assert core.apply(Progressed(task.id, task.fence, 0, 0, 0), LATER)
+    assert core.apply(Drained(task.id, task.fence), LATER)
+    assert core.claimable(LATER) == [task]
+
+
+def test_a_lease_is_renewed_by_its_holder_alone() -> None:
+    core = core_of(a=())
+    task = lease(core, "a")
+    later = UNTIL + timedelta(seconds=10)
+    assert core.apply(Renewed(task.id, task.fence, later), LATER)
+    assert task.lease_expires == later
+    assert not core.apply(Renewed(task.id, task.fence - 1, UNTIL), LATER)
+    assert not core.apply(Renewed("no such task", 1, UNTIL), LATER)
+    assert task.lease_expires == later
+
+
+def test_what_is_leased_is_not_leased_again_and_what_is_free_is_not_lost() -> None:
+    core = core_of(a=())
+    (task,) = core.claimable(LATER)
+    assert not core.apply(Lost(task.id), LATER)
+    lease(core, "a")
+    assert not core.apply(Leased(task.id, "workerHosts/other", UNTIL), LATER)
+    assert task.host == "workerHosts/h"
+
+
+@pytest.mark.parametrize(("reason", "is_tried_again"), [("INTERNAL", True), ("FENCE_LOST", True), ("X", False)])
+def test_only_what_may_pass_is_tried_again(reason: str, is_tried_again: bool) -> None:
+    core = core_of(a=())
+    task = fail(core, "a", failure=Failure(reason, "what"))
+    assert (task.state is TaskState.PENDING) == is_tried_again
+
+
+def test_waits_between_tries_grow_to_their_bound_and_differ_between_runs() -> None:
+    waits: dict[int, list[float]] = {}
+    for seed in range(20):
+        core = RunCore(aggregate_of({"a": ()}), random.Random(seed))
+        core.apply(Begun(), START)
+        for attempt in range(RETRIES_MAX):
+            task = fail(core, "a", failure=TEMPORARY)
+            assert task.not_before is not None
+            waits.setdefault(attempt, []).append((task.not_before - LATER).total_seconds())
+    for attempt, found in waits.items():
+        most = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**attempt)
+        assert all(most / 2 <= wait <= most for wait in found)
+        assert len(set(found)) > 1
+
+
+@pytest.mark.parametrize("desired", list(DesiredState))
+def test_nothing_is_asked_of_a_run_that_is_being_cancelled_but_its_end(desired: DesiredState) -> None:
+    core = core_of(a=())
+    lease(core, "a")
+    core.apply(Steered(DesiredState.CANCELLED, "me"), LATER)
+    if desired is DesiredState.CANCELLED:
+        assert not core.apply(Steered(desired, "me"), LATER)
+    else:
+        with pytest.raises(FailedPrecondition, match="being cancelled"):
+            core.apply(Steered(desired, "me"), LATER)
+    assert not core.apply(Retried("me"), LATER)
+    assert state(core) is RunState.RUNNING
+
+
+def test_a_run_that_ended_is_retried_and_steered_by_nobody_unless_it_failed() -> None:
+    core = core_of(a=())
+    core.apply(Steered(DesiredState.CANCELLED, "me"), LATER)
+    with pytest.raises(FailedPrecondition, match="cancelled; only a failed run"):
+        core.apply(Retried("me"), LATER)
+    with pytest.raises(FailedPrecondition, match="is cancelled and can't be made running"):
+        core.apply(Steered(DesiredState.RUNNING, "me"), LATER)
+
+
+def test_events_tell_who_asked_and_who_acts_otherwise() -> None:
+    core = core_of(a=())
+    core.apply(Steered(DesiredState.PAUSED, "ann"), LATER)
+    lease_free = core.take()[1]
+    assert {event.actor for event in lease_free if event.type in {"run.steered", "run.paused"}} == {"ann"}
+    assert {event.actor for event in lease_free if event.type == "phase.ready"} == {"engine"}
+
+
+def test_a_target_is_published_by_one_task_for_all_its_datasets() -> None:
+    core = RunCore(aggregate_of({"a": ()}, datasets=3, targets=2), random.Random(1))
+    core.apply(Begun(), START)
+    for kind in (*[TaskKind.COPY] * 3, *[TaskKind.VERIFY] * 3):
+        finish(core, "a", kind)
+    tasks = {task.target: task.datasets for task in core.claimable(LATER)}
+    assert tasks == {"target0": ("d0", "d2"), "target1": ("d1",)}
+
+
+def test_what_one_rollback_leaves_blocked_the_other_does_not_hide() -> None:
+    core = RunCore(aggregate_of({"a": ()}, datasets=2, targets=2), random.Random(1))
+    core.apply(Begun(), START)
+    for kind in (TaskKind.COPY, TaskKind.COPY, TaskKind.VERIFY, TaskKind.VERIFY, TaskKind.PUBLISH):
+        finish(core, "a", kind)
+    fail(core, "a", TaskKind.PUBLISH)
+    fail(core, "a", TaskKind.ROLLBACK, Failure("CANNOT_UNDO", "changed since"))
+    assert state(core) is RunState.RUNNING
+    finish(core, "a", TaskKind.ROLLBACK)
+    assert phase(core, "a") is PhaseState.ROLLBACK_BLOCKED
+    assert state(core) is RunState.FAILED
+    assert core.run.failure is not None
+    assert core.run.failure.reason == "CANNOT_UNDO"
+
+
+def test_the_cause_of_a_failed_run_is_the_failure_and_not_what_followed_from_it() -> None:
+    core = core_of(a=("b",), b=())
+    fail(core, "b")
+    finish(core, "b", TaskKind.ROLLBACK)
+    assert core.run.failure is not None
+    assert core.run.failure.reason == PERMANENT.reason

@@ -1,10 +1,14 @@
 """Names and column types: what is one, and what to say when it is not."""
 
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from pymigrate.engine.domain import names
-from pymigrate.engine.domain.errors import IllegalTransition, from_reason
-from pymigrate.engine.domain.run import RUN_STEPS, RunState, check_step
+from pymigrate.engine.domain.errors import IllegalTransition, InvalidDefinition, from_reason
+from pymigrate.engine.domain.run import LANE_STEPS, PHASE_STEPS, RUN_STEPS, TASK_STEPS, PhaseState, RunState, check_step
 from pymigrate.engine.domain.types import ColumnType, parse_type
 
 
@@ -70,3 +74,63 @@ def test_an_error_that_crossed_a_process_keeps_its_reason(reason: str) -> None:
 
 def test_a_temporary_error_that_crossed_a_process_stays_temporary() -> None:
     assert from_reason("ANY", "away", is_temporary=True).is_temporary
+
+
+TABLES: dict[str, Mapping[Any, frozenset[Any]]] = {
+    "run": RUN_STEPS,
+    "phase": PHASE_STEPS,
+    "lane": LANE_STEPS,
+    "task": TASK_STEPS,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_machine_takes_the_steps_of_its_table_and_refuses_every_other(name: str) -> None:
+    steps = TABLES[name]
+    states: Any = type(next(iter(steps)))
+    assert steps.keys() == set(states)
+    for before, after in itertools.product(states, states):
+        if after in steps[before]:
+            check_step(steps, name, before, after)
+        else:
+            with pytest.raises(IllegalTransition, match=f"{name} is {before} and can't become {after}"):
+                check_step(steps, name, before, after)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_state_can_be_reached(name: str) -> None:
+    steps = TABLES[name]
+    states: Any = type(next(iter(steps)))
+    first = next(iter(states))
+    reached, pending = {first}, [first]
+    while pending:
+        for after in steps[pending.pop()] - reached:
+            reached.add(after)
+            pending.append(after)
+    assert reached == steps.keys()
+
+
+def test_only_what_has_not_ended_or_may_be_done_again_can_be_left() -> None:
+    assert {state for state in PhaseState if not PHASE_STEPS[state]} == {PhaseState.SEALED}
+    assert {state for state in RunState if not RUN_STEPS[state]} == {RunState.ROLLED_BACK}
+
+
+def test_an_error_without_a_field_names_the_definition() -> None:
+    error = from_reason("INVALID_DEFINITION", "what")
+    assert isinstance(error, InvalidDefinition)
+    assert [problem.field for problem in error.problems] == ["definition"]
+    with pytest.raises(ValueError, match="at least one problem"):
+        InvalidDefinition(())
+
+
+@pytest.mark.parametrize(
+    ("name", "collections", "expected"),
+    [
+        ("environments/e/plans/p", ("environments", "plans"), True),
+        ("environments/e", ("environments", "plans"), False),
+        ("environments//plans/p", ("environments", "plans"), False),
+        ("environments/e/runs/p", ("environments", "plans"), False),
+    ],
+)
+def test_a_name_is_told_by_its_collections(name: str, collections: tuple[str, ...], expected: bool) -> None:
+    assert names.matches(name, *collections) is expected
