@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pymigrate.engine.application.hosts import WAIT_MAX_SECONDS, LeaseTerms
-from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound
 from pymigrate.engine.domain.run import DesiredState, TaskState
 from pymigrate.engine.testing.hosts import lease_of
 from pymigrate.v1 import run_pb2, worker_pb2
@@ -358,4 +358,11 @@ async def test_a_hosts_work_is_offered_until_it_is_leased_and_forgotten_hosts_ma
     await engine.hosts.forget(host.message.name)
     await engine.hosts.forget(host.message.name)
     assert engine.hosts.demand() == {"file:/warehouse.duckdb": 1}
+    assert engine.hosts.hosts() == []
+
+
+async def test_a_host_without_a_name_of_its_kind_or_an_affinity_is_refused(engine: Engine) -> None:
+    with pytest.raises(InvalidDefinition) as error:
+        await PlayedHost(engine, "hosts/h", affinity="").register()
+    assert [problem.field for problem in error.value.problems] == ["host.name", "host.affinity"]
     assert engine.hosts.hosts() == []

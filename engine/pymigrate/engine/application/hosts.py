@@ -14,8 +14,8 @@ from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.projections import failure_record
-from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
-from pymigrate.engine.domain.names import parent_of
+from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, Problem
+from pymigrate.engine.domain.names import matches, parent_of
 from pymigrate.engine.domain.orchestration import (
     Drained,
     Failed,
@@ -93,9 +93,10 @@ class Hosts:
     async def register(
         self, host: worker_pb2.WorkerHost, leases: Iterable[worker_pb2.TaskLease]
     ) -> worker_pb2.RegisterHostResponse:
-        """Makes a host known. Raises FailedPrecondition while another process of that name is there: an engine that was killed may
-        have started one that comes late."""
+        """Makes a host known. Raises InvalidDefinition, and FailedPrecondition while another process of that name is there: an engine
+        that was killed may have started one that comes late."""
         now, name = self._surroundings.clock.now(), host.name
+        _refuse_problems(host)
         record = HostRecord(name, host.affinity, host.pid, host.pid_start_ticks, self._surroundings.new_id(), now)
         former = self._hosts.get(name)
         is_same_process = former is not None and _is_process(former.record, host)
@@ -321,3 +322,13 @@ class Hosts:
 
 def _is_process(record: HostRecord, host: worker_pb2.WorkerHost) -> bool:
     return (record.pid, record.pid_start_ticks) == (host.pid, host.pid_start_ticks)
+
+
+def _refuse_problems(host: worker_pb2.WorkerHost) -> None:
+    problems = []
+    if not matches(host.name, "workerHosts"):
+        problems.append(Problem("host.name", "must be workerHosts/<host>"))
+    if not host.affinity:
+        problems.append(Problem("host.affinity", "is required: `shared`, or that of one target"))
+    if problems:
+        raise InvalidDefinition(tuple(problems))
