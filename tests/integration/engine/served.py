@@ -1,0 +1,127 @@
+"""An engine that serves on a real socket from a thread of this process: the store in memory, the hosts by script."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.entrypoints.cli.client import Client
+from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
+from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
+from pymigrate.engine.entrypoints.grpc.runs import RunCalls
+from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
+from pymigrate.engine.testing.hosts import Outcome, ScriptedHost, done
+from pymigrate.v1 import worker_pb2
+from tests.unit.application.engines import Engine
+
+TOKEN = "a-token-of-the-test"
+SECONDS_MAX = 60.0
+AFFINITIES = ("shared", "file:/warehouse.duckdb")
+Result = TypeVar("Result")
+Answer = TypeVar("Answer", bound=Message)
+
+
+class ServedEngine:
+    """Serves from its start to its end; `start` again is the same engine after a break, on the same port."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = 0
+        self.outcomes: dict[str, Outcome] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="served-engine")
+        self._thread.start()
+        self.engine: Engine = self.do(self._make())
+
+    @property
+    def endpoint(self) -> str:
+        """Address and port."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Serves, with hosts at work."""
+        self.do(self._start())
+        (self.home / "endpoint").write_text(f"{self.endpoint}\n")
+        (self.home / "token").write_text(f"{TOKEN}\n")
+
+    def stop(self) -> None:
+        """Ends every call."""
+        self.do(self._stop())
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(SECONDS_MAX)
+        self._loop.close()
+
+    def client(self, side: str = "cli") -> Client:
+        """A client that speaks for a side."""
+        client = Client(self.endpoint, TOKEN)
+        client.metadata = (("authorization", f"Bearer {TOKEN}"), ("pymigrate-managed-by", side))
+        return client
+
+    def do(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Does something on the engine's own thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS_MAX)
+
+    def script(self, task: worker_pb2.Task) -> Outcome:
+        """What a test put into `outcomes`, by kind of work and dataset, else that all went well."""
+        kind = task.WhichOneof("work") or ""
+        for key in (kind, f"{kind} {_dataset(task)}"):
+            if key in self.outcomes:
+                return self.outcomes[key]
+        return done(task)
+
+    async def _make(self) -> Engine:
+        return Engine(real_clock=SystemClock())
+
+    async def _start(self) -> None:
+        engine = self.engine
+        requests = Requests(SystemClock())
+        self.server = Server(
+            {
+                "EnvironmentService": EnvironmentCalls(engine.store, engine.catalog, requests),
+                "ConnectionService": ConnectionCalls(engine.store, engine.catalog, requests, engine.inquiries),
+                "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
+                "RunService": RunCalls(engine.runs),
+                "WorkerService": WorkerCalls(engine.hosts),
+            },
+            TOKEN,
+        )
+        self.port = await self.server.start(f"127.0.0.1:{self.port}")
+        await self.server.tell_ready()
+        hosts = [
+            ScriptedHost(engine.hosts, f"workerHosts/h{at}", pid=at, affinity=affinity, script=self.script)
+            for at, affinity in enumerate(AFFINITIES, 1)
+        ]
+        self._working = [asyncio.create_task(host.serve()) for host in hosts]
+
+    async def _stop(self) -> None:
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
+        await self.server.stop(0)
+
+
+def _dataset(task: worker_pb2.Task) -> str:
+    match task.WhichOneof("work"):
+        case "copy":
+            return task.copy.dataset.dataset_id
+        case "inspect":
+            return task.inspect.dataset.dataset_id
+        case "verify":
+            return task.verify.dataset.dataset_id
+        case _:
+            return ""
+
+
+def ask(client: Client, call: Callable[..., Answer], request: Message) -> Answer:
+    """Calls as the client's side, with a deadline."""
+    return call(request, metadata=client.metadata, timeout=SECONDS_MAX)
