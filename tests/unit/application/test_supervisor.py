@@ -1,0 +1,187 @@
+"""The supervisor: waiting work gets hosts, lost hosts give up their work, and a pass that fails is followed by another."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.domain.errors import StoreUnavailable
+from pymigrate.engine.entrypoints.loops.supervisor import (
+    HOUSEKEEPING_SECONDS,
+    INTERVAL_SECONDS,
+    RESTART_MAX_SECONDS,
+    Supervisor,
+    host_names,
+    stopped,
+)
+from pymigrate.engine.ports.executor import Executor
+from pymigrate.engine.testing.executors import MemoryExecutor
+from pymigrate.v1 import worker_pb2
+from tests.unit.application.engines import Engine, PlayedHost
+
+
+@pytest.fixture
+def executor() -> MemoryExecutor:
+    """No host runs."""
+    return MemoryExecutor()
+
+
+@pytest.fixture
+def supervisor(engine: Engine, executor: MemoryExecutor) -> Supervisor:
+    """At most two shared hosts."""
+    return Supervisor(engine.hosts, executor, engine.store, Requests(engine.clock), engine.clock, 2)
+
+
+async def asked(engine: Engine, affinity: str, times: int = 1) -> list["asyncio.Task[worker_pb2.TaskResult]"]:
+    """Questions that wait for a host."""
+    questions = [worker_pb2.Task(test=worker_pb2.TestWork()) for _ in range(times)]
+    waiting = [asyncio.create_task(engine.inquiries.ask(question, affinity, 600)) for question in questions]
+    await asyncio.sleep(0)
+    return waiting
+
+
+async def cancelled(waiting: list["asyncio.Task[worker_pb2.TaskResult]"]) -> None:
+    """Nobody asks any more."""
+    for question in waiting:
+        question.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def test_the_executor_of_tests_has_the_shape_of_the_real_one(executor: MemoryExecutor) -> None:
+    port: Executor = executor
+    calls = {name for name in vars(Executor) if not name.startswith("_")}
+    assert all(callable(getattr(port, name)) and callable(getattr(LocalExecutor, name)) for name in calls)
+
+
+@pytest.mark.parametrize(
+    ("affinity", "waiting", "expected"),
+    [
+        ("shared", 0, ["shared-1"]),
+        ("shared", 1, ["shared-1"]),
+        ("shared", 9, ["shared-1", "shared-2"]),
+        ("file:/w", 9, ["file-0123456789ab"]),
+    ],
+)
+def test_a_single_writer_has_one_host_and_the_others_as_many_as_wait(
+    affinity: str, waiting: int, expected: list[str]
+) -> None:
+    assert host_names(affinity, waiting, 2, "0123456789abcdef") == expected
+
+
+async def test_waiting_work_gets_hosts(engine: Engine, executor: MemoryExecutor, supervisor: Supervisor) -> None:
+    waiting = await asked(engine, "shared", 5) + await asked(engine, "file:/w")
+    await supervisor.step()
+    assert [affinity for _, affinity in executor.started] == ["file:/w", "shared", "shared"]
+    assert len({name for name, _ in executor.started}) == 3
+    await supervisor.step()
+    assert len(executor.started) == 3
+    await cancelled(waiting)
+
+
+async def test_no_host_is_started_for_no_work_or_beside_one_that_is_there(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    await supervisor.step()
+    assert executor.started == []
+    host = PlayedHost(engine, "workerHosts/shared-1", pid=7, affinity="shared")
+    executor.running.add(7)
+    await host.register()
+    waiting = await asked(engine, "shared")
+    await supervisor.step()
+    assert executor.started == []
+    assert await host.work() == ["test"]
+    await asyncio.gather(*waiting)
+
+
+async def test_a_host_that_keeps_ending_is_started_later_and_later(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    waiting = await asked(engine, "file:/w")
+    starts: list[float] = []
+    while len(starts) < 9:
+        before = len(executor.started)
+        await supervisor.step()
+        if len(executor.started) > before:
+            starts.append(engine.clock.monotonic())
+            executor.exited.add(executor.started[-1][0])
+        engine.clock.advance(INTERVAL_SECONDS)
+    pauses = [after - before for before, after in itertools.pairwise(starts)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == RESTART_MAX_SECONDS
+    await cancelled(waiting)
+
+
+async def test_a_host_that_starts_slowly_is_not_started_twice(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    waiting = await asked(engine, "file:/w")
+    for _ in range(10):
+        await supervisor.step()
+        engine.clock.advance(RESTART_MAX_SECONDS)
+    assert len(executor.started) == 1
+    await cancelled(waiting)
+
+
+async def test_a_host_whose_process_is_gone_loses_its_work_at_once(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    host = PlayedHost(engine, pid=7, affinity="file:/w")
+    executor.running.add(7)
+    await host.register()
+    waiting = await asked(engine, "file:/w")
+    assert await host.claim() is not None
+    await supervisor.step()
+    assert engine.hosts.hosts() != []
+    executor.running.clear()
+    await supervisor.step()
+    assert engine.hosts.hosts() == []
+    assert [affinity for _, affinity in executor.started] == ["file:/w"]
+    await cancelled(waiting)
+
+
+async def test_a_silent_host_is_killed_before_its_work_is_given_to_another(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    host = PlayedHost(engine, pid=7)
+    executor.running.add(7)
+    await host.register()
+    engine.clock.advance(engine.hosts.terms.lease_seconds + 1)
+    executor.unkillable.add(7)
+    await supervisor.step()
+    assert [known.record.pid for known in engine.hosts.hosts()] == [7]
+    executor.unkillable.clear()
+    await supervisor.step()
+    assert (executor.killed, engine.hosts.hosts()) == ([7], [])
+
+
+async def test_a_pass_that_fails_is_followed_by_another(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    class Failing(MemoryExecutor):
+        """Can't start anything at first."""
+
+        async def ensure(self, host: str, affinity: str) -> None:
+            if not executor.started:
+                await executor.ensure(host, affinity)
+                raise StoreUnavailable("the disk is full")
+            await executor.ensure(host, affinity)
+
+    supervisor = Supervisor(engine.hosts, Failing(), engine.store, Requests(engine.clock), engine.clock, 2)
+    waiting = await asked(engine, "shared", 2)
+    passes = asyncio.create_task(supervisor.run())
+    await engine.clock.run_for(5 * INTERVAL_SECONDS)
+    assert {name for name, _ in executor.started} == {"shared-1", "shared-2"}
+    assert not passes.done()
+    await stopped(passes)
+    assert passes.cancelled()
+    await cancelled(waiting)
+
+
+async def test_old_answers_are_forgotten_now_and_then(engine: Engine, supervisor: Supervisor) -> None:
+    await engine.store.transact(lambda unit: unit.requests.put("m", "1", b"", b"", engine.clock.now()))
+    await supervisor.step()
+    engine.clock.advance(HOUSEKEEPING_SECONDS * 200)
+    await supervisor.step()
+    assert await engine.store.read(lambda unit: unit.requests.get("m", "1")) is None

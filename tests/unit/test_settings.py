@@ -1,0 +1,61 @@
+"""Settings: read from the environment, bounded, and never an address that others can reach."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pymigrate.engine.settings import Settings
+
+
+def test_everything_has_a_default_and_lies_in_the_home(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert settings.listen == "127.0.0.1:7433"
+    assert settings.heartbeat_seconds * 3 <= settings.lease_seconds
+    assert {settings.store_path, settings.token_path, settings.endpoint_path} == {
+        tmp_path / "engine.db",
+        tmp_path / "token",
+        tmp_path / "endpoint",
+    }
+    assert Settings().home.is_absolute()
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYMIGRATE_LANES_MAX", "7")
+    monkeypatch.setenv("PYMIGRATE_LOG_LEVEL", "debug")
+    settings = Settings()
+    assert (settings.lanes_max, settings.log_level) == (7, "debug")
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:7433", "localhost:1", "127.8.8.8:65535"])
+def test_a_loopback_address_is_right(listen: str) -> None:
+    assert Settings(listen=listen).listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:1", "[::]:1", "example.com:1", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", ":1", ""]
+)
+def test_an_address_that_others_can_reach_or_that_is_none_is_refused(listen: str) -> None:
+    with pytest.raises(ValidationError, match=r"loopback|is no address"):
+        Settings(listen=listen)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lanes_max", 0),
+        ("lease_seconds", 0.5),
+        ("heartbeat_seconds", 0.0),
+        ("host_tasks_max", 0),
+        ("log_level", "loud"),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: value})
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.lanes_max = 3
