@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from pymigrate.engine.entrypoints.cli.client import Client
 from tests.integration.engine.served import ServedEngine
@@ -11,12 +12,14 @@ from tests.integration.engine.served import ServedEngine
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[ServedEngine]:
-    """Serves, with nothing declared."""
+    """Serves, with nothing declared, and logs nothing: what a command of this process prints is compared."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     engine = ServedEngine(tmp_path)
     engine.start()
     yield engine
     engine.stop()
     engine.close()
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -1,0 +1,257 @@
+"""The command line against a served engine: definitions applied, runs followed, and errors as a person reads them."""
+
+import io
+import threading
+from pathlib import Path
+
+import grpc
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from pymigrate.engine.entrypoints.cli import commands, progress
+from pymigrate.v1 import run_pb2
+from tests.integration.engine.served import ServedEngine, ask
+from tests.unit.application.engines import PLAN, phase
+
+RUN = f"{PLAN}/runs/r"
+FILE = """\
+apiVersion: pymigrate.io/v1alpha1
+kind: Environment
+metadata: {name: e, labels: {tier: gold}}
+spec: {displayName: E}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Department
+metadata: {name: sales, environment: e}
+spec: {owner: Ann}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Connection
+metadata: {name: legacy, environment: e}
+spec: {sqlite: {path: /legacy.db}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Connection
+metadata: {name: warehouse, environment: e}
+spec: {duckdb: {path: /warehouse.duckdb}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Plan
+metadata: {name: p, environment: e}
+spec:
+  phases:
+    a:
+      department: sales
+      datasets:
+        orders: {source: {connection: legacy, relation: orders}, target: {connection: warehouse, relation: orders}}
+    b:
+      department: sales
+      dependencies: [a]
+      datasets:
+        items: {source: {connection: legacy, relation: items}, target: {connection: warehouse, relation: items}}
+"""
+
+
+class CommandLine:
+    """`pymigrate`, in this process."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.app = typer.Typer()
+        commands.add_to(self.app)
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Runs a command that ends with that exit code; everything that it printed."""
+        result: Result = CliRunner().invoke(self.app, [*arguments, "--home", str(self.home)])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    def apply(self, text: str, code: int = 0) -> list[str]:
+        """Applies definitions; the lines that were printed."""
+        file = self.home / "plan.yaml"
+        file.write_text(text)
+        return self("apply", "-f", str(file), code=code).splitlines()
+
+
+@pytest.fixture
+def pymigrate(served: ServedEngine) -> CommandLine:
+    """The command line of a served engine."""
+    return CommandLine(served.home)
+
+
+def test_definitions_are_created_once_and_updated_where_they_differ(pymigrate: CommandLine) -> None:
+    assert [line.split()[-1] for line in pymigrate.apply(FILE)] == ["created"] * 5
+    assert [line.split()[-1] for line in pymigrate.apply(FILE)] == ["unchanged"] * 5
+    changed = FILE.replace("owner: Ann", "owner: Bob").replace("dependencies: [a]", "dependencies: []")
+    assert [line.split()[-1] for line in pymigrate.apply(changed)] == [
+        *("unchanged", "updated", "unchanged", "unchanged", "updated")
+    ]
+
+
+def test_what_a_definition_leaves_out_goes_back_to_its_default(pymigrate: CommandLine, served: ServedEngine) -> None:
+    pymigrate.apply(FILE)
+    assert "environments/e updated" in pymigrate.apply(FILE.replace(", labels: {tier: gold}", ""))
+    found = served.do(served.engine.store.read(lambda unit: unit.resources.get("environments/e")))
+    assert found is not None
+    assert b"gold" not in found.body
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("{owner: Ann}", "{ownr: Ann}", "did you mean `owner`?"),
+        ("{owner: Ann}", "{users: -1}", "department.users: can't be negative"),
+        ("relation: items}, target", "relation: 7}, target", "must be text"),
+        ("connection: legacy, relation: items", "connection: legcy, relation: items", "did you mean `legacy`?"),
+        ("dependencies: [a]", "dependencies: [b]", "b → b"),
+        ("dependencies: [a]", "dependencies: [aa]", "did you mean `a`?"),
+        ("metadata: {name: sales, environment: e}", "metadata: {name: sales}", "metadata.environment"),
+        ("metadata: {name: sales, environment: e}", "metadata: [sales]", "must be a map"),
+        ("metadata: {name: sales, environment: e}", "metadata: {name: 7, environment: e}", "metadata.name"),
+        ("metadata: {name: sales, environment: e}", "metadata: {name: sales, environment: f}", "there are `e`"),
+        ("{tier: gold}", "{tier: 1}", "must be text"),
+    ],
+)
+def test_a_definition_that_is_wrong_is_told_with_its_field(
+    pymigrate: CommandLine, before: str, after: str, says: str
+) -> None:
+    assert before in FILE
+    assert says in " ".join(pymigrate.apply(FILE.replace(before, after), code=1))
+
+
+def test_what_another_side_declares_is_refused_with_whose_it_is(pymigrate: CommandLine, served: ServedEngine) -> None:
+    served.do(served.engine.declare({}))
+    assert "managed by api" in " ".join(pymigrate.apply(FILE, code=1))
+
+
+def test_a_file_that_is_too_large_is_not_read(pymigrate: CommandLine) -> None:
+    assert "at most 4,194,304 are read" in " ".join(pymigrate.apply("#" * (4 * 1024 * 1024 + 1), code=1))
+
+
+def test_a_plan_is_checked_and_run_to_its_end(pymigrate: CommandLine) -> None:
+    pymigrate.apply(FILE)
+    assert pymigrate("validate", PLAN) == "1. a\n2. b\n"
+    said = pymigrate("start", PLAN, "--trigger", "day=1")
+    name = said.splitlines()[0]
+    assert "b.items: published, 10 rows" in said
+    assert f"{name}: succeeded" in said
+    assert "succeeded" in pymigrate("watch", name)
+    assert "a/orders" in pymigrate("report", name)
+    assert f"{name} succeeded 20 rows" in pymigrate("status")
+    assert pymigrate("status", "--environment", "e") == pymigrate("status")
+
+
+def test_a_plan_whose_systems_lack_something_is_told_dataset_by_dataset(
+    pymigrate: CommandLine, served: ServedEngine
+) -> None:
+    pymigrate.apply(FILE)
+    served.outcomes["inspect items"] = run_pb2.Failure(reason="SOURCE_MISSING", message="there is no `items`")
+    assert "phases.b.datasets.items: there is no `items`" in pymigrate("validate", PLAN, code=1)
+    assert "phases.b.datasets.items: there is no `items`" in pymigrate("start", PLAN, code=1)
+
+
+def test_a_system_that_does_not_answer_is_not_taken_for_the_engine(
+    pymigrate: CommandLine, served: ServedEngine
+) -> None:
+    pymigrate.apply(FILE)
+    away = run_pb2.Failure(reason="SYSTEM_UNAVAILABLE", message="can't connect to the database", is_temporary=True)
+    served.outcomes["inspect"] = away
+    said = pymigrate("start", PLAN, code=1)
+    assert "can't connect to the database" in said
+    assert "pymigrate serve" not in said
+
+
+def test_a_run_that_fails_ends_the_command_with_why(pymigrate: CommandLine, served: ServedEngine) -> None:
+    pymigrate.apply(FILE)
+    served.outcomes["verify orders"] = run_pb2.Failure(reason="VERIFICATION_FAILED", message="10 rows against 9")
+    said = pymigrate("start", PLAN, code=1)
+    assert "10 rows against 9" in said
+    name = said.splitlines()[0]
+    served.outcomes.clear()
+    assert "running" in pymigrate("retry", name)
+    assert "succeeded" in pymigrate("watch", name)
+    assert "can't be made paused any more" in pymigrate("pause", name, code=1)
+
+
+def test_a_run_is_paused_resumed_and_cancelled(pymigrate: CommandLine, served: ServedEngine) -> None:
+    pymigrate.apply(FILE)
+    held = run_pb2.StartRunRequest(parent=PLAN, run_id="r")
+    held.run.desired_state = run_pb2.DESIRED_STATE_PAUSED
+    client = served.client()
+    ask(client, client.runs.StartRun, held)
+    client.channel.close()
+    assert pymigrate("pause", RUN) == f"{RUN} paused\n"
+    assert "cancelled" in pymigrate("cancel", RUN)
+    assert "ended as cancelled" in pymigrate("watch", RUN, code=1)
+
+
+def test_a_trigger_has_a_name_and_a_value(pymigrate: CommandLine) -> None:
+    assert "name=value" in pymigrate("start", PLAN, "--trigger", "day", code=1)
+
+
+def test_an_engine_that_is_gone_or_was_never_there_is_told_with_what_to_do(
+    pymigrate: CommandLine, tmp_path: Path
+) -> None:
+    (pymigrate.home / "endpoint").write_text("127.0.0.1:1\n")
+    assert "does not answer: start it with `pymigrate serve" in pymigrate("status", code=1).replace("\n", " ")
+    (pymigrate.home / "endpoint").unlink()
+    assert "no engine serves from" in pymigrate("status", code=1)
+
+
+def test_environments_are_gone_through_page_by_page(pymigrate: CommandLine) -> None:
+    document = "apiVersion: pymigrate.io/v1alpha1\nkind: Environment\nmetadata: {{name: e{}}}\n"
+    pymigrate.apply("---\n".join(document.format(number) for number in range(120)))
+    assert pymigrate("status") == ""
+
+
+def test_a_terminal_shows_a_bar_a_lane(served: ServedEngine) -> None:
+    served.do(served.engine.declare({"a": phase("orders"), "b": phase("items", needs=["a"])}))
+    client = served.client()
+    ask(client, client.runs.StartRun, run_pb2.StartRunRequest(parent=PLAN, run_id="r"))
+    screen = io.StringIO()
+    run = progress.follow(client, RUN, Console(file=screen, force_terminal=True, width=140))
+    client.channel.close()
+    assert run.state == run_pb2.RUN_STATE_SUCCEEDED
+    assert "a.orders" in screen.getvalue()
+    assert "b.items" in screen.getvalue()
+    assert "━" in screen.getvalue()
+
+
+def test_whoever_follows_a_run_goes_on_when_the_engine_comes_back(served: ServedEngine) -> None:
+    served.do(served.engine.declare({"a": phase("orders")}))
+    held = run_pb2.StartRunRequest(parent=PLAN, run_id="r")
+    held.run.desired_state = run_pb2.DESIRED_STATE_PAUSED
+    client, other = served.client(), served.client()
+    ask(client, client.runs.StartRun, held)
+    pictures: list[run_pb2.WatchRunResponse] = []
+    first = threading.Event()
+
+    def follow() -> None:
+        for picture in progress._pictures(client, RUN):
+            pictures.append(picture)
+            first.set()
+
+    following = threading.Thread(target=follow)
+    following.start()
+    assert first.wait(60)
+    served.stop()
+    served.start()
+    grpc.channel_ready_future(other.channel).result(60)
+    ask(other, other.runs.ResumeRun, run_pb2.ResumeRunRequest(name=RUN))
+    following.join(60)
+    other.channel.close()
+    client.channel.close()
+    assert pictures[-1].run.state == run_pb2.RUN_STATE_SUCCEEDED
+    sequences = [event.sequence for picture in pictures for event in picture.events]
+    assert sequences == sorted(set(sequences))
+    assert sequences[-1] == int(pictures[-1].resume_token)
+
+
+def test_what_is_refused_while_following_is_not_tried_again(served: ServedEngine) -> None:
+    client = served.client()
+    with pytest.raises(grpc.RpcError) as error:
+        list(progress._pictures(client, RUN))
+    client.channel.close()
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
