@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pymigrate.engine.domain.errors import FailedPrecondition
-from pymigrate.engine.domain.orchestration import (
+from pymigrate.engine.domain.happenings import (
     Begun,
     CoreEvent,
     Drained,
@@ -21,10 +21,10 @@ from pymigrate.engine.domain.orchestration import (
     Progressed,
     Renewed,
     Retried,
-    RunCore,
     Steered,
     Succeeded,
 )
+from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import (
     LANE_STEPS,
     PHASE_ENDED,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pymigrate.engine.domain import orchestration
-from pymigrate.engine.domain.orchestration import Begun
+from pymigrate.engine.domain.happenings import Begun
 from pymigrate.engine.domain.run import RunState
 from tests.property.simulated_runs import Simulation, traces
 

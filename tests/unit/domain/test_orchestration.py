@@ -6,11 +6,7 @@ from datetime import timedelta
 import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition
-from pymigrate.engine.domain.orchestration import (
-    BACKOFF_FIRST_SECONDS,
-    BACKOFF_MAX_SECONDS,
-    RETRIES_INTERNAL_MAX,
-    RETRIES_MAX,
+from pymigrate.engine.domain.happenings import (
     Begun,
     Drained,
     Failed,
@@ -19,9 +15,15 @@ from pymigrate.engine.domain.orchestration import (
     Progressed,
     Renewed,
     Retried,
-    RunCore,
     Steered,
     Succeeded,
+)
+from pymigrate.engine.domain.orchestration import (
+    BACKOFF_FIRST_SECONDS,
+    BACKOFF_MAX_SECONDS,
+    RETRIES_INTERNAL_MAX,
+    RETRIES_MAX,
+    RunCore,
 )
 from pymigrate.engine.domain.run import (
     DesiredState,

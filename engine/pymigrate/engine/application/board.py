@@ -10,7 +10,8 @@ from typing import TypeVar
 import structlog
 
 from pymigrate.engine.domain.errors import NotFound
-from pymigrate.engine.domain.orchestration import Begun, CoreEvent, RunCore
+from pymigrate.engine.domain.happenings import Begun, CoreEvent
+from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import RUN_ENDED, RunAggregate, RunState
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit

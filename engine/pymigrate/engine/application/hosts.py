@@ -15,17 +15,9 @@ from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.projections import failure_record
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, Problem
+from pymigrate.engine.domain.happenings import Drained, Failed, Leased, Lost, Progressed, Renewed, Succeeded
 from pymigrate.engine.domain.names import matches, parent_of
-from pymigrate.engine.domain.orchestration import (
-    Drained,
-    Failed,
-    Leased,
-    Lost,
-    Progressed,
-    Renewed,
-    RunCore,
-    Succeeded,
-)
+from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import Task, TaskState
 from pymigrate.engine.ports.store import HostRecord, Store
 from pymigrate.v1 import worker_pb2

@@ -20,8 +20,8 @@ from pymigrate.engine.domain.errors import (
     Problem,
     StaleWrite,
 )
+from pymigrate.engine.domain.happenings import CoreEvent, Retried, Steered
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
-from pymigrate.engine.domain.orchestration import CoreEvent, Retried, Steered
 from pymigrate.engine.domain.run import (
     DatasetRun,
     DesiredState,

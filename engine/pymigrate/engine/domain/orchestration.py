@@ -6,36 +6,43 @@ drives it with real hosts; a rehearsal drives the same core with modelled ones.
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.domain.happenings import (
+    Begun,
+    CoreEvent,
+    Drained,
+    Failed,
+    Leased,
+    Lost,
+    Progressed,
+    Renewed,
+    Retried,
+    Steered,
+    Succeeded,
+)
 from pymigrate.engine.domain.run import (
-    LANE_STEPS,
     PHASE_ENDED,
     PHASE_IN_HAND,
-    PHASE_STEPS,
     RUN_ENDED,
-    RUN_STEPS,
     TASK_OPEN,
-    TASK_STEPS,
     DesiredState,
-    Entity,
     Failure,
     Lane,
     LaneState,
     PhaseRun,
     PhaseState,
     RunAggregate,
-    RunEvent,
     RunState,
     Task,
     TaskKind,
     TaskState,
-    check_step,
 )
+from pymigrate.engine.domain.run_ledger import ENGINE, RunLedger
 
 RETRIES_MAX = 20
 RETRIES_INTERNAL_MAX = 3
@@ -45,104 +52,13 @@ BACKOFF_MAX_SECONDS = 60.0
 RETRIABLE_REASONS = frozenset({"INTERNAL", "FENCE_LOST"})
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """A host was given a task."""
-
-    task: str
-    host: str
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Renewed:
-    """A host still has a task. Not stored: an engine that takes over grants every lease anew."""
-
-    task: str
-    fence: int
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Progressed:
-    """A lane got this far in the target."""
-
-    task: str
-    fence: int
-    chunks: int
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    """A task is done. `verification` is what a verification found, as the contract encodes it."""
-
-    task: str
-    fence: int
-    verification: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A task failed."""
-
-    task: str
-    fence: int
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Drained:
-    """A task stopped at a checkpoint because it was asked to."""
-
-    task: str
-    fence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The host that has a task is gone, or its lease ran out."""
-
-    task: str
-
-
-@dataclass(frozen=True, slots=True)
-class Steered:
-    """Somebody wants the run to run, to pause or to end."""
-
-    desired: DesiredState
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """Somebody wants what failed to be done again."""
-
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """The run was accepted, or an engine took it over."""
-
-
-CoreEvent = Leased | Renewed | Progressed | Succeeded | Failed | Drained | Lost | Steered | Retried | Begun
-ENGINE = "engine"
-
-
-class RunCore:
-    """One run's decisions. `apply` changes the aggregate; `take` hands over what must be stored, in one transaction, before
+class RunCore(RunLedger):
+    """One run's decisions. `apply` changes the aggregate; what `take` hands over must be stored, in one transaction, before
     anything is told to anybody."""
 
     def __init__(self, aggregate: RunAggregate, rng: random.Random) -> None:
-        self.aggregate = aggregate
-        self.run = aggregate.run
+        super().__init__(aggregate)
         self._rng = rng
-        self._changed: dict[int, Entity] = {}
-        self._events: list[RunEvent] = []
-        self._actor = ENGINE
-        self._now = aggregate.run.create_time
         dependencies = {phase.id: phase.dependencies for phase in aggregate.phases.values()}
         self._dependents = {phase: graph.descendants(dependencies, phase) for phase in dependencies}
         weights = {
@@ -159,15 +75,6 @@ class RunCore:
         if accepted and not isinstance(event, Progressed | Renewed):
             self._advance()
         return accepted
-
-    def take(self) -> tuple[list[Entity], list[RunEvent]]:
-        """What changed since the last call. Stale entities and events never come twice."""
-        if self._changed or self._events:
-            self.run.update_time = self._now
-            self._changed[id(self.run)] = self.run
-        changed, events = list(self._changed.values()), self._events
-        self._changed, self._events = {}, []
-        return changed, events
 
     def claimable(self, now: datetime) -> list[Task]:
         """The tasks that may be leased now: undoing first, then by priority and the critical path."""
@@ -496,97 +403,6 @@ class RunCore:
             self._step_run(RunState.FAILED, cause.failure)
         else:
             self._step_run(RunState.SUCCEEDED)
-
-    # Parts -------------------------------------------------------------------------------------------------------------------------
-
-    def _datasets(self, phase: PhaseRun) -> list[str]:
-        return [dataset for owner, dataset in self.aggregate.datasets if owner == phase.id]
-
-    def _lanes(self, phase: PhaseRun) -> list[Lane]:
-        return [n for n in self.aggregate.lanes.values() if n.phase == phase.id and n.attempt == phase.attempt]
-
-    def _tasks(self, phase: PhaseRun) -> list[Task]:
-        return [t for t in self.aggregate.tasks.values() if t.phase == phase.id and t.attempt == phase.attempt]
-
-    def _are_done(self, phase: PhaseRun, kind: TaskKind) -> bool:
-        tasks = [task for task in self._tasks(phase) if task.kind is kind]
-        return bool(tasks) and all(task.state is TaskState.DONE for task in tasks)
-
-    def _add_by_target(self, kind: TaskKind, phase: PhaseRun) -> None:
-        by_target: dict[str, list[str]] = {}
-        for dataset in self._datasets(phase):
-            by_target.setdefault(self.aggregate.datasets[phase.id, dataset].target_connection, []).append(dataset)
-        for target, datasets in sorted(by_target.items()):
-            self._add_task(kind, phase, tuple(datasets), target)
-
-    def _add_task(self, kind: TaskKind, phase: PhaseRun, datasets: tuple[str, ...], part: str, lane: str = "") -> None:
-        record = self.aggregate.datasets[phase.id, datasets[0]]
-        task = Task(
-            id=f"{self.run.name}/tasks/{phase.id}.{part}.{kind}.{phase.attempt}",
-            kind=kind,
-            phase=phase.id,
-            attempt=phase.attempt,
-            datasets=datasets,
-            target=record.target_connection,
-            affinity=record.affinity,
-            lane=lane,
-        )
-        self.aggregate.tasks[task.id] = task
-        self._note(task)
-
-    # Steps -------------------------------------------------------------------------------------------------------------------------
-
-    def _step_run(self, after: RunState, failure: Failure | None = None) -> None:
-        before = self.run.state
-        check_step(RUN_STEPS, self.run.name, before, after)
-        self.run.state = after
-        self._emit(f"run.{after}", self.run.name, before, after, failure)
-
-    def _step_phase(self, phase: PhaseRun, after: PhaseState, failure: Failure | None = None) -> None:
-        before, subject = phase.state, self._subject("phases", phase.id)
-        check_step(PHASE_STEPS, subject, before, after)
-        phase.state = after
-        self._note(phase)
-        self._emit(f"phase.{after}", subject, before, after, failure)
-
-    def _step_lane(self, lane: Lane, after: LaneState, failure: Failure | None = None) -> None:
-        before, subject = lane.state, self._subject("lanes", lane.id)
-        check_step(LANE_STEPS, subject, before, after)
-        lane.state = after
-        if after is not LaneState.RUNNING:
-            lane.host = ""
-            self._add_copy_seconds(lane)
-        self._note(lane)
-        self._emit(f"lane.{after}", subject, before, after, failure)
-
-    def _add_copy_seconds(self, lane: Lane) -> None:
-        task = next((t for t in self.aggregate.tasks.values() if t.lane == lane.id and t.leased_time), None)
-        if task is not None and task.leased_time is not None:
-            dataset = self.aggregate.datasets[lane.phase, lane.dataset]
-            dataset.copy_seconds += (self._now - task.leased_time).total_seconds()
-            task.leased_time = None
-            self._note(dataset)
-            self._note(task)
-
-    def _step_task(self, task: Task, after: TaskState) -> None:
-        check_step(TASK_STEPS, task.id, task.state, after)
-        task.state = after
-        if after is not TaskState.LEASED:
-            task.host, task.lease_expires = "", None
-        self._note(task)
-
-    def _subject(self, collection: str, part: str) -> str:
-        return f"{self.run.name}/{collection}/{part}"
-
-    def _note(self, entity: Entity) -> None:
-        self._changed[id(entity)] = entity
-
-    def _emit(self, kind: str, subject: str, before: str, after: str, failure: Failure | None = None) -> None:
-        self.run.events += 1
-        self._note(self.run)
-        self._events.append(
-            RunEvent(self.run.events, self._now, kind, subject, str(before), str(after), self._actor, failure)
-        )
 
 
 def _placed(task: Task, failure: Failure) -> Failure:
