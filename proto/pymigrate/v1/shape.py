@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 DEPTH_MAX = 32
+DIGITS_MAX = 64
 _INTEGERS = frozenset({FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64})
 _NATURALS = frozenset({FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64})
 _FLOATS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
@@ -148,7 +149,7 @@ def _in(field: FieldDescriptor, value: Any, path: str) -> Any:
 def _integer(field: FieldDescriptor, value: Any, path: str) -> int:
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and text.removeprefix("-").isdecimal():
-        text = int(text)
+        text = int(text[:DIGITS_MAX])  # what is longer is out of bounds either way
     if isinstance(text, float) and text.is_integer():
         text = int(text)
     if isinstance(text, bool) or not isinstance(text, int):

@@ -35,7 +35,7 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
         text = body.decode()
         _check_events(path, text)
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date or number that is none, or what is no UTF-8
         _refuse(path, f"is not YAML: {error}")
     for document in documents:
         if not isinstance(document, dict) or document.get("apiVersion") != API_VERSION:
