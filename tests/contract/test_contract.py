@@ -1,9 +1,14 @@
 """The contract as a whole: every call is served and has its REST form, every error its code, every message its plain data."""
 
+import base64
 import inspect
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from google.protobuf import struct_pb2, wrappers_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +22,10 @@ from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
-from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, run_pb2
 from pymigrate.v1.shape import ShapeError, enum_number, enum_word, enum_words, from_data, to_data
 
+TRAILERS_BYTES_MAX = 8_192 - 512  # what gRPC accepts by default, less room for the other trailers
 SERVICERS: dict[str, Any] = {
     "EnvironmentService": EnvironmentCalls,
     "ConnectionService": ConnectionCalls,
@@ -89,6 +95,39 @@ def test_a_temporary_error_says_when_to_try_again() -> None:
     assert retry.retry_delay.ToMilliseconds() == 2500
 
 
+def test_a_state_that_forbids_a_call_is_told_as_a_violated_precondition() -> None:
+    failure = error_details_pb2.PreconditionFailure()
+    assert status_of(errors.NotOwned("environments/e", "git", "api")).details[1].Unpack(failure)
+    (violation,) = failure.violations
+    assert violation.type == "NOT_OWNED"
+    assert "managed by git" in violation.description
+
+
+TEXTS = st.text(max_size=2_000)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=300))
+def test_no_error_is_larger_than_a_client_accepts(parts: list[tuple[str, str]]) -> None:
+    problems = tuple(errors.Problem(field, description) for field, description in parts)
+    for error in (
+        errors.InvalidDefinition(problems),
+        errors.FailedPrecondition(parts[0][1] * 9, field=parts[0][0] * 9),
+    ):
+        status = status_of(error)
+        on_the_wire = len(quote(status.message, safe="")) + len(base64.b64encode(status.SerializeToString()))
+        assert on_the_wire < TRAILERS_BYTES_MAX
+
+
+def test_what_there_is_no_room_for_is_counted() -> None:
+    bad = error_details_pb2.BadRequest()
+    problems = tuple(errors.Problem(f"phases.p{number}.key", "no column `x`" * 9) for number in range(100))
+    assert status_of(errors.InvalidDefinition(problems)).details[1].Unpack(bad)
+    told = len(bad.field_violations)
+    assert 10 < told < 100
+    assert bad.field_violations[-1].field == problems[told - 1].field
+    assert f"one of {100 - told + 1} problems more" in bad.field_violations[-1].description
+
+
 def test_the_table_of_codes_ends_with_the_root() -> None:
     assert CODES[-1][0] is errors.PyMigrateError
 
@@ -150,6 +189,15 @@ def test_a_message_survives_its_plain_form_in_either_spelling(phase: plan_pb2.Ph
         ({"datasets": {"a": {"source": {"csv": {}, "parquet": {}}}}}, "datasets.a.source.parquet", "only one"),
         ({"createTime": "yesterday"}, "createTime", "2026-01-31"),
         ({"datasets": {1: {}}}, "datasets.1", "quote it"),
+        ({"priority": 1.5}, "priority", "whole number"),
+        ({"priority": float("inf")}, "priority", "whole number"),
+        ({"priority": float("nan")}, "priority", "whole number"),
+        ({"priority": "9" * 5_000}, "priority", "must be"),
+        ({"downtimePolicy": 1}, "downtimePolicy", "offline, read_only"),
+        ({"displayName": None, "dependencies": [1]}, "dependencies[0]", "must be text"),
+        ({"datasets": {"a": []}}, "datasets.a", "must be a map"),
+        ({"datasets": {"a": {"source": "x"}}}, "datasets.a.source", "must be a map"),
+        ({1: 2}, "1", "no such field"),
     ],
 )
 def test_data_that_does_not_fit_is_refused_with_its_path(data: dict[str, Any], path: str, says: str) -> None:
@@ -178,3 +226,88 @@ def test_null_leaves_a_field_unset() -> None:
     connection = connection_pb2.Connection()
     from_data({"description": None, "lanesMax": None}, connection)
     assert connection == connection_pb2.Connection()
+
+
+def test_amounts_bytes_and_flags_are_read_strictly() -> None:
+    department = environment_pb2.Department()
+    from_data({"downtimeCostPerHour": {"currencyCode": "EUR", "amount": 12}, "users": 7.0}, department)
+    assert (department.downtime_cost_per_hour.amount, department.users) == (12.0, 7)
+    for data, path in (
+        ({"downtimeCostPerHour": {"amount": "12"}}, "downtimeCostPerHour.amount"),
+        ({"downtimeCostPerHour": {"amount": True}}, "downtimeCostPerHour.amount"),
+    ):
+        with pytest.raises(ShapeError, match="must be a number") as error:
+            from_data(data, environment_pb2.Department())
+        assert error.value.path == path
+    with pytest.raises(ShapeError, match="true or false"):
+        from_data({"deletionProtection": "yes"}, plan_pb2.Plan())
+    plan = plan_pb2.Plan()
+    from_data({"deletionProtection": True}, plan)
+    assert plan.deletion_protection
+
+
+def test_bytes_are_base64() -> None:
+    value = wrappers_pb2.BytesValue(value=b"\x00\xff")
+    assert to_data(value) == {"value": "AP8="}
+    again = wrappers_pb2.BytesValue()
+    from_data(to_data(value), again)
+    assert again == value
+    with pytest.raises(ShapeError, match="must be base64"):
+        from_data({"value": "%"}, wrappers_pb2.BytesValue())
+
+
+@pytest.mark.parametrize("number", [-1, 2**32])
+def test_a_natural_number_has_its_bounds(number: int) -> None:
+    with pytest.raises(ShapeError, match="must be 0 to 4294967295"):
+        from_data({"value": number}, wrappers_pb2.UInt32Value())
+
+
+def test_data_that_is_nested_without_end_is_refused() -> None:
+    data: dict[str, Any] = {}
+    for _ in range(40):
+        data = {"structValue": {"fields": {"a": data}}}
+    with pytest.raises(ShapeError, match="nested more than"):
+        from_data(data, struct_pb2.Value())
+
+
+def test_what_is_no_map_at_all_is_refused() -> None:
+    not_a_map: Any = ["x"]
+    with pytest.raises(ShapeError, match="must be a map, not a list"):
+        from_data(not_a_map, plan_pb2.Plan())
+
+
+@st.composite
+def connections(draw: st.DrawFn) -> connection_pb2.Connection:
+    """A connection to any system."""
+    found = connection_pb2.Connection(description=draw(st.text(max_size=9)), labels=draw(st.dictionaries(WORDS, WORDS)))
+    match draw(st.sampled_from(["", "sqlite", "duckdb", "postgres", "files"])):
+        case "sqlite":
+            found.sqlite.path = draw(WORDS)
+        case "duckdb":
+            found.duckdb.SetInParent()
+        case "postgres":
+            found.postgres.port = draw(st.integers(-(2**31), 2**31 - 1))
+        case "files":
+            found.files.root = draw(WORDS)
+    return found
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> run_pb2.Run:
+    """A run with numbers, digits, times and a verification."""
+    found = run_pb2.Run(
+        rows=draw(st.integers(-(2**63), 2**63 - 1)), state=draw(st.sampled_from(run_pb2.RunState.values()))
+    )
+    found.create_time.FromNanoseconds(draw(st.integers(0, 2**60)))
+    dataset = found.phases[draw(WORDS)].datasets[draw(WORDS)]
+    dataset.copy_seconds = draw(st.floats(allow_nan=False, allow_infinity=False))
+    dataset.verification.is_verified = draw(st.booleans())
+    dataset.lanes.extend(draw(st.lists(WORDS, max_size=3)))
+    return found
+
+
+@given(st.one_of(connections(), runs()), st.booleans())
+def test_connections_and_runs_survive_their_plain_form_and_the_json_of_it(message: Message, is_snake: bool) -> None:
+    again = type(message)()
+    from_data(json.loads(json.dumps(to_data(message, is_snake=is_snake))), again)
+    assert again == message

@@ -51,3 +51,32 @@ def test_a_document_without_the_envelope_is_refused(tmp_path: Path, capsys: pyte
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = HEAD.replace("Environment", "Enviroment")
     assert "Environment, Department, Connection, Plan" in refused(tmp_path, text, capsys)
+
+
+@pytest.mark.parametrize("value", ["2026-99-99", "2026-01-01 99:00:00", "9" * 5_000])
+def test_a_date_or_number_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    assert "is not YAML" in refused(tmp_path, f"{HEAD}spec: {{description: {value}}}\n", capsys)
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_bytes(b"a: \xff")
+    with pytest.raises(typer.Exit):
+        read_documents(file)
+    assert "is not YAML" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[a, b]", "just words", f"{HEAD}---\n- a\n"])
+def test_a_document_that_is_no_map_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    assert "every document begins with" in refused(tmp_path, text, capsys)
+
+
+def test_a_merge_key_needs_an_alias_and_so_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "aliases are not allowed" in refused(tmp_path, "a: &a {x: 1}\nb: {<<: *a}\n", capsys)
+
+
+def test_blocks_that_are_nested_too_deep_are_refused_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(f"{' ' * depth}a:\n" for depth in range(100))
+    assert "nested" in refused(tmp_path, text, capsys)

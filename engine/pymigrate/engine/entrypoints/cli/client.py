@@ -23,11 +23,11 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Client:
-    """The stubs of one engine. Every call carries the token and says that the command line makes it."""
+    """The stubs of one engine. Every call carries the token and says that the command line makes it. `channel`: one that is there."""
 
-    def __init__(self, endpoint: str, token: str) -> None:
+    def __init__(self, endpoint: str, token: str, channel: grpc.Channel | None = None) -> None:
         limits = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
-        self.channel = grpc.insecure_channel(endpoint, options=limits)
+        self.channel = channel or grpc.insecure_channel(endpoint, options=limits)
         self.metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "cli"))
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)

@@ -1,0 +1,105 @@
+"""The command line's client without a socket: what it asks, and how what it is told reads."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc_testing
+import pytest
+from google.protobuf.message import Message
+
+from pymigrate.engine.domain import errors
+from pymigrate.engine.entrypoints.cli import declared
+from pymigrate.engine.entrypoints.cli.client import Client, describe
+from pymigrate.engine.entrypoints.grpc.errors import code_of, status_of
+from pymigrate.v1 import environment_pb2, plan_pb2
+
+SERVICE = environment_pb2.DESCRIPTOR.services_by_name["EnvironmentService"]
+PLANS = plan_pb2.DESCRIPTOR.services_by_name["PlanService"]
+HEAD = "apiVersion: pymigrate.io/v1alpha1\nkind: {}\nmetadata: {}\nspec: {}\n"
+Lines = list[tuple[str, str]]
+
+
+class Conversation:
+    """A client whose calls the test answers one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.channel = grpc_testing.channel([SERVICE, PLANS], grpc_testing.strict_real_time())
+        self.client = Client("", "a-token", self.channel)
+        self.file = folder / "plan.yaml"
+        self._pool = ThreadPoolExecutor(1)
+
+    def apply(self, text: str) -> Any:
+        """Applies definitions on a thread of its own; the future of its lines."""
+        self.file.write_text(text)
+        return self._pool.submit(lambda: list(declared.apply(self.client, self.file)))
+
+    def answer(self, service: Any, method: str, found: Message | errors.PyMigrateError) -> Any:
+        """Answers the next call of a method; its request."""
+        metadata, request, call = self.channel.take_unary_unary(service.methods_by_name[method])
+        assert ("authorization", "Bearer a-token") in metadata
+        assert ("pymigrate-managed-by", "cli") in metadata
+        if isinstance(found, errors.PyMigrateError):
+            status = status_of(found)
+            trailers = (("grpc-status-details-bin", status.SerializeToString()),)
+            call.terminate(None, trailers, code_of(found), status.message)
+        else:
+            call.terminate(found, (), grpc.StatusCode.OK, "")
+        return request
+
+    def close(self) -> None:
+        """Waits for the thread."""
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def conversation(tmp_path: Path) -> Iterator[Conversation]:
+    """Nothing said yet."""
+    talk = Conversation(tmp_path)
+    yield talk
+    talk.close()
+
+
+def test_what_is_missing_is_created(conversation: Conversation) -> None:
+    lines = conversation.apply(HEAD.format("Department", "{name: hr, environment: e}", "{owner: Ann}"))
+    conversation.answer(SERVICE, "GetDepartment", errors.NotFound("there is none"))
+    asked = conversation.answer(SERVICE, "CreateDepartment", environment_pb2.Department())
+    assert (asked.parent, asked.department_id, asked.department.owner) == ("environments/e", "hr", "Ann")
+    assert lines.result(60) == [("environments/e/departments/hr", "created")]
+
+
+def test_what_is_there_is_updated_under_a_mask_of_everything_that_can_be_declared(conversation: Conversation) -> None:
+    lines = conversation.apply(HEAD.format("Environment", "{name: e}", "{displayName: E}"))
+    conversation.answer(SERVICE, "GetEnvironment", environment_pb2.Environment(name="environments/e", etag="1"))
+    asked = conversation.answer(SERVICE, "UpdateEnvironment", environment_pb2.Environment(etag="2"))
+    assert set(asked.update_mask.paths) == {"display_name", "description", "labels", "lanes_max"}
+    assert lines.result(60) == [("environments/e", "updated")]
+
+
+def test_what_is_refused_otherwise_is_not_taken_for_missing(conversation: Conversation) -> None:
+    lines = conversation.apply(HEAD.format("Plan", "{name: p, environment: e}", "{}"))
+    conversation.answer(PLANS, "GetPlan", errors.StoreUnavailable("the disk is full"))
+    with pytest.raises(grpc.RpcError) as error:
+        lines.result(60)
+    assert describe(error.value, Path("/home")) == "the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (errors.NotOwned("environments/e", "git", "cli"), "environments/e is managed by git"),
+        (errors.SystemUnavailable("can't connect to db:5432"), "can't connect to db:5432"),
+        (
+            errors.InvalidDefinition((errors.Problem("a.b", "is wrong"), errors.Problem("c", "too"))),
+            "a.b: is wrong\nc: too",
+        ),
+    ],
+)
+def test_an_error_reads_as_what_it_says(conversation: Conversation, error: errors.PyMigrateError, says: str) -> None:
+    lines = conversation.apply(HEAD.format("Environment", "{name: e}", "{}"))
+    conversation.answer(SERVICE, "GetEnvironment", error)
+    with pytest.raises(grpc.RpcError) as refused:
+        lines.result(60)
+    assert describe(refused.value, Path("/home")).startswith(says)
