@@ -103,8 +103,9 @@ def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribut
                 ]
             ) from error
     for detail in status.details if status else ():
-        if detail.Unpack(info) and info.metadata.get("field"):
-            raise _at(summary, info.metadata["field"], error.details() or "", attributes, noun) from error
+        if detail.Unpack(info):  # the engine did answer, whatever the code
+            field = info.metadata.get("field", "")
+            raise _at(summary, field, error.details() or "", attributes, noun) from error
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         raise Refused(
             summary, f"The engine does not answer: {error.details()}. Start it with `pymigrate serve`."
@@ -115,4 +116,5 @@ def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribut
 def _at(summary: str, field: str, description: str, attributes: Mapping[str, Attribute], noun: str) -> Refused:
     own = field.removeprefix(f"{noun}.") if noun else field
     # Terraform shows the place of a whole attribute only; the text says which part of it is meant.
-    return Refused(summary, f"{own}: {description}.", attribute_path(own, attributes)[:1])
+    text = f"{own}: {description}" if own else description
+    return Refused(summary, f"{text}.", attribute_path(own, attributes)[:1])
