@@ -16,7 +16,7 @@ from pymigrate.engine.domain.happenings import Begun
 from pymigrate.engine.domain.run import RunState
 from tests.property.simulated_runs import Simulation, traces
 
-SEEDS = 600 if os.environ.get("PYMIGRATE_TEST_LONG") != "1" else 20_000
+SEEDS = 360 if os.environ.get("PYMIGRATE_TEST_LONG") != "1" else 20_000
 BATCHES = 6
 DIGEST = """
 import hashlib
@@ -40,18 +40,18 @@ def test_every_run_comes_to_its_end_whatever_chance_is_drawn(chance: random.Rand
 
 
 def test_a_run_without_faults_succeeds() -> None:
-    assert {Simulation(seed, faults=0).run() for seed in range(100)} == {RunState.SUCCEEDED}
+    assert {Simulation(seed, faults=0).run() for seed in range(50)} == {RunState.SUCCEEDED}
 
 
 def test_a_failed_run_succeeds_at_the_next_try_unless_something_can_not_be_taken_back() -> None:
     retried = 0
-    for seed in range(300):
+    for seed in range(100):
         simulation = Simulation(seed, faults=100)
         if simulation.run() is RunState.FAILED:
             retried += 1
             expected = RunState.FAILED if simulation.is_blocked else RunState.SUCCEEDED
             assert simulation.retry() is expected, seed
-    assert retried > 30
+    assert retried > 10
 
 
 def test_an_engine_that_follows_a_dead_one_decides_as_it_would_have() -> None:
@@ -110,13 +110,16 @@ class Forgetful(orchestration.RunCore):
 
 @pytest.mark.parametrize("mutant", [Unfenced, Impatient, Forgetful])
 def test_the_invariants_catch_a_core_that_is_wrong(mutant: type[orchestration.RunCore]) -> None:
-    caught = 0
-    for seed in range(60):
-        simulation = Simulation(seed)
-        simulation.core = mutant(simulation.aggregate, random.Random(seed))
-        try:
-            if simulation.run() is RunState.FAILED and not simulation.is_blocked:
-                simulation.retry()
-        except Exception:  # noqa: BLE001 (whatever it is, it was noticed)
-            caught += 1
-    assert caught > 0
+    assert any(is_caught(mutant, seed) for seed in range(60))
+
+
+def is_caught(mutant: type[orchestration.RunCore], seed: int) -> bool:
+    """Whether a run under that seed shows that the core is wrong."""
+    simulation = Simulation(seed)
+    simulation.core = mutant(simulation.aggregate, random.Random(seed))
+    try:
+        if simulation.run() is RunState.FAILED and not simulation.is_blocked:
+            simulation.retry()
+    except Exception:  # noqa: BLE001 (whatever it is, it was noticed)
+        return True
+    return False

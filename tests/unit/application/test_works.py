@@ -1,0 +1,38 @@
+"""What a host is told: which hosts may do it, and a staging that no other attempt has."""
+
+import re
+
+import pytest
+
+from pymigrate.engine.application import works
+from pymigrate.v1 import connection_pb2
+
+SYSTEMS = {
+    "file:/w.duckdb": connection_pb2.Connection(duckdb=connection_pb2.DuckdbSystem(path="/w.duckdb")),
+    "file:/w.db": connection_pb2.Connection(sqlite=connection_pb2.SqliteSystem(path="/w.db")),
+    "shared": connection_pb2.Connection(postgres=connection_pb2.PostgresSystem(host="h")),
+}
+
+
+@pytest.mark.parametrize("affinity", SYSTEMS)
+def test_a_file_that_admits_one_writer_has_one_host(affinity: str) -> None:
+    assert works.affinity_of(SYSTEMS[affinity]) == affinity
+
+
+def test_only_a_duckdb_file_is_read_by_its_own_host_too() -> None:
+    found = {affinity: works.reader_affinity(system) for affinity, system in SYSTEMS.items()}
+    assert found == {"file:/w.duckdb": "file:/w.duckdb", "file:/w.db": "shared", "shared": "shared"}
+
+
+def test_a_folder_of_files_admits_many_writers() -> None:
+    folder = connection_pb2.Connection(files=connection_pb2.FilesSystem(root="/lake"))
+    assert works.affinity_of(folder) == "shared"
+
+
+def test_every_attempt_of_every_dataset_has_a_staging_of_its_own() -> None:
+    run = "environments/e/plans/p/runs/r"
+    places = [(run, "a", "d", 1), (run, "a", "d", 2), (run, "a", "e", 1), (run, "b", "d", 1), (f"{run}2", "a", "d", 1)]
+    ids = [works.staging_id(*place) for place in places]
+    assert len(set(ids)) == len(places)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]{0,39}", found) for found in ids)
+    assert works.staging_id(*places[0]) == ids[0]
