@@ -1,13 +1,19 @@
 """How many lanes run at once: in all, of a plan, on a connection, in an environment."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.kinds import ENVIRONMENTS
+from pymigrate.engine.ports.store import Unit
+from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import environment_pb2, run_pb2
 from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, PlayedHost, phase
+
+Result = TypeVar("Result")
 
 
 async def lanes_at_once(engine: Engine) -> int:
@@ -49,3 +55,46 @@ async def test_the_engine_has_a_limit_for_all() -> None:
     engine = Engine(lanes_max=5)
     await engine.declare({"a": phase(*DATASETS)})
     assert await lanes_at_once(engine) == 5
+
+
+async def test_room_is_counted_once_however_many_lanes_wait() -> None:
+    class Counting(MemoryStore):
+        """Counts what is read."""
+
+        reads = 0
+
+        async def read(self, work: Callable[[Unit], Result]) -> Result:
+            self.reads += 1
+            return await super().read(work)
+
+    store = Counting()
+    engine = Engine(store)
+    await engine.declare({"a": phase(*[f"d{number}" for number in range(100)])}, connection_lanes=2)
+    assert await lanes_at_once(engine) == 2
+    before = store.reads
+    late = PlayedHost(engine, "workerHosts/late", pid=2)
+    await late.register()
+    assert await late.claim() is None
+    assert store.reads - before <= 3
+
+
+async def test_a_lane_that_ended_makes_room_for_another(engine: Engine) -> None:
+    await engine.declare({"a": phase("x", "y", "z")}, connection_lanes=1)
+    host = PlayedHost(engine)
+    await host.register()
+    run = asyncio.create_task(engine.runs.start(run_pb2.StartRunRequest(parent=PLAN), ME))
+    while not run.done():
+        await host.work(1)
+        await asyncio.sleep(0)
+    first = await host.claim()
+    assert first is not None
+    assert await host.claim() is None
+    await host.finish(first)
+    second = await host.claim()
+    assert second is not None
+    assert await host.claim() is None
+
+
+async def test_an_environment_that_is_gone_limits_nothing(engine: Engine) -> None:
+    await engine.declare({"a": phase("x")})
+    assert await engine.hosts._limits._environments({"environments/gone", ENVIRONMENT}) == {ENVIRONMENT: 0}

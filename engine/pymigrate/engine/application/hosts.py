@@ -240,16 +240,22 @@ class Hosts:
 
     async def _lease_one(self, host: Host) -> worker_pb2.Task | None:
         async with self._claiming:
-            if len(host.tasks) >= self.terms.tasks_max or self._hosts.get(host.record.name) is not host:
+            if not self._may_take(host):
                 return None
             if inquiry := self._inquiries.waiting(host.record.affinity):
                 message = self._inquiries.lease(inquiry, host.record.name, self.terms.lease_seconds)
                 host.tasks.add(message.id)
                 return message
+            room = await self._limits.room()
+            if not self._may_take(host):  # another process may have taken the name meanwhile
+                return None
             for core, task in self._claimable():
-                if task.affinity == host.record.affinity and await self._limits.admits(core, task):
+                if task.affinity == host.record.affinity and room.admits(core, task):
                     return await self._lease(host, core, task)
             return None
+
+    def _may_take(self, host: Host) -> bool:
+        return len(host.tasks) < self.terms.tasks_max and self._hosts.get(host.record.name) is host
 
     async def _lease(self, host: Host, core: RunCore, task: Task) -> worker_pb2.Task | None:
         run = core.run.name
