@@ -33,8 +33,9 @@ def run_message(aggregate: RunAggregate, now: datetime) -> run_pb2.Run:
     message = run_header(aggregate.run)
     for phase in aggregate.phases.values():
         message.phases[phase.id].CopyFrom(_phase(phase))
+    lanes, seconds = _lanes_by_dataset(aggregate), _seconds_under_way(aggregate, now)
     for (phase_id, dataset_id), dataset in aggregate.datasets.items():
-        part = _dataset(aggregate, dataset, now)
+        part = _dataset(dataset, lanes.get((phase_id, dataset_id), []), seconds.get((phase_id, dataset_id), 0.0))
         message.phases[phase_id].datasets[dataset_id].CopyFrom(part)
         message.rows += part.rows
         message.bytes += part.bytes
@@ -127,13 +128,7 @@ def _phase(phase: PhaseRun) -> run_pb2.PhaseRun:
     )
 
 
-def _dataset(aggregate: RunAggregate, dataset: DatasetRun, now: datetime) -> run_pb2.DatasetRun:
-    attempt = aggregate.phases[dataset.phase].attempt
-    lanes = [
-        lane
-        for lane in aggregate.lanes.values()
-        if (lane.phase, lane.dataset, lane.attempt) == (dataset.phase, dataset.id, attempt)
-    ]
+def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -> run_pb2.DatasetRun:
     message = run_pb2.DatasetRun(
         rows=sum(lane.rows for lane in lanes),
         bytes=sum(lane.bytes for lane in lanes),
@@ -144,22 +139,30 @@ def _dataset(aggregate: RunAggregate, dataset: DatasetRun, now: datetime) -> run
         start_time=_time(dataset.start_time),
         end_time=_time(dataset.end_time),
         lanes=sorted(lane.id for lane in lanes),
-        copy_seconds=dataset.copy_seconds + _under_way_seconds(aggregate, dataset, now),
+        copy_seconds=dataset.copy_seconds + seconds_under_way,
     )
     if dataset.verification:
         message.verification.ParseFromString(dataset.verification)
     return message
 
 
-def _under_way_seconds(aggregate: RunAggregate, dataset: DatasetRun, now: datetime) -> float:
-    return sum(
-        max(0.0, (now - task.leased_time).total_seconds())
-        for task in aggregate.tasks.values()
-        if task.kind is TaskKind.COPY
-        and task.state is TaskState.LEASED
-        and task.leased_time is not None
-        and (task.phase, task.datasets[0]) == (dataset.phase, dataset.id)
-    )
+def _lanes_by_dataset(aggregate: RunAggregate) -> dict[tuple[str, str], list[Lane]]:
+    """The lanes of each dataset in the newest attempt of its phase."""
+    found: dict[tuple[str, str], list[Lane]] = {}
+    for lane in aggregate.lanes.values():
+        if lane.attempt == aggregate.phases[lane.phase].attempt:
+            found.setdefault((lane.phase, lane.dataset), []).append(lane)
+    return found
+
+
+def _seconds_under_way(aggregate: RunAggregate, now: datetime) -> dict[tuple[str, str], float]:
+    """How long each dataset has been copied since its host was given it."""
+    found: dict[tuple[str, str], float] = {}
+    for task in aggregate.tasks.values():
+        if task.kind is TaskKind.COPY and task.state is TaskState.LEASED and task.leased_time is not None:
+            place = (task.phase, task.datasets[0])
+            found[place] = found.get(place, 0.0) + max(0.0, (now - task.leased_time).total_seconds())
+    return found
 
 
 def _time(moment: datetime | None) -> Timestamp | None:
