@@ -24,15 +24,21 @@ class Certificate:
         return "Certificate(***)"
 
 
-def cache_path() -> Path:
-    """Where the certificate is kept: in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118 (an unset HOME must not raise)
-    return Path(base) / "pymigrate" / "provider-certificate.json"
+def cache_path() -> Path | None:
+    """Where the certificate is kept: in the user's cache folder. None for a user without a home."""
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return base / "pymigrate" / "provider-certificate.json" if base.is_absolute() else None
 
 
-def load(path: Path) -> Certificate:
+def load(path: Path | None) -> Certificate:
     """The kept certificate while it is valid for a day more, else a fresh one, kept where that is possible."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    if path is None:
+        return make()
+    # Whatever stands there instead of a certificate is replaced.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         kept = json.loads(path.read_text())
         if kept["expires"] > time.time() + SPARE_SECONDS:
             return Certificate(kept["key"].encode(), kept["pem"].encode(), base64.b64decode(kept["der"]))

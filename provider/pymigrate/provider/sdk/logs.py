@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "error"}
 MODULE = "pymigrate"
@@ -17,7 +18,8 @@ class Lines(logging.Formatter):
             "@level": LEVELS.get(record.levelname, "info"),
             "@message": record.getMessage(),
             "@module": MODULE,
-            "@timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%S.000000%z"),
+            # go-plugin takes this form of a time and no other; a line with another one loses its level.
+            "@timestamp": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)

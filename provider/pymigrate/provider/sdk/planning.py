@@ -4,71 +4,36 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pymigrate.provider.sdk.diagnostics import Path, Refused
-from pymigrate.provider.sdk.resource import State
-from pymigrate.provider.sdk.schema import Attribute, Nesting, are_equal, elements
-from pymigrate.provider.sdk.values import Unknown, is_empty
+from pymigrate.provider.sdk.schema import Attribute, State, are_equal, elements, rebuilt
+from pymigrate.provider.sdk.values import Unknown
+
+Attributes = Mapping[str, Attribute]
 
 
-def planned_state(attributes: Mapping[str, Attribute], prior: State | None, proposed: State, config: State) -> State:
-    """The state that an apply will bring. What the engine computes is unknown at creation, and on update only when something
-    else changes and it is not stable."""
+def planned_state(attributes: Attributes, prior: State | None, proposed: State, config: State) -> State:
+    """The state that an apply will bring. What the engine computes, at any depth, is unknown at creation, and on update only when
+    something else changes and it is not stable."""
     planned = _with_defaults(attributes, proposed, config)
-    is_changed = prior is None or any(
-        not are_equal(attribute, prior.get(name), planned.get(name))
-        for name, attribute in attributes.items()
-        if not _is_computed_here(attribute, config.get(name)) and not attribute.is_write_only
-    )
+    is_changed = prior is None or not _is_as_before(attributes, prior, planned, config)
+    return _with_unknowns(attributes, prior, planned, config, is_changed=is_changed)
+
+
+def replaced(attributes: Attributes, prior: State, planned: State, path: Path = ()) -> list[Path]:
+    """The attributes whose change needs another object. That of a nested one counts where its object was there before and stays."""
+    found: list[Path] = []
     for name, attribute in attributes.items():
-        if attribute.is_write_only:
-            planned[name] = None
-        elif not _is_computed_here(attribute, config.get(name)) or attribute.has_default:
-            if prior is not None and are_equal(attribute, prior.get(name), planned.get(name)):
-                planned[name] = prior.get(name)
-        elif prior is None or (is_changed and not attribute.is_stable):
-            planned[name] = Unknown
-        else:
-            planned[name] = prior.get(name)
-    return planned
+        before, now, place = prior.get(name), planned.get(name), [*path, name]
+        if attribute.requires_replace and not are_equal(attribute, before, now):
+            found.append(place)
+            continue
+        later = dict(elements(attribute, now))
+        for key, item in elements(attribute, before):
+            if key in later:
+                found += replaced(attribute.nested, item, later[key], place if key is None else [*place, (key,)])
+    return found
 
 
-def replaced(attributes: Mapping[str, Attribute], prior: State, planned: State) -> list[Path]:
-    """The attributes whose change needs another object."""
-    return [
-        [name]
-        for name, attribute in attributes.items()
-        if attribute.requires_replace and not are_equal(attribute, prior.get(name), planned.get(name))
-    ]
-
-
-def complete(attributes: Mapping[str, Attribute], state: State) -> State:
-    """A state with exactly the schema's attributes: null for what is missing, nothing that is unknown to it."""
-    whole: State = {}
-    for name, attribute in attributes.items():
-        value = state.get(name)
-        if attribute.nested and isinstance(value, dict | list):
-            value = _each(attribute, value, lambda item, part=attribute.nested: complete(part, item))
-        whole[name] = None if attribute.is_write_only else value
-    return whole
-
-
-def settled(attributes: Mapping[str, Attribute], wanted: State, found: State) -> State:
-    """What the engine has, in the words of the plan or the earlier state wherever both mean the same: an absent value stays null
-    although the engine tells an empty one."""
-    result: State = {}
-    for name, attribute in attributes.items():
-        before, now = wanted.get(name), found.get(name)
-        if before is Unknown or (attribute.computed and not attribute.optional):
-            result[name] = now
-        elif attribute.nested and isinstance(before, dict | list) and isinstance(now, dict | list):
-            result[name] = _settled_objects(attribute, before, now)
-        elif _are_both_empty(attribute, before, now) or are_equal(attribute, before, now):
-            result[name] = before
-        else:
-            result[name] = now
-    return result
-
-
-def config_errors(attributes: Mapping[str, Attribute], config: State, path: Path = ()) -> Iterator[Refused]:
+def config_errors(attributes: Attributes, config: State, path: Path = ()) -> Iterator[Refused]:
     """What is wrong with a configuration by the schema alone: words that are not, values for what only the engine sets."""
     for name, attribute in attributes.items():
         value, place = config.get(name), [*path, name]
@@ -84,46 +49,76 @@ def config_errors(attributes: Mapping[str, Attribute], config: State, path: Path
             yield from config_errors(attribute.nested, item, place if key is None else [*place, (key,)])
 
 
-def _are_both_empty(attribute: Attribute, before: Any, now: Any) -> bool:
-    """Whether both say nothing; that a nested object is there at all says something."""
-    if attribute.nested and (before is None) != (now is None):
-        return False
-    return is_empty(before) and is_empty(now)
+def write_only_set(attributes: Attributes, config: State, path: Path = ()) -> Iterator[Path]:
+    """The write-only attributes that a configuration sets."""
+    for name, attribute in attributes.items():
+        value, place = config.get(name), [*path, name]
+        if attribute.is_write_only and value is not None:
+            yield place
+        for key, item in elements(attribute, value):
+            yield from write_only_set(attribute.nested, item, place if key is None else [*place, (key,)])
 
 
 def _is_computed_here(attribute: Attribute, configured: Any) -> bool:
-    return bool(attribute.computed) and configured is None
+    """Whether the engine, not the user and no default, says what it is."""
+    return bool(attribute.computed) and configured is None and not attribute.has_default
 
 
-def _with_defaults(attributes: Mapping[str, Attribute], proposed: State, config: State) -> State:
+def _with_defaults(attributes: Attributes, proposed: State, config: State) -> State:
     planned = dict(proposed)
     for name, attribute in attributes.items():
         given = config.get(name)
         if given is None and attribute.has_default:
             planned[name] = attribute.default
-        elif attribute.nested and isinstance(given, dict | list) and isinstance(planned.get(name), dict | list):
-            inner = dict(elements(attribute, given))
-            found = {
-                key: _with_defaults(attribute.nested, item, inner.get(key, {}))
-                for key, item in elements(attribute, planned[name])
+        elif attribute.nested and isinstance(given, dict | list):
+            written = dict(elements(attribute, given))
+            parts = {
+                key: _with_defaults(attribute.nested, item, written.get(key, {}))
+                for key, item in elements(attribute, planned.get(name))
             }
-            planned[name] = _rebuilt(attribute, planned[name], found)
+            planned[name] = rebuilt(attribute, planned.get(name), parts)
     return planned
 
 
-def _settled_objects(attribute: Attribute, before: Any, now: Any) -> Any:
-    earlier = dict(elements(attribute, before))
-    found = {key: settled(attribute.nested, earlier.get(key, {}), item) for key, item in elements(attribute, now)}
-    return _rebuilt(attribute, now, found)
+def _is_as_before(attributes: Attributes, prior: State, planned: State, config: State) -> bool:
+    """Whether nothing differs beside what the engine computes."""
+    for name, attribute in attributes.items():
+        given, before, now = config.get(name), prior.get(name), planned.get(name)
+        if attribute.is_write_only or _is_computed_here(attribute, given):
+            continue
+        if not (attribute.nested and isinstance(before, dict | list) and isinstance(now, dict | list)):
+            if not are_equal(attribute, before, now):
+                return False
+            continue
+        earlier, later = dict(elements(attribute, before)), dict(elements(attribute, now))
+        written = dict(elements(attribute, given))
+        if earlier.keys() != later.keys():
+            return False
+        if not all(_is_as_before(attribute.nested, earlier[key], later[key], written.get(key, {})) for key in later):
+            return False
+    return True
 
 
-def _each(attribute: Attribute, value: Any, change: Any) -> Any:
-    return _rebuilt(attribute, value, {key: change(item) for key, item in elements(attribute, value)})
-
-
-def _rebuilt(attribute: Attribute, value: Any, found: Mapping[Any, State]) -> Any:
-    if attribute.nesting is Nesting.SINGLE:
-        return found.get(None, value)
-    if isinstance(value, dict):
-        return {key: found.get(key, item) for key, item in value.items()}
-    return [found.get(at, item) for at, item in enumerate(value)]
+def _with_unknowns(
+    attributes: Attributes, prior: State | None, planned: State, config: State, *, is_changed: bool
+) -> State:
+    result = dict(planned)
+    for name, attribute in attributes.items():
+        given, now = config.get(name), planned.get(name)
+        before = None if prior is None else prior.get(name)
+        if attribute.is_write_only:
+            result[name] = None
+        elif _is_computed_here(attribute, given):
+            result[name] = Unknown if prior is None or (is_changed and not attribute.is_stable) else before
+        elif attribute.nested and isinstance(now, dict | list):
+            earlier, written = dict(elements(attribute, before)), dict(elements(attribute, given))
+            parts = {
+                key: _with_unknowns(
+                    attribute.nested, earlier.get(key), item, written.get(key, {}), is_changed=is_changed
+                )
+                for key, item in elements(attribute, now)
+            }
+            result[name] = rebuilt(attribute, now, parts)
+        elif prior is not None and are_equal(attribute, before, now):
+            result[name] = before
+    return result

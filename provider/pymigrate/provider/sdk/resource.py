@@ -7,10 +7,10 @@ from typing import Any
 
 from tf.utils import Diagnostics
 
-from pymigrate.provider.sdk.diagnostics import Path
-from pymigrate.provider.sdk.schema import Attribute, Schema
+from pymigrate.provider.sdk.diagnostics import Path, Refused, add, add_warning
+from pymigrate.provider.sdk.schema import Attribute, Schema, State
 
-State = dict[str, Any]
+__all__ = ["Context", "DataSource", "Resource", "State"]
 
 
 @dataclass
@@ -29,7 +29,11 @@ class Context:
 
     def warn(self, summary: str, detail: str = "", path: Path = ()) -> None:
         """A warning."""
-        self.diagnostics.add_warning(summary, detail, path=list(path) or None)
+        add_warning(self.diagnostics, Refused(summary, detail, path))
+
+    def error(self, summary: str, detail: str = "", path: Path = ()) -> None:
+        """An error that does not end the call, where there may be more to tell; the call has failed nevertheless."""
+        add(self.diagnostics, Refused(summary, detail, path))
 
 
 class Resource:
@@ -57,7 +61,8 @@ class Resource:
         """Further checks of the configuration; unknown values may be in it."""
 
     def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
-        """The plan with what only the resource knows; `prior` is None for a creation."""
+        """The plan with what only the resource knows; `prior` is None for a creation, what the user wrote is `context.config`.
+        Only computed attributes that the user does not set may differ from `planned`."""
         del context, prior
         return planned
 
@@ -70,7 +75,7 @@ class Resource:
         return []
 
     def create(self, context: Context, planned: State) -> State:
-        """Makes the object; its state."""
+        """Makes the object; its state. Once the engine has accepted, `context.save` keeps it whatever fails afterwards."""
         raise TypeError(f"{self.get_name()} can't be created")
 
     def read(self, context: Context, current: State) -> State | None:

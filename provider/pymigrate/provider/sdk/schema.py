@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import cached_property
 from typing import Any, cast
 
 from tf.gen import tfplugin_pb2 as pb
@@ -9,6 +10,7 @@ from tf.schema import Attribute as PlainAttribute
 from tf.schema import Schema as PlainSchema
 from tf.types import List, Map, Set, String, TfType, Unknown
 
+State = dict[str, Any]
 WRITE_ONLY = b"\x58\x01"  # field 11, true: newer than the protocol that `tf` speaks
 
 
@@ -47,8 +49,8 @@ class UnorderedSet(Set):
     """A set that may become unknown in a plan."""
 
     def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
-        """Order does not matter; an unknown set equals only itself."""
-        if a_decoded is Unknown or b_decoded is Unknown:
+        """Order does not matter; an unknown set equals only itself, and so does one that is not set at all."""
+        if any(value is None or value is Unknown for value in (a_decoded, b_decoded)):
             return a_decoded is b_decoded
         return bool(super().semantically_equal(a_decoded, b_decoded))
 
@@ -99,20 +101,29 @@ class Schema(PlainSchema):
     def __init__(self, attributes: Sequence[Attribute], version: int = 1, **options: Any) -> None:
         super().__init__(attributes=list(attributes), version=version, **options)
 
-    @property
+    @cached_property
     def by_name(self) -> Mapping[str, Attribute]:
         """The attributes by name."""
         return {attribute.name: cast(Attribute, attribute) for attribute in self.attributes}
 
 
-def elements(attribute: Attribute, value: Any) -> list[tuple[Any, dict[str, Any]]]:
+def elements(attribute: Attribute, value: Any) -> list[tuple[Any, State]]:
     """The objects of a nested attribute with what leads to each: None, a map's key or a list's index."""
-    if not isinstance(value, dict | list):
+    if not attribute.nested or not isinstance(value, dict | list):
         return []
     if attribute.nesting is Nesting.SINGLE:
         return [(None, value)] if isinstance(value, dict) else []
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     return [(key, item) for key, item in pairs if isinstance(item, dict)]
+
+
+def rebuilt(attribute: Attribute, value: Any, parts: Mapping[Any, State]) -> Any:
+    """A nested attribute's value with other objects where `parts` has some, keyed as `elements` keys them."""
+    if attribute.nesting is Nesting.SINGLE:
+        return parts.get(None, value)
+    if isinstance(value, dict):
+        return {key: parts.get(key, item) for key, item in value.items()}
+    return [parts.get(at, item) for at, item in enumerate(value)] if isinstance(value, list) else value
 
 
 def are_equal(attribute: Attribute, one: Any, other: Any) -> bool:

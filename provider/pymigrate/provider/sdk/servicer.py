@@ -4,19 +4,24 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from tf.gen import tfplugin_pb2 as pb
 from tf.provider import ProviderServicer
 from tf.utils import Diagnostics
 
-from pymigrate.provider.sdk import planning
+from pymigrate.provider.sdk import planning, states
 from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, add, to_path
 from pymigrate.provider.sdk.resource import Context, DataSource, Resource, State
-from pymigrate.provider.sdk.schema import Attribute, Schema
-from pymigrate.provider.sdk.values import read_value, to_value, without_unknowns
+from pymigrate.provider.sdk.schema import Attribute
+from pymigrate.provider.sdk.values import number, read_value, to_value, without_unknowns
 
 log = logging.getLogger("pymigrate.provider")
+
+CLIENT_CAPABILITIES = 3  # the field of ValidateResourceConfig that tells them, newer than the protocol that `tf` speaks
+WRITE_ONLY_ALLOWED = 1
+
+T = TypeVar("T")
 
 
 class Servicer(ProviderServicer):
@@ -57,149 +62,167 @@ class Servicer(ProviderServicer):
 
     def ValidateResourceConfig(self, request: Any, context: Any) -> Any:
         """Checks a resource's configuration."""
-        call, resource = self._call(request.type_name)
-        config = read_value(request.config) or {}
-        for error in planning.config_errors(resource.attributes(), config):
-            add(call.diagnostics, error)
-        self._guard(call.diagnostics, lambda: resource.validate(call, config))
+        call, resource, attributes = self._call(request.type_name)
+
+        def validate() -> None:
+            config = call.config = states.read_state(attributes, request.config) or {}
+            for error in planning.config_errors(attributes, config):
+                add(call.diagnostics, error)
+            for path in planning.write_only_set(attributes, config):
+                if not _allows_write_only(request):
+                    call.error("Terraform is too old", "A write-only attribute needs Terraform 1.11 or newer.", path)
+            resource.validate(call, config)
+
+        self._guard(call.diagnostics, validate)
         return pb.ValidateResourceConfig.Response(diagnostics=call.diagnostics.to_pb())
 
     def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:
         """Checks a data source's configuration."""
         diagnostics = Diagnostics()
-        schema: Schema = cast(Any, self._get_ds_cls(request.type_name)).get_schema()
-        attributes = schema.by_name
-        for error in planning.config_errors(attributes, read_value(request.config) or {}):
+        _, attributes = self._data_source(request.type_name)
+        for error in planning.config_errors(attributes, states.read_state(attributes, request.config) or {}):
             add(diagnostics, error)
         return pb.ValidateDataResourceConfig.Response(diagnostics=diagnostics.to_pb())
 
     def UpgradeResourceState(self, request: Any, context: Any) -> Any:
         """A stored state in the words of today's schema."""
-        call, resource = self._call(request.type_name)
-        state: State = json.loads(request.raw_state.json)
+        call, resource, attributes = self._call(request.type_name)
 
         def upgrade() -> State:
+            stored: State = json.loads(request.raw_state.json, parse_float=number)
             older = request.version < resource.get_schema().version
-            return resource.upgrade(request.version, state) if older else state
+            return states.complete(attributes, resource.upgrade(request.version, stored) if older else stored)
 
         upgraded = self._guard(call.diagnostics, upgrade)
-        whole = planning.complete(resource.attributes(), upgraded if upgraded is not None else state)
-        return pb.UpgradeResourceState.Response(upgraded_state=to_value(whole), diagnostics=call.diagnostics.to_pb())
+        return pb.UpgradeResourceState.Response(
+            upgraded_state=states.write_state(attributes, upgraded), diagnostics=call.diagnostics.to_pb()
+        )
 
     def ReadResource(self, request: Any, context: Any) -> Any:
         """The object as it is. When reading fails the state stays as it was."""
-        call, resource = self._call(request.type_name)
-        current: State = read_value(request.current_state)
+        call, resource, attributes = self._call(request.type_name)
+        new_state = request.current_state
 
         def read() -> State | None:
+            current = states.read_state(attributes, request.current_state) or {}
             found = resource.read(call, dict(current))
-            return None if found is None else self._as_state(resource.attributes(), current, found)
+            return None if found is None else self._as_state(call, attributes, current, found)
 
         found = self._guard(call.diagnostics, read)
-        state = current if call.diagnostics.has_errors() else found
+        if not call.diagnostics.has_errors():
+            new_state = states.write_state(attributes, found)
         return pb.ReadResource.Response(
-            new_state=to_value(state), private=request.private, diagnostics=call.diagnostics.to_pb()
+            new_state=new_state, private=request.private, diagnostics=call.diagnostics.to_pb()
         )
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:
         """What an apply would change."""
-        call, resource = self._call(request.type_name)
-        prior, proposed = read_value(request.prior_state), read_value(request.proposed_new_state)
-        call.config = read_value(request.config) or {}
-        attributes = resource.attributes()
+        call, resource, attributes = self._call(request.type_name)
+        prior = states.read_state(attributes, request.prior_state)
+        proposed = states.read_state(attributes, request.proposed_new_state)
+        call.config = states.read_state(attributes, request.config) or {}
         if proposed is None:
             if prior is not None:
                 self._guard(call.diagnostics, lambda: resource.plan_destroy(call, prior))
             return pb.PlanResourceChange.Response(planned_state=to_value(None), diagnostics=call.diagnostics.to_pb())
-
-        def plan() -> State:
-            return resource.modify_plan(call, prior, planning.planned_state(attributes, prior, proposed, call.config))
-
-        planned = self._guard(call.diagnostics, plan)
-        if planned is None:
-            planned = proposed
-        paths = (
-            []
-            if prior is None
-            else planning.replaced(attributes, prior, planned) + resource.requires_replace(prior, planned)
+        response = pb.PlanResourceChange.Response(
+            planned_state=request.proposed_new_state, planned_private=request.prior_private
         )
-        return pb.PlanResourceChange.Response(
-            planned_state=to_value(planned),
-            requires_replace=[to_path(path) for path in paths],
-            planned_private=request.prior_private,
-            diagnostics=call.diagnostics.to_pb(),
-        )
+
+        def plan() -> None:
+            planned = planning.planned_state(attributes, prior, proposed, call.config)
+            planned = resource.modify_plan(call, prior, planned)
+            response.planned_state.CopyFrom(states.write_state(attributes, planned))
+            if prior is not None:
+                paths = planning.replaced(attributes, prior, planned) + resource.requires_replace(prior, planned)
+                response.requires_replace.extend(to_path(path) for path in paths)
+
+        self._guard(call.diagnostics, plan)
+        response.diagnostics.extend(call.diagnostics.to_pb())
+        return response
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:
         """Creates, changes or removes. Whatever fails, what the engine has accepted is in the answer's state."""
-        call, resource = self._call(request.type_name)
-        prior, planned = read_value(request.prior_state), read_value(request.planned_state)
-        call.config = read_value(request.config) or {}
-        attributes = resource.attributes()
+        call, resource, attributes = self._call(request.type_name)
+        prior = states.read_state(attributes, request.prior_state)
+        planned = states.read_state(attributes, request.planned_state)
+        call.config = states.read_state(attributes, request.config) or {}
         found: State | None
         if planned is None:
-            self._guard(call.diagnostics, lambda: resource.delete(call, prior))
+            self._guard(call.diagnostics, lambda: resource.delete(call, prior or {}))
             found = prior if call.diagnostics.has_errors() else None
         else:
-            work = (
-                (lambda: resource.create(call, planned))
-                if prior is None
-                else (lambda: resource.update(call, prior, planned))
+            done = self._guard(
+                call.diagnostics,
+                lambda: resource.create(call, planned) if prior is None else resource.update(call, prior, planned),
             )
-            done = self._guard(call.diagnostics, work)
-            if done is None and not call.diagnostics.has_errors():
-                call.diagnostics.add_error(f"{call.type_name} told no state", "This is a defect of the provider.")
-            accepted = done if done is not None else call.saved
-            found = prior if accepted is None else self._as_state(attributes, planned, accepted)
+            if not isinstance(done, dict):
+                if not call.diagnostics.has_errors():
+                    call.error(f"{call.type_name} told no state", "This is a defect of the provider.")
+                done = call.saved
+            found = prior if done is None else self._as_state(call, attributes, planned, done)
         return pb.ApplyResourceChange.Response(
-            new_state=to_value(found), private=request.planned_private, diagnostics=call.diagnostics.to_pb()
+            new_state=states.write_state(attributes, found),
+            private=request.planned_private,
+            diagnostics=call.diagnostics.to_pb(),
         )
 
     def ImportResourceState(self, request: Any, context: Any) -> Any:
         """What is known of an object by its name; a missing one is an error."""
-        call, resource = self._call(request.type_name)
-        state = self._guard(call.diagnostics, lambda: resource.import_state(call, request.id))
-        if state is None:
-            if not call.diagnostics.has_errors():
-                call.diagnostics.add_error(
-                    f"There is no {request.id}", f"Nothing of that name can be imported as {request.type_name}."
-                )
-            return pb.ImportResourceState.Response(diagnostics=call.diagnostics.to_pb())
-        imported = pb.ImportResourceState.ImportedResource(
-            type_name=request.type_name,
-            state=to_value(planning.complete(resource.attributes(), without_unknowns(state))),
-        )
-        return pb.ImportResourceState.Response(imported_resources=[imported], diagnostics=call.diagnostics.to_pb())
+        call, resource, attributes = self._call(request.type_name)
+
+        def find() -> State | None:
+            found = resource.import_state(call, request.id)
+            return None if found is None else self._as_state(call, attributes, {}, found)
+
+        state = self._guard(call.diagnostics, find)
+        response = pb.ImportResourceState.Response()
+        if state is not None:
+            response.imported_resources.add(
+                type_name=request.type_name, state=states.write_state(attributes, state), private=b""
+            )
+        elif not call.diagnostics.has_errors():
+            call.error(f"There is no {request.id}", f"Nothing of that name can be imported as {request.type_name}.")
+        response.diagnostics.extend(call.diagnostics.to_pb())
+        return response
 
     def ReadDataSource(self, request: Any, context: Any) -> Any:
         """The data."""
-        diagnostics = Diagnostics()
-        source: DataSource = cast(Any, self._get_ds_cls(request.type_name))(self.app)
-        config: State = read_value(request.config) or {}
-        call = Context(diagnostics, request.type_name, self.stopping, config)
-        attributes = source.get_schema().by_name
-
-        def read() -> State:
-            return planning.complete(attributes, source.read(call, config))
-
-        state = self._guard(diagnostics, read)
-        return pb.ReadDataSource.Response(state=to_value(state), diagnostics=diagnostics.to_pb())
+        source, attributes = self._data_source(request.type_name)
+        config = states.read_state(attributes, request.config) or {}
+        call = Context(Diagnostics(), request.type_name, self.stopping, config)
+        state = self._guard(
+            call.diagnostics, lambda: self._as_state(call, attributes, config, source.read(call, config))
+        )
+        return pb.ReadDataSource.Response(
+            state=states.write_state(attributes, state), diagnostics=call.diagnostics.to_pb()
+        )
 
     def StopProvider(self, request: Any, context: Any) -> Any:
         """The user interrupts: calls under way are told, and Terraform waits for them."""
         self.stopping.set()
         return pb.StopProvider.Response()
 
-    def _call(self, type_name: str) -> tuple[Context, Resource]:
+    def _call(self, type_name: str) -> tuple[Context, Resource, Mapping[str, Attribute]]:
         resource: Resource = cast(Any, self._get_res_cls(type_name))(self.app)
-        return Context(Diagnostics(), type_name, self.stopping), resource
+        attributes = cast(Mapping[str, Attribute], self._get_res_attrs(type_name))
+        return Context(Diagnostics(), type_name, self.stopping), resource, attributes
 
-    def _as_state(self, attributes: Mapping[str, Attribute], wanted: State, found: State) -> State:
-        """A state as Terraform wants it: complete, in the words of the plan, with nothing unknown."""
-        state = planning.settled(attributes, wanted, planning.complete(attributes, found))
-        return {name: without_unknowns(value) for name, value in state.items()}
+    def _data_source(self, type_name: str) -> tuple[DataSource, Mapping[str, Attribute]]:
+        source: DataSource = cast(Any, self._get_ds_cls(type_name))(self.app)
+        return source, source.get_schema().by_name
 
-    def _guard(self, diagnostics: Diagnostics, work: Callable[[], Any]) -> Any:
+    def _as_state(self, call: Context, attributes: Mapping[str, Attribute], wanted: State, found: State) -> State:
+        """A state as Terraform wants it: complete, in the words of the plan, with nothing unknown. A value that does not fit its
+        attribute is left out and told, so that the object itself is not lost for it."""
+        state = states.settled(attributes, wanted, states.complete(attributes, found))
+        fitting = {name: without_unknowns(value) for name, value in state.items()}
+        for misfit in states.misfits(attributes, fitting):
+            add(call.diagnostics, misfit)
+            fitting[str(misfit.path[0])] = None
+        return fitting
+
+    def _guard(self, diagnostics: Diagnostics, work: Callable[[], T]) -> T | None:
         """Does the work; what it raises becomes diagnostics."""
         try:
             return work()
@@ -214,3 +237,16 @@ class Servicer(ProviderServicer):
                 "The provider failed", f"{type(error).__name__}: {error}. TF_LOG_PROVIDER=ERROR shows more."
             )
         return None
+
+
+def _allows_write_only(request: Any) -> bool:
+    """Whether this Terraform knows write-only attributes: an older one would write them to its state."""
+    # types-protobuf has no stub of it.
+    from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]
+
+    return any(
+        capability.field_number == WRITE_ONLY_ALLOWED and capability.data == 1
+        for field in UnknownFieldSet(request)
+        if field.field_number == CLIENT_CAPABILITIES
+        for capability in field.data
+    )

@@ -1,5 +1,6 @@
-"""Values as Terraform sends and takes them. Every unknown is `Unknown`, refined ones too."""
+"""Values as Terraform sends and takes them. Every unknown is `Unknown`, refined ones too, and every number keeps its digits."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgpack
@@ -7,7 +8,9 @@ from tf.gen import tfplugin_pb2 as pb
 from tf.types import Unknown
 from tf.utils import read_dynamic_value, to_dynamic_value
 
-__all__ = ["Unknown", "has_unknown", "is_empty", "read_value", "to_value", "without_unknowns"]
+__all__ = ["Unknown", "has_unknown", "is_empty", "number", "read_value", "to_number", "to_value", "without_unknowns"]
+
+INTEGERS = range(-(2**63), 2**64)  # what MessagePack holds
 
 
 def read_value(value: pb.DynamicValue) -> Any:
@@ -22,6 +25,25 @@ def to_value(value: Any) -> pb.DynamicValue:
     if value is None:
         return pb.DynamicValue(msgpack=msgpack.packb(None))
     return to_dynamic_value(value)
+
+
+def number(text: str) -> int | float | Decimal:
+    """The number that a decimal text means: Terraform sends what no float64 holds exactly as text. A float when that has the same
+    digits, such as 0.1. Raises ArithmeticError for what is no number."""
+    exact = Decimal(text)
+    if exact == exact.to_integral_value():
+        return int(exact)
+    near = float(text)
+    return near if Decimal(repr(near)) == exact else exact
+
+
+def to_number(value: Any) -> Any:
+    """A number for the wire: digits as text where float64 would be another number than the one that is written so."""
+    if isinstance(value, float) and not value.is_integer():
+        return format(Decimal(repr(value)), "f")
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return str(value) if isinstance(value, int) and value not in INTEGERS else value
 
 
 def has_unknown(value: Any) -> bool:
