@@ -110,6 +110,11 @@ def test_types_are_read_strictly_and_null_stays_null(folder: Folder) -> None:
         ("int64", "1e3"),
         ("bool", "on"),
         ("float64", "1,5"),
+        ("float64", "1e999"),
+        ("float64", "1e-999"),
+        ("float64", "0.1000000000000000055511151231257827"),
+        ("float64", "9007199254740993"),
+        ("float32", "16777217"),
         ("decimal(3,1)", "99.95"),
     ],
 )
@@ -192,6 +197,52 @@ def test_empty_lines_are_rows_of_a_single_column_and_nothing_otherwise(folder: F
     assert folder.rows("two.csv") == [("1", "2"), ("3", "4")]
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 1_000_000])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_no_chunk_is_made_of_empty_lines_alone(folder: Folder, chunk_bytes: int, end: str) -> None:
+    folder.write("none.csv", end.join(["a,b", "", "", ""]))
+    folder.write("some.csv", end.join(["a,b", "", "1,2", "", "", "", "3,4", "", ""]))
+    chunks = folder.chunks("some.csv", chunk_bytes=chunk_bytes)
+
+    assert folder.chunks("none.csv", chunk_bytes=chunk_bytes) == []
+    assert all(chunk.rows for chunk in chunks)
+    assert folder.rows("some.csv", chunk_bytes=chunk_bytes) == [("1", "2"), ("3", "4")]
+    assert folder.rows("some.csv", after=chunks[-1].end) == []
+
+
+@pytest.mark.parametrize(
+    ("type", "text", "read"),
+    [
+        ("float64", "0.10000000000000001", 0.1),
+        ("float64", "5e-324", 5e-324),
+        ("float64", "-0.000", -0.0),
+        ("float64", "100000000000000000000000", 1e23),
+        ("float64", "0.300000000000000000000000", 0.3),
+        ("float64", "nan", None),
+        ("float32", "16777216", 16777216.0),
+        ("float32", "3.40282347e+38", 3.4028234663852886e38),
+    ],
+)
+def test_a_number_whose_digits_a_float_gives_back_is_that_float(
+    folder: Folder, type: str, text: str, read: float | None
+) -> None:
+    folder.write("t.csv", f"x\n{text}\n")
+
+    [(value,)] = folder.rows("t.csv", types={"x": type})
+
+    assert (value == read and str(value) == str(read)) if read is not None else value != value
+
+
+@given(st.lists(st.floats(), min_size=1))
+def test_what_is_written_of_a_float_is_read_as_that_float(values: list[float]) -> None:
+    for form in ("{!r}", "{:.16e}", "{:.17g}"):
+        with TemporaryDirectory() as place:
+            folder = Folder(Path(place))
+            folder.write("t.csv", "x\n" + "".join(f"{form.format(value)}\n" for value in values))
+
+            assert [str(value) for (value,) in folder.rows("t.csv", types={"x": "float64"})] == list(map(str, values))
+
+
 def test_a_record_that_is_larger_than_a_chunk_is_a_chunk(folder: Folder) -> None:
     huge = "line\n" * 200_000
     folder.write("t.csv", f'a,b\n1,2\n"{huge}",3\n4,5\n')
@@ -230,4 +281,11 @@ def test_text_that_is_not_utf8_is_refused_with_its_row(folder: Folder) -> None:
     folder.write("t.csv", b'a,b\n"1\n2",2\n3,\xe9\n')
 
     with pytest.raises(DataRefused, match=r"t.csv, column `b`, row 2: it is not UTF-8"):
+        folder.rows("t.csv")
+
+
+def test_text_that_is_not_utf8_is_found_in_fields_of_any_size(folder: Folder) -> None:
+    folder.write("t.csv", b"a,b\n1,\xc3\xa9\n" + b"x" * 200_000 + b"\xff,2\n\xff,\xff\n")
+
+    with pytest.raises(DataRefused, match=r"t.csv, column `a`, row 2: it is not UTF-8"):
         folder.rows("t.csv")

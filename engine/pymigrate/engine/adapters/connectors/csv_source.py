@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import UNKNOWN, CsvFormat, Position, SourceChunk, arrow_schema
@@ -55,7 +56,8 @@ class CsvReader:
                 batches = self._typed(table, columns, row)
                 offset, row = offset + len(block), row + table.num_rows
                 end = Position(json.dumps({"offset": offset, "row": row}))
-                yield SourceChunk(tuple(batches), table.num_rows, len(block), end)
+                if table.num_rows:  # empty lines hold no row
+                    yield SourceChunk(tuple(batches), table.num_rows, len(block), end)
 
     def _read_header(self) -> tuple[list[str], int]:
         with self._path.open("rb") as file:
@@ -146,33 +148,37 @@ class CsvReader:
             )
 
     def _parse(self, block: bytes, row: int) -> pa.Table:
+        try:
+            return self._read(block, row, pa.string())
+        except pa.ArrowInvalid as error:
+            raise self._undecodable(block, row) or DataRefused(f"{self._relation}, after row {row}: {error}") from error
+
+    def _read(self, block: bytes, row: int, kind: pa.DataType) -> pa.Table:
+        """The block's fields, each as it stands."""
         bad: list[pyarrow.csv.InvalidRow] = []
 
         def refuse(found: pyarrow.csv.InvalidRow) -> str:
             bad.append(found)
             return "skip"
 
-        try:
-            table = pyarrow.csv.read_csv(
-                pa.BufferReader(block),
-                read_options=pyarrow.csv.ReadOptions(
-                    column_names=self._names, use_threads=False, block_size=max(len(block), 1) + 1
-                ),
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=self._form.delimiter,
-                    newlines_in_values=True,
-                    ignore_empty_lines=len(self._names) > 1,
-                    invalid_row_handler=refuse,
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in self._names},
-                    null_values=list(self._form.null_values),
-                    strings_can_be_null=bool(self._form.null_values),
-                    quoted_strings_can_be_null=False,
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            raise self._undecodable(block, row) or DataRefused(f"{self._relation}, after row {row}: {error}") from error
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(block),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=self._names, use_threads=False, block_size=max(len(block), 1) + 1
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=self._form.delimiter,
+                newlines_in_values=True,
+                ignore_empty_lines=len(self._names) > 1,
+                invalid_row_handler=refuse,
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(self._names, kind),
+                null_values=list(self._form.null_values),
+                strings_can_be_null=bool(self._form.null_values),
+                quoted_strings_can_be_null=False,
+            ),
+        )
         if bad:
             number = row + bad[0].number if bad[0].number is not None else row + 1
             raise DataRefused(
@@ -182,12 +188,21 @@ class CsvReader:
 
     def _undecodable(self, block: bytes, row: int) -> DataRefused | None:
         """The error for the first field that is not UTF-8, if that is what is wrong."""
-        text = block.decode(errors="surrogateescape")
-        for at, fields in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=self._form.delimiter), 1):
-            for name, field in zip(self._names, fields, strict=False):
-                if any("\udc80" <= character <= "\udcff" for character in field):
-                    return refused(self._relation, name, row + at, "it is not UTF-8")
-        return None
+        try:
+            table = self._read(block, row, pa.binary())
+        except pa.ArrowInvalid:
+            return None
+        found: list[tuple[int, str]] = []
+        for name in self._names:
+            values = table.column(name).combine_chunks()
+            try:
+                pc.cast(values, pa.string())
+            except pa.ArrowInvalid:
+                found.append((first_failure(values, lambda some: pc.cast(some, pa.string())), name))
+        if not found:
+            return None
+        at, name = min(found)
+        return refused(self._relation, name, row + at + 1, "it is not UTF-8")
 
     def _typed(self, table: pa.Table, columns: Sequence[ColumnInfo], row: int) -> list[pa.RecordBatch]:
         schema = arrow_schema(columns)

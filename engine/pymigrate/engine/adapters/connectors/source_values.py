@@ -1,6 +1,10 @@
 """What every source asks of values: text read strictly as a type, and errors that name relation, column and row."""
 
+import math
+import re
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
 
 import orjson
 import pyarrow as pa
@@ -18,13 +22,18 @@ ROWS_MAX = 4_096
 _BOOLEANS = {"true": True, "false": False, "t": True, "f": False, "1": True, "0": False}
 _UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _INTEGER = "^[+-]?[0-9]+$"
+_NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Digits that any float of the kind gives back, that some do, and the smallest number that has them.
+_DIGITS_SURE = {"float32": 6, "float64": 15}
+_DIGITS_MAX = {"float32": 9, "float64": 17}
+_NORMAL_MIN = {"float32": 2.0**-126, "float64": 2.0**-1022}
 
 
 class Unreadable(ValueError):
     """A text that its type does not hold; `row` counts from 0 within the array."""
 
     def __init__(self, row: int, text: str, column: ColumnType) -> None:
-        super().__init__(f"{shown(text)} is no {column}")
+        super().__init__(f"{shown(text)} is no {column}{_advice(text, column)}")
         self.row = row
 
 
@@ -64,7 +73,7 @@ def first_failure(values: pa.Array, read: Callable[[pa.Array], object]) -> int:
 def read_texts(texts: pa.Array, column: ColumnType) -> pa.Array:
     """An array of texts as the type says, NULL staying NULL. Raises Unreadable for the first text that is not exactly a value.
 
-    A decimal number becomes the nearest float, which is what such a type means; one that is too large for it is refused.
+    A decimal number becomes the nearest float where that gives back every digit: 17 at most for float64, 9 for float32.
     """
     if column.kind == "string":
         return texts
@@ -98,8 +107,7 @@ def _cast(texts: pa.Array, column: ColumnType) -> pa.Array:
             _check(texts, _INTEGER)
         case "float32" | "float64":
             numbers = pc.cast(texts, arrow_type(column))
-            if pc.any(pc.and_(pc.is_inf(numbers), pc.match_substring_regex(texts, "[0-9]"))).as_py():
-                raise ValueError("too large")
+            _check_digits(texts, numbers, column.kind)
             return numbers
     return pc.cast(texts, arrow_type(column))
 
@@ -107,6 +115,37 @@ def _cast(texts: pa.Array, column: ColumnType) -> pa.Array:
 def _check(texts: pa.Array, pattern: str) -> None:
     if pc.all(pc.match_substring_regex(texts, pattern)).as_py() is False:
         raise ValueError("not of this form")
+
+
+def _check_digits(texts: pa.Array, numbers: pa.Array, kind: str) -> None:
+    """Raises ValueError for a text whose digits are not those of its number: there are too many, or it is too large or too small."""
+    outside = pc.or_(pc.less(pc.abs(numbers), _NORMAL_MIN[kind]), pc.is_inf(numbers))
+    is_doubtful = pc.or_(pc.greater(pc.utf8_length(texts), _DIGITS_SURE[kind]), outside)
+    texts, numbers = pc.filter(texts, is_doubtful), pc.filter(numbers, is_doubtful)
+    is_written_otherwise = pc.not_equal(pc.cast(numbers, pa.string()), texts)
+    texts, numbers = pc.filter(texts, is_written_otherwise), pc.filter(numbers, is_written_otherwise)
+    for text, number in set(zip(texts.to_pylist(), numbers.to_pylist(), strict=True)):
+        digits_max = _DIGITS_MAX[kind]
+        if f"{number:.{digits_max}g}" != text and not _gives_back(number, text, digits_max):
+            raise ValueError("digits would be lost")
+
+
+def _gives_back(number: float, text: str, digits_max: int) -> bool:
+    """Whether the text is the number, rounded to as many digits as the text has."""
+    exact = Decimal(text)
+    if not exact.is_finite() or exact.is_zero():
+        return True
+    significant = "".join(map(str, exact.as_tuple().digits)).strip("0")
+    if len(significant) > digits_max or number == 0 or math.isinf(number):
+        return False
+    last = Fraction(10) ** (exact.adjusted() - len(significant) + 1)
+    return abs(Fraction(number) - Fraction(exact)) <= last / 2
+
+
+def _advice(text: str, column: ColumnType) -> str:
+    if column.kind not in _DIGITS_MAX or not _NUMBER.fullmatch(text):
+        return ""
+    return " that gives back all its digits: declare it as decimal or string"
 
 
 def _boolean(text: str) -> bool:
