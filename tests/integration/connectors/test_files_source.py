@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.adapters.connectors.files import FilesConnector
+from pymigrate.engine.adapters.connectors.files_source import FilesSource
 from pymigrate.engine.domain.errors import InvalidDefinition, SourceMissing
 from pymigrate.engine.ports.connector import CsvFormat, SourceRelation, SystemSpec
 from tests.integration.connectors.source_files import Folder
@@ -70,8 +71,9 @@ def test_a_file_that_can_not_be_read_is_listed_without_columns(folder: Folder) -
     assert found == [("bad.jsonl", 0), ("bad.parquet", 0), ("good.csv", 1)]
 
 
-@pytest.mark.parametrize("name", ["none.csv", "with\0nul.csv", ""])
+@pytest.mark.parametrize("name", ["none.csv", "with\0nul.csv", "", "x" * 300 + ".csv", "round.csv", "."])
 def test_a_name_of_nothing_is_missing(folder: Folder, name: str) -> None:
+    (folder.path / "round.csv").symlink_to(folder.path / "round.csv")
     with pytest.raises(SourceMissing, match="there is no") as found:
         folder.describe(name)
     assert found.value.field == "source.relation"
@@ -96,3 +98,13 @@ def test_a_file_that_goes_away_between_two_readings_is_missing(folder: Folder) -
     (folder.path / "held.csv").unlink()
     with pytest.raises(SourceMissing, match=r"there is no `t.csv`"):
         list(source.chunks(relation, columns, None))
+
+
+def test_a_listing_reads_no_more_json_than_it_may(folder: Folder) -> None:
+    for name in ("a", "b"):
+        folder.write(f"{name}.jsonl", '{"x": 1}\n')
+    source = FilesSource(SystemSpec("files", "legacy", {"root": str(folder.path)}), listed_json_bytes_max=10)
+
+    found = [(info.relation, len(info.columns), info.bytes) for info in source.relations("*", 10)]
+
+    assert found == [("a.jsonl", 1, 9), ("b.jsonl", 0, 9)]

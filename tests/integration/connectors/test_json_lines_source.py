@@ -69,6 +69,42 @@ def test_texts_that_are_declared_to_be_null_are_null(folder: Folder) -> None:
     assert folder.rows("t.jsonl", JsonLinesFormat(("NA", ""))) == [(1,), (None,), (None,)]
 
 
+def test_a_number_whose_digits_a_float_gives_back_may_be_declared_as_one(folder: Folder) -> None:
+    folder.write("t.jsonl", lines("0.10000000000000001", "9007199254740994", "1e3", '"2.5"', "null"))
+
+    assert folder.rows("t.jsonl", types={"x": "float64"}) == [(0.1,), (9007199254740994.0,), (1000.0,), (2.5,), (None,)]
+
+
+def test_what_is_nested_deeply_is_carried_as_it_is(folder: Folder) -> None:
+    arrays, objects = "[" * 400 + "1.0" + "]" * 400, '{"a": ' * 400 + '"[\\""' + "}" * 400
+    folder.write("t.jsonl", lines(arrays, objects, '[{"a": [1.50, {}, []], "b": null}, "é"]'))
+
+    found = [value for (value,) in folder.rows("t.jsonl")]
+
+    assert found == [arrays, objects, '[{"a": [1.50, {}, []], "b": null}, "é"]']
+
+
+def test_a_file_without_lines_has_the_columns_that_are_declared(folder: Folder) -> None:
+    folder.write("t.jsonl", "")
+
+    assert [(column.name, str(column.type)) for column in folder.describe("t.jsonl", types={"n": "int16"}).columns] == [
+        ("n", "int16")
+    ]
+    assert folder.chunks("t.jsonl", types={"n": "int16"}) == []
+    assert folder.describe("t.jsonl").columns == ()
+
+
+def test_chunks_are_read_in_batches_and_lose_no_line(folder: Folder) -> None:
+    texts = [f"{number} {'x' * 1_000}" for number in range(3_000)]
+    folder.write("t.jsonl", "".join(lines(json.dumps(text)) for text in texts))
+
+    [chunk] = folder.chunks("t.jsonl")
+
+    assert len(chunk.batches) > 2
+    assert [value for batch in chunk.batches for value in batch.column(0).to_pylist()] == texts
+    assert (chunk.rows, chunk.bytes) == (3_000, (folder.path / "t.jsonl").stat().st_size)
+
+
 def test_declared_types_are_read_strictly(folder: Folder) -> None:
     folder.write("t.jsonl", '{"d": 1.10, "t": "2024-02-29", "n": "7", "u": 18446744073709551615, "j": "x", "f": 3}\n')
     types = {"d": "decimal(4,2)", "t": "date", "n": "int16", "u": "uint64", "j": "json", "f": "float32"}
@@ -88,8 +124,9 @@ def test_declared_types_are_read_strictly(folder: Folder) -> None:
         ("bool", "1", "`1` is a number"),
         ("string", "1", "`1` is a number"),
         ("string", "[1]", r"`\[1\]` is JSON"),
-        ("float64", "9007199254740993", "is a number, and the column is float64"),
-        ("float64", "0.1000000000000000055511151231257827", "is a number, and the column is float64"),
+        ("float64", '"9007199254740993"', "is no float64 that gives back all its digits"),
+        ("float64", "9007199254740993", "is no float64 that gives back all its digits"),
+        ("float64", "0.1000000000000000055511151231257827", "is no float64 that gives back all its digits"),
         ("decimal(3,1)", "1.25", "`1.25` is no decimal"),
         ("date", "20240229", "`20240229` is a number"),
         ("date", '"2024-02-30"', "is no date"),
@@ -141,7 +178,7 @@ def test_half_of_a_surrogate_pair_is_no_character(folder: Folder, type: str) -> 
 def test_a_line_beyond_every_measure_is_refused(folder: Folder) -> None:
     folder.write("t.jsonl", lines("1", json.dumps("x" * 5_000)))
 
-    reader = JsonLinesReader(folder.path / "t.jsonl", "t.jsonl", JsonLinesFormat(), line_bytes_max=1_000)
+    reader = JsonLinesReader(folder.path / "t.jsonl", "t.jsonl", JsonLinesFormat(), {}, line_bytes_max=1_000)
 
     with pytest.raises(DataRefused, match="line 2: it has more than 1,000 bytes"):
         reader.columns()
@@ -153,3 +190,11 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(folder: Folder) -> None:
     folder.write("t.jsonl", "\ufeff" + lines("1", "2"))
 
     assert folder.rows("t.jsonl") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_what_is_not_utf8_is_no_line(folder: Folder, encoding: str) -> None:
+    folder.write("t.jsonl", '{"a": 1}'.encode(encoding))
+
+    with pytest.raises(DataRefused, match=r"t.jsonl, line 1: it is no JSON object"):
+        folder.describe("t.jsonl")

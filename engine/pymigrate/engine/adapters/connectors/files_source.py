@@ -1,6 +1,7 @@
 """A folder of files as a source: finds the file, never outside the folder, and hands it to the reader of its format."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from pymigrate.engine.ports.connector import (
 )
 
 FILES_MAX = 100_000
+LISTED_JSON_BYTES_MAX = 256 * 1024 * 1024  # of a listing: every line must be read to tell its columns
 ENDINGS: dict[str, FileFormat] = {
     ".csv": CsvFormat(),
     ".tsv": CsvFormat(delimiter="\t"),
@@ -54,7 +56,8 @@ class Reader(Protocol):
 class FilesSource:
     """A folder by `root`."""
 
-    def __init__(self, system: SystemSpec) -> None:
+    def __init__(self, system: SystemSpec, listed_json_bytes_max: int = LISTED_JSON_BYTES_MAX) -> None:
+        self._listed_json_bytes_max = listed_json_bytes_max
         self._root = Path(system.options["root"])
         if not self._root.is_dir():
             raise SourceMissing(f"there is no folder {self._root}", field="source.connection")
@@ -66,16 +69,30 @@ class FilesSource:
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
         """The files whose ending tells their format."""
         names = [name for name in self._names() if fnmatchcase(name, glob) and Path(name).suffix.lower() in ENDINGS]
-        return [self._listed(name) for name in names[:limit]]
+        found, left = list[RelationInfo](), self._listed_json_bytes_max
+        for name in names[:limit]:
+            size = (self._root / name).stat().st_size
+            is_json = ENDINGS[Path(name).suffix.lower()] == JsonLinesFormat()
+            left -= size if is_json else 0
+            found.append(self._listed(name, size) if left >= 0 or not is_json else RelationInfo(name, (), bytes=size))
+        return found
 
-    def _listed(self, name: str) -> RelationInfo:
+    def _listed(self, name: str, size: int) -> RelationInfo:
         try:
             return self.describe(SourceRelation(name))
-        except (DataRefused, SourceMissing):  # a file that can't be read: it is there, but has nothing to show
-            return RelationInfo(name, (), bytes=(self._root / name).stat().st_size)
+        except (
+            DataRefused,
+            SourceMissing,
+            SystemUnavailable,
+        ):  # it is there, but can't be read and has nothing to show
+            return RelationInfo(name, (), bytes=size)
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
         """Columns as the file and the dataset tell them."""
+        with _translated(relation.relation):
+            return self._describe(relation)
+
+    def _describe(self, relation: SourceRelation) -> RelationInfo:
         path, reader = self._open(relation)
         columns = declared_columns(relation, reader.columns())
         if problems := [p for name, kind in relation.columns.items() if (p := reader.declared(name, kind))]:
@@ -92,11 +109,9 @@ class FilesSource:
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
     ) -> Iterator[SourceChunk]:
         """In the order of the file."""
-        _, reader = self._open(relation)
-        try:
+        with _translated(relation.relation):
+            _, reader = self._open(relation)
             yield from reader.chunks(columns, relation.chunk_bytes, after)
-        except OSError as error:
-            raise SystemUnavailable(f"{relation.relation} can't be read: {error}") from error
 
     def close(self) -> None:
         """Nothing stays open between calls."""
@@ -112,10 +127,14 @@ class FilesSource:
         name = relation.relation
         if "\0" in name:
             raise missing(name, self._names())
-        path = (self._root / name).resolve()
+        try:
+            path = (self._root / name).resolve()
+            is_file = path.is_file()
+        except (OSError, RuntimeError) as error:  # a name that is too long, or links that go round
+            raise missing(name, self._names()) from error
         if not path.is_relative_to(self._root.resolve()):
             raise InvalidDefinition((Problem("source.relation", f"`{name}` leads out of the connection's folder"),))
-        if not path.is_file():
+        if not is_file:
             raise missing(name, self._names())
         return path
 
@@ -130,7 +149,7 @@ class FilesSource:
             case JsonLinesFormat():
                 from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
 
-                return path, JsonLinesReader(path, relation.relation, form)
+                return path, JsonLinesReader(path, relation.relation, form, relation.columns)
             case ParquetFormat():
                 from pymigrate.engine.adapters.connectors.parquet_source import ParquetReader
 
@@ -145,3 +164,12 @@ class FilesSource:
                         ),
                     )
                 )
+
+
+@contextmanager
+def _translated(relation: str) -> Iterator[None]:
+    """The file system's errors as PyMigrate's."""
+    try:
+        yield
+    except OSError as error:
+        raise SystemUnavailable(f"{relation} can't be read: {error}") from error

@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pyarrow as pa
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused, shown
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import JsonLinesFormat, Position, SourceChunk, arrow_schema
+from pymigrate.engine.ports.connector import JsonLinesFormat, Position, SourceChunk, arrow_schema, arrow_type
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
+BATCH_BYTES = 1_000_000  # read at once: Python's objects take some ten times the room of their text
+BOM = b"\xef\xbb\xbf"
 INT64 = range(-(2**63), 2**63)
 EXACT_FLOAT = range(-(2**53), 2**53 + 1)
-_NUMBERS = frozenset({"int", "long", "huge", "float", "digits"})
 
 
 class Number(str):
@@ -26,12 +28,44 @@ class Number(str):
     __slots__ = ()
 
 
-class JsonLinesReader:
-    """A file of objects. `columns` reads all of it once; an absent field is NULL."""
+class Mark(str):
+    """What stands between the values of an object or an array."""
 
-    def __init__(self, path: Path, relation: str, form: JsonLinesFormat, line_bytes_max: int = LINE_BYTES_MAX) -> None:
+    __slots__ = ()
+
+
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "bool",
+    int: "int",
+    Number: "number",
+    str: "string",
+    dict: "json",
+    list: "json",
+}
+# Values that Arrow takes as they are, by the kind of the column; and those whose text is read strictly, beside that of strings.
+_DIRECT: dict[str, type] = {"bool": bool, **dict.fromkeys(("int16", "int32", "int64", "uint64"), int), "string": str}
+_FITTING: dict[str, tuple[str, ...]] = {
+    "bool": ("string", "bool"),
+    **dict.fromkeys(("int16", "int32", "int64", "uint64"), ("string", "int")),
+    **dict.fromkeys(("float32", "float64", "decimal"), ("string", "int", "number")),
+}
+
+
+class JsonLinesReader:
+    """A file of objects. `columns` reads all of it once; an absent field is NULL. `declared` are the columns of a file without lines."""
+
+    def __init__(
+        self,
+        path: Path,
+        relation: str,
+        form: JsonLinesFormat,
+        declared: Mapping[str, ColumnType],
+        line_bytes_max: int = LINE_BYTES_MAX,
+    ) -> None:
         self._path = path
         self._relation = relation
+        self._declared = declared
         self._nulls = frozenset(form.null_values)
         self._rows = 0
         self._line_bytes_max = line_bytes_max
@@ -41,10 +75,16 @@ class JsonLinesReader:
         found: dict[str, set[str]] = {}
         self._rows = 0
         with self._path.open("rb") as file:
-            while line := file.readline(self._line_bytes_max + 1):
-                self._rows += 1
-                for name, value in self._object(line, self._rows).items():
-                    found.setdefault(name, set()).add(self._kind(value))
+            while lines := _lines(file, BATCH_BYTES, self._line_bytes_max):
+                objects = self._objects(lines, self._rows)
+                self._rows += len(lines)
+                values: dict[str, list[Any]] = {}
+                for name, value in chain.from_iterable(fields.items() for fields in objects):
+                    values.setdefault(name, []).append(value)
+                for name, some in values.items():
+                    found.setdefault(name, set()).update(self._kinds(some))
+        if not self._rows:
+            return tuple(ColumnInfo(name, kind) for name, kind in self._declared.items())
         return tuple(ColumnInfo(name, _inferred(kinds - {"null"})) for name, kinds in found.items())
 
     def declared(self, name: str, kind: ColumnType) -> None:
@@ -60,13 +100,28 @@ class JsonLinesReader:
         offset, row = int(place["offset"]), int(place["row"])
         with self._path.open("rb") as file:
             file.seek(offset)
-            while lines := _lines(file, chunk_bytes, self._line_bytes_max):
-                objects = [self._object(line, row + at) for at, line in enumerate(lines, 1)]
-                arrays = [self._array(column, objects, row) for column in columns]
-                batch = pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
-                size = sum(map(len, lines))
-                offset, row = offset + size, row + len(lines)
-                yield SourceChunk((batch,), len(lines), size, Position(json.dumps({"offset": offset, "row": row})))
+            while batches := self._batches(file, columns, chunk_bytes, row):
+                rows, size = sum(batch.num_rows for batch in batches), file.tell() - offset
+                offset, row = offset + size, row + rows
+                yield SourceChunk(tuple(batches), rows, size, Position(json.dumps({"offset": offset, "row": row})))
+
+    def _batches(
+        self, file: io.BufferedReader, columns: Sequence[ColumnInfo], chunk_bytes: int, row: int
+    ) -> list[pa.RecordBatch]:
+        """The next chunk's rows."""
+        schema, start, batches = arrow_schema(columns), file.tell(), list[pa.RecordBatch]()
+        while (left := chunk_bytes - (file.tell() - start)) > 0:
+            lines = _lines(file, min(BATCH_BYTES, left), self._line_bytes_max)
+            if not lines:
+                break
+            objects = self._objects(lines, row)
+            arrays = [self._array(column, [found.get(column.name) for found in objects], row) for column in columns]
+            batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+            row += len(lines)
+        return batches
+
+    def _objects(self, lines: Sequence[bytes], row: int) -> list[dict[str, Any]]:
+        return [self._object(line, row + at) for at, line in enumerate(lines, 1)]
 
     def _object(self, line: bytes, row: int) -> dict[str, Any]:
         if len(line) > self._line_bytes_max:
@@ -74,44 +129,55 @@ class JsonLinesReader:
         if not line.strip():
             raise DataRefused(f"{self._relation}, line {row}: it is empty")
         try:
-            value = json.loads(line, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+            value = _DECODER.decode((line.removeprefix(BOM) if row == 1 else line).decode())
         except (ValueError, RecursionError) as error:
             raise DataRefused(f"{self._relation}, line {row}: it is no JSON object: {error}") from error
         if not isinstance(value, dict):
             raise DataRefused(f"{self._relation}, line {row}: it is no JSON object")
         return value
 
-    def _kind(self, value: Any) -> str:
-        if value is None or (isinstance(value, str) and not isinstance(value, Number) and value in self._nulls):
-            return "null"
-        if isinstance(value, bool):
-            return "bool"
-        if isinstance(value, int):
-            return "int" if value in EXACT_FLOAT else "long" if value in INT64 else "huge"
-        if isinstance(value, Number):
-            return "float" if _is_exact(value) else "digits"
-        return "string" if isinstance(value, str) else "json"
-
-    def _array(self, column: ColumnInfo, objects: Sequence[dict[str, Any]], row: int) -> pa.Array:
-        kind = column.type.kind
-        texts: list[str | None] = []
-        for at, found in enumerate(objects):
-            value = found.get(column.name)
-            value_kind = self._kind(value)
-            if value_kind == "null":
-                texts.append(None)
-            elif kind == "json":
-                texts.append(_written(value))
-            elif not _fits(value_kind, kind):
-                what = {"bool": "true or false", "string": "text", "json": "JSON"}.get(value_kind, "a number")
-                raise refused(
-                    self._relation,
-                    column.name,
-                    row + at + 1,
-                    f"{shown(_written(value))} is {what}, and the column is {column.type}",
-                )
+    def _kinds(self, values: Sequence[Any]) -> set[str]:
+        """The kinds of all values, numbers by what holds them."""
+        kinds = set[str]()
+        for type_ in set(map(type, values)):
+            some: set[Any] = (
+                {value for value in values if type(value) is type_} if type_ in {int, Number, str} else set()
+            )
+            if type_ is int:
+                kinds |= {_size(min(some)), _size(max(some))}
+            elif type_ is Number:
+                kinds.add("float" if all(map(_is_exact, some)) else "digits")
+            elif type_ is str and some <= self._nulls:
+                kinds.add("null")
             else:
-                texts.append(value if isinstance(value, str) else _written(value))
+                kinds.add(_KINDS[type_])
+        return kinds
+
+    def _array(self, column: ColumnInfo, values: Sequence[Any], row: int) -> pa.Array:
+        types = set(map(type, values))
+        if self._nulls and str in types:
+            values = [None if type(value) is str and value in self._nulls else value for value in values]
+            types = set(map(type, values))
+        if types <= {_DIRECT.get(column.type.kind), type(None)}:
+            try:
+                return pa.array(values, arrow_type(column.type))
+            except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
+                return self._read(column, values, row)
+        return self._read(column, values, row)
+
+    def _read(self, column: ColumnInfo, values: Sequence[Any], row: int) -> pa.Array:
+        """Values by their texts. Raises DataRefused with the line of the first that does not fit."""
+        kind = column.type.kind
+        fitting = {"null", *_FITTING.get(kind, _KINDS.values() if kind == "json" else ("string",))}
+        texts: list[str | None] = []
+        for at, value in enumerate(values):
+            value_kind = _KINDS[type(value)]
+            if value_kind not in fitting:
+                what = {"bool": "true or false", "string": "text", "json": "JSON"}.get(value_kind, "a number")
+                why = f"{shown(_written(value))} is {what}, and the column is {column.type}"
+                raise refused(self._relation, column.name, row + at + 1, why)
+            is_text = value is None or (value_kind in {"number", "string"} and kind != "json")
+            texts.append(value if is_text else _written(value))
         try:
             array = pa.array(texts, pa.string())
         except UnicodeEncodeError as error:
@@ -137,18 +203,8 @@ def _has_surrogate(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _fits(value_kind: str, kind: str) -> bool:
-    """Whether a JSON value of that kind may be read as the column's type; the text is read strictly afterwards."""
-    match kind:
-        case "bool":
-            return value_kind in {"string", "bool"}
-        case "decimal":
-            return value_kind in {"string", *_NUMBERS}
-        case "int16" | "int32" | "int64" | "uint64":
-            return value_kind in {"string", "int", "long", "huge"}
-        case "float32" | "float64":
-            return value_kind in {"string", "int", "float"}
-    return value_kind == "string"
+def _size(number: int) -> str:
+    return "int" if number in EXACT_FLOAT else "long" if number in INT64 else "huge"
 
 
 def _inferred(kinds: set[str]) -> ColumnType:
@@ -168,15 +224,27 @@ def _is_exact(text: str) -> bool:
 
 def _written(value: Any) -> str:
     """A value as JSON, numbers as they were written."""
-    if isinstance(value, Number):
-        return str.__str__(value)
-    if isinstance(value, dict):
-        return (
-            "{" + ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {_written(v)}" for name, v in value.items()) + "}"
-        )
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_written, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    parts, rest = list[str](), [value]
+    while rest:
+        some = rest.pop()
+        if isinstance(some, (Number, Mark)):
+            parts.append(str(some))
+        elif isinstance(some, dict):
+            names = [f"{json.dumps(name, ensure_ascii=False)}: " for name in some]
+            rest += _between("{", names, list(some.values()), "}")
+        elif isinstance(some, list):
+            rest += _between("[", [""] * len(some), some, "]")
+        else:
+            parts.append(json.dumps(some, ensure_ascii=False))
+    return "".join(parts)
+
+
+def _between(first: str, names: Sequence[str], values: Sequence[Any], last: str) -> list[Any]:
+    """What is to be written, the first at the end."""
+    found: list[Any] = [Mark(first)]
+    for at, (name, value) in enumerate(zip(names, values, strict=True)):
+        found += [Mark(f", {name}" if at else name), value]
+    return [*found, Mark(last)][::-1]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -188,3 +256,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_unique)
