@@ -129,6 +129,41 @@ def test_a_time_finer_than_a_microsecond_is_refused_with_its_row(folder: Folder,
         folder.rows("t.parquet")
 
 
+def test_the_old_times_of_96_bits_are_read_beyond_what_nanoseconds_count(folder: Folder) -> None:
+    texts = ["9999-12-31 23:59:59.999999", None, "0001-01-01 00:00:00", "1969-12-31 23:59:59.999999"]
+    moments = [text and dt.datetime.fromisoformat(text) for text in texts]
+    table = pa.table({"i": range(4), "when": pa.array(moments, pa.timestamp("us"))})
+    pq.write_table(table, folder.path / "t.parquet", row_group_size=3, use_deprecated_int96_timestamps=True)
+
+    assert folder.rows("t.parquet") == list(enumerate(moments))
+    assert folder.rows("t.parquet", chunk_bytes=1) == list(enumerate(moments))
+
+
+@pytest.mark.parametrize("nanosecond", [1_001, -1])
+def test_an_old_time_finer_than_a_microsecond_is_refused_with_its_row(folder: Folder, nanosecond: int) -> None:
+    table = pa.table({"when": pa.array([1_000, None, nanosecond, 2_000], pa.timestamp("ns"))})
+    pq.write_table(table, folder.path / "t.parquet", row_group_size=2, use_deprecated_int96_timestamps=True)
+
+    with pytest.raises(DataRefused, match=r"t.parquet, column `when`, row 3: .* finer than a microsecond"):
+        folder.rows("t.parquet")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_that_is_not_utf8_is_refused_with_its_row(folder: Folder, kind: pa.DataType) -> None:
+    raw = pa.array([b"good", None, b"\xff", b"good"])
+    write(folder, pa.table({"x": pa.Array.from_buffers(pa.string(), 4, raw.buffers()).cast(kind)}))
+
+    with pytest.raises(DataRefused, match=r"t.parquet, column `x`, row 3: `b'\\xff'` is no string"):
+        folder.rows("t.parquet")
+
+
+def test_a_file_with_two_columns_of_one_name_is_refused(folder: Folder) -> None:
+    write(folder, pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"]))
+
+    with pytest.raises(DataRefused, match=r"t.parquet: the file has two columns `x`"):
+        folder.describe("t.parquet")
+
+
 @pytest.mark.parametrize(
     ("values", "type", "read"),
     [

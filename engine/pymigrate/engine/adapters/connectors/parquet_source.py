@@ -1,6 +1,7 @@
 """Parquet files: row groups in order, large ones in parts."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ _KINDS: tuple[tuple[pa.DataType, Kind], ...] = (
     (pa.uuid(), "uuid"),
     (pa.json_(), "json"),
 )
+_TEXTS = frozenset({pa.string(), pa.large_string(), pa.string_view()})
 _INTEGERS = frozenset({"int16", "int32", "int64", "uint64"})
 _EXACT: dict[str, frozenset[str]] = {
     **dict.fromkeys(_INTEGERS, _INTEGERS | {"decimal", "float64", "string"}),
@@ -60,6 +62,8 @@ class ParquetReader:
     def columns(self) -> tuple[ColumnInfo, ...]:
         """Raises DataRefused for a column of a type that can't be carried."""
         schema = self._open().schema_arrow
+        if doubled := [name for name, times in Counter(schema.names).items() if times > 1]:
+            raise DataRefused(f"{self._relation}: the file has two columns `{doubled[0]}`", field="source.relation")
         return tuple(ColumnInfo(f.name, self._type(f), not f.nullable, str(f.type)) for f in schema)
 
     def rows(self) -> int:
@@ -77,7 +81,7 @@ class ParquetReader:
         for group in range(first, file.num_row_groups):
             total = file.metadata.row_group(group).num_rows
             seen, held = 0, list[pa.RecordBatch]()
-            for part in self._parts(file, group, names, chunk_bytes):
+            for part in self._parts(file, group, names, chunk_bytes, before):
                 skip = max(0, min(part.num_rows, done - seen)) if group == first else 0
                 seen += part.num_rows
                 if skip == part.num_rows:
@@ -99,13 +103,19 @@ class ParquetReader:
         why = f"the column is {found} in the file, which {kind} does not hold exactly"
         return Problem(f"source.columns.{name}", why)
 
-    def _parts(self, file: pq.ParquetFile, group: int, names: list[str], chunk_bytes: int) -> Iterator[pa.RecordBatch]:
-        """A row group's rows in pieces of at most about `chunk_bytes`."""
+    def _parts(
+        self, file: pq.ParquetFile, group: int, names: list[str], chunk_bytes: int, before: int
+    ) -> Iterator[pa.RecordBatch]:
+        """A row group's rows, `before` which others came, in pieces of at most about `chunk_bytes`."""
         metadata = file.metadata.row_group(group)
         row_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
         rows = max(1, min(BATCH_ROWS, chunk_bytes // row_bytes))
         try:
+            nanoseconds = self._nanoseconds(file, group, names, rows)
             for batch in file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
+                if nanoseconds:
+                    self._check_nanoseconds(batch, next(nanoseconds), before)
+                before += batch.num_rows
                 pieces = min(batch.num_rows, -(-batch.nbytes // max(1, chunk_bytes))) or 1
                 step = -(-batch.num_rows // pieces) or 1
                 for start in range(0, batch.num_rows, step):
@@ -115,9 +125,33 @@ class ParquetReader:
                 raise
             raise DataRefused(f"{self._relation}, row group {group}: the file is damaged: {error}") from error
 
+    def _nanoseconds(
+        self, file: pq.ParquetFile, group: int, names: Sequence[str], rows: int
+    ) -> Iterator[pa.RecordBatch] | None:
+        """The columns of Parquet's old INT96 times a second time: read as microseconds, what is finer is cut off."""
+        columns = [file.schema.column(at) for at in range(len(file.schema))]
+        old = [column.path for column in columns if column.physical_type == "INT96" and column.path in names]
+        if not old:
+            return None
+        batches: Iterator[pa.RecordBatch] = pq.ParquetFile(self._path).iter_batches(
+            rows, row_groups=[group], columns=old, use_threads=False
+        )
+        return batches
+
+    def _check_nanoseconds(self, micro: pa.RecordBatch, nano: pa.RecordBatch, before: int) -> None:
+        """Nanoseconds since 1970 may be more than 64 bits hold, but their low bits, less those of the microseconds, are the rest."""
+        for name, values in zip(nano.schema.names, nano.columns, strict=True):
+            fine = values.view(pa.int64()).fill_null(0).to_numpy()
+            coarse = micro.column(name).view(pa.int64()).fill_null(0).to_numpy()
+            rest = fine - coarse * 1_000
+            if (found := rest.nonzero()[0]).size:
+                at = int(found[0])
+                why = f"{micro.column(name)[at]} and {rest[at]} nanoseconds are finer than a microsecond"
+                raise refused(self._relation, name, before + at + 1, why)
+
     def _open(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self._path)
+            return pq.ParquetFile(self._path, coerce_int96_timestamp_unit="us")
         except pa.ArrowInvalid as error:
             raise SourceMissing(f"{self._relation} is not a Parquet file: {error}", field="source.relation") from error
 
@@ -165,8 +199,8 @@ def _converted(values: pa.Array, column: ColumnType) -> pa.Array:
         return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
     if values.type == pa.json_():
         values = values.storage
-    elif column.kind != "string" and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        return read_texts(pc.cast(values, pa.string()), column)
+    if values.type in _TEXTS:
+        return read_texts(_checked(pc.cast(values, pa.string())), column)
     if column.kind == "decimal" and pa.types.is_integer(values.type):
         # Arrow wants room for every integer before it looks at those that are there.
         return read_texts(pc.cast(values, pa.string()), column)
@@ -176,6 +210,16 @@ def _converted(values: pa.Array, column: ColumnType) -> pa.Array:
     except (pa.ArrowInvalid, ValueError) as error:
         row = first_failure(values, lambda some: pc.cast(some, kind))
         raise Unreadable(row, _text(values[row]), column) from error
+
+
+def _checked(texts: pa.Array) -> pa.Array:
+    """The texts, which are UTF-8: a file may call any bytes text."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid as error:
+        row = first_failure(texts, lambda some: some.validate(full=True))
+        raise Unreadable(row, str(texts[row].cast(pa.binary()).as_py()), ColumnType("string")) from error
+    return texts
 
 
 def _text(value: pa.Scalar) -> str:
