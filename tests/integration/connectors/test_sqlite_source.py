@@ -9,7 +9,13 @@ import pytest
 
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.adapters.connectors.sqlite_source import SqliteSource
-from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.errors import (
+    DataRefused,
+    FailedPrecondition,
+    InvalidDefinition,
+    SourceMissing,
+    SystemUnavailable,
+)
 from pymigrate.engine.domain.types import parse_type
 from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRelation, SystemSpec
 
@@ -61,7 +67,9 @@ def numbered(table: str, count: int = 40) -> str:
         ("TEXT", "x'00'", "a blob"),
         ("BLOB", "'one'", "text"),
         ("BOOLEAN", "'yes'", "text"),
-        ("NUMERIC", "12", "an integer"),
+        ("", "12", "an integer"),
+        ("VARBINARY(8)", "12", "an integer"),
+        ("NUMERIC", "x'00'", "a blob"),
     ],
 )
 def test_a_value_of_another_type_than_declared_is_refused_with_its_rowid(
@@ -91,6 +99,55 @@ def test_declarations_become_types_that_hold_their_values(legacy: Legacy) -> Non
 
 
 @pytest.mark.parametrize(
+    ("declared", "type"),
+    [
+        ("BIGINT UNSIGNED", "int64"),
+        ("INT8", "int64"),
+        ("TINYINT(1)", "int64"),
+        ("unsigned big int", "int64"),
+        ("DOUBLE(10, 2)", "float64"),
+        ("FLOAT(8)", "float64"),
+        ("DOUBLE UNSIGNED", "float64"),
+        ("LONGBLOB", "bytes"),
+        ("VARBINARY(16)", "bytes"),
+        ("bool", "bool"),
+        ("CHARACTER VARYING(20)", "string"),
+        ("DECIMAL(10,2)", "string"),
+        ("TIMESTAMP", "string"),
+        ("POINT", "string"),
+        ("", "string"),
+    ],
+)
+def test_a_declaration_has_a_type(legacy: Legacy, declared: str, type: str) -> None:
+    legacy.run(f"CREATE TABLE t (x {declared})")
+
+    with closing(legacy.open()) as source:
+        [column] = source.describe(SourceRelation("t")).columns
+
+    assert (str(column.type), column.native_type) == (type, declared)
+
+
+@pytest.mark.parametrize("declared", ["DECIMAL(10,2)", "NUMERIC", "DATETIME", "DATE", "MONEY"])
+def test_what_sqlite_keeps_as_a_number_or_a_text_travels_as_text(legacy: Legacy, declared: str) -> None:
+    legacy.run(
+        f"CREATE TABLE t (x {declared})", "INSERT INTO t VALUES (12), (12.50), ('2024-02-29'), ('7'), (NULL), (0.1)"
+    )
+
+    assert legacy.rows("t") == [("12",), ("12.5",), ("2024-02-29",), ("7",), (None,), ("0.1",)]
+
+
+def test_reals_are_the_decimal_numbers_that_were_stored(legacy: Legacy) -> None:
+    legacy.run(
+        "CREATE TABLE t (d DECIMAL(10,2), r REAL)",
+        "INSERT INTO t VALUES (12.5, 12.5), (3, 3), (0.1, 0.1), (-99999999.99, 1e6), (NULL, NULL)",
+    )
+
+    rows = [[str(value) for value in row] for row in legacy.rows("t", d="decimal(10,2)", r="decimal(10,2)")]
+
+    assert rows == [["12.50"] * 2, ["3.00"] * 2, ["0.10"] * 2, ["-99999999.99", "1000000.00"], ["None"] * 2]
+
+
+@pytest.mark.parametrize(
     ("type", "declared", "value", "why"),
     [
         ("int16", "INTEGER", "32768", "32768 does not fit int16"),
@@ -100,7 +157,12 @@ def test_declarations_become_types_that_hold_their_values(legacy: Legacy) -> Non
         ("float64", "INTEGER", "9007199254740993", "no exact floating-point number"),
         ("float32", "REAL", "0.1", "0.1 does not fit float32"),
         ("decimal(4,2)", "TEXT", "'1.999'", "`1.999` is no decimal"),
-        ("decimal(4,2)", "NUMERIC", "1.5", "stored as a real"),
+        ("decimal(4,2)", "NUMERIC", "1.125", "`1.125` is no decimal"),
+        ("decimal(4,2)", "NUMERIC", "100.5", "`100.5` is no decimal"),
+        ("decimal(38,20)", "NUMERIC", "0.1 + 0.2", "a real of more than 15 digits"),
+        ("decimal(4,2)", "REAL", "9e999", "`inf` is no decimal"),
+        ("int64", "NUMERIC", "1.5", "stored as a real"),
+        ("date", "DATE", "20240229", "stored as an integer"),
         ("timestamp", "TEXT", "'2024-01-01T00:00:00Z'", "is no timestamp"),
         ("timestamp", "TEXT", "'1.1.2024'", "is no timestamp"),
         ("timestamptz", "TEXT", "'2024-01-01 00:00:00'", "is no timestamptz"),
@@ -217,6 +279,20 @@ def test_a_view_of_what_is_gone_is_refused_and_still_listed(legacy: Legacy) -> N
         with pytest.raises(InvalidDefinition, match=r"no such table: main.t"):
             source.describe(SourceRelation("v"))
         assert [info.relation for info in source.relations("*", 10)] == ["v"]
+
+
+@pytest.mark.parametrize("expression", ["abs(x)", "json_extract('{', '$')"])
+def test_a_view_that_can_not_be_evaluated_is_no_damage(legacy: Legacy, expression: str) -> None:
+    legacy.run(
+        "CREATE TABLE t (x INTEGER)",
+        f"INSERT INTO t VALUES ({-(2**63)})",
+        f"CREATE VIEW v AS SELECT x, {expression} AS y FROM t",
+    )
+
+    with pytest.raises(FailedPrecondition, match="mend the view"):
+        legacy.chunks("v", key="x")
+    with closing(legacy.open()) as source:
+        assert [info.relation for info in source.relations("*", 10)] == ["t", "v"]
 
 
 def test_generated_columns_are_columns(legacy: Legacy) -> None:

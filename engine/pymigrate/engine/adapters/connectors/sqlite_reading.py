@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused, shown
-from pymigrate.engine.adapters.connectors.sqlite_types import is_text
+from pymigrate.engine.adapters.connectors.sqlite_types import is_numeric, is_text
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, Kind
 from pymigrate.engine.ports.connector import arrow_schema, arrow_type
@@ -48,17 +48,19 @@ def _array(
     # A column that is declared as text, and by the dataset as something else, holds that in writing.
     is_written = is_text(column.native_type) and kind != "bytes"
     allowed = (str,) if is_written else _STORED.get(kind, (str,))
-    for at, value in enumerate(values):
-        if value is not None and type(value) not in allowed:
-            raise refuse(
-                at,
-                f"{shown(repr(value))} is stored as {_storage(value)}, and the column is {column.type}: "
-                "declare the type that all values have",
-            )
+    if (kind == "string" and is_numeric(column.native_type)) or (kind == "decimal" and not is_written):
+        allowed = (int, float, str)
+    types = set(map(type, values)) - {type(None)}
+    if not types <= set(allowed):
+        at = next(at for at, value in enumerate(values) if value is not None and type(value) not in allowed)
+        why = f"{shown(repr(values[at]))} is stored as {_storage(values[at])}, and the column is {column.type}"
+        raise refuse(at, f"{why}: declare the type that all values have")
     if is_written or str in allowed:
-        texts = pa.array([None if value is None else str(value) for value in values], pa.string())
+        if kind == "decimal" and float in types:
+            values = _decimals(values, refuse)
+        texts = values if types <= {str} else [None if value is None else str(value) for value in values]
         try:
-            return read_texts(texts, column.type)
+            return read_texts(pa.array(texts, pa.string()), column.type)
         except Unreadable as error:
             raise refuse(error.row, str(error)) from error
     if kind == "bool":
@@ -75,6 +77,19 @@ def _array(
         raise refuse(at, f"{values[at]} does not fit {kind}") from None
 
 
+def _decimals(values: Sequence[object], refuse: Refuse) -> list[object]:
+    """Reals as the decimal numbers that were stored: SQLite keeps those of 15 digits, and no others for certain."""
+    found: list[object] = []
+    for at, value in enumerate(values):
+        text = f"{value:.15g}" if isinstance(value, float) else value
+        if isinstance(value, float) and float(text) != value:  # type: ignore[arg-type]  # a text
+            raise refuse(
+                at, f"{value!r} is a real of more than 15 digits, which no decimal number was: declare it as float64"
+            )
+        found.append(text)
+    return found
+
+
 def _booleans(values: Sequence[object], refuse: Refuse) -> pa.Array:
     for at, value in enumerate(values):
         if value not in {None, 0, 1}:
@@ -83,10 +98,12 @@ def _booleans(values: Sequence[object], refuse: Refuse) -> pa.Array:
 
 
 def _floats(values: Sequence[object], refuse: Refuse, target: pa.DataType) -> pa.Array:
-    for at, value in enumerate(values):
-        if isinstance(value, int) and float(value) != value:
-            raise refuse(at, f"{value} is no exact floating-point number")
-    array = pa.array([None if value is None else float(value) for value in values], pa.float64())  # type: ignore[arg-type]  # checked above
+    if int in set(map(type, values)):
+        for at, value in enumerate(values):
+            if isinstance(value, int) and float(value) != value:
+                raise refuse(at, f"{value} is no exact floating-point number")
+        values = [None if value is None else float(value) for value in values]  # type: ignore[arg-type]  # checked above
+    array = pa.array(values, pa.float64())
     if target == pa.float32():
         narrow = array.cast(pa.float32(), safe=False)
         for at, (wide, value) in enumerate(zip(array.to_pylist(), narrow.to_pylist(), strict=True)):

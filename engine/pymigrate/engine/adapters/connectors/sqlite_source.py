@@ -17,7 +17,15 @@ from pymigrate.engine.adapters.connectors.source_values import (
 )
 from pymigrate.engine.adapters.connectors.sqlite_reading import row_name, to_batch
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type
-from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.errors import (
+    DataRefused,
+    FailedPrecondition,
+    InvalidDefinition,
+    Problem,
+    PyMigrateError,
+    SourceMissing,
+    SystemUnavailable,
+)
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import (
@@ -33,6 +41,7 @@ ALIAS = "source"
 HIDDEN_OF_MODULE = 1  # a column that only a virtual table's module sees
 COUNTER_OFFSET = 24
 COUNTER_BYTES = 4
+PRIMARY_CODE = 0xFF  # of an error's code; the rest are its details
 _TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
 _ROWIDS = ("rowid", "_rowid_", "oid")
 
@@ -70,7 +79,7 @@ class SqliteSource:
     def _listed(self, name: str) -> RelationInfo:
         try:
             return self.describe(SourceRelation(name))
-        except InvalidDefinition:  # a view of what is gone: it is there, but has nothing to show
+        except (InvalidDefinition, FailedPrecondition):  # a view of what is gone: it is there, but has nothing to show
             return RelationInfo(name, ())
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
@@ -269,7 +278,12 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _translated(path: Path, error: sqlite3.DatabaseError) -> SystemUnavailable | SourceMissing:
-    if "not a database" in str(error) or "malformed" in str(error):
+def _translated(path: Path, error: sqlite3.DatabaseError) -> PyMigrateError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & PRIMARY_CODE
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return SourceMissing(f"{path} is not a SQLite database, or is damaged: {error}", field="source.connection")
+    if code in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}:
+        return FailedPrecondition(
+            f"SQLite can't evaluate what is read from {path}: {error}: mend the view or the table"
+        )
     return SystemUnavailable(f"the SQLite file {path} can't be read: {error}")

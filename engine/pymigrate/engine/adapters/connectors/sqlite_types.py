@@ -26,11 +26,13 @@ _NATIVE: Mapping[Kind, str] = {
     "json": "TEXT",
     "uuid": "TEXT",
 }
-_INTEGERS = re.compile(r"(UNSIGNED )?(BIG|TINY|SMALL|MEDIUM)?INT(EGER)?(2|4|8)?(\(\d+\))?")
-_REALS = frozenset({"REAL", "DOUBLE", "DOUBLE PRECISION", "FLOAT"})
-_TEXTS = re.compile(
-    r"(N?VAR)?(CHAR|CHARACTER|NCHAR|VARCHAR|NVARCHAR|VARYING CHARACTER|NATIVE CHARACTER)(\(\d+\))?|TEXT|CLOB"
+_SIZES = r"(\(\d+(,\d+)?\))?"
+_INTEGERS = re.compile(
+    rf"(UNSIGNED )?(BIG|TINY|SMALL|MEDIUM)? ?INT(EGER)?(2|4|8|16|32|64)?{_SIZES}( ?(UN)?SIGNED)?{_SIZES}"
 )
+_REALS = re.compile(rf"(REAL|DOUBLE( PRECISION)?|FLOAT[48]?){_SIZES}( ?(UN)?SIGNED)?{_SIZES}")
+_BYTES = re.compile(rf"((TINY|MEDIUM|LONG)?BLOB|(VAR)?BINARY){_SIZES}")
+_BOOLEANS = frozenset({"BOOLEAN", "BOOL"})
 
 
 def native_type(column: ColumnType) -> str:
@@ -40,18 +42,32 @@ def native_type(column: ColumnType) -> str:
 
 def column_type(declared: str) -> ColumnType:
     """The type that values of a declared column are expected to have; `string` where the declaration promises nothing exact."""
-    word = " ".join(declared.upper().split())
+    word = _word(declared)
     if _INTEGERS.fullmatch(word):
         return ColumnType("int64")
-    if word in _REALS:
+    if _REALS.fullmatch(word):
         return ColumnType("float64")
-    if word in {"BLOB", "BINARY", "VARBINARY"}:
+    if _BYTES.fullmatch(word):
         return ColumnType("bytes")
-    if word in {"BOOLEAN", "BOOL"}:
-        return ColumnType("bool")
-    return ColumnType("string")
+    return ColumnType("bool" if word in _BOOLEANS else "string")
 
 
 def is_text(declared: str) -> bool:
-    """Whether a declaration is of SQLite's text affinity."""
-    return _TEXTS.fullmatch(" ".join(declared.upper().split())) is not None
+    """Whether a declaration is of SQLite's text affinity: numbers become text when they are stored."""
+    word = _word(declared)
+    return "INT" not in word and any(part in word for part in ("CHAR", "CLOB", "TEXT"))
+
+
+def is_numeric(declared: str) -> bool:
+    """Whether a declaration is of SQLite's numeric affinity: what looks like a number becomes one when it is stored, so that no text
+    there reads like one. `ANY` is left out, which in a strict table is of none.
+
+    See https://www.sqlite.org/datatype3.html, 3.1.
+    """
+    word = _word(declared)
+    others = ("INT", "CHAR", "CLOB", "TEXT", "BLOB", "REAL", "FLOA", "DOUB")
+    return word not in {"", "ANY"} and not any(part in word for part in others)
+
+
+def _word(declared: str) -> str:
+    return re.sub(r" ?([(,)]) ?", r"\1", " ".join(declared.upper().split()))
