@@ -267,6 +267,20 @@ def test_a_view_whose_key_is_not_unique_is_refused(legacy: Legacy, keys: str) ->
         legacy.chunks("v", key="k")
 
 
+def test_a_view_that_can_not_be_evaluated_is_refused(legacy: Legacy) -> None:
+    legacy.run(
+        "CREATE FUNCTION odd(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+        "IF i > 20 THEN RAISE EXCEPTION 'odd enough'; END IF; RETURN i; END $$",
+        "CREATE VIEW divided AS SELECT i, 1 / (i - 20) AS x FROM generate_series(1, 50) AS i",
+        "CREATE VIEW raised AS SELECT i, odd(i) AS x FROM generate_series(1, 50) AS i",
+    )
+
+    with pytest.raises(DataRefused, match="division by zero"):
+        legacy.chunks("divided", key="i")
+    with pytest.raises(FailedPrecondition, match="can't be evaluated: odd enough"):
+        legacy.chunks("raised", key="i")
+
+
 def test_relations_of_other_schemas_have_their_schema_in_the_name(legacy: Legacy) -> None:
     legacy.run(
         'CREATE SCHEMA "Sales"', 'CREATE TABLE "Sales"."Orders" (i int)', 'INSERT INTO "Sales"."Orders" VALUES (7)'

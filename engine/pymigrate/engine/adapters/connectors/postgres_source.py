@@ -144,6 +144,10 @@ class PostgresSource:
             if self._system.password is not None:
                 said = said.replace(self._system.password.reveal(), "***")
             raise SystemUnavailable(f"{where} does not answer as it should: {said}; {_advice(said)}") from error
+        except psycopg.DataError as error:
+            raise DataRefused(f"{where}: {_said(error)}") from error
+        except psycopg.Error as error:
+            raise FailedPrecondition(f"{where}: what is read can't be evaluated: {_said(error)}") from error
 
 
 def _said(error: psycopg.Error) -> str:
