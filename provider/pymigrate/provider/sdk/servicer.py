@@ -19,7 +19,6 @@ from pymigrate.provider.sdk.values import number, read_value, to_value, without_
 log = logging.getLogger("pymigrate.provider")
 
 CLIENT_CAPABILITIES = 3  # the field of ValidateResourceConfig that tells them, newer than the protocol that `tf` speaks
-WRITE_ONLY_ALLOWED = 1
 
 T = TypeVar("T")
 
@@ -244,9 +243,6 @@ def _allows_write_only(request: Any) -> bool:
     # types-protobuf has no stub of it.
     from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]
 
-    return any(
-        capability.field_number == WRITE_ONLY_ALLOWED and capability.data == 1
-        for field in UnknownFieldSet(request)
-        if field.field_number == CLIENT_CAPABILITIES
-        for capability in field.data
-    )
+    # The capabilities are an unknown field, and so is their message: another one whose second field is a bool reads them.
+    given = (field.data for field in UnknownFieldSet(request) if field.field_number == CLIENT_CAPABILITIES)
+    return any(pb.ServerCapabilities.FromString(data).get_provider_schema_optional for data in given)
