@@ -55,6 +55,7 @@ class Connection(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     MANAGED_BY_FIELD_NUMBER: builtins.int
+    LATENCY_FACTOR_MAX_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/connections/{connection}`."""
     description: builtins.str
@@ -67,6 +68,10 @@ class Connection(google.protobuf.message.Message):
     """Changes with every write; send it back to update or delete only what was read. Output only."""
     managed_by: builtins.str
     """Which side declares it; others may not change it. Output only."""
+    latency_factor_max: builtins.float
+    """As a source that goes on serving others (phases with downtime policy `read_only`): how many times slower than at its best it may
+    answer before lanes are taken from it, 1.1 to 100. 0 means 3.
+    """
     @property
     def sqlite(self) -> Global___SqliteSystem:
         """A SQLite database file."""
@@ -111,9 +116,10 @@ class Connection(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         managed_by: builtins.str = ...,
+        latency_factor_max: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "labels", b"labels", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "name", b"name", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files"] | None: ...
 
 Global___Connection: typing_extensions.TypeAlias = Connection

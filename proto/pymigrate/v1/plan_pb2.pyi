@@ -22,6 +22,54 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _GatePoint:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _GatePointEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_GatePoint.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    GATE_POINT_UNSPECIFIED: _GatePoint.ValueType  # 0
+    """Not said."""
+    GATE_POINT_BEFORE_START: _GatePoint.ValueType  # 1
+    """Before anything of it starts."""
+    GATE_POINT_BEFORE_PUBLICATION: _GatePoint.ValueType  # 2
+    """Between verification and publication."""
+
+class GatePoint(_GatePoint, metaclass=_GatePointEnumTypeWrapper):
+    """Where a phase waits for an approval."""
+
+GATE_POINT_UNSPECIFIED: GatePoint.ValueType  # 0
+"""Not said."""
+GATE_POINT_BEFORE_START: GatePoint.ValueType  # 1
+"""Before anything of it starts."""
+GATE_POINT_BEFORE_PUBLICATION: GatePoint.ValueType  # 2
+"""Between verification and publication."""
+Global___GatePoint: typing_extensions.TypeAlias = GatePoint
+
+class _StepPoint:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _StepPointEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_StepPoint.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    STEP_POINT_UNSPECIFIED: _StepPoint.ValueType  # 0
+    """Not said."""
+    STEP_POINT_BEFORE_START: _StepPoint.ValueType  # 1
+    """Before the phase's first lane."""
+    STEP_POINT_AFTER_PUBLICATION: _StepPoint.ValueType  # 2
+    """After the phase's data took its place, and before the phase counts as published."""
+
+class StepPoint(_StepPoint, metaclass=_StepPointEnumTypeWrapper):
+    """When a step is done."""
+
+STEP_POINT_UNSPECIFIED: StepPoint.ValueType  # 0
+"""Not said."""
+STEP_POINT_BEFORE_START: StepPoint.ValueType  # 1
+"""Before the phase's first lane."""
+STEP_POINT_AFTER_PUBLICATION: StepPoint.ValueType  # 2
+"""After the phase's data took its place, and before the phase counts as published."""
+Global___StepPoint: typing_extensions.TypeAlias = StepPoint
+
 class _DowntimePolicy:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -46,6 +94,36 @@ DOWNTIME_POLICY_READ_ONLY: DowntimePolicy.ValueType  # 2
 """They serve reads meanwhile."""
 Global___DowntimePolicy: typing_extensions.TypeAlias = DowntimePolicy
 
+class _ConflictPolicy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ConflictPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ConflictPolicy.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CONFLICT_POLICY_UNSPECIFIED: _ConflictPolicy.ValueType  # 0
+    """Not said; with load mode `merge` it means `fail`."""
+    CONFLICT_POLICY_FAIL: _ConflictPolicy.ValueType  # 1
+    """The phase fails and publishes nothing."""
+    CONFLICT_POLICY_KEEP_EXISTING: _ConflictPolicy.ValueType  # 2
+    """The row that is there stays."""
+    CONFLICT_POLICY_OVERWRITE: _ConflictPolicy.ValueType  # 3
+    """The row that comes takes its place."""
+
+class ConflictPolicy(_ConflictPolicy, metaclass=_ConflictPolicyEnumTypeWrapper):
+    """What becomes of a row whose key is there already, with other content. Equal rows are no conflict. Both rows are kept in a relation of
+    conflicts beside the target, whatever the policy.
+    """
+
+CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy.ValueType  # 0
+"""Not said; with load mode `merge` it means `fail`."""
+CONFLICT_POLICY_FAIL: ConflictPolicy.ValueType  # 1
+"""The phase fails and publishes nothing."""
+CONFLICT_POLICY_KEEP_EXISTING: ConflictPolicy.ValueType  # 2
+"""The row that is there stays."""
+CONFLICT_POLICY_OVERWRITE: ConflictPolicy.ValueType  # 3
+"""The row that comes takes its place."""
+Global___ConflictPolicy: typing_extensions.TypeAlias = ConflictPolicy
+
 class _LoadMode:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -58,6 +136,8 @@ class _LoadModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     """A target that holds rows is refused; a missing or empty one is made."""
     LOAD_MODE_REPLACE: _LoadMode.ValueType  # 2
     """Its contents are replaced at publication, in one step; what was there is kept for the way back."""
+    LOAD_MODE_MERGE: _LoadMode.ValueType  # 3
+    """Rows are merged by key into what is there, in one transaction; what they change is kept for the way back."""
 
 class LoadMode(_LoadMode, metaclass=_LoadModeEnumTypeWrapper):
     """What becomes of rows that the target relation holds already."""
@@ -68,6 +148,8 @@ LOAD_MODE_CREATE: LoadMode.ValueType  # 1
 """A target that holds rows is refused; a missing or empty one is made."""
 LOAD_MODE_REPLACE: LoadMode.ValueType  # 2
 """Its contents are replaced at publication, in one step; what was there is kept for the way back."""
+LOAD_MODE_MERGE: LoadMode.ValueType  # 3
+"""Rows are merged by key into what is there, in one transaction; what they change is kept for the way back."""
 Global___LoadMode: typing_extensions.TypeAlias = LoadMode
 
 class _ReferencePolicy:
@@ -166,6 +248,22 @@ class Plan(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class DepartmentLanesMaxEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     DISPLAY_NAME_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
@@ -179,6 +277,10 @@ class Plan(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     MANAGED_BY_FIELD_NUMBER: builtins.int
+    DEPENDENCIES_FIELD_NUMBER: builtins.int
+    SCHEDULE_FIELD_NUMBER: builtins.int
+    ROLLBACK_WINDOW_SECONDS_FIELD_NUMBER: builtins.int
+    DEPARTMENT_LANES_MAX_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/plans/{plan}`."""
     display_name: builtins.str
@@ -197,6 +299,8 @@ class Plan(google.protobuf.message.Message):
     """Changes with every write to the plan itself, not to its phases; send it back to update or delete only what was read. Output only."""
     managed_by: builtins.str
     """Which side declares it; others may not change it. Output only."""
+    rollback_window_seconds: builtins.int
+    """How long what a run published can be rolled back before it is sealed by itself, in seconds. 0 means 7 days; -1: never by itself."""
     @property
     def phases(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Phase]:
         """The phases by their last segment. Managed whole here or one by one through the phase calls."""
@@ -212,6 +316,18 @@ class Plan(google.protobuf.message.Message):
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was last changed. Output only."""
+
+    @property
+    def dependencies(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Plans of the same environment whose newest run must have succeeded before a phase of this one starts, by their last segment."""
+
+    @property
+    def schedule(self) -> Global___Schedule:
+        """When its phases may work on sources and targets. Unset: always. Heeded by runs under way, too."""
+
+    @property
+    def department_lanes_max(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """The most lanes at once of each department, by the department's last segment. A department that is not named has no limit."""
 
     def __init__(
         self,
@@ -229,9 +345,13 @@ class Plan(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         managed_by: builtins.str = ...,
+        dependencies: collections.abc.Iterable[builtins.str] | None = ...,
+        schedule: Global___Schedule | None = ...,
+        rollback_window_seconds: builtins.int = ...,
+        department_lanes_max: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "deletion_protection", b"deletion_protection", "description", b"description", "display_name", b"display_name", "etag", b"etag", "labels", b"labels", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "schedule", b"schedule", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "deletion_protection", b"deletion_protection", "department_lanes_max", b"department_lanes_max", "dependencies", b"dependencies", "description", b"description", "display_name", b"display_name", "etag", b"etag", "labels", b"labels", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "rollback_window_seconds", b"rollback_window_seconds", "schedule", b"schedule", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
 
 Global___Plan: typing_extensions.TypeAlias = Plan
 
@@ -275,6 +395,42 @@ class Phase(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class GatesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___Gate: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___Gate | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class StepsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___Step: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___Step | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     DISPLAY_NAME_FIELD_NUMBER: builtins.int
     DEPARTMENT_FIELD_NUMBER: builtins.int
@@ -289,6 +445,10 @@ class Phase(google.protobuf.message.Message):
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     MANAGED_BY_FIELD_NUMBER: builtins.int
     DEFINITION_HASH_FIELD_NUMBER: builtins.int
+    DEPARTMENT_DEPENDENCIES_FIELD_NUMBER: builtins.int
+    GATES_FIELD_NUMBER: builtins.int
+    SCHEDULE_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/plans/{plan}/phases/{phase}`."""
     display_name: builtins.str
@@ -327,6 +487,22 @@ class Phase(google.protobuf.message.Message):
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was last changed. Output only."""
 
+    @property
+    def department_dependencies(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The departments all of whose phases in the same plan must be published before it starts, by their last segment."""
+
+    @property
+    def gates(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Gate]:
+        """Points at which it waits for somebody's approval, by name."""
+
+    @property
+    def schedule(self) -> Global___Schedule:
+        """When it may work on sources and targets, within the plan's schedule. Unset: whenever the plan may."""
+
+    @property
+    def steps(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Step]:
+        """What is done outside databases before it starts and after it is published, by name; done in the order of the names."""
+
     def __init__(
         self,
         *,
@@ -344,11 +520,244 @@ class Phase(google.protobuf.message.Message):
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         managed_by: builtins.str = ...,
         definition_hash: builtins.str = ...,
+        department_dependencies: collections.abc.Iterable[builtins.str] | None = ...,
+        gates: collections.abc.Mapping[builtins.str, Global___Gate] | None = ...,
+        schedule: Global___Schedule | None = ...,
+        steps: collections.abc.Mapping[builtins.str, Global___Step] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "datasets", b"datasets", "definition_hash", b"definition_hash", "department", b"department", "dependencies", b"dependencies", "display_name", b"display_name", "downtime_policy", b"downtime_policy", "etag", b"etag", "labels", b"labels", "managed_by", b"managed_by", "name", b"name", "priority", b"priority", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "schedule", b"schedule", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "datasets", b"datasets", "definition_hash", b"definition_hash", "department", b"department", "department_dependencies", b"department_dependencies", "dependencies", b"dependencies", "display_name", b"display_name", "downtime_policy", b"downtime_policy", "etag", b"etag", "gates", b"gates", "labels", b"labels", "managed_by", b"managed_by", "name", b"name", "priority", b"priority", "schedule", b"schedule", "steps", b"steps", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
 
 Global___Phase: typing_extensions.TypeAlias = Phase
+
+@typing.final
+class Gate(google.protobuf.message.Message):
+    """A point at which a phase waits for approval."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POINT_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    point: Global___GatePoint.ValueType
+    """Where the phase waits. Unspecified means `before_publication`."""
+    description: builtins.str
+    """What is to be looked at before it is approved. At most 2,000 characters."""
+    def __init__(
+        self,
+        *,
+        point: Global___GatePoint.ValueType = ...,
+        description: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "point", b"point"]) -> None: ...
+
+Global___Gate: typing_extensions.TypeAlias = Gate
+
+@typing.final
+class Schedule(google.protobuf.message.Message):
+    """When work may be done: inside a window, where there is one, and outside every blackout. A lane drains to a checkpoint when its time
+    ends, and goes on in the next window.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class WindowsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___Window: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___Window | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class BlackoutsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___Blackout: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___Blackout | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    WINDOWS_FIELD_NUMBER: builtins.int
+    BLACKOUTS_FIELD_NUMBER: builtins.int
+    time_zone: builtins.str
+    """IANA name of the time zone that windows and blackouts are read in, such as `Europe/Berlin`. Empty means UTC."""
+    @property
+    def windows(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Window]:
+        """The maintenance windows, by name. None: any time."""
+
+    @property
+    def blackouts(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Blackout]:
+        """The times at which nothing may run, by name, such as a month's end."""
+
+    def __init__(
+        self,
+        *,
+        time_zone: builtins.str = ...,
+        windows: collections.abc.Mapping[builtins.str, Global___Window] | None = ...,
+        blackouts: collections.abc.Mapping[builtins.str, Global___Blackout] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["blackouts", b"blackouts", "time_zone", b"time_zone", "windows", b"windows"]) -> None: ...
+
+Global___Schedule: typing_extensions.TypeAlias = Schedule
+
+@typing.final
+class Window(google.protobuf.message.Message):
+    """A time that comes back each week."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: builtins.int
+    START_FIELD_NUMBER: builtins.int
+    END_FIELD_NUMBER: builtins.int
+    start: builtins.str
+    """When it begins, as `HH:MM` on the local clock."""
+    end: builtins.str
+    """When it ends, as `HH:MM`; at or before `start`, it ends on the next day."""
+    @property
+    def days(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The days on which it begins, as `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`. Empty: every day."""
+
+    def __init__(
+        self,
+        *,
+        days: collections.abc.Iterable[builtins.str] | None = ...,
+        start: builtins.str = ...,
+        end: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["days", b"days", "end", b"end", "start", b"start"]) -> None: ...
+
+Global___Window: typing_extensions.TypeAlias = Window
+
+@typing.final
+class Blackout(google.protobuf.message.Message):
+    """A time once, in which nothing may run."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_FIELD_NUMBER: builtins.int
+    END_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    start: builtins.str
+    """Its first moment, as `YYYY-MM-DDTHH:MM` on the local clock; the date alone means its midnight."""
+    end: builtins.str
+    """The first moment after it, in the same form."""
+    reason: builtins.str
+    """Why. At most 2,000 characters."""
+    def __init__(
+        self,
+        *,
+        start: builtins.str = ...,
+        end: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["end", b"end", "reason", b"reason", "start", b"start"]) -> None: ...
+
+Global___Blackout: typing_extensions.TypeAlias = Blackout
+
+@typing.final
+class Step(google.protobuf.message.Message):
+    """Something that is done outside databases, such as telling a load balancer to switch. It is called with a key, so that a repeated call
+    can be recognised.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POINT_FIELD_NUMBER: builtins.int
+    CALL_FIELD_NUMBER: builtins.int
+    UNDO_FIELD_NUMBER: builtins.int
+    point: Global___StepPoint.ValueType
+    """When it is done. Unspecified means `after_publication`."""
+    @property
+    def call(self) -> Global___HttpCall:
+        """What is called. Done when the answer is a status of 2xx."""
+
+    @property
+    def undo(self) -> Global___HttpCall:
+        """What undoes it when the phase is rolled back. Unset: it can't be undone, and must be behind a gate of its phase."""
+
+    def __init__(
+        self,
+        *,
+        point: Global___StepPoint.ValueType = ...,
+        call: Global___HttpCall | None = ...,
+        undo: Global___HttpCall | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["call", b"call", "undo", b"undo"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call", "point", b"point", "undo", b"undo"]) -> None: ...
+
+Global___Step: typing_extensions.TypeAlias = Step
+
+@typing.final
+class HttpCall(google.protobuf.message.Message):
+    """A call over HTTP. The header `Idempotency-Key` is the same each time the same step is called for the same run."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class HeadersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    METHOD_FIELD_NUMBER: builtins.int
+    URL_FIELD_NUMBER: builtins.int
+    HEADERS_FIELD_NUMBER: builtins.int
+    BODY_FIELD_NUMBER: builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: builtins.int
+    method: builtins.str
+    """`GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Empty means `POST`."""
+    url: builtins.str
+    """Where to, `http://` or `https://`."""
+    body: builtins.str
+    """The body, sent as it is. At most 64 KiB."""
+    timeout_seconds: builtins.int
+    """How long to wait for the answer, 1 to 600 seconds. 0 means 30."""
+    @property
+    def headers(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Headers. A value may be a secret reference, never the secret itself."""
+
+    def __init__(
+        self,
+        *,
+        method: builtins.str = ...,
+        url: builtins.str = ...,
+        headers: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        body: builtins.str = ...,
+        timeout_seconds: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["body", b"body", "headers", b"headers", "method", b"method", "timeout_seconds", b"timeout_seconds", "url", b"url"]) -> None: ...
+
+Global___HttpCall: typing_extensions.TypeAlias = HttpCall
 
 @typing.final
 class Dataset(google.protobuf.message.Message):
@@ -380,10 +789,18 @@ class Dataset(google.protobuf.message.Message):
     REFERENCES_FIELD_NUMBER: builtins.int
     VERIFICATION_FIELD_NUMBER: builtins.int
     CHUNK_BYTES_FIELD_NUMBER: builtins.int
+    LANES_FIELD_NUMBER: builtins.int
+    CONFLICT_POLICY_FIELD_NUMBER: builtins.int
     verification: Global___VerificationLevel.ValueType
     """How much is read back and compared before publication. Unspecified means `sampled`."""
     chunk_bytes: builtins.int
     """Bytes of source data that a chunk holds at about, 64 KiB to 1 GiB. 0 means 20 MB."""
+    lanes: builtins.int
+    """The most lanes that it is split into by ranges of its key, 1 to 64. 0: one for each 512 MB of source data, at most 8."""
+    conflict_policy: Global___ConflictPolicy.ValueType
+    """What becomes of a row whose key the target holds with other content. Needed where two datasets write the same target relation,
+    and used with load mode `merge` alone.
+    """
     @property
     def source(self) -> Global___DatasetSource:
         """Where it comes from."""
@@ -409,9 +826,11 @@ class Dataset(google.protobuf.message.Message):
         references: collections.abc.Mapping[builtins.str, Global___Reference] | None = ...,
         verification: Global___VerificationLevel.ValueType = ...,
         chunk_bytes: builtins.int = ...,
+        lanes: builtins.int = ...,
+        conflict_policy: Global___ConflictPolicy.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "key", b"key", "references", b"references", "source", b"source", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "references", b"references", "source", b"source", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___Dataset: typing_extensions.TypeAlias = Dataset
 

@@ -28,7 +28,7 @@ from pymigrate.v1 import connection_pb2 as pymigrate_dot_v1_dot_connection__pb2
 from pymigrate.v1 import plan_pb2 as pymigrate_dot_v1_dot_plan__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pymigrate/v1/run.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpymigrate/v1/connection.proto\x1a\x17pymigrate/v1/plan.proto\"\xf5\x04\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.pymigrate.v1.RunState\x12\x31\n\rdesired_state\x18\x03 \x01(\x0e\x32\x1a.pymigrate.v1.DesiredState\x12\x11\n\tplan_hash\x18\x04 \x01(\t\x12\x31\n\x08triggers\x18\x05 \x03(\x0b\x32\x1f.pymigrate.v1.Run.TriggersEntry\x12\x0b\n\x03key\x18\x06 \x01(\t\x12-\n\x06phases\x18\x07 \x03(\x0b\x32\x1d.pymigrate.v1.Run.PhasesEntry\x12\x0c\n\x04rows\x18\x08 \x01(\x03\x12\r\n\x05\x62ytes\x18\t \x01(\x03\x12\x15\n\rrows_expected\x18\n \x01(\x03\x12&\n\x07\x66\x61ilure\x18\x0b \x01(\x0b\x32\x15.pymigrate.v1.Failure\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12\x12\n\nmanaged_by\x18\x10 \x01(\t\x1a/\n\rTriggersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x45\n\x0bPhasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.pymigrate.v1.PhaseRun:\x02\x38\x01\"\xf7\x02\n\x08PhaseRun\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.pymigrate.v1.PhaseState\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x36\n\x08\x64\x61tasets\x18\x03 \x03(\x0b\x32$.pymigrate.v1.PhaseRun.DatasetsEntry\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.pymigrate.v1.Failure\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndepartment\x18\x07 \x01(\t\x12\x14\n\x0c\x64\x65pendencies\x18\x08 \x03(\t\x1aI\n\rDatasetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.pymigrate.v1.DatasetRun:\x02\x38\x01\"\xa3\x02\n\nDatasetRun\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\x12\x15\n\rrows_expected\x18\x03 \x01(\x03\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x30\n\x0cverification\x18\x05 \x01(\x0b\x32\x1a.pymigrate.v1.Verification\x12\x0e\n\x06target\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\t \x01(\t\x12\r\n\x05lanes\x18\n \x03(\t\x12\x14\n\x0c\x63opy_seconds\x18\x0b \x01(\x01\"\xef\x02\n\x0cVerification\x12.\n\x05level\x18\x01 \x01(\x0e\x32\x1f.pymigrate.v1.VerificationLevel\x12\x13\n\x0bsource_rows\x18\x02 \x01(\x03\x12\x13\n\x0btarget_rows\x18\x03 \x01(\x03\x12\x19\n\x11transfer_checksum\x18\x04 \x01(\t\x12\x17\n\x0fsource_checksum\x18\x05 \x01(\t\x12\x17\n\x0ftarget_checksum\x18\x06 \x01(\t\x12\x15\n\rcompared_rows\x18\x07 \x01(\x03\x12\x13\n\x0bis_verified\x18\x08 \x01(\x08\x12:\n\x08\x64\x61ngling\x18\t \x03(\x0b\x32(.pymigrate.v1.Verification.DanglingEntry\x1aP\n\rDanglingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.pymigrate.v1.DanglingReference:\x02\x38\x01\"C\n\x11\x44\x61nglingReference\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x0e\n\x06values\x18\x02 \x01(\x03\x12\x10\n\x08\x65xamples\x18\x03 \x03(\t\"\xd4\x02\n\x04Lane\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.pymigrate.v1.LaneState\x12\r\n\x05\x66\x65nce\x18\x05 \x01(\x03\x12\x0e\n\x06\x63hunks\x18\x06 \x01(\x03\x12\x0c\n\x04rows\x18\x07 \x01(\x03\x12\r\n\x05\x62ytes\x18\x08 \x01(\x03\x12\x15\n\rrows_expected\x18\t \x01(\x03\x12\x0c\n\x04host\x18\n \x01(\t\x12&\n\x07\x66\x61ilure\x18\x0b \x01(\x0b\x32\x15.pymigrate.v1.Failure\x12\x0f\n\x07retries\x18\x0c \x01(\x05\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x07\x46\x61ilure\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x14\n\x0cis_temporary\x18\x04 \x01(\x08\"\xce\x01\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\n\n\x02id\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x12\n\nfrom_state\x18\x06 \x01(\t\x12\x10\n\x08to_state\x18\x07 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x08 \x01(\t\x12&\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x15.pymigrate.v1.Failure\"\x8f\x01\n\x0fStartRunRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x1e\n\x03run\x18\x03 \x01(\x0b\x32\x11.pymigrate.v1.Run\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x11\n\tplan_hash\x18\x06 \x01(\t\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.pymigrate.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fPauseRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10ResumeRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1f\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xa6\x01\n\x10WatchRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.pymigrate.v1.Run\x12!\n\x05lanes\x18\x02 \x03(\x0b\x32\x12.pymigrate.v1.Lane\x12&\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x16.pymigrate.v1.RunEvent\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x12\x11\n\tis_resync\x18\x05 \x01(\x08\"I\n\x10ListLanesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"O\n\x11ListLanesResponse\x12!\n\x05lanes\x18\x01 \x03(\x0b\x32\x12.pymigrate.v1.Lane\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetLaneRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListRunEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x15ListRunEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.pymigrate.v1.RunEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd0\x02\n\x0cPlanRevision\x12 \n\x04plan\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Plan\x12@\n\x0b\x63onnections\x18\x02 \x03(\x0b\x32+.pymigrate.v1.PlanRevision.ConnectionsEntry\x12@\n\x0binspections\x18\x03 \x03(\x0b\x32+.pymigrate.v1.PlanRevision.InspectionsEntry\x1aL\n\x10\x43onnectionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.pymigrate.v1.Connection:\x02\x38\x01\x1aL\n\x10InspectionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.pymigrate.v1.Inspection:\x02\x38\x01\"\xb7\x01\n\nInspection\x12,\n\x06source\x18\x01 \x01(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x19\n\x11is_target_present\x18\x02 \x01(\x08\x12\x13\n\x0btarget_rows\x18\x03 \x01(\x03\x12\x14\n\x0csource_state\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\'\n\x08problems\x18\x06 \x03(\x0b\x32\x15.pymigrate.v1.Problem*\x88\x02\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x14\n\x10RUN_STATE_PAUSED\x10\x03\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10RUN_STATE_FAILED\x10\x05\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x06\x12\x1a\n\x16RUN_STATE_ROLLING_BACK\x10\x07\x12\x19\n\x15RUN_STATE_ROLLED_BACK\x10\x08\x12\x1e\n\x1aRUN_STATE_ROLLBACK_BLOCKED\x10\t*\x7f\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45SIRED_STATE_RUNNING\x10\x01\x12\x18\n\x14\x44\x45SIRED_STATE_PAUSED\x10\x02\x12\x1b\n\x17\x44\x45SIRED_STATE_CANCELLED\x10\x03*\xea\x02\n\nPhaseState\x12\x1b\n\x17PHASE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13PHASE_STATE_PENDING\x10\x01\x12\x15\n\x11PHASE_STATE_READY\x10\x02\x12\x17\n\x13PHASE_STATE_STAGING\x10\x03\x12\x19\n\x15PHASE_STATE_VERIFYING\x10\x04\x12\x1a\n\x16PHASE_STATE_PUBLISHING\x10\x05\x12\x19\n\x15PHASE_STATE_PUBLISHED\x10\x06\x12\x16\n\x12PHASE_STATE_SEALED\x10\x07\x12\x16\n\x12PHASE_STATE_FAILED\x10\x08\x12\x17\n\x13PHASE_STATE_SKIPPED\x10\t\x12\x1c\n\x18PHASE_STATE_ROLLING_BACK\x10\n\x12\x1b\n\x17PHASE_STATE_ROLLED_BACK\x10\x0b\x12 \n\x1cPHASE_STATE_ROLLBACK_BLOCKED\x10\x0c*\xb4\x01\n\tLaneState\x12\x1a\n\x16LANE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LANE_STATE_PENDING\x10\x01\x12\x16\n\x12LANE_STATE_RUNNING\x10\x02\x12\x13\n\x0fLANE_STATE_DONE\x10\x03\x12\x16\n\x12LANE_STATE_STALLED\x10\x04\x12\x15\n\x11LANE_STATE_FAILED\x10\x05\x12\x17\n\x13LANE_STATE_CONFLICT\x10\x06\x32\xee\n\n\nRunService\x12q\n\x08StartRun\x12\x1d.pymigrate.v1.StartRunRequest\x1a\x11.pymigrate.v1.Run\"3\x82\xd3\xe4\x93\x02-\"(/v1/{parent=environments/*/plans/*}/runs:\x01*\x12j\n\x06GetRun\x12\x1b.pymigrate.v1.GetRunRequest\x1a\x11.pymigrate.v1.Run\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=environments/*/plans/*/runs/*}\x12{\n\x08ListRuns\x12\x1d.pymigrate.v1.ListRunsRequest\x1a\x1e.pymigrate.v1.ListRunsResponse\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=environments/*/plans/*}/runs\x12w\n\x08PauseRun\x12\x1d.pymigrate.v1.PauseRunRequest\x1a\x11.pymigrate.v1.Run\"9\x82\xd3\xe4\x93\x02\x33\"./v1/{name=environments/*/plans/*/runs/*}:pause:\x01*\x12z\n\tResumeRun\x12\x1e.pymigrate.v1.ResumeRunRequest\x1a\x11.pymigrate.v1.Run\":\x82\xd3\xe4\x93\x02\x34\"//v1/{name=environments/*/plans/*/runs/*}:resume:\x01*\x12z\n\tCancelRun\x12\x1e.pymigrate.v1.CancelRunRequest\x1a\x11.pymigrate.v1.Run\":\x82\xd3\xe4\x93\x02\x34\"//v1/{name=environments/*/plans/*/runs/*}:cancel:\x01*\x12w\n\x08RetryRun\x12\x1d.pymigrate.v1.RetryRunRequest\x1a\x11.pymigrate.v1.Run\"9\x82\xd3\xe4\x93\x02\x33\"./v1/{name=environments/*/plans/*/runs/*}:retry:\x01*\x12\x83\x01\n\x08WatchRun\x12\x1d.pymigrate.v1.WatchRunRequest\x1a\x1e.pymigrate.v1.WatchRunResponse\"6\x82\xd3\xe4\x93\x02\x30\x12./v1/{name=environments/*/plans/*/runs/*}:watch0\x01\x12\x86\x01\n\tListLanes\x12\x1e.pymigrate.v1.ListLanesRequest\x1a\x1f.pymigrate.v1.ListLanesResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{parent=environments/*/plans/*/runs/*}/lanes\x12u\n\x07GetLane\x12\x1c.pymigrate.v1.GetLaneRequest\x1a\x12.pymigrate.v1.Lane\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{name=environments/*/plans/*/runs/*/lanes/*}\x12\x93\x01\n\rListRunEvents\x12\".pymigrate.v1.ListRunEventsRequest\x1a#.pymigrate.v1.ListRunEventsResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{parent=environments/*/plans/*/runs/*}/eventsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pymigrate/v1/run.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpymigrate/v1/connection.proto\x1a\x17pymigrate/v1/plan.proto\"\xbf\x05\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.pymigrate.v1.RunState\x12\x31\n\rdesired_state\x18\x03 \x01(\x0e\x32\x1a.pymigrate.v1.DesiredState\x12\x11\n\tplan_hash\x18\x04 \x01(\t\x12\x31\n\x08triggers\x18\x05 \x03(\x0b\x32\x1f.pymigrate.v1.Run.TriggersEntry\x12\x0b\n\x03key\x18\x06 \x01(\t\x12-\n\x06phases\x18\x07 \x03(\x0b\x32\x1d.pymigrate.v1.Run.PhasesEntry\x12\x0c\n\x04rows\x18\x08 \x01(\x03\x12\r\n\x05\x62ytes\x18\t \x01(\x03\x12\x15\n\rrows_expected\x18\n \x01(\x03\x12&\n\x07\x66\x61ilure\x18\x0b \x01(\x0b\x32\x15.pymigrate.v1.Failure\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12\x12\n\nmanaged_by\x18\x10 \x01(\t\x12\x19\n\x11waiting_for_plans\x18\x11 \x03(\t\x12-\n\tseal_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rTriggersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x45\n\x0bPhasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.pymigrate.v1.PhaseRun:\x02\x38\x01\"\xee\x03\n\x08PhaseRun\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.pymigrate.v1.PhaseState\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x36\n\x08\x64\x61tasets\x18\x03 \x03(\x0b\x32$.pymigrate.v1.PhaseRun.DatasetsEntry\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.pymigrate.v1.Failure\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndepartment\x18\x07 \x01(\t\x12\x14\n\x0c\x64\x65pendencies\x18\x08 \x03(\t\x12\x30\n\x05gates\x18\t \x03(\x0b\x32!.pymigrate.v1.PhaseRun.GatesEntry\x1aI\n\rDatasetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.pymigrate.v1.DatasetRun:\x02\x38\x01\x1a\x43\n\nGatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.pymigrate.v1.GateRun:\x02\x38\x01\"C\n\x07GateRun\x12&\n\x05point\x18\x01 \x01(\x0e\x32\x17.pymigrate.v1.GatePoint\x12\x10\n\x08\x61pprover\x18\x02 \x01(\t\"\xe1\x02\n\nDatasetRun\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\x12\x15\n\rrows_expected\x18\x03 \x01(\x03\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x30\n\x0cverification\x18\x05 \x01(\x0b\x32\x1a.pymigrate.v1.Verification\x12\x0e\n\x06target\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\t \x01(\t\x12\r\n\x05lanes\x18\n \x03(\t\x12\x14\n\x0c\x63opy_seconds\x18\x0b \x01(\x01\x12)\n\nquarantine\x18\x0c \x01(\x0b\x32\x15.pymigrate.v1.Failure\x12\x11\n\tconflicts\x18\r \x01(\x03\"\xef\x02\n\x0cVerification\x12.\n\x05level\x18\x01 \x01(\x0e\x32\x1f.pymigrate.v1.VerificationLevel\x12\x13\n\x0bsource_rows\x18\x02 \x01(\x03\x12\x13\n\x0btarget_rows\x18\x03 \x01(\x03\x12\x19\n\x11transfer_checksum\x18\x04 \x01(\t\x12\x17\n\x0fsource_checksum\x18\x05 \x01(\t\x12\x17\n\x0ftarget_checksum\x18\x06 \x01(\t\x12\x15\n\rcompared_rows\x18\x07 \x01(\x03\x12\x13\n\x0bis_verified\x18\x08 \x01(\x08\x12:\n\x08\x64\x61ngling\x18\t \x03(\x0b\x32(.pymigrate.v1.Verification.DanglingEntry\x1aP\n\rDanglingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.pymigrate.v1.DanglingReference:\x02\x38\x01\"C\n\x11\x44\x61nglingReference\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x0e\n\x06values\x18\x02 \x01(\x03\x12\x10\n\x08\x65xamples\x18\x03 \x03(\t\"\xe2\x02\n\x04Lane\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.pymigrate.v1.LaneState\x12\r\n\x05\x66\x65nce\x18\x05 \x01(\x03\x12\x0e\n\x06\x63hunks\x18\x06 \x01(\x03\x12\x0c\n\x04rows\x18\x07 \x01(\x03\x12\r\n\x05\x62ytes\x18\x08 \x01(\x03\x12\x15\n\rrows_expected\x18\t \x01(\x03\x12\x0c\n\x04host\x18\n \x01(\t\x12&\n\x07\x66\x61ilure\x18\x0b \x01(\x0b\x32\x15.pymigrate.v1.Failure\x12\x0f\n\x07retries\x18\x0c \x01(\x05\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04part\x18\x0f \x01(\x05\"O\n\x07\x46\x61ilure\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x14\n\x0cis_temporary\x18\x04 \x01(\x08\"\xce\x01\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\n\n\x02id\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x12\n\nfrom_state\x18\x06 \x01(\t\x12\x10\n\x08to_state\x18\x07 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x08 \x01(\t\x12&\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x15.pymigrate.v1.Failure\"\x8f\x01\n\x0fStartRunRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x1e\n\x03run\x18\x03 \x01(\x0b\x32\x11.pymigrate.v1.Run\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x11\n\tplan_hash\x18\x06 \x01(\t\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.pymigrate.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fPauseRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10ResumeRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1f\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x12\x41pproveGateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0c\n\x04gate\x18\x03 \x01(\t\"3\n\x14RollbackPhaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\"\"\n\x12RollbackRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x0eSealRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06phases\x18\x02 \x03(\t\"5\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xa6\x01\n\x10WatchRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.pymigrate.v1.Run\x12!\n\x05lanes\x18\x02 \x03(\x0b\x32\x12.pymigrate.v1.Lane\x12&\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x16.pymigrate.v1.RunEvent\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x12\x11\n\tis_resync\x18\x05 \x01(\x08\"I\n\x10ListLanesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"O\n\x11ListLanesResponse\x12!\n\x05lanes\x18\x01 \x03(\x0b\x32\x12.pymigrate.v1.Lane\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetLaneRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListRunEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x15ListRunEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.pymigrate.v1.RunEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd0\x02\n\x0cPlanRevision\x12 \n\x04plan\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Plan\x12@\n\x0b\x63onnections\x18\x02 \x03(\x0b\x32+.pymigrate.v1.PlanRevision.ConnectionsEntry\x12@\n\x0binspections\x18\x03 \x03(\x0b\x32+.pymigrate.v1.PlanRevision.InspectionsEntry\x1aL\n\x10\x43onnectionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.pymigrate.v1.Connection:\x02\x38\x01\x1aL\n\x10InspectionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.pymigrate.v1.Inspection:\x02\x38\x01\"\xc7\x01\n\nInspection\x12,\n\x06source\x18\x01 \x01(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x19\n\x11is_target_present\x18\x02 \x01(\x08\x12\x13\n\x0btarget_rows\x18\x03 \x01(\x03\x12\x14\n\x0csource_state\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\'\n\x08problems\x18\x06 \x03(\x0b\x32\x15.pymigrate.v1.Problem\x12\x0e\n\x06ranges\x18\x07 \x03(\t*\x88\x02\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x14\n\x10RUN_STATE_PAUSED\x10\x03\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10RUN_STATE_FAILED\x10\x05\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x06\x12\x1a\n\x16RUN_STATE_ROLLING_BACK\x10\x07\x12\x19\n\x15RUN_STATE_ROLLED_BACK\x10\x08\x12\x1e\n\x1aRUN_STATE_ROLLBACK_BLOCKED\x10\t*\x7f\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45SIRED_STATE_RUNNING\x10\x01\x12\x18\n\x14\x44\x45SIRED_STATE_PAUSED\x10\x02\x12\x1b\n\x17\x44\x45SIRED_STATE_CANCELLED\x10\x03*\xea\x02\n\nPhaseState\x12\x1b\n\x17PHASE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13PHASE_STATE_PENDING\x10\x01\x12\x15\n\x11PHASE_STATE_READY\x10\x02\x12\x17\n\x13PHASE_STATE_STAGING\x10\x03\x12\x19\n\x15PHASE_STATE_VERIFYING\x10\x04\x12\x1a\n\x16PHASE_STATE_PUBLISHING\x10\x05\x12\x19\n\x15PHASE_STATE_PUBLISHED\x10\x06\x12\x16\n\x12PHASE_STATE_SEALED\x10\x07\x12\x16\n\x12PHASE_STATE_FAILED\x10\x08\x12\x17\n\x13PHASE_STATE_SKIPPED\x10\t\x12\x1c\n\x18PHASE_STATE_ROLLING_BACK\x10\n\x12\x1b\n\x17PHASE_STATE_ROLLED_BACK\x10\x0b\x12 \n\x1cPHASE_STATE_ROLLBACK_BLOCKED\x10\x0c*\xb4\x01\n\tLaneState\x12\x1a\n\x16LANE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LANE_STATE_PENDING\x10\x01\x12\x16\n\x12LANE_STATE_RUNNING\x10\x02\x12\x13\n\x0fLANE_STATE_DONE\x10\x03\x12\x16\n\x12LANE_STATE_STALLED\x10\x04\x12\x15\n\x11LANE_STATE_FAILED\x10\x05\x12\x17\n\x13LANE_STATE_CONFLICT\x10\x06\x32\xf4\x0e\n\nRunService\x12q\n\x08StartRun\x12\x1d.pymigrate.v1.StartRunRequest\x1a\x11.pymigrate.v1.Run\"3\x82\xd3\xe4\x93\x02-\"(/v1/{parent=environments/*/plans/*}/runs:\x01*\x12j\n\x06GetRun\x12\x1b.pymigrate.v1.GetRunRequest\x1a\x11.pymigrate.v1.Run\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{name=environments/*/plans/*/runs/*}\x12{\n\x08ListRuns\x12\x1d.pymigrate.v1.ListRunsRequest\x1a\x1e.pymigrate.v1.ListRunsResponse\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=environments/*/plans/*}/runs\x12w\n\x08PauseRun\x12\x1d.pymigrate.v1.PauseRunRequest\x1a\x11.pymigrate.v1.Run\"9\x82\xd3\xe4\x93\x02\x33\"./v1/{name=environments/*/plans/*/runs/*}:pause:\x01*\x12z\n\tResumeRun\x12\x1e.pymigrate.v1.ResumeRunRequest\x1a\x11.pymigrate.v1.Run\":\x82\xd3\xe4\x93\x02\x34\"//v1/{name=environments/*/plans/*/runs/*}:resume:\x01*\x12z\n\tCancelRun\x12\x1e.pymigrate.v1.CancelRunRequest\x1a\x11.pymigrate.v1.Run\":\x82\xd3\xe4\x93\x02\x34\"//v1/{name=environments/*/plans/*/runs/*}:cancel:\x01*\x12w\n\x08RetryRun\x12\x1d.pymigrate.v1.RetryRunRequest\x1a\x11.pymigrate.v1.Run\"9\x82\xd3\xe4\x93\x02\x33\"./v1/{name=environments/*/plans/*/runs/*}:retry:\x01*\x12\x7f\n\x0b\x41pproveGate\x12 .pymigrate.v1.ApproveGateRequest\x1a\x11.pymigrate.v1.Run\";\x82\xd3\xe4\x93\x02\x35\"0/v1/{name=environments/*/plans/*/runs/*}:approve:\x01*\x12\x89\x01\n\rRollbackPhase\x12\".pymigrate.v1.RollbackPhaseRequest\x1a\x11.pymigrate.v1.Run\"A\x82\xd3\xe4\x93\x02;\"6/v1/{name=environments/*/plans/*/runs/*}:rollbackPhase:\x01*\x12\x80\x01\n\x0bRollbackRun\x12 .pymigrate.v1.RollbackRunRequest\x1a\x11.pymigrate.v1.Run\"<\x82\xd3\xe4\x93\x02\x36\"1/v1/{name=environments/*/plans/*/runs/*}:rollback:\x01*\x12t\n\x07SealRun\x12\x1c.pymigrate.v1.SealRunRequest\x1a\x11.pymigrate.v1.Run\"8\x82\xd3\xe4\x93\x02\x32\"-/v1/{name=environments/*/plans/*/runs/*}:seal:\x01*\x12\x83\x01\n\x08WatchRun\x12\x1d.pymigrate.v1.WatchRunRequest\x1a\x1e.pymigrate.v1.WatchRunResponse\"6\x82\xd3\xe4\x93\x02\x30\x12./v1/{name=environments/*/plans/*/runs/*}:watch0\x01\x12\x86\x01\n\tListLanes\x12\x1e.pymigrate.v1.ListLanesRequest\x1a\x1f.pymigrate.v1.ListLanesResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{parent=environments/*/plans/*/runs/*}/lanes\x12u\n\x07GetLane\x12\x1c.pymigrate.v1.GetLaneRequest\x1a\x12.pymigrate.v1.Lane\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{name=environments/*/plans/*/runs/*/lanes/*}\x12\x93\x01\n\rListRunEvents\x12\".pymigrate.v1.ListRunEventsRequest\x1a#.pymigrate.v1.ListRunEventsResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{parent=environments/*/plans/*/runs/*}/eventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUN_PHASESENTRY']._serialized_options = b'8\001'
   _globals['_PHASERUN_DATASETSENTRY']._loaded_options = None
   _globals['_PHASERUN_DATASETSENTRY']._serialized_options = b'8\001'
+  _globals['_PHASERUN_GATESENTRY']._loaded_options = None
+  _globals['_PHASERUN_GATESENTRY']._serialized_options = b'8\001'
   _globals['_VERIFICATION_DANGLINGENTRY']._loaded_options = None
   _globals['_VERIFICATION_DANGLINGENTRY']._serialized_options = b'8\001'
   _globals['_PLANREVISION_CONNECTIONSENTRY']._loaded_options = None
@@ -61,6 +63,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['CancelRun']._serialized_options = b'\202\323\344\223\0024\"//v1/{name=environments/*/plans/*/runs/*}:cancel:\001*'
   _globals['_RUNSERVICE'].methods_by_name['RetryRun']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['RetryRun']._serialized_options = b'\202\323\344\223\0023\"./v1/{name=environments/*/plans/*/runs/*}:retry:\001*'
+  _globals['_RUNSERVICE'].methods_by_name['ApproveGate']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['ApproveGate']._serialized_options = b'\202\323\344\223\0025\"0/v1/{name=environments/*/plans/*/runs/*}:approve:\001*'
+  _globals['_RUNSERVICE'].methods_by_name['RollbackPhase']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['RollbackPhase']._serialized_options = b'\202\323\344\223\002;\"6/v1/{name=environments/*/plans/*/runs/*}:rollbackPhase:\001*'
+  _globals['_RUNSERVICE'].methods_by_name['RollbackRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['RollbackRun']._serialized_options = b'\202\323\344\223\0026\"1/v1/{name=environments/*/plans/*/runs/*}:rollback:\001*'
+  _globals['_RUNSERVICE'].methods_by_name['SealRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['SealRun']._serialized_options = b'\202\323\344\223\0022\"-/v1/{name=environments/*/plans/*/runs/*}:seal:\001*'
   _globals['_RUNSERVICE'].methods_by_name['WatchRun']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['WatchRun']._serialized_options = b'\202\323\344\223\0020\022./v1/{name=environments/*/plans/*/runs/*}:watch'
   _globals['_RUNSERVICE'].methods_by_name['ListLanes']._loaded_options = None
@@ -69,76 +79,88 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['GetLane']._serialized_options = b'\202\323\344\223\0022\0220/v1/{name=environments/*/plans/*/runs/*/lanes/*}'
   _globals['_RUNSERVICE'].methods_by_name['ListRunEvents']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['ListRunEvents']._serialized_options = b'\202\323\344\223\0023\0221/v1/{parent=environments/*/plans/*/runs/*}/events'
-  _globals['_RUNSTATE']._serialized_start=4105
-  _globals['_RUNSTATE']._serialized_end=4369
-  _globals['_DESIREDSTATE']._serialized_start=4371
-  _globals['_DESIREDSTATE']._serialized_end=4498
-  _globals['_PHASESTATE']._serialized_start=4501
-  _globals['_PHASESTATE']._serialized_end=4863
-  _globals['_LANESTATE']._serialized_start=4866
-  _globals['_LANESTATE']._serialized_end=5046
+  _globals['_RUNSTATE']._serialized_start=4661
+  _globals['_RUNSTATE']._serialized_end=4925
+  _globals['_DESIREDSTATE']._serialized_start=4927
+  _globals['_DESIREDSTATE']._serialized_end=5054
+  _globals['_PHASESTATE']._serialized_start=5057
+  _globals['_PHASESTATE']._serialized_end=5419
+  _globals['_LANESTATE']._serialized_start=5422
+  _globals['_LANESTATE']._serialized_end=5602
   _globals['_RUN']._serialized_start=160
-  _globals['_RUN']._serialized_end=789
-  _globals['_RUN_TRIGGERSENTRY']._serialized_start=671
-  _globals['_RUN_TRIGGERSENTRY']._serialized_end=718
-  _globals['_RUN_PHASESENTRY']._serialized_start=720
-  _globals['_RUN_PHASESENTRY']._serialized_end=789
-  _globals['_PHASERUN']._serialized_start=792
-  _globals['_PHASERUN']._serialized_end=1167
-  _globals['_PHASERUN_DATASETSENTRY']._serialized_start=1094
-  _globals['_PHASERUN_DATASETSENTRY']._serialized_end=1167
-  _globals['_DATASETRUN']._serialized_start=1170
-  _globals['_DATASETRUN']._serialized_end=1461
-  _globals['_VERIFICATION']._serialized_start=1464
-  _globals['_VERIFICATION']._serialized_end=1831
-  _globals['_VERIFICATION_DANGLINGENTRY']._serialized_start=1751
-  _globals['_VERIFICATION_DANGLINGENTRY']._serialized_end=1831
-  _globals['_DANGLINGREFERENCE']._serialized_start=1833
-  _globals['_DANGLINGREFERENCE']._serialized_end=1900
-  _globals['_LANE']._serialized_start=1903
-  _globals['_LANE']._serialized_end=2243
-  _globals['_FAILURE']._serialized_start=2245
-  _globals['_FAILURE']._serialized_end=2324
-  _globals['_RUNEVENT']._serialized_start=2327
-  _globals['_RUNEVENT']._serialized_end=2533
-  _globals['_STARTRUNREQUEST']._serialized_start=2536
-  _globals['_STARTRUNREQUEST']._serialized_end=2679
-  _globals['_GETRUNREQUEST']._serialized_start=2681
-  _globals['_GETRUNREQUEST']._serialized_end=2710
-  _globals['_LISTRUNSREQUEST']._serialized_start=2712
-  _globals['_LISTRUNSREQUEST']._serialized_end=2784
-  _globals['_LISTRUNSRESPONSE']._serialized_start=2786
-  _globals['_LISTRUNSRESPONSE']._serialized_end=2862
-  _globals['_PAUSERUNREQUEST']._serialized_start=2864
-  _globals['_PAUSERUNREQUEST']._serialized_end=2895
-  _globals['_RESUMERUNREQUEST']._serialized_start=2897
-  _globals['_RESUMERUNREQUEST']._serialized_end=2929
-  _globals['_CANCELRUNREQUEST']._serialized_start=2931
-  _globals['_CANCELRUNREQUEST']._serialized_end=2963
-  _globals['_RETRYRUNREQUEST']._serialized_start=2965
-  _globals['_RETRYRUNREQUEST']._serialized_end=2996
-  _globals['_WATCHRUNREQUEST']._serialized_start=2998
-  _globals['_WATCHRUNREQUEST']._serialized_end=3051
-  _globals['_WATCHRUNRESPONSE']._serialized_start=3054
-  _globals['_WATCHRUNRESPONSE']._serialized_end=3220
-  _globals['_LISTLANESREQUEST']._serialized_start=3222
-  _globals['_LISTLANESREQUEST']._serialized_end=3295
-  _globals['_LISTLANESRESPONSE']._serialized_start=3297
-  _globals['_LISTLANESRESPONSE']._serialized_end=3376
-  _globals['_GETLANEREQUEST']._serialized_start=3378
-  _globals['_GETLANEREQUEST']._serialized_end=3408
-  _globals['_LISTRUNEVENTSREQUEST']._serialized_start=3410
-  _globals['_LISTRUNEVENTSREQUEST']._serialized_end=3487
-  _globals['_LISTRUNEVENTSRESPONSE']._serialized_start=3489
-  _globals['_LISTRUNEVENTSRESPONSE']._serialized_end=3577
-  _globals['_PLANREVISION']._serialized_start=3580
-  _globals['_PLANREVISION']._serialized_end=3916
-  _globals['_PLANREVISION_CONNECTIONSENTRY']._serialized_start=3762
-  _globals['_PLANREVISION_CONNECTIONSENTRY']._serialized_end=3838
-  _globals['_PLANREVISION_INSPECTIONSENTRY']._serialized_start=3840
-  _globals['_PLANREVISION_INSPECTIONSENTRY']._serialized_end=3916
-  _globals['_INSPECTION']._serialized_start=3919
-  _globals['_INSPECTION']._serialized_end=4102
-  _globals['_RUNSERVICE']._serialized_start=5049
-  _globals['_RUNSERVICE']._serialized_end=6439
+  _globals['_RUN']._serialized_end=863
+  _globals['_RUN_TRIGGERSENTRY']._serialized_start=745
+  _globals['_RUN_TRIGGERSENTRY']._serialized_end=792
+  _globals['_RUN_PHASESENTRY']._serialized_start=794
+  _globals['_RUN_PHASESENTRY']._serialized_end=863
+  _globals['_PHASERUN']._serialized_start=866
+  _globals['_PHASERUN']._serialized_end=1360
+  _globals['_PHASERUN_DATASETSENTRY']._serialized_start=1218
+  _globals['_PHASERUN_DATASETSENTRY']._serialized_end=1291
+  _globals['_PHASERUN_GATESENTRY']._serialized_start=1293
+  _globals['_PHASERUN_GATESENTRY']._serialized_end=1360
+  _globals['_GATERUN']._serialized_start=1362
+  _globals['_GATERUN']._serialized_end=1429
+  _globals['_DATASETRUN']._serialized_start=1432
+  _globals['_DATASETRUN']._serialized_end=1785
+  _globals['_VERIFICATION']._serialized_start=1788
+  _globals['_VERIFICATION']._serialized_end=2155
+  _globals['_VERIFICATION_DANGLINGENTRY']._serialized_start=2075
+  _globals['_VERIFICATION_DANGLINGENTRY']._serialized_end=2155
+  _globals['_DANGLINGREFERENCE']._serialized_start=2157
+  _globals['_DANGLINGREFERENCE']._serialized_end=2224
+  _globals['_LANE']._serialized_start=2227
+  _globals['_LANE']._serialized_end=2581
+  _globals['_FAILURE']._serialized_start=2583
+  _globals['_FAILURE']._serialized_end=2662
+  _globals['_RUNEVENT']._serialized_start=2665
+  _globals['_RUNEVENT']._serialized_end=2871
+  _globals['_STARTRUNREQUEST']._serialized_start=2874
+  _globals['_STARTRUNREQUEST']._serialized_end=3017
+  _globals['_GETRUNREQUEST']._serialized_start=3019
+  _globals['_GETRUNREQUEST']._serialized_end=3048
+  _globals['_LISTRUNSREQUEST']._serialized_start=3050
+  _globals['_LISTRUNSREQUEST']._serialized_end=3122
+  _globals['_LISTRUNSRESPONSE']._serialized_start=3124
+  _globals['_LISTRUNSRESPONSE']._serialized_end=3200
+  _globals['_PAUSERUNREQUEST']._serialized_start=3202
+  _globals['_PAUSERUNREQUEST']._serialized_end=3233
+  _globals['_RESUMERUNREQUEST']._serialized_start=3235
+  _globals['_RESUMERUNREQUEST']._serialized_end=3267
+  _globals['_CANCELRUNREQUEST']._serialized_start=3269
+  _globals['_CANCELRUNREQUEST']._serialized_end=3301
+  _globals['_RETRYRUNREQUEST']._serialized_start=3303
+  _globals['_RETRYRUNREQUEST']._serialized_end=3334
+  _globals['_APPROVEGATEREQUEST']._serialized_start=3336
+  _globals['_APPROVEGATEREQUEST']._serialized_end=3399
+  _globals['_ROLLBACKPHASEREQUEST']._serialized_start=3401
+  _globals['_ROLLBACKPHASEREQUEST']._serialized_end=3452
+  _globals['_ROLLBACKRUNREQUEST']._serialized_start=3454
+  _globals['_ROLLBACKRUNREQUEST']._serialized_end=3488
+  _globals['_SEALRUNREQUEST']._serialized_start=3490
+  _globals['_SEALRUNREQUEST']._serialized_end=3536
+  _globals['_WATCHRUNREQUEST']._serialized_start=3538
+  _globals['_WATCHRUNREQUEST']._serialized_end=3591
+  _globals['_WATCHRUNRESPONSE']._serialized_start=3594
+  _globals['_WATCHRUNRESPONSE']._serialized_end=3760
+  _globals['_LISTLANESREQUEST']._serialized_start=3762
+  _globals['_LISTLANESREQUEST']._serialized_end=3835
+  _globals['_LISTLANESRESPONSE']._serialized_start=3837
+  _globals['_LISTLANESRESPONSE']._serialized_end=3916
+  _globals['_GETLANEREQUEST']._serialized_start=3918
+  _globals['_GETLANEREQUEST']._serialized_end=3948
+  _globals['_LISTRUNEVENTSREQUEST']._serialized_start=3950
+  _globals['_LISTRUNEVENTSREQUEST']._serialized_end=4027
+  _globals['_LISTRUNEVENTSRESPONSE']._serialized_start=4029
+  _globals['_LISTRUNEVENTSRESPONSE']._serialized_end=4117
+  _globals['_PLANREVISION']._serialized_start=4120
+  _globals['_PLANREVISION']._serialized_end=4456
+  _globals['_PLANREVISION_CONNECTIONSENTRY']._serialized_start=4302
+  _globals['_PLANREVISION_CONNECTIONSENTRY']._serialized_end=4378
+  _globals['_PLANREVISION_INSPECTIONSENTRY']._serialized_start=4380
+  _globals['_PLANREVISION_INSPECTIONSENTRY']._serialized_end=4456
+  _globals['_INSPECTION']._serialized_start=4459
+  _globals['_INSPECTION']._serialized_end=4658
+  _globals['_RUNSERVICE']._serialized_start=5605
+  _globals['_RUNSERVICE']._serialized_end=7513
 # @@protoc_insertion_point(module_scope)

@@ -262,6 +262,8 @@ class Run(google.protobuf.message.Message):
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
     MANAGED_BY_FIELD_NUMBER: builtins.int
+    WAITING_FOR_PLANS_FIELD_NUMBER: builtins.int
+    SEAL_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/plans/{plan}/runs/{run}`."""
     state: Global___RunState.ValueType
@@ -306,6 +308,14 @@ class Run(google.protobuf.message.Message):
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it last changed. Output only."""
 
+    @property
+    def waiting_for_plans(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Plans whose newest run has not succeeded yet, which its phases wait for, by their last segment. Output only."""
+
+    @property
+    def seal_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its published phases are sealed by themselves; unset: not before somebody does. Output only."""
+
     def __init__(
         self,
         *,
@@ -325,9 +335,11 @@ class Run(google.protobuf.message.Message):
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         etag: builtins.str = ...,
         managed_by: builtins.str = ...,
+        waiting_for_plans: collections.abc.Iterable[builtins.str] | None = ...,
+        seal_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "create_time", b"create_time", "desired_state", b"desired_state", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "key", b"key", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "rows_expected", b"rows_expected", "state", b"state", "triggers", b"triggers", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "seal_time", b"seal_time", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "create_time", b"create_time", "desired_state", b"desired_state", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "key", b"key", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "rows_expected", b"rows_expected", "seal_time", b"seal_time", "state", b"state", "triggers", b"triggers", "update_time", b"update_time", "waiting_for_plans", b"waiting_for_plans"]) -> None: ...
 
 Global___Run: typing_extensions.TypeAlias = Run
 
@@ -355,6 +367,24 @@ class PhaseRun(google.protobuf.message.Message):
         def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class GatesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___GateRun: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___GateRun | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     STATE_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
     DATASETS_FIELD_NUMBER: builtins.int
@@ -363,6 +393,7 @@ class PhaseRun(google.protobuf.message.Message):
     END_TIME_FIELD_NUMBER: builtins.int
     DEPARTMENT_FIELD_NUMBER: builtins.int
     DEPENDENCIES_FIELD_NUMBER: builtins.int
+    GATES_FIELD_NUMBER: builtins.int
     state: Global___PhaseState.ValueType
     """Where it stands."""
     attempt: builtins.int
@@ -387,7 +418,11 @@ class PhaseRun(google.protobuf.message.Message):
 
     @property
     def dependencies(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The phases that must be published before it, by their last segment."""
+        """The phases that must be published before it, by their last segment; those of departments that it depends on are among them."""
+
+    @property
+    def gates(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___GateRun]:
+        """Its gates, by name."""
 
     def __init__(
         self,
@@ -400,11 +435,34 @@ class PhaseRun(google.protobuf.message.Message):
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         department: builtins.str = ...,
         dependencies: collections.abc.Iterable[builtins.str] | None = ...,
+        gates: collections.abc.Mapping[builtins.str, Global___GateRun] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "datasets", b"datasets", "department", b"department", "dependencies", b"dependencies", "end_time", b"end_time", "failure", b"failure", "start_time", b"start_time", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "datasets", b"datasets", "department", b"department", "dependencies", b"dependencies", "end_time", b"end_time", "failure", b"failure", "gates", b"gates", "start_time", b"start_time", "state", b"state"]) -> None: ...
 
 Global___PhaseRun: typing_extensions.TypeAlias = PhaseRun
+
+@typing.final
+class GateRun(google.protobuf.message.Message):
+    """A gate within a run."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POINT_FIELD_NUMBER: builtins.int
+    APPROVER_FIELD_NUMBER: builtins.int
+    point: pymigrate.v1.plan_pb2.GatePoint.ValueType
+    """Where the phase waits."""
+    approver: builtins.str
+    """Who approved it; empty while nobody has."""
+    def __init__(
+        self,
+        *,
+        point: pymigrate.v1.plan_pb2.GatePoint.ValueType = ...,
+        approver: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approver", b"approver", "point", b"point"]) -> None: ...
+
+Global___GateRun: typing_extensions.TypeAlias = GateRun
 
 @typing.final
 class DatasetRun(google.protobuf.message.Message):
@@ -423,6 +481,8 @@ class DatasetRun(google.protobuf.message.Message):
     SOURCE_FIELD_NUMBER: builtins.int
     LANES_FIELD_NUMBER: builtins.int
     COPY_SECONDS_FIELD_NUMBER: builtins.int
+    QUARANTINE_FIELD_NUMBER: builtins.int
+    CONFLICTS_FIELD_NUMBER: builtins.int
     rows: builtins.int
     """Rows committed in the target's staging."""
     bytes: builtins.int
@@ -437,6 +497,8 @@ class DatasetRun(google.protobuf.message.Message):
     """The source relation as `connection:relation`."""
     copy_seconds: builtins.float
     """Seconds in which its lanes were copying."""
+    conflicts: builtins.int
+    """Rows whose key the target held with other content."""
     @property
     def verification(self) -> Global___Verification:
         """What was compared and found; unset before verification."""
@@ -453,6 +515,10 @@ class DatasetRun(google.protobuf.message.Message):
     def lanes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Its lanes, by their last segment."""
 
+    @property
+    def quarantine(self) -> Global___Failure:
+        """Why it is quarantined: the failure that no further try would mend, and the chunk that it befell. Unset while it is not."""
+
     def __init__(
         self,
         *,
@@ -467,9 +533,11 @@ class DatasetRun(google.protobuf.message.Message):
         source: builtins.str = ...,
         lanes: collections.abc.Iterable[builtins.str] | None = ...,
         copy_seconds: builtins.float = ...,
+        quarantine: Global___Failure | None = ...,
+        conflicts: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time", "verification", b"verification"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "rows", b"rows", "rows_expected", b"rows_expected", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "quarantine", b"quarantine", "start_time", b"start_time", "verification", b"verification"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "quarantine", b"quarantine", "rows", b"rows", "rows_expected", b"rows_expected", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___DatasetRun: typing_extensions.TypeAlias = DatasetRun
 
@@ -591,6 +659,7 @@ class Lane(google.protobuf.message.Message):
     RETRIES_FIELD_NUMBER: builtins.int
     START_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
+    PART_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/plans/{plan}/runs/{run}/lanes/{lane}`."""
     phase: builtins.str
@@ -613,6 +682,8 @@ class Lane(google.protobuf.message.Message):
     """The worker host that has it; empty while none has."""
     retries: builtins.int
     """How often it was tried again after a temporary failure."""
+    part: builtins.int
+    """Which part of its dataset it copies, counted from 1; 0: all of it."""
     @property
     def failure(self) -> Global___Failure:
         """Why it failed or stalled."""
@@ -642,9 +713,10 @@ class Lane(google.protobuf.message.Message):
         retries: builtins.int = ...,
         start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        part: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "dataset", b"dataset", "end_time", b"end_time", "failure", b"failure", "fence", b"fence", "host", b"host", "name", b"name", "phase", b"phase", "retries", b"retries", "rows", b"rows", "rows_expected", b"rows_expected", "start_time", b"start_time", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "dataset", b"dataset", "end_time", b"end_time", "failure", b"failure", "fence", b"fence", "host", b"host", "name", b"name", "part", b"part", "phase", b"phase", "retries", b"retries", "rows", b"rows", "rows_expected", b"rows_expected", "start_time", b"start_time", "state", b"state"]) -> None: ...
 
 Global___Lane: typing_extensions.TypeAlias = Lane
 
@@ -915,6 +987,96 @@ class RetryRunRequest(google.protobuf.message.Message):
 Global___RetryRunRequest: typing_extensions.TypeAlias = RetryRunRequest
 
 @typing.final
+class ApproveGateRequest(google.protobuf.message.Message):
+    """Asks to approve a gate."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    PHASE_FIELD_NUMBER: builtins.int
+    GATE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`environments/{environment}/plans/{plan}/runs/{run}`."""
+    phase: builtins.str
+    """The phase, by its last segment."""
+    gate: builtins.str
+    """The gate's name."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        phase: builtins.str = ...,
+        gate: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gate", b"gate", "name", b"name", "phase", b"phase"]) -> None: ...
+
+Global___ApproveGateRequest: typing_extensions.TypeAlias = ApproveGateRequest
+
+@typing.final
+class RollbackPhaseRequest(google.protobuf.message.Message):
+    """Asks to undo a phase and what depends on it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    PHASE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`environments/{environment}/plans/{plan}/runs/{run}`."""
+    phase: builtins.str
+    """The phase, by its last segment."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        phase: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "phase", b"phase"]) -> None: ...
+
+Global___RollbackPhaseRequest: typing_extensions.TypeAlias = RollbackPhaseRequest
+
+@typing.final
+class RollbackRunRequest(google.protobuf.message.Message):
+    """Asks to undo a run."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`environments/{environment}/plans/{plan}/runs/{run}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___RollbackRunRequest: typing_extensions.TypeAlias = RollbackRunRequest
+
+@typing.final
+class SealRunRequest(google.protobuf.message.Message):
+    """Asks to drop what is kept for the way back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    PHASES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`environments/{environment}/plans/{plan}/runs/{run}`."""
+    @property
+    def phases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The phases to seal, by their last segment. Empty: every published one."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        phases: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "phases", b"phases"]) -> None: ...
+
+Global___SealRunRequest: typing_extensions.TypeAlias = SealRunRequest
+
+@typing.final
 class WatchRunRequest(google.protobuf.message.Message):
     """Asks to watch a run."""
 
@@ -1176,6 +1338,7 @@ class Inspection(google.protobuf.message.Message):
     SOURCE_STATE_FIELD_NUMBER: builtins.int
     PATH_FIELD_NUMBER: builtins.int
     PROBLEMS_FIELD_NUMBER: builtins.int
+    RANGES_FIELD_NUMBER: builtins.int
     is_target_present: builtins.bool
     """Whether the target relation exists."""
     target_rows: builtins.int
@@ -1192,6 +1355,10 @@ class Inspection(google.protobuf.message.Message):
     def problems(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[pymigrate.v1.plan_pb2.Problem]:
         """What stands against it, with fields relative to the dataset, such as `source.relation`."""
 
+    @property
+    def ranges(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The ranges that its lanes copy, in the source's own words; empty: one lane copies all of it."""
+
     def __init__(
         self,
         *,
@@ -1201,8 +1368,9 @@ class Inspection(google.protobuf.message.Message):
         source_state: builtins.str = ...,
         path: builtins.str = ...,
         problems: collections.abc.Iterable[pymigrate.v1.plan_pb2.Problem] | None = ...,
+        ranges: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["source", b"source"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["is_target_present", b"is_target_present", "path", b"path", "problems", b"problems", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_target_present", b"is_target_present", "path", b"path", "problems", b"problems", "ranges", b"ranges", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
 
 Global___Inspection: typing_extensions.TypeAlias = Inspection

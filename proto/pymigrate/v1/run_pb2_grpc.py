@@ -70,6 +70,26 @@ class RunServiceStub(object):
                 request_serializer=pymigrate_dot_v1_dot_run__pb2.RetryRunRequest.SerializeToString,
                 response_deserializer=pymigrate_dot_v1_dot_run__pb2.Run.FromString,
                 _registered_method=True)
+        self.ApproveGate = channel.unary_unary(
+                '/pymigrate.v1.RunService/ApproveGate',
+                request_serializer=pymigrate_dot_v1_dot_run__pb2.ApproveGateRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
+        self.RollbackPhase = channel.unary_unary(
+                '/pymigrate.v1.RunService/RollbackPhase',
+                request_serializer=pymigrate_dot_v1_dot_run__pb2.RollbackPhaseRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
+        self.RollbackRun = channel.unary_unary(
+                '/pymigrate.v1.RunService/RollbackRun',
+                request_serializer=pymigrate_dot_v1_dot_run__pb2.RollbackRunRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
+        self.SealRun = channel.unary_unary(
+                '/pymigrate.v1.RunService/SealRun',
+                request_serializer=pymigrate_dot_v1_dot_run__pb2.SealRunRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
         self.WatchRun = channel.unary_stream(
                 '/pymigrate.v1.RunService/WatchRun',
                 request_serializer=pymigrate_dot_v1_dot_run__pb2.WatchRunRequest.SerializeToString,
@@ -146,6 +166,35 @@ class RunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApproveGate(self, request, context):
+        """Approves a gate of a phase. Approving an approved one changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackPhase(self, request, context):
+        """Undoes a phase and every phase that depends on it, the last first; whatever it depends on stays as it is. Repeating it changes
+        nothing, but tries again what was blocked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackRun(self, request, context):
+        """Ends a run that is under way, and undoes every phase that is not sealed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SealRun(self, request, context):
+        """Drops what is kept for the way back of published phases; they can't be rolled back any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRun(self, request, context):
         """Sends the run as it stands, then again whenever it changes, at most ten times a second, until it has ended.
         """
@@ -210,6 +259,26 @@ def add_RunServiceServicer_to_server(servicer, server):
             'RetryRun': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryRun,
                     request_deserializer=pymigrate_dot_v1_dot_run__pb2.RetryRunRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'ApproveGate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveGate,
+                    request_deserializer=pymigrate_dot_v1_dot_run__pb2.ApproveGateRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'RollbackPhase': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackPhase,
+                    request_deserializer=pymigrate_dot_v1_dot_run__pb2.RollbackPhaseRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'RollbackRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackRun,
+                    request_deserializer=pymigrate_dot_v1_dot_run__pb2.RollbackRunRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'SealRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.SealRun,
+                    request_deserializer=pymigrate_dot_v1_dot_run__pb2.SealRunRequest.FromString,
                     response_serializer=pymigrate_dot_v1_dot_run__pb2.Run.SerializeToString,
             ),
             'WatchRun': grpc.unary_stream_rpc_method_handler(
@@ -422,6 +491,114 @@ class RunService(object):
             target,
             '/pymigrate.v1.RunService/RetryRun',
             pymigrate_dot_v1_dot_run__pb2.RetryRunRequest.SerializeToString,
+            pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveGate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.RunService/ApproveGate',
+            pymigrate_dot_v1_dot_run__pb2.ApproveGateRequest.SerializeToString,
+            pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackPhase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.RunService/RollbackPhase',
+            pymigrate_dot_v1_dot_run__pb2.RollbackPhaseRequest.SerializeToString,
+            pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.RunService/RollbackRun',
+            pymigrate_dot_v1_dot_run__pb2.RollbackRunRequest.SerializeToString,
+            pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SealRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.RunService/SealRun',
+            pymigrate_dot_v1_dot_run__pb2.SealRunRequest.SerializeToString,
             pymigrate_dot_v1_dot_run__pb2.Run.FromString,
             options,
             channel_credentials,

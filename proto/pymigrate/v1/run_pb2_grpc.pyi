@@ -137,6 +137,70 @@ _RunServiceRetryRunType = typing_extensions.TypeVar(
     ],
 )
 
+_RunServiceApproveGateType = typing_extensions.TypeVar(
+    '_RunServiceApproveGateType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ApproveGateRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ApproveGateRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ApproveGateRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+)
+
+_RunServiceRollbackPhaseType = typing_extensions.TypeVar(
+    '_RunServiceRollbackPhaseType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackPhaseRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackPhaseRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackPhaseRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+)
+
+_RunServiceRollbackRunType = typing_extensions.TypeVar(
+    '_RunServiceRollbackRunType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+)
+
+_RunServiceSealRunType = typing_extensions.TypeVar(
+    '_RunServiceSealRunType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.SealRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.SealRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.SealRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+)
+
 _RunServiceWatchRunType = typing_extensions.TypeVar(
     '_RunServiceWatchRunType',
     grpc.UnaryStreamMultiCallable[
@@ -201,7 +265,7 @@ _RunServiceListRunEventsType = typing_extensions.TypeVar(
     ],
 )
 
-class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServicePauseRunType, _RunServiceResumeRunType, _RunServiceCancelRunType, _RunServiceRetryRunType, _RunServiceWatchRunType, _RunServiceListLanesType, _RunServiceGetLaneType, _RunServiceListRunEventsType]):
+class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServicePauseRunType, _RunServiceResumeRunType, _RunServiceCancelRunType, _RunServiceRetryRunType, _RunServiceApproveGateType, _RunServiceRollbackPhaseType, _RunServiceRollbackRunType, _RunServiceSealRunType, _RunServiceWatchRunType, _RunServiceListLanesType, _RunServiceGetLaneType, _RunServiceListRunEventsType]):
     """RunService starts runs, steers them and tells where they stand. A run is the long-running operation of a plan."""
 
     @typing.overload
@@ -232,6 +296,22 @@ class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunTy
         ],
         grpc.UnaryUnaryMultiCallable[
             pymigrate.v1.run_pb2.RetryRunRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.ApproveGateRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.RollbackPhaseRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.RollbackRunRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.SealRunRequest,
             pymigrate.v1.run_pb2.Run,
         ],
         grpc.UnaryStreamMultiCallable[
@@ -282,6 +362,22 @@ class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunTy
             pymigrate.v1.run_pb2.RetryRunRequest,
             pymigrate.v1.run_pb2.Run,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.ApproveGateRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.RollbackPhaseRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.RollbackRunRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.SealRunRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             pymigrate.v1.run_pb2.WatchRunRequest,
             pymigrate.v1.run_pb2.WatchRunResponse,
@@ -323,6 +419,20 @@ class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunTy
     RetryRun: _RunServiceRetryRunType
     """Goes on with a failed run: what failed and what was skipped is done again, what is published is kept."""
 
+    ApproveGate: _RunServiceApproveGateType
+    """Approves a gate of a phase. Approving an approved one changes nothing."""
+
+    RollbackPhase: _RunServiceRollbackPhaseType
+    """Undoes a phase and every phase that depends on it, the last first; whatever it depends on stays as it is. Repeating it changes
+    nothing, but tries again what was blocked.
+    """
+
+    RollbackRun: _RunServiceRollbackRunType
+    """Ends a run that is under way, and undoes every phase that is not sealed."""
+
+    SealRun: _RunServiceSealRunType
+    """Drops what is kept for the way back of published phases; they can't be rolled back any more."""
+
     WatchRun: _RunServiceWatchRunType
     """Sends the run as it stands, then again whenever it changes, at most ten times a second, until it has ended."""
 
@@ -362,6 +472,22 @@ RunServiceAsyncStub: typing_extensions.TypeAlias = RunServiceStub[
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         pymigrate.v1.run_pb2.RetryRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ApproveGateRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackPhaseRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.RollbackRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.SealRunRequest,
         pymigrate.v1.run_pb2.Run,
     ],
     grpc.aio.UnaryStreamMultiCallable[
@@ -442,6 +568,40 @@ class RunServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[pymigrate.v1.run_pb2.Run, collections.abc.Awaitable[pymigrate.v1.run_pb2.Run]]:
         """Goes on with a failed run: what failed and what was skipped is done again, what is published is kept."""
+
+    @abc.abstractmethod
+    def ApproveGate(
+        self,
+        request: pymigrate.v1.run_pb2.ApproveGateRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pymigrate.v1.run_pb2.Run, collections.abc.Awaitable[pymigrate.v1.run_pb2.Run]]:
+        """Approves a gate of a phase. Approving an approved one changes nothing."""
+
+    @abc.abstractmethod
+    def RollbackPhase(
+        self,
+        request: pymigrate.v1.run_pb2.RollbackPhaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pymigrate.v1.run_pb2.Run, collections.abc.Awaitable[pymigrate.v1.run_pb2.Run]]:
+        """Undoes a phase and every phase that depends on it, the last first; whatever it depends on stays as it is. Repeating it changes
+        nothing, but tries again what was blocked.
+        """
+
+    @abc.abstractmethod
+    def RollbackRun(
+        self,
+        request: pymigrate.v1.run_pb2.RollbackRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pymigrate.v1.run_pb2.Run, collections.abc.Awaitable[pymigrate.v1.run_pb2.Run]]:
+        """Ends a run that is under way, and undoes every phase that is not sealed."""
+
+    @abc.abstractmethod
+    def SealRun(
+        self,
+        request: pymigrate.v1.run_pb2.SealRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pymigrate.v1.run_pb2.Run, collections.abc.Awaitable[pymigrate.v1.run_pb2.Run]]:
+        """Drops what is kept for the way back of published phases; they can't be rolled back any more."""
 
     @abc.abstractmethod
     def WatchRun(

@@ -30,13 +30,15 @@ from pymigrate.v1 import plan_pb2 as pymigrate_dot_v1_dot_plan__pb2
 from pymigrate.v1 import run_pb2 as pymigrate_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pymigrate/v1/worker.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpymigrate/v1/connection.proto\x1a\x17pymigrate/v1/plan.proto\x1a\x16pymigrate/v1/run.proto\"\x95\x01\n\nWorkerHost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x03\x12\x17\n\x0fpid_start_ticks\x18\x03 \x01(\x03\x12\x10\n\x08\x61\x66\x66inity\x18\x04 \x01(\t\x12\r\n\x05tasks\x18\x05 \x03(\t\x12\x32\n\x0eheartbeat_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf8\x02\n\x04Task\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x03\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12&\n\x04test\x18\x04 \x01(\x0b\x32\x16.pymigrate.v1.TestWorkH\x00\x12.\n\x08\x64iscover\x18\x05 \x01(\x0b\x32\x1a.pymigrate.v1.DiscoverWorkH\x00\x12,\n\x07inspect\x18\x06 \x01(\x0b\x32\x19.pymigrate.v1.InspectWorkH\x00\x12&\n\x04\x63opy\x18\x07 \x01(\x0b\x32\x16.pymigrate.v1.CopyWorkH\x00\x12*\n\x06verify\x18\x08 \x01(\x0b\x32\x18.pymigrate.v1.VerifyWorkH\x00\x12,\n\x07publish\x18\t \x01(\x0b\x32\x19.pymigrate.v1.PublishWorkH\x00\x12.\n\x08rollback\x18\n \x01(\x0b\x32\x1a.pymigrate.v1.RollbackWorkH\x00\x42\x06\n\x04work\"8\n\x08TestWork\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\"S\n\x0c\x44iscoverWork\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12\x15\n\rrelation_glob\x18\x02 \x01(\t\"\xfb\x01\n\x0b\x44\x61tasetWork\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12&\n\x07\x64\x61taset\x18\x04 \x01(\x0b\x32\x15.pymigrate.v1.Dataset\x12(\n\x06source\x18\x05 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12(\n\x06target\x18\x06 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12,\n\x06schema\x18\x07 \x01(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x12\n\nstaging_id\x18\x08 \x01(\t\"9\n\x0bInspectWork\x12*\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.DatasetWork\"Z\n\x08\x43opyWork\x12*\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\x0c\n\x04lane\x18\x02 \x01(\t\x12\x14\n\x0csource_state\x18\x03 \x01(\t\"G\n\nVerifyWork\x12*\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\r\n\x05lanes\x18\x02 \x03(\t\":\n\x0bPublishWork\x12+\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.DatasetWork\";\n\x0cRollbackWork\x12+\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.DatasetWork\";\n\x0cLaneProgress\x12\x0e\n\x06\x63hunks\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"\x8d\x02\n\nTaskResult\x12\x34\n\x04test\x18\x01 \x01(\x0b\x32$.pymigrate.v1.TestConnectionResponseH\x00\x12\x38\n\x08\x64iscover\x18\x02 \x01(\x0b\x32$.pymigrate.v1.DiscoverSchemaResponseH\x00\x12+\n\x07inspect\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.InspectionH\x00\x12*\n\x04\x63opy\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.LaneProgressH\x00\x12,\n\x06verify\x18\x05 \x01(\x0b\x32\x1a.pymigrate.v1.VerificationH\x00\x42\x08\n\x06result\"f\n\x13RegisterHostRequest\x12&\n\x04host\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.WorkerHost\x12\'\n\x06leases\x18\x02 \x03(\x0b\x32\x17.pymigrate.v1.TaskLease\"+\n\tTaskLease\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x03\"\x83\x01\n\x14RegisterHostResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x19\n\x11heartbeat_seconds\x18\x02 \x01(\x01\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12\x15\n\rlost_task_ids\x18\x04 \x03(\t\x12\x11\n\ttasks_max\x18\x05 \x01(\x05\"G\n\x10\x43laimTaskRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0cwait_seconds\x18\x03 \x01(\x01\"5\n\x11\x43laimTaskResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Task\"Z\n\x10HeartbeatRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\'\n\x06leases\x18\x03 \x03(\x0b\x32\x17.pymigrate.v1.TaskLease\"B\n\x11HeartbeatResponse\x12\x16\n\x0e\x64rain_task_ids\x18\x01 \x03(\t\x12\x15\n\rlost_task_ids\x18\x02 \x03(\t\"\x8c\x01\n\x15ReportProgressRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12&\n\x05lease\x18\x03 \x01(\x0b\x32\x17.pymigrate.v1.TaskLease\x12,\n\x08progress\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.LaneProgress\"\xea\x01\n\x11\x46inishTaskRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12&\n\x05lease\x18\x03 \x01(\x0b\x32\x17.pymigrate.v1.TaskLease\x12*\n\x06result\x18\x04 \x01(\x0b\x32\x18.pymigrate.v1.TaskResultH\x00\x12(\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x15.pymigrate.v1.FailureH\x00\x12-\n\x07\x64rained\x18\x06 \x01(\x0b\x32\x1a.pymigrate.v1.LaneProgressH\x00\x42\t\n\x07outcome\"?\n\x16ListWorkerHostsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x17ListWorkerHostsResponse\x12.\n\x0cworker_hosts\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.WorkerHost\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe8\x05\n\rWorkerService\x12z\n\x0cRegisterHost\x12!.pymigrate.v1.RegisterHostRequest\x1a\".pymigrate.v1.RegisterHostResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/workerHosts:register:\x01*\x12w\n\tClaimTask\x12\x1e.pymigrate.v1.ClaimTaskRequest\x1a\x1f.pymigrate.v1.ClaimTaskResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{host=workerHosts/*}:claim:\x01*\x12{\n\tHeartbeat\x12\x1e.pymigrate.v1.HeartbeatRequest\x1a\x1f.pymigrate.v1.HeartbeatResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{host=workerHosts/*}:heartbeat:\x01*\x12y\n\x0eReportProgress\x12#.pymigrate.v1.ReportProgressRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{host=workerHosts/*}:report:\x01*\x12q\n\nFinishTask\x12\x1f.pymigrate.v1.FinishTaskRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{host=workerHosts/*}:finish:\x01*\x12w\n\x0fListWorkerHosts\x12$.pymigrate.v1.ListWorkerHostsRequest\x1a%.pymigrate.v1.ListWorkerHostsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/workerHostsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pymigrate/v1/worker.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpymigrate/v1/connection.proto\x1a\x17pymigrate/v1/plan.proto\x1a\x16pymigrate/v1/run.proto\"\x95\x01\n\nWorkerHost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\x03\x12\x17\n\x0fpid_start_ticks\x18\x03 \x01(\x03\x12\x10\n\x08\x61\x66\x66inity\x18\x04 \x01(\t\x12\r\n\x05tasks\x18\x05 \x03(\t\x12\x32\n\x0eheartbeat_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x03\n\x04Task\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x03\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12&\n\x04test\x18\x04 \x01(\x0b\x32\x16.pymigrate.v1.TestWorkH\x00\x12.\n\x08\x64iscover\x18\x05 \x01(\x0b\x32\x1a.pymigrate.v1.DiscoverWorkH\x00\x12,\n\x07inspect\x18\x06 \x01(\x0b\x32\x19.pymigrate.v1.InspectWorkH\x00\x12&\n\x04\x63opy\x18\x07 \x01(\x0b\x32\x16.pymigrate.v1.CopyWorkH\x00\x12*\n\x06verify\x18\x08 \x01(\x0b\x32\x18.pymigrate.v1.VerifyWorkH\x00\x12,\n\x07publish\x18\t \x01(\x0b\x32\x19.pymigrate.v1.PublishWorkH\x00\x12.\n\x08rollback\x18\n \x01(\x0b\x32\x1a.pymigrate.v1.RollbackWorkH\x00\x12,\n\x07prepare\x18\x0b \x01(\x0b\x32\x19.pymigrate.v1.PrepareWorkH\x00\x12&\n\x04seal\x18\x0c \x01(\x0b\x32\x16.pymigrate.v1.SealWorkH\x00\x12&\n\x04step\x18\r \x01(\x0b\x32\x16.pymigrate.v1.StepWorkH\x00\x42\x06\n\x04work\"8\n\x08TestWork\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\"S\n\x0c\x44iscoverWork\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12\x15\n\rrelation_glob\x18\x02 \x01(\t\"\xfb\x01\n\x0b\x44\x61tasetWork\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12&\n\x07\x64\x61taset\x18\x04 \x01(\x0b\x32\x15.pymigrate.v1.Dataset\x12(\n\x06source\x18\x05 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12(\n\x06target\x18\x06 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12,\n\x06schema\x18\x07 \x01(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x12\n\nstaging_id\x18\x08 \x01(\t\"L\n\x0bInspectWork\x12*\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\x11\n\tlanes_max\x18\x02 \x01(\x05\"i\n\x08\x43opyWork\x12*\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\x0c\n\x04lane\x18\x02 \x01(\t\x12\x14\n\x0csource_state\x18\x03 \x01(\t\x12\r\n\x05range\x18\x04 \x01(\t\"G\n\nVerifyWork\x12*\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\r\n\x05lanes\x18\x02 \x03(\t\"P\n\x0bPublishWork\x12+\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\x14\n\x0cprepared_key\x18\x02 \x01(\t\"Q\n\x0cRollbackWork\x12+\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\x14\n\x0cprepared_key\x18\x02 \x01(\t\"G\n\x0bPrepareWork\x12+\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.DatasetWork\x12\x0b\n\x03key\x18\x02 \x01(\t\"7\n\x08SealWork\x12+\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.DatasetWork\"=\n\x08StepWork\x12$\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x16.pymigrate.v1.HttpCall\x12\x0b\n\x03key\x18\x02 \x01(\t\"\x1f\n\x08Prepared\x12\x13\n\x0bis_prepared\x18\x01 \x01(\x08\"x\n\tPublished\x12\x39\n\tconflicts\x18\x01 \x03(\x0b\x32&.pymigrate.v1.Published.ConflictsEntry\x1a\x30\n\x0e\x43onflictsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"S\n\x0cLaneProgress\x12\x0e\n\x06\x63hunks\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\x12\x16\n\x0esource_seconds\x18\x04 \x01(\x01\"\xe4\x02\n\nTaskResult\x12\x34\n\x04test\x18\x01 \x01(\x0b\x32$.pymigrate.v1.TestConnectionResponseH\x00\x12\x38\n\x08\x64iscover\x18\x02 \x01(\x0b\x32$.pymigrate.v1.DiscoverSchemaResponseH\x00\x12+\n\x07inspect\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.InspectionH\x00\x12*\n\x04\x63opy\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.LaneProgressH\x00\x12,\n\x06verify\x18\x05 \x01(\x0b\x32\x1a.pymigrate.v1.VerificationH\x00\x12)\n\x07prepare\x18\x06 \x01(\x0b\x32\x16.pymigrate.v1.PreparedH\x00\x12*\n\x07publish\x18\x07 \x01(\x0b\x32\x17.pymigrate.v1.PublishedH\x00\x42\x08\n\x06result\"f\n\x13RegisterHostRequest\x12&\n\x04host\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.WorkerHost\x12\'\n\x06leases\x18\x02 \x03(\x0b\x32\x17.pymigrate.v1.TaskLease\"+\n\tTaskLease\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x02 \x01(\x03\"\x83\x01\n\x14RegisterHostResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x19\n\x11heartbeat_seconds\x18\x02 \x01(\x01\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12\x15\n\rlost_task_ids\x18\x04 \x03(\t\x12\x11\n\ttasks_max\x18\x05 \x01(\x05\"G\n\x10\x43laimTaskRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0cwait_seconds\x18\x03 \x01(\x01\"5\n\x11\x43laimTaskResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Task\"Z\n\x10HeartbeatRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\'\n\x06leases\x18\x03 \x03(\x0b\x32\x17.pymigrate.v1.TaskLease\"B\n\x11HeartbeatResponse\x12\x16\n\x0e\x64rain_task_ids\x18\x01 \x03(\t\x12\x15\n\rlost_task_ids\x18\x02 \x03(\t\"\x8c\x01\n\x15ReportProgressRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12&\n\x05lease\x18\x03 \x01(\x0b\x32\x17.pymigrate.v1.TaskLease\x12,\n\x08progress\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.LaneProgress\"\xea\x01\n\x11\x46inishTaskRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12&\n\x05lease\x18\x03 \x01(\x0b\x32\x17.pymigrate.v1.TaskLease\x12*\n\x06result\x18\x04 \x01(\x0b\x32\x18.pymigrate.v1.TaskResultH\x00\x12(\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x15.pymigrate.v1.FailureH\x00\x12-\n\x07\x64rained\x18\x06 \x01(\x0b\x32\x1a.pymigrate.v1.LaneProgressH\x00\x42\t\n\x07outcome\"?\n\x16ListWorkerHostsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x17ListWorkerHostsResponse\x12.\n\x0cworker_hosts\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.WorkerHost\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe8\x05\n\rWorkerService\x12z\n\x0cRegisterHost\x12!.pymigrate.v1.RegisterHostRequest\x1a\".pymigrate.v1.RegisterHostResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/workerHosts:register:\x01*\x12w\n\tClaimTask\x12\x1e.pymigrate.v1.ClaimTaskRequest\x1a\x1f.pymigrate.v1.ClaimTaskResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{host=workerHosts/*}:claim:\x01*\x12{\n\tHeartbeat\x12\x1e.pymigrate.v1.HeartbeatRequest\x1a\x1f.pymigrate.v1.HeartbeatResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{host=workerHosts/*}:heartbeat:\x01*\x12y\n\x0eReportProgress\x12#.pymigrate.v1.ReportProgressRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{host=workerHosts/*}:report:\x01*\x12q\n\nFinishTask\x12\x1f.pymigrate.v1.FinishTaskRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{host=workerHosts/*}:finish:\x01*\x12w\n\x0fListWorkerHosts\x12$.pymigrate.v1.ListWorkerHostsRequest\x1a%.pymigrate.v1.ListWorkerHostsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/workerHostsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pymigrate.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PUBLISHED_CONFLICTSENTRY']._loaded_options = None
+  _globals['_PUBLISHED_CONFLICTSENTRY']._serialized_options = b'8\001'
   _globals['_WORKERSERVICE'].methods_by_name['RegisterHost']._loaded_options = None
   _globals['_WORKERSERVICE'].methods_by_name['RegisterHost']._serialized_options = b'\202\323\344\223\002\035\"\030/v1/workerHosts:register:\001*'
   _globals['_WORKERSERVICE'].methods_by_name['ClaimTask']._loaded_options = None
@@ -52,49 +54,61 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKERHOST']._serialized_start=216
   _globals['_WORKERHOST']._serialized_end=365
   _globals['_TASK']._serialized_start=368
-  _globals['_TASK']._serialized_end=744
-  _globals['_TESTWORK']._serialized_start=746
-  _globals['_TESTWORK']._serialized_end=802
-  _globals['_DISCOVERWORK']._serialized_start=804
-  _globals['_DISCOVERWORK']._serialized_end=887
-  _globals['_DATASETWORK']._serialized_start=890
-  _globals['_DATASETWORK']._serialized_end=1141
-  _globals['_INSPECTWORK']._serialized_start=1143
-  _globals['_INSPECTWORK']._serialized_end=1200
-  _globals['_COPYWORK']._serialized_start=1202
-  _globals['_COPYWORK']._serialized_end=1292
-  _globals['_VERIFYWORK']._serialized_start=1294
-  _globals['_VERIFYWORK']._serialized_end=1365
-  _globals['_PUBLISHWORK']._serialized_start=1367
-  _globals['_PUBLISHWORK']._serialized_end=1425
-  _globals['_ROLLBACKWORK']._serialized_start=1427
-  _globals['_ROLLBACKWORK']._serialized_end=1486
-  _globals['_LANEPROGRESS']._serialized_start=1488
-  _globals['_LANEPROGRESS']._serialized_end=1547
-  _globals['_TASKRESULT']._serialized_start=1550
-  _globals['_TASKRESULT']._serialized_end=1819
-  _globals['_REGISTERHOSTREQUEST']._serialized_start=1821
-  _globals['_REGISTERHOSTREQUEST']._serialized_end=1923
-  _globals['_TASKLEASE']._serialized_start=1925
-  _globals['_TASKLEASE']._serialized_end=1968
-  _globals['_REGISTERHOSTRESPONSE']._serialized_start=1971
-  _globals['_REGISTERHOSTRESPONSE']._serialized_end=2102
-  _globals['_CLAIMTASKREQUEST']._serialized_start=2104
-  _globals['_CLAIMTASKREQUEST']._serialized_end=2175
-  _globals['_CLAIMTASKRESPONSE']._serialized_start=2177
-  _globals['_CLAIMTASKRESPONSE']._serialized_end=2230
-  _globals['_HEARTBEATREQUEST']._serialized_start=2232
-  _globals['_HEARTBEATREQUEST']._serialized_end=2322
-  _globals['_HEARTBEATRESPONSE']._serialized_start=2324
-  _globals['_HEARTBEATRESPONSE']._serialized_end=2390
-  _globals['_REPORTPROGRESSREQUEST']._serialized_start=2393
-  _globals['_REPORTPROGRESSREQUEST']._serialized_end=2533
-  _globals['_FINISHTASKREQUEST']._serialized_start=2536
-  _globals['_FINISHTASKREQUEST']._serialized_end=2770
-  _globals['_LISTWORKERHOSTSREQUEST']._serialized_start=2772
-  _globals['_LISTWORKERHOSTSREQUEST']._serialized_end=2835
-  _globals['_LISTWORKERHOSTSRESPONSE']._serialized_start=2837
-  _globals['_LISTWORKERHOSTSRESPONSE']._serialized_end=2935
-  _globals['_WORKERSERVICE']._serialized_start=2938
-  _globals['_WORKERSERVICE']._serialized_end=3682
+  _globals['_TASK']._serialized_end=870
+  _globals['_TESTWORK']._serialized_start=872
+  _globals['_TESTWORK']._serialized_end=928
+  _globals['_DISCOVERWORK']._serialized_start=930
+  _globals['_DISCOVERWORK']._serialized_end=1013
+  _globals['_DATASETWORK']._serialized_start=1016
+  _globals['_DATASETWORK']._serialized_end=1267
+  _globals['_INSPECTWORK']._serialized_start=1269
+  _globals['_INSPECTWORK']._serialized_end=1345
+  _globals['_COPYWORK']._serialized_start=1347
+  _globals['_COPYWORK']._serialized_end=1452
+  _globals['_VERIFYWORK']._serialized_start=1454
+  _globals['_VERIFYWORK']._serialized_end=1525
+  _globals['_PUBLISHWORK']._serialized_start=1527
+  _globals['_PUBLISHWORK']._serialized_end=1607
+  _globals['_ROLLBACKWORK']._serialized_start=1609
+  _globals['_ROLLBACKWORK']._serialized_end=1690
+  _globals['_PREPAREWORK']._serialized_start=1692
+  _globals['_PREPAREWORK']._serialized_end=1763
+  _globals['_SEALWORK']._serialized_start=1765
+  _globals['_SEALWORK']._serialized_end=1820
+  _globals['_STEPWORK']._serialized_start=1822
+  _globals['_STEPWORK']._serialized_end=1883
+  _globals['_PREPARED']._serialized_start=1885
+  _globals['_PREPARED']._serialized_end=1916
+  _globals['_PUBLISHED']._serialized_start=1918
+  _globals['_PUBLISHED']._serialized_end=2038
+  _globals['_PUBLISHED_CONFLICTSENTRY']._serialized_start=1990
+  _globals['_PUBLISHED_CONFLICTSENTRY']._serialized_end=2038
+  _globals['_LANEPROGRESS']._serialized_start=2040
+  _globals['_LANEPROGRESS']._serialized_end=2123
+  _globals['_TASKRESULT']._serialized_start=2126
+  _globals['_TASKRESULT']._serialized_end=2482
+  _globals['_REGISTERHOSTREQUEST']._serialized_start=2484
+  _globals['_REGISTERHOSTREQUEST']._serialized_end=2586
+  _globals['_TASKLEASE']._serialized_start=2588
+  _globals['_TASKLEASE']._serialized_end=2631
+  _globals['_REGISTERHOSTRESPONSE']._serialized_start=2634
+  _globals['_REGISTERHOSTRESPONSE']._serialized_end=2765
+  _globals['_CLAIMTASKREQUEST']._serialized_start=2767
+  _globals['_CLAIMTASKREQUEST']._serialized_end=2838
+  _globals['_CLAIMTASKRESPONSE']._serialized_start=2840
+  _globals['_CLAIMTASKRESPONSE']._serialized_end=2893
+  _globals['_HEARTBEATREQUEST']._serialized_start=2895
+  _globals['_HEARTBEATREQUEST']._serialized_end=2985
+  _globals['_HEARTBEATRESPONSE']._serialized_start=2987
+  _globals['_HEARTBEATRESPONSE']._serialized_end=3053
+  _globals['_REPORTPROGRESSREQUEST']._serialized_start=3056
+  _globals['_REPORTPROGRESSREQUEST']._serialized_end=3196
+  _globals['_FINISHTASKREQUEST']._serialized_start=3199
+  _globals['_FINISHTASKREQUEST']._serialized_end=3433
+  _globals['_LISTWORKERHOSTSREQUEST']._serialized_start=3435
+  _globals['_LISTWORKERHOSTSREQUEST']._serialized_end=3498
+  _globals['_LISTWORKERHOSTSRESPONSE']._serialized_start=3500
+  _globals['_LISTWORKERHOSTSRESPONSE']._serialized_end=3598
+  _globals['_WORKERSERVICE']._serialized_start=3601
+  _globals['_WORKERSERVICE']._serialized_end=4345
 # @@protoc_insertion_point(module_scope)

@@ -81,6 +81,9 @@ class Task(google.protobuf.message.Message):
     VERIFY_FIELD_NUMBER: builtins.int
     PUBLISH_FIELD_NUMBER: builtins.int
     ROLLBACK_FIELD_NUMBER: builtins.int
+    PREPARE_FIELD_NUMBER: builtins.int
+    SEAL_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique and stable over attempts."""
     fence: builtins.int
@@ -115,6 +118,18 @@ class Task(google.protobuf.message.Message):
     def rollback(self) -> Global___RollbackWork:
         """Drops staging, or puts back what publication replaced."""
 
+    @property
+    def prepare(self) -> Global___PrepareWork:
+        """Prepares the publication in one of several targets, where that can be made to last."""
+
+    @property
+    def seal(self) -> Global___SealWork:
+        """Drops what publication kept for the way back."""
+
+    @property
+    def step(self) -> Global___StepWork:
+        """Calls something outside databases."""
+
     def __init__(
         self,
         *,
@@ -128,10 +143,13 @@ class Task(google.protobuf.message.Message):
         verify: Global___VerifyWork | None = ...,
         publish: Global___PublishWork | None = ...,
         rollback: Global___RollbackWork | None = ...,
+        prepare: Global___PrepareWork | None = ...,
+        seal: Global___SealWork | None = ...,
+        step: Global___StepWork | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "publish", b"publish", "rollback", b"rollback", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "publish", b"publish", "rollback", b"rollback", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback"] | None: ...
+    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "publish", b"publish", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step"] | None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
 
@@ -243,6 +261,9 @@ class InspectWork(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DATASET_FIELD_NUMBER: builtins.int
+    LANES_MAX_FIELD_NUMBER: builtins.int
+    lanes_max: builtins.int
+    """The most lanes to split it into; 0: as many as its size asks for."""
     @property
     def dataset(self) -> Global___DatasetWork:
         """The dataset."""
@@ -251,9 +272,10 @@ class InspectWork(google.protobuf.message.Message):
         self,
         *,
         dataset: Global___DatasetWork | None = ...,
+        lanes_max: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dataset", b"dataset"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "lanes_max", b"lanes_max"]) -> None: ...
 
 Global___InspectWork: typing_extensions.TypeAlias = InspectWork
 
@@ -266,10 +288,13 @@ class CopyWork(google.protobuf.message.Message):
     DATASET_FIELD_NUMBER: builtins.int
     LANE_FIELD_NUMBER: builtins.int
     SOURCE_STATE_FIELD_NUMBER: builtins.int
+    RANGE_FIELD_NUMBER: builtins.int
     lane: builtins.str
     """The lane's resource name."""
     source_state: builtins.str
     """The source's state as the inspection found it; another one by now is an error."""
+    range: builtins.str
+    """The part of the source that the lane copies, in the source's own words; empty: all of it."""
     @property
     def dataset(self) -> Global___DatasetWork:
         """The dataset."""
@@ -280,9 +305,10 @@ class CopyWork(google.protobuf.message.Message):
         dataset: Global___DatasetWork | None = ...,
         lane: builtins.str = ...,
         source_state: builtins.str = ...,
+        range: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "lane", b"lane", "source_state", b"source_state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "lane", b"lane", "range", b"range", "source_state", b"source_state"]) -> None: ...
 
 Global___CopyWork: typing_extensions.TypeAlias = CopyWork
 
@@ -320,6 +346,9 @@ class PublishWork(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DATASETS_FIELD_NUMBER: builtins.int
+    PREPARED_KEY_FIELD_NUMBER: builtins.int
+    prepared_key: builtins.str
+    """The key that the publication was prepared with; empty: it was not prepared."""
     @property
     def datasets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DatasetWork]:
         """The datasets, all with the same target connection."""
@@ -328,14 +357,63 @@ class PublishWork(google.protobuf.message.Message):
         self,
         *,
         datasets: collections.abc.Iterable[Global___DatasetWork] | None = ...,
+        prepared_key: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["datasets", b"datasets"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["datasets", b"datasets", "prepared_key", b"prepared_key"]) -> None: ...
 
 Global___PublishWork: typing_extensions.TypeAlias = PublishWork
 
 @typing.final
 class RollbackWork(google.protobuf.message.Message):
     """Drops staging, or puts back what publication replaced."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATASETS_FIELD_NUMBER: builtins.int
+    PREPARED_KEY_FIELD_NUMBER: builtins.int
+    prepared_key: builtins.str
+    """The key that a publication may have been prepared with; it is given up first. Empty: none was."""
+    @property
+    def datasets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DatasetWork]:
+        """The datasets, all with the same target connection."""
+
+    def __init__(
+        self,
+        *,
+        datasets: collections.abc.Iterable[Global___DatasetWork] | None = ...,
+        prepared_key: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["datasets", b"datasets", "prepared_key", b"prepared_key"]) -> None: ...
+
+Global___RollbackWork: typing_extensions.TypeAlias = RollbackWork
+
+@typing.final
+class PrepareWork(google.protobuf.message.Message):
+    """Prepares a publication that takes place in several targets: everything that can fail is done, and survives a crash of the target."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATASETS_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """Tells this publication from every other, at most 40 letters, digits and `_`."""
+    @property
+    def datasets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DatasetWork]:
+        """The datasets, all with the same target connection."""
+
+    def __init__(
+        self,
+        *,
+        datasets: collections.abc.Iterable[Global___DatasetWork] | None = ...,
+        key: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["datasets", b"datasets", "key", b"key"]) -> None: ...
+
+Global___PrepareWork: typing_extensions.TypeAlias = PrepareWork
+
+@typing.final
+class SealWork(google.protobuf.message.Message):
+    """Drops what publication kept for the way back."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -351,7 +429,86 @@ class RollbackWork(google.protobuf.message.Message):
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["datasets", b"datasets"]) -> None: ...
 
-Global___RollbackWork: typing_extensions.TypeAlias = RollbackWork
+Global___SealWork: typing_extensions.TypeAlias = SealWork
+
+@typing.final
+class StepWork(google.protobuf.message.Message):
+    """Calls something outside databases."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """The value of the header `Idempotency-Key`."""
+    @property
+    def call(self) -> pymigrate.v1.plan_pb2.HttpCall:
+        """What to call."""
+
+    def __init__(
+        self,
+        *,
+        call: pymigrate.v1.plan_pb2.HttpCall | None = ...,
+        key: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["call", b"call"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call", "key", b"key"]) -> None: ...
+
+Global___StepWork: typing_extensions.TypeAlias = StepWork
+
+@typing.final
+class Prepared(google.protobuf.message.Message):
+    """Whether a publication was prepared."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IS_PREPARED_FIELD_NUMBER: builtins.int
+    is_prepared: builtins.bool
+    """False: the target has no two-phase commit, and nothing was done."""
+    def __init__(
+        self,
+        *,
+        is_prepared: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_prepared", b"is_prepared"]) -> None: ...
+
+Global___Prepared: typing_extensions.TypeAlias = Prepared
+
+@typing.final
+class Published(google.protobuf.message.Message):
+    """What a publication did."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ConflictsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    CONFLICTS_FIELD_NUMBER: builtins.int
+    @property
+    def conflicts(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Rows whose key the target held with other content, by dataset."""
+
+    def __init__(
+        self,
+        *,
+        conflicts: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["conflicts", b"conflicts"]) -> None: ...
+
+Global___Published: typing_extensions.TypeAlias = Published
 
 @typing.final
 class LaneProgress(google.protobuf.message.Message):
@@ -362,20 +519,24 @@ class LaneProgress(google.protobuf.message.Message):
     CHUNKS_FIELD_NUMBER: builtins.int
     ROWS_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
+    SOURCE_SECONDS_FIELD_NUMBER: builtins.int
     chunks: builtins.int
     """Chunks committed."""
     rows: builtins.int
     """Rows committed."""
     bytes: builtins.int
     """Bytes of source data committed."""
+    source_seconds: builtins.float
+    """Seconds that the source took to give the last chunk; 0 when that is not known."""
     def __init__(
         self,
         *,
         chunks: builtins.int = ...,
         rows: builtins.int = ...,
         bytes: builtins.int = ...,
+        source_seconds: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "rows", b"rows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "rows", b"rows", "source_seconds", b"source_seconds"]) -> None: ...
 
 Global___LaneProgress: typing_extensions.TypeAlias = LaneProgress
 
@@ -390,6 +551,8 @@ class TaskResult(google.protobuf.message.Message):
     INSPECT_FIELD_NUMBER: builtins.int
     COPY_FIELD_NUMBER: builtins.int
     VERIFY_FIELD_NUMBER: builtins.int
+    PREPARE_FIELD_NUMBER: builtins.int
+    PUBLISH_FIELD_NUMBER: builtins.int
     @property
     def test(self) -> pymigrate.v1.connection_pb2.TestConnectionResponse:
         """The system's name and version."""
@@ -410,6 +573,14 @@ class TaskResult(google.protobuf.message.Message):
     def verify(self) -> pymigrate.v1.run_pb2.Verification:
         """What was compared."""
 
+    @property
+    def prepare(self) -> Global___Prepared:
+        """Whether the publication was prepared."""
+
+    @property
+    def publish(self) -> Global___Published:
+        """What the publication did."""
+
     def __init__(
         self,
         *,
@@ -418,10 +589,12 @@ class TaskResult(google.protobuf.message.Message):
         inspect: pymigrate.v1.run_pb2.Inspection | None = ...,
         copy: Global___LaneProgress | None = ...,
         verify: pymigrate.v1.run_pb2.Verification | None = ...,
+        prepare: Global___Prepared | None = ...,
+        publish: Global___Published | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "result", b"result", "test", b"test", "verify", b"verify"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "result", b"result", "test", b"test", "verify", b"verify"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify"] | None: ...
+    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "prepare", "publish"] | None: ...
 
 Global___TaskResult: typing_extensions.TypeAlias = TaskResult
 
