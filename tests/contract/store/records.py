@@ -64,8 +64,14 @@ def full_aggregate() -> RunAggregate:
         end_time=at(1),
         update_time=at(2),
         events=3,
+        waiting_for=("crm", "erp"),
+        is_rollback_asked=True,
+        rollback_window_seconds=604_800,
+        seal_time=at(12),
     )
     phase = PhaseRun("flights", "ops", ("airlines", "planes"), 5, PhaseState.ROLLBACK_BLOCKED, 2, FAILURE, at(3), at(4))
+    phase.gates, phase.approvals = {"go": "before_start", "ok": "before_publication"}, {"go": "ann@example.com"}
+    phase.steps, phase.final_steps, phase.is_live = {"switch": "after_publication"}, ("switch",), True
     dataset = DatasetRun(
         phase="flights",
         id="flights",
@@ -80,6 +86,9 @@ def full_aggregate() -> RunAggregate:
         start_time=at(5),
         end_time=at(6),
         copy_seconds=1.25,
+        ranges=("1..5", "6.."),
+        quarantine=FAILURE,
+        conflicts=2,
     )
     lane = Lane(
         id="flights.flights",
@@ -97,6 +106,7 @@ def full_aggregate() -> RunAggregate:
         retries=3,
         start_time=at(7),
         end_time=at(8),
+        part=2,
     )
     task = Task(
         id="copy.flights",
@@ -115,6 +125,9 @@ def full_aggregate() -> RunAggregate:
         not_before=at(11),
         retries=3,
         failure=FAILURE,
+        failing_since=at(13),
+        detail="switch",
+        is_prepared=True,
     )
     return RunAggregate(run, {"flights": phase}, {("flights", "flights"): dataset}, {lane.id: lane}, {task.id: task})
 

@@ -78,8 +78,20 @@ class TaskKind(StrEnum):
 
     COPY = "copy"
     VERIFY = "verify"
+    PREPARE = "prepare"
     PUBLISH = "publish"
+    STEP = "step"
     ROLLBACK = "rollback"
+    UNDO = "undo"
+    SEAL = "seal"
+
+
+class Point(StrEnum):
+    """Where in a phase's way a gate is waited at, or a step is done."""
+
+    BEFORE_START = "before_start"
+    BEFORE_PUBLICATION = "before_publication"
+    AFTER_PUBLICATION = "after_publication"
 
 
 State = TypeVar("State", bound=StrEnum)
@@ -128,7 +140,10 @@ TASK_STEPS: Mapping[TaskState, frozenset[TaskState]] = {
 RUN_ENDED = frozenset({_R.SUCCEEDED, _R.FAILED, _R.CANCELLED, _R.ROLLED_BACK, _R.ROLLBACK_BLOCKED})
 PHASE_ENDED = frozenset({_P.PUBLISHED, _P.SEALED, _P.FAILED, _P.SKIPPED, _P.ROLLED_BACK, _P.ROLLBACK_BLOCKED})
 PHASE_IN_HAND = _IN_HAND
+PHASE_DONE = frozenset({_P.PUBLISHED, _P.SEALED})
 TASK_OPEN = frozenset({_T.PENDING, _T.LEASED})
+UNDOING = frozenset({TaskKind.ROLLBACK, TaskKind.UNDO})
+AFTERWARDS = UNDOING | {TaskKind.SEAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +158,11 @@ class Failure:
 
 @dataclass(slots=True)
 class Run:
-    """One execution of one plan revision. `attempt` counts from 1; each retry adds one. `events` is the last event's sequence."""
+    """One execution of one plan revision. `attempt` counts from 1; each retry adds one. `events` is the last event's sequence.
+
+    `waiting_for` are plans whose newest run has not succeeded yet; `is_rollback_asked`: all of it is to be undone once it has ended.
+    Published phases are sealed at `seal_time`, `rollback_window_seconds` after the run's end; -1: never by itself.
+    """
 
     name: str
     plan: str
@@ -160,12 +179,20 @@ class Run:
     end_time: datetime | None = None
     update_time: datetime | None = None
     events: int = 0
+    waiting_for: tuple[str, ...] = ()
+    is_rollback_asked: bool = False
+    rollback_window_seconds: int = -1
+    seal_time: datetime | None = None
     version: int = 0
 
 
 @dataclass(slots=True)
 class PhaseRun:
-    """One phase within a run. `attempt` is the run's attempt that it was last made ready or skipped in."""
+    """One phase within a run. `attempt` is the run's attempt that it was last made ready or skipped in.
+
+    `gates` are the points of its gates by name, `approvals` who approved which. `steps` are the points of what is done outside
+    databases; `final_steps` those that can't be undone. `is_live`: its sources serve others meanwhile.
+    """
 
     id: str
     department: str
@@ -176,12 +203,20 @@ class PhaseRun:
     failure: Failure | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+    gates: dict[str, str] = field(default_factory=dict)
+    approvals: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
+    final_steps: tuple[str, ...] = ()
+    is_live: bool = False
     version: int = 0
 
 
 @dataclass(slots=True)
 class DatasetRun:
-    """One dataset within a run. `verification` is opaque to the core: what the host found, as the contract encodes it."""
+    """One dataset within a run. `verification` is opaque to the core: what the host found, as the contract encodes it.
+
+    `ranges` are what its lanes copy, one each; empty: one lane copies everything. `quarantine` is the failure that no try would mend.
+    """
 
     phase: str
     id: str
@@ -196,12 +231,16 @@ class DatasetRun:
     start_time: datetime | None = None
     end_time: datetime | None = None
     copy_seconds: float = 0.0
+    ranges: tuple[str, ...] = ()
+    quarantine: Failure | None = None
+    conflicts: int = 0
     version: int = 0
 
 
 @dataclass(slots=True)
 class Lane:
-    """An independent channel of execution, of one attempt of its phase. `fence` counts the hosts that have had it."""
+    """An independent channel of execution, of one attempt of its phase. `fence` counts the hosts that have had it; `part` is the range
+    of its dataset that it copies, from 1, and 0 where it copies everything."""
 
     id: str
     phase: str
@@ -218,12 +257,15 @@ class Lane:
     retries: int = 0
     start_time: datetime | None = None
     end_time: datetime | None = None
+    part: int = 0
     version: int = 0
 
 
 @dataclass(slots=True)
 class Task:
-    """A piece of work for a host. `target` is the target connection of the datasets; `retries` counts failures without progress."""
+    """A piece of work for a host. `target` is the target connection of the datasets; `retries` counts failures without progress, and
+    `failing_since` dates the first of them. `detail` is a step's name, or the key of a publication that takes place in several targets.
+    """
 
     id: str
     kind: TaskKind
@@ -241,6 +283,9 @@ class Task:
     not_before: datetime | None = None
     retries: int = 0
     failure: Failure | None = None
+    failing_since: datetime | None = None
+    detail: str = ""
+    is_prepared: bool = False
     version: int = 0
 
 

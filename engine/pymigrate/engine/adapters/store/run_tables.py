@@ -9,7 +9,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, Double, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, Boolean, Double, Index, LargeBinary, Text
 from sqlmodel import Field, UniqueConstraint
 
 from pymigrate.engine.adapters.store.columns import NAME, Instant, Labels, Reason, Texts, choice
@@ -65,6 +65,10 @@ class RunRow(Table, table=True):
     end_time: datetime | None = Field(sa_type=Instant)
     update_time: datetime | None = Field(sa_type=Instant)
     events: int = Field(sa_type=BigInteger)
+    waiting_for: tuple[str, ...] = Field(sa_type=Texts)
+    is_rollback_asked: bool = Field(sa_type=Boolean)
+    rollback_window_seconds: int = Field(sa_type=BigInteger)
+    seal_time: datetime | None = Field(sa_type=Instant, index=True)
     version: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> Run:
@@ -101,6 +105,11 @@ class PhaseRunRow(Table, table=True):
     failure: Failure | None = Field(sa_type=Reason, nullable=True)
     start_time: datetime | None = Field(sa_type=Instant)
     end_time: datetime | None = Field(sa_type=Instant)
+    gates: dict[str, str] = Field(sa_type=Labels)
+    approvals: dict[str, str] = Field(sa_type=Labels)
+    steps: dict[str, str] = Field(sa_type=Labels)
+    final_steps: tuple[str, ...] = Field(sa_type=Texts)
+    is_live: bool = Field(sa_type=Boolean)
     version: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> PhaseRun:
@@ -132,6 +141,9 @@ class DatasetRunRow(Table, table=True):
     start_time: datetime | None = Field(sa_type=Instant)
     end_time: datetime | None = Field(sa_type=Instant)
     copy_seconds: float = Field(sa_type=Double)
+    ranges: tuple[str, ...] = Field(sa_type=Texts)
+    quarantine: Failure | None = Field(sa_type=Reason, nullable=True)
+    conflicts: int = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> DatasetRun:
@@ -165,6 +177,7 @@ class LaneRow(Table, table=True):
     retries: int = Field(sa_type=BigInteger)
     start_time: datetime | None = Field(sa_type=Instant)
     end_time: datetime | None = Field(sa_type=Instant)
+    part: int = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> Lane:
@@ -199,6 +212,9 @@ class TaskRow(Table, table=True):
     not_before: datetime | None = Field(sa_type=Instant)
     retries: int = Field(sa_type=BigInteger)
     failure: Failure | None = Field(sa_type=Reason, nullable=True)
+    failing_since: datetime | None = Field(sa_type=Instant)
+    detail: str = Field(sa_type=Text)
+    is_prepared: bool = Field(sa_type=Boolean)
     version: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> Task:

@@ -39,7 +39,7 @@ PHASE_STATES = (
     "rollback_blocked",
 )
 LANE_STATES = ("pending", "running", "done", "stalled", "failed", "conflict")
-TASK_KINDS = ("copy", "verify", "publish", "rollback")
+TASK_KINDS = ("copy", "verify", "prepare", "publish", "step", "rollback", "undo", "seal")
 TASK_STATES = ("pending", "leased", "done", "failed", "dropped")
 
 
@@ -104,13 +104,19 @@ def _create_runs() -> None:
         _choice("desired"),
         *_texts("failure", nullable=True),
         *_counts("end_time", "update_time", nullable=True),
-        *_counts("events", "version"),
+        *_counts("events"),
+        *_texts("waiting_for"),
+        sa.Column("is_rollback_asked", sa.Boolean(), nullable=False),
+        *_counts("rollback_window_seconds"),
+        *_counts("seal_time", nullable=True),
+        *_counts("version"),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_run")),
         sa.UniqueConstraint("plan", "key", name=op.f("uq_run_plan_key")),
         _one_of("run", "state", "runstate", RUN_STATES),
         _one_of("run", "desired", "desiredstate", DESIRED_STATES),
     )
     op.create_index(op.f("ix_run_plan_create_time_name"), "run", ["plan", "create_time", "name"])
+    op.create_index(op.f("ix_run_seal_time"), "run", ["seal_time"])
     op.create_table(
         "run_revision",
         *_names("run"),
@@ -137,6 +143,8 @@ def _create_parts() -> None:
         *_counts("attempt"),
         *_texts("failure", nullable=True),
         *_counts("start_time", "end_time", nullable=True),
+        *_texts("gates", "approvals", "steps", "final_steps"),
+        sa.Column("is_live", sa.Boolean(), nullable=False),
         *_counts("version"),
         *_key_in_run("phase_run", "id"),
         _one_of("phase_run", "state", "phasestate", PHASE_STATES),
@@ -150,7 +158,9 @@ def _create_parts() -> None:
         sa.Column("verification", sa.LargeBinary(), nullable=False),
         *_counts("start_time", "end_time", nullable=True),
         sa.Column("copy_seconds", sa.Double(), nullable=False),
-        *_counts("version"),
+        *_texts("ranges"),
+        *_texts("quarantine", nullable=True),
+        *_counts("conflicts", "version"),
         *_key_in_run("dataset_run", "phase", "id"),
     )
 
@@ -167,7 +177,7 @@ def _create_work() -> None:
         *_texts("failure", nullable=True),
         *_counts("retries"),
         *_counts("start_time", "end_time", nullable=True),
-        *_counts("version"),
+        *_counts("part", "version"),
         *_key_in_run("lane", "id"),
         _one_of("lane", "state", "lanestate", LANE_STATES),
     )
@@ -184,6 +194,9 @@ def _create_work() -> None:
         *_counts("lease_expires", "leased_time", "not_before", nullable=True),
         *_counts("retries"),
         *_texts("failure", nullable=True),
+        *_counts("failing_since", nullable=True),
+        *_texts("detail"),
+        sa.Column("is_prepared", sa.Boolean(), nullable=False),
         *_counts("version"),
         *_key_in_run("task", "id"),
         _one_of("task", "kind", "taskkind", TASK_KINDS),
