@@ -10,34 +10,42 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
 from pymigrate.engine.domain.happenings import (
+    Approved,
     Begun,
     CoreEvent,
     Drained,
     Failed,
     Leased,
     Lost,
+    PlanSucceeded,
     Progressed,
     Renewed,
     Retried,
+    RollbackAsked,
+    SealAsked,
     Steered,
     Succeeded,
 )
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import (
+    AFTERWARDS,
     LANE_STEPS,
     PHASE_ENDED,
+    PHASE_IN_HAND,
     PHASE_STEPS,
     RUN_ENDED,
     RUN_STEPS,
     TASK_OPEN,
     TASK_STEPS,
+    UNDOING,
     DatasetRun,
     DesiredState,
     Failure,
     PhaseRun,
     PhaseState,
+    Point,
     Run,
     RunAggregate,
     RunEvent,
@@ -53,6 +61,11 @@ PLAN = "environments/e/plans/p"
 DONE = {PhaseState.PUBLISHED, PhaseState.SEALED}
 STEPS_MAX = 5_000
 ENGINE_DEATHS = 0.05
+GATES = 0.2
+STEPS_OUTSIDE = 0.2
+FINAL_STEPS = 0.3
+SEVERAL_LANES = 0.3
+OTHER_PLANS = 0.1
 
 
 def _words(steps: Mapping[State, frozenset[State]]) -> dict[str, set[str]]:
@@ -85,6 +98,22 @@ def random_plan(rng: random.Random) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(rng.sample(names[:at], rng.randint(0, min(at, 3))))) for at, name in enumerate(names)}
 
 
+def adorn(aggregate: RunAggregate, rng: random.Random) -> None:
+    """Gates, steps outside databases and datasets of several lanes, here and there."""
+    for phase in aggregate.phases.values():
+        if rng.random() < GATES:
+            phase.gates = {"go": rng.choice([Point.BEFORE_START, Point.BEFORE_PUBLICATION])}
+        if rng.random() < STEPS_OUTSIDE:
+            points = [Point.BEFORE_START, Point.AFTER_PUBLICATION]
+            phase.steps = {name: str(rng.choice(points)) for name in ("call", "tell")[: rng.randint(1, 2)]}
+            phase.final_steps = ("tell",) if rng.random() < FINAL_STEPS else ()
+    for dataset in aggregate.datasets.values():
+        if rng.random() < SEVERAL_LANES:
+            dataset.ranges = ("..5", "5..9", "9..")
+    if rng.random() < OTHER_PLANS:
+        aggregate.run.waiting_for = ("before",)
+
+
 @dataclass
 class Simulation:
     """One run under one seed, or another source of chance. `trace` tells what happened, for comparison."""
@@ -99,6 +128,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.rng = self.chance or random.Random(self.seed)
         aggregate = aggregate_of(random_plan(self.rng), self.rng.randint(1, 3), self.rng.randint(1, 2))
+        adorn(aggregate, self.rng)
         aggregate.run.desired = self.rng.choice([DesiredState.RUNNING, DesiredState.RUNNING, DesiredState.PAUSED])
         self.core = RunCore(aggregate, random.Random(self.seed))
         self.sequence = 0
@@ -133,6 +163,11 @@ class Simulation:
         self.apply(Retried("people"))
         return self.finish()
 
+    def regret(self) -> RunState:
+        """People want a phase undone after all; where the run ended."""
+        self.apply(RollbackAsked("people", self.rng.choice(list(self.aggregate.phases))))
+        return self.finish()
+
     @property
     def is_blocked(self) -> bool:
         """Whether something published could not be taken back, which forbids a retry."""
@@ -151,7 +186,7 @@ class Simulation:
         self.last = event
         try:
             accepted = self.core.apply(event, self.now)
-        except FailedPrecondition as error:
+        except (FailedPrecondition, NotFound) as error:
             self.trace.append(f"{type(event).__name__} refused: {error.message}")
             accepted = False
         _, events = self.core.take()
@@ -166,20 +201,27 @@ class Simulation:
             if moment.type == "phase.ready":
                 phase = self.aggregate.phases[moment.subject.rpartition("/")[2]]
                 assert all(self.aggregate.phases[name].state in DONE for name in phase.dependencies)
+                assert not self.core.run.waiting_for
+                assert all(name in phase.approvals for name, at in phase.gates.items() if at == Point.BEFORE_START)
+            if moment.type == "phase.publishing":
+                phase = self.aggregate.phases[moment.subject.rpartition("/")[2]]
+                assert all(name in phase.approvals for name in phase.gates)
             if moment.type.split(".")[0] in {"run", "phase", "lane"} and moment.type != "run.steered":
                 assert moment.to_state in STEPS[moment.type.split(".")[0]][moment.from_state], moment
         open_tasks = [task for task in self.aggregate.tasks.values() if task.state in TASK_OPEN]
-        work = [(task.phase, name, task.kind, task.attempt) for task in open_tasks for name in task.datasets]
+        work = [(t.phase, name, t.kind, t.attempt, t.lane) for t in open_tasks for name in t.datasets or (t.detail,)]
         assert len(work) == len(set(work))
+        for task in open_tasks:
+            self.check_undoing(task)
         run = self.core.run
         if run.state in RUN_ENDED:
-            assert not open_tasks
+            assert all(task.kind is TaskKind.SEAL for task in open_tasks)
             assert run.end_time is not None
             assert all(phase.state in PHASE_ENDED for phase in self.aggregate.phases.values())
         if run.state is RunState.RUNNING:
             assert run.desired is not DesiredState.PAUSED
         if run.desired is DesiredState.PAUSED:
-            assert all(task.kind is TaskKind.ROLLBACK for task in self.core.claimable(self.now + timedelta(days=1)))
+            assert all(task.kind in AFTERWARDS for task in self.core.claimable(self.now + timedelta(days=1)))
         fences = {task.id: task.fence for task in self.aggregate.tasks.values()}
         fences |= {lane.id: lane.fence for lane in self.aggregate.lanes.values()}
         assert all(fences[part] >= fence for part, fence in self.fences.items())
@@ -188,6 +230,21 @@ class Simulation:
             assert task.state in TASK_STEPS
             assert (task.state is TaskState.LEASED) == bool(task.host)
 
+    def check_undoing(self, task: Task) -> None:
+        """Nothing is undone that something published needs, or that would be left half undone."""
+        phase = self.aggregate.phases[task.phase]
+        if task.kind in UNDOING and phase.state is PhaseState.ROLLING_BACK:
+            needing = [each for each in self.aggregate.phases.values() if phase.id in each.dependencies]
+            assert not any(each.state in DONE | PHASE_IN_HAND | {PhaseState.ROLLING_BACK} for each in needing)
+            steps = {t.detail for t in self.aggregate.tasks.values() if t.phase == phase.id and t.kind is TaskKind.STEP}
+            begun = {
+                t.detail
+                for t in self.aggregate.tasks.values()
+                if t.phase == phase.id and t.attempt == phase.attempt and t.kind is TaskKind.STEP and t.fence
+            }
+            assert not begun & steps & set(phase.final_steps)
+        assert task.kind not in UNDOING or phase.state is not PhaseState.SEALED
+
     def random_event(self) -> CoreEvent | None:
         """Anything that may happen, with lies and repetitions."""
         task = self.some_task()
@@ -195,9 +252,12 @@ class Simulation:
             [
                 *("lease", "progress", "succeed", "fail", "fatal", "lost"),
                 *("renew", "drain", "stale", "twice", "steer", "retry"),
+                *("approve", "undo", "seal", "plan"),
             ],
-            [30, 20, 25, 8, 2, 8, 5, 6, 8, 4, 4, 2],
+            [30, 20, 25, 8, 2, 8, 5, 6, 8, 4, 4, 2, 4, 1, 1, 2],
         )[0]
+        if kind in {"approve", "undo", "seal", "plan"}:
+            return self.some_wish(kind)
         if kind == "steer":
             desired = self.rng.choices(list(DesiredState), [5, 5, 1])[0]
             return Steered(desired, "people")
@@ -230,6 +290,19 @@ class Simulation:
             case _:
                 return None
 
+    def some_wish(self, kind: str) -> CoreEvent:
+        """What people ask of a phase, and what another plan tells."""
+        phase = self.rng.choice(list(self.aggregate.phases))
+        match kind:
+            case "approve":
+                return Approved(phase, "go", "people")
+            case "undo":
+                return RollbackAsked("people", self.rng.choice([phase, phase, phase, ""]))
+            case "seal":
+                return SealAsked("people", self.rng.choice([(phase,), ()]))
+            case _:
+                return PlanSucceeded("before")
+
     def honest_event(self) -> CoreEvent:
         """What a host that works does: finish what is leased, else lease, else time passes."""
         leased = [task for task in self.aggregate.tasks.values() if task.state is TaskState.LEASED]
@@ -243,6 +316,12 @@ class Simulation:
         if claimable := self.core.claimable(self.now):
             return self.lease(claimable[0])
         self.pass_time(120)
+        if self.core.run.waiting_for:
+            return PlanSucceeded(self.core.run.waiting_for[0])
+        for phase in self.aggregate.phases.values():
+            is_due = phase.state is PhaseState.VERIFYING or phase.gates.get("go") == Point.BEFORE_START
+            if phase.gates and not phase.approvals and is_due:
+                return Approved(phase.id, "go", "people")
         return Steered(DesiredState.RUNNING, "people") if self.core.run.state is RunState.PAUSED else Begun()
 
     def lease(self, task: Task) -> Leased:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.domain import orchestration
 from pymigrate.engine.domain.happenings import Begun
-from pymigrate.engine.domain.run import RunState
+from pymigrate.engine.domain.run import RUN_ENDED, RunState
 from tests.property.simulated_runs import Simulation, traces
 
 SEEDS = 360 if os.environ.get("PYMIGRATE_TEST_LONG") != "1" else 20_000
@@ -28,15 +28,15 @@ print(hashlib.sha256("".join(traces(range(20))).encode()).hexdigest())
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_every_run_comes_to_its_end_once_faults_stop(batch: int) -> None:
     ended = {Simulation(seed).run() for seed in range(batch, SEEDS, BATCHES)}
-    assert ended <= {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
-    assert len(ended) > 1
+    assert ended <= RUN_ENDED
+    assert len(ended) > 2
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example])
 @given(st.randoms(use_true_random=False), st.integers(0, 40))
 def test_every_run_comes_to_its_end_whatever_chance_is_drawn(chance: random.Random, faults: int) -> None:
     simulation = Simulation(chance=chance, faults=faults)
-    assert simulation.run() in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}
+    assert simulation.run() in RUN_ENDED
 
 
 def test_a_run_without_faults_succeeds() -> None:
@@ -52,6 +52,21 @@ def test_a_failed_run_succeeds_at_the_next_try_unless_something_can_not_be_taken
             expected = RunState.FAILED if simulation.is_blocked else RunState.SUCCEEDED
             assert simulation.retry() is expected, seed
     assert retried > 10
+
+
+def test_what_is_undone_takes_along_what_needs_it_and_nothing_else() -> None:
+    undone = 0
+    for seed in range(100):
+        simulation = Simulation(seed, faults=0)
+        assert simulation.run() is RunState.SUCCEEDED
+        before = {name: phase.state for name, phase in simulation.aggregate.phases.items()}
+        simulation.regret()
+        after = {name for name, phase in simulation.aggregate.phases.items() if phase.state is not before[name]}
+        undone += len(after)
+        for phase in simulation.aggregate.phases.values():
+            if after & set(phase.dependencies):
+                assert phase.id in after, seed
+    assert undone > 50
 
 
 def test_an_engine_that_follows_a_dead_one_decides_as_it_would_have() -> None:
@@ -97,7 +112,7 @@ class Unfenced(orchestration.RunCore):
 class Impatient(orchestration.RunCore):
     """A core that starts phases before what they need is published."""
 
-    def _are_published(self, phases):  # type: ignore[no-untyped-def]  # a mutant
+    def _may_start(self, phase):  # type: ignore[no-untyped-def]  # a mutant
         return True
 
 
@@ -108,7 +123,28 @@ class Forgetful(orchestration.RunCore):
         return None
 
 
-@pytest.mark.parametrize("mutant", [Unfenced, Impatient, Forgetful])
+class Hasty(orchestration.RunCore):
+    """A core that undoes a phase while others still need it."""
+
+    def _is_clear(self, phase):  # type: ignore[no-untyped-def]  # a mutant
+        return True
+
+
+class Lenient(orchestration.RunCore):
+    """A core that publishes what nobody has approved."""
+
+    def _is_approved(self, phase, point):  # type: ignore[no-untyped-def]  # a mutant
+        return True
+
+
+class Careless(orchestration.RunCore):
+    """A core that takes back data though a step was done that nothing undoes."""
+
+    def _final_step(self, phase):  # type: ignore[no-untyped-def]  # a mutant
+        return None
+
+
+@pytest.mark.parametrize("mutant", [Unfenced, Impatient, Forgetful, Hasty, Lenient, Careless])
 def test_the_invariants_catch_a_core_that_is_wrong(mutant: type[orchestration.RunCore]) -> None:
     assert any(is_caught(mutant, seed) for seed in range(60))
 
@@ -120,6 +156,7 @@ def is_caught(mutant: type[orchestration.RunCore], seed: int) -> bool:
     try:
         if simulation.run() is RunState.FAILED and not simulation.is_blocked:
             simulation.retry()
+        simulation.regret()
     except Exception:  # noqa: BLE001 (whatever it is, it was noticed)
         return True
     return False

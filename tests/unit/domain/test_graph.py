@@ -39,15 +39,6 @@ def test_levels_need_only_those_before_them() -> None:
     assert found == (("a",), ("b", "c"), ("d",))
 
 
-def test_descendants_are_all_that_need_a_phase() -> None:
-    assert graph.descendants({"a": (), "b": ("a",), "c": ("b",), "d": ()}, "a") == ("b", "c")
-
-
-def test_the_critical_path_has_the_highest_ranks() -> None:
-    ranks = graph.ranks({"a": (), "b": ("a",), "c": ()}, {"a": 1.0, "b": 5.0, "c": 4.0})
-    assert ranks == {"a": 6.0, "b": 5.0, "c": 4.0}
-
-
 @given(st.dictionaries(Names, st.lists(Names, max_size=4).map(tuple), max_size=9))
 def test_a_graph_has_either_a_cycle_or_an_order(dependencies: dict[str, tuple[str, ...]]) -> None:
     cycle = graph.find_cycle(dependencies)

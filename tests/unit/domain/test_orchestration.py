@@ -21,6 +21,7 @@ from pymigrate.engine.domain.happenings import (
 from pymigrate.engine.domain.orchestration import (
     BACKOFF_FIRST_SECONDS,
     BACKOFF_MAX_SECONDS,
+    OUTAGE_SECONDS_MAX,
     RETRIES_INTERNAL_MAX,
     RETRIES_MAX,
     RunCore,
@@ -39,6 +40,9 @@ from tests.property.simulated_runs import PERMANENT, START, TEMPORARY, aggregate
 
 LATER = START + timedelta(seconds=1)
 UNTIL = START + timedelta(seconds=15)
+TWICE = [kind for kind in (TaskKind.COPY, TaskKind.VERIFY, TaskKind.PREPARE) for _ in range(2)]
+AWAY = Failure("SYSTEM_UNAVAILABLE", "away", is_temporary=True)
+LOCKED = Failure("STORE_UNAVAILABLE", "locked", is_temporary=True)
 
 
 def core_of(**dependencies: tuple[str, ...]) -> RunCore:
@@ -153,7 +157,7 @@ def test_a_staging_that_can_not_be_dropped_is_told_and_keeps_nothing_waiting() -
 def test_a_phase_that_was_published_in_part_is_rolled_back() -> None:
     core = RunCore(aggregate_of({"a": ()}, datasets=2, targets=2), random.Random(1))
     core.apply(Begun(), START)
-    for kind in (TaskKind.COPY, TaskKind.COPY, TaskKind.VERIFY, TaskKind.VERIFY, TaskKind.PUBLISH):
+    for kind in (*TWICE, TaskKind.PUBLISH):
         finish(core, "a", kind)
     fail(core, "a", TaskKind.PUBLISH)
     assert phase(core, "a") is PhaseState.ROLLING_BACK
@@ -223,7 +227,17 @@ def test_a_temporary_failure_stalls_the_lane_and_is_tried_again_later() -> None:
 def test_a_lane_that_only_fails_temporarily_fails_for_good_in_the_end() -> None:
     core = core_of(a=())
     for _ in range(RETRIES_MAX + 1):
-        fail(core, "a", failure=TEMPORARY)
+        fail(core, "a", failure=LOCKED)
+    assert phase(core, "a") is PhaseState.FAILED
+
+
+def test_a_system_that_is_away_is_waited_for_a_day() -> None:
+    core = core_of(a=())
+    for _ in range(RETRIES_MAX * 2):
+        task = fail(core, "a", failure=AWAY)
+    assert lane_state(core, task) is LaneState.STALLED
+    task = lease(core, "a")
+    core.apply(Failed(task.id, task.fence, AWAY), LATER + timedelta(seconds=OUTAGE_SECONDS_MAX + 1))
     assert phase(core, "a") is PhaseState.FAILED
 
 
@@ -534,7 +548,7 @@ def test_events_tell_who_asked_and_who_acts_otherwise() -> None:
 def test_a_target_is_published_by_one_task_for_all_its_datasets() -> None:
     core = RunCore(aggregate_of({"a": ()}, datasets=3, targets=2), random.Random(1))
     core.apply(Begun(), START)
-    for kind in (*[TaskKind.COPY] * 3, *[TaskKind.VERIFY] * 3):
+    for kind in (*[TaskKind.COPY] * 3, *[TaskKind.VERIFY] * 3, *[TaskKind.PREPARE] * 2):
         finish(core, "a", kind)
     tasks = {task.target: task.datasets for task in core.claimable(LATER)}
     assert tasks == {"target0": ("d0", "d2"), "target1": ("d1",)}
@@ -543,7 +557,7 @@ def test_a_target_is_published_by_one_task_for_all_its_datasets() -> None:
 def test_what_one_rollback_leaves_blocked_the_other_does_not_hide() -> None:
     core = RunCore(aggregate_of({"a": ()}, datasets=2, targets=2), random.Random(1))
     core.apply(Begun(), START)
-    for kind in (TaskKind.COPY, TaskKind.COPY, TaskKind.VERIFY, TaskKind.VERIFY, TaskKind.PUBLISH):
+    for kind in (*TWICE, TaskKind.PUBLISH):
         finish(core, "a", kind)
     fail(core, "a", TaskKind.PUBLISH)
     fail(core, "a", TaskKind.ROLLBACK, Failure("CANNOT_UNDO", "changed since"))

@@ -56,22 +56,6 @@ def levels(dependencies: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], 
     return tuple(tuple(sorted(level)) for level in nx.topological_generations(graph))
 
 
-def descendants(dependencies: Mapping[str, Sequence[str]], phase: str) -> tuple[str, ...]:
-    """Every phase that needs `phase`, directly or not, ordered by name."""
-    return tuple(sorted(nx.ancestors(_graph(dependencies), phase)))
-
-
-def ranks(dependencies: Mapping[str, Sequence[str]], weights: Mapping[str, float]) -> dict[str, float]:
-    """For each phase the weight of the heaviest path from its start to the plan's end: what lies on the critical path is highest."""
-    graph = _graph(dependencies)
-    found: dict[str, float] = {}
-    for phase in nx.topological_sort(graph):
-        found[phase] = weights.get(phase, 0.0) + max(
-            (found[waiting] for waiting in graph.predecessors(phase)), default=0.0
-        )
-    return found
-
-
 def _graph(dependencies: Mapping[str, Sequence[str]]) -> "nx.DiGraph[str]":
     """An edge leads from a phase to each phase that it depends on; dangling ones are left out."""
     graph: nx.DiGraph[str] = nx.DiGraph()

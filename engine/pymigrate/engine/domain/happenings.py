@@ -1,6 +1,7 @@
 """What may happen to a run: what hosts report, what is found out about them, and what people ask."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pymigrate.engine.domain.run import DesiredState, Failure
@@ -37,11 +38,14 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """A task is done. `verification` is what a verification found, as the contract encodes it."""
+    """A task is done. `verification` is what a verification found, as the contract encodes it; `is_prepared` whether a publication is
+    kept prepared; `conflicts` counts rows by dataset that a merge found there with other content."""
 
     task: str
     fence: int
     verification: bytes = b""
+    is_prepared: bool = False
+    conflicts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,42 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """Somebody approves a gate of a phase."""
+
+    phase: str
+    gate: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackAsked:
+    """Somebody wants a phase and what needs it undone; with no phase, the whole run."""
+
+    actor: str
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SealAsked:
+    """Somebody, or time, wants the way back of published phases dropped; with none named, of all that are published."""
+
+    actor: str
+    phases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSucceeded:
+    """The newest run of another plan, which this one waits for, has succeeded. `plan` is its last segment."""
+
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """The run was accepted, or an engine took it over."""
 
 
-CoreEvent = Leased | Renewed | Progressed | Succeeded | Failed | Drained | Lost | Steered | Retried | Begun
+Asked = Steered | Retried | Approved | RollbackAsked | SealAsked
+Reported = Renewed | Progressed | Succeeded | Failed | Drained
+CoreEvent = Asked | Reported | Leased | Lost | PlanSucceeded | Begun

@@ -5,144 +5,161 @@ drives it with real hosts; a rehearsal drives the same core with modelled ones.
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from pymigrate.engine.domain import graph
-from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.domain.advancing import Advancing
+from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
 from pymigrate.engine.domain.happenings import (
+    Approved,
+    Asked,
     Begun,
     CoreEvent,
     Drained,
     Failed,
     Leased,
     Lost,
+    PlanSucceeded,
     Progressed,
     Renewed,
+    Reported,
     Retried,
+    RollbackAsked,
+    SealAsked,
     Steered,
     Succeeded,
 )
+from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.run import (
-    PHASE_ENDED,
+    AFTERWARDS,
     PHASE_IN_HAND,
     RUN_ENDED,
-    TASK_OPEN,
     DesiredState,
     Failure,
-    Lane,
     LaneState,
-    PhaseRun,
     PhaseState,
+    Point,
     RunAggregate,
     RunState,
     Task,
     TaskKind,
     TaskState,
 )
-from pymigrate.engine.domain.run_ledger import ENGINE, RunLedger
+from pymigrate.engine.domain.run_ledger import ENGINE
 
 RETRIES_MAX = 20
 RETRIES_INTERNAL_MAX = 3
+OUTAGE_SECONDS_MAX = 86_400.0
+OUTAGE_REASON = "SYSTEM_UNAVAILABLE"
 LOSSES_REASON = "HOST_LOST"
+CONFLICT_REASON = "MERGE_CONFLICT"
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 60.0
+BACKOFF_DOUBLINGS_MAX = 10
 RETRIABLE_REASONS = frozenset({"INTERNAL", "FENCE_LOST"})
 
 
-class RunCore(RunLedger):
+class RunCore(Advancing):
     """One run's decisions. `apply` changes the aggregate; what `take` hands over must be stored, in one transaction, before
     anything is told to anybody."""
 
     def __init__(self, aggregate: RunAggregate, rng: random.Random) -> None:
         super().__init__(aggregate)
         self._rng = rng
-        dependencies = {phase.id: phase.dependencies for phase in aggregate.phases.values()}
-        self._dependents = {phase: graph.descendants(dependencies, phase) for phase in dependencies}
-        weights = {
-            phase: float(sum(max(d.rows_expected, 1) for d in aggregate.datasets.values() if d.phase == phase))
-            for phase in dependencies
-        }
-        self._ranks = graph.ranks(dependencies, weights)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has not ended, or something is still to be done for it."""
+        return self.run.state not in RUN_ENDED or self.has_open_tasks
 
     def apply(self, event: CoreEvent, now: datetime) -> bool:
-        """Takes in one event. False: it came from a host that no longer has the task, and changed nothing."""
+        """Takes in one event. False: it came from a host that no longer has the task, or changed nothing. Raises FailedPrecondition
+        and NotFound for what can't be asked, with nothing changed."""
         self._now = now
-        self._actor = event.actor if isinstance(event, Steered | Retried) else ENGINE
+        if type(event) is Progressed:  # by far the most frequent, and nothing follows from it
+            return self._report(event)
+        self._actor = event.actor if isinstance(event, Asked) else ENGINE
         accepted = self._take_in(event)
-        if accepted and not isinstance(event, Progressed | Renewed):
+        if accepted and type(event) is not Renewed:
             self._advance()
         return accepted
 
     def claimable(self, now: datetime) -> list[Task]:
         """The tasks that may be leased now: undoing first, then by priority and the critical path."""
         is_held = self.run.desired is DesiredState.PAUSED  # a run that was cancelled while paused winds down
-        tasks = [
+        return [
             task
-            for task in self.aggregate.tasks.values()
-            if task.state is TaskState.PENDING
-            and (task.not_before is None or task.not_before <= now)
-            and (task.kind is TaskKind.ROLLBACK or not is_held)
+            for task in self.pending()
+            if (task.not_before is None or task.not_before <= now) and (task.kind in AFTERWARDS or not is_held)
         ]
-        return sorted(tasks, key=self._urgency)
 
     def to_drain(self) -> list[str]:
         """Leased copies that should stop at their next checkpoint: the run is held or ended, or their phase failed."""
         is_held = self.run.desired is not DesiredState.RUNNING
         return [
             task.id
-            for task in self.aggregate.tasks.values()
-            if task.state is TaskState.LEASED
-            and task.kind is TaskKind.COPY
+            for task in self._leased.values()
+            if task.kind is TaskKind.COPY
             and (is_held or self.aggregate.phases[task.phase].state is not PhaseState.STAGING)
         ]
 
     def next_wake(self, since: datetime) -> datetime | None:
         """When the next task may be leased that is still held back at `since`."""
-        pending = [task for task in self.aggregate.tasks.values() if task.state is TaskState.PENDING]
-        return min((t.not_before for t in pending if t.not_before and t.not_before > since), default=None)
-
-    def _urgency(self, task: Task) -> tuple[int, int, float, str]:
-        phase = self.aggregate.phases[task.phase]
-        return (task.kind is not TaskKind.ROLLBACK, -phase.priority, -self._ranks[task.phase], task.id)
+        return min((t.not_before for t in self.pending() if t.not_before and t.not_before > since), default=None)
 
     # What happened -----------------------------------------------------------------------------------------------------------------
 
     def _take_in(self, event: CoreEvent) -> bool:
         match event:
             case Begun():
+                self._touch(*self.aggregate.phases)
                 return True
-            case Steered(desired=desired):
-                return self._steer(desired)
-            case Retried():
-                return self._retry()
             case Leased(task=task_id, host=host, until=until):
                 return self._lease(self.aggregate.tasks[task_id], host, until)
             case Lost(task=task_id):
                 task = self.aggregate.tasks[task_id]
                 return task.state is TaskState.LEASED and self._lose(task)
+            case PlanSucceeded(plan=plan):
+                return self._wait_no_longer(plan)
             case Renewed() | Progressed() | Succeeded() | Failed() | Drained():
                 return self._report(event)
+            case Steered() | Retried() | Approved() | RollbackAsked() | SealAsked():
+                return self._do(event)
             case _:
                 assert_never(event)
 
-    def _report(self, event: Renewed | Progressed | Succeeded | Failed | Drained) -> bool:
+    def _do(self, event: Asked) -> bool:
+        match event:
+            case Steered(desired=desired):
+                return self._steer(desired)
+            case Retried():
+                return self._retry()
+            case Approved(phase=phase, gate=gate):
+                return self._approve(phase, gate)
+            case RollbackAsked(phase=phase):
+                return self._roll_back(phase)
+            case SealAsked(phases=phases):
+                return self._seal(phases)
+            case _:
+                assert_never(event)
+
+    def _report(self, event: Reported) -> bool:
         task = self.aggregate.tasks.get(event.task)
         if task is None or task.state is not TaskState.LEASED or task.fence != event.fence:
             return False
         match event:
-            case Renewed(until=until):
-                task.lease_expires = until
             case Progressed():
                 self._progress(task, event)
-            case Succeeded(verification=verification):
-                self._succeed(task, verification)
+            case Renewed(until=until):
+                task.lease_expires = until
+            case Succeeded():
+                self._succeed(task, event)
             case Failed(failure=failure):
                 self._fail(task, _placed(task, failure))
             case Drained():
                 self._step_task(task, TaskState.PENDING)
+                self._touch(task.phase)
                 if task.lane:
                     self._step_lane(self.aggregate.lanes[task.lane], LaneState.PENDING)
             case _:
@@ -177,25 +194,40 @@ class RunCore(RunLedger):
             return
         lane = self.aggregate.lanes[task.lane]
         if event.chunks > lane.chunks:
-            task.retries = 0
+            task.retries, task.failing_since = 0, None
             lane.failure = None
         lane.chunks, lane.rows, lane.bytes = event.chunks, event.rows, event.bytes
         self._note(lane)
 
-    def _succeed(self, task: Task, verification: bytes) -> None:
+    def _succeed(self, task: Task, event: Succeeded) -> None:
         self._step_task(task, TaskState.DONE)
-        if task.kind is TaskKind.COPY:
-            lane = self.aggregate.lanes[task.lane]
-            self._step_lane(lane, LaneState.DONE)
-            lane.end_time = self._now
-            lane.failure = None
-            dataset = self.aggregate.datasets[lane.phase, lane.dataset]
-            self._note(dataset)
-        elif task.kind is TaskKind.VERIFY:
-            dataset = self.aggregate.datasets[task.phase, task.datasets[0]]
-            dataset.verification = verification
-            dataset.end_time = self._now
-            self._note(dataset)
+        match task.kind:
+            case TaskKind.COPY:
+                lane = self.aggregate.lanes[task.lane]
+                self._step_lane(lane, LaneState.DONE)
+                lane.end_time = self._now
+                lane.failure = None
+            case TaskKind.VERIFY:
+                dataset = self.aggregate.datasets[task.phase, task.datasets[0]]
+                dataset.verification = event.verification
+                dataset.end_time = self._now
+                self._note(dataset)
+            case TaskKind.PREPARE:
+                task.is_prepared = event.is_prepared
+            case TaskKind.PUBLISH:
+                for name, rows in event.conflicts.items():
+                    dataset = self.aggregate.datasets[task.phase, name]
+                    dataset.conflicts = rows
+                    self._note(dataset)
+            case TaskKind.STEP | TaskKind.UNDO:
+                self._emit(f"step.{task.kind}", self._step_subject(task), TaskState.LEASED, TaskState.DONE)
+            case TaskKind.ROLLBACK | TaskKind.SEAL:
+                pass
+            case _:
+                assert_never(task.kind)
+
+    def _step_subject(self, task: Task) -> str:
+        return f"{self._subject('phases', task.phase)}/steps/{task.detail}"
 
     def _lose(self, task: Task) -> bool:
         failure = Failure(LOSSES_REASON, f"worker host {task.host} was lost", is_temporary=True)
@@ -205,18 +237,20 @@ class RunCore(RunLedger):
     def _fail(self, task: Task, failure: Failure) -> None:
         is_retriable = failure.is_temporary or failure.reason in RETRIABLE_REASONS
         if is_retriable:
-            delay = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**task.retries) * self._rng.uniform(0.5, 1.0)
+            doublings = min(task.retries, BACKOFF_DOUBLINGS_MAX)
+            delay = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**doublings) * self._rng.uniform(0.5, 1.0)
             self._try_again(task, failure, delay)
         else:
             self._give_up(task, failure)
 
     def _try_again(self, task: Task, failure: Failure, delay_seconds: float) -> None:
-        retries_max = RETRIES_INTERNAL_MAX if failure.reason == "INTERNAL" else RETRIES_MAX
-        if task.retries >= retries_max:
+        if self._is_hopeless(task, failure):
             self._give_up(task, failure)
             return
         task.retries += 1
+        task.failing_since = task.failing_since or self._now
         self._step_task(task, TaskState.PENDING)
+        self._touch(task.phase)
         task.failure = failure
         task.not_before = self._now + timedelta(seconds=delay_seconds) if delay_seconds else None
         if task.kind is TaskKind.COPY:
@@ -224,23 +258,47 @@ class RunCore(RunLedger):
             lane.failure, lane.retries = failure, lane.retries + 1
             self._step_lane(lane, LaneState.STALLED, failure)
 
+    def _is_hopeless(self, task: Task, failure: Failure) -> bool:
+        """A system that is away comes back; it is waited for so long. Everything else is tried so often."""
+        if failure.reason == OUTAGE_REASON:
+            since = task.failing_since or self._now
+            return (self._now - since).total_seconds() > OUTAGE_SECONDS_MAX
+        return task.retries >= (RETRIES_INTERNAL_MAX if failure.reason == "INTERNAL" else RETRIES_MAX)
+
     def _give_up(self, task: Task, failure: Failure) -> None:
         self._step_task(task, TaskState.FAILED)
         task.failure = failure
         phase = self.aggregate.phases[task.phase]
+        if task.kind is TaskKind.SEAL:
+            self._emit("seal.failed", self._subject("phases", phase.id), phase.state, phase.state, failure)
+            return
+        if task.kind in AFTERWARDS:
+            if phase.state is PhaseState.ROLLING_BACK:
+                self._block(phase, failure)
+            else:
+                self._tell_left(phase, failure)
+            return
+        if task.datasets and task.kind is not TaskKind.PUBLISH:
+            self._quarantine(task, failure)
         if task.kind is TaskKind.COPY:
             lane = self.aggregate.lanes[task.lane]
             lane.failure, lane.end_time = failure, self._now
-            self._step_lane(lane, LaneState.FAILED, failure)
-        if task.kind is TaskKind.ROLLBACK:
-            if phase.state is PhaseState.ROLLING_BACK:
-                phase.failure = failure
-                self._step_phase(phase, PhaseState.ROLLBACK_BLOCKED, failure)
-            else:
-                self._emit("staging.left", self._subject("phases", phase.id), phase.state, phase.state, failure)
-            return
+            after = LaneState.CONFLICT if failure.reason == CONFLICT_REASON else LaneState.FAILED
+            self._step_lane(lane, after, failure)
         if phase.state in PHASE_IN_HAND:
             self._fail_phase(phase, failure)
+
+    def _quarantine(self, task: Task, failure: Failure) -> None:
+        """What no try would mend keeps its dataset out of the target, and says which chunk it befell."""
+        chunk = self.aggregate.lanes[task.lane].chunks + 1 if task.lane else 0
+        told = replace(failure, message=f"chunk {chunk} of lane {task.lane}: {failure.message}") if chunk else failure
+        for name in task.datasets:
+            dataset = self.aggregate.datasets[task.phase, name]
+            if dataset.quarantine is None:
+                dataset.quarantine = told
+                self._note(dataset)
+                subject = f"{self._subject('phases', task.phase)}/datasets/{name}"
+                self._emit("dataset.quarantined", subject, "", "quarantined", told)
 
     # What is asked -----------------------------------------------------------------------------------------------------------------
 
@@ -250,7 +308,10 @@ class RunCore(RunLedger):
             return False
         if run.state in RUN_ENDED or run.desired is DesiredState.CANCELLED:
             raise FailedPrecondition(f"{run.name} is {self._standing()} and can't be made {desired} any more")
+        if run.state is RunState.ROLLING_BACK:
+            raise FailedPrecondition(f"{run.name} is being rolled back and can't be made {desired} any more")
         before, run.desired = run.desired, desired
+        self._touch(*self.aggregate.phases)
         self._emit("run.steered", run.name, before, desired)
         if desired is DesiredState.PAUSED and run.state is not RunState.PAUSED:
             self._step_run(RunState.PAUSED)
@@ -271,142 +332,42 @@ class RunCore(RunLedger):
             )
         run.attempt += 1
         run.desired = DesiredState.RUNNING  # one that failed while it was held is meant to go on
-        run.failure = run.end_time = None
+        run.failure = run.end_time = run.seal_time = None
+        self._touch(*self.aggregate.phases)
         self._step_run(RunState.RUNNING)
+        return True
+
+    def _approve(self, name: str, gate: str) -> bool:
+        phase = self.aggregate.phases.get(name)
+        if phase is None:
+            known = self.aggregate.phases
+            raise NotFound(f"there is no phase `{name}` in {self.run.name}{nearest(name, known)}", field="phase")
+        if gate not in phase.gates:
+            raise NotFound(f"there is no gate `{gate}` in phase `{name}`{nearest(gate, phase.gates)}", field="gate")
+        if gate in phase.approvals:
+            return False
+        if phase.gates[gate] == Point.BEFORE_PUBLICATION and phase.state is not PhaseState.VERIFYING:
+            raise FailedPrecondition(f"phase `{name}` is {phase.state}: gate `{gate}` is approved when it is verified")
+        phase.approvals = {**phase.approvals, gate: self._actor}
+        self._note(phase)
+        self._touch(name)
+        self._emit("gate.approved", f"{self._subject('phases', name)}/gates/{gate}", "pending", "approved")
+        return True
+
+    def _wait_no_longer(self, plan: str) -> bool:
+        if plan not in self.run.waiting_for:
+            return False
+        self.run.waiting_for = tuple(name for name in self.run.waiting_for if name != plan)
+        self._emit("plan.succeeded", self.run.name, plan, "succeeded")
+        self._touch(*self.aggregate.phases)
         return True
 
     def _standing(self) -> str:
         return "being cancelled" if self.run.state not in RUN_ENDED else str(self.run.state)
 
-    # What follows ------------------------------------------------------------------------------------------------------------------
-
-    def _advance(self) -> None:
-        run = self.run
-        if run.state is RunState.PENDING:
-            self._step_run(RunState.PAUSED if run.desired is DesiredState.PAUSED else RunState.RUNNING)
-        if run.state not in {RunState.RUNNING, RunState.PAUSED}:
-            return
-        for phase in self.aggregate.phases.values():
-            if run.desired is DesiredState.CANCELLED:
-                self._wind_down(phase)
-            else:
-                self._advance_phase(phase)
-        for phase in self.aggregate.phases.values():
-            self._clean_up(phase)
-        self._end_if_over()
-
-    def _advance_phase(self, phase: PhaseRun) -> None:
-        if self._is_waiting(phase) and self._are_published(phase.dependencies):
-            self._make_ready(phase)
-        if phase.state is PhaseState.STAGING and all(lane.state is LaneState.DONE for lane in self._lanes(phase)):
-            self._step_phase(phase, PhaseState.VERIFYING)
-            for dataset in self._datasets(phase):
-                self._add_task(TaskKind.VERIFY, phase, (dataset,), dataset)
-        if phase.state is PhaseState.VERIFYING and self._are_done(phase, TaskKind.VERIFY):
-            self._step_phase(phase, PhaseState.PUBLISHING)
-            self._add_by_target(TaskKind.PUBLISH, phase)
-        if phase.state is PhaseState.PUBLISHING and self._are_done(phase, TaskKind.PUBLISH):
-            phase.end_time = self._now
-            self._step_phase(phase, PhaseState.PUBLISHED)
-            for waiting in self._dependents[phase.id]:
-                self._advance_phase(self.aggregate.phases[waiting])
-
-    def _is_waiting(self, phase: PhaseRun) -> bool:
-        """Whether it is still to be run in this attempt of the run."""
-        if phase.state is PhaseState.PENDING:
-            return True
-        again = {PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLED_BACK}
-        return phase.state in again and phase.attempt < self.run.attempt
-
-    def _are_published(self, phases: Iterable[str]) -> bool:
-        return all(self.aggregate.phases[p].state in {PhaseState.PUBLISHED, PhaseState.SEALED} for p in phases)
-
-    def _make_ready(self, phase: PhaseRun) -> None:
-        phase.attempt = self.run.attempt
-        phase.failure = phase.end_time = None
-        phase.start_time = self._now
-        self._step_phase(phase, PhaseState.READY)
-        for dataset in self._datasets(phase):
-            record = self.aggregate.datasets[phase.id, dataset]
-            record.verification, record.end_time, record.start_time, record.copy_seconds = b"", None, None, 0.0
-            self._note(record)
-            suffix = f".{phase.attempt}" if phase.attempt > 1 else ""
-            lane = Lane(f"{phase.id}.{dataset}{suffix}", phase.id, dataset, phase.attempt, record.rows_expected)
-            self.aggregate.lanes[lane.id] = lane
-            self._note(lane)
-            self._add_task(TaskKind.COPY, phase, (dataset,), f"{dataset}", lane.id)
-
-    def _fail_phase(self, phase: PhaseRun, failure: Failure) -> None:
-        is_published_in_part = phase.state is PhaseState.PUBLISHING
-        phase.failure = phase.failure or failure
-        phase.end_time = self._now
-        after = PhaseState.ROLLING_BACK if is_published_in_part else PhaseState.FAILED
-        self._step_phase(phase, after, failure)
-        self._drop_pending(phase)
-        for waiting in self._dependents[phase.id]:
-            descendant = self.aggregate.phases[waiting]
-            if self._is_waiting(descendant):
-                self._skip(descendant, Failure("DEPENDENCY_FAILED", f"phase `{phase.id}`, which it needs, failed"))
-
-    def _skip(self, phase: PhaseRun, failure: Failure) -> None:
-        phase.attempt, phase.failure, phase.end_time = self.run.attempt, failure, self._now
-        if (
-            phase.state is PhaseState.SKIPPED
-            or phase.state is PhaseState.FAILED
-            or phase.state is PhaseState.ROLLED_BACK
-        ):
-            self._note(phase)
-            return
-        self._step_phase(phase, PhaseState.SKIPPED, failure)
-
-    def _wind_down(self, phase: PhaseRun) -> None:
-        """Towards a cancelled run: what is being published is finished, everything else ends."""
-        if phase.state is PhaseState.PUBLISHING:
-            self._advance_phase(phase)
-        elif phase.state in PHASE_IN_HAND or self._is_waiting(phase):
-            self._skip(phase, Failure("CANCELLED", "the run was cancelled"))
-            self._drop_pending(phase)
-
-    def _clean_up(self, phase: PhaseRun) -> None:
-        """Drops the staging of a phase that ended unpublished, once no host works on it any more; ends a rollback that is done."""
-        if phase.state not in {PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLING_BACK}:
-            return
-        tasks = self._tasks(phase)
-        if any(task.state is TaskState.LEASED and task.kind is not TaskKind.ROLLBACK for task in tasks):
-            return
-        self._drop_pending(phase)
-        undoing = [task for task in tasks if task.kind is TaskKind.ROLLBACK]
-        if not undoing:
-            if any(task.kind is TaskKind.COPY and task.fence > 0 for task in tasks):
-                self._add_by_target(TaskKind.ROLLBACK, phase)
-        elif phase.state is PhaseState.ROLLING_BACK and all(task.state is TaskState.DONE for task in undoing):
-            self._step_phase(phase, PhaseState.ROLLED_BACK, phase.failure)
-
-    def _drop_pending(self, phase: PhaseRun) -> None:
-        for task in self._tasks(phase):
-            if task.state is TaskState.PENDING and task.kind is not TaskKind.ROLLBACK:
-                self._step_task(task, TaskState.DROPPED)
-
-    def _end_if_over(self) -> None:
-        phases = self.aggregate.phases.values()
-        if any(task.state in TASK_OPEN for task in self.aggregate.tasks.values()):
-            return
-        if any(self._is_waiting(phase) or phase.state not in PHASE_ENDED for phase in phases):
-            return
-        failed = [phase for phase in phases if phase.state not in {PhaseState.PUBLISHED, PhaseState.SEALED}]
-        self.run.end_time = self._now
-        if self.run.desired is DesiredState.CANCELLED and failed:
-            self._step_run(RunState.CANCELLED)
-        elif failed:
-            cause = next((p for p in failed if p.failure and p.failure.reason != "DEPENDENCY_FAILED"), failed[0])
-            self.run.failure = cause.failure
-            self._step_run(RunState.FAILED, cause.failure)
-        else:
-            self._step_run(RunState.SUCCEEDED)
-
 
 def _placed(task: Task, failure: Failure) -> Failure:
     """A host tells a field relative to the dataset; the run tells it relative to the plan."""
-    if not failure.field or failure.field.startswith("phases."):
+    if not failure.field or not task.datasets or failure.field.startswith("phases."):
         return failure
     return replace(failure, field=f"phases.{task.phase}.datasets.{task.datasets[0]}.{failure.field}")

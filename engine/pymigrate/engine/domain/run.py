@@ -106,7 +106,7 @@ RUN_STEPS: Mapping[RunState, frozenset[RunState]] = {
     _R.CANCELLED: frozenset({_R.ROLLING_BACK}),
     _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.ROLLBACK_BLOCKED}),
     _R.ROLLBACK_BLOCKED: frozenset({_R.ROLLING_BACK}),
-    _R.ROLLED_BACK: frozenset(),
+    _R.ROLLED_BACK: frozenset({_R.ROLLING_BACK}),
 }
 PHASE_STEPS: Mapping[PhaseState, frozenset[PhaseState]] = {
     _P.PENDING: frozenset({_P.READY, _P.FAILED, _P.SKIPPED, _P.ROLLING_BACK}),

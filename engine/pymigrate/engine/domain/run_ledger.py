@@ -1,12 +1,22 @@
-"""A run's aggregate while decisions are made: its parts, each step that is checked and told, and what must be stored in the end."""
+"""A run's aggregate while decisions are made: its parts, each step that is checked and told, and what must be stored in the end.
 
+Beside the aggregate it keeps indices, so that taking in one event costs as much as the event changes, not as the run is large: tasks
+and lanes by phase, what is leased, what is pending in the order of urgency, and how many of each kind are not done yet.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
 from datetime import datetime
 
+from pymigrate.engine.domain.precedence import Precedence, ReadySet
 from pymigrate.engine.domain.run import (
     LANE_STEPS,
+    PHASE_DONE,
     PHASE_STEPS,
     RUN_STEPS,
+    TASK_OPEN,
     TASK_STEPS,
+    UNDOING,
     Entity,
     Failure,
     Lane,
@@ -23,6 +33,7 @@ from pymigrate.engine.domain.run import (
 )
 
 ENGINE = "engine"
+Urgency = tuple[bool, int, float, str]
 
 
 class RunLedger:
@@ -35,6 +46,31 @@ class RunLedger:
         self._events: list[RunEvent] = []
         self._actor = ENGINE
         self._now: datetime = aggregate.run.create_time
+        self._touched: dict[str, None] = {}
+        self._precedence = Precedence({phase.id: phase.dependencies for phase in aggregate.phases.values()})
+        done = [phase.id for phase in aggregate.phases.values() if phase.state in PHASE_DONE]
+        self._ready = ReadySet(self._precedence, done)
+        self._index()
+
+    def _index(self) -> None:
+        aggregate = self.aggregate
+        self._datasets_of: dict[str, list[str]] = {phase: [] for phase in aggregate.phases}
+        weights = dict.fromkeys(aggregate.phases, 0.0)
+        for phase, dataset in aggregate.datasets:
+            self._datasets_of[phase].append(dataset)
+            weights[phase] += max(aggregate.datasets[phase, dataset].rows_expected, 1)
+        self._criticality = self._precedence.criticality(weights)
+        self._lanes_of: dict[tuple[str, int], list[Lane]] = {}
+        self._uncopied: Counter[tuple[str, int]] = Counter()
+        for lane in aggregate.lanes.values():
+            self._register_lane(lane)
+        self._tasks_of: dict[tuple[str, int], list[Task]] = {}
+        self._task_of_lane: dict[str, Task] = {}
+        self._undone: Counter[tuple[str, int, TaskKind]] = Counter()
+        self._leased: dict[str, Task] = {}
+        self._pending: list[tuple[Urgency, str]] = []
+        for task in aggregate.tasks.values():
+            self._register_task(task)
 
     def take(self) -> tuple[list[Entity], list[RunEvent]]:
         """What changed since the last call. Stale entities and events never come twice."""
@@ -45,42 +81,95 @@ class RunLedger:
         self._changed, self._events = {}, []
         return changed, events
 
+    @property
+    def has_open_tasks(self) -> bool:
+        """Whether anything is still asked of a host."""
+        return bool(self._pending or self._leased)
+
+    def leased(self) -> list[Task]:
+        """The tasks that hosts have."""
+        return list(self._leased.values())
+
+    def pending(self) -> list[Task]:
+        """The tasks that wait for a host, the most urgent first."""
+        tasks = self.aggregate.tasks
+        return [tasks[name] for _, name in self._pending]
+
     # Parts -------------------------------------------------------------------------------------------------------------------------
 
-    def _datasets(self, phase: PhaseRun) -> list[str]:
-        return [dataset for owner, dataset in self.aggregate.datasets if owner == phase.id]
-
     def _lanes(self, phase: PhaseRun) -> list[Lane]:
-        return [n for n in self.aggregate.lanes.values() if n.phase == phase.id and n.attempt == phase.attempt]
+        return self._lanes_of.get((phase.id, phase.attempt), [])
 
-    def _tasks(self, phase: PhaseRun) -> list[Task]:
-        return [t for t in self.aggregate.tasks.values() if t.phase == phase.id and t.attempt == phase.attempt]
+    def _tasks(self, phase: PhaseRun, kind: TaskKind | None = None) -> list[Task]:
+        tasks = self._tasks_of.get((phase.id, phase.attempt), [])
+        return tasks if kind is None else [task for task in tasks if task.kind is kind]
+
+    def _has(self, phase: PhaseRun, kind: TaskKind) -> bool:
+        return (phase.id, phase.attempt, kind) in self._undone
 
     def _are_done(self, phase: PhaseRun, kind: TaskKind) -> bool:
-        tasks = [task for task in self._tasks(phase) if task.kind is kind]
-        return bool(tasks) and all(task.state is TaskState.DONE for task in tasks)
+        return self._undone.get((phase.id, phase.attempt, kind), -1) == 0
 
-    def _add_by_target(self, kind: TaskKind, phase: PhaseRun) -> None:
+    def _targets(self, phase: PhaseRun) -> dict[str, list[str]]:
         by_target: dict[str, list[str]] = {}
-        for dataset in self._datasets(phase):
+        for dataset in self._datasets_of[phase.id]:
             by_target.setdefault(self.aggregate.datasets[phase.id, dataset].target_connection, []).append(dataset)
-        for target, datasets in sorted(by_target.items()):
-            self._add_task(kind, phase, tuple(datasets), target)
+        return dict(sorted(by_target.items()))
 
-    def _add_task(self, kind: TaskKind, phase: PhaseRun, datasets: tuple[str, ...], part: str, lane: str = "") -> None:
-        record = self.aggregate.datasets[phase.id, datasets[0]]
+    def _add_by_target(self, kind: TaskKind, phase: PhaseRun, *, is_prepared: bool = False) -> None:
+        for target, datasets in self._targets(phase).items():
+            self._add_for_target(kind, phase, target, datasets, is_prepared=is_prepared)
+
+    def _add_for_target(
+        self, kind: TaskKind, phase: PhaseRun, target: str, datasets: list[str], *, is_prepared: bool = False
+    ) -> None:
+        self._add_task(kind, phase, tuple(datasets), target).is_prepared = is_prepared
+
+    def _add_task(
+        self, kind: TaskKind, phase: PhaseRun, datasets: tuple[str, ...], part: str, lane: str = "", detail: str = ""
+    ) -> Task:
+        record = self.aggregate.datasets[phase.id, datasets[0]] if datasets else None
+        name = f"{self.run.name}/tasks/{phase.id}.{part}.{kind}.{phase.attempt}"
+        again = sum(task.id.startswith(name) for task in self._tasks(phase, kind)) if self._has(phase, kind) else 0
         task = Task(
-            id=f"{self.run.name}/tasks/{phase.id}.{part}.{kind}.{phase.attempt}",
+            id=name if name not in self.aggregate.tasks else f"{name}.{again + 1}",
             kind=kind,
             phase=phase.id,
             attempt=phase.attempt,
             datasets=datasets,
-            target=record.target_connection,
-            affinity=record.affinity,
+            target=record.target_connection if record else "",
+            affinity=record.affinity if record else "shared",
             lane=lane,
+            detail=detail,
         )
         self.aggregate.tasks[task.id] = task
+        self._register_task(task)
         self._note(task)
+        return task
+
+    def _add_lane(self, lane: Lane) -> None:
+        self.aggregate.lanes[lane.id] = lane
+        self._register_lane(lane)
+        self._note(lane)
+
+    def _register_lane(self, lane: Lane) -> None:
+        self._lanes_of.setdefault((lane.phase, lane.attempt), []).append(lane)
+        self._uncopied[lane.phase, lane.attempt] += lane.state is not LaneState.DONE
+
+    def _register_task(self, task: Task) -> None:
+        self._tasks_of.setdefault((task.phase, task.attempt), []).append(task)
+        self._undone[task.phase, task.attempt, task.kind] += task.state is not TaskState.DONE
+        if task.lane:
+            self._task_of_lane[task.lane] = task
+        if task.state is TaskState.LEASED:
+            self._leased[task.id] = task
+        elif task.state is TaskState.PENDING:
+            insort(self._pending, (self._urgency(task), task.id))
+
+    def _urgency(self, task: Task) -> Urgency:
+        """Undoing first, then by priority and the critical path."""
+        priority, rank = self.aggregate.phases[task.phase].priority, self._criticality.rank(task.phase)
+        return (task.kind not in UNDOING, -priority, -rank, task.id)
 
     # Steps -------------------------------------------------------------------------------------------------------------------------
 
@@ -94,6 +183,11 @@ class RunLedger:
         before, subject = phase.state, self._subject("phases", phase.id)
         check_step(PHASE_STEPS, subject, before, after)
         phase.state = after
+        if after in PHASE_DONE:
+            self._touch(*self._ready.complete(phase.id))
+        elif before in PHASE_DONE:
+            self._ready.reopen(phase.id)
+        self._touch(phase.id, *phase.dependencies)  # those wait for it when they are undone
         self._note(phase)
         self._emit(f"phase.{after}", subject, before, after, failure)
 
@@ -101,6 +195,8 @@ class RunLedger:
         before, subject = lane.state, self._subject("lanes", lane.id)
         check_step(LANE_STEPS, subject, before, after)
         lane.state = after
+        if after is LaneState.DONE:
+            self._uncopied[lane.phase, lane.attempt] -= 1
         if after is not LaneState.RUNNING:
             lane.host = ""
             self._add_copy_seconds(lane)
@@ -108,7 +204,7 @@ class RunLedger:
         self._emit(f"lane.{after}", subject, before, after, failure)
 
     def _add_copy_seconds(self, lane: Lane) -> None:
-        task = next((t for t in self.aggregate.tasks.values() if t.lane == lane.id and t.leased_time), None)
+        task = self._task_of_lane.get(lane.id)
         if task is not None and task.leased_time is not None:
             dataset = self.aggregate.datasets[lane.phase, lane.dataset]
             dataset.copy_seconds += (self._now - task.leased_time).total_seconds()
@@ -117,14 +213,32 @@ class RunLedger:
             self._note(task)
 
     def _step_task(self, task: Task, after: TaskState) -> None:
-        check_step(TASK_STEPS, task.id, task.state, after)
+        before = task.state
+        check_step(TASK_STEPS, task.id, before, after)
         task.state = after
+        if before is TaskState.PENDING:
+            del self._pending[bisect_left(self._pending, (self._urgency(task), task.id))]
+        elif before is TaskState.LEASED:
+            del self._leased[task.id]
+        if after is TaskState.PENDING:
+            insort(self._pending, (self._urgency(task), task.id))
+        elif after is TaskState.LEASED:
+            self._leased[task.id] = task
+        elif after is TaskState.DONE:
+            self._undone[task.phase, task.attempt, task.kind] -= 1
         if after is not TaskState.LEASED:
             task.host, task.lease_expires = "", None
+        if after not in TASK_OPEN or before not in TASK_OPEN:
+            self._touch(task.phase)
         self._note(task)
 
     def _subject(self, collection: str, part: str) -> str:
         return f"{self.run.name}/{collection}/{part}"
+
+    def _touch(self, *phases: str) -> None:
+        """Something about these phases has changed: what follows from it is to be found out."""
+        for phase in phases:
+            self._touched[phase] = None
 
     def _note(self, entity: Entity) -> None:
         self._changed[id(entity)] = entity
