@@ -41,7 +41,9 @@ def test_a_source_root_and_its_namespace_folder_are_no_packages(root: str) -> No
 
 def test_every_target_of_the_makefile_says_what_it_does() -> None:
     targets = set(re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    told = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert {line.split()[0] for line in told.splitlines()} == targets
     assert {"setup", "demo", "demo-clean", "test", "check", "bench", "proto", "wheel"} <= targets
 

@@ -164,9 +164,9 @@ class RunLedger:
         if task.state is TaskState.LEASED:
             self._leased[task.id] = task
         elif task.state is TaskState.PENDING:
-            insort(self._pending, (self._urgency(task), task.id))
+            insort(self._pending, (self.urgency(task), task.id))
 
-    def _urgency(self, task: Task) -> Urgency:
+    def urgency(self, task: Task) -> Urgency:
         """Undoing first, then by priority and the critical path."""
         priority, rank = self.aggregate.phases[task.phase].priority, self._criticality.rank(task.phase)
         return (task.kind not in UNDOING, -priority, -rank, task.id)
@@ -217,11 +217,11 @@ class RunLedger:
         check_step(TASK_STEPS, task.id, before, after)
         task.state = after
         if before is TaskState.PENDING:
-            del self._pending[bisect_left(self._pending, (self._urgency(task), task.id))]
+            del self._pending[bisect_left(self._pending, (self.urgency(task), task.id))]
         elif before is TaskState.LEASED:
             del self._leased[task.id]
         if after is TaskState.PENDING:
-            insort(self._pending, (self._urgency(task), task.id))
+            insort(self._pending, (self.urgency(task), task.id))
         elif after is TaskState.LEASED:
             self._leased[task.id] = task
         elif after is TaskState.DONE:

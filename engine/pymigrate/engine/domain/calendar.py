@@ -1,0 +1,93 @@
+"""When work may be done: weekly windows and blackouts on a local clock, as moments in UTC.
+
+A local time that the clock skips in spring counts as the moment that the skipped hour leads to; one that it shows twice in autumn counts
+as the first. The zone is passed in, so that nothing here reads a database of time zones.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LOOK_AHEAD_DAYS = 8
+STEPS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class WeeklyWindow:
+    """Opens at `start` on each of `days` (0 is Monday; none means every day) and closes at `end`, on the next day where that is not
+    later than `start`."""
+
+    start: time
+    end: time
+    days: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBlackout:
+    """From `start` to before `end` on the local clock; both without a zone."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Open inside any window (always, without one) and outside every blackout."""
+
+    zone: tzinfo = UTC
+    windows: tuple[WeeklyWindow, ...] = ()
+    blackouts: tuple[LocalBlackout, ...] = ()
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether work may be done at this moment."""
+        if any(start <= now < end for start, end in self._blackouts()):
+            return False
+        return not self.windows or any(start <= now < end for start, end in self._windows(now, days=1))
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """The next moment at which `is_open` may answer otherwise; None when it never will."""
+        edges = [edge for span in self._blackouts() for edge in span]
+        edges.extend(edge for span in self._windows(now, LOOK_AHEAD_DAYS) for edge in span)
+        return min((edge for edge in edges if edge > now), default=None)
+
+    def _windows(self, now: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
+        today = now.astimezone(self.zone).date()
+        for offset in range(-2, days + 1):  # a window of the day before yesterday may end today
+            date = today + timedelta(days=offset)
+            for window in self.windows:
+                if window.days and date.weekday() not in window.days:
+                    continue
+                last = date if window.end > window.start else date + timedelta(days=1)
+                start, end = datetime.combine(date, window.start), datetime.combine(last, window.end)
+                yield self._moment(start), self._moment(end)
+
+    def _blackouts(self) -> Iterator[tuple[datetime, datetime]]:
+        return ((self._moment(blackout.start), self._moment(blackout.end)) for blackout in self.blackouts)
+
+    def _moment(self, local: datetime) -> datetime:
+        return local.replace(tzinfo=self.zone).astimezone(UTC)
+
+
+ALWAYS = Calendar()
+
+
+def are_open(calendars: Sequence[Calendar], now: datetime) -> bool:
+    """Whether every one of them is open."""
+    return all(calendar.is_open(now) for calendar in calendars)
+
+
+def next_opening(calendars: Sequence[Calendar], now: datetime) -> datetime | None:
+    """The next moment at which all of them are open: `now` where they are, None where that is not within sight."""
+    moment: datetime | None = now
+    for _ in range(STEPS_MAX):
+        if moment is None or are_open(calendars, moment):
+            return moment
+        moment = next_change(calendars, moment)
+    return None
+
+
+def next_change(calendars: Sequence[Calendar], now: datetime) -> datetime | None:
+    """The next moment at which any of them may open or close."""
+    changes = [change for calendar in calendars if (change := calendar.next_change(now)) is not None]
+    return min(changes, default=None)

@@ -1,0 +1,245 @@
+"""Which task a host gets next, over all runs: pools, windows, fairness between plans, breakers and throttles in one place.
+
+Pure: the limits are handed in, and may change at any time. The engine asks it for real hosts, a rehearsal for modelled ones.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pymigrate.engine.domain.breaker import Breaker
+from pymigrate.engine.domain.calendar import Calendar, are_open, next_change
+from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.orchestration import OUTAGE_REASON, RunCore
+from pymigrate.engine.domain.run import UNDOING, Failure, Task, TaskKind
+from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
+
+Place = tuple[str, str]
+Pool = tuple[str, str, str]
+TIMED = frozenset({TaskKind.COPY, TaskKind.VERIFY, TaskKind.PREPARE, TaskKind.PUBLISH, TaskKind.STEP})
+DRAINED_BY_TIME = frozenset({TaskKind.COPY, TaskKind.VERIFY})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds now; 0 or a missing entry is no limit, but for `lanes_max`, which counts lanes in all.
+
+    `environments` and `plans` by resource name, `departments` by (plan, department), `connections` by (environment, connection);
+    `calendars` by (plan, phase), and by (plan, "") for the plan's own; `latency_factors` by (environment, connection).
+    """
+
+    lanes_max: int
+    environments: Mapping[str, int] = field(default_factory=dict)
+    plans: Mapping[str, int] = field(default_factory=dict)
+    departments: Mapping[Place, int] = field(default_factory=dict)
+    connections: Mapping[Place, int] = field(default_factory=dict)
+    calendars: Mapping[Place, Calendar] = field(default_factory=dict)
+    latency_factors: Mapping[Place, float] = field(default_factory=dict)
+
+    def calendars_of(self, plan: str, phase: str) -> list[Calendar]:
+        """The plan's calendar and the phase's."""
+        return [self.calendars[place] for place in ((plan, ""), (plan, phase)) if place in self.calendars]
+
+
+class Scheduler:
+    """Grants lanes and keeps what it has learned about each system. Whoever asks it makes one grant at a time."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._breakers: dict[Place, Breaker] = {}
+        self._throttles: dict[Place, Throttle] = {}
+
+    def grants(
+        self, cores: Iterable[RunCore], limits: Limits, now: datetime, affinity: str | None = None
+    ) -> Iterator[tuple[RunCore, Task]]:
+        """The tasks that a host of this affinity (None: any) may have now, the one that it should have first. Valid until the first
+        of them is leased."""
+        active = [core for core in cores if core.has_open_tasks]
+        usage = _usage(active)
+        claimable = [(core, core.claimable(now)) for core in active]
+        for core, tasks in claimable:
+            yield from ((core, t) for t in tasks if t.kind in UNDOING and affinity in {None, t.affinity})
+        # Fair between plans: the one with the fewest lanes at work is first, whatever its priority, then its most urgent task.
+        for core, tasks in sorted(
+            claimable, key=lambda found: (usage["plan", found[0].run.plan, ""], found[0].run.name)
+        ):
+            refused: set[tuple[str, str, str, bool]] = set()
+            for task in tasks:
+                if task.kind in UNDOING or affinity not in {None, task.affinity}:
+                    continue
+                key = self._key(core, task)
+                if key not in refused and self._admits(core, task, limits, usage, now):
+                    yield core, task
+                else:
+                    refused.add(key)
+
+    def to_drain(self, cores: Iterable[RunCore], limits: Limits, now: datetime) -> list[str]:
+        """Leased tasks that should stop at their next checkpoint: their run does not want them, their time is over, or their source
+        bears fewer lanes than it has."""
+        draining: list[str] = []
+        reading: dict[Place, list[tuple[RunCore, Task]]] = {}
+        for core in cores:
+            draining.extend(core.to_drain())
+            for task in core.leased():
+                if task.kind in DRAINED_BY_TIME and not are_open(limits.calendars_of(core.run.plan, task.phase), now):
+                    draining.append(task.id)
+                elif task.kind is TaskKind.COPY and core.aggregate.phases[task.phase].is_live:
+                    reading.setdefault(_source(core, task), []).append((core, task))
+        for source, lanes in reading.items():
+            throttle = self._throttles.get(source)
+            if throttle is not None and throttle.lanes_max is not None:
+                lanes.sort(key=lambda found: found[0].urgency(found[1]))
+                draining.extend(task.id for _, task in lanes[throttle.lanes_max :])
+        return list(dict.fromkeys(draining))
+
+    def next_wake(self, cores: Iterable[RunCore], limits: Limits, since: datetime) -> datetime | None:
+        """When a task may be granted or drained next though nothing happens until then."""
+        wakes: list[datetime | None] = [breaker.opens_until for breaker in self._breakers.values()]
+        for core in cores:
+            wakes.append(core.next_wake(since))
+            phases = {task.phase for task in (*core.pending(), *core.leased()) if task.kind in TIMED}
+            wakes.extend(next_change(limits.calendars_of(core.run.plan, phase), since) for phase in sorted(phases))
+        return min((wake for wake in wakes if wake is not None and wake > since), default=None)
+
+    # What it learns ----------------------------------------------------------------------------------------------------------------
+
+    def leased(self, core: RunCore, task: Task) -> None:
+        """A task was handed out."""
+        for place in _systems(core, task):
+            if place in self._breakers:
+                self._breakers[place].try_by(task.id)
+
+    def progressed(
+        self,
+        core: RunCore,
+        task: Task,
+        seconds: float,
+        size_bytes: int,
+        cores: Iterable[RunCore],
+        limits: Limits,
+        now: datetime,
+    ) -> bool:
+        """A lane went on, and its source took so many seconds for so many bytes (0: not known). True: lanes are to be drained or
+        granted that were not before."""
+        has_changed = self.answered(core, task)
+        if seconds <= 0 or size_bytes <= 0 or not core.aggregate.phases[task.phase].is_live:
+            return has_changed
+        source = _source(core, task)
+        lanes = _usage(cores)["live", *source]
+        throttle = self._throttles.setdefault(source, Throttle())
+        factor = limits.latency_factors.get(source) or FACTOR_DEFAULT
+        return throttle.observe(seconds, size_bytes, max(lanes, 1), factor, now) or has_changed
+
+    def answered(self, core: RunCore, task: Task) -> bool:
+        """The task's systems did what was asked of them. True: one of them had been away."""
+        places = [place for place in _systems(core, task) if place in self._breakers]
+        answers = [self._breakers.pop(place).succeed() for place in places]
+        return any(answers)
+
+    def failed(self, core: RunCore, task: Task, failure: Failure, now: datetime) -> Place | None:
+        """A task failed. The system that counts as away from now on, if one does: the failure's field says which side it was."""
+        self.gave_back(core, task)
+        place = _side(core, task, failure.field)
+        if failure.reason != OUTAGE_REASON or place is None:
+            return None
+        is_opened = self._breakers.setdefault(place, Breaker()).fail(task.id, now, self._rng)
+        return place if is_opened else None
+
+    def gave_back(self, core: RunCore, task: Task) -> None:
+        """A task drained or its host was lost: it told nothing about its systems."""
+        for place in _systems(core, task):
+            if place in self._breakers:
+                self._breakers[place].give_back(task.id)
+
+    def lanes_borne(self, environment: str, connection: str) -> int | None:
+        """How many lanes a live source bears as far as is known; None: no bound was found."""
+        throttle = self._throttles.get((environment, connection))
+        return None if throttle is None else throttle.lanes_max
+
+    def is_away(self, environment: str, connection: str) -> bool:
+        """Whether the connection's system counts as away."""
+        breaker = self._breakers.get((environment, connection))
+        return breaker is not None and breaker.opens_until is not None
+
+    # Whether it may ----------------------------------------------------------------------------------------------------------------
+
+    def _admits(self, core: RunCore, task: Task, limits: Limits, usage: Counter[Pool], now: datetime) -> bool:
+        if task.kind in TIMED and not are_open(limits.calendars_of(core.run.plan, task.phase), now):
+            return False
+        for place in _systems(core, task):
+            if place in self._breakers and not self._breakers[place].admits(task.id, now):
+                return False
+        if task.kind is not TaskKind.COPY:
+            return True
+        if usage["all", "", ""] >= limits.lanes_max:
+            return False
+        return all(usage[pool] < limit for pool, limit in self._pools(core, task, limits) if limit > 0)
+
+    def _pools(self, core: RunCore, task: Task, limits: Limits) -> Iterator[tuple[Pool, int]]:
+        plan, environment = core.run.plan, environment_of(core.run.name)
+        phase = core.aggregate.phases[task.phase]
+        yield ("plan", plan, ""), limits.plans.get(plan, 0)
+        yield ("environment", environment, ""), limits.environments.get(environment, 0)
+        yield ("department", plan, phase.department), limits.departments.get((plan, phase.department), 0)
+        for place in _systems(core, task):
+            yield ("connection", *place), limits.connections.get(place, 0)
+        if phase.is_live:
+            source = _source(core, task)
+            throttle = self._throttles.get(source)
+            yield ("live", *source), (throttle.lanes_max or 0) if throttle else 0
+
+    def _key(self, core: RunCore, task: Task) -> tuple[str, str, str, bool]:
+        """Tasks of the same key are admitted or refused alike."""
+        source, target = "", task.target
+        if task.kind is TaskKind.COPY:
+            source = core.aggregate.datasets[task.phase, task.datasets[0]].source_connection
+        return (task.phase, source, target, task.kind is TaskKind.COPY)
+
+
+def _usage(cores: Iterable[RunCore]) -> Counter[Pool]:
+    """The lanes at work, by pool."""
+    usage: Counter[Pool] = Counter()
+    for core in cores:
+        plan, environment = core.run.plan, environment_of(core.run.name)
+        for task in core.leased():
+            if task.kind is not TaskKind.COPY:
+                continue
+            phase = core.aggregate.phases[task.phase]
+            usage["all", "", ""] += 1
+            usage["plan", plan, ""] += 1
+            usage["environment", environment, ""] += 1
+            usage["department", plan, phase.department] += 1
+            for place in _systems(core, task):
+                usage["connection", *place] += 1
+            if phase.is_live:
+                usage["live", *_source(core, task)] += 1
+    return usage
+
+
+def _source(core: RunCore, task: Task) -> Place:
+    dataset = core.aggregate.datasets[task.phase, task.datasets[0]]
+    return environment_of(core.run.name), dataset.source_connection
+
+
+def _systems(core: RunCore, task: Task) -> list[Place]:
+    """The connections that a task uses, each once."""
+    return list(dict.fromkeys(_sides(core, task).values()))
+
+
+def _side(core: RunCore, task: Task, field: str) -> Place | None:
+    """The connection of the side that a field lies on."""
+    sides, parts = _sides(core, task), field.split(".")
+    return next((place for side, place in sides.items() if side in parts), None)
+
+
+def _sides(core: RunCore, task: Task) -> dict[str, Place]:
+    if not task.datasets:
+        return {}
+    environment = environment_of(core.run.name)
+    dataset = core.aggregate.datasets[task.phase, task.datasets[0]]
+    target = {"target": (environment, dataset.target_connection)}
+    if task.kind in {TaskKind.COPY, TaskKind.VERIFY}:
+        return {"source": (environment, dataset.source_connection), **target}
+    return target
