@@ -115,7 +115,7 @@ def test_a_plan_tells_the_problems_of_all_its_phases_and_of_their_graph() -> Non
     assert "is no name" in found["phases.Bad"]
     assert "there is no phase `d`" in found["phases.b.dependencies"]
     assert "a → c → b → a" in found["phases.a.dependencies"]
-    assert "a target of phase `a` already" in found["phases.b.datasets.orders.target.relation"]
+    assert "of phase `a` already" in found["phases.b.datasets.orders.target.relation"]
 
 
 def test_an_environment_and_a_plan_have_limits() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from google.protobuf.message import Message
 
+from pymigrate.engine.application.controls import control_problems
+from pymigrate.engine.application.schedules import schedule_problems
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import ID_RULE, is_id, nearest
@@ -20,6 +22,9 @@ PRIORITY_MAX = 1_000
 LANES_MAX = 10_000
 CHUNK_BYTES_MIN = 64 * 1024
 CHUNK_BYTES_MAX = 1024**3
+DATASET_LANES_MAX = 64
+LATENCY_FACTOR_MIN = 1.1
+LATENCY_FACTOR_MAX = 100.0
 _SECRET = re.compile(r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?")
 _SSL_MODES = frozenset({"", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _RELATION_SEGMENT_MAX = 200
@@ -54,6 +59,9 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
     """Problems of a connection. Nothing is contacted and no secret is read."""
     yield from _texts(connection)
     yield from _range("lanes_max", connection.lanes_max, 0, LANES_MAX)
+    factor = connection.latency_factor_max
+    if factor and not LATENCY_FACTOR_MIN <= factor <= LATENCY_FACTOR_MAX:
+        yield Problem("latency_factor_max", f"must be {LATENCY_FACTOR_MIN} to {LATENCY_FACTOR_MAX:g}, or 0 for 3")
     match connection.WhichOneof("system"):
         case "sqlite":
             yield from _absolute("sqlite.path", connection.sqlite.path)
@@ -84,21 +92,78 @@ def phase_problems(
         yield Problem("datasets", f"a phase has 1 to {DATASETS_MAX:,} datasets")
     if len(set(phase.dependencies)) < len(phase.dependencies):
         yield Problem("dependencies", "names a phase twice")
-    taken: dict[tuple[str, str], str] = {}
+    for name in phase.department_dependencies:
+        if name == phase.department:
+            yield Problem("department_dependencies", f"`{name}` is the phase's own department")
+        elif name not in departments:
+            yield Problem(
+                "department_dependencies",
+                f"there is no department `{name}` in this environment{nearest(name, departments)}",
+            )
+    yield from schedule_problems("schedule", phase.schedule)
+    yield from control_problems(phase)
     for name, dataset in sorted(phase.datasets.items()):
         path = f"datasets.{name}"
         yield from _id(path, name)
         yield from _dataset(path, dataset, connections)
-        place = (dataset.target.connection, dataset.target.relation)
-        if place in taken:
-            yield Problem(f"{path}.target.relation", f"`{place[1]}` is the target of dataset `{taken[place]}` already")
-        taken[place] = name
+    yield from shared_targets({"": phase})
 
 
 def plan_own_problems(plan: plan_pb2.Plan) -> Iterator[Problem]:
     """Problems of a plan without its phases."""
     yield from _texts(plan)
     yield from _range("lanes_max", plan.lanes_max, 0, LANES_MAX)
+    for name, lanes in sorted(plan.department_lanes_max.items()):
+        yield from _range(f"department_lanes_max.{name}", lanes, 0, LANES_MAX)
+    if plan.rollback_window_seconds < -1:
+        yield Problem("rollback_window_seconds", "must be a number of seconds, 0 for 7 days, or -1 for never")
+    if len(set(plan.dependencies)) < len(plan.dependencies):
+        yield Problem("dependencies", "names a plan twice")
+    yield from schedule_problems("schedule", plan.schedule)
+
+
+def phase_dependencies(phases: Mapping[str, plan_pb2.Phase]) -> dict[str, tuple[str, ...]]:
+    """What each phase needs: the phases that it names, and every phase of the departments that it names, ordered by name."""
+    of_department: dict[str, list[str]] = {}
+    for name, phase in phases.items():
+        of_department.setdefault(phase.department, []).append(name)
+    return {
+        name: tuple(
+            sorted(
+                {
+                    *phase.dependencies,
+                    *(other for each in phase.department_dependencies for other in of_department.get(each, ())),
+                }
+            )
+        )
+        for name, phase in phases.items()
+    }
+
+
+def shared_targets(phases: Mapping[str, plan_pb2.Phase]) -> Iterator[Problem]:
+    """Every pair of datasets that would write the same target relation without both declaring what becomes of conflicts: of different
+    phases, or within a phase that stands alone under no name."""
+    writers: dict[tuple[str, str], list[tuple[str, str, plan_pb2.Dataset]]] = {}
+    for phase_name, phase in sorted(phases.items()):
+        for name, dataset in sorted(phase.datasets.items()):
+            place = (dataset.target.connection, dataset.target.relation)
+            writers.setdefault(place, []).append((phase_name, name, dataset))
+    for place, found in writers.items():
+        for later, (phase_name, name, dataset) in enumerate(found):
+            for other_phase, other, other_dataset in found[:later]:
+                is_told_by_phase = bool(phase_name) and phase_name == other_phase
+                if is_told_by_phase or (_is_merging(dataset) and _is_merging(other_dataset)):
+                    continue
+                prefix, of_phase = (f"phases.{phase_name}.", f" of phase `{other_phase}`") if phase_name else ("", "")
+                yield Problem(
+                    f"{prefix}datasets.{name}.target.relation",
+                    f"`{place[1]}` is the target of dataset `{other}`{of_phase} already: choose another, or give both load mode "
+                    "`merge` and a conflict policy",
+                )
+
+
+def _is_merging(dataset: plan_pb2.Dataset) -> bool:
+    return bool(dataset.target.load_mode == plan_pb2.LOAD_MODE_MERGE and dataset.conflict_policy)
 
 
 def plan_problems(
@@ -111,17 +176,10 @@ def plan_problems(
         yield from _id(f"phases.{name}", name)
         for problem in phase_problems(phase, connections, departments):
             yield Problem(f"phases.{name}.{problem.field}", problem.description)
-    dependencies = {name: tuple(phase.dependencies) for name, phase in phases.items()}
-    yield from graph.dangling(dependencies)
-    if cycle := graph.find_cycle(dependencies):
+    yield from graph.dangling({name: tuple(phase.dependencies) for name, phase in phases.items()})
+    if cycle := graph.find_cycle(phase_dependencies(phases)):
         yield graph.cycle_problem(cycle)
-    taken: dict[tuple[str, str], str] = {}
-    for name, phase in sorted(phases.items()):
-        for dataset_name, dataset in sorted(phase.datasets.items()):
-            place = (dataset.target.connection, dataset.target.relation)
-            path = f"phases.{name}.datasets.{dataset_name}.target.relation"
-            if taken.setdefault(place, name) != name:
-                yield Problem(path, f"`{place[1]}` is a target of phase `{taken[place]}` already")
+    yield from shared_targets(phases)
 
 
 def _dataset(
@@ -143,6 +201,9 @@ def _dataset(
         yield Problem(f"{path}.key", "names a column twice")
     if dataset.chunk_bytes and not CHUNK_BYTES_MIN <= dataset.chunk_bytes <= CHUNK_BYTES_MAX:
         yield Problem(f"{path}.chunk_bytes", f"must be {CHUNK_BYTES_MIN:,} to {CHUNK_BYTES_MAX:,}, or 0 for 20 MB")
+    yield from _range(f"{path}.lanes", dataset.lanes, 0, DATASET_LANES_MAX)
+    if dataset.conflict_policy and target.load_mode != plan_pb2.LOAD_MODE_MERGE:
+        yield Problem(f"{path}.conflict_policy", "is for load mode `merge` alone")
     for name, reference in sorted(dataset.references.items()):
         yield from _id(f"{path}.references.{name}", name)
         if not reference.relation:

@@ -69,21 +69,37 @@ def _check_phase(unit: Unit, phase: plan_pb2.Phase) -> Iterator[Problem]:
     yield from definitions.phase_problems(phase, connections_of(unit, environment), departments_of(unit, environment))
     phases = phases_of(unit, plan)
     phases[name] = phase
-    if cycle := graph.find_cycle({other: tuple(p.dependencies) for other, p in phases.items()}, through=name):
+    if cycle := graph.find_cycle(definitions.phase_dependencies(phases), through=name):
         yield Problem("dependencies", graph.cycle_problem(cycle).description)
-    for other, candidate in sorted(phases.items()):
-        places = {(d.target.connection, d.target.relation) for d in candidate.datasets.values()}
-        for dataset_name, dataset in sorted(phase.datasets.items()):
-            if other != name and (dataset.target.connection, dataset.target.relation) in places:
-                yield Problem(
-                    f"datasets.{dataset_name}.target.relation",
-                    f"`{dataset.target.relation}` is a target of phase `{other}` already",
-                )
+    for problem in definitions.shared_targets(phases):
+        if problem.field.startswith(f"phases.{name}."):
+            yield Problem(problem.field.removeprefix(f"phases.{name}."), problem.description)
 
 
 def _check_plan(unit: Unit, plan: plan_pb2.Plan) -> Iterator[Problem]:
-    del unit
     yield from definitions.plan_own_problems(plan)
+    environment = environment_of(plan.name)
+    departments = departments_of(unit, environment)
+    for name in sorted(plan.department_lanes_max):
+        if name not in departments:
+            yield Problem(
+                f"department_lanes_max.{name}",
+                f"there is no department `{name}` in this environment{nearest(name, departments)}",
+            )
+    if not plan.dependencies:
+        return
+    plans = {last_segment(found.name): PLANS.read(found) for found in children(unit, "plans", environment)}
+    own = last_segment(plan.name)
+    plans[own] = plan
+    for name in plan.dependencies:
+        if name not in plans:
+            others = plans.keys() - {own}
+            yield Problem("dependencies", f"there is no plan `{name}` in this environment{nearest(name, others)}")
+    if cycle := graph.find_cycle({name: tuple(each.dependencies) for name, each in plans.items()}, through=own):
+        yield Problem(
+            "dependencies",
+            f"plans depend on one another in a circle: {graph.spell(cycle)}; drop one of these dependencies",
+        )
 
 
 def _free(unit: Unit, message: object) -> None:
@@ -120,6 +136,9 @@ def _free_plan(unit: Unit, plan: plan_pb2.Plan) -> None:
     for run in unit.runs.names_in(UNFINISHED):
         if run.startswith(f"{plan.name}/"):
             raise FailedPrecondition(f"{plan.name} has an unfinished run: wait for the end of {run}, or cancel it")
+    for other in children(unit, "plans", environment_of(plan.name)):
+        if last_segment(plan.name) in PLANS.read(other).dependencies:
+            raise FailedPrecondition(f"{plan.name} is needed by {other.name}: change that first")
 
 
 ENVIRONMENTS = Kind("environments", environment_pb2.Environment, _check_environment, _free)

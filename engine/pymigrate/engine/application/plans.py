@@ -7,9 +7,9 @@ from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.kinds import PHASES, PLANS, connections_of, departments_of, phases_of
 from pymigrate.engine.application.revisions import phase_hash, plan_hash
-from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
 from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.precedence import Precedence
 from pymigrate.engine.ports.store import Unit
 from pymigrate.v1 import plan_pb2
 
@@ -86,9 +86,8 @@ class Plans:
         answer = plan_pb2.ValidatePlanResponse(plan_hash=plan.plan_hash)
         for problem in found:
             answer.problems.add(field=problem.field, description=problem.description)
-        dependencies = {phase: tuple(p.dependencies) for phase, p in phases.items()}
         if not answer.problems:
-            for level in graph.levels(dependencies):
+            for level in Precedence(definitions.phase_dependencies(phases)).levels():
                 answer.levels.add(phases=level)
         return answer
 
@@ -116,5 +115,4 @@ class Plans:
 
 def _in_order(plan: plan_pb2.Plan) -> list[str]:
     """The phases, those first that others depend on."""
-    levels = graph.levels({name: tuple(phase.dependencies) for name, phase in plan.phases.items()})
-    return [name for level in levels for name in level]
+    return Precedence(definitions.phase_dependencies(plan.phases)).order

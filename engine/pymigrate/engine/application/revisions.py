@@ -19,7 +19,8 @@ from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
 _NO_MATTER = frozenset(
     {
         *("name", "display_name", "description", "labels", "uid", "etag", "create_time", "update_time", "managed_by"),
-        *("plan_hash", "definition_hash", "lanes_max", "priority", "deletion_protection", "phases"),
+        *("plan_hash", "definition_hash", "lanes_max", "priority", "deletion_protection", "phases", "schedule"),
+        *("department_lanes_max", "rollback_window_seconds", "latency_factor_max"),
     }
 )
 
@@ -70,6 +71,8 @@ def _content(message: Message) -> dict[str, Any]:
         content["postgres"].pop("password", None)
     if isinstance(message, plan_pb2.Phase):
         content["dependencies"] = sorted(message.dependencies)
+        if message.department_dependencies:
+            content["department_dependencies"] = sorted(message.department_dependencies)
     return content
 
 
