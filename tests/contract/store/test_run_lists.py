@@ -85,3 +85,28 @@ async def test_names_of_runs_are_found_by_state(store: Store) -> None:
     names = await store.read(lambda unit: unit.runs.names_in([RunState.PAUSED, RunState.RUNNING]))
     assert list(names) == [f"{PLAN}/runs/r{number}" for number in (6, 7, 9)]
     assert await store.read(lambda unit: list(unit.runs.names_in([]))) == []
+
+
+async def test_runs_with_an_open_task_are_named_whatever_their_state(store: Store) -> None:
+    for number, state in enumerate([TaskState.DONE, TaskState.PENDING, TaskState.LEASED, TaskState.DROPPED]):
+        run = new_run(f"{PLAN}/runs/r{number}", key=f"k{number}")
+        run.state = RunState.SUCCEEDED
+        task = Task(f"{run.name}/tasks/t", TaskKind.SEAL, "p", 1, ("d",), "w", "shared", state=state)
+        aggregate = RunAggregate(run, tasks={task.id: task})
+        await store.transact(lambda unit, aggregate=aggregate: unit.runs.insert(aggregate, b""))
+    names = await store.read(lambda unit: list(unit.runs.names_with_work()))
+    assert names == [f"{PLAN}/runs/r1", f"{PLAN}/runs/r2"]
+
+
+async def test_runs_are_named_to_be_sealed_when_their_time_has_come_the_earliest_first(store: Store) -> None:
+    for number, seconds in enumerate([30, 10, None, 20, 31]):
+        run = new_run(f"{PLAN}/runs/r{number}", key=f"k{number}")
+        run.seal_time = None if seconds is None else NOW + timedelta(seconds=seconds)
+        await insert_run(store, run=run)
+    due = NOW + timedelta(seconds=30)
+    assert await store.read(lambda unit: list(unit.runs.names_to_seal(due, 10))) == [
+        f"{PLAN}/runs/r1",
+        f"{PLAN}/runs/r3",
+        f"{PLAN}/runs/r0",
+    ]
+    assert await store.read(lambda unit: list(unit.runs.names_to_seal(due, 1))) == [f"{PLAN}/runs/r1"]

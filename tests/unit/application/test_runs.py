@@ -210,7 +210,12 @@ async def test_steering_is_audited_with_who_did_it(engine: Engine, host: PlayedH
     await answered(engine, host, request())
     await engine.runs.steer(RUN, DesiredState.PAUSED, ME)
     entries = await engine.store.read(lambda unit: list(unit.audit.list(0, 1_000)))
-    assert [(entry.actor, entry.action) for entry in entries[-2:]] == [("me", "start"), ("me", "paused")]
+    asked = [entry for entry in entries if entry.action in {"start", "paused"}]
+    assert [(entry.actor, entry.action) for entry in asked] == [("me", "start"), ("me", "paused")]
+    assert {entry.revision for entry in entries if entry.subject == RUN} == {asked[0].revision}
+    assert asked[0].revision
+    steps = [(entry.actor, entry.action, entry.detail) for entry in entries if entry.subject == RUN]
+    assert ("me", "run.paused", "running → paused") in steps, "what followed is in the trail, too"
 
 
 async def test_a_change_that_can_not_be_stored_is_not_in_memory_either(engine: Engine, host: PlayedHost) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -57,16 +57,21 @@ class Board:
         self._on_work.append(callback)
 
     def active(self) -> Iterator[RunCore]:
-        """The cores of all runs in memory that have not ended, ordered by name."""
+        """The cores of all runs in memory that have not ended, or for which something is still to be done, ordered by name."""
         # Whoever goes through them may wait in between, and runs that have ended may be forgotten meanwhile.
         for core in [self._runs[name].core for name in sorted(self._runs)]:
-            if core.run.state not in RUN_ENDED:
+            if core.is_active:
                 yield core
+
+    def core(self, name: str) -> RunCore | None:
+        """The core of a run in memory of which something is still to be done."""
+        active = self._runs.get(name)
+        return active.core if active is not None and active.core.is_active else None
 
     async def restore(self) -> list[str]:
         """Takes over the runs that an engine left unfinished; their names."""
         unfinished = [state for state in RunState if state not in RUN_ENDED]
-        names = await self._store.read(lambda unit: list(unit.runs.names_in(unfinished)))
+        names = await self._store.read(lambda unit: sorted({*unit.runs.names_in(unfinished), *unit.runs.names_with_work()}))
         for name in names:
             await self.apply(name, Begun())
         return names
@@ -80,7 +85,7 @@ class Board:
         def insert(unit: Unit) -> None:
             unit.runs.insert(aggregate, revision)
             unit.runs.append(aggregate.run.name, events)
-            unit.audit.append(audit)
+            unit.audit.append(replace(audit, revision=aggregate.run.plan_hash))
 
         await self._store.transact(insert)
         # Whoever looked at it since it was stored has loaded it: theirs is as good, and watched perhaps.
@@ -106,7 +111,7 @@ class Board:
                 if revision is not None:
                     unit.runs.set_revision(name, revision)
                 if audit is not None:
-                    unit.audit.append(audit)
+                    unit.audit.append(replace(audit, revision=core.run.plan_hash))
 
             await self._store.transact(save)
             if revision is not None:
@@ -173,7 +178,7 @@ class Board:
             return self._runs[name]
 
     def _forget_idle(self) -> None:
-        idle = [n for n, run in self._runs.items() if run.core.run.state in RUN_ENDED and not run.watchers]
+        idle = [n for n, run in self._runs.items() if not run.core.is_active and not run.watchers]
         for name in idle[: max(0, len(idle) - IDLE_CORES_MAX + 1)]:
             if not self._runs[name].lock.locked():
                 del self._runs[name]

@@ -1,7 +1,8 @@
 """What the engine keeps: its only state. One unit of work is one transaction; it is committed whole or not at all.
 
-A unit of work is a plain function over `Unit`: it runs on the store's own thread, may run again after a conflict, and so touches
-nothing but the unit. A call that returns None found nothing; nothing here raises for that.
+A unit of work is a plain function over `Unit`: it runs on a thread of the store's, may run again after a conflict, and so touches
+nothing but the unit. What a call raised it lets through: a database may have given the whole unit up by then. A call that returns None
+found nothing; nothing here raises for that.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent, RunState
+from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
 
 Result = TypeVar("Result")
 
@@ -44,7 +46,8 @@ class HostRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to which object, and on which version of it. `sequence` is given by the store and counts from 1."""
+    """Who did what to which object. `version` is the object's own where it counts its writes, `revision` the hash of the plan that a
+    run froze. `sequence` is given by the store and grows; what happened in a run is numbered with everything else."""
 
     time: datetime
     actor: str
@@ -52,7 +55,23 @@ class AuditEntry:
     subject: str
     version: int
     detail: str = ""
+    revision: str = ""
     sequence: int = 0
+
+
+def audit_entry(entry: FeedEntry) -> AuditEntry:
+    """An entry of the stream as the audit trail shows it."""
+    step = f"{entry.from_state} → {entry.to_state}" if entry.run else ""
+    return AuditEntry(
+        time=entry.time,
+        actor=entry.actor,
+        action=entry.type,
+        subject=entry.subject,
+        version=entry.version,
+        detail=entry.detail or step,
+        revision=entry.revision,
+        sequence=entry.id,
+    )
 
 
 class Resources(Protocol):
@@ -120,13 +139,21 @@ class Runs(Protocol):
         """Names of all runs in one of the states, ordered by name."""
         ...
 
+    def names_with_work(self) -> Sequence[str]:
+        """Names of all runs, in whatever state, of which a task is pending or leased, ordered by name."""
+        ...
+
+    def names_to_seal(self, now: datetime, limit: int) -> Sequence[str]:
+        """Names of at most `limit` runs whose `seal_time` is not after `now`, the earliest first."""
+        ...
+
     def save(self, run: str, entities: Iterable[Entity]) -> None:
         """Writes each entity where the stored version is its own, inserts those of version 0, and adds one to each version.
         Raises StaleWrite; the caller then drops its aggregate and loads it again."""
         ...
 
     def append(self, run: str, events: Iterable[RunEvent]) -> None:
-        """Adds events. Their sequences go on from the last without a gap; a taken one raises StaleWrite."""
+        """Adds events to the stream. Their sequences go on from the last without a gap; a taken one raises StaleWrite."""
         ...
 
     def events(self, run: str, after: int, limit: int) -> Sequence[RunEvent]:
@@ -175,14 +202,15 @@ class Requests(Protocol):
 
 
 class Audit(Protocol):
-    """Who did what."""
+    """Who did what: the stream as a person reads it."""
 
     def append(self, entry: AuditEntry) -> None:
-        """Adds an entry; its sequence is given here."""
+        """Adds an entry to the stream; its sequence is given here."""
         ...
 
     def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
-        """At most `limit` entries with a sequence above `after`, in order."""
+        """At most `limit` entries with a sequence above `after`, in order, those of runs among them. Where several write at once, a
+        lower one may still come; who must miss none follows the feed."""
         ...
 
 
@@ -214,16 +242,28 @@ class Unit(Protocol):
         """Who did what."""
         ...
 
+    @property
+    def feed(self) -> Feed:
+        """Everything that happened."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Everything that happened, for each consumer."""
+        ...
+
 
 class Store(Protocol):
     """Where units of work are done."""
 
     async def transact(self, work: Callable[[Unit], Result]) -> Result:
-        """Does the work in one transaction, durably committed when this returns. What `work` raises undoes it and is raised here."""
+        """Does the work in one transaction, durably committed when this returns. What `work` raises undoes it and is raised here.
+        Raises StoreUnavailable when the store can't be reached: where that was while it committed, only reading tells what it holds.
+        """
         ...
 
     async def read(self, work: Callable[[Unit], Result]) -> Result:
-        """Does work that only reads, on one consistent state."""
+        """Does work that only reads, on one consistent state that holds everything committed before this call."""
         ...
 
     async def close(self) -> None:

@@ -10,8 +10,21 @@ from datetime import datetime
 from typing import TypeVar
 
 from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, StaleWrite
-from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, RunState, Task
-from pymigrate.engine.ports.store import AuditEntry, HostRecord, Resource, Unit
+from pymigrate.engine.domain.run import (
+    TASK_OPEN,
+    DatasetRun,
+    Entity,
+    Lane,
+    PhaseRun,
+    Run,
+    RunAggregate,
+    RunEvent,
+    RunState,
+    Task,
+)
+from pymigrate.engine.ports.feed import FeedEntry
+from pymigrate.engine.ports.store import HostRecord, Resource, Unit
+from pymigrate.engine.testing.feed import Consumer, MemoryAudit, MemoryFeed, MemoryOutbox, append_event
 from pymigrate.engine.testing.journal import Journal
 
 Result = TypeVar("Result")
@@ -31,7 +44,12 @@ class _Tables:
     events: dict[str, dict[int, RunEvent]] = field(default_factory=dict)
     hosts: dict[str, HostRecord] = field(default_factory=dict)
     requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
-    audit: dict[int, AuditEntry] = field(default_factory=dict)
+    feed: dict[int, FeedEntry] = field(default_factory=dict)
+    consumers: dict[str, Consumer] = field(default_factory=dict)
+
+
+def _is_open(entity: Entity) -> bool:
+    return isinstance(entity, Task) and entity.state in TASK_OPEN
 
 
 def _key(entity: Entity) -> PartKey:
@@ -153,6 +171,13 @@ class _Runs:
         wanted = frozenset(states)
         return sorted(run.name for run in self._tables.runs.values() if run.state in wanted)
 
+    def names_with_work(self) -> Sequence[str]:
+        return sorted(name for name, parts in self._tables.parts.items() if any(_is_open(part) for part in parts.values()))
+
+    def names_to_seal(self, now: datetime, limit: int) -> Sequence[str]:
+        due = [(run.seal_time, run.name) for run in self._tables.runs.values() if run.seal_time and run.seal_time <= now]
+        return [name for _, name in sorted(due)[:limit]]
+
     def save(self, run: str, entities: Iterable[Entity]) -> None:
         for entity in entities:
             stored = self._stored(run, entity)
@@ -169,6 +194,7 @@ class _Runs:
             if run not in self._tables.runs or event.sequence != len(kept) + 1:
                 raise StaleWrite(f"event {event.sequence} of {run} is not the next one: load the run again")
             self._journal.put(kept, event.sequence, event)
+            append_event(self._tables.feed, self._journal, self._tables.runs[run], event)
 
     def events(self, run: str, after: int, limit: int) -> Sequence[RunEvent]:
         kept = self._tables.events.get(run, {})
@@ -232,26 +258,15 @@ class _Requests:
         return len(old)
 
 
-class _Audit:
-    def __init__(self, tables: _Tables, journal: Journal) -> None:
-        self._audit = tables.audit
-        self._journal = journal
-
-    def append(self, entry: AuditEntry) -> None:
-        sequence = len(self._audit) + 1
-        self._journal.put(self._audit, sequence, replace(entry, sequence=sequence))
-
-    def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
-        return [self._audit[sequence] for sequence in sorted(self._audit) if sequence > after][:limit]
-
-
 class _MemoryUnit:
     def __init__(self, tables: _Tables, journal: Journal) -> None:
         self.resources = _Resources(tables, journal)
         self.runs = _Runs(tables, journal)
         self.hosts = _Hosts(tables, journal)
         self.requests = _Requests(tables, journal)
-        self.audit = _Audit(tables, journal)
+        self.feed = MemoryFeed(tables.feed)
+        self.audit = MemoryAudit(tables.feed, journal)
+        self.outbox = MemoryOutbox(tables.consumers, self.feed, journal)
 
 
 class MemoryStore:

@@ -1,4 +1,4 @@
-"""Tables of runs, their parts and their events. A column has the name of the field that it keeps, so a row crosses over whole.
+"""Tables of runs and their parts. A column has the name of the field that it keeps, so a row crosses over whole.
 
 A part's key begins with its run. The frozen revision has a table of its own: it may be large, and a run is written with every event.
 """
@@ -23,7 +23,6 @@ from pymigrate.engine.domain.run import (
     PhaseRun,
     PhaseState,
     Run,
-    RunEvent,
     RunState,
     Task,
     TaskKind,
@@ -41,7 +40,6 @@ _PHASE, _phase_values = _fields_of(PhaseRun)
 _DATASET, _dataset_values = _fields_of(DatasetRun)
 _LANE, _lane_values = _fields_of(Lane)
 _TASK, _task_values = _fields_of(Task)
-_EVENT, _event_values = _fields_of(RunEvent)
 
 
 class RunRow(Table, table=True):
@@ -225,28 +223,3 @@ class TaskRow(Table, table=True):
     def from_domain(run: str, record: Task) -> dict[str, Any]:
         """The row's values."""
         return dict(zip(_TASK, _task_values(record), strict=True), run=run)
-
-
-class RunEventRow(Table, table=True):
-    """Something that happened in a run."""
-
-    __tablename__ = "run_event"
-
-    run: str = Field(primary_key=True, foreign_key="run.name", sa_type=NAME)
-    sequence: int = Field(primary_key=True, sa_type=BigInteger)
-    time: datetime = Field(sa_type=Instant)
-    type: str = Field(sa_type=Text)
-    subject: str = Field(sa_type=Text)
-    from_state: str = Field(sa_type=Text)
-    to_state: str = Field(sa_type=Text)
-    actor: str = Field(sa_type=Text)
-    failure: Failure | None = Field(sa_type=Reason, nullable=True)
-
-    def to_domain(self) -> RunEvent:
-        """The event as the core knows it."""
-        return RunEvent(**{name: getattr(self, name) for name in _EVENT})
-
-    @staticmethod
-    def from_domain(run: str, record: RunEvent) -> dict[str, Any]:
-        """The row's values."""
-        return dict(zip(_EVENT, _event_values(record), strict=True), run=run)

@@ -9,22 +9,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Update, and_, bindparam, func, insert, or_, update
+from sqlalchemy import Connection, Insert, Update, and_, bindparam, insert, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from pymigrate.engine.adapters.store.feed import append_events
+from pymigrate.engine.adapters.store.feed_tables import FeedEntryRow
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.run_tables import (
     DatasetRunRow,
     LaneRow,
     PhaseRunRow,
-    RunEventRow,
     RunRevisionRow,
     RunRow,
     TaskRow,
 )
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, RunState, Task
+from pymigrate.engine.domain.run import (
+    TASK_OPEN,
+    DatasetRun,
+    Entity,
+    Lane,
+    PhaseRun,
+    Run,
+    RunAggregate,
+    RunEvent,
+    RunState,
+    Task,
+)
 
 ALL_PLANS = "/-"
 AFTER_SLASH = "0"  # the character that follows "/"
@@ -66,7 +78,6 @@ _PARTS: dict[type[Entity], _Statements] = {
 }
 _INSERT_REVISION = insert(RunRevisionRow)
 _UPDATE_REVISION = update(RunRevisionRow).where(col(RunRevisionRow.run) == bindparam("stored_run"))
-_INSERT_EVENT = insert(RunEventRow)
 
 
 class SqlRuns:
@@ -143,6 +154,18 @@ class SqlRuns:
         statement = select(RunRow.name).where(col(RunRow.state).in_(sorted(states))).order_by(col(RunRow.name))
         return list(read_all(self._connection, statement))
 
+    def names_with_work(self) -> Sequence[str]:
+        """Names of the runs with an open task, in order."""
+        is_open = col(TaskRow.state).in_(sorted(TASK_OPEN))
+        statement = select(TaskRow.run).where(is_open).distinct().order_by(col(TaskRow.run))
+        return list(read_all(self._connection, statement))
+
+    def names_to_seal(self, now: datetime, limit: int) -> Sequence[str]:
+        """Names of the runs whose time to be sealed has come, the earliest first."""
+        due, name = col(RunRow.seal_time), col(RunRow.name)
+        statement = select(RunRow.name).where(due <= now).order_by(due, name).limit(limit)
+        return list(read_all(self._connection, statement))
+
     def save(self, run: str, entities: Iterable[Entity]) -> None:
         """Raises StaleWrite."""
         for entity in entities:
@@ -163,23 +186,15 @@ class SqlRuns:
 
     def append(self, run: str, events: Iterable[RunEvent]) -> None:
         """Raises StaleWrite."""
-        rows = [RunEventRow.from_domain(run, event) for event in events]
-        if not rows:
-            return
-        last = read_first(self._connection, select(func.max(RunEventRow.sequence)).where(RunEventRow.run == run)) or 0
-        for place, row in enumerate(rows, start=last + 1):
-            if row["sequence"] != place:
-                raise StaleWrite(f"event {row['sequence']} of {run} is not the next one: load the run again")
-        try:
-            self._connection.execute(_INSERT_EVENT, rows)
-        except IntegrityError as error:
-            raise StaleWrite(f"there is no {run} any more, or its events were continued in between") from error
+        append_events(self._connection, run, list(events))
 
     def events(self, run: str, after: int, limit: int) -> Sequence[RunEvent]:
         """A page, in order."""
-        sequence = col(RunEventRow.sequence)
-        statement = select(RunEventRow).where(RunEventRow.run == run, sequence > after).order_by(sequence).limit(limit)
-        return [row.to_domain() for row in read_all(self._connection, statement)]
+        sequence = col(FeedEntryRow.sequence)
+        statement = (
+            select(FeedEntryRow).where(FeedEntryRow.run == run, sequence > after).order_by(sequence).limit(limit)
+        )
+        return [row.to_event() for row in read_all(self._connection, statement)]
 
     def forget(self) -> None:
         """Gives the entities the versions back that they had before."""

@@ -13,7 +13,7 @@ from pymigrate.engine.domain.errors import FailedPrecondition
 if TYPE_CHECKING:
     import alembic.config
 
-HEAD = "0001"
+HEAD = "0003"
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "alembic_version"
 
@@ -54,7 +54,7 @@ def _require_known(connection: Connection, stored: str | None) -> None:
     if stored is None:
         if foreign := [name for name in inspect(connection).get_table_names() if name != VERSION_TABLE]:
             raise FailedPrecondition(
-                f"the file is a database of something else (it has a table {foreign[0]}): name another"
+                f"the store is a database of something else (it has a table {foreign[0]}): name another"
             )
         return
     from alembic.script import ScriptDirectory

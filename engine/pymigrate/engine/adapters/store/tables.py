@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Text
 from sqlmodel import Field, SQLModel
 
-from pymigrate.engine.adapters.store.columns import COUNTER, NAME, Instant
-from pymigrate.engine.ports.store import AuditEntry, HostRecord, Resource
+from pymigrate.engine.adapters.store.columns import NAME, Instant
+from pymigrate.engine.ports.store import HostRecord, Resource
 
 METADATA = MetaData(
     naming_convention={
@@ -123,40 +123,11 @@ class RequestRow(Table, table=True):
     time: datetime = Field(index=True, sa_type=Instant)
 
 
-class AuditRow(Table, table=True):
-    """Who did what. The database counts `sequence` and never gives a number twice."""
+class TurnRow(Table, table=True):
+    """One row that whoever writes a declared object changes, where many write at once: of two units that each looked before the other
+    committed, and so may contradict each other, the database lets one through only."""
 
-    __tablename__ = "audit"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __tablename__ = "turn"
 
-    sequence: int | None = Field(default=None, primary_key=True, sa_type=COUNTER)
-    time: datetime = Field(sa_type=Instant)
-    actor: str = Field(sa_type=Text)
-    action: str = Field(sa_type=Text)
-    subject: str = Field(sa_type=Text)
-    version: int = Field(sa_type=BigInteger)
-    detail: str = Field(sa_type=Text)
-
-    def to_domain(self) -> AuditEntry:
-        """The entry as the port knows it."""
-        return AuditEntry(
-            time=self.time,
-            actor=self.actor,
-            action=self.action,
-            subject=self.subject,
-            version=self.version,
-            detail=self.detail,
-            sequence=self.sequence or 0,
-        )
-
-    @staticmethod
-    def from_domain(entry: AuditEntry) -> dict[str, Any]:
-        """The row's values but for the number, which the database gives."""
-        return {
-            "time": entry.time,
-            "actor": entry.actor,
-            "action": entry.action,
-            "subject": entry.subject,
-            "version": entry.version,
-            "detail": entry.detail,
-        }
+    id: int = Field(primary_key=True, sa_type=BigInteger)
+    taken: int = Field(sa_type=BigInteger)

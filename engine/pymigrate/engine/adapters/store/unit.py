@@ -1,4 +1,4 @@
-"""One unit of work over a database connection: what is declared, hosts, kept answers and the audit trail; the runs lie in `runs`.
+"""One unit of work over a database connection: what is declared, hosts and kept answers; the runs lie in `runs`, the stream in `feed`.
 
 Reads come through SQLModel, writes are Core statements made once. A unit neither begins nor commits; whoever made it does.
 """
@@ -10,11 +10,12 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from pymigrate.engine.adapters.store.feed import SqlAudit, SqlFeed, SqlOutbox
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.runs import SqlRuns
-from pymigrate.engine.adapters.store.tables import AuditRow, HostRow, RequestRow, ResourceRow
+from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, ResourceRow
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.ports.store import AuditEntry, HostRecord, Resource
+from pymigrate.engine.ports.store import HostRecord, Resource
 
 _INSERT_RESOURCE = insert(ResourceRow)
 _UPDATE_RESOURCE = update(ResourceRow).where(
@@ -28,7 +29,6 @@ _TOUCH_HOST = update(HostRow).where(col(HostRow.name) == bindparam("stored_name"
 _DELETE_HOST = delete(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
 _INSERT_REQUEST = insert(RequestRow)
 _DELETE_REQUESTS = delete(RequestRow).where(col(RequestRow.time) < bindparam("before"))
-_INSERT_AUDIT = insert(AuditRow)
 
 
 class SqlResources:
@@ -137,23 +137,6 @@ class SqlRequests:
         return self._connection.execute(_DELETE_REQUESTS, {"before": time}).rowcount
 
 
-class SqlAudit:
-    """The audit trail in its table."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def append(self, entry: AuditEntry) -> None:
-        """Adds an entry; the database gives its sequence."""
-        self._connection.execute(_INSERT_AUDIT, AuditRow.from_domain(entry))
-
-    def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
-        """A page, in order."""
-        sequence = col(AuditRow.sequence)
-        statement = select(AuditRow).where(sequence > after).order_by(sequence).limit(limit)
-        return [row.to_domain() for row in read_all(self._connection, statement)]
-
-
 class SqlUnit:
     """One transaction over everything that the engine keeps, on a connection that is in one."""
 
@@ -163,6 +146,8 @@ class SqlUnit:
         self.hosts = SqlHosts(connection)
         self.requests = SqlRequests(connection)
         self.audit = SqlAudit(connection)
+        self.feed = SqlFeed(connection)
+        self.outbox = SqlOutbox(connection, self.feed)
 
     def forget(self) -> None:
         """Gives the caller's entities the versions back that they had: the transaction was undone."""

@@ -1,0 +1,185 @@
+"""The stream within a unit of work: appending to it, following it, reading it as the audit trail, and handing it to consumers.
+
+On PostgreSQL a place is the writing transaction and the number, and only what lies below the oldest transaction under way is given:
+rows become visible in another order than they are numbered. On SQLite one transaction follows the other, and the number is the place.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
+from sqlmodel import select as select_row
+
+from pymigrate.engine.adapters.store.feed_tables import FeedClaimRow, FeedConsumerRow, FeedEntryRow
+from pymigrate.engine.adapters.store.reading import read_all, read_first
+from pymigrate.engine.adapters.store.run_tables import RunRow
+from pymigrate.engine.adapters.store.transactions import OldestTransaction, WritingTransaction
+from pymigrate.engine.domain.errors import StaleWrite
+from pymigrate.engine.domain.run import RunEvent
+from pymigrate.engine.ports.feed import CLAIMS_MAX, START, Claim, FeedEntry, Position, read_position
+from pymigrate.engine.ports.store import AuditEntry, audit_entry
+
+_ID, _XID = col(FeedEntryRow.id), col(FeedEntryRow.xid)
+_INSERT_ENTRY = insert(FeedEntryRow).values(xid=WritingTransaction())
+_INSERT_CONSUMER = insert(FeedConsumerRow)
+_MOVE_CONSUMER = update(FeedConsumerRow).where(col(FeedConsumerRow.name) == bindparam("consumer"))
+_INSERT_CLAIM = insert(FeedClaimRow)
+_IS_CLAIM = (
+    col(FeedClaimRow.consumer) == bindparam("of_consumer"),
+    col(FeedClaimRow.entry) == bindparam("of_entry"),
+)
+_RENEW_CLAIM = (
+    update(FeedClaimRow).where(*_IS_CLAIM).values(until=bindparam("until"), attempts=FeedClaimRow.attempts + 1)
+)
+_RELEASE_CLAIM = update(FeedClaimRow).where(*_IS_CLAIM)
+_DELETE_CLAIM = delete(FeedClaimRow).where(*_IS_CLAIM)
+_LAST_EVENT = select(
+    col(RunRow.plan_hash),
+    select(func.max(FeedEntryRow.sequence)).where(col(FeedEntryRow.run) == bindparam("of_run")).scalar_subquery(),
+).where(col(RunRow.name) == bindparam("of_run"))
+
+
+def append_events(connection: Connection, run: str, events: Sequence[RunEvent]) -> None:
+    """Adds events of a run. Raises StaleWrite where there is no such run, or they do not go on from its last one."""
+    if not events:
+        return
+    known = connection.execute(_LAST_EVENT, {"of_run": run}).first()
+    if known is None:
+        raise StaleWrite(f"there is no {run} any more")
+    plan_hash, last = known
+    for place, event in enumerate(events, start=(last or 0) + 1):
+        if event.sequence != place:
+            raise StaleWrite(f"event {event.sequence} of {run} is not the next one: load the run again")
+    try:
+        connection.execute(_INSERT_ENTRY, [FeedEntryRow.from_event(run, plan_hash, event) for event in events])
+    except IntegrityError as error:
+        raise StaleWrite(f"the events of {run} were continued in between: load the run again") from error
+
+
+class SqlAudit:
+    """The stream as the audit trail."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(self, entry: AuditEntry) -> None:
+        """Adds an entry; the database gives its sequence."""
+        self._connection.execute(_INSERT_ENTRY, FeedEntryRow.from_audit(entry))
+
+    def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
+        """A page, in order."""
+        rows = read_all(self._connection, select_row(FeedEntryRow).where(after < _ID).order_by(_ID).limit(limit))
+        return [audit_entry(row.to_domain()) for row in rows]
+
+
+class SqlFeed:
+    """The stream in its table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._has_many_writers = connection.dialect.name == "postgresql"
+
+    def after(self, cursor: str, limit: int) -> tuple[Sequence[FeedEntry], str]:
+        """A page, and the cursor behind it."""
+        entries = self.behind(read_position(cursor), limit)
+        return entries, entries[-1].position if entries else cursor
+
+    def end(self) -> str:
+        """The cursor behind everything that `after` would give now."""
+        statement = (
+            select_row(FeedEntryRow).where(*self._is_over()).order_by(*(c.desc() for c in self._order())).limit(1)
+        )
+        last = read_first(self._connection, statement)
+        return str(START) if last is None else last.to_domain().position
+
+    def behind(self, place: Position, limit: int) -> list[FeedEntry]:
+        """At most `limit` entries behind a place."""
+        if self._has_many_writers:
+            is_behind: ColumnElement[bool] = tuple_(_XID, _ID) > tuple_(place.transaction, place.entry)
+        else:
+            is_behind = place.entry < _ID
+        statement = select_row(FeedEntryRow).where(is_behind, *self._is_over()).order_by(*self._order()).limit(limit)
+        return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def _order(self) -> tuple[Any, ...]:
+        return (_XID, _ID) if self._has_many_writers else (_ID,)
+
+    def _is_over(self) -> tuple[ColumnElement[bool], ...]:
+        return (OldestTransaction() > _XID,) if self._has_many_writers else ()
+
+
+class SqlOutbox:
+    """What each consumer has been given, in its tables. A consumer's row orders those who ask in its name."""
+
+    def __init__(self, connection: Connection, feed: SqlFeed) -> None:
+        self._connection = connection
+        self._feed = feed
+
+    def begin(self, consumer: str, cursor: str) -> None:
+        """Where an unknown consumer begins."""
+        place = read_position(cursor)
+        if self._place(consumer) is None:
+            self._add(consumer, place)
+
+    def claim(self, consumer: str, limit: int, now: datetime, until: datetime) -> Sequence[Claim]:
+        """Entries whose lease has ended, then new ones."""
+        place = self._place(consumer)
+        if place is None:
+            place = START
+            self._add(consumer, place)
+        claims = self._reclaim(consumer, limit, now, until)
+        room = min(limit - len(claims), CLAIMS_MAX - self._held(consumer))
+        fresh = self._feed.behind(place, room) if room > 0 else []
+        if fresh:
+            last = read_position(fresh[-1].position)
+            self._connection.execute(
+                _MOVE_CONSUMER, {"consumer": consumer, "xid": last.transaction, "entry": last.entry}
+            )
+            rows = [{"consumer": consumer, "entry": entry.id, "until": until, "attempts": 1} for entry in fresh]
+            self._connection.execute(_INSERT_CLAIM, rows)
+        return [*claims, *(Claim(entry, 1) for entry in fresh)]
+
+    def done(self, consumer: str, ids: Iterable[int]) -> None:
+        """Forgets the claims."""
+        if keys := _keys(consumer, ids):
+            self._connection.execute(_DELETE_CLAIM, keys)
+
+    def release(self, consumer: str, ids: Iterable[int], until: datetime) -> None:
+        """Lets the claims end at `until`."""
+        if keys := [key | {"until": until} for key in _keys(consumer, ids)]:
+            self._connection.execute(_RELEASE_CLAIM, keys)
+
+    def _reclaim(self, consumer: str, limit: int, now: datetime, until: datetime) -> list[Claim]:
+        ended = (
+            select_row(FeedClaimRow)
+            .where(FeedClaimRow.consumer == consumer, FeedClaimRow.until <= now)
+            .order_by(col(FeedClaimRow.until), col(FeedClaimRow.entry))
+            .limit(max(limit, 0))
+        )
+        attempts = {row.entry: row.attempts + 1 for row in read_all(self._connection, ended)}
+        if not attempts:
+            return []
+        keys = [key | {"until": until} for key in _keys(consumer, attempts)]
+        self._connection.execute(_RENEW_CLAIM, keys)
+        rows = read_all(self._connection, select_row(FeedEntryRow).where(_ID.in_(attempts)))
+        entries = {row.id: row.to_domain() for row in rows}
+        return [Claim(entries[number], attempt) for number, attempt in attempts.items()]
+
+    def _held(self, consumer: str) -> int:
+        return read_first(self._connection, select_row(func.count()).where(FeedClaimRow.consumer == consumer)) or 0
+
+    def _place(self, consumer: str) -> Position | None:
+        row = read_first(
+            self._connection, select_row(FeedConsumerRow).where(FeedConsumerRow.name == consumer).with_for_update()
+        )
+        return None if row is None else Position(row.xid, row.entry)
+
+    def _add(self, consumer: str, place: Position) -> None:
+        self._connection.execute(_INSERT_CONSUMER, {"name": consumer, "xid": place.transaction, "entry": place.entry})
+
+
+def _keys(consumer: str, ids: Iterable[int]) -> list[dict[str, Any]]:
+    return [{"of_consumer": consumer, "of_entry": number} for number in ids]
