@@ -1,15 +1,13 @@
 """What happened in a run, in order, and the runs of a plan, the newest first."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
 from pymigrate.engine.domain.errors import StaleWrite
-from pymigrate.engine.domain.run import (
-    RunState,
-)
+from pymigrate.engine.domain.run import RunAggregate, RunState, Task, TaskKind, TaskState
 from pymigrate.engine.ports.store import Store
-from tests.contract.store.records import FAILURE, PLAN, RUN, appending, at, event, insert_run, new_run
+from tests.contract.store.records import FAILURE, NOW, PLAN, RUN, appending, at, event, insert_run, new_run
 
 
 async def test_events_come_back_in_order_and_in_pages(store: Store) -> None:

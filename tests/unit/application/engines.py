@@ -10,12 +10,14 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts, LeaseTerms
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.hosts import ScriptedHost
@@ -45,8 +47,10 @@ class Engine:
         self.plans = Plans(self.catalog)
         self.board = Board(self.store, clock, random.Random(1))
         self.inquiries = Inquiries(surroundings.new_id, self._on_work)
-        limits = LaneLimits(self.store, self.board, self.lanes_max)
-        self.hosts = Hosts(self.store, self.board, self.inquiries, limits, surroundings, self.terms)
+        limits = LaneLimits(self.store, self.board, self.lanes_max, clock)
+        self.scheduler = Scheduler(random.Random(2))
+        self.hosts = Hosts(self.store, self.board, self.inquiries, limits, surroundings, self.terms, self.scheduler)
+        self.followups = Followups(self.store, self.board, clock)
         self.board.on_work(self._on_work)
         self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings)
 

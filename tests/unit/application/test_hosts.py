@@ -315,7 +315,7 @@ async def test_a_claim_waits_no_longer_than_until_a_task_that_is_held_back_is_du
     host, task = await copying(engine)
     await host.finish(task, run_pb2.Failure(reason="SYSTEM_UNAVAILABLE", message="away", is_temporary=True))
     assert await host.claim() is None
-    due = engine.hosts._seconds_to_retry(engine.clock.now())
+    due = await engine.hosts._seconds_to_retry(engine.clock.now())
     assert 0 < due <= 1
     engine.clock.advance(due)
     assert await host.claim() is not None
@@ -327,7 +327,7 @@ async def test_what_is_held_for_a_person_wakes_nobody_again_and_again(engine: En
     await engine.runs.steer(f"{PLAN}/runs/r", DesiredState.PAUSED, ME)
     engine.clock.advance(3600)
     assert await host.claim() is None
-    assert engine.hosts._seconds_to_retry(engine.clock.now()) == WAIT_MAX_SECONDS
+    assert await engine.hosts._seconds_to_retry(engine.clock.now()) == WAIT_MAX_SECONDS
 
 
 async def test_reports_of_what_is_not_known_are_refused_and_outcomes_dropped(engine: Engine) -> None:

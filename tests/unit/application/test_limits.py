@@ -7,10 +7,11 @@ from typing import TypeVar
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from pymigrate.engine.application.kinds import ENVIRONMENTS
+from pymigrate.engine.application.kinds import ENVIRONMENTS, PLANS
+from pymigrate.engine.application.limits import AGE_MAX_SECONDS
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.store import MemoryStore
-from pymigrate.v1 import environment_pb2, run_pb2
+from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, PlayedHost, phase
 
 Result = TypeVar("Result")
@@ -95,6 +96,61 @@ async def test_a_lane_that_ended_makes_room_for_another(engine: Engine) -> None:
     assert await host.claim() is None
 
 
-async def test_an_environment_that_is_gone_limits_nothing(engine: Engine) -> None:
-    await engine.declare({"a": phase("x")})
-    assert await engine.hosts._limits._environments({"environments/gone", ENVIRONMENT}) == {ENVIRONMENT: 0}
+async def given(host: PlayedHost, tasks_max: int = 10) -> int:
+    """How many lanes more a host is given."""
+    return sum([await host.claim() is not None for _ in range(tasks_max)])
+
+
+async def copying(engine: Engine, host: PlayedHost, *, lanes: int) -> None:
+    """A run of eight datasets of which so many are copied."""
+    await engine.declare({"a": phase(*DATASETS)}, lanes=lanes)
+    await host.register()
+    run = asyncio.create_task(engine.runs.start(run_pb2.StartRunRequest(parent=PLAN), ME))
+    while not run.done():
+        if task := await host.claim():
+            await host.finish(task)
+        await asyncio.sleep(0)
+    assert await given(host) == lanes
+
+
+async def change(engine: Engine, wanted: plan_pb2.Plan) -> None:
+    """Changes the plan, and waits until what was read before counts no longer."""
+    await engine.store.transact(lambda unit: engine.catalog.update(unit, PLANS, wanted, FieldMask(), ME))
+    engine.clock.advance(AGE_MAX_SECONDS)
+
+
+async def test_a_limit_that_is_raised_while_lanes_run_lets_more_run(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await copying(engine, host, lanes=2)
+    await change(engine, plan_pb2.Plan(name=PLAN, lanes_max=5))
+    assert await given(host) == 3
+
+
+async def test_a_department_has_its_own_limit(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await copying(engine, host, lanes=2)
+    await change(engine, plan_pb2.Plan(name=PLAN, department_lanes_max={"sales": 4}))
+    assert await given(host) == 2
+
+
+async def test_a_limit_of_a_plan_that_was_deleted_is_the_one_that_its_run_froze(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await copying(engine, host, lanes=2)
+    await engine.store.transact(lambda unit: unit.resources.delete(PLAN, unit.resources.get(PLAN).version))  # type: ignore[union-attr]  # it is there
+    engine.clock.advance(AGE_MAX_SECONDS)
+    assert await given(host) == 0
+
+
+async def test_a_blackout_declared_while_a_run_is_under_way_drains_its_lanes_and_hands_out_none(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    await copying(engine, host, lanes=2)
+    today = engine.clock.now().date()
+    ban = plan_pb2.Blackout(start=f"{today}T00:00", end=f"{today}T06:00")
+    await change(engine, plan_pb2.Plan(name=PLAN, schedule=plan_pb2.Schedule(blackouts={"stop": ban})))
+    assert await given(host) == 0
+    held = [worker_pb2.Task(id=name, fence=1) for name in engine.hosts.hosts()[0].tasks]
+    assert len((await host.heartbeat(*held)).drain_task_ids) == 2
+    for task in held:
+        await host.finish(task, worker_pb2.LaneProgress(chunks=1, rows=1))
+    engine.clock.advance(6 * 3600)
+    assert await given(host) == 8

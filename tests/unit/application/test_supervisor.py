@@ -31,7 +31,7 @@ def executor() -> MemoryExecutor:
 @pytest.fixture
 def supervisor(engine: Engine, executor: MemoryExecutor) -> Supervisor:
     """At most two shared hosts."""
-    return Supervisor(engine.hosts, executor, engine.store, Requests(engine.clock), engine.clock, 2)
+    return Supervisor(engine.hosts, engine.followups, executor, engine.store, Requests(engine.clock), engine.clock, 2)
 
 
 async def asked(engine: Engine, affinity: str, times: int = 1) -> list["asyncio.Task[worker_pb2.TaskResult]"]:
@@ -168,7 +168,9 @@ async def test_a_pass_that_fails_is_followed_by_another(
                 raise StoreUnavailable("the disk is full")
             await executor.ensure(host, affinity)
 
-    supervisor = Supervisor(engine.hosts, Failing(), engine.store, Requests(engine.clock), engine.clock, 2)
+    supervisor = Supervisor(
+        engine.hosts, engine.followups, Failing(), engine.store, Requests(engine.clock), engine.clock, 2
+    )
     waiting = await asked(engine, "shared", 2)
     passes = asyncio.create_task(supervisor.run())
     await engine.clock.run_for(5 * INTERVAL_SECONDS)

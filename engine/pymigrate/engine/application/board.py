@@ -71,7 +71,9 @@ class Board:
     async def restore(self) -> list[str]:
         """Takes over the runs that an engine left unfinished; their names."""
         unfinished = [state for state in RunState if state not in RUN_ENDED]
-        names = await self._store.read(lambda unit: sorted({*unit.runs.names_in(unfinished), *unit.runs.names_with_work()}))
+        names = await self._store.read(
+            lambda unit: sorted({*unit.runs.names_in(unfinished), *unit.runs.names_with_work()})
+        )
         for name in names:
             await self.apply(name, Begun())
         return names

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -18,7 +18,8 @@ from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
 from pymigrate.engine.domain.happenings import Drained, Failed, Leased, Lost, Progressed, Renewed, Succeeded
 from pymigrate.engine.domain.names import matches, parent_of
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import Task, TaskState
+from pymigrate.engine.domain.run import Failure, Task, TaskState
+from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.store import HostRecord, Store
 from pymigrate.v1 import worker_pb2
 
@@ -56,8 +57,10 @@ class Hosts:
         limits: LaneLimits,
         surroundings: Surroundings,
         terms: LeaseTerms,
+        scheduler: Scheduler,
     ) -> None:
         self._store = store
+        self._scheduler = scheduler
         self._board = board
         self._inquiries = inquiries
         self._limits = limits
@@ -74,12 +77,12 @@ class Hosts:
         for record in await self._store.read(lambda unit: list(unit.hosts.list())):
             self._hosts[record.name] = Host(record, self._surroundings.clock.monotonic())
         for core in list(self._board.active()):
-            for task in core.aggregate.tasks.values():
-                if task.state is TaskState.LEASED and task.host in self._hosts:
+            for task in core.leased():
+                if task.host in self._hosts:
                     self._hosts[task.host].tasks.add(task.id)
                     until = self._surroundings.clock.now() + timedelta(seconds=self.terms.lease_seconds)
                     await self._board.apply(core.run.name, Renewed(task.id, task.fence, until))
-                elif task.state is TaskState.LEASED:
+                else:
                     await self._board.apply(core.run.name, Lost(task.id))
 
     async def register(
@@ -123,7 +126,7 @@ class Hosts:
             left = deadline - self._surroundings.clock.monotonic()
             if task is not None or left <= 0:
                 return task
-            await self._wait_for_work(seen, min(left, self._seconds_to_retry(since)))
+            await self._wait_for_work(seen, min(left, await self._seconds_to_retry(since)))
             self._require(name, session)  # another process may have taken the name meanwhile
 
     async def heartbeat(
@@ -141,8 +144,9 @@ class Hosts:
                 answer.lost_task_ids.append(lease.task_id)
             elif core := self._core_of(lease.task_id):
                 await self._board.apply(core.run.name, Renewed(lease.task_id, lease.fence, until))
-        draining = {task for core in self._board.active() for task in core.to_drain()}
-        answer.drain_task_ids.extend(sorted(draining & host.tasks))
+        limits = await self._limits.current()
+        draining = self._scheduler.to_drain(self._board.active(), limits, now)
+        answer.drain_task_ids.extend(sorted(host.tasks.intersection(draining)))
         return answer
 
     async def report(
@@ -151,9 +155,24 @@ class Hosts:
         """Notes how far a lane got. Raises FailedPrecondition for a host that no longer has it."""
         self._require(name, session)
         core = self._core_of(lease.task_id)
-        event = Progressed(lease.task_id, lease.fence, progress.chunks, progress.rows, progress.bytes)
-        if core is None or not await self._board.apply(core.run.name, event):
+        if core is None or not await self._progress(core, lease, progress):
             raise FailedPrecondition(f"{name} no longer has {lease.task_id}: stop it without committing")
+
+    async def _progress(self, core: RunCore, lease: worker_pb2.TaskLease, progress: worker_pb2.LaneProgress) -> bool:
+        """Notes how far a lane got, and how long its source took for a chunk of what has come since the last report."""
+        task = core.aggregate.tasks.get(lease.task_id)
+        lane = core.aggregate.lanes.get(task.lane) if task else None
+        chunks, size_bytes = (lane.chunks, lane.bytes) if lane else (0, 0)
+        event = Progressed(lease.task_id, lease.fence, progress.chunks, progress.rows, progress.bytes)
+        if not await self._board.apply(core.run.name, event):
+            return False
+        if task is not None and progress.chunks > chunks:
+            chunk_bytes = (progress.bytes - size_bytes) // (progress.chunks - chunks)
+            limits, now = await self._limits.current(), self._surroundings.clock.now()
+            cores, seconds = list(self._board.active()), progress.source_seconds
+            if self._scheduler.progressed(core, task, seconds, chunk_bytes, cores, limits, now):
+                self.tell_work()
+        return True
 
     async def finish(self, request: worker_pb2.FinishTaskRequest) -> None:
         """Notes how a task ended; the second time, and after the task was lost, nothing changes."""
@@ -170,20 +189,35 @@ class Hosts:
         core = self._core_of(lease.task_id)
         if core is None:
             return
+        task, result = core.aggregate.tasks.get(lease.task_id), request.result
         if request.WhichOneof("outcome") == "failure":
-            await self._board.apply(core.run.name, Failed(lease.task_id, lease.fence, failure_record(request.failure)))
+            failure = failure_record(request.failure)
+            is_heard = await self._board.apply(core.run.name, Failed(lease.task_id, lease.fence, failure))
+            if is_heard and task is not None:
+                self._note_failure(core, task, failure)
             return
-        progress = request.drained if request.HasField("drained") else request.result.copy
-        if request.HasField("drained") or request.result.HasField("copy"):
-            await self._board.apply(
-                core.run.name,
-                Progressed(lease.task_id, lease.fence, progress.chunks, progress.rows, progress.bytes),
-            )
+        progress = request.drained if request.HasField("drained") else result.copy
+        if request.HasField("drained") or result.HasField("copy"):
+            await self._progress(core, lease, progress)
         if request.HasField("drained"):
             await self._board.apply(core.run.name, Drained(lease.task_id, lease.fence))
+            if task is not None:
+                self._scheduler.gave_back(core, task)
             return
-        found = request.result.verify.SerializeToString() if request.result.HasField("verify") else b""
-        await self._board.apply(core.run.name, Succeeded(lease.task_id, lease.fence, found))
+        succeeded = Succeeded(
+            lease.task_id,
+            lease.fence,
+            verification=result.verify.SerializeToString() if result.HasField("verify") else b"",
+            is_prepared=result.prepare.is_prepared,
+            conflicts=dict(result.publish.conflicts),
+        )
+        if await self._board.apply(core.run.name, succeeded) and task is not None:
+            self._scheduler.answered(core, task)
+
+    def _note_failure(self, core: RunCore, task: Task, failure: Failure) -> None:
+        away = self._scheduler.failed(core, task, failure, self._surroundings.clock.now())
+        if away is not None:
+            log.warning("system.away", environment=away[0], connection=away[1], task=task.id)
 
     def hosts(self) -> list[Host]:
         """All known hosts, ordered by name."""
@@ -197,12 +231,12 @@ class Hosts:
         """Takes back every task whose lease has run out without a heartbeat that named it."""
         now = self._surroundings.clock.now()
         for core in list(self._board.active()):
-            for task in list(core.aggregate.tasks.values()):
-                if task.state is TaskState.LEASED and task.lease_expires is not None and task.lease_expires < now:
+            for task in core.leased():
+                if task.lease_expires is not None and task.lease_expires < now:
                     log.warning("lease.expired", task=task.id, host=task.host)
                     if host := self._hosts.get(task.host):
                         host.tasks.discard(task.id)
-                    await self._board.apply(core.run.name, Lost(task.id))
+                    await self._lose(core, task.id)
 
     async def forget(self, name: str) -> None:
         """The host's process is gone for certain: what it had is given to others."""
@@ -216,8 +250,10 @@ class Hosts:
     def demand(self) -> dict[str, int]:
         """How many tasks wait for a host, by affinity."""
         counts = self._inquiries.demand()
-        for _, task in self._claimable():
-            counts[task.affinity] = counts.get(task.affinity, 0) + 1
+        now = self._surroundings.clock.now()
+        for core in self._board.active():
+            for task in core.claimable(now):
+                counts[task.affinity] = counts.get(task.affinity, 0) + 1
         return counts
 
     def tell_work(self) -> None:
@@ -246,13 +282,12 @@ class Hosts:
                 message = self._inquiries.lease(inquiry, host.record.name, self.terms.lease_seconds)
                 host.tasks.add(message.id)
                 return message
-            room = await self._limits.room()
+            limits = await self._limits.current()
             if not self._may_take(host):  # another process may have taken the name meanwhile
                 return None
-            for core, task in self._claimable():
-                if task.affinity == host.record.affinity and room.admits(core, task):
-                    return await self._lease(host, core, task)
-            return None
+            cores, now = list(self._board.active()), self._surroundings.clock.now()
+            granted = next(self._scheduler.grants(cores, limits, now, host.record.affinity), None)
+            return None if granted is None else await self._lease(host, *granted)
 
     def _may_take(self, host: Host) -> bool:
         return len(host.tasks) < self.terms.tasks_max and self._hosts.get(host.record.name) is host
@@ -263,20 +298,17 @@ class Hosts:
         if not await self._board.apply(run, Leased(task.id, host.record.name, until)):
             return None
         host.tasks.add(task.id)
-        leased = await self._board.view(run, lambda aggregate: aggregate.tasks[task.id])
-        return works.task_message(await self._board.revision(run), run, leased, self.terms.lease_seconds)
+        self._scheduler.leased(core, task)
+        revision, seconds = await self._board.revision(run), self.terms.lease_seconds
+        return await self._board.view(
+            run, lambda aggregate: works.task_message(revision, aggregate, aggregate.tasks[task.id], seconds)
+        )
 
-    def _claimable(self) -> Iterator[tuple[RunCore, Task]]:
-        now = self._surroundings.clock.now()
-        for core in self._board.active():
-            for task in core.claimable(now):
-                yield core, task
-
-    def _seconds_to_retry(self, since: datetime) -> float:
+    async def _seconds_to_retry(self, since: datetime) -> float:
         """Until the next held back task may be leased. What could be leased at `since` waits for something else."""
-        now = self._surroundings.clock.now()
-        wakes = [wake for core in self._board.active() if (wake := core.next_wake(since))]
-        return max(0.05, min(((wake - now).total_seconds() for wake in wakes), default=WAIT_MAX_SECONDS))
+        limits, now = await self._limits.current(), self._surroundings.clock.now()
+        wake = self._scheduler.next_wake(list(self._board.active()), limits, since)
+        return WAIT_MAX_SECONDS if wake is None else max(0.05, (wake - now).total_seconds())
 
     def _finish_inquiry(self, request: worker_pb2.FinishTaskRequest) -> None:
         lease = request.lease
@@ -291,12 +323,15 @@ class Hosts:
     async def _lose_tasks(self, host: Host, kept: Collection[str] = ()) -> None:
         for task_id in sorted(host.tasks.difference(kept)):
             if core := self._core_of(task_id):
-                await self._board.apply(core.run.name, Lost(task_id))
+                await self._lose(core, task_id)
         self._inquiries.lose(host.record.name, kept)
 
+    async def _lose(self, core: RunCore, task_id: str) -> None:
+        await self._board.apply(core.run.name, Lost(task_id))
+        self._scheduler.gave_back(core, core.aggregate.tasks[task_id])
+
     def _core_of(self, task_id: str) -> RunCore | None:
-        run = parent_of(task_id)
-        return next((core for core in self._board.active() if core.run.name == run), None)
+        return self._board.core(parent_of(task_id))
 
     def _is_held(self, task_id: str, fence: int, host: str) -> bool:
         if task_id.startswith("inquiries/"):

@@ -1,93 +1,92 @@
-"""How many lanes may run at once: in all, in an environment, of a plan, and on a connection."""
+"""What limits the lanes now: read from the declared objects as they stand, so that every limit can be changed while lanes run.
 
-from collections import Counter
-from collections.abc import Mapping
+What was deleted meanwhile counts as the run froze it. What is read is used for half a second.
+"""
+
 from dataclasses import dataclass, field
 
 from pymigrate.engine.application.board import Board
-from pymigrate.engine.application.kinds import ENVIRONMENTS
-from pymigrate.engine.domain.names import environment_of
-from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import DatasetRun, Task, TaskKind, TaskState
+from pymigrate.engine.application.kinds import CONNECTIONS, ENVIRONMENTS, PHASES, PLANS, children
+from pymigrate.engine.application.schedules import calendar_of
+from pymigrate.engine.domain.calendar import Calendar
+from pymigrate.engine.domain.names import environment_of, last_segment
+from pymigrate.engine.domain.schedule import Limits, Place
+from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
-from pymigrate.v1 import environment_pb2, run_pb2
+from pymigrate.v1 import plan_pb2, run_pb2
 
-Pool = tuple[str, str]
+AGE_MAX_SECONDS = 0.5
 
 
 @dataclass(slots=True)
-class Room:
-    """What runs at one moment, counted once, so that any number of waiting lanes is judged without counting again."""
+class _Found:
+    """Limits while they are gathered."""
 
-    lanes_max: int
-    environments: Mapping[str, int]
-    revisions: Mapping[str, run_pb2.PlanRevision]
-    running: int = 0
-    taken: Counter[Pool] = field(default_factory=Counter)
-
-    def add(self, core: RunCore, dataset: DatasetRun) -> None:
-        """Counts a lane that runs."""
-        self.running += 1
-        environment = environment_of(core.run.name)
-        self.taken.update([("run", core.run.name), ("environment", environment)])
-        self.taken.update((environment, connection) for connection in _connections(dataset))
-
-    def admits(self, core: RunCore, task: Task) -> bool:
-        """Whether a lane more fits into every pool that it draws from. Work that is not a copy always does."""
-        if task.kind is not TaskKind.COPY:
-            return True
-        run, environment = core.run.name, environment_of(core.run.name)
-        if run not in self.revisions or self.running >= self.lanes_max:
-            return False
-        if self._is_full(core.run.lanes_max, ("run", run)):
-            return False
-        if self._is_full(self.environments.get(environment, 0), ("environment", environment)):
-            return False
-        known = self.revisions[run].connections
-        wanted = core.aggregate.datasets[task.phase, task.datasets[0]]
-        return not any(
-            self._is_full(known[connection].lanes_max, (environment, connection))
-            for connection in _connections(wanted)
-            if connection in known
-        )
-
-    def _is_full(self, limit: int, pool: Pool) -> bool:
-        return 0 < limit <= self.taken[pool]
+    environments: dict[str, int] = field(default_factory=dict)
+    plans: dict[str, int] = field(default_factory=dict)
+    departments: dict[Place, int] = field(default_factory=dict)
+    connections: dict[Place, int] = field(default_factory=dict)
+    calendars: dict[Place, Calendar] = field(default_factory=dict)
+    latency_factors: dict[Place, float] = field(default_factory=dict)
 
 
 class LaneLimits:
-    """Grants lanes from the pools. A limit of 0 is none, but for the engine's own `lanes_max`."""
+    """The limits of everything that runs. `lanes_max` is the engine's own, for all lanes together."""
 
-    def __init__(self, store: Store, board: Board, lanes_max: int) -> None:
+    def __init__(self, store: Store, board: Board, lanes_max: int, clock: Clock) -> None:
         self._store = store
         self._board = board
         self._lanes_max = lanes_max
+        self._clock = clock
+        self._limits = Limits(lanes_max)
+        self._names: frozenset[str] = frozenset()
+        self._read_at = float("-inf")
 
-    async def room(self) -> Room:
-        """The room that there is now."""
-        names = [core.run.name for core in self._board.active()]
-        revisions = {name: await self._board.revision(name) for name in names}
-        environments = await self._environments({environment_of(name) for name in names})
-        room = Room(self._lanes_max, environments, revisions)
-        for core in self._board.active():
-            for task in core.aggregate.tasks.values():
-                if task.kind is TaskKind.COPY and task.state is TaskState.LEASED:
-                    room.add(core, core.aggregate.datasets[task.phase, task.datasets[0]])
-        return room
+    async def current(self) -> Limits:
+        """The limits, at most half a second old, and never older than a run that they are for."""
+        names = frozenset(core.run.name for core in self._board.active())
+        if names != self._names or self._clock.monotonic() - self._read_at >= AGE_MAX_SECONDS:
+            read_at = self._clock.monotonic()
+            revisions = {name: await self._board.revision(name) for name in sorted(names)}
+            self._limits = await self._store.read(lambda unit: self._read(unit, revisions)) if names else self._limits
+            self._names, self._read_at = names, read_at
+        return self._limits
 
-    async def _environments(self, names: set[str]) -> dict[str, int]:
-        """The limits of the environments, by name."""
+    def _read(self, unit: Unit, revisions: dict[str, run_pb2.PlanRevision]) -> Limits:
+        found = _Found()
+        for run, revision in revisions.items():
+            environment = environment_of(run)
+            _read_plan(unit, revision.plan.name, revision, found)
+            if environment not in found.environments:
+                stored = unit.resources.get(environment)
+                found.environments[environment] = ENVIRONMENTS.read(stored).lanes_max if stored else 0
+            for name, frozen in revision.connections.items():
+                if (environment, name) not in found.connections:
+                    stored = unit.resources.get(f"{environment}/connections/{name}")
+                    connection = CONNECTIONS.read(stored) if stored else frozen
+                    found.connections[environment, name] = connection.lanes_max
+                    found.latency_factors[environment, name] = connection.latency_factor_max
+        return Limits(
+            self._lanes_max,
+            found.environments,
+            found.plans,
+            found.departments,
+            found.connections,
+            found.calendars,
+            found.latency_factors,
+        )
 
-        def look(unit: Unit) -> dict[str, int]:
-            limits: dict[str, int] = {}
-            for name in sorted(names):
-                if found := unit.resources.get(name):
-                    message: environment_pb2.Environment = ENVIRONMENTS.read(found)
-                    limits[name] = message.lanes_max
-            return limits
 
-        return await self._store.read(look) if names else {}
-
-
-def _connections(dataset: DatasetRun) -> set[str]:
-    return {dataset.source_connection, dataset.target_connection}
+def _read_plan(unit: Unit, plan: str, revision: run_pb2.PlanRevision, found: _Found) -> None:
+    stored = unit.resources.get(plan)
+    declared: plan_pb2.Plan = PLANS.read(stored) if stored else revision.plan
+    phases = dict(revision.plan.phases)
+    if stored:
+        for resource in children(unit, "phases", plan):
+            phases[last_segment(resource.name)] = PHASES.read(resource)
+    found.plans[plan] = declared.lanes_max
+    for department, lanes in declared.department_lanes_max.items():
+        found.departments[plan, department] = lanes
+    for phase, schedule in (("", declared.schedule), *((name, each.schedule) for name, each in phases.items())):
+        if schedule.windows or schedule.blackouts:
+            found.calendars[plan, phase] = calendar_of(schedule)

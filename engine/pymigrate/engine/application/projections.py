@@ -11,13 +11,14 @@ from pymigrate.engine.domain.run import (
     Failure,
     Lane,
     PhaseRun,
+    Point,
     Run,
     RunAggregate,
     RunEvent,
     TaskKind,
     TaskState,
 )
-from pymigrate.v1 import run_pb2
+from pymigrate.v1 import plan_pb2, run_pb2
 
 T = TypeVar("T")
 DESIRED = {
@@ -25,6 +26,10 @@ DESIRED = {
     run_pb2.DESIRED_STATE_RUNNING: DesiredState.RUNNING,
     run_pb2.DESIRED_STATE_PAUSED: DesiredState.PAUSED,
     run_pb2.DESIRED_STATE_CANCELLED: DesiredState.CANCELLED,
+}
+_GATES = {
+    Point.BEFORE_START: plan_pb2.GATE_POINT_BEFORE_START,
+    Point.BEFORE_PUBLICATION: plan_pb2.GATE_POINT_BEFORE_PUBLICATION,
 }
 
 
@@ -59,6 +64,8 @@ def run_header(run: Run) -> run_pb2.Run:
         create_time=_time(run.create_time),
         end_time=_time(run.end_time),
         update_time=_time(run.update_time),
+        waiting_for_plans=run.waiting_for,
+        seal_time=_time(run.seal_time),
     )
 
 
@@ -79,6 +86,7 @@ def lane_message(run: str, lane: Lane) -> run_pb2.Lane:
         retries=lane.retries,
         start_time=_time(lane.start_time),
         end_time=_time(lane.end_time),
+        part=lane.part,
     )
 
 
@@ -125,6 +133,10 @@ def _phase(phase: PhaseRun) -> run_pb2.PhaseRun:
         end_time=_time(phase.end_time),
         department=phase.department,
         dependencies=phase.dependencies,
+        gates={
+            name: run_pb2.GateRun(point=_GATES[Point(point)], approver=phase.approvals.get(name, ""))
+            for name, point in phase.gates.items()
+        },
     )
 
 
@@ -140,6 +152,8 @@ def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -
         end_time=_time(dataset.end_time),
         lanes=sorted(lane.id for lane in lanes),
         copy_seconds=dataset.copy_seconds + seconds_under_way,
+        quarantine=failure_message(dataset.quarantine),
+        conflicts=dataset.conflicts,
     )
     if dataset.verification:
         message.verification.ParseFromString(dataset.verification)

@@ -8,10 +8,11 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from pymigrate.engine.application import definitions
+from pymigrate.engine.application import definitions, works
 from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, phases_of
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Point, Run, RunAggregate
 from pymigrate.engine.ports.store import Resource, Unit
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
 
@@ -23,6 +24,16 @@ _NO_MATTER = frozenset(
         *("department_lanes_max", "rollback_window_seconds", "latency_factor_max"),
     }
 )
+_GATES = {
+    plan_pb2.GATE_POINT_UNSPECIFIED: Point.BEFORE_PUBLICATION,
+    plan_pb2.GATE_POINT_BEFORE_START: Point.BEFORE_START,
+    plan_pb2.GATE_POINT_BEFORE_PUBLICATION: Point.BEFORE_PUBLICATION,
+}
+_STEPS = {
+    plan_pb2.STEP_POINT_UNSPECIFIED: Point.AFTER_PUBLICATION,
+    plan_pb2.STEP_POINT_BEFORE_START: Point.BEFORE_START,
+    plan_pb2.STEP_POINT_AFTER_PUBLICATION: Point.AFTER_PUBLICATION,
+}
 
 
 def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
@@ -40,6 +51,38 @@ def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Prob
         problems = (Problem("phases", "the plan has no phase yet: there is nothing to run"),)
     revision.plan.plan_hash = plan_hash(phases, connections)
     return revision, problems
+
+
+def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
+    """A new run of a revision, with all its phases and datasets."""
+    aggregate = RunAggregate(run)
+    dependencies = definitions.phase_dependencies(revision.plan.phases)
+    for name, phase in sorted(revision.plan.phases.items()):
+        aggregate.phases[name] = PhaseRun(
+            name,
+            phase.department,
+            dependencies[name],
+            phase.priority,
+            gates={gate: _GATES[each.point] for gate, each in sorted(phase.gates.items())},
+            steps={step: _STEPS[each.point] for step, each in sorted(phase.steps.items())},
+            final_steps=tuple(sorted(step for step, each in phase.steps.items() if not each.HasField("undo"))),
+            is_live=phase.downtime_policy == plan_pb2.DOWNTIME_POLICY_READ_ONLY,
+        )
+        for dataset_id, dataset in sorted(phase.datasets.items()):
+            inspection = revision.inspections[f"{name}/{dataset_id}"]
+            aggregate.datasets[name, dataset_id] = DatasetRun(
+                phase=name,
+                id=dataset_id,
+                source_connection=dataset.source.connection,
+                source_relation=dataset.source.relation,
+                target_connection=dataset.target.connection,
+                target_relation=dataset.target.relation,
+                affinity=works.affinity_of(revision.connections[dataset.target.connection]),
+                rows_expected=inspection.source.rows,
+                path=inspection.path,
+                ranges=tuple(inspection.ranges),
+            )
+    return aggregate
 
 
 def plan_hash(phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, connection_pb2.Connection]) -> str:

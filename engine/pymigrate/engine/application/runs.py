@@ -8,10 +8,11 @@ from pymigrate.engine.application import works
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog, page_limit
+from pymigrate.engine.application.followups import has_succeeded
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
-from pymigrate.engine.application.revisions import freeze, run_key
+from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
     InvalidDefinition,
@@ -20,12 +21,10 @@ from pymigrate.engine.domain.errors import (
     Problem,
     StaleWrite,
 )
-from pymigrate.engine.domain.happenings import CoreEvent, Retried, Steered
+from pymigrate.engine.domain.happenings import Approved, CoreEvent, Retried, RollbackAsked, SealAsked, Steered
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
 from pymigrate.engine.domain.run import (
-    DatasetRun,
     DesiredState,
-    PhaseRun,
     PhaseState,
     Run,
     RunAggregate,
@@ -40,6 +39,7 @@ TRIGGERS_MAX = 64
 EVENTS_MAX = 1_000
 WATCH_INTERVAL_SECONDS = 0.1
 RUN_ID_DIGITS = 12
+ROLLBACK_WINDOW_SECONDS = 7 * 86_400
 SEQUENCE_DIGITS_MAX = 18
 
 
@@ -81,8 +81,10 @@ class Runs:
             triggers=triggers,
             lanes_max=revision.plan.lanes_max,
             desired=DESIRED[request.run.desired_state],
+            rollback_window_seconds=revision.plan.rollback_window_seconds or ROLLBACK_WINDOW_SECONDS,
+            waiting_for=await self._store.read(lambda unit: _unfinished_plans(unit, revision.plan)),
         )
-        aggregate = _aggregate(run, revision)
+        aggregate = aggregate_of(run, revision)
         if request.validate_only:
             return run_message(aggregate, run.create_time)
         try:
@@ -111,6 +113,18 @@ class Runs:
     async def steer(self, name: str, desired: DesiredState, caller: Caller) -> run_pb2.Run:
         """Pauses, resumes or cancels; what holds already changes nothing."""
         return await self._apply(name, Steered(desired, caller.principal), str(desired), caller)
+
+    async def approve(self, name: str, phase: str, gate: str, caller: Caller) -> run_pb2.Run:
+        """Approves a gate; approving it again changes nothing. Raises NotFound, and FailedPrecondition before its time."""
+        return await self._apply(name, Approved(phase, gate, caller.principal), f"approve {phase}/{gate}", caller)
+
+    async def roll_back(self, name: str, phase: str, caller: Caller) -> run_pb2.Run:
+        """Undoes a phase with what needs it, or with no phase the whole run. Raises NotFound, and FailedPrecondition for what is sealed."""
+        return await self._apply(name, RollbackAsked(caller.principal, phase), f"roll back {phase}".strip(), caller)
+
+    async def seal(self, name: str, phases: Iterable[str], caller: Caller) -> run_pb2.Run:
+        """Drops the way back of phases, or with none named of all that are published."""
+        return await self._apply(name, SealAsked(caller.principal, tuple(sorted(set(phases)))), "seal", caller)
 
     async def retry(self, name: str, caller: Caller) -> run_pb2.Run:
         """Does what failed again, after another look at its sources and targets: a person may have mended them."""
@@ -225,31 +239,18 @@ class Runs:
         return AuditEntry(self._surroundings.clock.now(), caller.principal, action, name, 0)
 
 
+def _unfinished_plans(unit: Unit, plan: plan_pb2.Plan) -> tuple[str, ...]:
+    """The plans that it depends on and whose newest run has not succeeded."""
+    environment = environment_of(plan.name)
+    names = sorted(set(plan.dependencies))
+    return tuple(name for name in names if not has_succeeded(unit, f"{environment}/plans/{name}"))
+
+
 def _unpublished(aggregate: RunAggregate) -> list[str]:
     if aggregate.run.state is not RunState.FAILED:  # nothing else is retried, so there is nothing to look at
         return []
     done = {PhaseState.PUBLISHED, PhaseState.SEALED}
     return [phase.id for phase in aggregate.phases.values() if phase.state not in done]
-
-
-def _aggregate(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
-    aggregate = RunAggregate(run)
-    for name, phase in sorted(revision.plan.phases.items()):
-        aggregate.phases[name] = PhaseRun(name, phase.department, tuple(sorted(phase.dependencies)), phase.priority)
-        for dataset_id, dataset in sorted(phase.datasets.items()):
-            inspection = revision.inspections[f"{name}/{dataset_id}"]
-            aggregate.datasets[name, dataset_id] = DatasetRun(
-                phase=name,
-                id=dataset_id,
-                source_connection=dataset.source.connection,
-                source_relation=dataset.source.relation,
-                target_connection=dataset.target.connection,
-                target_relation=dataset.target.relation,
-                affinity=works.affinity_of(revision.connections[dataset.target.connection]),
-                rows_expected=inspection.source.rows,
-                path=inspection.path,
-            )
-    return aggregate
 
 
 def _refuse_start_problems(request: run_pb2.StartRunRequest) -> None:

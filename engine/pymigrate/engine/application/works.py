@@ -1,8 +1,9 @@
 """What a host is told to do: the contract's work messages, made from a run's frozen revision."""
 
 import hashlib
+from typing import assert_never
 
-from pymigrate.engine.domain.run import Task, TaskKind
+from pymigrate.engine.domain.run import RunAggregate, Task, TaskKind
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
 SHARED = "shared"
@@ -31,30 +32,66 @@ def staging_id(run: str, phase: str, dataset: str, attempt: int) -> str:
     return f"s{digest[:STAGING_DIGITS]}"
 
 
+def publication_key(run: str, phase: str, target: str, attempt: int) -> str:
+    """Tells a publication that takes place in several targets from every other."""
+    digest = hashlib.sha256(f"{run}/{phase}/{target}/{attempt}".encode()).hexdigest()
+    return f"p{digest[:STAGING_DIGITS]}"
+
+
 def inspection_work(revision: run_pb2.PlanRevision, phase: str, dataset: str) -> worker_pb2.InspectWork:
     """A look at both sides of a dataset before its run exists."""
-    return worker_pb2.InspectWork(dataset=_dataset(revision, "", phase, dataset, 0))
+    lanes_max = revision.plan.phases[phase].datasets[dataset].lanes
+    return worker_pb2.InspectWork(dataset=_dataset(revision, "", phase, dataset, 0), lanes_max=lanes_max)
 
 
-def task_message(revision: run_pb2.PlanRevision, run: str, task: Task, lease_seconds: float) -> worker_pb2.Task:
+def task_message(
+    revision: run_pb2.PlanRevision, aggregate: RunAggregate, task: Task, lease_seconds: float
+) -> worker_pb2.Task:
     """A run's task, as its host is told."""
+    run = aggregate.run.name
     message = worker_pb2.Task(id=task.id, fence=task.fence, lease_seconds=lease_seconds)
     datasets = [_dataset(revision, run, task.phase, dataset, task.attempt) for dataset in task.datasets]
+    key = publication_key(run, task.phase, task.target, task.attempt)
+    prepared_key = key if task.is_prepared else ""
     match task.kind:
         case TaskKind.COPY:
             inspection = revision.inspections[f"{task.phase}/{task.datasets[0]}"]
+            part = aggregate.lanes[task.lane].part
             message.copy.dataset.CopyFrom(datasets[0])
             message.copy.lane = f"{run}/lanes/{task.lane}"
             message.copy.source_state = inspection.source_state
+            message.copy.range = inspection.ranges[part - 1] if part else ""
         case TaskKind.VERIFY:
-            suffix = f".{task.attempt}" if task.attempt > 1 else ""
             message.verify.dataset.CopyFrom(datasets[0])
-            message.verify.lanes.append(f"{run}/lanes/{task.phase}.{task.datasets[0]}{suffix}")
+            message.verify.lanes.extend(f"{run}/lanes/{lane}" for lane in _lanes(aggregate, task))
+        case TaskKind.PREPARE:
+            message.prepare.datasets.extend(datasets)
+            message.prepare.key = key
         case TaskKind.PUBLISH:
             message.publish.datasets.extend(datasets)
+            message.publish.prepared_key = prepared_key
         case TaskKind.ROLLBACK:
             message.rollback.datasets.extend(datasets)
+            message.rollback.prepared_key = prepared_key
+        case TaskKind.SEAL:
+            message.seal.datasets.extend(datasets)
+        case TaskKind.STEP | TaskKind.UNDO:
+            step = revision.plan.phases[task.phase].steps[task.detail]
+            message.step.call.CopyFrom(step.call if task.kind is TaskKind.STEP else step.undo)
+            message.step.key = f"{run}/phases/{task.phase}/steps/{task.detail}/{task.kind}/{task.attempt}"
+        case _:
+            assert_never(task.kind)
     return message
+
+
+def _lanes(aggregate: RunAggregate, task: Task) -> list[str]:
+    """The lanes of the task's dataset in its attempt, in the order of their parts."""
+    found = [
+        lane
+        for lane in aggregate.lanes.values()
+        if (lane.phase, lane.dataset, lane.attempt) == (task.phase, task.datasets[0], task.attempt)
+    ]
+    return [lane.id for lane in sorted(found, key=lambda lane: lane.part)]
 
 
 def _dataset(

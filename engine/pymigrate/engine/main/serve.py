@@ -17,11 +17,13 @@ from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts, LeaseTerms
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
@@ -65,7 +67,8 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Sqli
     board.on_work(on_work)
     inquiries = Inquiries(random_id, on_work)
     terms = LeaseTerms(settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max)
-    hosts = Hosts(store, board, inquiries, LaneLimits(store, board, settings.lanes_max), surroundings, terms)
+    limits = LaneLimits(store, board, settings.lanes_max, clock)
+    hosts = Hosts(store, board, inquiries, limits, surroundings, terms, Scheduler(random.Random()))
     hosts_work.append(hosts)
     catalog, requests = Catalog(surroundings), Requests(clock)
     runs = Runs(store, board, inquiries, catalog, surroundings)
@@ -85,7 +88,8 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Sqli
     port = await server.start(settings.listen)
     endpoint = f"{settings.listen.rpartition(':')[0]}:{port}"
     _write_endpoint(settings.endpoint_path, endpoint)
-    supervisor = Supervisor(hosts, executor, store, requests, clock, settings.hosts_shared_max)
+    followups = Followups(store, board, clock)
+    supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     passes = asyncio.create_task(supervisor.run())
     await server.tell_ready()
     log.info("engine.serving", endpoint=endpoint, home=str(settings.home))

@@ -172,10 +172,14 @@ class _Runs:
         return sorted(run.name for run in self._tables.runs.values() if run.state in wanted)
 
     def names_with_work(self) -> Sequence[str]:
-        return sorted(name for name, parts in self._tables.parts.items() if any(_is_open(part) for part in parts.values()))
+        return sorted(
+            name for name, parts in self._tables.parts.items() if any(_is_open(part) for part in parts.values())
+        )
 
     def names_to_seal(self, now: datetime, limit: int) -> Sequence[str]:
-        due = [(run.seal_time, run.name) for run in self._tables.runs.values() if run.seal_time and run.seal_time <= now]
+        due = [
+            (run.seal_time, run.name) for run in self._tables.runs.values() if run.seal_time and run.seal_time <= now
+        ]
         return [name for _, name in sorted(due)[:limit]]
 
     def save(self, run: str, entities: Iterable[Entity]) -> None:

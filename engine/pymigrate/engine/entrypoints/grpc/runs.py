@@ -40,6 +40,22 @@ class RunCalls(run_pb2_grpc.RunServiceServicer):
     async def RetryRun(self, request: run_pb2.RetryRunRequest, context: Any) -> run_pb2.Run:
         return await self._runs.retry(request.name, caller())
 
+    async def ApproveGate(self, request: run_pb2.ApproveGateRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.approve(request.name, request.phase, request.gate, caller())
+
+    async def RollbackPhase(self, request: run_pb2.RollbackPhaseRequest, context: Any) -> run_pb2.Run:
+        if not request.phase:
+            raise InvalidDefinition(
+                (Problem("phase", "is required: name the phase, or call RollbackRun for all of them"),)
+            )
+        return await self._runs.roll_back(request.name, request.phase, caller())
+
+    async def RollbackRun(self, request: run_pb2.RollbackRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.roll_back(request.name, "", caller())
+
+    async def SealRun(self, request: run_pb2.SealRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.seal(request.name, request.phases, caller())
+
     async def WatchRun(self, request: run_pb2.WatchRunRequest, context: Any) -> AsyncIterator[run_pb2.WatchRunResponse]:
         async for answer in self._runs.watch(request.name, request.resume_token):
             yield answer

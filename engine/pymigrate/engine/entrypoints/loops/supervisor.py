@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.works import SHARED
@@ -31,11 +32,19 @@ def host_names(affinity: str, waiting: int, shared_max: int, digest: str) -> lis
 
 
 class Supervisor:
-    """One pass: lost hosts give up their work, waiting work gets hosts. Every pass is complete in itself."""
+    """One pass: lost hosts give up their work, what follows by itself is told, waiting work gets hosts. Each is complete in itself."""
 
     def __init__(
-        self, hosts: Hosts, executor: Executor, store: Store, requests: Requests, clock: Clock, hosts_shared_max: int
+        self,
+        hosts: Hosts,
+        followups: Followups,
+        executor: Executor,
+        store: Store,
+        requests: Requests,
+        clock: Clock,
+        hosts_shared_max: int,
     ) -> None:
+        self._followups = followups
         self._hosts = hosts
         self._executor = executor
         self._store = store
@@ -62,6 +71,7 @@ class Supervisor:
             else:
                 log.error("host.unkillable", host=record.name, pid=record.pid)
         await self._hosts.expire()
+        await self._followups.step()
         registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
         for affinity, waiting in sorted(self._hosts.demand().items()):
             for name in host_names(affinity, waiting, self._hosts_shared_max, _digest(affinity)):

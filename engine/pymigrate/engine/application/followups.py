@@ -1,0 +1,62 @@
+"""What follows without anybody asking: a plan that others wait for has succeeded, and the time to roll a run back is over.
+
+Every look is complete in itself, so that nothing is missed by an engine that died in between.
+"""
+
+import structlog
+
+from pymigrate.engine.application.board import Board
+from pymigrate.engine.domain.happenings import PlanSucceeded, SealAsked
+from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.run import RunState
+from pymigrate.engine.domain.run_ledger import ENGINE
+from pymigrate.engine.ports.clock import Clock
+from pymigrate.engine.ports.store import Store, Unit
+
+log = structlog.get_logger(__name__)
+SEALS_AT_ONCE_MAX = 20
+SEAL_INTERVAL_SECONDS = 30.0
+
+
+def has_succeeded(unit: Unit, plan: str) -> bool:
+    """Whether the newest run of a plan has succeeded."""
+    newest = unit.runs.list(plan, None, 1)
+    return bool(newest) and newest[0].state is RunState.SUCCEEDED
+
+
+class Followups:
+    """Looks for what follows, and tells the runs."""
+
+    def __init__(self, store: Store, board: Board, clock: Clock) -> None:
+        self._store = store
+        self._board = board
+        self._clock = clock
+        self._sealed_at = float("-inf")
+
+    async def step(self) -> None:
+        """One look."""
+        await self._tell_succeeded_plans()
+        if self._clock.monotonic() - self._sealed_at >= SEAL_INTERVAL_SECONDS:
+            self._sealed_at = self._clock.monotonic()
+            await self._seal_due_runs()
+
+    async def _tell_succeeded_plans(self) -> None:
+        waits = {
+            (core.run.name, plan): f"{environment_of(core.run.name)}/plans/{plan}"
+            for core in self._board.active()
+            for plan in core.run.waiting_for
+        }
+        if not waits:
+            return
+        plans = sorted(set(waits.values()))
+        done = await self._store.read(lambda unit: {plan for plan in plans if has_succeeded(unit, plan)})
+        for (run, plan), name in waits.items():
+            if name in done:
+                await self._board.apply(run, PlanSucceeded(plan))
+
+    async def _seal_due_runs(self) -> None:
+        now = self._clock.now()
+        due = await self._store.read(lambda unit: list(unit.runs.names_to_seal(now, SEALS_AT_ONCE_MAX)))
+        for run in due:
+            log.info("run.rollback_window_over", run=run)
+            await self._board.apply(run, SealAsked(ENGINE))
