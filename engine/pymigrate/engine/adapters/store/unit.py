@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from pymigrate.engine.adapters.store.feed import SqlAudit, SqlFeed, SqlOutbox
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.runs import SqlRuns
-from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, ResourceRow
+from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, ResourceRow, TurnRow
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.ports.store import HostRecord, Resource
 
@@ -24,6 +24,7 @@ _UPDATE_RESOURCE = update(ResourceRow).where(
 _DELETE_RESOURCE = delete(ResourceRow).where(
     col(ResourceRow.name) == bindparam("stored_name"), col(ResourceRow.version) == bindparam("stored_version")
 )
+_TAKE_TURN = update(TurnRow).values(taken=TurnRow.taken + 1)
 _INSERT_HOST = insert(HostRow)
 _TOUCH_HOST = update(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
 _DELETE_HOST = delete(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
@@ -36,6 +37,7 @@ class SqlResources:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._has_turn = connection.dialect.name != "postgresql"  # elsewhere one unit follows the other
 
     def get(self, name: str) -> Resource | None:
         """The object of that name."""
@@ -58,6 +60,7 @@ class SqlResources:
 
     def insert(self, resource: Resource) -> None:
         """Raises AlreadyExists."""
+        self._take_turn()
         try:
             self._connection.execute(_INSERT_RESOURCE, ResourceRow.from_domain(resource))
         except IntegrityError as error:
@@ -65,6 +68,7 @@ class SqlResources:
 
     def update(self, resource: Resource, expected_version: int) -> None:
         """Raises StaleWrite."""
+        self._take_turn()
         stored = {"stored_name": resource.name, "stored_version": expected_version}
         try:
             result = self._connection.execute(_UPDATE_RESOURCE, ResourceRow.from_domain(resource) | stored)
@@ -74,8 +78,15 @@ class SqlResources:
 
     def delete(self, name: str, expected_version: int) -> None:
         """Raises StaleWrite."""
+        self._take_turn()
         stored = {"stored_name": name, "stored_version": expected_version}
         _require_one(self._connection.execute(_DELETE_RESOURCE, stored).rowcount, name)
+
+    def _take_turn(self) -> None:
+        """Of two units that both saw the state before the other one, the database lets one through; the other is done again."""
+        if not self._has_turn:
+            self._connection.execute(_TAKE_TURN)
+            self._has_turn = True
 
 
 def _require_one(rows: int, name: str) -> None:
