@@ -23,7 +23,8 @@ from pymigrate.engine.ports.feed import CLAIMS_MAX, START, Claim, FeedEntry, Pos
 from pymigrate.engine.ports.store import AuditEntry, audit_entry
 
 _ID, _XID = col(FeedEntryRow.id), col(FeedEntryRow.xid)
-_INSERT_ENTRY = insert(FeedEntryRow).values(xid=WritingTransaction())
+# Inline: nobody asks for the number, so the database need not send it.
+_INSERT_ENTRY = insert(FeedEntryRow).values(xid=WritingTransaction()).inline()
 _INSERT_CONSUMER = insert(FeedConsumerRow)
 _MOVE_CONSUMER = update(FeedConsumerRow).where(col(FeedConsumerRow.name) == bindparam("consumer"))
 _INSERT_CLAIM = insert(FeedClaimRow)
@@ -54,7 +55,8 @@ def append_events(connection: Connection, run: str, events: Sequence[RunEvent]) 
         if event.sequence != place:
             raise StaleWrite(f"event {event.sequence} of {run} is not the next one: load the run again")
     try:
-        connection.execute(_INSERT_ENTRY, [FeedEntryRow.from_event(run, plan_hash, event) for event in events])
+        rows = [FeedEntryRow.from_event(run, plan_hash, event) for event in events]
+        connection.execute(_INSERT_ENTRY, rows if len(rows) > 1 else rows[0])
     except IntegrityError as error:
         raise StaleWrite(f"the events of {run} were continued in between: load the run again") from error
 
