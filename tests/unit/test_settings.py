@@ -55,6 +55,35 @@ def test_what_is_out_of_bounds_is_refused(name: str, value: object) -> None:
         Settings.model_validate({name: value})
 
 
+@pytest.mark.parametrize(
+    "url", ["", "postgresql://engine@db:5432/store?sslmode=require", "postgres:///store?host=/run"]
+)
+def test_a_store_is_a_file_or_a_postgres(url: str) -> None:
+    assert Settings(store=url).store == url
+
+
+@pytest.mark.parametrize(
+    "url", ["store", "mysql://db/store", "postgresql://db", "postgresql://db/", "postgresql://[x/y"]
+)
+def test_a_store_that_is_neither_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="is no URL of a PostgreSQL"):
+        Settings(store=url)
+
+
+@pytest.mark.parametrize("url", ["postgresql://engine:s3cret@db/store", "postgresql://db/store?password=s3cret"])
+def test_a_password_is_refused_in_the_url_and_shown_nowhere(url: str) -> None:
+    with pytest.raises(ValidationError, match="holds a password") as refused:
+        Settings(store=url)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_password_of_the_store_is_a_reference() -> None:
+    assert Settings(store_password="env://NAME").store_password == "env://NAME"
+    with pytest.raises(ValidationError, match="is no reference") as refused:
+        Settings(store_password="s3cret")
+    assert "s3cret" not in str(refused.value)
+
+
 def test_settings_do_not_change() -> None:
     settings = Settings()
     with pytest.raises(ValidationError, match="frozen"):

@@ -2,11 +2,13 @@
 
 import ipaddress
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PORT_DEFAULT = 7433
+STORE_SCHEMES = ("postgresql", "postgres")
 
 
 def _home_default() -> Path:
@@ -16,13 +18,21 @@ def _home_default() -> Path:
 class Settings(BaseSettings):
     """The settings, each as `PYMIGRATE_<NAME>` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="PYMIGRATE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PYMIGRATE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default_factory=_home_default)
     """Folder of the store, the token, the endpoint and the logs. Default: in the user's data folder. Made with mode 0700."""
 
     listen: str = f"127.0.0.1:{PORT_DEFAULT}"
     """Address and port to listen on, loopback only. Port 0 takes a free one, which `<home>/endpoint` then names."""
+
+    store: str = ""
+    """URL of the PostgreSQL that keeps the store, `postgresql://user@host:5432/database`, without a password. Default empty: a SQLite file
+    in the home, which needs no server and one engine at a time may open."""
+
+    store_password: str = ""
+    """Reference to the password of the store's PostgreSQL: `env://NAME` or `file:///path`. Default empty: none is sent, and the
+    client library's own ways (`PGPASSFILE`, certificates) hold."""
 
     lanes_max: int = Field(default=50, ge=1, le=1_000)
     """Lanes at once in all. Default 50: what one engine is measured with."""
@@ -55,6 +65,30 @@ class Settings(BaseSettings):
         is_loopback = bare == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
         if not is_loopback:
             raise ValueError(f"{host!r} is not a loopback address: the engine listens on this machine only")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _is_store(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            url = urlsplit(value)
+            is_whole = url.scheme in STORE_SCHEMES and len(url.path) > 1
+            has_password = url.password is not None or "password" in parse_qs(url.query)
+        except ValueError:
+            is_whole, has_password = False, False
+        if not is_whole:
+            raise ValueError("is no URL of a PostgreSQL: write it as postgresql://user@host:5432/database")
+        if has_password:
+            raise ValueError("holds a password: leave it out, and give its reference as store_password")
+        return value
+
+    @field_validator("store_password")
+    @classmethod
+    def _is_reference(cls, value: str) -> str:
+        if value and not value.startswith(("env://", "file:///")):
+            raise ValueError("is no reference: write env://NAME or file:///path, never the value")
         return value
 
     @property

@@ -13,6 +13,9 @@ import structlog
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.adapters.secrets.env import EnvSecrets
+from pymigrate.engine.adapters.secrets.file import FileSecrets
+from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
@@ -31,6 +34,8 @@ from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
+from pymigrate.engine.ports.secrets import Redactor, parse_secret_ref
+from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -47,7 +52,7 @@ async def serve(settings: Settings) -> None:
     _make_home(settings.home)
     token = _token(settings.token_path)
     clock = SystemClock()
-    store = await SqliteStore.open(settings.store_path, clock)
+    store = await _open_store(settings, clock)
     try:
         await _serve(settings, token, clock, store, ending)
     finally:
@@ -55,7 +60,7 @@ async def serve(settings: Settings) -> None:
     log.info("engine.stopped")
 
 
-async def _serve(settings: Settings, token: str, clock: SystemClock, store: SqliteStore, ending: asyncio.Event) -> None:
+async def _serve(settings: Settings, token: str, clock: SystemClock, store: Store, ending: asyncio.Event) -> None:
     surroundings = Surroundings(clock, random_id)
     board = Board(store, clock, random.Random())
     hosts_work: list[Hosts] = []
@@ -102,6 +107,19 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Sqli
     await executor.close()
     await server.stop(CALLS_GRACE_SECONDS)
     settings.endpoint_path.unlink(missing_ok=True)
+
+
+async def _open_store(settings: Settings, clock: SystemClock) -> Store:
+    """The store that the settings name. Raises PyMigrateError when it can't be opened."""
+    if not settings.store:
+        return await SqliteStore.open(settings.store_path, clock)
+    from pymigrate.engine.adapters.store.postgres import PostgresStore
+
+    password = ""
+    if settings.store_password:
+        places = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, Redactor())
+        password = places.read(parse_secret_ref(settings.store_password, "store_password")).reveal()
+    return await PostgresStore.open(settings.store, clock, random.Random(), password)
 
 
 def _make_home(home: Path) -> None:
