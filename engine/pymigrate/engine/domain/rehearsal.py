@@ -30,6 +30,7 @@ from pymigrate.engine.domain.schedule import Limits, Place, Scheduler
 REHEARSER = "rehearsal"
 LEASE = timedelta(days=36_500)
 REPORT_SECONDS = 1.0
+IDLE_WAKES_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Rehearsal:
         self._report_seconds = report_seconds
         self._seconds = 0.0
         self._order = 0
+        self._idle_wakes = 0
         self._moments: list[tuple[float, int, RunCore, Task, int]] = []
         self._copying: dict[str, _Copying] = {}
         self._lanes: Counter[tuple[str, Place]] = Counter()
@@ -122,7 +124,8 @@ class Rehearsal:
         self._grant()
         while any(core.is_active for core in self._cores.values()):
             wake = self._wake_seconds()
-            if not self._moments and wake is None:
+            self._idle_wakes = 0 if self._moments else self._idle_wakes + 1
+            if not self._moments and (wake is None or self._idle_wakes > IDLE_WAKES_MAX):
                 waiting = ", ".join(sorted(name for name, core in self._cores.items() if core.is_active))
                 raise FailedPrecondition(f"{waiting} would wait for ever: look at its schedule, its limits and what it waits for")
             if wake is not None and (not self._moments or wake <= self._moments[0][0]):

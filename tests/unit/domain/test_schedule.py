@@ -1,0 +1,185 @@
+"""Which task is granted next: pools, windows, fairness between plans, systems that are away, live sources that slow down."""
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+
+from pymigrate.engine.domain.breaker import FAILURES_TO_OPEN
+from pymigrate.engine.domain.calendar import Calendar, WeeklyWindow
+from pymigrate.engine.domain.happenings import Begun, Failed, Leased, RollbackAsked, Succeeded
+from pymigrate.engine.domain.orchestration import RunCore
+from pymigrate.engine.domain.run import Failure, PhaseState, RunState, Task, TaskKind
+from pymigrate.engine.domain.schedule import Limits, Scheduler
+from pymigrate.engine.domain.throttle import PAUSE_SECONDS
+from tests.property.simulated_runs import PLAN, START, aggregate_of
+
+WIDE: dict[str, tuple[str, ...]] = {f"p{number}": () for number in range(6)}
+AWAY = Failure("SYSTEM_UNAVAILABLE", "away", "phases.p0.datasets.d0.source.connection", is_temporary=True)
+ENVIRONMENT = "environments/e"
+SOURCE = (ENVIRONMENT, "source")
+MEGABYTE = 1_000_000
+
+
+def core_of(dependencies: dict[str, tuple[str, ...]] | None = None, plan: str = "p") -> RunCore:
+    """A run of a plan that has begun."""
+    aggregate = aggregate_of(dependencies or dict(WIDE))
+    aggregate.run.name, aggregate.run.plan = f"{ENVIRONMENT}/plans/{plan}/runs/r", f"{ENVIRONMENT}/plans/{plan}"
+    core = RunCore(aggregate, random.Random(1))
+    core.apply(Begun(), START)
+    return core
+
+
+def lease_all(scheduler: Scheduler, cores: list[RunCore], limits: Limits, now: datetime = START) -> list[Task]:
+    """Leases everything that may be granted, in that order."""
+    leased = []
+    while granted := next(scheduler.grants(cores, limits, now), None):
+        core, task = granted
+        assert core.apply(Leased(task.id, "workerHosts/h", now + timedelta(seconds=15)), now)
+        scheduler.leased(core, task)
+        leased.append(task)
+    return leased
+
+
+@pytest.fixture
+def scheduler() -> Scheduler:
+    return Scheduler(random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(50), 6),
+        (Limits(2), 2),
+        (Limits(50, plans={PLAN: 3}), 3),
+        (Limits(50, environments={ENVIRONMENT: 4}), 4),
+        (Limits(50, departments={(PLAN, "sales"): 1}), 1),
+        (Limits(50, departments={(PLAN, "hr"): 1}), 6),
+        (Limits(50, connections={SOURCE: 5}), 5),
+        (Limits(50, connections={SOURCE: 0}), 6),
+        (Limits(50, connections={("environments/other", "source"): 1}), 6),
+    ],
+)
+def test_lanes_are_granted_within_every_pool(scheduler: Scheduler, limits: Limits, expected: int) -> None:
+    assert len(lease_all(scheduler, [core_of()], limits)) == expected
+
+
+def test_work_that_is_no_copy_takes_no_lane(scheduler: Scheduler) -> None:
+    core = core_of({"a": (), "b": ()})
+    first, *_ = lease_all(scheduler, [core], Limits(1))
+    core.apply(Succeeded(first.id, first.fence), START)
+    assert {task.kind for task in lease_all(scheduler, [core], Limits(1))} == {TaskKind.VERIFY, TaskKind.COPY}
+
+
+def test_plans_get_lanes_in_turn_whatever_their_priorities(scheduler: Scheduler) -> None:
+    loud, quiet = core_of(plan="p"), core_of(plan="q")
+    for phase in loud.aggregate.phases.values():
+        phase.priority = 1_000
+    leased = lease_all(scheduler, [loud, quiet], Limits(6))
+    assert sorted(task.id.split("/")[3] for task in leased) == ["p"] * 3 + ["q"] * 3
+
+
+def test_within_a_plan_priority_is_first_and_then_the_critical_path(scheduler: Scheduler) -> None:
+    aggregate = aggregate_of({"tail": (), "head": (), "next": ("head",), "urgent": ()})
+    aggregate.phases["urgent"].priority = 1
+    core = RunCore(aggregate, random.Random(1))
+    core.apply(Begun(), START)
+    assert [task.phase for task in lease_all(scheduler, [core], Limits(50))] == ["urgent", "head", "tail"]
+
+
+def test_what_undoes_goes_before_everything_and_through_every_limit(scheduler: Scheduler) -> None:
+    core = core_of({"a": (), "b": ()})
+    for task in lease_all(scheduler, [core], Limits(50)):
+        core.apply(Failed(task.id, task.fence, Failure("DATA_REFUSED", "no")), START)
+    closed = Calendar(UTC, (WeeklyWindow(time(22), time(23)),))
+    granted = lease_all(scheduler, [core], Limits(0, calendars={(PLAN, ""): closed}))
+    assert [task.kind for task in granted] == [TaskKind.ROLLBACK, TaskKind.ROLLBACK]
+
+
+def test_outside_its_window_a_phase_gets_nothing_and_drains_what_it_has(scheduler: Scheduler) -> None:
+    core = core_of({"a": (), "b": ()})
+    limits = Limits(50, calendars={(PLAN, "a"): Calendar(UTC, (WeeklyWindow(time(22), time(23)),))})
+    assert [task.phase for task in lease_all(scheduler, [core], limits)] == ["b"]
+    assert scheduler.next_wake([core], limits, START) == START.replace(hour=22)
+    inside = START.replace(hour=22)
+    (task,) = lease_all(scheduler, [core], limits, inside)
+    assert scheduler.to_drain([core], limits, inside) == []
+    assert scheduler.to_drain([core], limits, START.replace(hour=23)) == [task.id]
+
+
+def fail_all(scheduler: Scheduler, core: RunCore, tasks: list[Task], failure: Failure) -> None:
+    for task in tasks:
+        assert core.apply(Failed(task.id, task.fence, failure), START)
+        scheduler.failed(core, task, failure, START)
+
+
+def test_a_source_that_is_away_is_tried_by_one_lane_and_comes_back_for_all(scheduler: Scheduler) -> None:
+    core = core_of()
+    fail_all(scheduler, core, lease_all(scheduler, [core], Limits(50))[:FAILURES_TO_OPEN], AWAY)
+    assert scheduler.is_away(*SOURCE)
+    assert scheduler.next_wake([core], Limits(50), START) is not None
+    soon = START + timedelta(seconds=2)
+    (probe,) = lease_all(scheduler, [core], Limits(50), soon)
+    assert scheduler.answered(core, probe)
+    assert not scheduler.is_away(*SOURCE)
+    assert len(lease_all(scheduler, [core], Limits(50), soon)) == FAILURES_TO_OPEN - 1
+
+
+def test_a_failure_that_does_not_say_which_side_is_away_keeps_nobody_waiting(scheduler: Scheduler) -> None:
+    core = core_of()
+    fail_all(scheduler, core, lease_all(scheduler, [core], Limits(50)), replace(AWAY, field=""))
+    assert not scheduler.is_away(*SOURCE)
+
+
+def test_another_source_goes_on_while_one_is_away(scheduler: Scheduler) -> None:
+    core = core_of()
+    for name, dataset in core.aggregate.datasets.items():
+        if name[0] == "p5":
+            dataset.source_connection = "other"
+    tasks = lease_all(scheduler, [core], Limits(50))
+    fail_all(scheduler, core, [task for task in tasks if task.phase != "p5"], AWAY)
+    (other,) = [task for task in tasks if task.phase == "p5"]
+    fail_all(scheduler, core, [other], Failure("FENCE_LOST", "again"))
+    soon = START + timedelta(seconds=0.5)
+    assert [task.phase for task in lease_all(scheduler, [core], Limits(50), soon)] == ["p5"]
+
+
+def slow_down(scheduler: Scheduler, core: RunCore, task: Task, seconds: float, since: float, times: int = 8) -> None:
+    for number in range(times):
+        now = START + timedelta(seconds=since + number * PAUSE_SECONDS)
+        scheduler.progressed(core, task, seconds, MEGABYTE, [core], Limits(50), now)
+
+
+def test_a_live_source_that_slows_down_loses_lanes_and_gets_no_others(scheduler: Scheduler) -> None:
+    core = core_of()
+    for phase in core.aggregate.phases.values():
+        phase.is_live = True
+    tasks = lease_all(scheduler, [core], Limits(50))
+    slow_down(scheduler, core, tasks[0], 0.1, 0)
+    assert scheduler.to_drain([core], Limits(50), START) == []
+    slow_down(scheduler, core, tasks[0], 5.0, 1_000)
+    borne = scheduler.lanes_borne(*SOURCE)
+    assert borne is not None
+    assert len(scheduler.to_drain([core], Limits(50), START)) == 6 - borne > 0
+    assert lease_all(scheduler, [core], Limits(50)) == []
+
+
+def test_a_source_that_serves_nobody_else_is_not_spared(scheduler: Scheduler) -> None:
+    core = core_of()
+    tasks = lease_all(scheduler, [core], Limits(50))
+    slow_down(scheduler, core, tasks[0], 0.1, 0)
+    slow_down(scheduler, core, tasks[0], 5.0, 1_000)
+    assert scheduler.lanes_borne(*SOURCE) is None
+
+
+def test_a_run_that_has_ended_still_gets_hosts_for_what_is_left_to_do(scheduler: Scheduler) -> None:
+    core = core_of({"a": ()})
+    while tasks := lease_all(scheduler, [core], Limits(50)):
+        for task in tasks:
+            core.apply(Succeeded(task.id, task.fence), START)
+    assert core.run.state is RunState.SUCCEEDED
+    core.apply(RollbackAsked("me", "a"), START)
+    (task,) = lease_all(scheduler, [core], Limits(50))
+    core.apply(Succeeded(task.id, task.fence), START)
+    assert core.aggregate.phases["a"].state is PhaseState.ROLLED_BACK
