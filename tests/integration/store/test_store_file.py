@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store import schema
-from pymigrate.engine.adapters.store.run_tables import RunRow
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.adapters.store.sqlite_file import is_reset_safe, opened
 from pymigrate.engine.domain.errors import FailedPrecondition, StoreUnavailable
@@ -154,33 +152,6 @@ async def test_a_store_that_another_program_writes_to_is_unavailable(
 
 
 # The schema
-
-
-def stored_schema(connection: Connection) -> dict[str, object]:
-    inspector = inspect(connection)
-    names = set(inspector.get_table_names()) - {schema.VERSION_TABLE}
-    return {
-        name: {
-            "columns": [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(name)],
-            "key": inspector.get_pk_constraint(name),
-            "unique": inspector.get_unique_constraints(name),
-            "foreign": inspector.get_foreign_keys(name),
-            "checks": inspector.get_check_constraints(name),
-            "indexes": inspector.get_indexes(name),
-        }
-        for name in names
-    }
-
-
-def test_the_revisions_make_what_the_tables_say() -> None:
-    engine = create_engine("sqlite://")
-    with engine.begin() as connection:
-        assert schema.upgrade(connection) is None
-        migrated = stored_schema(connection)
-        RunRow.metadata.drop_all(connection)
-        RunRow.metadata.create_all(connection)
-        assert migrated == stored_schema(connection)
-    engine.dispose()
 
 
 def test_the_head_is_the_newest_revision() -> None:
