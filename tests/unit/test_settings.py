@@ -63,7 +63,15 @@ def test_a_store_is_a_file_or_a_postgres(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["store", "mysql://db/store", "postgresql://db", "postgresql://db/", "postgresql://[x/y"]
+    "url",
+    [
+        "store",
+        "mysql://db/store",
+        "postgresql://db",
+        "postgresql://db/",
+        "postgresql://[x/y",
+        "postgresql://db:x/store",
+    ],
 )
 def test_a_store_that_is_neither_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="is no URL of a PostgreSQL"):

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
             return value
         try:
             url = urlsplit(value)
-            is_whole = url.scheme in STORE_SCHEMES and len(url.path) > 1
+            is_whole = url.scheme in STORE_SCHEMES and len(url.path) > 1 and url.port != 0
             has_password = url.password is not None or "password" in parse_qs(url.query)
         except ValueError:
             is_whole, has_password = False, False

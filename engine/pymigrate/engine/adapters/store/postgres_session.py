@@ -40,7 +40,7 @@ def store_url(url: str, password: str) -> URL:
     """The driver's form of a store's URL. Raises FailedPrecondition for one that is none, without showing it."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise FailedPrecondition("the store's URL is none: write postgresql://user@host:5432/database") from None
     if parsed.drivername not in SCHEMES or not parsed.database:
         raise FailedPrecondition(
