@@ -8,11 +8,14 @@ from pymigrate.engine.domain.errors import (
     DataRefused,
     InvalidDefinition,
     Problem,
+    StepRefused,
+    StepUnavailable,
     SystemUnavailable,
     TargetOccupied,
 )
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.secrets import Redactor, Secret
+from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.transfer.signals import LeaseLost
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
@@ -25,10 +28,10 @@ class Bench:
     """A runner, its databases, and a dataset's work."""
 
     def __init__(self) -> None:
-        self.connector, self.redactor = MemoryConnector(), Redactor()
+        self.connector, self.redactor, self.calls = MemoryConnector(), Redactor(), MemoryCalls()
         self.kinds: list[str] = []
         secrets = SecretsByScheme({"env": EnvSecrets({"PG": PASSWORD})}, self.redactor)
-        self.runner = TaskRunner(self.find, secrets, self.redactor)
+        self.runner = TaskRunner(self.find, secrets, self.redactor, self.calls)
         self.source, self.target = (self.connector.databases[name] for name in ("legacy", "warehouse"))
         self.source.put("orders", COLUMNS, orders(45))
         dataset = plan_pb2.Dataset(
@@ -137,7 +140,7 @@ def test_a_secret_that_is_missing_is_a_problem_of_its_side(bench: Bench) -> None
 @pytest.mark.parametrize(
     ("error", "reason", "field", "is_temporary"),
     [
-        (SystemUnavailable("away"), "SYSTEM_UNAVAILABLE", "", True),
+        (SystemUnavailable("away"), "SYSTEM_UNAVAILABLE", "phases.sales.datasets.orders.source.connection", True),
         (
             DataRefused("row 7", field="source.columns.id"),
             "DATA_REFUSED",
@@ -158,6 +161,12 @@ def test_an_error_of_a_run_is_told_on_the_plans_field(
     bench.source.faults.fail("read", error=error)
     failure = bench.copy().failure
     assert (failure.reason, failure.field, failure.is_temporary) == (reason, field, is_temporary)
+
+
+def test_a_target_that_is_away_is_told_from_a_source_that_is(bench: Bench) -> None:
+    bench.target.faults.fail("prepare", error=SystemUnavailable("away"))
+    failure = bench.copy().failure
+    assert (failure.reason, failure.field) == ("SYSTEM_UNAVAILABLE", "phases.sales.datasets.orders.target.connection")
 
 
 def test_a_field_of_one_of_several_datasets_is_not_guessed(bench: Bench) -> None:
@@ -208,3 +217,35 @@ def test_a_defect_is_not_an_outcome_of_the_task(bench: Bench) -> None:
 def test_work_that_the_host_does_not_know_says_that_it_is_older(bench: Bench) -> None:
     with pytest.raises(ValueError, match="older than the engine"):
         bench.run()
+
+
+def step(bench: Bench, **call: object) -> worker_pb2.FinishTaskRequest:
+    """A step outside databases."""
+    work = worker_pb2.StepWork(call=plan_pb2.HttpCall(url="https://lb.example.com/switch", **call), key="k")  # type: ignore[arg-type]  # fields
+    return bench.runner.run(worker_pb2.Task(id="t", fence=1, step=work), Asked(), lambda _: None)
+
+
+def test_a_step_is_called_with_its_key_and_the_secrets_of_its_headers() -> None:
+    bench = Bench()
+    answer = step(bench, headers={"Authorization": "env://PG", "X-Mode": "soft"}, body="{}")
+    assert answer.WhichOneof("outcome") == "result"
+    (call,) = bench.calls.calls
+    assert (call.method, call.key, call.body, call.timeout_seconds) == ("POST", "k", "{}", 30.0)
+    secret = call.headers["Authorization"]
+    assert isinstance(secret, Secret)
+    assert secret.reveal() == PASSWORD
+    assert call.headers["X-Mode"] == "soft"
+
+
+def test_a_step_that_is_refused_fails_without_showing_a_secret() -> None:
+    bench = Bench()
+    bench.calls.failures.append(StepRefused(f"401: {PASSWORD} is wrong"))
+    answer = step(bench, headers={"Authorization": "env://PG"})
+    assert (answer.failure.reason, answer.failure.is_temporary) == ("STEP_REFUSED", False)
+    assert PASSWORD not in answer.failure.message
+
+
+def test_a_step_that_does_not_answer_is_to_be_tried_again() -> None:
+    bench = Bench()
+    bench.calls.failures.append(StepUnavailable("no answer"))
+    assert step(bench).failure.is_temporary

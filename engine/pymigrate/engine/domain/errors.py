@@ -15,9 +15,11 @@ PyMigrateError
     SourceChanged                    the source is not what was frozen
     FenceLost                        another host has the lane
     SecretMissing                    a reference leads to no secret
+    StepRefused                      what was called outside databases said no
   TemporaryError(retry_after_seconds)
     SystemUnavailable(system)        a source or target is away
     EngineUnavailable
+    StepUnavailable                  what is called outside databases does not answer; whether it was done is not known
     StoreUnavailable                 the engine's own store can't be written or read right now
 """
 
@@ -171,6 +173,18 @@ class SystemUnavailable(TemporaryError):
     """A source or target does not answer, or is held by another process."""
 
     reason = "SYSTEM_UNAVAILABLE"
+
+
+class StepRefused(PermanentError):
+    """What was called outside databases said no."""
+
+    reason = "STEP_REFUSED"
+
+
+class StepUnavailable(TemporaryError):
+    """What is called outside databases does not answer, or can't just now. Whether it was done is not known."""
+
+    reason = "STEP_UNAVAILABLE"
 
 
 class EngineUnavailable(TemporaryError):

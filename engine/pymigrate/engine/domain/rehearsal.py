@@ -127,7 +127,9 @@ class Rehearsal:
             self._idle_wakes = 0 if self._moments else self._idle_wakes + 1
             if not self._moments and (wake is None or self._idle_wakes > IDLE_WAKES_MAX):
                 waiting = ", ".join(sorted(name for name, core in self._cores.items() if core.is_active))
-                raise FailedPrecondition(f"{waiting} would wait for ever: look at its schedule, its limits and what it waits for")
+                raise FailedPrecondition(
+                    f"{waiting} would wait for ever: look at its schedule, its limits and what it waits for"
+                )
             if wake is not None and (not self._moments or wake <= self._moments[0][0]):
                 self._seconds = wake
                 self._drain()

@@ -71,13 +71,14 @@ def _is_hanging() -> bool:
 
 def build_runner(redactor: Redactor) -> Runner:
     """The data plane with every adapter that it may need; this is where it is imported."""
+    from pymigrate.engine.adapters.calls import HttpCalls
     from pymigrate.engine.adapters.secrets.env import EnvSecrets
     from pymigrate.engine.adapters.secrets.file import FileSecrets
     from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
     from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 
     secrets = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, redactor)
-    return TaskRunner(connectors_by_kind(), secrets, redactor)
+    return TaskRunner(connectors_by_kind(), secrets, redactor, HttpCalls())
 
 
 def connectors_by_kind() -> "Callable[[str], Connector]":

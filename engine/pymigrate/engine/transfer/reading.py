@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TypeVar
 
+from pymigrate.engine.domain.errors import SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import Position, Source, SourceChunk, SourceRelation
 from pymigrate.engine.transfer.signals import Signals, check
@@ -16,6 +17,7 @@ from pymigrate.engine.transfer.signals import Signals, check
 Result = TypeVar("Result")
 POLL_SECONDS = 0.2
 CLOSE_SECONDS_MAX = 5.0
+SOURCE_FIELD = "source.connection"
 
 
 class SourceReader:
@@ -52,7 +54,11 @@ class SourceReader:
         """Waits for what was started, and hears what is asked meanwhile."""
         while not wait([future], timeout=POLL_SECONDS).done:
             check(self._signals)
-        return future.result()
+        try:
+            return future.result()
+        except SystemUnavailable as error:
+            error.field = error.field or SOURCE_FIELD
+            raise
 
     def chunks(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None

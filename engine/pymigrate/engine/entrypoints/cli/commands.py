@@ -14,6 +14,7 @@ from pymigrate.v1.shape import enum_word
 
 Home = Annotated[Path, typer.Option(help="Folder of the engine's token and endpoint.", envvar="PYMIGRATE_HOME")]
 RunName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>/runs/<run>")]
+PhaseId = Annotated[str, typer.Argument(help="The phase, by its last segment.")]
 PlanName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>")]
 _HOME = Path.home() / ".local" / "share" / "pymigrate"
 _WIDTH_PLAIN = 140
@@ -21,7 +22,10 @@ _WIDTH_PLAIN = 140
 
 def add_to(app: typer.Typer) -> None:
     """Adds every command to the application."""
-    for command in (apply, validate, start, watch, report, pause, resume, cancel, retry, status):
+    for command in (
+        *(apply, validate, start, watch, report, status),
+        *(pause, resume, cancel, retry, approve, rollback, seal),
+    ):
         app.command()(command)
 
 
@@ -100,6 +104,41 @@ def cancel(run: RunName, home: Home = _HOME) -> None:
 def retry(run: RunName, home: Home = _HOME) -> None:
     """Do again what failed in a run."""
     _steer("RetryRun", run_pb2.RetryRunRequest(name=run), home)
+
+
+def approve(
+    run: RunName, phase: PhaseId, gate: Annotated[str, typer.Argument(help="The gate's name.")], home: Home = _HOME
+) -> None:
+    """Approve a gate at which a phase waits."""
+    _steer("ApproveGate", run_pb2.ApproveGateRequest(name=run, phase=phase, gate=gate), home)
+
+
+def rollback(
+    run: RunName,
+    home: Home = _HOME,
+    phase: Annotated[str, typer.Option(help="Only this phase and what depends on it; without it the whole run.")] = "",
+    follow: Annotated[bool, typer.Option(help="Show it until it has ended.")] = True,
+) -> None:
+    """Undo what a run published; exit code 1 when something can't be undone."""
+    with connected(home) as client:
+        call = client.runs.RollbackPhase if phase else client.runs.RollbackRun
+        request = run_pb2.RollbackPhaseRequest(name=run, phase=phase) if phase else run_pb2.RollbackRunRequest(name=run)
+        found = call(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        if follow:
+            found = progress.follow(client, run, console())
+            console().print(progress.table(found))
+        typer.echo(f"{found.name} {enum_word(run_pb2.RunState.DESCRIPTOR, found.state)}")
+        if found.state == run_pb2.RUN_STATE_ROLLBACK_BLOCKED:
+            fail(found.failure.message)
+
+
+def seal(
+    run: RunName,
+    home: Home = _HOME,
+    phase: Annotated[list[str], typer.Option(help="Only this phase; may be given again.")] = [],  # noqa: B006 (typer)
+) -> None:
+    """Drop what is kept for the way back of published phases: they can't be rolled back any more."""
+    _steer("SealRun", run_pb2.SealRunRequest(name=run, phases=phase), home)
 
 
 def status(home: Home = _HOME, environment: Annotated[str, typer.Option(help="Only this one.")] = "") -> None:

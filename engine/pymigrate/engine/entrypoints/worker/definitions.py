@@ -2,6 +2,7 @@
 
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
+from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.connector import (
     CsvFormat,
     FileFormat,
@@ -14,7 +15,7 @@ from pymigrate.engine.ports.connector import (
     StagingId,
     SystemSpec,
 )
-from pymigrate.engine.ports.secrets import Secrets, parse_secret_ref
+from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
 from pymigrate.engine.transfer.attempt import LaneJob
 from pymigrate.engine.transfer.inspection import InspectJob
 from pymigrate.engine.transfer.verification import Level, NamedReference, VerifyJob
@@ -23,6 +24,8 @@ from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 CHUNK_BYTES_DEFAULT = 20_000_000
 POSTGRES_PORT_DEFAULT = 5432
 SSL_MODE_DEFAULT = "prefer"
+CALL_TIMEOUT_SECONDS = 30
+REFERENCES = ("env://", "file://")
 LEVELS = {
     plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED: Level.SAMPLED,
     plan_pb2.VERIFICATION_LEVEL_COUNT: Level.COUNT,
@@ -58,6 +61,22 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
             raise ValueError(
                 f"{connection.name} names no system that this worker host knows: it may be older than the engine"
             )
+
+
+def outside_call(work: worker_pb2.StepWork, secrets: Secrets) -> OutsideCall:
+    """What to call, with the secrets of its headers. Raises SecretMissing."""
+    headers: dict[str, str | Secret] = {}
+    for name, value in sorted(work.call.headers.items()):
+        is_reference = value.startswith(REFERENCES)
+        headers[name] = secrets.read(parse_secret_ref(value, f"headers.{name}")) if is_reference else value
+    return OutsideCall(
+        method=work.call.method or "POST",
+        url=work.call.url,
+        key=work.key,
+        headers=headers,
+        body=work.call.body,
+        timeout_seconds=float(work.call.timeout_seconds or CALL_TIMEOUT_SECONDS),
+    )
 
 
 def source_relation(work: worker_pb2.DatasetWork) -> SourceRelation:

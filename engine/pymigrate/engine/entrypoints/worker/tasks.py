@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
-from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SystemUnavailable
 from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, SystemSpec, Target
 from pymigrate.engine.ports.secrets import Redactor, Secrets
 from pymigrate.engine.transfer.attempt import copy_lane
@@ -17,14 +18,19 @@ from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
 RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
+WORKS_ON_TARGET = frozenset({"copy", "verify", "prepare", "publish", "rollback", "seal"})
+TARGET_FIELD = "target.connection"
 OnProgress = Callable[[worker_pb2.LaneProgress], None]
 
 
 class TaskRunner:
     """Runs tasks, on any thread. `connectors` finds a kind's connector; it is imported when it is first asked for."""
 
-    def __init__(self, connectors: Callable[[str], Connector], secrets: Secrets, redactor: Redactor) -> None:
+    def __init__(
+        self, connectors: Callable[[str], Connector], secrets: Secrets, redactor: Redactor, calls: Calls
+    ) -> None:
         self._connectors = connectors
+        self._calls = calls
         self._secrets = secrets
         self._redactor = redactor
 
@@ -44,10 +50,13 @@ class TaskRunner:
         """An error as the contract tells it, without any secret. Fields of a dataset become fields of the plan."""
         known = error if isinstance(error, PyMigrateError) else None
         text = known.message if known else f"the worker host failed with {type(error).__name__}: {error}"
+        field = known.field if known else ""
+        if isinstance(known, SystemUnavailable) and not field and task.WhichOneof("work") in WORKS_ON_TARGET:
+            field = TARGET_FIELD  # what reads a source says so itself
         return run_pb2.Failure(
             reason=known.reason if known else PyMigrateError.reason,
             message=self._redactor.clean(text)[:MESSAGE_CHARACTERS_MAX],
-            field=_plan_field(known.field, task) if known else "",
+            field=_plan_field(field, task),
             is_temporary=known is not None and known.is_temporary,
         )
 
@@ -74,6 +83,9 @@ class TaskRunner:
                     [definitions.staging(work) for work in task.rollback.datasets],
                     self._target_of(task.rollback.datasets),
                 )
+                return _done()
+            case "step":
+                self._calls.call(definitions.outside_call(task.step, self._secrets))
                 return _done()
             case _:
                 raise ValueError(
@@ -212,8 +224,12 @@ def _plan_field(field: str, task: worker_pb2.Task) -> str:
             works = list(task.publish.datasets)
         case "rollback":
             works = list(task.rollback.datasets)
+        case "prepare":
+            works = list(task.prepare.datasets)
+        case "seal":
+            works = list(task.seal.datasets)
         case _:
             return field
-    if not field or len(works) != 1:
+    if not field or not works or (len(works) != 1 and field != TARGET_FIELD):
         return ""
     return f"phases.{works[0].phase}.datasets.{works[0].dataset_id}.{field}"
