@@ -91,7 +91,7 @@ async def test_runs_with_an_open_task_are_named_whatever_their_state(store: Stor
         run.state = RunState.SUCCEEDED
         task = Task(f"{run.name}/tasks/t", TaskKind.SEAL, "p", 1, ("d",), "w", "shared", state=state)
         aggregate = RunAggregate(run, tasks={task.id: task})
-        await store.transact(lambda unit, aggregate=aggregate: unit.runs.insert(aggregate, b""))
+        await store.transact(lambda unit, aggregate=aggregate: unit.runs.insert(aggregate, b""))  # type: ignore[misc]  # bound
     names = await store.read(lambda unit: list(unit.runs.names_with_work()))
     assert names == [f"{PLAN}/runs/r1", f"{PLAN}/runs/r2"]
 

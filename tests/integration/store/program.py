@@ -1,6 +1,7 @@
 """A process that uses a store of its own, for tests that kill it or take its disk space away."""
 
 import asyncio
+import random
 import resource
 import signal
 import sys
@@ -8,10 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.store.postgres import PostgresStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.domain.run import Lane, Run, RunAggregate
-from pymigrate.engine.ports.store import AuditEntry, Unit
+from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 
 WRITERS = 8
 ROOM_BYTES = 200_000
@@ -27,9 +29,13 @@ def append_entry(unit: Unit, subject: str) -> None:
     unit.audit.append(AuditEntry(SystemClock().now(), "test", "append", subject, 1))
 
 
-async def append(path: Path, prefix: str) -> None:
+async def append(place: str, prefix: str) -> None:
     """Appends for ever from several tasks, and prints each subject once it is acknowledged."""
-    store = await SqliteStore.open(path, SystemClock())
+    store: Store
+    if place.startswith("postgresql://"):
+        store = await PostgresStore.open(place, SystemClock(), random.Random(prefix))
+    else:
+        store = await SqliteStore.open(Path(place), SystemClock())
 
     async def write(writer: int) -> None:
         number = 0
@@ -75,6 +81,6 @@ async def fill(path: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "append":
-        asyncio.run(append(Path(sys.argv[2]), sys.argv[3]))
+        asyncio.run(append(sys.argv[2], sys.argv[3]))
     else:
         asyncio.run(fill(Path(sys.argv[2])))

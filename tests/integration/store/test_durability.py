@@ -1,7 +1,8 @@
-"""What the embedded store has acknowledged is there after kill -9, and a full disk fails one unit and nothing else."""
+"""What a store has acknowledged is there after kill -9, and a full disk fails one unit and nothing else."""
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
+from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.store.postgres import PostgresStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.adapters.store.sqlite_file import opened
 from pymigrate.engine.adapters.store.writer import GROUP_UNITS_MAX, Writer
@@ -40,9 +43,11 @@ async def subjects(path: Path) -> list[str]:
     return [entry.subject for entry in entries]
 
 
-def kill_after(path: Path, prefix: str, heard_min: int) -> list[str]:
+def kill_after(place: Path | str, prefix: str, heard_min: int) -> list[str]:
     """What a process said was acknowledged, before and while it was killed."""
-    process = subprocess.Popen([sys.executable, PROGRAM, "append", path, prefix], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, PROGRAM, "append", str(place), prefix], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     heard: list[str] = []
     for line in process.stdout:
@@ -61,6 +66,21 @@ def test_everything_acknowledged_is_there_after_kill_9(tmp_path: Path) -> None:
     acknowledged = [subject for prefix in "abc" for subject in kill_after(path, prefix, ACKNOWLEDGED_MIN)]
     stored = asyncio.run(subjects(path))
     assert len(acknowledged) >= 3 * ACKNOWLEDGED_MIN
+    assert set(acknowledged) <= set(stored)
+    assert len(stored) == len(set(stored))
+
+
+async def test_everything_acknowledged_is_there_after_kill_9_on_postgres_too(postgres_database: str) -> None:
+    acknowledged = [
+        subject
+        for prefix in "ab"
+        for subject in await asyncio.to_thread(kill_after, postgres_database, prefix, ACKNOWLEDGED_MIN)
+    ]
+    store = await PostgresStore.open(postgres_database, SystemClock(), random.Random(3))
+    trail = await store.read(lambda unit: list(unit.audit.list(0, 1_000_000)))
+    await store.close()
+    stored = [entry.subject for entry in trail]
+    assert len(acknowledged) >= 2 * ACKNOWLEDGED_MIN
     assert set(acknowledged) <= set(stored)
     assert len(stored) == len(set(stored))
 
@@ -100,6 +120,15 @@ async def test_a_store_without_room_says_so_and_takes_what_fits(tmp_path: Path) 
     assert [outcome is None for outcome in outcomes] == [True, False, True, False, True]
     assert [str(outcome) for outcome in refused] == ["the disk with the engine's store is full: make room"] * 2
     assert await subjects(tmp_path / "store") == ["a", "b", "c"]
+
+
+async def test_a_read_sees_what_was_asked_for_before(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "store", ManualClock())
+    writing = asyncio.ensure_future(store.transact(appending("a")))
+    await asyncio.sleep(0)
+    assert len(await store.read(lambda unit: list(unit.audit.list(0, 9)))) == 1
+    await writing
+    await store.close()
 
 
 async def test_a_failure_while_closing_is_told(tmp_path: Path) -> None:

@@ -156,3 +156,29 @@ def take(unit: Unit) -> list[str]:
     claims = unit.outbox.claim("mail", PAGE, START, START)
     unit.outbox.done("mail", [claim.entry.id for claim in claims])
     return [claim.entry.subject for claim in claims]
+
+
+async def test_a_stream_that_was_restored_from_another_servers_dump_goes_on(postgres_database: str) -> None:
+    store = await PostgresStore.open(postgres_database, SystemClock(), random.Random(3))
+    for subject in ("a", "b", "c"):
+        await store.transact(lambda unit, name=subject: append(unit, name))  # type: ignore[misc]  # bound
+    first = await store.transact(lambda unit: unit.outbox.claim("mail", 2, START, START.replace(year=2100)))
+    await store.transact(lambda unit: unit.outbox.begin("late", ""))
+    await store.close()
+    with psycopg.connect(postgres_database) as dump:  # that server was far ahead of this one
+        dump.execute("UPDATE feed_entry SET xid = xid + 1000000000")
+        dump.execute("UPDATE feed_consumer SET xid = xid + 1000000000 WHERE name = 'mail'")
+    store = await PostgresStore.open(postgres_database, SystemClock(), random.Random(3))
+    await store.transact(lambda unit: append(unit, "d"))
+    entries, _ = await store.read(lambda unit: unit.feed.after("", PAGE))
+    left = await store.transact(lambda unit: unit.outbox.claim("mail", PAGE, START, START.replace(year=2100)))
+    late = await store.transact(take_as_late)
+    await store.close()
+    assert [entry.subject for entry in entries] == ["a", "b", "c", "d"]
+    assert [claim.entry.subject for claim in first] == ["a", "b"]
+    assert [claim.entry.subject for claim in left] == ["c", "d"]
+    assert late == ["a", "b", "c", "d"]
+
+
+def take_as_late(unit: Unit) -> list[str]:
+    return [claim.entry.subject for claim in unit.outbox.claim("late", PAGE, START, START)]

@@ -47,6 +47,11 @@ def read_position(cursor: str) -> Position:
     return Position(int(transaction), int(entry))
 
 
+def lost_place() -> InvalidDefinition:
+    """What a cursor is refused with that lies ahead of everything: what it was given with is not in this store any more."""
+    return InvalidDefinition((Problem("cursor", "is of a later state than the store's: begin at the start again"),))
+
+
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
     """An entry of the stream. One of a run (`run` is its name, `sequence` the event's) tells a step from one state to another; any
@@ -82,7 +87,8 @@ class Feed(Protocol):
 
     def after(self, cursor: str, limit: int) -> tuple[Sequence[FeedEntry], str]:
         """At most `limit` entries behind the cursor, and the cursor to go on from. An entry may be held back for as long as an older
-        transaction is under way. Raises InvalidDefinition for a cursor that the feed never gave."""
+        transaction is under way. Raises InvalidDefinition for a cursor that the feed never gave, or gave before the store was set back
+        to a backup."""
         ...
 
     def end(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pymigrate.engine.domain.run import Run, RunEvent
-from pymigrate.engine.ports.feed import CLAIMS_MAX, Claim, FeedEntry, Position, read_position
+from pymigrate.engine.ports.feed import CLAIMS_MAX, Claim, FeedEntry, Position, lost_place, read_position
 from pymigrate.engine.ports.store import AuditEntry, audit_entry
 from pymigrate.engine.testing.journal import Journal
 
@@ -84,7 +84,10 @@ class MemoryFeed:
 
     def after(self, cursor: str, limit: int) -> tuple[Sequence[FeedEntry], str]:
         """A page, and the cursor behind it."""
-        entries = self.behind(read_position(cursor).entry, limit)
+        place = read_position(cursor)
+        entries = self.behind(place.entry, limit)
+        if place.entry > len(self._feed):
+            raise lost_place()
         return entries, entries[-1].position if entries else cursor
 
     def end(self) -> str:

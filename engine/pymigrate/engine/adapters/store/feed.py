@@ -19,10 +19,10 @@ from pymigrate.engine.adapters.store.run_tables import RunRow
 from pymigrate.engine.adapters.store.transactions import OldestTransaction, WritingTransaction
 from pymigrate.engine.domain.errors import StaleWrite
 from pymigrate.engine.domain.run import RunEvent
-from pymigrate.engine.ports.feed import CLAIMS_MAX, START, Claim, FeedEntry, Position, read_position
+from pymigrate.engine.ports.feed import CLAIMS_MAX, START, Claim, FeedEntry, Position, lost_place, read_position
 from pymigrate.engine.ports.store import AuditEntry, audit_entry
 
-_ID, _XID = col(FeedEntryRow.id), col(FeedEntryRow.xid)
+_number, _transaction = col(FeedEntryRow.id), col(FeedEntryRow.xid)
 # Inline: nobody asks for the number, so the database need not send it.
 _INSERT_ENTRY = insert(FeedEntryRow).values(xid=WritingTransaction()).inline()
 _INSERT_CONSUMER = insert(FeedConsumerRow)
@@ -73,7 +73,9 @@ class SqlAudit:
 
     def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
         """A page, in order."""
-        rows = read_all(self._connection, select_row(FeedEntryRow).where(after < _ID).order_by(_ID).limit(limit))
+        rows = read_all(
+            self._connection, select_row(FeedEntryRow).where(_number > after).order_by(_number).limit(limit)
+        )
         return [audit_entry(row.to_domain()) for row in rows]
 
 
@@ -86,7 +88,10 @@ class SqlFeed:
 
     def after(self, cursor: str, limit: int) -> tuple[Sequence[FeedEntry], str]:
         """A page, and the cursor behind it."""
-        entries = self.behind(read_position(cursor), limit)
+        place = read_position(cursor)
+        entries = self.behind(place, limit)
+        if not entries and place != START:
+            self._require_known(place)
         return entries, entries[-1].position if entries else cursor
 
     def end(self) -> str:
@@ -100,17 +105,27 @@ class SqlFeed:
     def behind(self, place: Position, limit: int) -> list[FeedEntry]:
         """At most `limit` entries behind a place."""
         if self._has_many_writers:
-            is_behind: ColumnElement[bool] = tuple_(_XID, _ID) > tuple_(place.transaction, place.entry)
+            is_behind: ColumnElement[bool] = tuple_(_transaction, _number) > tuple_(place.transaction, place.entry)
         else:
-            is_behind = place.entry < _ID
+            is_behind = _number > place.entry
         statement = select_row(FeedEntryRow).where(is_behind, *self._is_over()).order_by(*self._order()).limit(limit)
         return [row.to_domain() for row in read_all(self._connection, statement)]
 
+    def _require_known(self, place: Position) -> None:
+        """Raises InvalidDefinition for a place that lies ahead: the store was set back to a backup since, and has gone other ways."""
+        if self._has_many_writers:
+            oldest: int = self._connection.execute(select(OldestTransaction())).scalar_one()
+            is_ahead = place.transaction >= oldest
+        else:
+            is_ahead = place.entry > (read_first(self._connection, select_row(func.max(_number))) or 0)
+        if is_ahead:
+            raise lost_place()
+
     def _order(self) -> tuple[Any, ...]:
-        return (_XID, _ID) if self._has_many_writers else (_ID,)
+        return (_transaction, _number) if self._has_many_writers else (_number,)
 
     def _is_over(self) -> tuple[ColumnElement[bool], ...]:
-        return (OldestTransaction() > _XID,) if self._has_many_writers else ()
+        return (_transaction < OldestTransaction(),) if self._has_many_writers else ()
 
 
 class SqlOutbox:
@@ -166,7 +181,7 @@ class SqlOutbox:
             return []
         keys = [key | {"until": until} for key in _keys(consumer, attempts)]
         self._connection.execute(_RENEW_CLAIM, keys)
-        rows = read_all(self._connection, select_row(FeedEntryRow).where(_ID.in_(attempts)))
+        rows = read_all(self._connection, select_row(FeedEntryRow).where(_number.in_(attempts)))
         entries = {row.id: row.to_domain() for row in rows}
         return [Claim(entries[number], attempt) for number, attempt in attempts.items()]
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
 from pymigrate.engine.adapters.store import schema
 from pymigrate.engine.adapters.store.tables import METADATA
 from pymigrate.engine.domain.errors import FailedPrecondition, PyMigrateError, StoreUnavailable
+from pymigrate.engine.ports.feed import BEFORE_ALL
 
 DRIVER = "postgresql+psycopg"
 SCHEMES = ("postgresql", "postgres")
@@ -29,6 +30,11 @@ SESSION = """
         set_config('idle_in_transaction_session_timeout', %(idle)s, false),
         CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
 """
+_LAST = "(SELECT max(xid) FROM feed_entry)"
+_IS_AHEAD = text(f"SELECT coalesce({_LAST} >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint, false)")
+# Everything keeps its order and comes before whatever this server will write.
+_DATE_BACK_CONSUMERS = text(f"UPDATE feed_consumer SET xid = xid - {_LAST} - 1 WHERE xid > :start")
+_DATE_BACK_ENTRIES = text(f"UPDATE feed_entry SET xid = xid - {_LAST} - 1")
 SERIALIZATION_FAILURE, DEADLOCK, UNIQUE_VIOLATION = "40001", "40P01", "23505"
 READ_ONLY, DISK_FULL, NO_SUCH_DATABASE, NO_PRIVILEGE = "25006", "53100", "3D000", "42501"
 PASSING_CLASSES = frozenset({"08", "53", "55", "57", "58"})
@@ -71,16 +77,25 @@ def prepare(engine: Engine) -> str | None:
     """Brings the schema up to date; the revision it had, if any. Of several engines that start at once one does it and the others
     wait. Raises FailedPrecondition for a schema that this version does not know, or a server that is too old."""
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
-        version = connection.dialect.server_version_info or (0,)
-        if version[0] < VERSION_MIN:
-            raise FailedPrecondition(f"the store's PostgreSQL is {version[0]}: {VERSION_MIN} or newer is needed")
-        if schema.stored_revision(connection) != schema.HEAD:
-            connection.execute(
-                text("SELECT set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
-            )
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            return schema.upgrade(connection)
-        return schema.HEAD
+        version = int((connection.dialect.server_version_info or (0,))[0])
+        if version < VERSION_MIN:
+            raise FailedPrecondition(f"the store's PostgreSQL is {version}: {VERSION_MIN} or newer is needed")
+        if schema.stored_revision(connection) == schema.HEAD and not _is_of_another_server(connection):
+            return schema.HEAD
+        connection.execute(
+            text("SELECT set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
+        )
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        before = schema.upgrade(connection)
+        if _is_of_another_server(connection):
+            connection.execute(_DATE_BACK_CONSUMERS, {"start": BEFORE_ALL})
+            connection.execute(_DATE_BACK_ENTRIES)
+        return before
+
+
+def _is_of_another_server(connection: Connection) -> bool:
+    """Whether the stream was written by transactions that this server has not come to yet: it was restored from a dump."""
+    return bool(connection.execute(_IS_AHEAD).scalar_one())
 
 
 def take_turn(connection: Connection) -> None:
