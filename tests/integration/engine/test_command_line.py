@@ -255,3 +255,30 @@ def test_what_is_refused_while_following_is_not_tried_again(served: ServedEngine
         list(progress._pictures(client, RUN))
     client.channel.close()
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_gate_is_approved_and_what_was_published_is_rolled_back(pymigrate: CommandLine, served: ServedEngine) -> None:
+    pymigrate.apply(FILE.replace("    b:\n", "    b:\n      gates: {look: {point: before_start}}\n"))
+    said = pymigrate("start", PLAN, "--no-follow")
+    name = said.splitlines()[0]
+    assert "did you mean `look`" in pymigrate("approve", name, "b", "loook", code=1)
+    assert pymigrate("approve", name, "b", "look").startswith(name)
+    assert "succeeded" in pymigrate("watch", name)
+    assert f"{name} rolled_back" in pymigrate("rollback", name, "--phase", "a")
+    assert "there is no phase `c`" in pymigrate("rollback", name, "--phase", "c", code=1)
+
+
+def test_a_rollback_that_can_not_be_done_ends_the_command_with_why(
+    pymigrate: CommandLine, served: ServedEngine
+) -> None:
+    pymigrate.apply(FILE)
+    name = pymigrate("start", PLAN).splitlines()[0]
+    served.outcomes["rollback"] = run_pb2.Failure(reason="CANNOT_UNDO", message="orders was changed since")
+    assert "orders was changed since" in pymigrate("rollback", name, code=1)
+
+
+def test_what_is_sealed_is_not_rolled_back_any_more(pymigrate: CommandLine, served: ServedEngine) -> None:
+    pymigrate.apply(FILE)
+    name = pymigrate("start", PLAN).splitlines()[0]
+    pymigrate("seal", name, "--phase", "b")
+    assert "sealed or being sealed" in pymigrate("rollback", name, "--phase", "b", code=1)

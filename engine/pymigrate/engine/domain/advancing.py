@@ -18,6 +18,7 @@ from pymigrate.engine.domain.run import (
 )
 from pymigrate.engine.domain.undoing import Undoing
 
+FOLLOWED = frozenset({"DEPENDENCY_FAILED", "DEPENDENT_BLOCKED"})
 UNDER_WAY = frozenset({RunState.RUNNING, RunState.PAUSED})
 
 
@@ -167,11 +168,11 @@ class Advancing(Undoing):
         phases = self.aggregate.phases.values()
         if any(phase.state is PhaseState.ROLLING_BACK for phase in phases):
             return
-        blocked = next((phase for phase in phases if phase.state is PhaseState.ROLLBACK_BLOCKED), None)
+        blocked = [phase for phase in phases if phase.state is PhaseState.ROLLBACK_BLOCKED]
         self.run.end_time = self._now
-        if blocked is not None:
-            self.run.failure = blocked.failure
-            self._step_run(RunState.ROLLBACK_BLOCKED, blocked.failure)
+        if blocked:
+            self.run.failure = _cause(blocked)
+            self._step_run(RunState.ROLLBACK_BLOCKED, self.run.failure)
         else:
             self._step_run(RunState.ROLLED_BACK)
 
@@ -184,9 +185,8 @@ class Advancing(Undoing):
         if self.run.desired is DesiredState.CANCELLED and failed:
             self._step_run(RunState.CANCELLED)
         elif failed:
-            cause = next((p for p in failed if p.failure and p.failure.reason != "DEPENDENCY_FAILED"), failed[0])
-            self.run.failure = cause.failure
-            self._step_run(RunState.FAILED, cause.failure)
+            self.run.failure = _cause(failed)
+            self._step_run(RunState.FAILED, self.run.failure)
         else:
             self._step_run(RunState.SUCCEEDED)
         if self.run.is_rollback_asked:
@@ -200,3 +200,9 @@ class Advancing(Undoing):
         if is_any_published and self.run.rollback_window_seconds >= 0:
             self.run.seal_time = self._now + timedelta(seconds=self.run.rollback_window_seconds)
             self._note(self.run)
+
+
+def _cause(phases: list[PhaseRun]) -> Failure | None:
+    """The failure that others followed from."""
+    failures = [phase.failure for phase in phases if phase.failure]
+    return next((failure for failure in failures if failure.reason not in FOLLOWED), failures[0] if failures else None)

@@ -121,9 +121,12 @@ def rollback(
 ) -> None:
     """Undo what a run published; exit code 1 when something can't be undone."""
     with connected(home) as client:
-        call = client.runs.RollbackPhase if phase else client.runs.RollbackRun
-        request = run_pb2.RollbackPhaseRequest(name=run, phase=phase) if phase else run_pb2.RollbackRunRequest(name=run)
-        found = call(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        if phase:
+            one = run_pb2.RollbackPhaseRequest(name=run, phase=phase)
+            found = client.runs.RollbackPhase(one, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        else:
+            whole = run_pb2.RollbackRunRequest(name=run)
+            found = client.runs.RollbackRun(whole, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
         if follow:
             found = progress.follow(client, run, console())
             console().print(progress.table(found))
