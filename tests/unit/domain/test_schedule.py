@@ -133,10 +133,10 @@ def test_a_failure_that_does_not_say_which_side_is_away_keeps_nobody_waiting(sch
 
 
 def test_another_source_goes_on_while_one_is_away(scheduler: Scheduler) -> None:
-    core = core_of()
-    for name, dataset in core.aggregate.datasets.items():
-        if name[0] == "p5":
-            dataset.source_connection = "other"
+    aggregate = aggregate_of(dict(WIDE))
+    aggregate.datasets["p5", "d0"].source_connection = "other"
+    core = RunCore(aggregate, random.Random(1))
+    core.apply(Begun(), START)
     tasks = lease_all(scheduler, [core], Limits(50))
     fail_all(scheduler, core, [task for task in tasks if task.phase != "p5"], AWAY)
     (other,) = [task for task in tasks if task.phase == "p5"]

@@ -87,12 +87,19 @@ class RunCore(Advancing):
 
     def claimable(self, now: datetime) -> list[Task]:
         """The tasks that may be leased now: undoing first, then by priority and the critical path."""
-        is_held = self.run.desired is DesiredState.PAUSED  # a run that was cancelled while paused winds down
         return [
             task
             for task in self.pending()
-            if (task.not_before is None or task.not_before <= now) and (task.kind in AFTERWARDS or not is_held)
+            if (task.not_before is None or task.not_before <= now) and not self._is_held(task)
         ]
+
+    def candidates(self, now: datetime) -> list[Task]:
+        """Of the tasks that may be leased now the first of each queue, in the same order."""
+        return [task for task in self.heads(now) if not self._is_held(task)]
+
+    def _is_held(self, task: Task) -> bool:
+        """A run that was cancelled while it was paused winds down."""
+        return self.run.desired is DesiredState.PAUSED and task.kind not in AFTERWARDS
 
     def to_drain(self) -> list[str]:
         """Leased copies that should stop at their next checkpoint: the run is held or ended, or their phase failed."""

@@ -34,6 +34,7 @@ from pymigrate.engine.domain.run import (
 
 ENGINE = "engine"
 Urgency = tuple[bool, int, float, str]
+Queue = tuple[TaskKind, str, str, str]
 
 
 class RunLedger:
@@ -68,7 +69,7 @@ class RunLedger:
         self._task_of_lane: dict[str, Task] = {}
         self._undone: Counter[tuple[str, int, TaskKind]] = Counter()
         self._leased: dict[str, Task] = {}
-        self._pending: list[tuple[Urgency, str]] = []
+        self._queues: dict[Queue, list[tuple[Urgency, str]]] = {}
         for task in aggregate.tasks.values():
             self._register_task(task)
 
@@ -84,7 +85,7 @@ class RunLedger:
     @property
     def has_open_tasks(self) -> bool:
         """Whether anything is still asked of a host."""
-        return bool(self._pending or self._leased)
+        return bool(self._queues or self._leased)
 
     def leased(self) -> list[Task]:
         """The tasks that hosts have."""
@@ -93,7 +94,34 @@ class RunLedger:
     def pending(self) -> list[Task]:
         """The tasks that wait for a host, the most urgent first."""
         tasks = self.aggregate.tasks
-        return [tasks[name] for _, name in self._pending]
+        return [tasks[name] for _, name in sorted(entry for queue in self._queues.values() for entry in queue)]
+
+    def heads(self, now: datetime) -> list[Task]:
+        """The first task that may be leased now of each queue, the most urgent first. Tasks of one queue have phase, kind and
+        systems in common, so that all of them may be granted or none."""
+        tasks, found = self.aggregate.tasks, []
+        for queue in self._queues.values():
+            for entry in queue:
+                task = tasks[entry[1]]
+                if task.not_before is None or task.not_before <= now:
+                    found.append(entry)
+                    break
+        return [tasks[name] for _, name in sorted(found)]
+
+    def _queue_of(self, task: Task) -> Queue:
+        is_copy = task.kind is TaskKind.COPY
+        source = self.aggregate.datasets[task.phase, task.datasets[0]].source_connection if is_copy else ""
+        return (task.kind, task.phase, source, task.target)
+
+    def _enqueue(self, task: Task) -> None:
+        insort(self._queues.setdefault(self._queue_of(task), []), (self.urgency(task), task.id))
+
+    def _dequeue(self, task: Task) -> None:
+        key = self._queue_of(task)
+        queue = self._queues[key]
+        del queue[bisect_left(queue, (self.urgency(task), task.id))]
+        if not queue:
+            del self._queues[key]
 
     # Parts -------------------------------------------------------------------------------------------------------------------------
 
@@ -164,7 +192,7 @@ class RunLedger:
         if task.state is TaskState.LEASED:
             self._leased[task.id] = task
         elif task.state is TaskState.PENDING:
-            insort(self._pending, (self.urgency(task), task.id))
+            self._enqueue(task)
 
     def urgency(self, task: Task) -> Urgency:
         """Undoing first, then by priority and the critical path."""
@@ -217,11 +245,11 @@ class RunLedger:
         check_step(TASK_STEPS, task.id, before, after)
         task.state = after
         if before is TaskState.PENDING:
-            del self._pending[bisect_left(self._pending, (self.urgency(task), task.id))]
+            self._dequeue(task)
         elif before is TaskState.LEASED:
             del self._leased[task.id]
         if after is TaskState.PENDING:
-            insort(self._pending, (self.urgency(task), task.id))
+            self._enqueue(task)
         elif after is TaskState.LEASED:
             self._leased[task.id] = task
         elif after is TaskState.DONE:

@@ -18,6 +18,7 @@ from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
 
 Place = tuple[str, str]
 Pool = tuple[str, str, str]
+POOLS_KEPT_MAX = 10_000
 TIMED = frozenset({TaskKind.COPY, TaskKind.VERIFY, TaskKind.PREPARE, TaskKind.PUBLISH, TaskKind.STEP})
 DRAINED_BY_TIME = frozenset({TaskKind.COPY, TaskKind.VERIFY})
 
@@ -50,6 +51,7 @@ class Scheduler:
         self._rng = rng
         self._breakers: dict[Place, Breaker] = {}
         self._throttles: dict[Place, Throttle] = {}
+        self._pools: dict[str, tuple[Pool, ...]] = {}
 
     def grants(
         self, cores: Iterable[RunCore], limits: Limits, now: datetime, affinity: str | None = None
@@ -57,23 +59,19 @@ class Scheduler:
         """The tasks that a host of this affinity (None: any) may have now, the one that it should have first. Valid until the first
         of them is leased."""
         active = [core for core in cores if core.has_open_tasks]
-        usage = _usage(active)
-        claimable = [(core, core.claimable(now)) for core in active]
-        for core, tasks in claimable:
-            yield from ((core, t) for t in tasks if t.kind in UNDOING and affinity in {None, t.affinity})
+        usage = self._usage(active)
+        candidates = [
+            (core, [task for task in core.candidates(now) if affinity in {None, task.affinity}]) for core in active
+        ]
+        for core, tasks in candidates:
+            yield from ((core, task) for task in tasks if task.kind in UNDOING)
         # Fair between plans: the one with the fewest lanes at work is first, whatever its priority, then its most urgent task.
         for core, tasks in sorted(
-            claimable, key=lambda found: (usage["plan", found[0].run.plan, ""], found[0].run.name)
+            candidates, key=lambda found: (usage["plan", found[0].run.plan, ""], found[0].run.name)
         ):
-            refused: set[tuple[str, str, str, bool]] = set()
             for task in tasks:
-                if task.kind in UNDOING or affinity not in {None, task.affinity}:
-                    continue
-                key = self._key(core, task)
-                if key not in refused and self._admits(core, task, limits, usage, now):
+                if task.kind not in UNDOING and self._admits(core, task, limits, usage, now):
                     yield core, task
-                else:
-                    refused.add(key)
 
     def to_drain(self, cores: Iterable[RunCore], limits: Limits, now: datetime) -> list[str]:
         """Leased tasks that should stop at their next checkpoint: their run does not want them, their time is over, or their source
@@ -127,7 +125,7 @@ class Scheduler:
         if seconds <= 0 or size_bytes <= 0 or not core.aggregate.phases[task.phase].is_live:
             return has_changed
         source = _source(core, task)
-        lanes = _usage(cores)["live", *source]
+        lanes = self._usage(cores)["live", *source]
         throttle = self._throttles.setdefault(source, Throttle())
         factor = limits.latency_factors.get(source) or FACTOR_DEFAULT
         return throttle.observe(seconds, size_bytes, max(lanes, 1), factor, now) or has_changed
@@ -173,49 +171,55 @@ class Scheduler:
                 return False
         if task.kind is not TaskKind.COPY:
             return True
-        if usage["all", "", ""] >= limits.lanes_max:
-            return False
-        return all(usage[pool] < limit for pool, limit in self._pools(core, task, limits) if limit > 0)
+        return all(
+            usage[pool] < limit
+            for pool in self._pools_of(core, task)
+            if (limit := self._limit(pool, limits)) is not None
+        )
 
-    def _pools(self, core: RunCore, task: Task, limits: Limits) -> Iterator[tuple[Pool, int]]:
-        plan, environment = core.run.plan, environment_of(core.run.name)
-        phase = core.aggregate.phases[task.phase]
-        yield ("plan", plan, ""), limits.plans.get(plan, 0)
-        yield ("environment", environment, ""), limits.environments.get(environment, 0)
-        yield ("department", plan, phase.department), limits.departments.get((plan, phase.department), 0)
-        for place in _systems(core, task):
-            yield ("connection", *place), limits.connections.get(place, 0)
-        if phase.is_live:
-            source = _source(core, task)
-            throttle = self._throttles.get(source)
-            yield ("live", *source), (throttle.lanes_max or 0) if throttle else 0
+    def _limit(self, pool: Pool, limits: Limits) -> int | None:
+        """How many lanes a pool has; None: as many as are wanted."""
+        kind, place = pool[0], pool[1:]
+        match kind:
+            case "all":
+                return limits.lanes_max
+            case "plan":
+                found = limits.plans.get(place[0], 0)
+            case "environment":
+                found = limits.environments.get(place[0], 0)
+            case "department":
+                found = limits.departments.get(place, 0)
+            case "connection":
+                found = limits.connections.get(place, 0)
+            case _:
+                throttle = self._throttles.get(place)
+                found = throttle.lanes_max or 0 if throttle else 0
+        return found if found > 0 else None
 
-    def _key(self, core: RunCore, task: Task) -> tuple[str, str, str, bool]:
-        """Tasks of the same key are admitted or refused alike."""
-        source, target = "", task.target
-        if task.kind is TaskKind.COPY:
-            source = core.aggregate.datasets[task.phase, task.datasets[0]].source_connection
-        return (task.phase, source, target, task.kind is TaskKind.COPY)
+    def _usage(self, cores: Iterable[RunCore]) -> Counter[Pool]:
+        """The lanes at work, by pool."""
+        usage: Counter[Pool] = Counter()
+        for core in cores:
+            for task in core.leased():
+                if task.kind is TaskKind.COPY:
+                    for pool in self._pools_of(core, task):
+                        usage[pool] += 1
+        return usage
 
-
-def _usage(cores: Iterable[RunCore]) -> Counter[Pool]:
-    """The lanes at work, by pool."""
-    usage: Counter[Pool] = Counter()
-    for core in cores:
-        plan, environment = core.run.plan, environment_of(core.run.name)
-        for task in core.leased():
-            if task.kind is not TaskKind.COPY:
-                continue
+    def _pools_of(self, core: RunCore, task: Task) -> tuple[Pool, ...]:
+        """Every pool that a lane is counted in; the same for a task as long as it lives, and so worked out once."""
+        if task.id not in self._pools:
+            if len(self._pools) >= POOLS_KEPT_MAX:
+                self._pools.clear()
+            plan, environment = core.run.plan, environment_of(core.run.name)
             phase = core.aggregate.phases[task.phase]
-            usage["all", "", ""] += 1
-            usage["plan", plan, ""] += 1
-            usage["environment", environment, ""] += 1
-            usage["department", plan, phase.department] += 1
-            for place in _systems(core, task):
-                usage["connection", *place] += 1
+            pools: list[Pool] = [("all", "", ""), ("plan", plan, ""), ("environment", environment, "")]
+            pools.append(("department", plan, phase.department))
+            pools.extend(("connection", *place) for place in _systems(core, task))
             if phase.is_live:
-                usage["live", *_source(core, task)] += 1
-    return usage
+                pools.append(("live", *_source(core, task)))
+            self._pools[task.id] = tuple(pools)
+        return self._pools[task.id]
 
 
 def _source(core: RunCore, task: Task) -> Place:
