@@ -44,7 +44,14 @@ class ActiveRun:
 class Board:
     """Every run that has not ended, and the few ended ones that were looked at last."""
 
-    def __init__(self, store: Store, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        core: Callable[[RunAggregate, random.Random], RunCore] = RunCore,
+    ) -> None:
+        self._core = core
         self._store = store
         self._clock = clock
         self._rng = rng
@@ -80,7 +87,7 @@ class Board:
 
     async def add(self, aggregate: RunAggregate, revision: bytes, audit: AuditEntry) -> RunCore:
         """Stores a new run and begins it, in one transaction."""
-        core = RunCore(aggregate, self._rng)
+        core = self._core(aggregate, self._rng)
         core.apply(Begun(), self._clock.now())
         _, events = core.take()
 
@@ -166,7 +173,7 @@ class Board:
         """What memory and store hold may differ now: the store is right. Where it does not answer either, the next one asks again."""
         stored = await self._store.read(lambda unit: unit.runs.load(name))
         if stored is not None:
-            active.core = RunCore(stored, self._rng)
+            active.core = self._core(stored, self._rng)
         active.is_doubtful = False
 
     async def _require(self, name: str) -> ActiveRun:
@@ -176,7 +183,7 @@ class Board:
                 if stored is None:
                     raise NotFound(f"there is no {name}", field="name")
                 self._forget_idle()
-                return self._runs.setdefault(name, ActiveRun(RunCore(stored, self._rng)))
+                return self._runs.setdefault(name, ActiveRun(self._core(stored, self._rng)))
             return self._runs[name]
 
     def _forget_idle(self) -> None:

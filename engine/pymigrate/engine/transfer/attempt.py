@@ -14,6 +14,7 @@ import structlog
 from pymigrate.engine.domain.errors import FenceLost, SourceChanged, TemporaryError
 from pymigrate.engine.ports.connector import Checkpoint, Source, SourceChunk, SourceRelation, Staging, Target
 from pymigrate.engine.transfer.checksum import Checksum, is_continuable
+from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.signals import Drained, Signals, check
 
@@ -49,6 +50,7 @@ def copy_lane(
     open_target: Callable[[], Target],
     signals: Signals,
     on_progress: Callable[[Checkpoint], None],
+    means: Means = DEFAULT,
 ) -> CopyOutcome:
     """Copies a lane to its end, or to the checkpoint at which it is asked to stop.
 
@@ -57,8 +59,8 @@ def copy_lane(
     writer = LaneWriter(job, open_target, signals)
     try:
         writer.claim()
-        with SourceReader(open_source, signals) as reader:
-            return _copy(job, reader, writer, signals, on_progress)
+        with means.read(open_source, signals) as reader:
+            return _copy(job, reader, writer, signals, on_progress, means)
     except Drained:
         return CopyOutcome(writer.checkpoint, is_drained=True)
     finally:
@@ -71,10 +73,11 @@ def _copy(
     writer: "LaneWriter",
     signals: Signals,
     on_progress: Callable[[Checkpoint], None],
+    means: Means,
 ) -> CopyOutcome:
     state = reader.call(lambda source: source.state(job.relation))
     _refuse_change(job, state)
-    chunks, checksum = _resume(job, reader, writer, state)
+    chunks, checksum = _resume(job, reader, writer, state, means)
     try:
         on_progress(writer.checkpoint)
         for chunk in chunks:
@@ -112,17 +115,17 @@ def _refuse_change(job: LaneJob, state: str) -> None:
 
 
 def _resume(
-    job: LaneJob, reader: SourceReader, writer: "LaneWriter", state: str
+    job: LaneJob, reader: SourceReader, writer: "LaneWriter", state: str, means: Means
 ) -> tuple[Iterator[SourceChunk], Checksum]:
     """What is left to copy, and the digest of what is committed."""
     committed = writer.checkpoint
     if not committed.chunks:
-        return reader.chunks(job.relation, job.staging.columns, None), Checksum()
+        return reader.chunks(job.relation, job.staging.columns, None), means.checksum()
     is_same = bool(state) and committed.source_state == state
     if is_same and is_continuable(committed.checksum):
         rest = reader.chunks(job.relation, job.staging.columns, committed.position)
-        return rest, Checksum(committed.checksum)
-    prefix, rest = Checksum(), Remainder(reader.chunks(job.relation, job.staging.columns, None))
+        return rest, means.checksum(committed.checksum)
+    prefix, rest = means.checksum(), Remainder(reader.chunks(job.relation, job.staging.columns, None))
     rows = rest.read(committed.rows, prefix)
     if rows == committed.rows and (is_same or prefix.text() == committed.checksum):
         log.info("lane.prefix_confirmed", lane=job.lane, rows=rows)
@@ -130,7 +133,7 @@ def _resume(
     prefix.close()
     log.warning("lane.restarted", lane=job.lane, rows=committed.rows, reason="the source's committed part has changed")
     writer.reset()
-    return reader.chunks(job.relation, job.staging.columns, None), Checksum()
+    return reader.chunks(job.relation, job.staging.columns, None), means.checksum()
 
 
 class Remainder:

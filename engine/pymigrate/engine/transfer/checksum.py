@@ -33,10 +33,10 @@ class OtherFunction(ValueError):
 class Checksum:
     """A running digest of rows. Keeps a private DuckDB of one thread; close it."""
 
-    def __init__(self, start: str = "") -> None:
-        """Goes on from a digest's text; empty is the digest of no rows. Raises OtherFunction."""
+    def __init__(self, start: str = "", hasher: "RowHasher | None" = None) -> None:
+        """Goes on from a digest's text; empty is the digest of no rows. The hasher is closed with it. Raises OtherFunction."""
         self._value = _value(start)
-        self._hasher = RowHasher()
+        self._hasher = hasher or RowHasher()
 
     def add(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Takes in rows."""

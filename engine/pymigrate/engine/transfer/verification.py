@@ -27,7 +27,8 @@ from pymigrate.engine.ports.connector import (
     Staging,
     Target,
 )
-from pymigrate.engine.transfer.checksum import Checksum, OtherFunction, RowHasher, combine, grouped, sum_of
+from pymigrate.engine.transfer.checksum import OtherFunction, RowHasher, combine, grouped, sum_of
+from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.signals import Signals, check
 
@@ -87,7 +88,11 @@ class Digests:
 
 
 def verify(
-    job: VerifyJob, open_source: Callable[[], Source], open_target: Callable[[], Target], signals: Signals
+    job: VerifyJob,
+    open_source: Callable[[], Source],
+    open_target: Callable[[], Target],
+    signals: Signals,
+    means: Means = DEFAULT,
 ) -> Verification:
     """Compares staging with what passed and with the source. Raises VerificationFailed or SourceChanged, and says what differs."""
     target = open_target()
@@ -101,7 +106,7 @@ def verify(
                 f"dataset {job.dataset}: {rows:,} rows were read from {job.relation.relation} and {staged:,} are staged "
                 f"for {job.staging.relation}: nothing is published; retry the run to copy it again"
             )
-        digests = _read_back(job, lanes, transferred, target, open_source, signals)
+        digests = _read_back(job, lanes, transferred, target, open_source, signals, means)
         check(signals)
         _check_key(job, target)
         dangling = _check_references(job, target)
@@ -126,23 +131,24 @@ def _read_back(
     target: Target,
     open_source: Callable[[], Source],
     signals: Signals,
+    means: Means,
 ) -> Digests:
     match job.level:
         case Level.COUNT:
             return Digests()
         case Level.SAMPLED if sum(lane.bytes for lane in lanes) <= SAMPLED_BYTES_MAX:
-            found, rows = _digest_of_target(job, target, signals)
+            found, rows = _digest_of_target(job, target, signals, means)
             _compare(job, transferred, found, rows)
             return Digests(target=found, rows=rows)
         case Level.SAMPLED:
-            with SourceReader(open_source, signals) as reader:
+            with means.read(open_source, signals) as reader:
                 _refuse_change(job, lanes, reader)
-                return _compare_sample(job, sum(lane.rows for lane in lanes), target, reader, signals)
+                return _compare_sample(job, sum(lane.rows for lane in lanes), target, reader, signals, means.hasher())
         case Level.FULL:
-            with SourceReader(open_source, signals) as reader:
+            with means.read(open_source, signals) as reader:
                 _refuse_change(job, lanes, reader)
-                reading = reader.start(lambda source: _digest_of_source(job, source, signals))
-                found, rows = _digest_of_target(job, target, signals)
+                reading = reader.start(lambda source: _digest_of_source(job, source, signals, means))
+                found, rows = _digest_of_target(job, target, signals, means)
                 read, read_rows = reader.wait(reading)
             if (read, read_rows) != (transferred, sum(lane.rows for lane in lanes)):
                 raise SourceChanged(
@@ -175,8 +181,8 @@ def _compare(job: VerifyJob, transferred: str, found: str, rows: int) -> None:
         )
 
 
-def _digest_of_source(job: VerifyJob, source: Source, signals: Signals) -> tuple[str, int]:
-    checksum, rows = Checksum(), 0
+def _digest_of_source(job: VerifyJob, source: Source, signals: Signals, means: Means) -> tuple[str, int]:
+    checksum, rows = means.checksum(), 0
     try:
         for chunk in source.chunks(job.relation, job.staging.columns, None):
             check(signals)
@@ -187,8 +193,8 @@ def _digest_of_source(job: VerifyJob, source: Source, signals: Signals) -> tuple
         checksum.close()
 
 
-def _digest_of_target(job: VerifyJob, target: Target, signals: Signals) -> tuple[str, int]:
-    checksum, rows = Checksum(), 0
+def _digest_of_target(job: VerifyJob, target: Target, signals: Signals, means: Means) -> tuple[str, int]:
+    checksum, rows = means.checksum(), 0
     try:
         for batches in grouped(target.read_staging(job.staging)):
             check(signals)
@@ -199,8 +205,9 @@ def _digest_of_target(job: VerifyJob, target: Target, signals: Signals) -> tuple
         checksum.close()
 
 
-def _compare_sample(job: VerifyJob, rows: int, target: Target, reader: SourceReader, signals: Signals) -> Digests:
-    hasher = RowHasher()
+def _compare_sample(
+    job: VerifyJob, rows: int, target: Target, reader: SourceReader, signals: Signals, hasher: RowHasher
+) -> Digests:
     try:
         sample = _sample(job, rows, target, hasher, signals)
         missing = _Missing(sample)
