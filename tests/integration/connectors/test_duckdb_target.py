@@ -19,6 +19,7 @@ from pymigrate.engine.ports.connector import Checkpoint, StagingId, SystemSpec, 
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import a_staging, after, numbered, published, staged
+from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -80,6 +81,10 @@ class TestDuckdbStaging(StagingContract):
 
 class TestDuckdbPublication(PublicationContract, ViewContract):
     """See the contract."""
+
+
+class TestDuckdbMerge(MergeContract, SealContract):
+    """Merging, and what can't be undone any more."""
 
 
 class TestDuckdbCrashes(CrashContract):

@@ -8,6 +8,7 @@ from pymigrate.engine.ports.connector import SystemSpec, Target
 from pymigrate.engine.testing.connectors import MemoryConnector
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_harness import COLUMNS
+from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
 
 
@@ -58,3 +59,7 @@ class TestMemoryStaging(StagingContract):
 
 class TestMemoryPublication(PublicationContract):
     """See the contract."""
+
+
+class TestMemoryMerge(MergeContract, SealContract):
+    """Merging, and what can't be undone any more."""

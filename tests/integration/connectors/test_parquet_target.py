@@ -14,7 +14,7 @@ from pymigrate.engine.adapters.connectors.parquet_parts import facts, parts_of, 
 from pymigrate.engine.adapters.connectors.parquet_store import ParquetStore, Publication
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Dangling, ReferenceCheck, Staging, SystemSpec, Target
+from pymigrate.engine.ports.connector import Dangling, MergePolicy, ReferenceCheck, Staging, SystemSpec, Target
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (
@@ -27,6 +27,7 @@ from tests.integration.connectors.target_harness import (
     published,
     staged,
 )
+from tests.integration.connectors.target_merge_contract import SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -87,6 +88,10 @@ class TestParquetStaging(StagingContract):
 
 class TestParquetPublication(PublicationContract):
     """See the contract."""
+
+
+class TestParquetMerge(SealContract):
+    """Merging, and what can't be undone any more."""
 
 
 class TestParquetCrashes(CrashContract):
@@ -242,3 +247,9 @@ class TestParquetCrashBetweenRenames:
         with pytest.raises(FailedPrecondition):
             harness.open().publish([staging])
         assert harness.read("orders") == [(9, "mine")]
+
+
+def test_files_are_not_merged_into(harness: ParquetHarness) -> None:
+    with pytest.raises(InvalidDefinition) as refused:
+        harness.open().check(a_staging(key=("id",), merge=MergePolicy.OVERWRITE))
+    assert [problem.field for problem in refused.value.problems] == ["target.load_mode"]

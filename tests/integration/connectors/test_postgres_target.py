@@ -16,11 +16,13 @@ from pymigrate.engine.domain.errors import (
     FailedPrecondition,
     FenceLost,
     InvalidDefinition,
+    MergeConflict,
     SystemUnavailable,
+    TargetOccupied,
     VerificationFailed,
 )
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, ReferenceCheck, SystemSpec, Target
+from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, ReferenceCheck, SystemSpec, Target
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (
@@ -34,6 +36,7 @@ from tests.integration.connectors.target_harness import (
     published,
     staged,
 )
+from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -109,6 +112,10 @@ class TestPostgresStaging(StagingContract):
 
 class TestPostgresPublication(PublicationContract, ViewContract):
     """See the contract."""
+
+
+class TestPostgresMerge(MergeContract, SealContract):
+    """Merging, and what can't be undone any more."""
 
 
 class TestPostgresCrashes(CrashContract):
@@ -378,3 +385,80 @@ class TestPostgresOwn:
             target.close()
             with psycopg.connect(harness.dsn, autocommit=True) as connection:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+# Publications that are prepared first ------------------------------------------------------------------------------------------------
+
+
+def prepared(harness: PostgresHarness) -> int:
+    """How many transactions stand prepared in the test's database."""
+    [(count,)] = harness.run("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()")
+    return int(str(count))
+
+
+def test_a_prepared_publication_is_seen_by_nobody_until_it_is_committed(harness: PostgresHarness) -> None:
+    harness.make("orders", numbered(1, 1))
+    target, staging = harness.open(), a_staging(is_replace=True)
+    staged(target, staging, numbered(5, 9))
+    assert target.prepare_publication([staging], "k1")
+    assert harness.open().prepare_publication([staging], "k1"), "a second time it is prepared already"
+    assert prepared(harness) == 1
+    target.close()
+    later = harness.open()
+    later.commit_publication([staging], "k1")
+    later.commit_publication([staging], "k1")
+    assert harness.read("orders") == numbered(5, 9)
+    assert prepared(harness) == 0
+    assert later.prepare_publication([staging], "k1"), "what is published needs no preparing"
+    later.rollback([staging])
+    assert harness.read("orders") == numbered(1, 1)
+
+
+def test_a_prepared_publication_is_given_up_and_then_rolled_back(harness: PostgresHarness) -> None:
+    harness.make("orders", numbered(1, 1))
+    target, staging = harness.open(), a_staging(is_replace=True)
+    staged(target, staging, numbered(5, 9))
+    target.prepare_publication([staging], "k1")
+    target.abort_publication("k1")
+    target.abort_publication("k1")
+    with pytest.raises(FailedPrecondition, match="no publication prepared"):
+        target.commit_publication([staging], "k1")
+    target.rollback([staging])
+    assert harness.read("orders") == numbered(1, 1)
+    with pytest.raises(FailedPrecondition, match="no staging"):
+        target.prepare_publication([staging], "k1")
+
+
+def test_what_can_not_be_published_is_not_prepared_either(harness: PostgresHarness) -> None:
+    harness.make("orders", numbered(1, 1))
+    target, staging = harness.open(), a_staging()
+    staged(target, staging, numbered(5, 9))
+    with pytest.raises(TargetOccupied):
+        target.prepare_publication([staging], "k1")
+    merge = a_staging(key=("id",), merge=MergePolicy.FAIL)
+    staged(target, merge, [(1, "other")])
+    with pytest.raises(MergeConflict):
+        target.prepare_publication([merge], "k2")
+    assert prepared(harness) == 0
+    assert target.version().startswith("PostgreSQL"), "the connection goes on"
+
+
+def test_a_merge_meets_constraints_of_the_live_table_as_a_persons_matter(harness: PostgresHarness) -> None:
+    harness.run("CREATE TABLE orders (id bigint PRIMARY KEY, name text UNIQUE)")
+    harness.append("orders", (1, "name 2"))
+    target, staging = harness.open(), a_staging(key=("id",), merge=MergePolicy.FAIL)
+    staged(target, staging, numbered(2, 3))
+    with pytest.raises(DataRefused, match="can't be merged in"):
+        target.publish([staging])
+    assert harness.read("orders") == [(1, "name 2")]
+
+
+def test_merged_rows_that_others_refer_to_are_not_taken_back(harness: PostgresHarness) -> None:
+    harness.run("CREATE TABLE orders (id bigint PRIMARY KEY, name text)")
+    harness.run("CREATE TABLE items (order_id bigint REFERENCES orders (id))")
+    target, staging = harness.open(), a_staging(key=("id",), merge=MergePolicy.FAIL)
+    published(target, staging, numbered(1, 3))
+    harness.run("INSERT INTO items VALUES (2)")
+    with pytest.raises(CannotUndo, match="referred to"):
+        target.rollback([staging])
+    assert harness.read("orders") == numbered(1, 3)

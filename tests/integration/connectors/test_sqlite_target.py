@@ -16,6 +16,7 @@ from pymigrate.engine.ports.connector import Checkpoint, SystemSpec, Target, arr
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, after, numbered, published
+from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_types_contract import DAYS, FLOATS64, MOMENTS, TypeContract
 
@@ -76,6 +77,10 @@ class TestSqliteStaging(StagingContract):
 
 class TestSqlitePublication(PublicationContract, ViewContract):
     """See the contract."""
+
+
+class TestSqliteMerge(MergeContract, SealContract):
+    """Merging, and what can't be undone any more."""
 
 
 class TestSqliteCrashes(CrashContract):

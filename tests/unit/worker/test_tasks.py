@@ -92,7 +92,7 @@ def test_a_dataset_goes_from_inspection_to_publication_and_back(bench: Bench) ->
     assert (proof.level, proof.is_verified, proof.source_rows) == (plan_pb2.VERIFICATION_LEVEL_SAMPLED, True, 45)
     for _ in range(2):
         published = bench.run(publish=worker_pb2.PublishWork(datasets=[bench.work]))
-        assert (published.WhichOneof("outcome"), published.result.WhichOneof("result")) == ("result", None)
+        assert (published.WhichOneof("outcome"), published.result.WhichOneof("result")) == ("result", "publish")
     assert bench.target.read("orders") == orders(45)
     bench.run(rollback=worker_pb2.RollbackWork(datasets=[bench.work]))
     assert "orders" not in bench.target.relations

@@ -14,6 +14,8 @@ PyMigrateError
     VerificationFailed               both sides differ
     SourceChanged                    the source is not what was frozen
     FenceLost                        another host has the lane
+    MergeConflict                    a row's key is there already, with other content
+    CannotUndo                       what was published is not what is there now
     SecretMissing                    a reference leads to no secret
     StepRefused                      what was called outside databases said no
   TemporaryError(retry_after_seconds)
@@ -157,6 +159,12 @@ class FenceLost(PermanentError):
     reason = "FENCE_LOST"
 
 
+class MergeConflict(PermanentError):
+    """Rows have keys that the target holds with other content, and the policy is to fail. Nothing was merged."""
+
+    reason = "MERGE_CONFLICT"
+
+
 class CannotUndo(PermanentError):
     """A publication can't be undone; nothing was touched."""
 
@@ -217,7 +225,9 @@ _PLAIN: tuple[type[PermanentError], ...] = (
     TargetOccupied,
     FenceLost,
     CannotUndo,
+    MergeConflict,
     SecretMissing,
+    StepRefused,
 )
 
 

@@ -6,6 +6,7 @@ source that made it reads it. All calls block; they are made on a worker host's 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NewType, Protocol
 
 import pyarrow as pa
@@ -132,15 +133,27 @@ class Checkpoint:
     source_state: str = ""
 
 
+class MergePolicy(StrEnum):
+    """What becomes of a row whose key the target holds with other content. Equal rows are no conflict."""
+
+    FAIL = "fail"
+    KEEP_EXISTING = "keep_existing"
+    OVERWRITE = "overwrite"
+
+
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """A dataset's place in a target before publication. `id` tells it from every other: letters, digits and `_`, at most 40."""
+    """A dataset's place in a target before publication. `id` tells it from every other: letters, digits and `_`, at most 40.
+
+    With `merge` its rows are merged by key into what the relation holds, rather than taking its place.
+    """
 
     id: StagingId
     relation: str
     columns: tuple[ColumnInfo, ...]
     key: tuple[str, ...] = ()
     is_replace: bool = False
+    merge: MergePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +242,36 @@ class Target(Protocol):
         ...
 
     def publish(self, stagings: Sequence[Staging]) -> None:
-        """Puts every staging in its relation's place, in one transaction where the system has them; keeps what was there, and
-        journals the way back. Already published ones stay as they are. Raises TargetOccupied when a relation holds rows and
-        `is_replace` is false."""
+        """Puts every staging in its relation's place, or merges it in, in one transaction where the target has them; keeps what was
+        there, and journals the way back. Already published ones stay as they are. Raises TargetOccupied when a relation holds rows and
+        is neither replaced nor merged into, and MergeConflict, with nothing written but the conflicts themselves."""
+        ...
+
+    def conflicts(self, staging: Staging) -> int:
+        """Rows of a published merge whose key the relation held with other content."""
+        ...
+
+    def prepare_publication(self, stagings: Sequence[Staging], key: str) -> bool:
+        """Does everything that a publication does but its end, so that it outlives a crash of the target and can then only succeed.
+        `key` tells it from every other. Prepared or published already is True; False, with nothing done, where the target has no
+        two-phase commit. Raises what `publish` raises."""
+        ...
+
+    def commit_publication(self, stagings: Sequence[Staging], key: str) -> None:
+        """Ends what was prepared; ended already is fine. Raises FailedPrecondition when nothing is prepared under the key."""
+        ...
+
+    def abort_publication(self, key: str) -> None:
+        """Gives up what was prepared; nothing prepared is fine."""
         ...
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
-        """Drops what is only staged, and puts back what publication replaced. Raises CannotUndo, touching nothing, when a
-        published relation no longer is what was published."""
+        """Drops what is only staged, puts back what publication replaced, and takes merged rows out again. Raises CannotUndo, touching
+        nothing, when a published relation or a merged row no longer is what was published, and for what is sealed."""
+        ...
+
+    def seal(self, stagings: Sequence[Staging]) -> None:
+        """Drops what publication kept for the way back, for good. What is not published stays as it is; sealed already is fine."""
         ...
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -47,6 +47,20 @@ class MemoryLane:
     fence: int = 0
 
 
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMerge:
+    """What a merge wrote: the staging, the keys that were inserted and, by key, the rows that were overwritten, as they were before."""
+
+    staged: MemoryRelation
+    inserted: frozenset[Row]
+    overwritten: Mapping[Row, Row]
+    conflicts: int
+    is_made: bool
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryPublication:
     """A journal row: what was published under which name, and what it replaced. `is_undone` shuts late hosts out."""
@@ -56,6 +70,8 @@ class MemoryPublication:
     identity: int = 0
     version: int = 0
     kept: MemoryRelation | None = None
+    merge: MemoryMerge | None = None
+    is_sealed: bool = False
 
 
 @dataclass
@@ -66,6 +82,7 @@ class MemoryDatabase:
     staged: dict[str, MemoryRelation] = field(default_factory=dict)
     lanes: dict[tuple[str, str], MemoryLane] = field(default_factory=dict)
     publications: dict[str, MemoryPublication] = field(default_factory=dict)
+    conflicts: dict[str, tuple[tuple[Row, Row], ...]] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     has_state: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)

@@ -3,6 +3,7 @@
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -12,6 +13,7 @@ from pymigrate.engine.domain.errors import (
     FailedPrecondition,
     FenceLost,
     InvalidDefinition,
+    MergeConflict,
     Problem,
     TargetOccupied,
 )
@@ -20,11 +22,13 @@ from pymigrate.engine.ports.connector import (
     UNKNOWN,
     Checkpoint,
     Dangling,
+    MergePolicy,
     ReferenceCheck,
     RelationInfo,
     Staging,
     arrow_schema,
 )
+from pymigrate.engine.testing import memory_merging as merging
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane, MemoryPublication, MemoryRelation
 
 BATCH_ROWS_MAX = 65_536
@@ -59,7 +63,10 @@ class MemoryTarget:
         """Names, and what is in the way."""
         if problems := tuple(_problems(staging)):
             raise InvalidDefinition(problems)
-        self._refuse_occupied(staging)
+        found = self._refuse_occupied(staging)
+        if staging.merge and found is not None:
+            known = [column.name for column in found.columns]
+            raise_unknown(staging, known)
 
     def prepare(self, staging: Staging) -> None:
         """Makes the staging, unless it is published."""
@@ -151,18 +158,52 @@ class MemoryTarget:
 
     def publish(self, stagings: Sequence[Staging]) -> None:
         """All at once."""
-        with self._database.transaction("publish"):
+        try:
+            with self._database.transaction("publish"):
+                for staging in stagings:
+                    self._put_in(staging)
+        except MergeConflict:
             for staging in stagings:
-                if self._is_published(staging):
-                    continue
-                if staging.id not in self._database.staged:
-                    raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
-                kept = self._refuse_occupied(staging)
-                relation = self._database.staged.pop(staging.id)
-                self._database.relations[staging.relation] = relation
-                self._database.publications[staging.id] = MemoryPublication(
-                    staging.relation, identity=relation.identity, version=relation.version, kept=kept
-                )
+                if staging.merge and staging.id in self._database.staged:
+                    staged, there = self._database.staged[staging.id], self._database.relations.get(staging.relation)
+                    self._database.conflicts[staging.relation] = merging.conflicts(staging, staged, there)
+            raise
+
+    def _put_in(self, staging: Staging) -> None:
+        if self._is_published(staging):
+            return
+        if staging.id not in self._database.staged:
+            raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
+        kept = self._refuse_occupied(staging)
+        relation = self._database.staged.pop(staging.id)
+        merge = None
+        if staging.merge is not None:
+            found = merging.conflicts(staging, relation, kept)
+            if found and staging.merge is MergePolicy.FAIL:
+                raise merging.conflict(staging, found)
+            self._database.conflicts[staging.relation] = found
+            relation, merge = merging.merged(staging, relation, kept)
+        self._database.relations[staging.relation] = relation
+        self._database.publications[staging.id] = MemoryPublication(
+            staging.relation, identity=relation.identity, version=relation.version, kept=kept, merge=merge
+        )
+
+    def conflicts(self, staging: Staging) -> int:
+        """Of a published merge."""
+        publication = self._database.publications.get(staging.id)
+        return publication.merge.conflicts if publication and publication.merge else 0
+
+    def prepare_publication(self, stagings: Sequence[Staging], key: str) -> bool:
+        """There are no prepared publications in memory."""
+        del stagings, key
+        return False
+
+    def commit_publication(self, stagings: Sequence[Staging], key: str) -> None:
+        """Nothing was prepared here."""
+        raise FailedPrecondition(f"{stagings[0].relation}: there is no publication prepared as {key}")
+
+    def abort_publication(self, key: str) -> None:
+        """Nothing was prepared here."""
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
         """All at once, the last first."""
@@ -172,9 +213,21 @@ class MemoryTarget:
                     self._undo(staging, self._database.publications[staging.id])
                 self._database.staged.pop(staging.id, None)
                 self._database.publications[staging.id] = MemoryPublication(staging.relation, is_undone=True)
-                for of, lane in list(self._database.lanes):
-                    if of == staging.id:
-                        del self._database.lanes[of, lane]
+                self._forget(staging)
+
+    def seal(self, stagings: Sequence[Staging]) -> None:
+        """All at once."""
+        with self._database.transaction("seal"):
+            for staging in stagings:
+                if self._is_published(staging):
+                    publication = self._database.publications[staging.id]
+                    self._database.publications[staging.id] = replace(publication, kept=None, is_sealed=True)
+                    self._forget(staging)
+
+    def _forget(self, staging: Staging) -> None:
+        for of, lane in list(self._database.lanes):
+            if of == staging.id:
+                del self._database.lanes[of, lane]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -185,6 +238,16 @@ class MemoryTarget:
 
     def _undo(self, staging: Staging, publication: MemoryPublication) -> None:
         found = self._database.relations.get(staging.relation)
+        if publication.is_sealed:
+            raise CannotUndo(f"{staging.relation} is sealed")
+        if publication.merge is not None:
+            merging.check_merge(staging, publication.merge, found)
+            before = merging.unmerged(staging, publication.merge, found) if found is not None else None
+            if before is None:
+                self._database.relations.pop(staging.relation, None)
+            else:
+                self._database.relations[staging.relation] = before
+            return
         if found is None or (found.identity, found.version) != (publication.identity, publication.version):
             raise CannotUndo(f"{staging.relation} no longer is what was published")
         if publication.kept is None:
@@ -199,7 +262,8 @@ class MemoryTarget:
 
     def _refuse_occupied(self, staging: Staging) -> MemoryRelation | None:
         found = self._database.relations.get(staging.relation)
-        if found is not None and found.rows and not staging.is_replace and not self._is_published(staging):
+        is_free = staging.is_replace or staging.merge is not None or self._is_published(staging)
+        if found is not None and found.rows and not is_free:
             raise TargetOccupied(f"{staging.relation} holds rows", field="target.relation")
         return found
 
@@ -208,9 +272,22 @@ class MemoryTarget:
             return self._database.staged[staging.id]
         publication = self._database.publications.get(staging.id)
         found = self._database.relations.get(staging.relation)
+        if publication is not None and publication.merge is not None:
+            return publication.merge.staged
         if publication is None or found is None or found.identity != publication.identity:
             raise FailedPrecondition(f"the rows of staging {staging.id} are there no longer")
         return found
+
+
+def raise_unknown(staging: Staging, known: Sequence[str]) -> None:
+    """Raises InvalidDefinition for columns that the relation to merge into does not have."""
+    problems = tuple(
+        Problem(f"source.columns.{column.name}", f"`{staging.relation}` has no column `{column.name}`")
+        for column in staging.columns
+        if column.name not in known
+    )
+    if problems:
+        raise InvalidDefinition(problems)
 
 
 def _problems(staging: Staging) -> Iterator[Problem]:
@@ -221,6 +298,8 @@ def _problems(staging: Staging) -> Iterator[Problem]:
         if not column.name or "\0" in column.name or column.name.lower() in seen:
             yield Problem(f"source.columns.{column.name}", "the name is empty, holds NUL or is there twice")
         seen.add(column.name.lower())
+    if staging.merge and not staging.key:
+        yield Problem("key", "a merge needs a key")
     for name in staging.key:
         if name not in {column.name for column in staging.columns}:
             yield Problem("key", f"there is no column `{name}`")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.ports.connector import (
+    MergePolicy,
     RelationInfo,
     Source,
     SourceRelation,
@@ -31,6 +32,7 @@ class InspectJob:
     source_system: SystemSpec
     target_system: SystemSpec
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    merge: MergePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +89,17 @@ def _look_at_target(
         rows: int | None = None
         try:
             rows = target.rows(job.target_relation)
-            if rows and not job.is_replace:
+            if rows and not job.is_replace and job.merge is None:
                 problems.append(
                     Problem(
                         "target.load_mode",
-                        f"`{job.target_relation}` holds {rows:,} rows already: use `replace` to replace them, or another relation",
+                        f"`{job.target_relation}` holds {rows:,} rows already: use `replace` or `merge`, or another relation",
                     )
                 )
             elif info is not None and info.columns:
                 key = job.relation.key or info.key
-                target.check(Staging(job.staging_id, job.target_relation, info.columns, key, job.is_replace))
+                staging = Staging(job.staging_id, job.target_relation, info.columns, key, job.is_replace, job.merge)
+                target.check(staging)
         except PyMigrateError as error:
             problems.extend(_located(error, "target.relation"))
     return rows

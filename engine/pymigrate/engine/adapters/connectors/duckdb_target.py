@@ -208,6 +208,12 @@ class DuckdbTarget(SqlTarget):
         except duckdb.DependencyException as error:
             raise CannotUndo(f"{table.name} is referred to by another table: {error}") from error
 
+    def _lock_for_merge(self, table: Table) -> None:
+        """Nothing: a writer that is under way meets a conflict."""
+
+    def _is_constraint(self, error: BaseException) -> bool:
+        return isinstance(error, duckdb.ConstraintException | duckdb.ConversionException | duckdb.BinderException)
+
     def _identity(self, staging: StagingId, table: Table) -> str:
         """The comment that every staging table gets when it is made."""
         found = self._query(

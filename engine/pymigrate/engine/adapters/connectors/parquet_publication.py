@@ -3,6 +3,7 @@
 Everything here is called under the store's lock.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pymigrate.engine.adapters.connectors.parquet_store import (
     PUBLISHING,
     ROLLED_BACK,
     ROLLING_BACK,
+    SEALED,
     ParquetStore,
     Publication,
     make_folder,
@@ -49,10 +51,22 @@ def take_back(store: ParquetStore, staging: Staging) -> None:
     store.forget(staging.id)
 
 
+def make_final(store: ParquetStore, staging: Staging) -> None:
+    """Says in the journal that there is no way back, and deletes what was kept for it."""
+    publication = settle(store, staging.id)
+    if publication is None or publication.state not in (PUBLISHED, SEALED):
+        return
+    if publication.state == PUBLISHED:
+        store.journal(staging.id, replace(publication, state=SEALED))
+    kept = store.kept(staging.id)
+    shutil.rmtree(kept, ignore_errors=not kept.exists())
+    store.forget(staging.id)
+
+
 def settle(store: ParquetStore, staging: StagingId) -> Publication | None:
     """Ends what a crash left in the middle, and gives the journal's document as it is then."""
     publication = store.publication(staging)
-    if publication is None or publication.state in (PUBLISHED, ROLLED_BACK):
+    if publication is None or publication.state in (PUBLISHED, ROLLED_BACK, SEALED):
         return publication
     if publication.state == PUBLISHING:
         _go_in(store, staging, publication)

@@ -26,6 +26,7 @@ PUBLISHING = "publishing"
 PUBLISHED = "published"
 ROLLING_BACK = "rolling_back"
 ROLLED_BACK = "rolled_back"
+SEALED = "sealed"
 NAME_BYTES_MAX = 255
 FileFacts = tuple[str, int, int]
 

@@ -21,12 +21,19 @@ from pymigrate.engine.adapters.connectors.parquet_parts import (
     rows_of,
     write_part,
 )
-from pymigrate.engine.adapters.connectors.parquet_publication import check_unchanged, settle, swap_in, take_back
+from pymigrate.engine.adapters.connectors.parquet_publication import (
+    check_unchanged,
+    make_final,
+    settle,
+    swap_in,
+    take_back,
+)
 from pymigrate.engine.adapters.connectors.parquet_store import (
     PUBLISHED,
     PUBLISHING,
     ROLLED_BACK,
     ROLLING_BACK,
+    SEALED,
     ParquetStore,
     folder_problems,
     lane_name,
@@ -36,6 +43,7 @@ from pymigrate.engine.adapters.connectors.parquet_store import (
 from pymigrate.engine.adapters.connectors.target_inspection import check_columns, missing_relation
 from pymigrate.engine.adapters.connectors.target_values import check_step, check_values, name_problems, raise_if_any
 from pymigrate.engine.domain.errors import (
+    CannotUndo,
     FailedPrecondition,
     FenceLost,
     InvalidDefinition,
@@ -87,7 +95,11 @@ class ParquetTarget:
 
     def check(self, staging: Staging) -> None:
         """Raises InvalidDefinition for names that can't be a folder or columns, and TargetOccupied already here."""
-        raise_if_any((*folder_problems(staging.relation), *name_problems(staging, None)))
+        merge = Problem(
+            "target.load_mode", "files can't be merged into: name a database as the target, or use `replace`"
+        )
+        problems = (merge,) if staging.merge else ()
+        raise_if_any((*folder_problems(staging.relation), *name_problems(staging, None), *problems))
         if self._store.publication(staging.id) is None:
             self._check_place(staging)
 
@@ -218,10 +230,36 @@ class ParquetTarget:
         with _translated(), self._store.lock():
             for staging in stagings:
                 publication = settle(self._store, staging.id)
+                if publication is not None and publication.state == SEALED:
+                    raise CannotUndo(f"{staging.relation} is sealed: what it replaced is deleted")
                 if publication is not None and publication.state == PUBLISHED:
                     check_unchanged(self._store, staging, publication)
             for staging in reversed(stagings):
                 take_back(self._store, staging)
+
+    def conflicts(self, staging: Staging) -> int:
+        """Files are not merged into, and meet none."""
+        del staging
+        return 0
+
+    def prepare_publication(self, stagings: Sequence[Staging], key: str) -> bool:
+        """A folder is renamed or it is not."""
+        del stagings, key
+        return False
+
+    def commit_publication(self, stagings: Sequence[Staging], key: str) -> None:
+        """Nothing was prepared here."""
+        raise FailedPrecondition(f"{stagings[0].relation}: files have no prepared publications such as {key}")
+
+    def abort_publication(self, key: str) -> None:
+        """Nothing was prepared here."""
+
+    def seal(self, stagings: Sequence[Staging]) -> None:
+        """Deletes the folders that were replaced; the journal stays, and says so."""
+        if self._store.own.is_dir():
+            with _translated(), self._store.lock():
+                for staging in stagings:
+                    make_final(self._store, staging)
 
     def close(self) -> None:
         """Nothing stays open between calls."""
@@ -252,7 +290,7 @@ class ParquetTarget:
         if publication is not None and publication.state == PUBLISHING:
             with self._store.lock():
                 publication = settle(self._store, staging.id)
-        if publication is not None and publication.state == PUBLISHED:
+        if publication is not None and publication.state in (PUBLISHED, SEALED):
             files = parts_of(self._root / publication.relation)
             if facts(files) == publication.files:
                 return files

@@ -11,6 +11,7 @@ import pyarrow as pa
 from psycopg import errors
 
 from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
+from pymigrate.engine.adapters.connectors.postgres_two_phase import TwoPhaseTarget
 from pymigrate.engine.adapters.connectors.postgres_values import (
     check_values,
     from_csv,
@@ -20,7 +21,6 @@ from pymigrate.engine.adapters.connectors.postgres_values import (
 )
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
-from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import (
     SCHEMA,
     Statements,
@@ -42,6 +42,7 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
     VerificationFailed,
 )
+from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, SystemSpec
 
 DEFAULT_SCHEMA = "public"
@@ -59,11 +60,12 @@ _PLACE = re.compile(r"COPY .*, line (\d+)(?:, column (.*?))?(?:: .*)?$", re.DOTA
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
-class PostgresTarget(SqlTarget):
+class PostgresTarget(TwoPhaseTarget):
     """See the port. `lock_seconds` is how long a statement waits for a lock before it gives up."""
 
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
     name_bytes_max = 63
+    folds_case = False
 
     def __init__(self, system: SystemSpec, lock_seconds: float = LOCK_SECONDS) -> None:
         self._system = system
@@ -234,6 +236,20 @@ class PostgresTarget(SqlTarget):
             super()._drop(table)
         except errors.DependentObjectsStillExist as error:
             raise CannotUndo(f"{table.name} is what others are built on: {error.diag.message_detail}") from error
+
+    def _give_up_transaction(self) -> None:
+        if not self._connection.closed:
+            self._execute("ROLLBACK")
+
+    def _is_constraint(self, error: BaseException) -> bool:
+        return isinstance(error, psycopg.IntegrityError | psycopg.DataError | psycopg.ProgrammingError)
+
+    def _lock_for_merge(self, table: Table) -> None:
+        self._execute(f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE")
+
+    def _compared(self, column: ColumnInfo, reference: str) -> str:
+        """json has no equality; as jsonb, spaces and the order of fields make no difference."""
+        return f"({reference})::jsonb" if column.type.kind == "json" else reference
 
     def _identity(self, staging: StagingId, table: Table) -> str:
         """The table's object identifier."""

@@ -33,6 +33,7 @@ class SqliteTarget(SqlTarget):
     """See the port. A relation is a table's name; `main.` before it may be left out. Who meets another writer waits `busy_seconds`."""
 
     statements = Statements(f"{OWN_PREFIX}checkpoint", f"{OWN_PREFIX}publication")
+    distinct = "IS NOT"  # SQLite before 3.39 knows no other way to say it
 
     def __init__(self, system: SystemSpec, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = Path(system.options.get("path", ""))
@@ -181,6 +182,12 @@ class SqliteTarget(SqlTarget):
 
     def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
         """Nothing: the transaction has the file to itself."""
+
+    def _lock_for_merge(self, table: Table) -> None:
+        """Nothing: the transaction has the file to itself."""
+
+    def _is_constraint(self, error: BaseException) -> bool:
+        return isinstance(error, sqlite3.IntegrityError)
 
     def _identity(self, staging: StagingId, table: Table) -> str:
         """The comment at the end of the table's own definition, which SQLite keeps word for word."""

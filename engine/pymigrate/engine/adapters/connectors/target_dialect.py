@@ -10,6 +10,7 @@ import pyarrow as pa
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import Statements, Table
 from pymigrate.engine.domain.errors import Problem, SystemUnavailable
+from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import Staging, StagingId
 
 
@@ -30,6 +31,8 @@ class SqlDialect(ABC):
 
     statements: Statements
     name_bytes_max: int | None = None
+    distinct = "IS DISTINCT FROM"
+    folds_case = True
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[None]:
@@ -99,3 +102,16 @@ class SqlDialect(ABC):
     @abstractmethod
     def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
         """What else publication needs in its transaction: locks, keys."""
+
+    @abstractmethod
+    def _is_constraint(self, error: BaseException) -> bool:
+        """Whether the driver's error says that a row is forbidden by a constraint or a type."""
+
+    @abstractmethod
+    def _lock_for_merge(self, table: Table) -> None:
+        """Keeps other writers of the table out until the transaction ends."""
+
+    def _compared(self, column: ColumnInfo, reference: str) -> str:
+        """A column's value as it is compared with another of its type."""
+        del column
+        return reference

@@ -3,39 +3,102 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found, SqlDialect
+from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
+from pymigrate.engine.adapters.connectors.target_merging import SqlMerging
 from pymigrate.engine.adapters.connectors.target_statements import (
     KEPT_MARK,
+    MERGED,
     PUBLISHED,
     ROLLED_BACK,
-    STAGING_MARK,
+    SEALED,
     Publication,
     Table,
     marked,
 )
-from pymigrate.engine.domain.errors import CannotUndo, FailedPrecondition, InvalidDefinition, Problem, TargetOccupied
-from pymigrate.engine.ports.connector import Staging, StagingId
+from pymigrate.engine.domain.errors import (
+    CannotUndo,
+    FailedPrecondition,
+    InvalidDefinition,
+    MergeConflict,
+    Problem,
+    TargetOccupied,
+)
+from pymigrate.engine.ports.connector import MergePolicy, Staging, StagingId
 
 ATTEMPTS_MAX = 50
 Result = TypeVar("Result")
 
 
-class SqlPublications(SqlDialect):
-    """What of a Target in SQL moves whole tables."""
+class SqlPublications(SqlMerging):
+    """What of a Target in SQL publishes and undoes."""
 
     def publish(self, stagings: Sequence[Staging]) -> None:
         """Swaps all of them in, in one transaction, and journals it; nothing for those that are published already."""
 
-        def swap() -> None:
-            waiting = [staging for staging in stagings if self._state(staging) != PUBLISHED]
-            for staging in waiting:
-                if self._state(staging) == ROLLED_BACK or self._find(self._staging_table(staging)) is None:
-                    raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
-            existing = [self._existing(staging) for staging in waiting]
-            for staging, found in zip(waiting, existing, strict=True):
-                self._swap_in(staging, found)
+        try:
+            self._again(lambda: self._put_in(stagings))
+        except MergeConflict:
+            self._again(lambda: self._record_all_conflicts(stagings))
+            raise
 
-        self._again(swap)
+    def _put_in(self, stagings: Sequence[Staging]) -> None:
+        """In the transaction that is open."""
+        waiting = [staging for staging in stagings if self._state(staging) not in {PUBLISHED, SEALED}]
+        for staging in waiting:
+            if self._state(staging) == ROLLED_BACK or self._find(self._staging_table(staging)) is None:
+                raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
+        existing = {staging.id: self._existing(staging) for staging in waiting if staging.merge is None}
+        for staging in waiting:
+            if staging.merge is None:
+                self._swap_in(staging, existing[staging.id])
+            else:
+                self._merge_in(staging, self._existing(staging))
+
+    def _record_all_conflicts(self, stagings: Sequence[Staging]) -> None:
+        for staging in stagings:
+            if staging.merge is MergePolicy.FAIL and not self._state(staging):
+                self._record_conflicts(staging)
+
+    def conflicts(self, staging: Staging) -> int:
+        """Conflicts of a published merge; 0 for everything else."""
+        row = self._publication(staging.id)
+        return int(row.fingerprint.partition(":")[2]) if row is not None and row.identity == MERGED else 0
+
+    def prepare_publication(self, stagings: Sequence[Staging], key: str) -> bool:
+        """Most systems have no two-phase commit."""
+        del stagings, key
+        return False
+
+    def commit_publication(self, stagings: Sequence[Staging], key: str) -> None:
+        """Nothing was prepared here: only what is published already is as it should be."""
+        self._require_published(stagings, key)
+
+    def abort_publication(self, key: str) -> None:
+        """Nothing was prepared here."""
+
+    def _require_published(self, stagings: Sequence[Staging], key: str) -> None:
+        for staging in stagings:
+            if self._state(staging) not in {PUBLISHED, SEALED}:
+                raise FailedPrecondition(f"{staging.relation}: there is no publication prepared as {key}")
+
+    def seal(self, stagings: Sequence[Staging]) -> None:
+        """Drops what is kept of all of them, in one transaction; the journal's row stays, and says so."""
+
+        def drop_kept() -> None:
+            for staging in stagings:
+                row = self._publication(staging.id)
+                if row is None or row.state != PUBLISHED:
+                    continue
+                if row.identity == MERGED:
+                    self._seal_merge(staging, row)
+                elif row.kept:
+                    self._drop(Table(row.schema, row.kept))
+                self._execute(self.statements.journal_rollback, (SEALED, staging.id))
+                self._execute(self.statements.touch, (staging.id,))
+                self._execute(self.statements.forget, (staging.id,))
+
+        if self._has_own_relations():
+            self._again(drop_kept)
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
         """Undoes all of them in one transaction, and leaves a journal row that keeps late lanes and publications out.
@@ -46,7 +109,11 @@ class SqlPublications(SqlDialect):
         def undo() -> None:
             published = [(staging, row) for staging in stagings if (row := self._publication(staging.id))]
             for staging, row in published:
-                if row.state == PUBLISHED:
+                if row.state == SEALED:
+                    raise CannotUndo(f"{staging.relation} is sealed: what it replaced is dropped")
+                if row.state == PUBLISHED and row.identity == MERGED:
+                    self._check_merge(staging, row)
+                elif row.state == PUBLISHED:
                     self._check_unchanged(staging, row)
             for staging in reversed(stagings):
                 self._take_back(staging, self._publication(staging.id))
@@ -64,14 +131,6 @@ class SqlPublications(SqlDialect):
                 self._wait()
         with self._transaction():
             return work()
-
-    def _staging_table(self, staging: Staging) -> Table:
-        table = self._locate(staging.relation)
-        return Table(table.schema, marked(table.name, STAGING_MARK, staging.id, self.name_bytes_max))
-
-    def _count(self, table: Table) -> int:
-        [(rows,)] = self._query(f"SELECT count(*) FROM {table.sql}")
-        return int(str(rows))
 
     def _publication(self, staging: StagingId) -> Publication | None:
         rows = self._query(self.statements.find_publication, (staging,)) if self._has_own_relations() else []
@@ -103,9 +162,9 @@ class SqlPublications(SqlDialect):
                 "target.relation", f"`{staging.relation}` is a {found.kind}: name a table, or one that is to be made"
             )
             raise InvalidDefinition((problem,))
-        if not staging.is_replace and self._query(f"SELECT 1 FROM {found.table.sql} LIMIT 1"):
+        if staging.merge is None and not staging.is_replace and self._query(f"SELECT 1 FROM {found.table.sql} LIMIT 1"):
             raise TargetOccupied(
-                f"{staging.relation} holds rows: name another relation, or let the dataset replace them",
+                f"{staging.relation} holds rows: name another relation, or let the dataset replace them or merge into them",
                 field="target.relation",
             )
         return found
@@ -151,11 +210,11 @@ class SqlPublications(SqlDialect):
                 self.statements.journal, (staging.id, ROLLED_BACK, table.schema, table.name, "", "", "", 0, "")
             )
         elif row.state == PUBLISHED:
-            self._drop(Table(row.schema, row.name))
-            if row.kept:
-                self._rename(Table(row.schema, row.kept), row.original)
+            if row.identity == MERGED:
+                self._unmerge(staging, row)
+            else:
+                self._drop(Table(row.schema, row.name))
+                if row.kept:
+                    self._rename(Table(row.schema, row.kept), row.original)
             self._execute(self.statements.journal_rollback, (ROLLED_BACK, staging.id))
         self._execute(self.statements.forget, (staging.id,))
-
-    def _drop(self, table: Table) -> None:
-        self._execute(f"DROP TABLE IF EXISTS {table.sql}")

@@ -11,8 +11,10 @@ import pyarrow as pa
 from pymigrate.engine.adapters.connectors.target_inspection import check_columns, missing_relation
 from pymigrate.engine.adapters.connectors.target_publication import SqlPublications
 from pymigrate.engine.adapters.connectors.target_statements import (
+    MERGED,
     PUBLISHED,
     ROLLED_BACK,
+    SEALED,
     Table,
     advance_parameters,
     checkpoint_of,
@@ -48,6 +50,7 @@ class SqlTarget(SqlPublications):
                 *table_problems(staging, table.schema, table.name, self.name_bytes_max),
                 *name_problems(staging, self.name_bytes_max),
                 *self._type_problems(staging),
+                *(self._merge_problems(staging) if staging.merge else ()),
             )
         )
         if self._publication(staging.id) is None:
@@ -175,7 +178,9 @@ class SqlTarget(SqlPublications):
             table = self._staging_table(staging)
             if self._find(table) is not None:
                 return table
-        elif publication.state == PUBLISHED:
+        elif publication.state == PUBLISHED and publication.identity == MERGED:
+            return self._staging_table(staging)
+        elif publication.state in {PUBLISHED, SEALED}:
             table = Table(publication.schema, publication.name)
             if self._identity(staging.id, table) == publication.identity:
                 return table

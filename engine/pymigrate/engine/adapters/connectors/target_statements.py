@@ -11,8 +11,12 @@ from pymigrate.engine.ports.connector import Checkpoint, Position, StagingId
 SCHEMA = "pymigrate"
 STAGING_MARK = "__pymigrate_"
 KEPT_MARK = "__pymigrate_kept_"
+MERGED_MARK = "__pymigrate_merged_"
+CONFLICTS_MARK = "__pymigrate_conflicts_"
 PUBLISHED = "published"
 ROLLED_BACK = "rolled_back"
+SEALED = "sealed"
+MERGED = "merged"
 
 
 def quote(identifier: str) -> str:
@@ -66,7 +70,8 @@ def same_name(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A journal row. `original` and `kept` are the replaced relation's name and the name it is kept under, empty without one;
+    """A journal row. With the identity `merged` the relation was merged into, and `kept` names what of it was changed. Otherwise
+    `original` and `kept` are the replaced relation's name and the name it is kept under, empty without one;
     `identity`, `rows` and `fingerprint` tell whether what is published still is what was published."""
 
     state: str

@@ -7,6 +7,7 @@ from pymigrate.engine.ports.connector import (
     CsvFormat,
     FileFormat,
     JsonLinesFormat,
+    MergePolicy,
     ParquetFormat,
     ReferenceCheck,
     RelationInfo,
@@ -31,6 +32,12 @@ LEVELS = {
     plan_pb2.VERIFICATION_LEVEL_COUNT: Level.COUNT,
     plan_pb2.VERIFICATION_LEVEL_SAMPLED: Level.SAMPLED,
     plan_pb2.VERIFICATION_LEVEL_FULL: Level.FULL,
+}
+POLICIES = {
+    plan_pb2.CONFLICT_POLICY_UNSPECIFIED: MergePolicy.FAIL,
+    plan_pb2.CONFLICT_POLICY_FAIL: MergePolicy.FAIL,
+    plan_pb2.CONFLICT_POLICY_KEEP_EXISTING: MergePolicy.KEEP_EXISTING,
+    plan_pb2.CONFLICT_POLICY_OVERWRITE: MergePolicy.OVERWRITE,
 }
 
 
@@ -102,7 +109,15 @@ def staging(work: worker_pb2.DatasetWork) -> Staging:
         ),
         key=tuple(work.dataset.key or work.schema.key),
         is_replace=is_replace(work),
+        merge=merge_policy(work),
     )
+
+
+def merge_policy(work: worker_pb2.DatasetWork) -> MergePolicy | None:
+    """How rows are merged into those that the target holds; None where they are not."""
+    if work.dataset.target.load_mode != plan_pb2.LOAD_MODE_MERGE:
+        return None
+    return POLICIES[work.dataset.conflict_policy]
 
 
 def is_replace(work: worker_pb2.DatasetWork) -> bool:
@@ -149,6 +164,7 @@ def inspect_job(work: worker_pb2.DatasetWork, source: SystemSpec, target: System
         staging_id=StagingId(work.staging_id),
         target_relation=work.dataset.target.relation,
         is_replace=is_replace(work),
+        merge=merge_policy(work),
         source_system=source,
         target_system=target,
         references={name: tuple(reference.columns) for name, reference in work.dataset.references.items()},

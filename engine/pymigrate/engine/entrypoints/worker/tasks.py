@@ -7,11 +7,11 @@ from contextlib import closing
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SystemUnavailable
 from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.ports.calls import Calls
-from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, SystemSpec, Target
+from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, Staging, SystemSpec, Target
 from pymigrate.engine.ports.secrets import Redactor, Secrets
 from pymigrate.engine.transfer.attempt import copy_lane
 from pymigrate.engine.transfer.inspection import Inspection, inspect
-from pymigrate.engine.transfer.publication import publish, rollback
+from pymigrate.engine.transfer.publication import prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
@@ -72,17 +72,21 @@ class TaskRunner:
                 return self._copy(task, signals, on_progress)
             case "verify":
                 return _done(verify=self._verify(task.verify, signals))
+            case "prepare":
+                works = task.prepare.datasets
+                is_prepared = prepare(_stagings(works), task.prepare.key, self._target_of(works))
+                return _done(prepare=worker_pb2.Prepared(is_prepared=is_prepared))
             case "publish":
-                publish(
-                    [definitions.staging(work) for work in task.publish.datasets],
-                    self._target_of(task.publish.datasets),
-                )
-                return _done()
+                works = task.publish.datasets
+                conflicts = publish(_stagings(works), self._target_of(works), task.publish.prepared_key)
+                met = {work.dataset_id: rows for work, rows in zip(works, conflicts, strict=True) if rows}
+                return _done(publish=worker_pb2.Published(conflicts=met))
             case "rollback":
-                rollback(
-                    [definitions.staging(work) for work in task.rollback.datasets],
-                    self._target_of(task.rollback.datasets),
-                )
+                works = task.rollback.datasets
+                rollback(_stagings(works), self._target_of(works), task.rollback.prepared_key)
+                return _done()
+            case "seal":
+                seal(_stagings(task.seal.datasets), self._target_of(task.seal.datasets))
                 return _done()
             case "step":
                 self._calls.call(definitions.outside_call(task.step, self._secrets))
@@ -161,14 +165,22 @@ class TaskRunner:
         return self._connectors(spec.kind).open_target(spec)
 
 
+def _stagings(works: Iterable[worker_pb2.DatasetWork]) -> list[Staging]:
+    return [definitions.staging(work) for work in works]
+
+
 def _done(
     test: connection_pb2.TestConnectionResponse | None = None,
     discover: connection_pb2.DiscoverSchemaResponse | None = None,
     inspect: run_pb2.Inspection | None = None,
     copy: worker_pb2.LaneProgress | None = None,
     verify: run_pb2.Verification | None = None,
+    prepare: worker_pb2.Prepared | None = None,
+    publish: worker_pb2.Published | None = None,
 ) -> worker_pb2.FinishTaskRequest:
-    result = worker_pb2.TaskResult(test=test, discover=discover, inspect=inspect, copy=copy, verify=verify)
+    result = worker_pb2.TaskResult(
+        test=test, discover=discover, inspect=inspect, copy=copy, verify=verify, prepare=prepare, publish=publish
+    )
     return worker_pb2.FinishTaskRequest(result=result)
 
 
