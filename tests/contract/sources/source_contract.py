@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SourceMissing
-from pymigrate.engine.ports.connector import Source, arrow_schema
+from pymigrate.engine.ports.connector import Source, arrow_schema, parse_range
 from tests.contract.sources.systems import Row, System, chunks_of, rows_of
 
 ROWS: list[Row] = [(number, None if number % 7 == 0 else f"name {number} é") for number in range(1_000, 0, -1)]
@@ -188,3 +189,37 @@ class SourceContract:
         assert source.version()
         source.close()
         source.close()
+
+    @pytest.mark.parametrize("parts", [1, 2, 3, 7, 64])
+    def test_the_ranges_of_a_split_hold_every_row_once(self, system: System, opened: Open, parts: int) -> None:
+        system.write("people", ROWS)
+        source, relation = opened(system), system.relation("people", chunk_bytes=700)
+        ranges = source.split(relation, parts)
+
+        assert 1 <= len(ranges) <= parts
+        assert [parse_range(span.text()) for span in ranges] == list(ranges)
+        found = [rows_of(chunks_of(source, replace(relation, range=span))) for span in ranges]
+        assert [row for part in found for row in part] == rows_of(chunks_of(source, relation))
+        if parts == 2:
+            assert len(ranges) == 2
+            assert max(map(len, found)) < 0.8 * len(ROWS)
+
+    def test_reading_on_within_a_range_ends_where_the_range_does(self, system: System, opened: Open) -> None:
+        system.write("people", ROWS)
+        source, relation = opened(system), system.relation("people", chunk_bytes=700)
+        for span in source.split(relation, 3):
+            part = replace(relation, range=span)
+            chunks = chunks_of(source, part)
+            done = 0
+            for chunk in chunks:
+                done += chunk.rows
+                assert rows_of(chunks_of(opened(system), part, chunk.end)) == rows_of(chunks)[done:]
+
+    @pytest.mark.parametrize("rows", [0, 1, 2])
+    def test_what_is_smaller_than_its_parts_is_split_into_fewer(self, system: System, opened: Open, rows: int) -> None:
+        system.write("people", ROWS[:rows])
+        source, relation = opened(system), system.relation("people")
+        ranges = source.split(relation, 9)
+        found = [row for span in ranges for row in rows_of(chunks_of(source, replace(relation, range=span)))]
+        assert 1 <= len(ranges) <= max(rows, 1)
+        assert sorted(found) == sorted(ROWS[:rows])

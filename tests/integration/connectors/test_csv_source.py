@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.adapters.connectors.csv_source import CsvReader
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
-from pymigrate.engine.ports.connector import CsvFormat
+from pymigrate.engine.ports.connector import CsvFormat, SourceRange
 from tests.integration.connectors.source_files import Folder
 
 FIELDS = st.text(st.sampled_from('ab",;\t \n\ré€') | st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
@@ -268,7 +268,7 @@ def test_a_record_beyond_every_measure_is_refused(folder: Folder) -> None:
     reader = CsvReader(folder.path / "t.csv", "t.csv", CsvFormat(), record_bytes_max=1_000)
 
     with pytest.raises(DataRefused, match="row 2: it has more than 1,000 bytes"):
-        list(reader.chunks(reader.columns(), 10, None))
+        list(reader.chunks(reader.columns(), 10, SourceRange()))
 
 
 def test_tabs_separate_in_a_file_that_says_so(folder: Folder) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
 from pymigrate.engine.domain.errors import DataRefused
-from pymigrate.engine.ports.connector import JsonLinesFormat
+from pymigrate.engine.ports.connector import JsonLinesFormat, SourceRange
 from tests.integration.connectors.source_files import Folder
 
 
@@ -183,7 +183,7 @@ def test_a_line_beyond_every_measure_is_refused(folder: Folder) -> None:
     with pytest.raises(DataRefused, match="line 2: it has more than 1,000 bytes"):
         reader.columns()
     with pytest.raises(DataRefused, match="line 2: it has more than 1,000 bytes"):
-        list(reader.chunks((), 10, None))
+        list(reader.chunks((), 10, SourceRange()))
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(folder: Folder) -> None:

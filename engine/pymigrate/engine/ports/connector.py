@@ -4,6 +4,7 @@ Arrow record batches are the common currency. A position says how far a relation
 source that made it reads it. All calls block; they are made on a worker host's threads, one object a thread.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -56,14 +57,44 @@ FileFormat = CsvFormat | JsonLinesFormat | ParquetFormat
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRange:
+    """A part of a relation: the rows after one position, up to and including another. None: from its start, to its end."""
+
+    after: Position | None = None
+    until: Position | None = None
+
+    def text(self) -> str:
+        """The range as a text that `parse_range` reads; empty for everything."""
+        return "" if self == EVERYTHING else json.dumps([self.after, self.until])
+
+
+EVERYTHING = SourceRange()
+
+
+def parse_range(text: str) -> SourceRange:
+    """The range of a text."""
+    if not text:
+        return EVERYTHING
+    after, until = json.loads(text)
+    return SourceRange(after, until)
+
+
+def ranges_between(ends: Sequence[Position]) -> tuple[SourceRange, ...]:
+    """The ranges that these positions divide a relation into, in order."""
+    return tuple(SourceRange(after, until) for after, until in zip((None, *ends), (*ends, None), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRelation:
-    """A relation to read. `columns` overrides or supplies types by name; `chunk_bytes` is what a chunk holds at about."""
+    """A relation to read, or the part of it that `range` names. `columns` overrides or supplies types by name; `chunk_bytes` is what a
+    chunk holds at about."""
 
     relation: str
     format: FileFormat | None = None
     columns: Mapping[str, ColumnType] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     chunk_bytes: int = 20_000_000
+    range: SourceRange = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +139,17 @@ class Source(Protocol):
         """A token that changes whenever the relation's content may have; empty where the system can't give one."""
         ...
 
+    def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
+        """At most `parts` ranges of about the same size that together hold every row once, in order; a single one, of everything,
+        where the relation can't be split without a doubt. Raises what `describe` raises."""
+        ...
+
     def chunks(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
     ) -> Iterator[SourceChunk]:
-        """Everything after `after` (None: from the start), in an order that is the same whenever the content is the same.
-        Batches have exactly `columns`, in order, as `arrow_schema(columns)`. An empty relation yields nothing. Raises DataRefused
-        naming relation, column and row for a value that does not fit its column's type; never rounds or cuts."""
+        """Everything of the relation's range after `after` (None: from the range's start), in an order that is the same whenever the
+        content is the same. Batches have exactly `columns`, in order, as `arrow_schema(columns)`. An empty relation yields nothing.
+        Raises DataRefused naming relation, column and row for a value that does not fit its column's type; never rounds or cuts."""
         ...
 
     def close(self) -> None:

@@ -15,9 +15,11 @@ from pymigrate.engine.ports.connector import (
     RelationInfo,
     Source,
     SourceChunk,
+    SourceRange,
     SourceRelation,
     SystemSpec,
     Target,
+    ranges_between,
 )
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryRelation
 from pymigrate.engine.testing.memory_target import MemoryTarget
@@ -98,10 +100,12 @@ class MemorySource:
         """Rows in the order in which they were written."""
         table = self._find(relation).table().select([column.name for column in columns])
         step = max(1, relation.chunk_bytes // ROW_BYTES)
-        start = int(after) if after is not None else 0
-        while start < table.num_rows:
+        first = after or relation.range.after
+        start = int(first) if first is not None else 0
+        end = int(relation.range.until) if relation.range.until is not None else table.num_rows
+        while start < min(end, table.num_rows):
             self._database.faults.before("read")
-            part = table.slice(start, step)
+            part = table.slice(start, min(step, end - start))
             start += part.num_rows
             yield SourceChunk(
                 tuple(part.combine_chunks().to_batches()),
@@ -109,6 +113,12 @@ class MemorySource:
                 part.num_rows * ROW_BYTES,
                 Position(str(start)),
             )
+
+    def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
+        """By the number of rows."""
+        rows = self._find(relation).rows
+        ends = sorted({rows * number // parts for number in range(1, parts)} - {0, rows})
+        return ranges_between([Position(str(end)) for end in ends])
 
     def close(self) -> None:
         """Notes it."""

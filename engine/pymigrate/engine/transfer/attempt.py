@@ -26,7 +26,8 @@ BACKOFF_FIRST_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class LaneJob:
-    """What to copy, as whom. `source_state` is the state that the run froze, empty where the source has none."""
+    """What to copy, as whom. `source_state` is the state that the run froze, empty where the source has none. `is_alone`: no other lane
+    has rows in the staging, so that it may be emptied."""
 
     dataset: str
     relation: SourceRelation
@@ -34,6 +35,7 @@ class LaneJob:
     lane: str
     fence: int
     source_state: str = ""
+    is_alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,12 @@ def _resume(
         log.info("lane.prefix_confirmed", lane=job.lane, rows=rows)
         return rest, prefix
     prefix.close()
+    if not job.is_alone:
+        raise SourceChanged(
+            f"dataset {job.dataset}: the part of {job.relation.relation} that lane {job.lane} had copied has changed since: "
+            "stop what writes to it, then retry the run",
+            field="source.relation",
+        )
     log.warning("lane.restarted", lane=job.lane, rows=committed.rows, reason="the source's committed part has changed")
     writer.reset()
     return reader.chunks(job.relation, job.staging.columns, None), means.checksum()

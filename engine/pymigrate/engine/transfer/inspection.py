@@ -11,6 +11,7 @@ from pymigrate.engine.ports.connector import (
     MergePolicy,
     RelationInfo,
     Source,
+    SourceRange,
     SourceRelation,
     Staging,
     StagingId,
@@ -19,11 +20,14 @@ from pymigrate.engine.ports.connector import (
 )
 
 ARROW = "arrow"
+LANE_BYTES = 512_000_000
+LANES_AUTOMATIC_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class InspectJob:
-    """What to look at. `references` are the referring columns by the reference's name."""
+    """What to look at. `references` are the referring columns by the reference's name. `lanes_max` is how many lanes the dataset may be
+    split into; 0: one for each LANE_BYTES of a source that tells whether it has changed, at most LANES_AUTOMATIC_MAX."""
 
     relation: SourceRelation
     staging_id: StagingId
@@ -33,11 +37,13 @@ class InspectJob:
     target_system: SystemSpec
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     merge: MergePolicy | None = None
+    lanes_max: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found. `source` is None when it could not be described; fields of `problems` are relative to the dataset."""
+    """What was found. `source` is None when it could not be described; fields of `problems` are relative to the dataset. `ranges` are
+    what its lanes copy; empty: one lane copies everything."""
 
     source: RelationInfo | None
     source_state: str
@@ -45,36 +51,48 @@ class Inspection:
     target_rows: int
     problems: tuple[Problem, ...]
     path: str = ARROW
+    ranges: tuple[SourceRange, ...] = ()
 
 
 def inspect(job: InspectJob, open_source: Callable[[], Source], open_target: Callable[[], Target]) -> Inspection:
     """Looks at both sides and changes nothing in them. A side that can't be reached is one of the problems."""
     problems: list[Problem] = []
-    info, state = _look_at_source(job, open_source, problems)
+    info, state, ranges = _look_at_source(job, open_source, problems)
     if _same_relation(job):
         problems.append(Problem("target.relation", f"`{job.target_relation}` is the dataset's own source"))
     if info is not None:
         problems.extend(_column_problems(job, info))
     rows = _look_at_target(job, info, open_target, problems)
-    return Inspection(info, state, rows is not None, rows or 0, tuple(dict.fromkeys(problems)))
+    return Inspection(info, state, rows is not None, rows or 0, tuple(dict.fromkeys(problems)), ranges=ranges)
 
 
 def _look_at_source(
     job: InspectJob, open_source: Callable[[], Source], problems: list[Problem]
-) -> tuple[RelationInfo | None, str]:
+) -> tuple[RelationInfo | None, str, tuple[SourceRange, ...]]:
     try:
         source = open_source()
     except PyMigrateError as error:
         problems.extend(_located(error, "source.connection"))
-        return None, ""
+        return None, "", ()
     with closing(source):
         try:
-            return source.describe(job.relation), source.state(job.relation)
+            info, state = source.describe(job.relation), source.state(job.relation)
+            parts = _parts(job, info, state)
+            ranges = tuple(source.split(job.relation, parts)) if parts > 1 else ()
+            return info, state, ranges if len(ranges) > 1 else ()
         except SourceMissing as error:
             problems.append(Problem("source.relation", error.message))
         except PyMigrateError as error:
             problems.extend(_located(error, "source.relation"))
-    return None, ""
+    return None, "", ()
+
+
+def _parts(job: InspectJob, info: RelationInfo, state: str) -> int:
+    """How many lanes to split it into. A source that can't tell whether it has changed is split only when that is asked for: its lanes
+    read under snapshots of their own."""
+    if job.lanes_max:
+        return job.lanes_max
+    return min(LANES_AUTOMATIC_MAX, max(1, info.bytes // LANE_BYTES)) if state else 1
 
 
 def _look_at_target(

@@ -6,6 +6,7 @@ RFC 4180 is taken at its word: a quote inside an unquoted field is refused, beca
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import UNKNOWN, CsvFormat, Position, SourceChunk, arrow_schema
+from pymigrate.engine.ports.connector import UNKNOWN, CsvFormat, Position, SourceChunk, SourceRange, arrow_schema
 
 RECORD_BYTES_MAX = 256 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
@@ -46,12 +48,17 @@ class CsvReader:
         """Not known without reading the file."""
         return UNKNOWN
 
-    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, after: Position | None) -> Iterator[SourceChunk]:
+    def split(self, parts: int) -> Sequence[Position]:
+        """At ends of records, which only reading from the start on can tell: a line end may lie within quotes."""
+        return record_ends(self._path, self._start, parts, has_quotes=True, counts_empty=len(self._names) == 1)
+
+    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
         """Records in the order of the file; a position is the offset and the number of records before it."""
-        place = json.loads(after) if after else {"offset": self._start, "row": 0}
+        place = json.loads(span.after) if span.after else {"offset": self._start, "row": 0}
         offset, row = int(place["offset"]), int(place["row"])
+        until = end_of(span)
         with self._path.open("rb") as file:
-            while block := self._block(file, offset, chunk_bytes, row):
+            while offset < until and (block := self._block(file, offset, chunk_bytes, row, until=until)):
                 table = self._parse(block, row)
                 batches = self._typed(table, columns, row)
                 offset, row = offset + len(block), row + table.num_rows
@@ -78,9 +85,20 @@ class CsvReader:
             raise DataRefused(f"{self._relation}: the header has {what}")
         return names, len(block)
 
-    def _block(self, file: io.BufferedReader, offset: int, size: int, row: int, *, is_first: bool = False) -> bytes:
-        """Whole records from `offset` on, about `size` bytes, or the first record alone; empty at the end."""
+    def _block(
+        self,
+        file: io.BufferedReader,
+        offset: int,
+        size: int,
+        row: int,
+        *,
+        is_first: bool = False,
+        until: int = sys.maxsize,
+    ) -> bytes:
+        """Whole records from `offset` on, about `size` bytes, or the first record alone; empty at the end. None of them lies behind
+        `until`, where a record ends."""
         while True:
+            size = min(size, until - offset)
             file.seek(offset)
             block = file.read(size)
             is_end = len(block) < size

@@ -18,8 +18,10 @@ from pymigrate.engine.ports.connector import (
     Position,
     RelationInfo,
     SourceChunk,
+    SourceRange,
     SourceRelation,
     SystemSpec,
+    ranges_between,
 )
 
 FILES_MAX = 100_000
@@ -48,8 +50,12 @@ class Reader(Protocol):
         """Its rows, or UNKNOWN."""
         ...
 
-    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, after: Position | None) -> Iterator[SourceChunk]:
-        """Its rows after a position."""
+    def split(self, parts: int) -> Sequence[Position]:
+        """Positions that divide it into at most so many parts."""
+        ...
+
+    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
+        """Its rows of a range."""
         ...
 
 
@@ -111,7 +117,14 @@ class FilesSource:
         """In the order of the file."""
         with _translated(relation.relation):
             _, reader = self._open(relation)
-            yield from reader.chunks(columns, relation.chunk_bytes, after)
+            span = SourceRange(after or relation.range.after, relation.range.until)
+            yield from reader.chunks(columns, relation.chunk_bytes, span)
+
+    def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
+        """Between records of CSV and JSON Lines, between row groups of Parquet."""
+        with _translated(relation.relation):
+            _, reader = self._open(relation)
+            return ranges_between(reader.split(parts) if parts > 1 else ())
 
     def close(self) -> None:
         """Nothing stays open between calls."""

@@ -10,10 +10,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused, shown
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import JsonLinesFormat, Position, SourceChunk, arrow_schema, arrow_type
+from pymigrate.engine.ports.connector import (
+    JsonLinesFormat,
+    Position,
+    SourceChunk,
+    SourceRange,
+    arrow_schema,
+    arrow_type,
+)
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
 BATCH_BYTES = 1_000_000  # read at once: Python's objects take some ten times the room of their text
@@ -94,13 +102,18 @@ class JsonLinesReader:
         """Lines that were read by `columns`."""
         return self._rows
 
-    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, after: Position | None) -> Iterator[SourceChunk]:
+    def split(self, parts: int) -> Sequence[Position]:
+        """At ends of lines."""
+        return record_ends(self._path, 0, parts, has_quotes=False, counts_empty=True)
+
+    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
         """Lines in the order of the file; a position is the offset and the number of lines before it."""
-        place = json.loads(after) if after else {"offset": 0, "row": 0}
+        place = json.loads(span.after) if span.after else {"offset": 0, "row": 0}
         offset, row = int(place["offset"]), int(place["row"])
+        until = end_of(span)
         with self._path.open("rb") as file:
             file.seek(offset)
-            while batches := self._batches(file, columns, chunk_bytes, row):
+            while batches := self._batches(file, columns, min(chunk_bytes, until - offset), row):
                 rows, size = sum(batch.num_rows for batch in batches), file.tell() - offset
                 offset, row = offset + size, row + rows
                 yield SourceChunk(tuple(batches), rows, size, Position(json.dumps({"offset": offset, "row": row})))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
 from pymigrate.engine.domain.errors import DataRefused, Problem, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
-from pymigrate.engine.ports.connector import Position, SourceChunk, arrow_schema, arrow_type
+from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange, arrow_schema, arrow_type
 
 BATCH_ROWS = 65_536
 _KINDS: tuple[tuple[pa.DataType, Kind], ...] = (
@@ -71,14 +71,26 @@ class ParquetReader:
         count: int = self._open().metadata.num_rows
         return count
 
-    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, after: Position | None) -> Iterator[SourceChunk]:
+    def split(self, parts: int) -> Sequence[Position]:
+        """Between row groups, as evenly by rows as those allow."""
+        file = self._open()
+        rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        ends, done = list[Position](), 0
+        for group, count in enumerate(rows[:-1], 1):
+            done += count
+            if done * parts >= sum(rows) * (len(ends) + 1) and len(ends) < parts - 1:
+                ends.append(Position(json.dumps({"group": group, "row": 0})))
+        return ends
+
+    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
         """A position is the row group and the rows of it that were read."""
-        place = json.loads(after) if after else {"group": 0, "row": 0}
+        place = json.loads(span.after) if span.after else {"group": 0, "row": 0}
         first, done = int(place["group"]), int(place["row"])
         file, schema = self._open(), arrow_schema(columns)
+        last = int(json.loads(span.until)["group"]) if span.until else file.num_row_groups
         names = [column.name for column in columns]
         before = sum(file.metadata.row_group(group).num_rows for group in range(first))
-        for group in range(first, file.num_row_groups):
+        for group in range(first, last):
             total = file.metadata.row_group(group).num_rows
             seen, held = 0, list[pa.RecordBatch]()
             for part in self._parts(file, group, names, chunk_bytes, before):

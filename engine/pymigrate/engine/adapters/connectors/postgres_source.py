@@ -19,12 +19,15 @@ from pymigrate.engine.ports.connector import (
     Position,
     RelationInfo,
     SourceChunk,
+    SourceRange,
     SourceRelation,
     SystemSpec,
     arrow_schema,
+    ranges_between,
 )
 
 CURSOR = "pymigrate_rows"
+SPLIT_ROWS_MAX = 1_000_000
 # Texts that can be cast back to what they came from, whatever the role's settings are; and rows that a policy hides are an error.
 _SETTINGS = {
     "client_encoding": "UTF8",
@@ -78,7 +81,8 @@ class PostgresSource:
         order = self._relations.order(relation, table)
         native = {column.name: column.native_type for column in self._relations.columns(table)}
         columns = [ColumnInfo(c.name, c.type, c.is_required, native.get(c.name, "")) for c in columns]
-        statement, values = _select(table.sql, columns, order, _place(after, order, relation))
+        span = SourceRange(after or relation.range.after, relation.range.until)
+        statement, values = _select(table.sql, columns, order, span, relation)
         self._cursors += 1
         with (
             self._translated(),
@@ -87,6 +91,26 @@ class PostgresSource:
             keep_raw(cursor)
             cursor.execute(statement.encode(), values or None, binary=True)
             yield from self._read(cursor, relation, columns, order)
+
+    def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
+        """By quantiles of the order's terms: of all rows of a small table, of a sample of a large one. What has no order that the
+        database itself holds unique, such as a view, is not split. Each range is read under a snapshot of its own."""
+        table = self._relations.find(relation.relation)
+        order = self._relations.order(relation, table)
+        estimate = self._relations.describe(relation).rows
+        if parts <= 1 or not order.is_trusted:
+            return ranges_between(())
+        sample = ""
+        if estimate > SPLIT_ROWS_MAX:
+            sample = f" TABLESAMPLE SYSTEM ({100 * SPLIT_ROWS_MAX / estimate:.6f})"
+        terms = ", ".join(term.sql for term in order.terms)
+        shares = ", ".join(f"(total * {number}) / {parts}" for number in range(1, parts))
+        found = self._query(
+            f"WITH keys AS (SELECT {', '.join(f'{term.sql}::text AS k{at}' for at, term in enumerate(order.terms))}, "
+            f"row_number() OVER (ORDER BY {terms}) AS nth, count(*) OVER () AS total FROM {table.sql} AS {ALIAS}{sample}) "
+            f"SELECT {', '.join(f'k{at}' for at in range(len(order.terms)))} FROM keys WHERE nth IN ({shares}) ORDER BY nth"
+        )
+        return ranges_between([_position(order, key) for key in found])
 
     def close(self) -> None:
         """Ends the snapshot and the connection."""
@@ -174,16 +198,19 @@ def _place(after: Position | None, order: Order, relation: SourceRelation) -> li
     return values
 
 
-def _select(table: str, columns: Sequence[ColumnInfo], order: Order, place: list[str]) -> tuple[str, list[str]]:
+def _select(
+    table: str, columns: Sequence[ColumnInfo], order: Order, span: SourceRange, relation: SourceRelation
+) -> tuple[str, list[str]]:
     terms = ", ".join(term.sql for term in order.terms)
     names = ", ".join([*(f"{term.sql}::text" for term in order.terms), *map(selected, columns)])
-    where = ""
-    if place:
+    places = [(">", _place(span.after, order, relation)), ("<=", _place(span.until, order, relation))]
+    where, values = "", [value for _, place in places for value in place]
+    if values:
         # The texts in between are names and not for the driver to read.
         names, table, terms = (text.replace("%", "%%") for text in (names, table, terms))
         casts = ", ".join(f"%s::{term.native}" for term in order.terms)
-        where = f" WHERE ({terms}) > ({casts})"
-    return f"SELECT {names} FROM {table} AS {ALIAS}{where} ORDER BY {terms}", place
+        where = " WHERE " + " AND ".join(f"({terms}) {comparison} ({casts})" for comparison, place in places if place)
+    return f"SELECT {names} FROM {table} AS {ALIAS}{where} ORDER BY {terms}", values
 
 
 def _check_unique(relation: str, order: Order, last: Sequence[object], rows: Sequence[tuple[object, ...]]) -> None:
@@ -214,5 +241,9 @@ def _batch(
 
 
 def _chunk(batches: Sequence[pa.RecordBatch], order: Order, last: Sequence[object]) -> SourceChunk:
-    end = Position(json.dumps({"by": order.names, "at": last}))
-    return SourceChunk(tuple(batches), sum(b.num_rows for b in batches), sum(b.nbytes for b in batches), end)
+    rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
+    return SourceChunk(tuple(batches), rows, size, _position(order, last))
+
+
+def _position(order: Order, key: Sequence[object]) -> Position:
+    return Position(json.dumps({"by": order.names, "at": list(key)}))

@@ -32,8 +32,10 @@ from pymigrate.engine.ports.connector import (
     Position,
     RelationInfo,
     SourceChunk,
+    SourceRange,
     SourceRelation,
     SystemSpec,
+    ranges_between,
 )
 
 BUSY_SECONDS = 10.0
@@ -118,7 +120,8 @@ class SqliteSource:
         order, is_view = self._order(table, relation)
         declared = {name: kind for name, kind, _, _ in self._columns(table)}
         columns = [ColumnInfo(c.name, c.type, c.is_required, declared.get(c.name, "")) for c in columns]
-        statement, values = _select(table, [column.name for column in columns], order, after)
+        span = SourceRange(after or relation.range.after, relation.range.until)
+        statement, values = _select(table, [column.name for column in columns], order, span)
         try:
             cursor = self._connection.execute(statement, values)
             yield from self._read(cursor, relation, columns, len(order), is_view=is_view)
@@ -126,6 +129,19 @@ class SqliteSource:
             if "decode" in str(error):
                 raise self._undecodable(statement, values, relation.relation, columns, len(order)) from error
             raise _translated(self._path, error) from error
+
+    def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
+        """Into ranges of as many rows each, in one pass over the rowids or primary keys; a view is not split."""
+        table = self._table(relation.relation)
+        order, is_view = self._order(table, relation)
+        rows = self._connection.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0]
+        step = -(-rows // max(parts, 1))
+        ends: list[Position] = []
+        while not is_view and step and step * (len(ends) + 1) < rows:
+            statement, values = _select(table, (), order, SourceRange(ends[-1] if ends else None))
+            found = self._connection.execute(f"{statement} LIMIT 1 OFFSET {step - 1}", values).fetchone()
+            ends.append(_position(found))
+        return ranges_between(ends)
 
     def close(self) -> None:
         """Ends the snapshot."""
@@ -225,19 +241,29 @@ class SqliteSource:
         return DataRefused(f"{relation}: a key is not UTF-8")
 
 
-def _select(
-    table: str, columns: Sequence[str], order: Sequence[str], after: Position | None
-) -> tuple[str, list[object]]:
-    values: list[object] = [_from_json(value) for value in json.loads(after)] if after else []
-    places = ", ".join("?" * len(values))
-    where = f" WHERE ({', '.join(order)}) > ({places})" if values else ""
+def _select(table: str, columns: Sequence[str], order: Sequence[str], span: SourceRange) -> tuple[str, list[object]]:
+    values, conditions = list[object](), list[str]()
+    for comparison, position in ((">", span.after), ("<=", span.until)):
+        if position:
+            place = _place(position)
+            conditions.append(f"({', '.join(order)}) {comparison} ({', '.join('?' * len(place))})")
+            values.extend(place)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     names = ", ".join([*order, *map(_term, columns)])
     return f"SELECT {names} FROM {_quote(table)} AS {ALIAS}{where} ORDER BY {', '.join(order)}", values
 
 
+def _place(position: Position) -> list[object]:
+    return [_from_json(value) for value in json.loads(position)]
+
+
+def _position(key: Sequence[object]) -> Position:
+    return Position(json.dumps([_to_json(value) for value in key]))
+
+
 def _chunk(batches: list[pa.RecordBatch], last: Sequence[object]) -> SourceChunk:
-    end = Position(json.dumps([_to_json(value) for value in last]))
-    return SourceChunk(tuple(batches), sum(b.num_rows for b in batches), sum(b.nbytes for b in batches), end)
+    rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
+    return SourceChunk(tuple(batches), rows, size, _position(last))
 
 
 def _to_json(value: object) -> object:

@@ -1,5 +1,7 @@
 """From the contract's messages to what the data plane works with; secrets are read here, where the drivers need them."""
 
+from dataclasses import replace
+
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.ports.calls import OutsideCall
@@ -15,6 +17,7 @@ from pymigrate.engine.ports.connector import (
     Staging,
     StagingId,
     SystemSpec,
+    parse_range,
 )
 from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
 from pymigrate.engine.transfer.attempt import LaneJob
@@ -130,11 +133,12 @@ def lane_job(task: worker_pb2.Task) -> LaneJob:
     work = task.copy.dataset
     return LaneJob(
         dataset=work.dataset_id,
-        relation=source_relation(work),
+        relation=replace(source_relation(work), range=parse_range(task.copy.range)),
         staging=staging(work),
         lane=task.copy.lane,
         fence=task.fence,
         source_state=task.copy.source_state,
+        is_alone=not task.copy.range,
     )
 
 
@@ -157,9 +161,11 @@ def verify_job(work: worker_pb2.VerifyWork) -> VerifyJob:
     )
 
 
-def inspect_job(work: worker_pb2.DatasetWork, source: SystemSpec, target: SystemSpec) -> InspectJob:
+def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: SystemSpec) -> InspectJob:
     """What to look at."""
+    work = asked.dataset
     return InspectJob(
+        lanes_max=asked.lanes_max,
         relation=source_relation(work),
         staging_id=StagingId(work.staging_id),
         target_relation=work.dataset.target.relation,

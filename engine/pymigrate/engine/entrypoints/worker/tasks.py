@@ -6,6 +6,7 @@ from contextlib import closing
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SystemUnavailable
 from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
 from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, Staging, SystemSpec, Target
 from pymigrate.engine.ports.secrets import Redactor, Secrets
@@ -67,7 +68,7 @@ class TaskRunner:
             case "discover":
                 return _done(discover=self._discover(task.discover))
             case "inspect":
-                return _done(inspect=self._inspect(task.inspect.dataset))
+                return _done(inspect=self._inspect(task.inspect))
             case "copy":
                 return self._copy(task, signals, on_progress)
             case "verify":
@@ -117,7 +118,8 @@ class TaskRunner:
             return self._target(spec)
         return self._connectors(spec.kind).open_source(spec)
 
-    def _inspect(self, work: worker_pb2.DatasetWork) -> run_pb2.Inspection:
+    def _inspect(self, asked: worker_pb2.InspectWork) -> run_pb2.Inspection:
+        work = asked.dataset
         systems: list[SystemSpec] = []
         for side, connection in (("source", work.source), ("target", work.target)):
             try:
@@ -126,7 +128,7 @@ class TaskRunner:
                 raise InvalidDefinition((Problem(f"{side}.connection", error.message),)) from error
         source, target = systems
         found = inspect(
-            definitions.inspect_job(work, source, target),
+            definitions.inspect_job(asked, source, target),
             lambda: self._connectors(source.kind).open_source(source),
             lambda: self._target(target),
         )
@@ -134,13 +136,13 @@ class TaskRunner:
 
     def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         work = task.copy.dataset
-        source = definitions.system_spec(work.source, self._secrets)
+        source, pace = definitions.system_spec(work.source, self._secrets), Pace()
         outcome = copy_lane(
             definitions.lane_job(task),
-            lambda: self._connectors(source.kind).open_source(source),
+            lambda: TimedSource(self._connectors(source.kind).open_source(source), pace),
             self._target_of([work]),
             signals,
-            lambda checkpoint: on_progress(_progress(checkpoint)),
+            lambda checkpoint: on_progress(_progress(checkpoint, pace.seconds)),
         )
         if outcome.is_drained:
             return worker_pb2.FinishTaskRequest(drained=_progress(outcome.checkpoint))
@@ -184,8 +186,10 @@ def _done(
     return worker_pb2.FinishTaskRequest(result=result)
 
 
-def _progress(checkpoint: Checkpoint) -> worker_pb2.LaneProgress:
-    return worker_pb2.LaneProgress(chunks=checkpoint.chunks, rows=checkpoint.rows, bytes=checkpoint.bytes)
+def _progress(checkpoint: Checkpoint, source_seconds: float = 0.0) -> worker_pb2.LaneProgress:
+    return worker_pb2.LaneProgress(
+        chunks=checkpoint.chunks, rows=checkpoint.rows, bytes=checkpoint.bytes, source_seconds=source_seconds
+    )
 
 
 def _inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspection:
@@ -194,6 +198,7 @@ def _inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspec
         target_rows=found.target_rows,
         source_state=found.source_state,
         path=found.path,
+        ranges=[span.text() for span in found.ranges],
         problems=[
             plan_pb2.Problem(field=problem.field, description=redactor.clean(problem.description))
             for problem in found.problems

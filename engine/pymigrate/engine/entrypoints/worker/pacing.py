@@ -1,0 +1,59 @@
+"""A source whose chunks are timed: how long a live system takes to answer is what the engine throttles its lanes by."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.connector import Position, RelationInfo, Source, SourceChunk, SourceRange, SourceRelation
+
+
+class Pace:
+    """The seconds that the last chunk took; 0 before the first. Written by the source's thread, read by any."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
+class TimedSource:
+    """The source, and the pace that its chunks come at."""
+
+    def __init__(self, source: Source, pace: Pace) -> None:
+        self._source = source
+        self._pace = pace
+
+    def version(self) -> str:
+        """The source's."""
+        return self._source.version()
+
+    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
+        """The source's."""
+        return self._source.relations(glob, limit)
+
+    def describe(self, relation: SourceRelation) -> RelationInfo:
+        """The source's."""
+        return self._source.describe(relation)
+
+    def state(self, relation: SourceRelation) -> str:
+        """The source's."""
+        return self._source.state(relation)
+
+    def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
+        """The source's."""
+        return self._source.split(relation, parts)
+
+    def chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """The source's, each timed."""
+        found = self._source.chunks(relation, columns, after)
+        while True:
+            started = time.monotonic()
+            chunk = next(found, None)
+            if chunk is None:
+                return
+            self._pace.seconds = time.monotonic() - started
+            yield chunk
+
+    def close(self) -> None:
+        """The source's."""
+        self._source.close()
