@@ -61,7 +61,9 @@ INLINE = Means(InlineReader, PlainHasher)
 
 
 def _hashes(batches: Iterable[pa.RecordBatch]) -> list[int]:
-    return [_hash(row) for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
+    return [
+        _hash(row) for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    ]
 
 
 def _hash(row: tuple[object, ...]) -> int:

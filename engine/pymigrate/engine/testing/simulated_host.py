@@ -30,9 +30,7 @@ OnProgress = Callable[[worker_pb2.LaneProgress], None]
 class Runner(Protocol):
     """Runs tasks, blocking."""
 
-    def run(
-        self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress
-    ) -> worker_pb2.FinishTaskRequest:
+    def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         """The outcome."""
         ...
 

@@ -87,7 +87,9 @@ class Link:
 
     async def claim(self, session: str, wait_seconds: float) -> worker_pb2.Task | None:
         """ClaimTask."""
-        return await self._ask(lambda hosts: self._granted(hosts, session, wait_seconds), CALL_SECONDS_MAX + wait_seconds)
+        return await self._ask(
+            lambda hosts: self._granted(hosts, session, wait_seconds), CALL_SECONDS_MAX + wait_seconds
+        )
 
     async def heartbeat(self, session: str, leases: list[worker_pb2.TaskLease]) -> worker_pb2.HeartbeatResponse:
         """Heartbeat."""

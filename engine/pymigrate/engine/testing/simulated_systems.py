@@ -56,7 +56,9 @@ class Ledger:
     def committed(self, lane: LaneKey, fence: int, writer: str, after: Checkpoint) -> None:
         """A host committed a chunk."""
         if fence != self.fences.get(lane):
-            self.broken.append(f"{lane[1]}: {writer} committed under fence {fence}; it is held under {self.fences.get(lane)}")
+            self.broken.append(
+                f"{lane[1]}: {writer} committed under fence {fence}; it is held under {self.fences.get(lane)}"
+            )
         if self.writers.setdefault((lane, fence), writer) != writer:
             self.broken.append(f"{lane[1]}: {writer} committed under fence {fence} of {self.writers[lane, fence]}")
         self.trace.append(f"commit {lane[1]} {fence} {writer} {after.chunks} {after.rows}")

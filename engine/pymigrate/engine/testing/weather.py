@@ -35,7 +35,7 @@ class Trouble(StrEnum):
     COMMIT_UNKNOWN = "commit_unknown"
     DISK_FULL = "disk_full"
     LOCK_CONFLICT = "lock_conflict"
-    SECRET_EXPIRED = "secret_expired"
+    SECRET_EXPIRED = "secret_expired"  # noqa: S105 (no secret)
 
 
 HOST_TROUBLES = frozenset(
@@ -65,9 +65,7 @@ class Spell:
 class Weather:
     """All the trouble of one simulation."""
 
-    def __init__(
-        self, spells: Iterable[Spell], calm_at: float, now: Callable[[], float], rng: random.Random
-    ) -> None:
+    def __init__(self, spells: Iterable[Spell], calm_at: float, now: Callable[[], float], rng: random.Random) -> None:
         self.calm_at = calm_at
         self.spells = tuple(sorted(spells, key=lambda spell: (spell.start, spell.kind, spell.place)))
         self.strikes: dict[Trouble, int] = {}

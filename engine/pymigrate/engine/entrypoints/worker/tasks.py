@@ -10,8 +10,9 @@ from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
 from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, Staging, SystemSpec, Target
 from pymigrate.engine.ports.secrets import Redactor, Secrets
-from pymigrate.engine.transfer.attempt import copy_lane
+from pymigrate.engine.transfer.attempt import CopyOutcome, copy_lane
 from pymigrate.engine.transfer.inspection import Inspection, inspect
+from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.publication import prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
 from pymigrate.engine.transfer.verification import Verification, verify
@@ -25,11 +26,20 @@ OnProgress = Callable[[worker_pb2.LaneProgress], None]
 
 
 class TaskRunner:
-    """Runs tasks, on any thread. `connectors` finds a kind's connector; it is imported when it is first asked for."""
+    """Runs tasks, on any thread. `connectors` finds a kind's connector; it is imported when it is first asked for. `means` and `copy`
+    are what a simulation puts others in place of."""
 
     def __init__(
-        self, connectors: Callable[[str], Connector], secrets: Secrets, redactor: Redactor, calls: Calls
+        self,
+        connectors: Callable[[str], Connector],
+        secrets: Secrets,
+        redactor: Redactor,
+        calls: Calls,
+        means: Means = DEFAULT,
+        copy: Callable[..., CopyOutcome] = copy_lane,
     ) -> None:
+        self._means = means
+        self._copy_lane = copy
         self._connectors = connectors
         self._calls = calls
         self._secrets = secrets
@@ -137,12 +147,13 @@ class TaskRunner:
     def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         work = task.copy.dataset
         source, pace = definitions.system_spec(work.source, self._secrets), Pace()
-        outcome = copy_lane(
+        outcome = self._copy_lane(
             definitions.lane_job(task),
             lambda: TimedSource(self._connectors(source.kind).open_source(source), pace),
             self._target_of([work]),
             signals,
             lambda checkpoint: on_progress(_progress(checkpoint, pace.seconds)),
+            self._means,
         )
         if outcome.is_drained:
             return worker_pb2.FinishTaskRequest(drained=_progress(outcome.checkpoint))
@@ -155,6 +166,7 @@ class TaskRunner:
             lambda: self._connectors(source.kind).open_source(source),
             self._target_of([work.dataset]),
             signals,
+            self._means,
         )
         return _verification_message(found, work.dataset.dataset.verification)
 
