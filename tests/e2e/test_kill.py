@@ -27,7 +27,10 @@ def test_a_run_survives_kills_at_random_moments(seed: int, legacy: Path, engine:
     rng = random.Random(seed)
     warehouse = tmp_path / "warehouse.duckdb"
     with engine.client() as client:
-        declare(client, quickstart(legacy, warehouse, chunk_bytes=400_000), tmp_path / "plan.yaml")
+        text = quickstart(legacy, warehouse, chunk_bytes=400_000)
+        if seed % 2:  # a dataset of several lanes is killed as well as one of a single lane
+            text = text.replace("chunkBytes: 400000", "lanes: 4\n          chunkBytes: 400000")
+        declare(client, text, tmp_path / "plan.yaml")
         name = client.runs.StartRun(run_pb2.StartRunRequest(parent=PLAN), metadata=client.metadata, timeout=120).name
     for kill in range(KILLS):
         _watch_a_while(engine, name, rng)
@@ -39,6 +42,8 @@ def test_a_run_survives_kills_at_random_moments(seed: int, legacy: Path, engine:
         found = dataset.verification
         assert found.is_verified
         assert found.transfer_checksum == found.source_checksum == found.target_checksum != ""
+    if seed % 2:
+        assert len(run.phases["flights"].datasets["flights"].lanes) == 4
     engine.stop()
     assert _counts(warehouse) == COUNTS
 

@@ -14,9 +14,10 @@ from pymigrate.engine.ports.connector import Checkpoint, Position, Source, Sourc
 from pymigrate.engine.testing.connectors import MemorySource
 from pymigrate.engine.testing.faults import Crash
 from pymigrate.engine.testing.memory_target import MemoryTarget
-from pymigrate.engine.transfer.attempt import COMMIT_TRIES_MAX, copy_lane
+from pymigrate.engine.transfer.attempt import COMMIT_TRIES_MAX, LaneJob, copy_lane
 from pymigrate.engine.transfer.checksum import combine
 from pymigrate.engine.transfer.signals import LeaseLost
+from pymigrate.engine.transfer.verification import Level, VerifyJob, verify
 from tests.unit.transfer.lanes import CHUNK_ROWS, COLUMNS, Asked, Lane, orders
 
 ROWS = 45
@@ -506,3 +507,42 @@ def test_positions_are_the_sources_own_words() -> None:
 
     lane.attempt(open_target=lambda: Opaque(lane.target))
     assert positions == ["10", "20", "30", "40", "45"]
+
+
+def split(lane: Lane, parts: int) -> list[LaneJob]:
+    """The jobs of a dataset in so many lanes."""
+    source = lane.open_source()
+    ranges = source.split(lane.job.relation, parts)
+    return [
+        replace(lane.job, lane=f"lane{at}", relation=replace(lane.job.relation, range=span), is_alone=False, fence=1)
+        for at, span in enumerate(ranges)
+    ]
+
+
+def test_lanes_of_one_dataset_copy_a_range_each_and_are_verified_together() -> None:
+    lane = Lane(orders(95))
+    jobs = split(lane, 4)
+    for job in jobs:
+        lane.attempt(job=job)
+    assert lane.staged() == sorted(orders(95), key=str)
+    found = verify(
+        VerifyJob("orders", lane.job.relation, lane.job.staging, tuple(job.lane for job in jobs), Level.FULL),
+        lane.open_source,
+        lane.open_target,
+        Asked(),
+    )
+    assert (found.source_rows, found.target_rows) == (95, 95)
+    assert found.transfer_checksum == found.source_checksum == found.target_checksum
+
+
+def test_a_lane_of_several_that_finds_its_part_changed_leaves_the_others_rows_alone() -> None:
+    lane = Lane(orders(40), has_state=False)
+    first, second = split(lane, 2)
+    lane.attempt(job=second)
+    lane.source.faults.fail("read", 2)
+    with pytest.raises(SystemUnavailable):
+        lane.attempt(job=first)
+    lane.source.put("orders", COLUMNS, [(99, "changed"), *orders(40)[1:]])
+    with pytest.raises(SourceChanged, match="had copied has changed"):
+        lane.attempt(job=replace(first, fence=2))
+    assert lane.target.faults.seen("reset") == 0

@@ -6,7 +6,8 @@ import pytest
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnType
-from pymigrate.engine.ports.connector import SourceRelation, StagingId
+from pymigrate.engine.ports.connector import MergePolicy, SourceRelation, StagingId
+from pymigrate.engine.transfer import inspection
 from pymigrate.engine.transfer.inspection import Inspection, InspectJob, inspect
 from pymigrate.engine.transfer.publication import publish, rollback
 from tests.unit.transfer.lanes import COLUMNS, LEGACY, WAREHOUSE, Lane, orders
@@ -110,3 +111,23 @@ def test_publication_and_the_way_back_may_be_repeated(lane: Lane) -> None:
     for _ in range(2):
         rollback([lane.job.staging], lane.open_target)
     assert "orders" not in lane.target.relations
+
+
+@pytest.mark.parametrize(("lanes_max", "expected"), [(1, 0), (3, 3), (50, 30), (0, 0)])
+def test_a_dataset_is_split_into_as_many_ranges_as_it_may_have_lanes(lane: Lane, lanes_max: int, expected: int) -> None:
+    assert len(look(lane, replace(JOB, lanes_max=lanes_max)).ranges) == expected
+
+
+@pytest.mark.parametrize(("has_state", "expected"), [(True, 3), (False, 0)])
+def test_a_large_source_is_split_by_itself_only_where_it_tells_of_changes(
+    monkeypatch: pytest.MonkeyPatch, has_state: bool, expected: int
+) -> None:
+    monkeypatch.setattr(inspection, "LANE_BYTES", 100)
+    found = look(Lane(orders(30), has_state=has_state), replace(JOB, lanes_max=0))
+    assert len(found.ranges) == expected
+
+
+def test_rows_that_are_to_be_merged_may_meet_others(lane: Lane) -> None:
+    lane.target.put("orders", COLUMNS, orders(5))
+    assert fields(look(lane)) == ["target.load_mode"]
+    assert fields(look(lane, replace(JOB, merge=MergePolicy.OVERWRITE))) == []

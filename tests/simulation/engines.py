@@ -1,0 +1,104 @@
+"""An engine's process in a simulation: the real application services and the real supervisor, over a store that it shares."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from pymigrate.engine.application.board import Board
+from pymigrate.engine.application.caller import Surroundings
+from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.followups import Followups
+from pymigrate.engine.application.hosts import Hosts, LeaseTerms
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.plans import Plans
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.domain.schedule import Scheduler
+from pymigrate.engine.ports.executor import Executor
+from pymigrate.engine.testing.simulated_store import SimulatedStore
+from pymigrate.engine.testing.virtual_loop import VirtualClock
+from tests.simulation.parts import Parts
+
+LANES_MAX = 50
+HOSTS_SHARED_MAX = 2
+TERMS = LeaseTerms(lease_seconds=15.0, heartbeat_seconds=5.0, tasks_max=4)
+Answer = TypeVar("Answer")
+
+
+class EngineProcess:
+    """One process, from its start to its end."""
+
+    def __init__(
+        self,
+        number: int,
+        store: SimulatedStore,
+        executor: Executor,
+        clock: VirtualClock,
+        rng: random.Random,
+        parts: Parts,
+    ) -> None:
+        self.number = number
+        self.store = store
+        self.is_up = False
+        self.is_over = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        numbers = itertools.count(1)
+        surroundings = Surroundings(clock, lambda: f"e{number}-{next(numbers):06d}")
+        self.catalog = Catalog(surroundings)
+        self.plans = Plans(self.catalog)
+        self.board = Board(store, clock, random.Random(rng.random()), parts.core)
+        self.inquiries = Inquiries(surroundings.new_id, self._on_work)
+        limits = LaneLimits(store, self.board, LANES_MAX, clock)
+        scheduler = Scheduler(random.Random(rng.random()))
+        self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler)
+        self.board.on_work(self._on_work)
+        self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings)
+        followups = Followups(store, self.board, clock)
+        requests = Requests(clock)
+        self._supervisor = parts.supervisor(
+            self.hosts, followups, executor, store, requests, clock, HOSTS_SHARED_MAX
+        )
+        self._parts = parts
+
+    async def start(self) -> None:
+        """Takes over what the store holds, and serves from then on; where the store fails, the process ends."""
+        restoring = self._begin(self._restore())
+        await asyncio.wait({restoring})
+        if self.is_over or restoring.exception() is not None:
+            self.crash()
+            return
+        self.is_up = True
+        self._begin(self._supervisor.run())
+
+    async def _restore(self) -> None:
+        await self._parts.restore(self.board)
+        await self.hosts.restore()
+
+    def serve(self, call: Callable[[Hosts], Coroutine[Any, Any, Answer]]) -> "asyncio.Task[Answer]":
+        """A call of a host's."""
+        return self._begin(call(self.hosts))
+
+    def serve_people(self, call: Callable[["EngineProcess"], Coroutine[Any, Any, Answer]]) -> "asyncio.Task[Answer]":
+        """A call of a person's."""
+        return self._begin(call(self))
+
+    def crash(self) -> None:
+        """SIGKILL."""
+        self.is_up, self.is_over = False, True
+        self.store.cut_off()
+        for task in self._tasks:
+            task.cancel()
+
+    def _on_work(self) -> None:
+        self.hosts.tell_work()
+
+    def _begin(self, work: Coroutine[Any, Any, Answer]) -> "asyncio.Task[Answer]":
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+

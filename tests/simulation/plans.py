@@ -1,0 +1,111 @@
+"""Plans drawn by chance: phases of several departments over sources that need a secret, into a shared target and a file of one writer."""
+
+import random
+from dataclasses import dataclass, field
+
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.testing.simulated_systems import Rows, SimulatedSystems
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+
+COLUMNS = (ColumnInfo("id", ColumnType("int64")), ColumnInfo("name", ColumnType("string")))
+SOURCES = ("crm", "erp")
+TARGETS = ("lake", "cellar")
+CELLAR_PATH = "/cellar.duckdb"
+ROWS_MAX = 16
+PHASES_MAX = 5
+DATASETS_MAX = 2
+Place = tuple[str, str]
+
+
+@dataclass
+class DrawnPlan:
+    """A plan and what lies behind it. `sources` and `targets` are (connection, relation) by (phase, dataset); `before` is what targets
+    held before anything ran."""
+
+    phases: dict[str, plan_pb2.Phase] = field(default_factory=dict)
+    sources: dict[Place, Place] = field(default_factory=dict)
+    targets: dict[Place, Place] = field(default_factory=dict)
+    before: dict[Place, Rows] = field(default_factory=dict)
+
+    def needs(self, phase: str) -> tuple[str, ...]:
+        """The phases that must be published before it starts."""
+        return tuple(self.phases[phase].dependencies)
+
+    def datasets_of(self, phase: str) -> list[Place]:
+        """Its datasets."""
+        return [(phase, name) for name in sorted(self.phases[phase].datasets)]
+
+
+def rows_of(rng: random.Random, mark: str) -> Rows:
+    """A relation's content: some rows, or none."""
+    return tuple((number, f"{mark}{number}") for number in range(rng.choice([0, 1, 4, 9, rng.randint(2, ROWS_MAX)])))
+
+
+def draw_plan(rng: random.Random, systems: SimulatedSystems) -> DrawnPlan:
+    """Up to five phases, with everything that they read and replace already there."""
+    plan = DrawnPlan()
+    for at in range(rng.randint(1, PHASES_MAX)):
+        name = f"p{at}"
+        needs = rng.sample(sorted(plan.phases), rng.randint(0, min(at, 2)))
+        phase = plan_pb2.Phase(department=rng.choice(["sales", "stock"]), dependencies=sorted(needs))
+        phase.priority = rng.choice([0, 0, 5])
+        for number in range(rng.randint(1, DATASETS_MAX)):
+            _add_dataset(rng, systems, plan, phase, (name, f"d{number}"))
+        _adorn(rng, phase)
+        plan.phases[name] = phase
+    return plan
+
+
+def _add_dataset(
+    rng: random.Random, systems: SimulatedSystems, plan: DrawnPlan, phase: plan_pb2.Phase, place: Place
+) -> None:
+    dataset = phase.datasets[place[1]]
+    relation = f"{place[0]}_{place[1]}"
+    source, target = (rng.choice(SOURCES), relation), (rng.choice(TARGETS), relation)
+    dataset.source.connection, dataset.source.relation = source
+    dataset.target.connection, dataset.target.relation = target
+    dataset.verification = rng.choice(
+        [
+            plan_pb2.VERIFICATION_LEVEL_COUNT,
+            plan_pb2.VERIFICATION_LEVEL_SAMPLED,
+            plan_pb2.VERIFICATION_LEVEL_FULL,
+        ]
+    )
+    if rng.random() < 0.5:
+        dataset.key.append("id")
+    if rng.random() < 0.4:
+        dataset.lanes = rng.randint(2, 3)
+    if rng.random() < 0.3:
+        dataset.target.load_mode = plan_pb2.LOAD_MODE_REPLACE
+        plan.before[target] = ((0, "old"), (1, "older"))
+        systems.database(target[0]).put(relation, COLUMNS, plan.before[target])
+    plan.sources[place], plan.targets[place] = source, target
+    systems.put(source[0], relation, COLUMNS, rows_of(rng, f"{relation}:"))
+
+
+def _adorn(rng: random.Random, phase: plan_pb2.Phase) -> None:
+    if rng.random() < 0.15:
+        phase.gates["go"].point = rng.choice([plan_pb2.GATE_POINT_BEFORE_START, plan_pb2.GATE_POINT_BEFORE_PUBLICATION])
+    if rng.random() < 0.2:
+        step = phase.steps["call"]
+        step.point = rng.choice([plan_pb2.STEP_POINT_BEFORE_START, plan_pb2.STEP_POINT_AFTER_PUBLICATION])
+        step.call.url, step.undo.url = "http://outside.test/do", "http://outside.test/undo"
+
+
+def connections() -> dict[str, connection_pb2.Connection]:
+    """The systems: sources that ask for a password, a target that many write to, and one that only one process opens."""
+    found = {
+        name: connection_pb2.Connection(
+            postgres=connection_pb2.PostgresSystem(
+                host="127.0.0.1", database=name, user="reader", password=f"env://{name.upper()}", ssl_mode="disable"
+            )
+        )
+        for name in (*SOURCES, "lake")
+    }
+    found["cellar"] = connection_pb2.Connection(duckdb=connection_pb2.DuckdbSystem(path=CELLAR_PATH))
+    return found
+
+
+def departments() -> dict[str, environment_pb2.Department]:
+    """Who has what."""
+    return {"sales": environment_pb2.Department(), "stock": environment_pb2.Department()}

@@ -1,0 +1,244 @@
+"""Who watches a simulated world: everything that must hold whatever happens, checked as it happens and once more at the end."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from pymigrate.engine.domain.run import (
+    LANE_STEPS,
+    PHASE_STEPS,
+    RUN_STEPS,
+    TASK_OPEN,
+    PhaseState,
+    Task,
+)
+from pymigrate.engine.ports.feed import FeedEntry
+from pymigrate.engine.ports.store import Unit
+from pymigrate.engine.testing.simulated_systems import Rows, SimulatedSystems
+from pymigrate.v1 import plan_pb2, worker_pb2
+from tests.simulation.plans import DrawnPlan, Place
+
+RUN = "environments/e/plans/p/runs/r"
+MACHINES = {
+    "runs": {str(before): {str(after) for after in found} for before, found in RUN_STEPS.items()},
+    "phases": {str(before): {str(after) for after in found} for before, found in PHASE_STEPS.items()},
+    "lanes": {str(before): {str(after) for after in found} for before, found in LANE_STEPS.items()},
+}
+DONE = {str(PhaseState.PUBLISHED), str(PhaseState.SEALED)}
+RETRIABLE = frozenset({"INTERNAL", "FENCE_LOST"})
+NEVER_DUE = frozenset({"VERIFICATION_FAILED", "ILLEGAL_TRANSITION", "DATA_REFUSED", "TARGET_OCCUPIED"})
+DRAIN_CHUNKS_MAX = 2
+IDLE_SECONDS_MAX = 2.0
+PAGE = 100_000
+
+
+@dataclass
+class Witness:
+    """Keeps what it saw. `broken` tells what should not have been."""
+
+    plan: DrawnPlan
+    systems: SimulatedSystems
+    now: Callable[[], float]
+    is_sunny: bool = False
+    is_replaced: bool = False
+    broken: list[str] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+    approvals: set[str] = field(default_factory=set)
+    trace: list[str] = field(default_factory=list)
+    last_event: float = 0.0
+    paused_at: float | None = None
+    delivered: Counter[int] = field(default_factory=Counter)
+    _cursor: str = ""
+    _sequence: int = 0
+    _granted: dict[tuple[str, int], str] = field(default_factory=dict)
+    _task_of_lane: dict[str, str] = field(default_factory=dict)
+    _asked: dict[str, float] = field(default_factory=dict)
+    _told_to_drain: dict[str, float] = field(default_factory=dict)
+    _after_drain: Counter[str] = field(default_factory=Counter)
+
+    # The store ---------------------------------------------------------------------------------------------------------------------
+
+    def observe(self, unit: Unit) -> None:
+        """Looks within a transaction, after what it did."""
+        entries, self._cursor = unit.feed.after(self._cursor, PAGE)
+        for entry in entries:
+            if entry.run == RUN:
+                self._replay(entry, unit)
+
+    def _replay(self, entry: FeedEntry, unit: Unit) -> None:
+        self._sequence += 1
+        self.last_event = self.now()
+        if entry.sequence != self._sequence:
+            self._break(f"event {entry.sequence} follows {self._sequence - 1}")
+            self._sequence = entry.sequence
+        why = f" {entry.failure.reason}: {entry.failure.message}" if entry.failure else ""
+        what = f"{entry.subject[len(RUN) :]} {entry.from_state}>{entry.to_state}"
+        self.trace.append(f"{self.now():.6f} {entry.type} {what}{why}")
+        head = entry.type.partition(".")[0]
+        if head in {"run", "phase", "lane"} and entry.type != "run.steered":
+            self._step(f"{head}s", entry)
+        elif head == "gate":
+            self.approvals.add(entry.subject[len(RUN) :])
+        if entry.type == "phase.ready":
+            self._check_start(entry.subject)
+        elif entry.type == "phase.publishing":
+            self._check_verified(entry.subject, unit)
+        elif entry.type == "phase.published":
+            self.check_published(_last(entry.subject))
+        if entry.type == "run.paused":
+            self.paused_at = self.now()
+        elif head == "run" and entry.type != "run.steered":
+            self.paused_at = None
+        if entry.failure is not None:
+            self._check_failure(entry, unit)
+
+    def _step(self, collection: str, entry: FeedEntry) -> None:
+        before = self.states.get(entry.subject, "pending")
+        if before != entry.from_state or entry.to_state not in MACHINES[collection].get(entry.from_state, set()):
+            self._break(f"{entry.subject} went {entry.from_state} > {entry.to_state} and was {before}")
+        self.states[entry.subject] = entry.to_state
+
+    def _check_start(self, subject: str) -> None:
+        phase = _last(subject)
+        for need in self.plan.needs(phase):
+            if self.states.get(f"{RUN}/phases/{need}") not in DONE:
+                self._break(f"{phase} started before {need} was published")
+        for gate, each in self.plan.phases[phase].gates.items():
+            is_before = each.point == plan_pb2.GATE_POINT_BEFORE_START
+            if is_before and f"/phases/{phase}/gates/{gate}" not in self.approvals:
+                self._break(f"{phase} started before {gate} was approved")
+
+    def _check_verified(self, subject: str, unit: Unit) -> None:
+        aggregate = unit.runs.load(RUN)
+        assert aggregate is not None
+        for name in self.plan.datasets_of(_last(subject)):
+            if not aggregate.datasets[name].verification:
+                self._break(f"{name} was to be published before it was verified")
+
+    def _check_failure(self, entry: FeedEntry, unit: Unit) -> None:
+        failure = entry.failure
+        assert failure is not None
+        if failure.reason in NEVER_DUE:
+            self._break(f"{entry.subject}: {failure.reason}: {failure.message}")
+        if entry.type == "lane.stalled" and not failure.is_temporary and failure.reason not in RETRIABLE:
+            self._break(f"{entry.subject} is tried again though {failure.reason} is permanent")
+        if entry.type in {"lane.failed", "phase.failed"} and failure.is_temporary:
+            self._break(f"{entry.subject} was given up though {failure.reason} is temporary: {failure.message}")
+
+    def compare(self, unit: Unit) -> None:
+        """Whether the store's states are what its events tell."""
+        aggregate = unit.runs.load(RUN)
+        if aggregate is None:
+            return
+        found = {aggregate.run.name: str(aggregate.run.state)}
+        found |= {f"{RUN}/phases/{phase.id}": str(phase.state) for phase in aggregate.phases.values()}
+        found |= {f"{RUN}/lanes/{lane.id}": str(lane.state) for lane in aggregate.lanes.values()}
+        for subject, state in found.items():
+            if self.states.get(subject, "pending") != state:
+                self._break(f"{subject} is {state}, and its events tell {self.states.get(subject, 'pending')}")
+        if aggregate.run.events != self._sequence:
+            self._break(f"the run counts {aggregate.run.events} events, and there are {self._sequence}")
+
+    # Hosts -------------------------------------------------------------------------------------------------------------------------
+
+    def asked(self, host: str) -> None:
+        """A host asks for work."""
+        self._asked[host] = self.now()
+
+    def granted(self, host: str, task: worker_pb2.Task) -> None:
+        """A host was given work."""
+        if former := self._granted.get((task.id, task.fence)):
+            self._break(f"{task.id} under fence {task.fence} was given to {former} and to {host}")
+        self._granted[task.id, task.fence] = host
+        if task.HasField("copy"):
+            self._task_of_lane[task.copy.lane] = task.id
+            self._told_to_drain.pop(task.id, None)
+            self._after_drain.pop(task.id, None)
+        since = max(self._asked.get(host, 0.0), self.last_event)
+        if self.is_sunny and not task.id.startswith("inquiries/") and self.now() - since > IDLE_SECONDS_MAX:
+            self._break(f"{host} waited {self.now() - since:.1f} s for {task.id}")
+
+    def heard(self, since: float, tasks: frozenset[str]) -> None:
+        """A host's heartbeat, begun at `since`, was answered by the engine that serves now."""
+        if self.paused_at is not None and since > self.paused_at and not self.is_replaced:
+            for task in tasks:
+                self._told_to_drain.setdefault(task, self.now())
+
+    def committed(self, lane: str, writer: str) -> None:
+        """A chunk was committed."""
+        task = self._task_of_lane.get(lane, "")
+        told = self._told_to_drain.get(task)
+        if told is not None and self.paused_at is not None and told > self.paused_at:
+            self._after_drain[task] += 1
+            if self._after_drain[task] > DRAIN_CHUNKS_MAX:
+                self._break(f"{writer} goes on with {lane} though the run is held")
+
+    # Targets -----------------------------------------------------------------------------------------------------------------------
+
+    def check_published(self, phase: str) -> None:
+        """Whether each of its relations holds exactly what its source held at one time."""
+        for place in self.plan.datasets_of(phase):
+            rows = self._rows(self.plan.targets[place])
+            if rows is None:
+                self._break(f"{place} is published, and its relation is not there")
+            elif not self._is_version(self.plan.sources[place], rows):
+                told = _difference(self.systems.versions[self.plan.sources[place]], rows)
+                self._break(f"{place} is published with {len(rows)} rows: {told}")
+
+    def check_end(self, unit: Unit) -> None:
+        """When everything is over."""
+        self.observe(unit)
+        self.compare(unit)
+        for phase in self.plan.phases:
+            self._check_left(phase, self.states.get(f"{RUN}/phases/{phase}", "pending"))
+        for name, database in sorted(self.systems.databases.items()):
+            if database.staged:
+                self._break(f"{name} still has the staging of {sorted(r.columns[0].name for r in database.staged.values())}")
+        left = [task.id for task in _tasks(unit) if task.state in TASK_OPEN]
+        if left:
+            self._break(f"there is still to be done: {left}")
+        entries, _ = unit.feed.after("", PAGE)
+        missed = [entry.id for entry in entries if not self.delivered[entry.id]]
+        if missed:
+            self._break(f"the notifier was never given the entries {missed}")
+        told = [entry.sequence for entry in entries if entry.run == RUN]
+        happened = [event.sequence for event in unit.runs.events(RUN, 0, PAGE)]
+        if told != happened:
+            self._break(f"the feed tells {len(told)} events of the run, and it has {len(happened)}")
+
+    def _check_left(self, phase: str, state: str) -> None:
+        if state in DONE:
+            self.check_published(phase)
+            return
+        for place in self.plan.datasets_of(phase):
+            target = self.plan.targets[place]
+            rows, before = self._rows(target), self.plan.before.get(target)
+            if state != PhaseState.ROLLBACK_BLOCKED and rows != before:
+                self._break(f"{place} is {state}, and its relation holds {rows} where {before} was")
+
+    def _rows(self, place: Place) -> Rows | None:
+        database = self.systems.database(place[0])
+        return tuple(database.read(place[1])) if place[1] in database.relations else None
+
+    def _is_version(self, place: Place, rows: Rows) -> bool:
+        return any(sorted(version) == sorted(rows) for version in self.systems.versions[place])
+
+    def _break(self, what: str) -> None:
+        self.broken.append(f"{self.now():.3f} s: {what}")
+
+
+def _last(subject: str) -> str:
+    return subject.rpartition("/")[2]
+
+
+def _tasks(unit: Unit) -> Iterable[Task]:
+    aggregate = unit.runs.load(RUN)
+    return aggregate.tasks.values() if aggregate else ()
+
+
+def _difference(versions: list[Rows], rows: Rows) -> str:
+    newest = Counter(versions[-1])
+    found = Counter(rows)
+    return f"{sorted((newest - found).elements())} are lost and {sorted((found - newest).elements())} are too many"
+
+
