@@ -58,9 +58,7 @@ class EngineProcess:
         self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings)
         followups = Followups(store, self.board, clock)
         requests = Requests(clock)
-        self._supervisor = parts.supervisor(
-            self.hosts, followups, executor, store, requests, clock, HOSTS_SHARED_MAX
-        )
+        self._supervisor = parts.supervisor(self.hosts, followups, executor, store, requests, clock, HOSTS_SHARED_MAX)
         self._parts = parts
 
     async def start(self) -> None:
@@ -100,5 +98,3 @@ class EngineProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-

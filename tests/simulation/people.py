@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.errors import AlreadyExists, PermanentError, StaleWrite, TemporaryError
-from pymigrate.engine.domain.run import RUN_ENDED, DesiredState, PhaseState
+from pymigrate.engine.domain.run import RUN_ENDED, DesiredState
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.faults import Crash
 from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
@@ -28,7 +29,7 @@ END_SECONDS_MAX = 1_500.0
 LOOK_SECONDS = 2.0
 MEDDLING_SECONDS = (0.5, 12.0)
 ENDED = {str(state) for state in RUN_ENDED}
-GOOD = ENDED - {"failed"}
+GOOD = ENDED - {"failed", "rollback_blocked"}
 Answer = TypeVar("Answer")
 
 
@@ -111,7 +112,7 @@ class People:
     async def _approve(self) -> None:
         for name, phase in sorted(self._world.plan.phases.items()):
             for gate in sorted(phase.gates):
-                await self._ask(lambda runs, name=name, gate=gate: runs.approve(RUN, name, gate, ME))
+                await self._ask(partial(_approve, name, gate))
 
     async def _see_to_its_end(self) -> None:
         """A held run goes on, gates are approved, and what failed is done again."""
@@ -122,6 +123,11 @@ class People:
             match self._state:
                 case "paused":
                     await self._ask(lambda runs: runs.steer(RUN, DesiredState.RUNNING, ME))
+                case "failed" | "rollback_blocked" if self._has_blocked() and await self._is_settled():
+                    self.retries += 1
+                    if self.retries > RETRIES_MAX:
+                        raise NeverEnded(f"its rollback was blocked {RETRIES_MAX} times in calm weather")
+                    await self._ask(lambda runs: runs.roll_back(RUN, "", ME))
                 case "failed" if await self._is_settled():
                     self.retries += 1
                     if self.retries > RETRIES_MAX:
@@ -136,9 +142,11 @@ class People:
         """Whether nothing is left to be done for the run."""
         return not await self._world.memory.read(lambda unit: RUN in unit.runs.names_with_work())
 
+    def _has_blocked(self) -> bool:
+        return "rollback_blocked" in self._world.witness.states.values()
+
     def _standing(self) -> str:
-        unended = {s: v for s, v in self._world.witness.states.items() if "/phases/" in s and v not in set(PhaseState)}
-        return str(unended or {s[len(RUN) :]: v for s, v in self._world.witness.states.items()})
+        return str({subject[len(RUN) :]: state for subject, state in self._world.witness.states.items()})
 
     async def _ask(self, call: Callable[[Runs], Coroutine[Any, Any, object]]) -> object:
         return await self._insist(lambda engine: call(engine.runs))
@@ -154,7 +162,7 @@ class People:
                 if not task.cancelled() and error is None:
                     return task.result() or True
                 if isinstance(error, PermanentError) and not isinstance(error, StaleWrite):
-                    self._world.note(f"refused: {type(error).__name__}")
+                    self._world.note(f"refused: {type(error).__name__}: {error.message}")
                     return False
                 if error is not None and not isinstance(error, TemporaryError | StaleWrite | Crash):
                     raise error
@@ -162,3 +170,5 @@ class People:
         raise NeverEnded("nobody answered")
 
 
+def _approve(phase: str, gate: str, runs: Runs) -> Coroutine[Any, Any, object]:
+    return runs.approve(RUN, phase, gate, ME)

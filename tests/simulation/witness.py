@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from pymigrate.engine.application.works import staging_id
 from pymigrate.engine.domain.run import (
     LANE_STEPS,
     PHASE_STEPS,
@@ -47,6 +48,7 @@ class Witness:
     trace: list[str] = field(default_factory=list)
     last_event: float = 0.0
     paused_at: float | None = None
+    left: set[str] = field(default_factory=set)
     delivered: Counter[int] = field(default_factory=Counter)
     _cursor: str = ""
     _sequence: int = 0
@@ -89,8 +91,10 @@ class Witness:
             self.paused_at = self.now()
         elif head == "run" and entry.type != "run.steered":
             self.paused_at = None
+        if entry.type == "staging.left":
+            self._note_left(entry.subject, unit)
         if entry.failure is not None:
-            self._check_failure(entry, unit)
+            self._check_failure(entry)
 
     def _step(self, collection: str, entry: FeedEntry) -> None:
         before = self.states.get(entry.subject, "pending")
@@ -115,7 +119,15 @@ class Witness:
             if not aggregate.datasets[name].verification:
                 self._break(f"{name} was to be published before it was verified")
 
-    def _check_failure(self, entry: FeedEntry, unit: Unit) -> None:
+    def _note_left(self, subject: str, unit: Unit) -> None:
+        """The run says that it could not clean up after a phase: a person is to."""
+        aggregate = unit.runs.load(RUN)
+        assert aggregate is not None
+        phase = aggregate.phases[_last(subject)]
+        for _, dataset in self.plan.datasets_of(phase.id):
+            self.left.add(staging_id(RUN, phase.id, dataset, phase.attempt))
+
+    def _check_failure(self, entry: FeedEntry) -> None:
         failure = entry.failure
         assert failure is not None
         if failure.reason in NEVER_DUE:
@@ -192,8 +204,8 @@ class Witness:
         for phase in self.plan.phases:
             self._check_left(phase, self.states.get(f"{RUN}/phases/{phase}", "pending"))
         for name, database in sorted(self.systems.databases.items()):
-            if database.staged:
-                self._break(f"{name} still has the staging of {sorted(r.columns[0].name for r in database.staged.values())}")
+            if forgotten := sorted(set(database.staged) - self.left):
+                self._break(f"{name} still has the stagings {forgotten}")
         left = [task.id for task in _tasks(unit) if task.state in TASK_OPEN]
         if left:
             self._break(f"there is still to be done: {left}")
@@ -240,5 +252,3 @@ def _difference(versions: list[Rows], rows: Rows) -> str:
     newest = Counter(versions[-1])
     found = Counter(rows)
     return f"{sorted((newest - found).elements())} are lost and {sorted((found - newest).elements())} are too many"
-
-

@@ -297,7 +297,9 @@ class World:
             await asyncio.sleep(1.0)
             if not self.weather.is_on(Trouble.NOTIFIER_DOWN):
                 await self._deliver()
-        while await self._deliver():
+        left = 1
+        while left:
+            left = await self._deliver()
             await asyncio.sleep(DELIVERY_LEASE_SECONDS + 1.0)
 
     async def _deliver(self) -> int:

@@ -55,6 +55,7 @@ class Network:
         self.engine: ServedEngine | None = None
         self.broken: list[str] = []
         self.on_granted: Callable[[str, worker_pb2.Task], None] = lambda host, task: None
+        self.on_asked: Callable[[str], None] = lambda host: None
         self.on_heard: Callable[[str, float, frozenset[str]], None] = lambda host, since, tasks: None
         self._late: set[asyncio.Task[None]] = set()
 
@@ -95,7 +96,8 @@ class Link:
         """Heartbeat."""
         since = asyncio.get_running_loop().time()
         answer = await self._ask(lambda hosts: hosts.heartbeat(self._host, session, leases))
-        self._network.on_heard(self._host, since, frozenset(lease.task_id for lease in leases))
+        if self._engine is self._network.engine:
+            self._network.on_heard(self._host, since, frozenset(lease.task_id for lease in leases))
         return answer
 
     async def report(self, session: str, lease: worker_pb2.TaskLease, progress: worker_pb2.LaneProgress) -> None:
@@ -109,6 +111,7 @@ class Link:
         await self._tell(lambda hosts: hosts.finish(kept))
 
     async def _granted(self, hosts: Hosts, session: str, wait_seconds: float) -> worker_pb2.Task | None:
+        self._network.on_asked(self._host)
         task = await hosts.claim(self._host, session, wait_seconds)
         if task is not None:
             self._network.on_granted(self._host, task)

@@ -6,7 +6,7 @@ which knows what must never happen.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from pymigrate.engine.ports.connector import (
     Staging,
     SystemSpec,
 )
-from pymigrate.engine.testing.connectors import MemorySource
+from pymigrate.engine.testing.connectors import ROW_BYTES, MemorySource
 from pymigrate.engine.testing.fibers import Fibers
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane
 from pymigrate.engine.testing.memory_target import MemoryTarget
@@ -31,6 +31,7 @@ from pymigrate.engine.testing.weather import Trouble, Weather
 LATENCY_SECONDS = (0.002, 0.03)
 SLOW_HOST_SECONDS = (0.1, 2.0)
 SLOW_SOURCE_SECONDS = (0.5, 9.0)
+CHUNK_ROWS = 3
 Result = TypeVar("Result")
 LaneKey = tuple[str, str]
 Rows = tuple[tuple[object, ...], ...]
@@ -159,8 +160,8 @@ class SimulatedSource(MemorySource):
     def chunks(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
     ) -> Iterator[SourceChunk]:
-        """Takes the route for each chunk."""
-        for chunk in super().chunks(relation, columns, after):
+        """Takes the route for each chunk; chunks are small, so that even little data has many."""
+        for chunk in super().chunks(replace(relation, chunk_bytes=CHUNK_ROWS * ROW_BYTES), columns, after):
             self.route.read()
             yield chunk
 
