@@ -13,8 +13,9 @@ ACCEPT_SECONDS = 0.2
 class Proxy:
     """Passes bytes on to another port. Passes so many bytes from the other side before `on_bytes` is set, for tests that wait for it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, delay_seconds: float = 0.0) -> None:
         self._to = port
+        self._delay_seconds = delay_seconds
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(ACCEPT_SECONDS)
         self.port: int = self._listener.getsockname()[1]
@@ -86,6 +87,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := source.recv(PIECE_BYTES):
                 self._flowing.wait()
+                if self._delay_seconds and source is pair[0]:
+                    self._ended.wait(self._delay_seconds)
                 if source is pair[1]:
                     self.passed_bytes += len(piece)
                 sink.sendall(piece)
@@ -101,9 +104,9 @@ class Proxy:
 
 
 @contextmanager
-def proxied(port: int) -> Iterator[Proxy]:
-    """A proxy to a port of this machine, gone at the end."""
-    proxy = Proxy(port)
+def proxied(port: int, delay_seconds: float = 0.0) -> Iterator[Proxy]:
+    """A proxy to a port of this machine, gone at the end; every request takes so much longer."""
+    proxy = Proxy(port, delay_seconds)
     try:
         yield proxy
     finally:

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.engines import EngineProcess, is_alive, wait_until
+from tests.servers import PostgresCluster
 from tools.legacy_systems import lay_out
 
 
@@ -18,6 +19,12 @@ def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("legacy")
     lay_out(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster(postgres_clusters: Callable[[str], PostgresCluster]) -> PostgresCluster:
+    """The machine's version alone: what differs between versions is held by the connectors' own tests."""
+    return postgres_clusters("machine")
 
 
 @pytest.fixture

@@ -43,8 +43,9 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=5.0, ge=0.2, le=60.0)
     """How often a host calls at least. Default 5: a third of the lease."""
 
-    host_tasks_max: int = Field(default=16, ge=1, le=256)
-    """Tasks that one worker host runs at once, each a thread. Default 16: two dozen chunks of 20 MB stay within its memory."""
+    host_tasks_max: int = Field(default=50, ge=1, le=256)
+    """Tasks that one worker host runs at once, each a thread. Default 50: as many as lanes in all, for the one host that a single-writer
+    file has. A lane holds two chunks; with chunks of 20 MB fifty lanes take 2 to 3 GB, and smaller chunks or fewer lanes less."""
 
     hosts_shared_max: int = Field(default=2, ge=1, le=64)
     """Worker hosts for targets that admit many writers. Default 2: as many as the cores that the figures were measured on."""
