@@ -44,7 +44,7 @@ class EngineProcess:
         self.store = store
         self.is_up = False
         self.is_over = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their beginning, unlike a set
         numbers = itertools.count(1)
         surroundings = Surroundings(clock, lambda: f"e{number}-{next(numbers):06d}")
         self.catalog = Catalog(surroundings)
@@ -87,7 +87,7 @@ class EngineProcess:
         """SIGKILL."""
         self.is_up, self.is_over = False, True
         self.store.cut_off()
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
 
     def _on_work(self) -> None:
@@ -95,6 +95,6 @@ class EngineProcess:
 
     def _begin(self, work: Coroutine[Any, Any, Answer]) -> "asyncio.Task[Answer]":
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda _: self._tasks.pop(task, None))
         return task

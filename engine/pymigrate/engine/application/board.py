@@ -77,13 +77,34 @@ class Board:
 
     async def restore(self) -> list[str]:
         """Takes over the runs that an engine left unfinished; their names."""
-        unfinished = [state for state in RunState if state not in RUN_ENDED]
-        names = await self._store.read(
-            lambda unit: sorted({*unit.runs.names_in(unfinished), *unit.runs.names_with_work()})
-        )
+        names = await self._store.read(_unfinished)
         for name in names:
             await self.apply(name, Begun())
         return names
+
+    async def catch_up(self) -> list[str]:
+        """Takes over what reached the store behind this engine's back: the last commit of the engine that it followed may come after
+        it has looked. The names of the runs that were behind."""
+        held = [core.run.name for core in self.active()]
+
+        def look(unit: Unit) -> dict[str, int]:
+            found = {name: unit.runs.get(name) for name in {*held, *_unfinished(unit)}}
+            return {name: run.version for name, run in sorted(found.items()) if run is not None}
+
+        behind = []
+        for name, version in (await self._store.read(look)).items():
+            known = self._runs.get(name)
+            if known is not None and known.core.run.version >= version:
+                continue
+            async with self._locked(name) as active:
+                if known is not None and active.core.run.version >= version:
+                    continue  # it was this engine's own commit, which was not done yet
+                await self._reload(name, active)
+            log.warning("run.caught_up", run=name)
+            await self.apply(name, Begun())
+            active.tell()
+            behind.append(name)
+        return behind
 
     async def add(self, aggregate: RunAggregate, revision: bytes, audit: AuditEntry) -> RunCore:
         """Stores a new run and begins it, in one transaction."""
@@ -105,8 +126,8 @@ class Board:
     async def apply(
         self, name: str, event: CoreEvent, audit: AuditEntry | None = None, revision: bytes | None = None
     ) -> bool:
-        """Takes in an event and stores what follows, in one transaction. Returns what the core returned; raises what it raised,
-        with nothing changed."""
+        """Takes in an event and stores what follows, in one transaction: the revision too, if the event changed anything. Returns what
+        the core returned; raises what it raised, with nothing changed."""
         async with self._locked(name) as active:
             core, now = active.core, self._clock.now()
             accepted = core.apply(event, now)
@@ -117,7 +138,7 @@ class Board:
             def save(unit: Unit) -> None:
                 unit.runs.save(name, entities)
                 unit.runs.append(name, events)
-                if revision is not None:
+                if revision is not None and accepted:
                     unit.runs.set_revision(name, revision)
                 if audit is not None:
                     unit.audit.append(replace(audit, revision=core.run.plan_hash))
@@ -195,3 +216,8 @@ class Board:
     def _tell_work(self) -> None:
         for callback in self._on_work:
             callback()
+
+
+def _unfinished(unit: Unit) -> list[str]:
+    unfinished = [state for state in RunState if state not in RUN_ENDED]
+    return sorted({*unit.runs.names_in(unfinished), *unit.runs.names_with_work()})

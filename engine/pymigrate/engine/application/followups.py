@@ -1,4 +1,5 @@
-"""What follows without anybody asking: a plan that others wait for has succeeded, and the time to roll a run back is over.
+"""What follows without anybody asking: a plan that others wait for has succeeded, the time to roll a run back is over, and another
+engine's last commit has come late.
 
 Every look is complete in itself, so that nothing is missed by an engine that died in between.
 """
@@ -16,6 +17,7 @@ from pymigrate.engine.ports.store import Store, Unit
 log = structlog.get_logger(__name__)
 SEALS_AT_ONCE_MAX = 20
 SEAL_INTERVAL_SECONDS = 30.0
+CATCH_UP_INTERVAL_SECONDS = 5.0
 
 
 def has_succeeded(unit: Unit, plan: str) -> bool:
@@ -32,9 +34,13 @@ class Followups:
         self._board = board
         self._clock = clock
         self._sealed_at = float("-inf")
+        self._caught_up_at = clock.monotonic()
 
     async def step(self) -> None:
         """One look."""
+        if self._clock.monotonic() - self._caught_up_at >= CATCH_UP_INTERVAL_SECONDS:
+            self._caught_up_at = self._clock.monotonic()
+            await self._board.catch_up()
         await self._tell_succeeded_plans()
         if self._clock.monotonic() - self._sealed_at >= SEAL_INTERVAL_SECONDS:
             self._sealed_at = self._clock.monotonic()

@@ -134,8 +134,15 @@ class Runs:
         if not unpublished:
             return await self._apply(name, Retried(caller.principal), "retry", caller)
         await self._inspect(revision, unpublished)
-        body = revision.SerializeToString()
-        return await self._apply(name, Retried(caller.principal), "retry", caller, body)
+        looks = {
+            (phase, dataset): revision.inspections[f"{phase}/{dataset}"]
+            for phase in unpublished
+            for dataset in revision.plan.phases[phase].datasets
+        }
+        ranges = {place: tuple(look.ranges) for place, look in looks.items()}
+        rows = {place: look.source.rows for place, look in looks.items()}
+        retried = Retried(caller.principal, ranges, rows)
+        return await self._apply(name, retried, "retry", caller, revision.SerializeToString())
 
     async def lanes(self, name: str) -> list[run_pb2.Lane]:
         """A run's lanes, ordered by name."""

@@ -82,9 +82,12 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Somebody wants what failed to be done again."""
+    """Somebody wants what failed to be done again. `ranges` and `rows` are what another look at the sources found, by phase and
+    dataset: what the lanes copy, one range each, and how many rows are expected."""
 
     actor: str
+    ranges: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    rows: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

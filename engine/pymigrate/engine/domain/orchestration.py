@@ -123,10 +123,11 @@ class RunCore(Advancing):
                 self._touch(*self.aggregate.phases)
                 return True
             case Leased(task=task_id, host=host, until=until):
-                return self._lease(self.aggregate.tasks[task_id], host, until)
+                wanted = self.aggregate.tasks.get(task_id)  # it was seen in a change that was then not stored, perhaps
+                return wanted is not None and self._lease(wanted, host, until)
             case Lost(task=task_id):
-                task = self.aggregate.tasks[task_id]
-                return task.state is TaskState.LEASED and self._lose(task)
+                task = self.aggregate.tasks.get(task_id)
+                return task is not None and task.state is TaskState.LEASED and self._lose(task)
             case PlanSucceeded(plan=plan):
                 return self._wait_no_longer(plan)
             case Renewed() | Progressed() | Succeeded() | Failed() | Drained():
@@ -141,7 +142,7 @@ class RunCore(Advancing):
             case Steered(desired=desired):
                 return self._steer(desired)
             case Retried():
-                return self._retry()
+                return self._retry(event)
             case Approved(phase=phase, gate=gate):
                 return self._approve(phase, gate)
             case RollbackAsked(phase=phase):
@@ -326,7 +327,7 @@ class RunCore(Advancing):
             self._step_run(RunState.RUNNING)
         return True
 
-    def _retry(self) -> bool:
+    def _retry(self, event: Retried) -> bool:
         run = self.run
         if run.state in {RunState.PENDING, RunState.RUNNING, RunState.PAUSED}:
             return False
@@ -337,6 +338,10 @@ class RunCore(Advancing):
             raise FailedPrecondition(
                 f"{run.name} can't be retried while the rollback of {', '.join(blocked)} is blocked"
             )
+        for place, ranges in event.ranges.items():
+            dataset = self.aggregate.datasets[place]
+            dataset.ranges, dataset.rows_expected = ranges, event.rows[place]
+            self._note(dataset)
         run.attempt += 1
         run.desired = DesiredState.RUNNING  # one that failed while it was held is meant to go on
         run.failure = run.end_time = run.seal_time = None

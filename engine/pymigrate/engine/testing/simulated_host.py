@@ -97,7 +97,7 @@ class SimulatedHost:
         self._link: Link | None = None
         self._terms = worker_pb2.RegisterHostResponse(lease_seconds=15.0, tasks_max=1)
         self._heard = clock.monotonic()
-        self._parts: set[asyncio.Task[None]] = set()
+        self._parts: dict[asyncio.Task[None], None] = {}  # in the order of their beginning, unlike a set
         self._main = asyncio.get_running_loop().create_task(self._live())
 
     # What befalls it ---------------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class SimulatedHost:
         """SIGKILL."""
         self.is_over = True
         self._main.cancel()
-        for part in self._parts:
+        for part in list(self._parts):
             part.cancel()
 
     def stop(self) -> None:
@@ -311,11 +311,11 @@ class SimulatedHost:
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         part = asyncio.get_running_loop().create_task(work)
-        self._parts.add(part)
+        self._parts[part] = None
         part.add_done_callback(self._ended)
 
     def _ended(self, part: "asyncio.Task[None]") -> None:
-        self._parts.discard(part)
+        self._parts.pop(part, None)
         error = None if part.cancelled() else part.exception()
         if error is not None and not isinstance(error, Crash):
             self._machine.network.broken.append(f"{self.name} broke with {error!r}")
