@@ -2,17 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
 
-from pymigrate.engine.domain.errors import NotFound
-from pymigrate.engine.domain.happenings import Begun, CoreEvent
+from pymigrate.engine.domain.errors import EngineUnavailable, NotFound
+from pymigrate.engine.domain.happenings import Begun, CoreEvent, Progressed
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import RUN_ENDED, RunAggregate, RunState
+from pymigrate.engine.domain.run import RUN_ENDED, Entity, RunAggregate, RunEvent, RunState
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import run_pb2
@@ -33,6 +33,7 @@ class ActiveRun:
     is_doubtful: bool = False
     revision: run_pb2.PlanRevision | None = None
     watchers: set[asyncio.Event] = field(default_factory=set)
+    reports: list[tuple[Progressed, "asyncio.Future[bool]"]] = field(default_factory=list)
 
     def tell(self) -> None:
         """Wakes everybody who watches."""
@@ -58,6 +59,7 @@ class Board:
         self._runs: dict[str, ActiveRun] = {}
         self._loading = asyncio.Lock()
         self._on_work: list[Callable[[], None]] = []
+        self._commits: set[asyncio.Task[None]] = set()
 
     def on_work(self, callback: Callable[[], None]) -> None:
         """Calls back whenever there may be work that was not there before."""
@@ -153,6 +155,44 @@ class Board:
             self._tell_work()
         return accepted
 
+    async def report(self, name: str, event: Progressed) -> bool:
+        """`apply` for a lane's progress: what many lanes of a run report while one commit is under way goes into the next one together."""
+        active = await self._require(name)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        active.reports.append((event, answer))
+        if len(active.reports) == 1:
+            commit = asyncio.get_running_loop().create_task(self._commit_reports(name))
+            self._commits.add(commit)
+            commit.add_done_callback(self._commits.discard)
+        return await answer
+
+    async def _commit_reports(self, name: str) -> None:
+        batch: list[tuple[Progressed, asyncio.Future[bool]]] = []
+        try:
+            async with self._locked(name) as active:
+                batch, active.reports = active.reports, []
+                now = self._clock.now()
+                accepted = [active.core.apply(event, now) for event, _ in batch]
+                entities, events = active.core.take()
+                if entities:
+                    await self._store.transact(lambda unit: _save(unit, name, entities, events))
+                    active.tell()
+        except BaseException as error:
+            failed = batch or self._runs[name].reports
+            if not batch:
+                self._runs[name].reports = []
+            for _, answer in failed:
+                if not answer.done():
+                    answer.set_exception(
+                        error if isinstance(error, Exception) else EngineUnavailable("the engine ends")
+                    )
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, answer), is_accepted in zip(batch, accepted, strict=True):
+                if not answer.done():
+                    answer.set_result(is_accepted)
+
     async def view(self, name: str, look: Callable[[RunAggregate], Seen]) -> Seen:
         """What `look` makes of a run as last stored: never of a change that is still being committed. Raises NotFound."""
         async with self._locked(name) as active:
@@ -216,6 +256,11 @@ class Board:
     def _tell_work(self) -> None:
         for callback in self._on_work:
             callback()
+
+
+def _save(unit: Unit, name: str, entities: Iterable[Entity], events: Iterable[RunEvent]) -> None:
+    unit.runs.save(name, entities)
+    unit.runs.append(name, events)
 
 
 def _unfinished(unit: Unit) -> list[str]:

@@ -164,7 +164,7 @@ class Hosts:
         lane = core.aggregate.lanes.get(task.lane) if task else None
         chunks, size_bytes = (lane.chunks, lane.bytes) if lane else (0, 0)
         event = Progressed(lease.task_id, lease.fence, progress.chunks, progress.rows, progress.bytes)
-        if not await self._board.apply(core.run.name, event):
+        if not await self._board.report(core.run.name, event):
             return False
         if task is not None and progress.chunks > chunks:
             chunk_bytes = (progress.bytes - size_bytes) // (progress.chunks - chunks)
