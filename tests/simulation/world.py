@@ -299,8 +299,8 @@ class World:
                 await self._deliver()
         left = 1
         while left:
+            await asyncio.sleep(DELIVERY_LEASE_SECONDS + 1.0)  # what was claimed before, and not told, is given again
             left = await self._deliver()
-            await asyncio.sleep(DELIVERY_LEASE_SECONDS + 1.0)
 
     async def _deliver(self) -> int:
         now = VirtualClock(self._loop).now()

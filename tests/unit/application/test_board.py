@@ -116,6 +116,22 @@ async def test_a_host_whose_outcome_was_not_stored_tells_it_again() -> None:
     await require_equal(engine)
 
 
+async def test_the_last_outcome_of_a_run_is_heard_though_the_store_failed_when_it_was_told_first() -> None:
+    store = FailingStore()
+    engine, host = await begun(store)
+    while (task := await host.claim()) is not None and not task.HasField("publish"):
+        await host.finish(task)
+    assert task is not None
+    store.writes_to_fail = store.reads_to_fail = (
+        1  # memory has ended the run then, and nobody knows whether the store has
+    )
+    with pytest.raises(StoreUnavailable):
+        await host.finish(task)
+    await host.finish(task)
+    assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_SUCCEEDED
+    await require_equal(engine)
+
+
 async def ended_runs(names: list[str]) -> Engine:
     """An engine that took over a run under way, and these that have ended."""
     engine, host = await begun(MemoryStore())

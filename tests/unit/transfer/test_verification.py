@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pymigrate.engine.domain.errors import InvalidDefinition, SourceChanged, VerificationFailed
-from pymigrate.engine.ports.connector import ReferenceCheck, Staging, Target
+from pymigrate.engine.ports.connector import Position, ReferenceCheck, SourceRelation, Staging, Target, ranges_between
 from pymigrate.engine.testing.memory_target import MemoryTarget
 from pymigrate.engine.transfer import verification
 from pymigrate.engine.transfer.signals import Drained, LeaseLost
@@ -145,6 +145,22 @@ def test_a_source_that_changed_since_the_copy_is_told_from_a_target_that_errs() 
     with pytest.raises(SourceChanged, match=r"700 rows with digest .* 700 rows with digest") as changed:
         verified(silent, Level.FULL)
     assert changed.value.field == "source.relation"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_lanes_that_read_a_silent_source_at_different_times_are_compared_with_one_reading(level: Level) -> None:
+    halves = [SourceRelation("orders", range=span) for span in ranges_between([Position("500")])]
+    for mark, outcome in (("order", None), ("other", SourceChanged)):
+        lane = Lane(orders(ROWS), has_state=False)
+        for number, half in enumerate(halves, 1):
+            lane.attempt(job=replace(lane.next(), relation=half, lane=f"lane{number}", is_alone=False))
+            lane.source.put("orders", COLUMNS, orders(ROWS, mark))
+        both = replace(job(lane, level), lanes=("lane1", "lane2"))
+        if outcome is None:
+            assert verify(both, lane.open_source, lane.open_target, Asked()).source_checksum
+        else:
+            with pytest.raises(outcome, match="it changed in between"):
+                verify(both, lane.open_source, lane.open_target, Asked())
 
 
 def test_a_digest_in_flight_of_another_version_is_not_compared() -> None:

@@ -35,6 +35,11 @@ class ActiveRun:
     watchers: set[asyncio.Event] = field(default_factory=set)
     reports: list[tuple[Progressed, "asyncio.Future[bool]"]] = field(default_factory=list)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether something is still to be done for it, as far as is known: what memory holds of a doubtful one says nothing."""
+        return self.is_doubtful or self.core.is_active
+
     def tell(self) -> None:
         """Wakes everybody who watches."""
         self.changes += 1
@@ -68,14 +73,14 @@ class Board:
     def active(self) -> Iterator[RunCore]:
         """The cores of all runs in memory that have not ended, or for which something is still to be done, ordered by name."""
         # Whoever goes through them may wait in between, and runs that have ended may be forgotten meanwhile.
-        for core in [self._runs[name].core for name in sorted(self._runs)]:
-            if core.is_active:
-                yield core
+        for active in [self._runs[name] for name in sorted(self._runs)]:
+            if active.is_live:
+                yield active.core
 
     def core(self, name: str) -> RunCore | None:
         """The core of a run in memory of which something is still to be done."""
         active = self._runs.get(name)
-        return active.core if active is not None and active.core.is_active else None
+        return active.core if active is not None and active.is_live else None
 
     async def restore(self) -> list[str]:
         """Takes over the runs that an engine left unfinished; their names."""
@@ -96,12 +101,14 @@ class Board:
         behind = []
         for name, version in (await self._store.read(look)).items():
             known = self._runs.get(name)
-            if known is not None and known.core.run.version >= version:
+            is_doubtful = known is not None and known.is_doubtful
+            if known is not None and not is_doubtful and known.core.run.version >= version:
                 continue
             async with self._locked(name) as active:
-                if known is not None and active.core.run.version >= version:
+                if known is not None and not is_doubtful and active.core.run.version >= version:
                     continue  # it was this engine's own commit, which was not done yet
-                await self._reload(name, active)
+                if not is_doubtful:
+                    await self._reload(name, active)
             log.warning("run.caught_up", run=name)
             await self.apply(name, Begun())
             active.tell()
@@ -248,7 +255,7 @@ class Board:
             return self._runs[name]
 
     def _forget_idle(self) -> None:
-        idle = [n for n, run in self._runs.items() if not run.core.is_active and not run.watchers]
+        idle = [n for n, run in self._runs.items() if not run.is_live and not run.watchers]
         for name in idle[: max(0, len(idle) - IDLE_CORES_MAX + 1)]:
             if not self._runs[name].lock.locked():
                 del self._runs[name]

@@ -7,6 +7,9 @@ Rows are counted and hashed as they pass, at every level. On top of that
   SAMPLED_ROWS_MAX), and each of them must be found in the source, as often as it was read back. The source is read in its order until
   all are found: about a seventh of it where the target keeps the order of arrival, and at most once through;
 - `full` reads source and target whole, at once: the digests in flight, of the source and of the target must be equal.
+
+Lanes of one dataset read their ranges at different times. Where the source can't tell whether it changed in between (it has no state
+token), it is read once more in one piece at every level, and its digest must be the one in flight.
 """
 
 import math
@@ -133,6 +136,8 @@ def _read_back(
     signals: Signals,
     means: Means,
 ) -> Digests:
+    if job.level is Level.FULL or (len(lanes) > 1 and not _state(job, open_source, signals, means)):
+        return _compare_with_source(job, lanes, transferred, target, open_source, signals, means)
     match job.level:
         case Level.COUNT:
             return Digests()
@@ -144,23 +149,41 @@ def _read_back(
             with means.read(open_source, signals) as reader:
                 _refuse_change(job, lanes, reader)
                 return _compare_sample(job, sum(lane.rows for lane in lanes), target, reader, signals, means.hasher())
-        case Level.FULL:
-            with means.read(open_source, signals) as reader:
-                _refuse_change(job, lanes, reader)
-                reading = reader.start(lambda source: _digest_of_source(job, source, signals, means))
-                found, rows = _digest_of_target(job, target, signals, means)
-                read, read_rows = reader.wait(reading)
-            if (read, read_rows) != (transferred, sum(lane.rows for lane in lanes)):
-                raise SourceChanged(
-                    f"dataset {job.dataset}: {job.relation.relation} gave {sum(lane.rows for lane in lanes):,} rows with digest "
-                    f"{transferred} while it was copied, and {read_rows:,} rows with digest {read} when it was read again: it "
-                    "changed in between, and nothing is published; stop what writes to it, then retry the run",
-                    field="source.relation",
-                )
-            _compare(job, transferred, found, rows)
-            return Digests(read, found, rows)
         case _:
             assert_never(job.level)
+
+
+def _state(job: VerifyJob, open_source: Callable[[], Source], signals: Signals, means: Means) -> str:
+    with means.read(open_source, signals) as reader:
+        return reader.call(lambda source: source.state(job.relation))
+
+
+def _compare_with_source(
+    job: VerifyJob,
+    lanes: list[Checkpoint],
+    transferred: str,
+    target: Target,
+    open_source: Callable[[], Source],
+    signals: Signals,
+    means: Means,
+) -> Digests:
+    """Reads the source in one piece, and meanwhile the target unless counting it is enough."""
+    with means.read(open_source, signals) as reader:
+        _refuse_change(job, lanes, reader)
+        reading = reader.start(lambda source: _digest_of_source(job, source, signals, means))
+        is_counted = job.level is Level.COUNT
+        found, rows = ("", 0) if is_counted else _digest_of_target(job, target, signals, means)
+        read, read_rows = reader.wait(reading)
+    if (read, read_rows) != (transferred, sum(lane.rows for lane in lanes)):
+        raise SourceChanged(
+            f"dataset {job.dataset}: {job.relation.relation} gave {sum(lane.rows for lane in lanes):,} rows with digest "
+            f"{transferred} while it was copied, and {read_rows:,} rows with digest {read} when it was read again: it "
+            "changed in between, and nothing is published; stop what writes to it, then retry the run",
+            field="source.relation",
+        )
+    if not is_counted:
+        _compare(job, transferred, found, rows)
+    return Digests(read, found, rows)
 
 
 def _refuse_change(job: VerifyJob, lanes: list[Checkpoint], reader: SourceReader) -> None:
