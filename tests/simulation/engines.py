@@ -6,10 +6,8 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.catalog import Catalog
-from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts, LeaseTerms
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.limits import LaneLimits
@@ -49,14 +47,14 @@ class EngineProcess:
         surroundings = Surroundings(clock, lambda: f"e{number}-{next(numbers):06d}")
         self.catalog = Catalog(surroundings)
         self.plans = Plans(self.catalog)
-        self.board = Board(store, clock, random.Random(rng.random()), parts.core)
+        self.board = parts.board(store, clock, random.Random(rng.random()), parts.core)
         self.inquiries = Inquiries(surroundings.new_id, self._on_work)
         limits = LaneLimits(store, self.board, LANES_MAX, clock)
         scheduler = Scheduler(random.Random(rng.random()))
         self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler)
         self.board.on_work(self._on_work)
         self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings)
-        followups = Followups(store, self.board, clock)
+        followups = parts.followups(store, self.board, clock)
         requests = Requests(clock)
         self._supervisor = parts.supervisor(self.hosts, followups, executor, store, requests, clock, HOSTS_SHARED_MAX)
         self._parts = parts

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymigrate.engine.application.board import Board
+from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import RunAggregate
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.entrypoints.worker.leases import Lease
+from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.feed import Claim
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.simulated_host import rounded_up
@@ -49,11 +51,14 @@ class Parts:
     """What a world is made of. `unit` wraps what units of work are done on."""
 
     core: Callable[[RunAggregate, random.Random], RunCore] = RunCore
+    board: type[Board] = Board
+    followups: type[Followups] = Followups
     hosts: type[Hosts] = Hosts
     supervisor: type[Supervisor] = Supervisor
     lease: type[VirtualLease] = VirtualLease
     target: type[SimulatedTarget] = SimulatedTarget
     source: type[SimulatedSource] = SimulatedSource
+    runner: type[TaskRunner] = TaskRunner
     copy: Callable[..., CopyOutcome] = copy_lane
     restore: Callable[[Board], Awaitable[Any]] = restore
     unit: Callable[[Unit], Unit] | None = None

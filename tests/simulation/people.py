@@ -88,7 +88,7 @@ class People:
     async def _meddle(self) -> None:
         kind = self._rng.choices(
             ["pause", "resume", "cancel", "retry", "approve", "undo", "undo all", "seal", "nothing"],
-            [4, 5, 0.4, 4, 4, 0.7, 0.3, 0.5, 6],
+            [4, 5, 0.7, 4, 4, 1.5, 0.7, 0.5, 6],
         )[0]
         phase = self._rng.choice(sorted(self._world.plan.phases))
         match kind:

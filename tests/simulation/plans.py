@@ -11,7 +11,7 @@ COLUMNS = (ColumnInfo("id", ColumnType("int64")), ColumnInfo("name", ColumnType(
 SOURCES = ("crm", "erp")
 TARGETS = ("lake", "cellar")
 CELLAR_PATH = "/cellar.duckdb"
-ROWS_MAX = 16
+ROWS_MAX = 40
 PHASES_MAX = 5
 DATASETS_MAX = 2
 Place = tuple[str, str]
@@ -38,7 +38,9 @@ class DrawnPlan:
 
 def rows_of(rng: random.Random, mark: str) -> Rows:
     """A relation's content: some rows, or none."""
-    return tuple((number, f"{mark}{number}") for number in range(rng.choice([0, 1, 4, 9, rng.randint(2, ROWS_MAX)])))
+    return tuple(
+        (number, f"{mark}{number}") for number in range(rng.choice([0, 1, 4, 9, rng.randint(2, ROWS_MAX), ROWS_MAX]))
+    )
 
 
 def draw_plan(rng: random.Random, systems: SimulatedSystems) -> DrawnPlan:

@@ -1,18 +1,20 @@
 """Who watches a simulated world: everything that must hold whatever happens, checked as it happens and once more at the end."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pymigrate.engine.application.works import staging_id
 from pymigrate.engine.domain.run import (
     LANE_STEPS,
+    PHASE_IN_HAND,
     PHASE_STEPS,
     RUN_STEPS,
     TASK_OPEN,
     PhaseState,
     Task,
 )
+from pymigrate.engine.domain.run_ledger import ENGINE
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.simulated_systems import Rows, SimulatedSystems
@@ -26,8 +28,11 @@ MACHINES = {
     "lanes": {str(before): {str(after) for after in found} for before, found in LANE_STEPS.items()},
 }
 DONE = {str(PhaseState.PUBLISHED), str(PhaseState.SEALED)}
+IN_HAND = {str(state) for state in PHASE_IN_HAND} | {str(PhaseState.ROLLING_BACK)}
 RETRIABLE = frozenset({"INTERNAL", "FENCE_LOST"})
-NEVER_DUE = frozenset({"VERIFICATION_FAILED", "ILLEGAL_TRANSITION", "DATA_REFUSED", "TARGET_OCCUPIED"})
+NEVER_DUE = frozenset(
+    {"FAILED_PRECONDITION", "VERIFICATION_FAILED", "ILLEGAL_TRANSITION", "DATA_REFUSED", "TARGET_OCCUPIED"}
+)
 DRAIN_CHUNKS_MAX = 2
 IDLE_SECONDS_MAX = 2.0
 PAGE = 100_000
@@ -35,10 +40,11 @@ PAGE = 100_000
 
 @dataclass
 class Witness:
-    """Keeps what it saw. `broken` tells what should not have been."""
+    """Keeps what it saw. `called` are the keys of what was done outside databases. `broken` tells what should not have been."""
 
     plan: DrawnPlan
     systems: SimulatedSystems
+    called: Mapping[str, int]
     now: Callable[[], float]
     is_sunny: bool = False
     is_replaced: bool = False
@@ -46,9 +52,10 @@ class Witness:
     states: dict[str, str] = field(default_factory=dict)
     approvals: set[str] = field(default_factory=set)
     trace: list[str] = field(default_factory=list)
-    last_event: float = 0.0
+    last_change: float = 0.0
     paused_at: float | None = None
     left: set[str] = field(default_factory=set)
+    left_phases: set[str] = field(default_factory=set)
     delivered: Counter[int] = field(default_factory=Counter)
     _cursor: str = ""
     _sequence: int = 0
@@ -66,10 +73,16 @@ class Witness:
         for entry in entries:
             if entry.run == RUN:
                 self._replay(entry, unit)
+        run = unit.runs.get(RUN) if entries else None
+        if run is not None and run.events != self._sequence:
+            self._break(f"the run counts {run.events} events, and the stream has {self._sequence}")
+        asked = {entry.actor for entry in entries if entry.run == RUN and entry.actor != ENGINE}
+        if asked - {entry.actor for entry in entries if not entry.run}:
+            self._break(f"{sorted(asked)} did something, and the audit does not tell it")
 
     def _replay(self, entry: FeedEntry, unit: Unit) -> None:
         self._sequence += 1
-        self.last_event = self.now()
+        self.last_change = self.now()
         if entry.sequence != self._sequence:
             self._break(f"event {entry.sequence} follows {self._sequence - 1}")
             self._sequence = entry.sequence
@@ -87,6 +100,8 @@ class Witness:
             self._check_verified(entry.subject, unit)
         elif entry.type == "phase.published":
             self.check_published(_last(entry.subject))
+        elif entry.type == "phase.rolled_back":
+            self._check_order(_last(entry.subject))
         if entry.type == "run.paused":
             self.paused_at = self.now()
         elif head == "run" and entry.type != "run.steered":
@@ -112,6 +127,12 @@ class Witness:
             if is_before and f"/phases/{phase}/gates/{gate}" not in self.approvals:
                 self._break(f"{phase} started before {gate} was approved")
 
+    def _check_order(self, undone: str) -> None:
+        for phase in self.plan.phases:
+            state = self.states.get(f"{RUN}/phases/{phase}", "pending")
+            if undone in self.plan.needs(phase) and state in {*DONE, *IN_HAND}:
+                self._break(f"{undone} was rolled back while {phase}, which needs it, is {state}")
+
     def _check_verified(self, subject: str, unit: Unit) -> None:
         aggregate = unit.runs.load(RUN)
         assert aggregate is not None
@@ -124,6 +145,7 @@ class Witness:
         aggregate = unit.runs.load(RUN)
         assert aggregate is not None
         phase = aggregate.phases[_last(subject)]
+        self.left_phases.add(phase.id)
         for _, dataset in self.plan.datasets_of(phase.id):
             self.left.add(staging_id(RUN, phase.id, dataset, phase.attempt))
 
@@ -157,6 +179,10 @@ class Witness:
         """A host asks for work."""
         self._asked[host] = self.now()
 
+    def finished(self) -> None:
+        """A host tells how a task ended: there may be work now that was not there before."""
+        self.last_change = self.now()
+
     def granted(self, host: str, task: worker_pb2.Task) -> None:
         """A host was given work."""
         if former := self._granted.get((task.id, task.fence)):
@@ -166,7 +192,7 @@ class Witness:
             self._task_of_lane[task.copy.lane] = task.id
             self._told_to_drain.pop(task.id, None)
             self._after_drain.pop(task.id, None)
-        since = max(self._asked.get(host, 0.0), self.last_event)
+        since = max(self._asked.get(host, 0.0), self.last_change)
         if self.is_sunny and not task.id.startswith("inquiries/") and self.now() - since > IDLE_SECONDS_MAX:
             self._break(f"{host} waited {self.now() - since:.1f} s for {task.id}")
 
@@ -203,6 +229,7 @@ class Witness:
         self.compare(unit)
         for phase in self.plan.phases:
             self._check_left(phase, self.states.get(f"{RUN}/phases/{phase}", "pending"))
+            self._check_steps(phase, unit)
         for name, database in sorted(self.systems.databases.items()):
             if forgotten := sorted(set(database.staged) - self.left):
                 self._break(f"{name} still has the stagings {forgotten}")
@@ -227,6 +254,22 @@ class Witness:
             rows, before = self._rows(target), self.plan.before.get(target)
             if state != PhaseState.ROLLBACK_BLOCKED and rows != before:
                 self._break(f"{place} is {state}, and its relation holds {rows} where {before} was")
+
+    def _check_steps(self, phase: str, unit: Unit) -> None:
+        """What was done outside stands where the phase is published, and nowhere else."""
+        aggregate = unit.runs.load(RUN)
+        if aggregate is None or phase in self.left_phases:
+            return
+        record = aggregate.phases[phase]
+        if record.state is PhaseState.ROLLBACK_BLOCKED:
+            return
+        for step in record.steps:
+            for attempt in range(1, aggregate.run.attempt + 1):
+                key = f"{RUN}/phases/{phase}/steps/{step}"
+                stands = f"{key}/step/{attempt}" in self.called and f"{key}/undo/{attempt}" not in self.called
+                is_due = str(record.state) in DONE and attempt == record.attempt
+                if stands != is_due:
+                    self._break(f"step {step} of {phase}, attempt {attempt}: {'stands' if stands else 'is not done'}")
 
     def _rows(self, place: Place) -> Rows | None:
         database = self.systems.database(place[0])

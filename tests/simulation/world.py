@@ -117,7 +117,8 @@ class SimulatedExecutor:
         host = self._world.hosts.get(pid)
         if host is None or host.is_over:
             return True
-        if self._world.weather.is_on(Trouble.HOST_STOPPED, host.name):
+        weather = self._world.weather
+        if weather.is_on(Trouble.HOST_STOPPED, host.name) or weather.is_on(Trouble.ENGINE_PARTITION, host.name):
             return False
         host.crash()
         return True
@@ -166,16 +167,18 @@ class World:
         for name in SOURCES:
             self.systems.database(name).has_state = rng.random() < 0.7
         self.memory = MemoryStore()
-        self.witness = Witness(self.plan, self.systems, loop.time, is_sunny)
+        self.outside = Outside(self.fibers, self.weather, rng)
+        self.witness = Witness(self.plan, self.systems, self.outside.done, loop.time, is_sunny)
         self.network = Network(self.weather, rng)
         self.network.on_granted = self.witness.granted
         self.network.on_asked = self.witness.asked
+        self.network.on_finished = self.witness.finished
         self.network.on_heard = lambda host, since, tasks: self.witness.heard(since, tasks)
         self.systems.ledger.on_commit = self.witness.committed
-        self.outside = Outside(self.fibers, self.weather, rng)
         self.hosts: dict[int, SimulatedHost] = {}
         self.engine: EngineProcess | None = None
         self.engines = 0
+        self._replaced: set[int] = set()
         self._is_over = False
         self._machine = Machine(self.network, self.fibers, rng, self._runner, parts.lease)
 
@@ -198,8 +201,8 @@ class World:
 
     def _runner(self, host: str) -> TaskRunner:
         connector = SimulatedConnector(self.systems, host)
-        copy = self.parts.copy
-        return TaskRunner(lambda kind: connector, Keys(self.weather), Redactor(), self.outside, INLINE, copy)
+        parts = self.parts
+        return parts.runner(lambda kind: connector, Keys(self.weather), Redactor(), self.outside, INLINE, parts.copy)
 
     async def _start_engine(self) -> None:
         """Another engine takes over, until one does."""
@@ -251,13 +254,14 @@ class World:
                 self._change_source(spell.place)
             case _:
                 return
-        self.weather.strikes[spell.kind] = self.weather.strikes.get(spell.kind, 0) + 1
+        self.weather.struck(spell.kind)
 
     async def _replace_engine(self, zombie_seconds: float) -> None:
         """The engine ends, or is stopped for so long and goes on a while beside its successor."""
         engine = self.engine
-        if engine is None or not engine.is_up:
+        if engine is None or not engine.is_up or engine.number in self._replaced:
             return
+        self._replaced.add(engine.number)
         if not zombie_seconds:
             engine.crash()
             await asyncio.sleep(self.rng.uniform(*DOWN_SECONDS))

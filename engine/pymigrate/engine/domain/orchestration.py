@@ -50,6 +50,7 @@ from pymigrate.engine.domain.run_ledger import ENGINE
 
 RETRIES_MAX = 20
 RETRIES_INTERNAL_MAX = 3
+LOSSES_WITHOUT_DELAY = 2
 OUTAGE_SECONDS_MAX = 86_400.0
 OUTAGE_REASON = "SYSTEM_UNAVAILABLE"
 LOSSES_REASON = "HOST_LOST"
@@ -238,18 +239,22 @@ class RunCore(Advancing):
         return f"{self._subject('phases', task.phase)}/steps/{task.detail}"
 
     def _lose(self, task: Task) -> bool:
+        """At once with another host at first; one that keeps losing its hosts waits as one that keeps failing does."""
         failure = Failure(LOSSES_REASON, f"worker host {task.host} was lost", is_temporary=True)
-        self._try_again(task, failure, delay_seconds=0.0)
+        losses = task.retries - LOSSES_WITHOUT_DELAY
+        self._try_again(task, failure, self._backoff_seconds(losses) if losses >= 0 else 0.0)
         return True
 
     def _fail(self, task: Task, failure: Failure) -> None:
         is_retriable = failure.is_temporary or failure.reason in RETRIABLE_REASONS
         if is_retriable:
-            doublings = min(task.retries, BACKOFF_DOUBLINGS_MAX)
-            delay = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**doublings) * self._rng.uniform(0.5, 1.0)
-            self._try_again(task, failure, delay)
+            self._try_again(task, failure, self._backoff_seconds(task.retries))
         else:
             self._give_up(task, failure)
+
+    def _backoff_seconds(self, retries: int) -> float:
+        longest: float = BACKOFF_FIRST_SECONDS * 2 ** min(retries, BACKOFF_DOUBLINGS_MAX)
+        return min(BACKOFF_MAX_SECONDS, longest) * self._rng.uniform(0.5, 1.0)
 
     def _try_again(self, task: Task, failure: Failure, delay_seconds: float) -> None:
         if self._is_hopeless(task, failure):

@@ -163,9 +163,9 @@ class Undoing(RunLedger):
             self._end_sealing(phase)
         if phase.state not in TO_CLEAN_UP:
             return
+        self._drop_pending(phase)  # at once: what drains now is not to be handed out again while others still work
         if any(task.state is TaskState.LEASED and task.kind not in AFTERWARDS for task in self._tasks(phase)):
             return
-        self._drop_pending(phase)
         is_rolling_back = phase.state is PhaseState.ROLLING_BACK
         if is_rolling_back and not self._is_clear(phase):
             return

@@ -173,9 +173,7 @@ class SimulatedHost:
             await self._awake.wait()
             self._heard = self.clock.monotonic()
             self._settle(held, asked, set(answer.lost_task_ids))
-            for lease in held:
-                if lease.message.task_id in answer.drain_task_ids:
-                    lease.drain()
+            _drain(held, answer)
 
     async def _reports(self) -> None:
         while True:
@@ -286,13 +284,15 @@ class SimulatedHost:
         link = self._machine.network.find(self.name)
         if self._terms.session:
             with contextlib.suppress(NotRegistered):  # another process may have taken the name over
-                await link.heartbeat(self._terms.session, [lease.message for lease in self._held()])
+                held = self._held()
+                answer = await link.heartbeat(self._terms.session, [lease.message for lease in held])
+                _drain(held, answer)
         await self._awake.wait()
         held, asked = self._held(), self.clock.monotonic()
-        answer = await link.register(self._message, [lease.message for lease in held])
+        terms = await link.register(self._message, [lease.message for lease in held])
         await self._awake.wait()
-        self._settle(held, asked, set(answer.lost_task_ids))
-        self._link, self._terms, self._heard = link, answer, self.clock.monotonic()
+        self._settle(held, asked, set(terms.lost_task_ids))
+        self._link, self._terms, self._heard = link, terms, self.clock.monotonic()
 
     def _settle(self, held: list[HostLease], asked: float, lost: set[str]) -> None:
         for lease in held:
@@ -326,6 +326,12 @@ class SimulatedHost:
                 await event.wait()
         except TimeoutError:
             return
+
+
+def _drain(held: list[HostLease], answer: worker_pb2.HeartbeatResponse) -> None:
+    for lease in held:
+        if lease.message.task_id in answer.drain_task_ids:
+            lease.drain()
 
 
 def rounded_up(seconds: float) -> float:

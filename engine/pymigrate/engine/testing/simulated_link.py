@@ -56,6 +56,7 @@ class Network:
         self.broken: list[str] = []
         self.on_granted: Callable[[str, worker_pb2.Task], None] = lambda host, task: None
         self.on_asked: Callable[[str], None] = lambda host: None
+        self.on_finished: Callable[[], None] = lambda: None
         self.on_heard: Callable[[str, float, frozenset[str]], None] = lambda host, since, tasks: None
         self._late: set[asyncio.Task[None]] = set()
 
@@ -108,7 +109,11 @@ class Link:
         """FinishTask; it may come late, after others."""
         kept = worker_pb2.FinishTaskRequest()
         kept.CopyFrom(request)
-        await self._tell(lambda hosts: hosts.finish(kept))
+        await self._tell(lambda hosts: self._finished(hosts, kept))
+
+    async def _finished(self, hosts: Hosts, request: worker_pb2.FinishTaskRequest) -> None:
+        self._network.on_finished()
+        await hosts.finish(request)
 
     async def _granted(self, hosts: Hosts, session: str, wait_seconds: float) -> worker_pb2.Task | None:
         self._network.on_asked(self._host)

@@ -28,7 +28,7 @@ from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane
 from pymigrate.engine.testing.memory_target import MemoryTarget
 from pymigrate.engine.testing.weather import Trouble, Weather
 
-LATENCY_SECONDS = (0.002, 0.03)
+LATENCY_SECONDS = (0.02, 0.6)
 SLOW_HOST_SECONDS = (0.1, 2.0)
 SLOW_SOURCE_SECONDS = (0.5, 9.0)
 CHUNK_ROWS = 3
@@ -176,6 +176,7 @@ class SimulatedTarget(MemoryTarget):
         super().__init__(database)
         self.route = route
         self.ledger = route.systems.ledger
+        self._is_allowed = False
         self.writer = f"{route.host}#{route.systems.fibers.number}"
 
     def rows(self, relation: str) -> int | None:
@@ -261,8 +262,19 @@ class SimulatedTarget(MemoryTarget):
         after: Checkpoint,
         batches: Sequence[pa.RecordBatch],
     ) -> None:
-        """The transaction takes effect."""
-        super().commit(staging, lane, fence, before, after, batches)
+        """The transaction takes effect by what it saw when it began: who else wrote what it writes was asked just before."""
+        found = self._database.lanes.get((staging.id, lane), MemoryLane())
+        self._is_allowed = True
+        try:
+            super().commit(staging, lane, fence, before, after, batches)
+        finally:
+            self._is_allowed = False
+        if "fence" not in self.written:
+            self._database.lanes[staging.id, lane] = MemoryLane(after, found.fence)
+
+    def _stand(self, staging: Staging, lane: str, fence: int, before: Checkpoint) -> None:
+        if not self._is_allowed or staging.id not in self._database.staged:
+            super()._stand(staging, lane, fence, before)
 
     def _reading(self, effect: Callable[[], Result]) -> Result:
         self.route.write("read")

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 SPELLS_MAX = 6
 KINDS_MAX = 7
+EARLY = 1.4
+LONG_SECONDS = 30.0
 
 
 class Trouble(StrEnum):
@@ -38,6 +40,7 @@ class Trouble(StrEnum):
     SECRET_EXPIRED = "secret_expired"  # noqa: S105 (no secret)
 
 
+OUTLASTING = frozenset({Trouble.HOST_STOPPED, Trouble.ENGINE_PARTITION})
 HOST_TROUBLES = frozenset(
     {Trouble.HOST_CRASH, Trouble.HOST_STOPPED, Trouble.HOST_SLOW, Trouble.CLOCK_SKEW, Trouble.ENGINE_PARTITION}
     | {Trouble.ANSWERS_LOST, Trouble.REPORTS_DOUBLED, Trouble.REPORTS_REORDERED, Trouble.TARGET_PARTITION}
@@ -80,7 +83,10 @@ class Weather:
 
     def is_on(self, kind: Trouble, place: str = "") -> bool:
         """Whether trouble of this kind is at work there now."""
-        return any(spell.covers(place, self._now()) for spell in self._by_kind[kind]) and not self.is_calm
+        is_on = any(spell.covers(place, self._now()) for spell in self._by_kind[kind]) and not self.is_calm
+        if is_on:
+            self.struck(kind)
+        return is_on
 
     def strikes_at(self, kind: Trouble, place: str = "") -> bool:
         """Whether it strikes whoever asks now, by its strength."""
@@ -88,9 +94,13 @@ class Weather:
             return False
         for spell in self._by_kind[kind]:
             if spell.covers(place, self._now()) and self._rng.random() < spell.strength:
-                self.strikes[kind] = self.strikes.get(kind, 0) + 1
+                self.struck(kind)
                 return True
         return False
+
+    def struck(self, kind: Trouble) -> None:
+        """Trouble of this kind hit somebody."""
+        self.strikes[kind] = self.strikes.get(kind, 0) + 1
 
 
 def draw(
@@ -101,7 +111,8 @@ def draw(
     targets: Sequence[str],
     kinds: Sequence[Trouble] = tuple(Trouble),
 ) -> list[Spell]:
-    """Some kinds of trouble, a few spells of each: a seed that has seen little of everything has seen nothing."""
+    """Some kinds of trouble, a few spells of each: a seed that has seen little of everything has seen nothing. What makes a host a
+    zombie may last longer than a lease."""
     spells: list[Spell] = []
     for kind in rng.sample(list(kinds), rng.randint(min(2, len(kinds)), min(KINDS_MAX, len(kinds)))):
         for _ in range(rng.randint(1, SPELLS_MAX)):
@@ -112,7 +123,8 @@ def draw(
                 place = rng.choice(sources)
             elif kind in TARGET_TROUBLES:
                 place = rng.choice(targets)
-            start = rng.uniform(0.0, calm_at * 0.9)
-            seconds = rng.choice([rng.uniform(0.2, 3.0), rng.uniform(3.0, calm_at / 3)])
+            start = calm_at * 0.9 * rng.random() ** EARLY  # most is to do in the beginning
+            longest = max(calm_at / 3, LONG_SECONDS if kind in OUTLASTING else 0.0)
+            seconds = rng.choice([rng.uniform(0.2, 3.0), rng.uniform(3.0, longest)])
             spells.append(Spell(kind, start, seconds, place, rng.choice([0.1, 0.3, 0.6, 1.0])))
     return spells

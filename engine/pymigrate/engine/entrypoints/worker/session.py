@@ -140,16 +140,18 @@ class Session:
         """Raises CallRefused when another process has taken the name over: this one was stopped for long, and must not take it back."""
         if not self._terms.session:
             return
+        held = self._leases.held()
+        request = worker_pb2.HeartbeatRequest(
+            host=self.host, session=self._terms.session, leases=[lease.message for lease in held]
+        )
         try:
-            link.heartbeat(
-                worker_pb2.HeartbeatRequest(
-                    host=self.host,
-                    session=self._terms.session,
-                    leases=[lease.message for lease in self._leases.held()],
-                )
-            )
+            draining = set(link.heartbeat(request).drain_task_ids)
         except NotRegistered:
             log.info("host.unknown", host=self.host)
+            return
+        for lease in held:
+            if lease.message.task_id in draining:
+                lease.drain()
 
     def _pause(self, attempt: int) -> None:
         seconds = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2**attempt)
