@@ -49,6 +49,11 @@ class Proxy:
         """What was held passes on."""
         self._flowing.set()
 
+    def passes(self, piece: bytes, near: socket.socket, *, is_request: bool) -> bool:
+        """Whether these bytes are passed on; where they are not, their connection ends. `near` tells one connection from another."""
+        del piece, near, is_request
+        return True
+
     def close(self) -> None:
         """Ends everything."""
         self._ended.set()
@@ -87,6 +92,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := source.recv(PIECE_BYTES):
                 self._flowing.wait()
+                if not self.passes(piece, pair[0], is_request=source is pair[0]):
+                    break
                 if self._delay_seconds and source is pair[0]:
                     self._ended.wait(self._delay_seconds)
                 if source is pair[1]:

@@ -25,8 +25,9 @@ QUICK = {"PYMIGRATE_LEASE_SECONDS": "3", "PYMIGRATE_HEARTBEAT_SECONDS": "0.5"}
 class EngineProcess:
     """`pymigrate serve` on a free port, with short leases so that what is lost is found soon."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, module: str = "pymigrate.engine.main.cli") -> None:
         self.home = home
+        self._module = module
         self.process: subprocess.Popen[bytes] | None = None
         home.mkdir(parents=True, exist_ok=True)
 
@@ -38,13 +39,14 @@ class EngineProcess:
                 [
                     sys.executable,
                     "-m",
-                    "pymigrate.engine.main.cli",
+                    self._module,
                     "serve",
                     "--home",
                     str(self.home),
                     "--listen",
                     "127.0.0.1:0",
                 ],
+                cwd=ROOT,
                 env=os.environ | QUICK,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -36,10 +36,12 @@ ALL = tuple(Trouble)
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A world with one part wrong, and the trouble that shows it soonest."""
+    """A world with one part wrong, the trouble that shows it soonest, and the seed that did so when this was written: others do too,
+    and looking begins there to save time."""
 
     parts: Parts
     kinds: Sequence[Trouble] = ALL
+    seen_at: int = 0
 
 
 # The decision core -----------------------------------------------------------------------------------------------------------------
@@ -438,40 +440,52 @@ MUTANTS: dict[str, Mutant] = {
     "core without verification": Mutant(replace(REAL, core=CoreWithoutVerification)),
     "core without retries": Mutant(replace(REAL, core=CoreWithoutRetries)),
     "core that tries for ever": Mutant(replace(REAL, core=CoreThatTriesForEver), CHANGES),
-    "core without drain": Mutant(replace(REAL, core=CoreWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW)),
-    "core without cleaning": Mutant(replace(REAL, core=CoreWithoutCleaning)),
-    "core that undoes no data": Mutant(replace(REAL, core=CoreThatUndoesNoData)),
-    "core that undoes no steps": Mutant(replace(REAL, core=CoreThatUndoesNoSteps)),
-    "core that undoes in any order": Mutant(replace(REAL, core=CoreThatUndoesInAnyOrder)),
+    "core without drain": Mutant(
+        replace(REAL, core=CoreWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=31
+    ),
+    "core without cleaning": Mutant(replace(REAL, core=CoreWithoutCleaning), seen_at=8),
+    "core that undoes no data": Mutant(replace(REAL, core=CoreThatUndoesNoData), seen_at=8),
+    "core that undoes no steps": Mutant(replace(REAL, core=CoreThatUndoesNoSteps), seen_at=22),
+    "core that undoes in any order": Mutant(replace(REAL, core=CoreThatUndoesInAnyOrder), seen_at=24),
     "core that loses tasks": Mutant(replace(REAL, core=CoreThatLosesTasks), HOSTS),
-    "board that trusts its memory": Mutant(replace(REAL, board=BoardThatTrustsItsMemory), ENGINES),
-    "board that tells first": Mutant(replace(REAL, board=BoardThatTellsFirst), ENGINES),
+    "board that trusts its memory": Mutant(replace(REAL, board=BoardThatTrustsItsMemory), ENGINES, seen_at=5),
+    "board that tells first": Mutant(replace(REAL, board=BoardThatTellsFirst), ENGINES, seen_at=27),
     "board of two transactions": Mutant(replace(REAL, board=BoardOfTwoTransactions)),
     "followups without late commits": Mutant(
-        replace(REAL, followups=FollowupsWithoutLateCommits), (Trouble.ENGINE_STOPPED,)
+        replace(REAL, followups=FollowupsWithoutLateCommits), (Trouble.ENGINE_STOPPED,), seen_at=58
     ),
     "supervisor without sweep": Mutant(replace(REAL, supervisor=SupervisorWithoutSweep), HOSTS),
     "runner without verification": Mutant(
-        replace(REAL, runner=RunnerWithoutVerification), (Trouble.SOURCE_CHANGED, Trouble.SOURCE_SLOW)
+        replace(REAL, runner=RunnerWithoutVerification), (Trouble.SOURCE_CHANGED, Trouble.SOURCE_SLOW), seen_at=8
     ),
-    "notifier that tells afterwards": Mutant(replace(REAL, tells_first=tells_afterwards), (Trouble.NOTIFIER_DOWN,)),
+    "notifier that tells afterwards": Mutant(
+        replace(REAL, tells_first=tells_afterwards), (Trouble.NOTIFIER_DOWN,), seen_at=15
+    ),
     "store without compare-and-set": Mutant(replace(REAL, unit=without_comparing), ENGINES),
     "store without outbox row": Mutant(replace(REAL, unit=without_outbox_row)),
     "store without audit entry": Mutant(replace(REAL, unit=without_audit)),
-    "target without fence": Mutant(replace(REAL, target=TargetWithoutFence), ZOMBIES),
-    "target without fence column": Mutant(replace(REAL, target=TargetWithoutFenceColumn), ZOMBIES),
+    "target without fence": Mutant(replace(REAL, target=TargetWithoutFence), ZOMBIES, seen_at=50),
+    "target without fence column": Mutant(replace(REAL, target=TargetWithoutFenceColumn), ZOMBIES, seen_at=54),
     "target without checkpoint": Mutant(replace(REAL, target=TargetWithoutCheckpoint), TARGETS),
     "target of two transactions": Mutant(replace(REAL, target=TargetOfTwoTransactions), (Trouble.HOST_CRASH,)),
-    "target that is hopeful": Mutant(replace(REAL, target=TargetThatIsHopeful), TARGETS),
-    "target that writes again": Mutant(replace(REAL, target=TargetThatWritesAgain), TARGETS),
+    "target that is hopeful": Mutant(replace(REAL, target=TargetThatIsHopeful), TARGETS, seen_at=5),
+    "target that writes again": Mutant(replace(REAL, target=TargetThatWritesAgain), TARGETS, seen_at=37),
     "target that empties its staging": Mutant(replace(REAL, target=TargetThatEmptiesItsStaging), TARGETS),
-    "target without tombstone": Mutant(replace(REAL, target=TargetWithoutTombstone), (Trouble.HOST_STOPPED,)),
-    "target that publishes once": Mutant(replace(REAL, target=TargetThatPublishesOnce), (Trouble.COMMIT_UNKNOWN,)),
-    "target that forgets what was there": Mutant(replace(REAL, target=TargetThatForgetsWhatWasThere)),
-    "source that claims to stand still": Mutant(replace(REAL, source=SourceThatClaimsToStandStill), CHANGES),
-    "source that skips": Mutant(replace(REAL, source=SourceThatSkips), TARGETS),
-    "lane without frozen state": Mutant(
-        replace(REAL, copy=without_frozen_state), (Trouble.SOURCE_CHANGED, Trouble.SOURCE_SLOW)
+    "target without tombstone": Mutant(
+        replace(REAL, target=TargetWithoutTombstone), (Trouble.HOST_STOPPED,), seen_at=537
     ),
-    "lease without drain": Mutant(replace(REAL, lease=LeaseWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW)),
+    "target that publishes once": Mutant(
+        replace(REAL, target=TargetThatPublishesOnce), (Trouble.COMMIT_UNKNOWN,), seen_at=10
+    ),
+    "target that forgets what was there": Mutant(replace(REAL, target=TargetThatForgetsWhatWasThere), seen_at=104),
+    "source that claims to stand still": Mutant(
+        replace(REAL, source=SourceThatClaimsToStandStill), CHANGES, seen_at=11
+    ),
+    "source that skips": Mutant(replace(REAL, source=SourceThatSkips), TARGETS, seen_at=7),
+    "lane without frozen state": Mutant(
+        replace(REAL, copy=without_frozen_state), (Trouble.SOURCE_CHANGED,), seen_at=85
+    ),
+    "lease without drain": Mutant(
+        replace(REAL, lease=LeaseWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=31
+    ),
 }

@@ -7,6 +7,7 @@ import random
 import secrets
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -43,8 +44,25 @@ TOKEN_BYTES = 32
 CALLS_GRACE_SECONDS = 2.0
 
 
-async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises PyMigrateError when it can't start."""
+OpenStore = Callable[[Settings, SystemClock], Awaitable[Store]]
+
+
+async def open_store(settings: Settings, clock: SystemClock) -> Store:
+    """The store that the settings name. Raises PyMigrateError when it can't be opened."""
+    if not settings.store:
+        return await SqliteStore.open(settings.store_path, clock)
+    from pymigrate.engine.adapters.store.postgres import PostgresStore
+
+    password = ""
+    if settings.store_password:
+        places = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, Redactor())
+        password = places.read(parse_secret_ref(settings.store_password, "store_password")).reveal()
+    return await PostgresStore.open(settings.store, clock, random.Random(), password)
+
+
+async def serve(settings: Settings, opened: OpenStore = open_store) -> None:
+    """Serves until SIGTERM or SIGINT. `opened` is for tests that put a store of their own around the engine's. Raises PyMigrateError
+    when it can't start."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +70,7 @@ async def serve(settings: Settings) -> None:
     _make_home(settings.home)
     token = _token(settings.token_path)
     clock = SystemClock()
-    store = await _open_store(settings, clock)
+    store = await opened(settings, clock)
     try:
         await _serve(settings, token, clock, store, ending)
     finally:
@@ -109,19 +127,6 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     settings.endpoint_path.unlink(missing_ok=True)
 
 
-async def _open_store(settings: Settings, clock: SystemClock) -> Store:
-    """The store that the settings name. Raises PyMigrateError when it can't be opened."""
-    if not settings.store:
-        return await SqliteStore.open(settings.store_path, clock)
-    from pymigrate.engine.adapters.store.postgres import PostgresStore
-
-    password = ""
-    if settings.store_password:
-        places = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, Redactor())
-        password = places.read(parse_secret_ref(settings.store_password, "store_password")).reveal()
-    return await PostgresStore.open(settings.store, clock, random.Random(), password)
-
-
 def _make_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
@@ -162,10 +167,10 @@ def configure_logging(level: str) -> None:
     )
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, opened: OpenStore = open_store) -> None:
     """Serves in this process, on uvloop."""
     import uvloop
 
     configure_logging(settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings))
+        runner.run(serve(settings, opened))

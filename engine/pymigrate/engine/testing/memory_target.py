@@ -115,8 +115,8 @@ class MemoryTarget:
     def reset(self, staging: Staging, lane: str, fence: int) -> None:
         """Empties the staging, unless another lane has rows in it."""
         with self._database.transaction("reset"):
-            at, _ = self.checkpoint(staging, lane)
-            self._stand(staging, lane, fence, at)
+            at = self._database.lanes.get((staging.id, lane), MemoryLane())
+            self._stand(staging, lane, fence, at.checkpoint)
             lanes = self._database.lanes.items()
             if any(of == staging.id and name != lane and it.checkpoint.rows for (of, name), it in lanes):
                 raise FailedPrecondition(f"other lanes have rows in the staging of {staging.relation}")

@@ -1,0 +1,82 @@
+"""The real core, use cases, supervisor, lanes and store, in virtual time and bad weather: what must hold, under thousands of seeds.
+
+`PYMIGRATE_TEST_SIMULATION_SEEDS` sets how many. A seed that fails is read with `python -m tests.simulation.seeds --trace SEED`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pymigrate.engine.testing.weather import Trouble
+from tests.simulation.mutants import MUTANTS
+
+ROOT = Path(__file__).parents[2]
+SEEDS = int(os.environ.get("PYMIGRATE_TEST_SIMULATION_SEEDS", "2000"))
+PROCESSES = 2
+HASH_SEEDS = ("0", "4711")
+TRACED = 60
+SECONDS_MAX = 900.0
+KINDS_ASKED = 12
+Outcomes = list[dict[str, Any]]
+
+
+def begin(*arguments: object, hash_seed: str = "1") -> "subprocess.Popen[str]":
+    """Seeds in a process of their own, which no test's surroundings reach."""
+    command = [sys.executable, "-m", "tests.simulation.seeds", *map(str, arguments)]
+    surroundings = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=subprocess.PIPE, text=True)
+
+
+def ended(process: "subprocess.Popen[str]") -> Outcomes:
+    """What it told. Raises when it failed."""
+    try:
+        told, _ = process.communicate(timeout=SECONDS_MAX + SEEDS)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    return [json.loads(line) for line in told.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> Outcomes:
+    """Every seed's, from as many processes as the suite may use."""
+    processes = [begin(first, PROCESSES, SEEDS, hash_seed=str(first)) for first in range(PROCESSES)]
+    return [outcome for process in processes for outcome in ended(process)]
+
+
+@pytest.mark.timeout(SECONDS_MAX + SEEDS)
+def test_no_row_is_lost_or_doubled_and_every_command_comes_to_an_end_under_any_seed(outcomes: Outcomes) -> None:
+    assert len(outcomes) == SEEDS
+    broken = {outcome["seed"]: outcome["broken"] for outcome in outcomes if outcome["broken"]}
+    assert not broken
+
+
+def test_every_kind_of_trouble_struck(outcomes: Outcomes) -> None:
+    struck = Counter(trouble for outcome in outcomes for trouble in outcome["troubles"])
+    assert len(Trouble) >= KINDS_ASKED
+    if SEEDS >= 300:  # fewer need not meet all of them
+        assert set(struck) == {str(trouble) for trouble in Trouble}
+
+
+def test_runs_ended_in_every_way_that_people_may_wish(outcomes: Outcomes) -> None:
+    states = Counter(outcome["state"] for outcome in outcomes)
+    assert set(states) >= {"succeeded", "cancelled", "rolled_back"}
+
+
+def test_a_seed_gives_the_same_history_under_another_hash_seed() -> None:
+    told = [ended(process) for process in [begin(0, 1, TRACED, hash_seed=each) for each in HASH_SEEDS]]
+    assert [outcome["digest"] for outcome in told[0]] == [outcome["digest"] for outcome in told[1]]
+    assert len({outcome["digest"] for outcome in told[0]}) == TRACED
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_world_with_one_part_wrong_is_noticed(name: str) -> None:
+    caught = ended(begin("--mutant", name))
+    assert caught, f"{name} went unnoticed"
+    assert caught[0]["broken"]
