@@ -1,0 +1,60 @@
+"""Every benchmark runs, at a size at which its figures say nothing, and keeps its figures in the one form."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.servers import PostgresCluster
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+SERVED = {"lanes"}  # those that start a PostgreSQL server
+SECONDS_MAX = 240
+FIGURE = {"figure", "value", "unit", "reference", "reference_value", "ratio", "goal", "met"}
+
+
+def measured(script: str, results: Path) -> dict[str, object]:
+    """What a script keeps when it is run at its smallest."""
+    command = [sys.executable, f"benchmarks/{script}.py", "--tiny", "--results", str(results)]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    kept = json.loads((results / f"{script}.json").read_text())
+    assert isinstance(kept, dict)
+    return kept
+
+
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script not in SERVED])
+def test_a_benchmark_runs_and_keeps_its_figures_beside_a_reference(script: str, tmp_path: Path) -> None:
+    require_figures(measured(script, tmp_path))
+
+
+@pytest.mark.parametrize("script", sorted(SERVED))
+def test_a_benchmark_with_a_server_does_so_too(
+    script: str, tmp_path: Path, postgres_clusters: Callable[[str], PostgresCluster]
+) -> None:
+    postgres_clusters("registry")  # where there is no server this says so
+    require_figures(measured(script, tmp_path))
+
+
+def require_figures(kept: dict[str, object]) -> None:
+    """The form that every result has."""
+    assert set(kept) == {"command", "date", "cores", "versions", "figures"}
+    figures = kept["figures"]
+    assert isinstance(figures, list)
+    assert figures
+    for figure in figures:
+        assert set(figure) == FIGURE
+        assert figure["reference"]
+        assert figure["reference_value"] > 0
+
+
+def test_every_result_that_is_kept_belongs_to_a_script() -> None:
+    kept = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
+    assert kept == set(SCRIPTS)
