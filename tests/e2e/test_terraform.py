@@ -8,7 +8,7 @@ import duckdb
 import grpc
 import pytest
 
-from pymigrate.v1 import run_pb2
+from pymigrate.v1 import plan_pb2, run_pb2
 from tests.e2e.engines import ROOT, EngineProcess, wait_until
 from tests.e2e.terraforms import Terraform, interrupt
 from tools.legacy_systems import FLIGHTS
@@ -63,6 +63,57 @@ data "pymigrate_run_status" "small" {
   depends_on = [pymigrate_run_gate.small]
 }
 output "state" { value = data.pymigrate_run_status.small.state }
+"""
+
+
+ORCHESTRATED = """
+resource "pymigrate_plan" "nightly" {
+  environment             = pymigrate_environment.small.name
+  plan_id                 = "nightly"
+  dependencies            = [pymigrate_plan.small.plan_id]
+  department_lanes_max    = { sales = 2 }
+  rollback_window_seconds = 86400
+  schedule = {
+    time_zone = "Europe/Berlin"
+    windows   = { nights = { days = ["mon", "tue", "wed", "thu"], start = "22:00", end = "05:00" } }
+    blackouts = { closing = { start = "2026-12-28", end = "2027-01-04", reason = "annual accounts" } }
+  }
+}
+resource "pymigrate_phase" "first" {
+  plan       = pymigrate_plan.nightly.name
+  phase_id   = "first"
+  department = pymigrate_department.sales.department_id
+  priority   = 3
+  gates      = { figures = { point = "before_publication", description = "The controller compares the totals." } }
+  steps = {
+    switch = {
+      point = "after_publication"
+      call  = { url = "https://lb.internal/pools/crm/blue", headers = { Authorization = "env://LB_TOKEN" } }
+      undo  = { url = "https://lb.internal/pools/crm/green", method = "PUT" }
+    }
+  }
+  datasets = {
+    shops = {
+      source          = { connection = "legacy", relation = "airlines" }
+      target          = { connection = "warehouse", relation = "shops", load_mode = "merge" }
+      key             = ["carrier"]
+      conflict_policy = "keep_existing"
+      lanes           = 3
+    }
+  }
+}
+resource "pymigrate_phase" "second" {
+  plan                    = pymigrate_plan.nightly.name
+  phase_id                = "second"
+  department              = pymigrate_department.sales.department_id
+  dependencies            = [pymigrate_phase.first.phase_id]
+  datasets = {
+    more = {
+      source = { connection = "legacy", relation = "airlines" }
+      target = { connection = pymigrate_connection.warehouse.connection_id, relation = "more" }
+    }
+  }
+}
 """
 
 
@@ -225,3 +276,49 @@ def test_an_environment_that_somebody_else_declares_is_not_taken_over(terraform:
     done = terraform.run("apply", "-auto-approve")
     assert done.code != 0
     assert "exists already" in done.output
+
+
+def test_everything_that_orchestrates_is_declared_changed_and_imported_without_a_difference(
+    applied: Terraform, legacy: Path, tmp_path: Path
+) -> None:
+    whole = small(legacy, tmp_path / "warehouse.duckdb") + RUN + ORCHESTRATED
+    applied.write(whole)
+    assert applied.run("apply", "-auto-approve").code == 0
+    done = applied.run("plan", "-detailed-exitcode")
+    assert done.code == 0, done.output
+    name = "environments/small/plans/nightly"
+    with applied.engine.client() as client:
+        asked = plan_pb2.GetPlanRequest(name=name)
+        kept = client.plans.GetPlan(asked, metadata=client.metadata, timeout=30)
+    assert (kept.schedule.time_zone, list(kept.dependencies)) == ("Europe/Berlin", ["small"])
+    assert kept.phases["first"].steps["switch"].undo.method == "PUT"
+    assert kept.phases["first"].datasets["shops"].conflict_policy == plan_pb2.CONFLICT_POLICY_KEEP_EXISTING
+    applied.write(
+        whole.replace('start = "22:00"', 'start = "21:30"').replace("lanes           = 3", "lanes           = 2")
+    )
+    changed = applied.run("apply", "-auto-approve")
+    assert "0 added, 2 changed, 0 destroyed" in changed.output
+    for address, which in (("pymigrate_plan.nightly", name), ("pymigrate_phase.first", f"{name}/phases/first")):
+        assert applied.run("state", "rm", address).code == 0
+        assert applied.run("import", address, which).code == 0
+    done = applied.run("plan", "-detailed-exitcode")
+    assert done.code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("Europe/Berlin", "Europe/Bärlin", "time_zone"),
+        ('"22:00"', '"25:00"', "start"),
+        ('point = "before_publication"', 'point = "somewhen"', "point"),
+        ('load_mode = "merge"', 'load_mode = "create"', "conflict_policy"),
+        ("[pymigrate_plan.small.plan_id]", '["nightly"]', "nightly"),
+    ],
+)
+def test_what_can_not_be_orchestrated_is_refused_at_its_attribute(
+    applied: Terraform, legacy: Path, tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    applied.write(small(legacy, tmp_path / "warehouse.duckdb") + RUN + ORCHESTRATED.replace(before, after))
+    refused = applied.run("apply", "-auto-approve")
+    assert refused.code == 1
+    assert said in refused.output
