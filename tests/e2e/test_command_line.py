@@ -59,6 +59,9 @@ def test_a_run_is_paused_resumed_and_cancelled(pymigrate: CommandLine, legacy: P
     file = tmp_path / "plan.yaml"
     file.write_text(quickstart(legacy, tmp_path / "w.duckdb", chunk_bytes=100_000))
     pymigrate("apply", "-f", str(file))
+    held = pymigrate("start", PLAN, "--paused", "--trigger", "day=0").strip()
+    assert f"{held} paused" in pymigrate("status")
+    assert "cancelled" in pymigrate("cancel", held)
     run = pymigrate("start", PLAN, "--no-follow", "--trigger", "day=1").strip()
     assert "paused" in pymigrate("pause", run)
     assert "running" in pymigrate("resume", run)

@@ -60,16 +60,20 @@ def start(
     home: Home = _HOME,
     trigger: Annotated[list[str], typer.Option(help="name=value; another value is another run.")] = [],  # noqa: B006 (typer)
     follow: Annotated[bool, typer.Option(help="Show it until it has ended.")] = True,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Hold it from the beginning; `resume` lets it go on.")
+    ] = False,
 ) -> None:
     """Start a run of a plan, or adopt the one that is the same."""
     if any("=" not in item for item in trigger):
         fail("write a trigger as name=value")
     with connected(home) as client:
-        wanted = run_pb2.Run(triggers=dict(item.split("=", 1) for item in trigger))
+        desired = run_pb2.DESIRED_STATE_PAUSED if paused else run_pb2.DESIRED_STATE_UNSPECIFIED
+        wanted = run_pb2.Run(triggers=dict(item.split("=", 1) for item in trigger), desired_state=desired)
         request = run_pb2.StartRunRequest(parent=plan, run=wanted)
         run = client.runs.StartRun(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
         typer.echo(run.name)
-        if follow:
+        if follow and not paused:
             _follow(client, run.name)
 
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client
+from pymigrate.engine.entrypoints.cli.notices import notices
 from pymigrate.v1 import run_pb2
 from pymigrate.v1.shape import enum_word
 
@@ -25,8 +26,13 @@ def follow(client: Client, run: str, console: Console) -> run_pb2.Run:
     show = _bars if console.is_terminal else _lines
     with show(console) as tell:
         last = run_pb2.Run()
+        told: dict[str, str] = {}
         for picture in _pictures(client, run):
             tell(picture)
+            for about, text in notices(picture):
+                if text and told.get(about) != text:
+                    console.print(text, highlight=False, markup=False, soft_wrap=True)
+                told[about] = text
             last = picture.run
     return last
 
