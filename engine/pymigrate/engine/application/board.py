@@ -168,16 +168,16 @@ class Board:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         active.reports.append((event, answer))
         if len(active.reports) == 1:
-            commit = asyncio.get_running_loop().create_task(self._commit_reports(name))
+            commit = asyncio.get_running_loop().create_task(self._commit_reports(name, active))
             self._commits.add(commit)
             commit.add_done_callback(self._commits.discard)
         return await answer
 
-    async def _commit_reports(self, name: str) -> None:
+    async def _commit_reports(self, name: str, reported: ActiveRun) -> None:
         batch: list[tuple[Progressed, asyncio.Future[bool]]] = []
         try:
             async with self._locked(name) as active:
-                batch, active.reports = active.reports, []
+                batch, reported.reports = reported.reports, []
                 now = self._clock.now()
                 accepted = [active.core.apply(event, now) for event, _ in batch]
                 entities, events = active.core.take()
@@ -185,14 +185,12 @@ class Board:
                     await self._store.transact(lambda unit: _save(unit, name, entities, events))
                     active.tell()
         except BaseException as error:
-            failed = batch or self._runs[name].reports
             if not batch:
-                self._runs[name].reports = []
-            for _, answer in failed:
+                batch, reported.reports = reported.reports, []
+            told = error if isinstance(error, Exception) else EngineUnavailable("the engine ends")
+            for _, answer in batch:
                 if not answer.done():
-                    answer.set_exception(
-                        error if isinstance(error, Exception) else EngineUnavailable("the engine ends")
-                    )
+                    answer.set_exception(told)
             if not isinstance(error, Exception):
                 raise
         else:
