@@ -56,7 +56,9 @@ class EngineProcess:
         wait_until(lambda: (self.home / "endpoint").exists() or self.process is None or self.process.poll() is not None)
         assert (self.home / "endpoint").exists(), (self.home / "engine.log").read_text()[-4000:]
         with grpc.insecure_channel((self.home / "endpoint").read_text().strip()) as channel:
-            grpc.channel_ready_future(channel).result(timeout=READY_SECONDS)
+            ready = grpc.channel_ready_future(channel)
+            wait_until(lambda: ready.done() or self.process is None or self.process.poll() is not None)
+            assert ready.done(), "the engine ended as soon as it served"
 
     def kill(self) -> None:
         """kill -9."""
@@ -115,10 +117,10 @@ def quickstart(legacy: Path, warehouse: Path, *, chunk_bytes: int = 4_000_000) -
     )
 
 
-def ended(client: Client, name: str) -> run_pb2.Run:
-    """The run once it has ended."""
+def ended(client: Client, name: str, seconds: float = 240) -> run_pb2.Run:
+    """The run once it has ended. Raises RpcError when that takes longer."""
     last = run_pb2.Run()
-    for picture in client.runs.WatchRun(run_pb2.WatchRunRequest(name=name), metadata=client.metadata, timeout=240):
+    for picture in client.runs.WatchRun(run_pb2.WatchRunRequest(name=name), metadata=client.metadata, timeout=seconds):
         last = picture.run
     return last
 

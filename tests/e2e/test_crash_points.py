@@ -34,6 +34,7 @@ ENGINE_SIDES = os.environ.get("PYMIGRATE_TEST_CRASH_SIDES", "alternating").split
 COMMITS = (b"COMMIT\0", b"COMMIT PREPARED", b"PREPARE TRANSACTION")
 ENGINE_COMMITS_MIN, HOST_COMMITS_MIN = 20, 8
 COMMITS_MAX = 200
+END_SECONDS_MAX = 90.0
 SHOP, CLUB = range(500), range(400, 900)
 __all__ = ["legacy"]
 
@@ -108,12 +109,12 @@ class Scene:
         asked.run.triggers["pass"] = str(self._runs)
         name = f"{PLAN}/runs/r{self._runs}"
         self._insist(lambda client: client.runs.StartRun(asked, metadata=client.metadata, timeout=60))
-        run = self._insist(lambda client: ended(client, name))
+        run = self._insist(lambda client: ended(client, name, END_SECONDS_MAX))
         assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run.failure
         self._check_published()
         undo = run_pb2.RollbackRunRequest(name=name)
         self._insist(lambda client: client.runs.RollbackRun(undo, metadata=client.metadata, timeout=60))
-        run = self._insist(lambda client: ended(client, name))
+        run = self._insist(lambda client: ended(client, name, END_SECONDS_MAX))
         assert run.state == run_pb2.RUN_STATE_ROLLED_BACK, run.failure
         self._check_gone()
 
@@ -124,6 +125,8 @@ class Scene:
                 with self.engine.client() as client:
                     return call(client)
             except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise AssertionError(self._standing()) from error
                 if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
                     raise
             process = self.engine.process
@@ -131,11 +134,16 @@ class Scene:
             process.wait(10)
             self._recover()
 
+    def _standing(self) -> str:
+        """What there is to see of a run that does not end."""
+        is_alive = self.engine.process is not None and self.engine.process.poll() is None
+        return f"engine alive: {is_alive}\n{(self.engine.home / 'engine.log').read_text()[-8_000:]}"
+
     def _recover(self) -> None:
         """The next engine, after those that are killed while they recover."""
         for commit in range(1, RECOVERIES + 1):
             crashing.order(self.engine.home, SIDES[commit % 2], commit)
-            with contextlib.suppress(AssertionError, grpc.FutureTimeoutError):  # it may end before it serves
+            with contextlib.suppress(AssertionError):  # it may end before it serves
                 self.engine.start()
             assert self.engine.process is not None
             with contextlib.suppress(AssertionError):

@@ -26,8 +26,13 @@ class FailingStore(MemoryStore):
         super().__init__()
         self.writes_to_fail = 0
         self.reads_to_fail = 0
+        self.answers_to_lose = 0
 
     async def transact(self, work: Callable[[Unit], Result]) -> Result:
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            await super().transact(work)
+            raise StoreUnavailable("the connection was lost while it committed")
         if self.writes_to_fail:
             self.writes_to_fail -= 1
 
@@ -130,6 +135,17 @@ async def test_the_last_outcome_of_a_run_is_heard_though_the_store_failed_when_i
     await host.finish(task)
     assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_SUCCEEDED
     await require_equal(engine)
+
+
+async def test_whoever_watches_is_told_of_a_change_that_was_stored_though_its_answer_was_lost() -> None:
+    store = FailingStore()
+    engine, _ = await begun(store)
+    async with engine.board.watch(RUN) as (active, changed):
+        store.answers_to_lose = 1
+        with pytest.raises(StoreUnavailable):
+            await engine.runs.steer(RUN, DesiredState.PAUSED, ME)
+        assert changed.is_set()
+        assert active.core.run.state is RunState.PAUSED
 
 
 async def ended_runs(names: list[str]) -> Engine:

@@ -241,6 +241,7 @@ class Board:
         if stored is not None:
             active.core = self._core(stored, self._rng)
         active.is_doubtful = False
+        active.tell()  # the change may have been stored, and nobody else tells it
 
     async def _require(self, name: str) -> ActiveRun:
         async with self._loading:
