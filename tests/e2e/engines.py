@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli.client import Client
@@ -56,9 +57,7 @@ class EngineProcess:
         wait_until(lambda: (self.home / "endpoint").exists() or self.process is None or self.process.poll() is not None)
         assert (self.home / "endpoint").exists(), (self.home / "engine.log").read_text()[-4000:]
         with grpc.insecure_channel((self.home / "endpoint").read_text().strip()) as channel:
-            ready = grpc.channel_ready_future(channel)
-            wait_until(lambda: ready.done() or self.process is None or self.process.poll() is not None)
-            assert ready.done(), "the engine ended as soon as it served"
+            wait_until(lambda: is_serving(channel) or self.process is None or self.process.poll() is not None)
 
     def kill(self) -> None:
         """kill -9."""
@@ -88,6 +87,15 @@ class EngineProcess:
                 worker_pb2.ListWorkerHostsRequest(), metadata=client.metadata, timeout=10
             )
         return [host.pid for host in answer.worker_hosts]
+
+
+def is_serving(channel: grpc.Channel) -> bool:
+    """Whether an engine says that it serves."""
+    try:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)  # type: ignore[attr-defined]
+    except grpc.RpcError:
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = READY_SECONDS, interval_seconds: float = 0.05) -> None:
