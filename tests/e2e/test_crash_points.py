@@ -2,7 +2,7 @@
 each commit of its targets, from a run's start to the end of its rollback. It goes on by itself, and nothing is lost, doubled or left.
 
 `PYMIGRATE_TEST_CRASH_STORES` names the stores that the engine is killed on (`sqlite`, the default, `postgres` or both with a comma).
-`PYMIGRATE_TEST_CRASH_SIDES` names the sides of its commits: `alternating`, the default, takes one after the other, so that every state of
+`PYMIGRATE_TEST_CRASH_SIDES` names the sides of the commits: `alternating`, the default, takes one after the other, so that every state of
 the store is one that an engine died in, once told to others and once not; `before,after` takes each commit from both sides.
 `PYMIGRATE_TEST_CRASH_DURING_RECOVERY` is how many commits of each recovery the next engine is killed at too (default 0).
 """
@@ -30,7 +30,7 @@ from tests.proxies import Proxy
 STORES = os.environ.get("PYMIGRATE_TEST_CRASH_STORES", "sqlite").split(",")
 RECOVERIES = int(os.environ.get("PYMIGRATE_TEST_CRASH_DURING_RECOVERY", "0"))
 SIDES = ("before", "after")
-ENGINE_SIDES = os.environ.get("PYMIGRATE_TEST_CRASH_SIDES", "alternating").split(",")
+PASSES = os.environ.get("PYMIGRATE_TEST_CRASH_SIDES", "alternating").split(",")
 COMMITS = (b"COMMIT\0", b"COMMIT PREPARED", b"PREPARE TRANSACTION")
 ENGINE_COMMITS_MIN, HOST_COMMITS_MIN = 20, 8
 COMMITS_MAX = 200
@@ -176,6 +176,11 @@ class Scene:
             assert lanes == (0,)
 
 
+def side(when: str, commit: int) -> str:
+    """The side of a commit that a pass takes."""
+    return SIDES[commit % 2] if when == "alternating" else when
+
+
 def phases() -> dict[str, Any]:
     """Two databases at once, then one with two lanes."""
     both = {"shop": dataset("shop", "one"), "club": dataset("club", "two")}
@@ -223,11 +228,11 @@ def scene(
 
 
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("when", ENGINE_SIDES)
+@pytest.mark.parametrize("when", PASSES)
 @pytest.mark.parametrize("scene", STORES, indirect=True)
 def test_an_engine_that_is_killed_at_any_commit_of_its_store_goes_on(scene: Scene, when: str) -> None:
     for commit in range(1, COMMITS_MAX):
-        crashing.order(scene.engine.home, SIDES[commit % 2] if when == "alternating" else when, commit)
+        crashing.order(scene.engine.home, side(when, commit), commit)
         scene.pass_once()
         if crashing.is_ordered(scene.engine.home):
             assert commit > ENGINE_COMMITS_MIN
@@ -236,12 +241,12 @@ def test_an_engine_that_is_killed_at_any_commit_of_its_store_goes_on(scene: Scen
 
 
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("when", SIDES)
+@pytest.mark.parametrize("when", PASSES)
 @pytest.mark.parametrize("scene", STORES, indirect=True)
 def test_a_host_that_is_killed_at_any_commit_of_its_targets_is_replaced(scene: Scene, when: str) -> None:
     for commit in range(1, COMMITS_MAX):
         wait_until(lambda: bool(scene.engine.host_pids()))
-        scene.watcher.order(when, commit, scene.host())
+        scene.watcher.order(side(when, commit), commit, scene.host())
         scene.pass_once()
         if scene.watcher.is_ordered:
             assert commit > HOST_COMMITS_MIN

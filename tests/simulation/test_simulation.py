@@ -7,7 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +29,33 @@ KINDS_ASKED = 12
 Outcomes = list[dict[str, Any]]
 
 
-def begin(*arguments: object, hash_seed: str = "1") -> "subprocess.Popen[str]":
-    """Seeds in a process of their own, which no test's surroundings reach."""
-    command = [sys.executable, "-m", "tests.simulation.seeds", *map(str, arguments)]
-    surroundings = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=subprocess.PIPE, text=True)
+class Seeds:
+    """Seeds in a process of their own, which no test's surroundings reach; what it tells goes into a file, so that it waits for nobody."""
 
+    def __init__(self, *arguments: object, hash_seed: str = "1", is_measured: bool = False) -> None:
+        command = [sys.executable, "-m", "tests.simulation.seeds", *map(str, arguments)]
+        surroundings = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
+        if not is_measured:  # coverage takes as long as the seeds themselves
+            surroundings = {name: value for name, value in surroundings.items() if not name.startswith("COV")}
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed when it was read)
+        self._process = subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=self._told)
 
-def ended(process: "subprocess.Popen[str]") -> Outcomes:
-    """What it told. Raises when it failed."""
-    try:
-        told, _ = process.communicate(timeout=SECONDS_MAX + SEEDS)
-    finally:
-        process.kill()
-    assert process.returncode == 0
-    return [json.loads(line) for line in told.splitlines()]
+    def ended(self) -> Outcomes:
+        """What it told. Raises when it failed."""
+        try:
+            assert self._process.wait(SECONDS_MAX + SEEDS) == 0
+            self._told.seek(0)
+            return [json.loads(line) for line in self._told]
+        finally:
+            self._process.kill()
+            self._told.close()
 
 
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
     """Every seed's, from as many processes as the suite may use."""
-    processes = [begin(first, PROCESSES, SEEDS, hash_seed=str(first)) for first in range(PROCESSES)]
-    return [outcome for process in processes for outcome in ended(process)]
+    processes = [Seeds(first, PROCESSES, SEEDS, hash_seed=str(first)) for first in range(PROCESSES)]
+    return [outcome for process in processes for outcome in process.ended()]
 
 
 @pytest.mark.timeout(SECONDS_MAX + SEEDS)
@@ -70,13 +78,26 @@ def test_runs_ended_in_every_way_that_people_may_wish(outcomes: Outcomes) -> Non
 
 
 def test_a_seed_gives_the_same_history_under_another_hash_seed() -> None:
-    told = [ended(process) for process in [begin(0, 1, TRACED, hash_seed=each) for each in HASH_SEEDS]]
+    told = [
+        process.ended() for process in [Seeds(0, 1, TRACED, hash_seed=each, is_measured=True) for each in HASH_SEEDS]
+    ]
     assert [outcome["digest"] for outcome in told[0]] == [outcome["digest"] for outcome in told[1]]
     assert len({outcome["digest"] for outcome in told[0]}) == TRACED
 
 
+@pytest.fixture(scope="module")
+def caught() -> Iterator[dict[str, "Future[Outcomes]"]]:
+    """What gave each mutant away, looked for by as many processes as the suite may use."""
+
+    def catch(name: str) -> Outcomes:
+        return Seeds("--mutant", name).ended()
+
+    with ThreadPoolExecutor(PROCESSES) as threads:
+        yield {name: threads.submit(catch, name) for name in MUTANTS}
+
+
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_world_with_one_part_wrong_is_noticed(name: str) -> None:
-    caught = ended(begin("--mutant", name))
-    assert caught, f"{name} went unnoticed"
-    assert caught[0]["broken"]
+def test_a_world_with_one_part_wrong_is_noticed(caught: dict[str, "Future[Outcomes]"], name: str) -> None:
+    found = caught[name].result()
+    assert found, f"{name} went unnoticed"
+    assert found[0]["broken"]
