@@ -13,6 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Servers that tests start for themselves, as Debian names them: installed by `make test` where it is root.
 TEST_SYSTEM_PACKAGES := postgresql git
 TEST_ARGS ?=
+# Files of tests run side by side in so many processes; half of the time of many goes into waiting for servers to start.
+TEST_WORKERS ?= 2
 BENCH_ARGS ?= --quick
 DEMO_ARGS ?=
 
@@ -69,7 +71,7 @@ demo-clean: ## remove everything that the demo wrote
 .PHONY: test
 test: setup ## run every test, with coverage, and write pytest_results.json
 	@tools/system_packages.sh $(TEST_SYSTEM_PACKAGES)
-	$(BIN)/python -m pytest --cov --cov-report=term --json-report --json-report-file=pytest_results.json $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --cov --cov-report=term --json-report --json-report-file=pytest_results.json $(TEST_ARGS)
 
 # Every check runs, whatever the ones before it found; the last line names those that failed.
 .PHONY: check

@@ -483,6 +483,7 @@ class DatasetRun(google.protobuf.message.Message):
     COPY_SECONDS_FIELD_NUMBER: builtins.int
     QUARANTINE_FIELD_NUMBER: builtins.int
     CONFLICTS_FIELD_NUMBER: builtins.int
+    PATH_REASON_FIELD_NUMBER: builtins.int
     rows: builtins.int
     """Rows committed in the target's staging."""
     bytes: builtins.int
@@ -490,7 +491,7 @@ class DatasetRun(google.protobuf.message.Message):
     rows_expected: builtins.int
     """Rows that are expected; -1 when unknown."""
     path: builtins.str
-    """How the data moves, such as `arrow`."""
+    """How the data moves: `arrow`, `csv`, `postgres_binary` or `postgres_text`."""
     target: builtins.str
     """The target relation as `connection:relation`."""
     source: builtins.str
@@ -499,6 +500,8 @@ class DatasetRun(google.protobuf.message.Message):
     """Seconds in which its lanes were copying."""
     conflicts: builtins.int
     """Rows whose key the target held with other content."""
+    path_reason: builtins.str
+    """Why it moves so and not by a cheaper way."""
     @property
     def verification(self) -> Global___Verification:
         """What was compared and found; unset before verification."""
@@ -535,9 +538,10 @@ class DatasetRun(google.protobuf.message.Message):
         copy_seconds: builtins.float = ...,
         quarantine: Global___Failure | None = ...,
         conflicts: builtins.int = ...,
+        path_reason: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "quarantine", b"quarantine", "start_time", b"start_time", "verification", b"verification"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "quarantine", b"quarantine", "rows", b"rows", "rows_expected", b"rows_expected", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "rows", b"rows", "rows_expected", b"rows_expected", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___DatasetRun: typing_extensions.TypeAlias = DatasetRun
 
@@ -1339,6 +1343,7 @@ class Inspection(google.protobuf.message.Message):
     PATH_FIELD_NUMBER: builtins.int
     PROBLEMS_FIELD_NUMBER: builtins.int
     RANGES_FIELD_NUMBER: builtins.int
+    PATH_REASON_FIELD_NUMBER: builtins.int
     is_target_present: builtins.bool
     """Whether the target relation exists."""
     target_rows: builtins.int
@@ -1346,7 +1351,9 @@ class Inspection(google.protobuf.message.Message):
     source_state: builtins.str
     """The source's state as a token that changes when its content does; empty where the system can't give one."""
     path: builtins.str
-    """How the data will move, such as `arrow`."""
+    """How the data will move: `arrow`, `csv`, `postgres_binary` or `postgres_text`."""
+    path_reason: builtins.str
+    """Why it will move so and not by a cheaper way."""
     @property
     def source(self) -> pymigrate.v1.connection_pb2.RelationSchema:
         """The source's columns as they will be read, its key and its size."""
@@ -1369,8 +1376,9 @@ class Inspection(google.protobuf.message.Message):
         path: builtins.str = ...,
         problems: collections.abc.Iterable[pymigrate.v1.plan_pb2.Problem] | None = ...,
         ranges: collections.abc.Iterable[builtins.str] | None = ...,
+        path_reason: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["source", b"source"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["is_target_present", b"is_target_present", "path", b"path", "problems", b"problems", "ranges", b"ranges", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_target_present", b"is_target_present", "path", b"path", "path_reason", b"path_reason", "problems", b"problems", "ranges", b"ranges", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
 
 Global___Inspection: typing_extensions.TypeAlias = Inspection

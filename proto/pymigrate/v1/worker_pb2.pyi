@@ -213,6 +213,7 @@ class DatasetWork(google.protobuf.message.Message):
     TARGET_FIELD_NUMBER: builtins.int
     SCHEMA_FIELD_NUMBER: builtins.int
     STAGING_ID_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
     run: builtins.str
     """The run's resource name."""
     phase: builtins.str
@@ -221,6 +222,8 @@ class DatasetWork(google.protobuf.message.Message):
     """The dataset's name."""
     staging_id: builtins.str
     """Tells this dataset's staging and checkpoints in the target from any other's: at most 40 letters, digits and `_`."""
+    path: builtins.str
+    """How its rows travel, as the run froze it; empty means `arrow`."""
     @property
     def dataset(self) -> pymigrate.v1.plan_pb2.Dataset:
         """Its definition."""
@@ -248,9 +251,10 @@ class DatasetWork(google.protobuf.message.Message):
         target: pymigrate.v1.connection_pb2.Connection | None = ...,
         schema: pymigrate.v1.connection_pb2.RelationSchema | None = ...,
         staging_id: builtins.str = ...,
+        path: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["dataset", b"dataset", "schema", b"schema", "source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "dataset_id", b"dataset_id", "phase", b"phase", "run", b"run", "schema", b"schema", "source", b"source", "staging_id", b"staging_id", "target", b"target"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "dataset_id", b"dataset_id", "path", b"path", "phase", b"phase", "run", b"run", "schema", b"schema", "source", b"source", "staging_id", b"staging_id", "target", b"target"]) -> None: ...
 
 Global___DatasetWork: typing_extensions.TypeAlias = DatasetWork
 

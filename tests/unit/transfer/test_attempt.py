@@ -17,7 +17,8 @@ from pymigrate.engine.testing.memory_target import MemoryTarget
 from pymigrate.engine.transfer.attempt import COMMIT_TRIES_MAX, LaneJob, copy_lane
 from pymigrate.engine.transfer.checksum import combine
 from pymigrate.engine.transfer.signals import LeaseLost
-from pymigrate.engine.transfer.verification import Level, VerifyJob, verify
+from pymigrate.engine.transfer.verification import verify
+from pymigrate.engine.transfer.verification_job import Level, VerifyJob
 from tests.unit.transfer.lanes import CHUNK_ROWS, COLUMNS, Asked, Lane, orders
 
 ROWS = 45

@@ -34,7 +34,7 @@ def test_a_dataset_that_can_be_copied_has_no_problems(lane: Lane) -> None:
     assert found.problems == ()
     assert found.source is not None
     assert ([column.name for column in found.source.columns], found.source.rows) == (["id", "name"], 30)
-    assert (found.is_target_present, found.target_rows, found.path) == (False, 0, "arrow")
+    assert (found.is_target_present, found.target_rows, found.choice.path) == (False, 0, "arrow")
     assert found.source_state == lane.open_source().state(JOB.relation)
     assert lane.target.staged == {}
 

@@ -12,7 +12,8 @@ from pymigrate.engine.ports.connector import Position, ReferenceCheck, SourceRel
 from pymigrate.engine.testing.memory_target import MemoryTarget
 from pymigrate.engine.transfer import verification
 from pymigrate.engine.transfer.signals import Drained, LeaseLost
-from pymigrate.engine.transfer.verification import Level, NamedReference, Verification, VerifyJob, verify
+from pymigrate.engine.transfer.verification import Verification, verify
+from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
 from tests.unit.transfer.lanes import COLUMNS, Asked, Lane, Row, orders
 
 ROWS = 700

@@ -23,7 +23,7 @@ from pymigrate.engine.ports.connector import (
     SystemSpec,
 )
 from pymigrate.engine.ports.secrets import Redactor
-from pymigrate.engine.transfer.verification import Level, NamedReference
+from pymigrate.engine.transfer.verification_job import Level, NamedReference
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 
 SECRETS = SecretsByScheme({"env": EnvSecrets({"PG": "s3cret\n"}), "file": FileSecrets()}, Redactor())

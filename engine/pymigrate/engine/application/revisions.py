@@ -80,6 +80,7 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
                 affinity=works.affinity_of(revision.connections[dataset.target.connection]),
                 rows_expected=inspection.source.rows,
                 path=inspection.path,
+                path_reason=inspection.path_reason,
                 ranges=tuple(inspection.ranges),
             )
     return aggregate

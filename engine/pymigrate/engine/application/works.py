@@ -110,4 +110,5 @@ def _dataset(
     place = f"{phase}/{dataset_id}"
     if place in revision.inspections:
         work.schema.CopyFrom(revision.inspections[place].source)
+        work.path = revision.inspections[place].path
     return work

@@ -234,6 +234,7 @@ class DatasetRun:
     ranges: tuple[str, ...] = ()
     quarantine: Failure | None = None
     conflicts: int = 0
+    path_reason: str = ""
     version: int = 0
 
 

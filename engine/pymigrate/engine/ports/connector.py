@@ -8,15 +8,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import NewType, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.secrets import Secret
 
 Position = NewType("Position", str)
 StagingId = NewType("StagingId", str)
+Piece = bytes
 UNKNOWN = -1
 
 
@@ -111,12 +113,22 @@ class RelationInfo:
 
 @dataclass(frozen=True, slots=True)
 class SourceChunk:
-    """A piece of a relation, read in order. `end` is the position after its last row; `bytes` are bytes of source data."""
+    """A piece of a relation, read in order. `end` is the position after its last row; `bytes` are bytes of source data. `pieces` are
+    the same rows as a path's own bytes, where it passes any; a path that decodes nothing has no batches."""
 
     batches: tuple[pa.RecordBatch, ...]
     rows: int
     bytes: int
     end: Position
+    pieces: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowsDigest:
+    """Rows in short: how many, and the sum of their hashes modulo 2^64. Equal bits make equal hashes, whichever server computes them."""
+
+    rows: int
+    total: int
 
 
 class Source(Protocol):
@@ -181,7 +193,8 @@ class MergePolicy(StrEnum):
 class Staging:
     """A dataset's place in a target before publication. `id` tells it from every other: letters, digits and `_`, at most 40.
 
-    With `merge` its rows are merged by key into what the relation holds, rather than taking its place.
+    With `merge` its rows are merged by key into what the relation holds, rather than taking its place. `path` is how they come, which
+    may decide on the columns' native types.
     """
 
     id: StagingId
@@ -190,6 +203,7 @@ class Staging:
     key: tuple[str, ...] = ()
     is_replace: bool = False
     merge: MergePolicy | None = None
+    path: CopyPath = CopyPath.ARROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +326,65 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Gives up everything that is open. May be called again."""
+        ...
+
+
+@runtime_checkable
+class PassingSource(Protocol):
+    """What a Source may have on top: rows as bytes that some targets take as they are."""
+
+    def offers(self, relation: SourceRelation) -> Mapping[CopyPath, str]:
+        """The paths beside `arrow` that it knows, each with an empty text, or with why it can't be taken for this relation."""
+        ...
+
+    def passing_split(self, relation: SourceRelation, path: CopyPath, parts: int) -> Sequence[SourceRange]:
+        """As `Source.split`, in positions of the path's own."""
+        ...
+
+    def passing_chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], path: CopyPath, after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """As `Source.chunks`, with pieces. Chunks end at the same places whenever the relation is stored the same."""
+        ...
+
+
+@runtime_checkable
+class PassingTarget(Protocol):
+    """What a Target may have on top: it takes rows as bytes."""
+
+    def takes(self, staging: Staging) -> Mapping[CopyPath, str]:
+        """The paths beside `arrow` that it knows, each with an empty text, or with why it can't be taken for this staging."""
+        ...
+
+    def commit_passed(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        pieces: Sequence[bytes],
+    ) -> None:
+        """As `Target.commit`, with the pieces of one chunk of the staging's path. Raises DataRefused also where it counts other rows
+        than the checkpoints."""
+        ...
+
+
+@runtime_checkable
+class Digesting(Protocol):
+    """What sources and targets may have that hash their own rows, exactly to the bit and alike."""
+
+    def digest(self, relation: SourceRelation, columns: Sequence[ColumnInfo], share: int) -> RowsDigest:
+        """Of all rows of a source's relation, or of those of every `share`th value of its key."""
+        ...
+
+
+@runtime_checkable
+class DigestingTarget(Protocol):
+    """The counterpart of Digesting."""
+
+    def digest(self, staging: Staging, share: int) -> RowsDigest:
+        """Of the staged rows (after publication: the published ones), or of those of every `share`th value of the key."""
         ...
 
 

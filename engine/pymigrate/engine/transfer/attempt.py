@@ -11,9 +11,17 @@ from dataclasses import dataclass
 import pyarrow as pa
 import structlog
 
-from pymigrate.engine.domain.errors import FenceLost, SourceChanged, TemporaryError
-from pymigrate.engine.ports.connector import Checkpoint, Source, SourceChunk, SourceRelation, Staging, Target
-from pymigrate.engine.transfer.checksum import Checksum, is_continuable
+from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, SourceChanged, TemporaryError
+from pymigrate.engine.ports.connector import (
+    Checkpoint,
+    PassingTarget,
+    Source,
+    SourceChunk,
+    SourceRelation,
+    Staging,
+    Target,
+)
+from pymigrate.engine.transfer.checksum import Checksum, PassingChecksum, is_continuable
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.signals import Drained, Signals, check
@@ -85,10 +93,10 @@ def _copy(
         for chunk in chunks:
             check(signals)
             before = writer.checkpoint
-            rows = sum(batch.num_rows for batch in chunk.batches)
-            if rows != chunk.rows:
+            rows = sum(batch.num_rows for batch in chunk.batches) if chunk.batches else chunk.rows
+            if rows != chunk.rows or not (chunk.batches or chunk.pieces):
                 raise ValueError(f"{job.relation.relation}: a chunk says {chunk.rows} rows and holds {rows}")
-            checksum.add(chunk.batches)
+            checksum.take(chunk)
             writer.commit(
                 Checkpoint(
                     chunks=before.chunks + 1,
@@ -98,7 +106,7 @@ def _copy(
                     checksum=checksum.text(),
                     source_state=state,
                 ),
-                chunk.batches,
+                chunk,
             )
             on_progress(writer.checkpoint)
     finally:
@@ -118,16 +126,16 @@ def _refuse_change(job: LaneJob, state: str) -> None:
 
 def _resume(
     job: LaneJob, reader: SourceReader, writer: "LaneWriter", state: str, means: Means
-) -> tuple[Iterator[SourceChunk], Checksum]:
+) -> tuple[Iterator[SourceChunk], Checksum | PassingChecksum]:
     """What is left to copy, and the digest of what is committed."""
-    committed = writer.checkpoint
+    committed, path = writer.checkpoint, job.staging.path
     if not committed.chunks:
-        return reader.chunks(job.relation, job.staging.columns, None), means.checksum()
+        return reader.chunks(job.relation, job.staging.columns, None, path), means.digest(path)
     is_same = bool(state) and committed.source_state == state
     if is_same and is_continuable(committed.checksum):
-        rest = reader.chunks(job.relation, job.staging.columns, committed.position)
-        return rest, means.checksum(committed.checksum)
-    prefix, rest = means.checksum(), Remainder(reader.chunks(job.relation, job.staging.columns, None))
+        rest = reader.chunks(job.relation, job.staging.columns, committed.position, path)
+        return rest, means.digest(path, committed.checksum)
+    prefix, rest = means.digest(path), Remainder(reader.chunks(job.relation, job.staging.columns, None, path))
     rows = rest.read(committed.rows, prefix)
     if rows == committed.rows and (is_same or prefix.text() == committed.checksum):
         log.info("lane.prefix_confirmed", lane=job.lane, rows=rows)
@@ -141,7 +149,7 @@ def _resume(
         )
     log.warning("lane.restarted", lane=job.lane, rows=committed.rows, reason="the source's committed part has changed")
     writer.reset()
-    return reader.chunks(job.relation, job.staging.columns, None), means.checksum()
+    return reader.chunks(job.relation, job.staging.columns, None, path), means.digest(path)
 
 
 class Remainder:
@@ -155,17 +163,20 @@ class Remainder:
         self._chunks = chunks
         self._cut: SourceChunk | None = None
 
-    def read(self, rows: int, checksum: Checksum) -> int:
-        """Reads the first `rows` rows into the digest and returns how many there were."""
+    def read(self, rows: int, checksum: Checksum | PassingChecksum) -> int:
+        """Reads the first `rows` rows into the digest and returns how many there were; fewer, too, where what passes as bytes no longer
+        ends where it did."""
         left = rows
         while left > 0 and (chunk := next(self._chunks, None)) is not None:
+            if chunk.rows > left and not chunk.batches:
+                return rows - left
             if chunk.rows > left:
                 head, tail = _cut(chunk.batches, left)
-                checksum.add(head)
+                checksum.take(SourceChunk(tuple(head), left, chunk.bytes * left // chunk.rows, chunk.end))
                 kept = chunk.rows - left
                 self._cut = SourceChunk(tuple(tail), kept, chunk.bytes * kept // chunk.rows, chunk.end)
                 return rows
-            checksum.add(chunk.batches)
+            checksum.take(chunk)
             left -= chunk.rows
         return rows - left
 
@@ -210,13 +221,13 @@ class LaneWriter:
         self._target.prepare(self._job.staging)
         self.checkpoint = self._target.claim(self._job.staging, self._job.lane, self._job.fence)
 
-    def commit(self, after: Checkpoint, batches: tuple[pa.RecordBatch, ...]) -> None:
+    def commit(self, after: Checkpoint, chunk: SourceChunk) -> None:
         """Rows and the step to `after`, exactly once. Raises FenceLost, LeaseLost, or what the target raised at last."""
         job, before = self._job, self.checkpoint
         for attempt in range(COMMIT_TRIES_MAX):
             check(self._signals, is_draining_heeded=False)
             try:
-                self._opened().commit(job.staging, job.lane, job.fence, before, after, batches)
+                self._write(before, after, chunk)
             except TemporaryError as error:
                 log.warning("commit.unknown", lane=job.lane, chunk=after.chunks, error=error.message)
                 if self._is_committed(before, after):
@@ -239,6 +250,15 @@ class LaneWriter:
         if self._target is not None:
             self._target.close()
             self._target = None
+
+    def _write(self, before: Checkpoint, after: Checkpoint, chunk: SourceChunk) -> None:
+        job, target = self._job, self._opened()
+        if not chunk.pieces:
+            target.commit(job.staging, job.lane, job.fence, before, after, chunk.batches)
+        elif isinstance(target, PassingTarget):
+            target.commit_passed(job.staging, job.lane, job.fence, before, after, chunk.pieces)
+        else:
+            raise FailedPrecondition(f"{target.version()} takes no rows as {job.staging.path}: start another run")
 
     def _opened(self) -> Target:
         if self._target is None:

@@ -6,15 +6,22 @@ an XOR: a doubled row would cancel itself there. Values are equal here when thei
 not empty, and a column's place counts.
 
 The function may change with DuckDB's version, so a digest carries its function's name, and only equal functions are compared.
+
+Rows that pass as bytes are not looked at: there the digest is the sum of SHA-256 over the bytes of each chunk, cut to 64 bits.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from pymigrate.engine.ports.connector import SourceChunk
+
 FUNCTION = f"duckdb-hash-{duckdb.__version__}"
+PASSING_FUNCTION = "sha256-chunks"
+FUNCTIONS = (FUNCTION, PASSING_FUNCTION)
 MODULUS = 2**64
 GROUP_BYTES_MAX = 8_000_000
 _ALIASES: dict[pa.DataType, pa.DataType] = {
@@ -42,6 +49,10 @@ class Checksum:
         """Takes in rows."""
         self._value = (self._value + self._hasher.total(batches)) % MODULUS
 
+    def take(self, chunk: SourceChunk) -> None:
+        """Takes in a chunk's rows."""
+        self.add(chunk.batches)
+
     def text(self) -> str:
         """The digest so far, as `<function>:<16 hex digits>`."""
         return _text(self._value)
@@ -49,6 +60,28 @@ class Checksum:
     def close(self) -> None:
         """Gives up its DuckDB. May be called again."""
         self._hasher.close()
+
+
+class PassingChecksum:
+    """A running digest of chunks by their bytes: it depends on where they end."""
+
+    def __init__(self, start: str = "") -> None:
+        """Goes on from a digest's text. Raises OtherFunction."""
+        self._value = _value(start, PASSING_FUNCTION)
+
+    def take(self, chunk: SourceChunk) -> None:
+        """Takes in a chunk's bytes."""
+        digest = hashlib.sha256()
+        for piece in chunk.pieces:
+            digest.update(piece)
+        self._value = (self._value + int.from_bytes(digest.digest()[:8], "big")) % MODULUS
+
+    def text(self) -> str:
+        """The digest so far, as `<function>:<16 hex digits>`."""
+        return _text(self._value, PASSING_FUNCTION)
+
+    def close(self) -> None:
+        """Holds nothing."""
 
 
 class RowHasher:
@@ -111,7 +144,8 @@ def grouped(batches: Iterable[pa.RecordBatch], bytes_max: int = GROUP_BYTES_MAX)
 
 def combine(texts: Sequence[str]) -> str:
     """The digest of the rows of several digests together; an empty text counts as no rows. Raises OtherFunction."""
-    return _text(sum(_value(text) for text in texts) % MODULUS)
+    function = next((name for text in texts for name in FUNCTIONS if text.startswith(f"{name}:")), FUNCTION)
+    return _text(sum(_value(text, function) for text in texts) % MODULUS, function)
 
 
 def sum_of(hashes: Any) -> str:
@@ -121,7 +155,7 @@ def sum_of(hashes: Any) -> str:
 
 def is_continuable(text: str) -> bool:
     """Whether a digest was made by this process's function."""
-    return not text or text.partition(":")[0] == FUNCTION
+    return not text or text.partition(":")[0] in FUNCTIONS
 
 
 def _canonical_column(column: pa.Array) -> pa.Array:
@@ -131,14 +165,14 @@ def _canonical_column(column: pa.Array) -> pa.Array:
     return column if alias is None else column.view(alias)
 
 
-def _value(text: str) -> int:
+def _value(text: str, expected: str = FUNCTION) -> int:
     if not text:
         return 0
     function, _, digits = text.partition(":")
-    if function != FUNCTION:
-        raise OtherFunction(f"{text} was made by {function}, and this worker host has {FUNCTION}")
+    if function != expected:
+        raise OtherFunction(f"{text} was made by {function}, and this worker host has {expected}")
     return int(digits, 16)
 
 
-def _text(value: int) -> str:
-    return f"{FUNCTION}:{value:016x}"
+def _text(value: int, function: str = FUNCTION) -> str:
+    return f"{function}:{value:016x}"

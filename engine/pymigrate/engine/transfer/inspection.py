@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing
 from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.paths import PASSING, Choice, choose
 from pymigrate.engine.ports.connector import (
     MergePolicy,
+    PassingSource,
+    PassingTarget,
     RelationInfo,
     Source,
     SourceRange,
@@ -19,9 +23,10 @@ from pymigrate.engine.ports.connector import (
     Target,
 )
 
-ARROW = "arrow"
+ARROW = choose({}, {})
 LANE_BYTES = 512_000_000
 LANES_AUTOMATIC_MAX = 8
+Side = TypeVar("Side", Source, Target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,41 +55,72 @@ class Inspection:
     is_target_present: bool
     target_rows: int
     problems: tuple[Problem, ...]
-    path: str = ARROW
+    choice: Choice = ARROW
     ranges: tuple[SourceRange, ...] = ()
 
 
 def inspect(job: InspectJob, open_source: Callable[[], Source], open_target: Callable[[], Target]) -> Inspection:
     """Looks at both sides and changes nothing in them. A side that can't be reached is one of the problems."""
     problems: list[Problem] = []
-    info, state, ranges = _look_at_source(job, open_source, problems)
-    if _same_relation(job):
-        problems.append(Problem("target.relation", f"`{job.target_relation}` is the dataset's own source"))
-    if info is not None:
-        problems.extend(_column_problems(job, info))
-    rows = _look_at_target(job, info, open_target, problems)
-    return Inspection(info, state, rows is not None, rows or 0, tuple(dict.fromkeys(problems)), ranges=ranges)
+    with ExitStack() as stack:
+        source = _opened(open_source, "source.connection", stack, problems)
+        info, state = _look_at_source(job, source, problems)
+        if _same_relation(job):
+            problems.append(Problem("target.relation", f"`{job.target_relation}` is the dataset's own source"))
+        if info is not None:
+            problems.extend(_column_problems(job, info))
+        target = _opened(open_target, "target.connection", stack, problems)
+        rows = _look_at_target(job, info, target, problems)
+        choice, ranges = ARROW, tuple[SourceRange, ...]()
+        if source is not None and info is not None and not problems:
+            choice, ranges = _ways(job, source, info, state, target, problems)
+    return Inspection(info, state, rows is not None, rows or 0, tuple(dict.fromkeys(problems)), choice, ranges)
 
 
-def _look_at_source(
-    job: InspectJob, open_source: Callable[[], Source], problems: list[Problem]
-) -> tuple[RelationInfo | None, str, tuple[SourceRange, ...]]:
+def _opened(open_side: Callable[[], Side], path: str, stack: ExitStack, problems: list[Problem]) -> Side | None:
     try:
-        source = open_source()
+        return stack.enter_context(closing(open_side()))
     except PyMigrateError as error:
-        problems.extend(_located(error, "source.connection"))
-        return None, "", ()
-    with closing(source):
-        try:
-            info, state = source.describe(job.relation), source.state(job.relation)
-            parts = _parts(job, info, state)
-            ranges = tuple(source.split(job.relation, parts)) if parts > 1 else ()
-            return info, state, ranges if len(ranges) > 1 else ()
-        except SourceMissing as error:
-            problems.append(Problem("source.relation", error.message))
-        except PyMigrateError as error:
-            problems.extend(_located(error, "source.relation"))
-    return None, "", ()
+        problems.extend(_located(error, path))
+        return None
+
+
+def _look_at_source(job: InspectJob, source: Source | None, problems: list[Problem]) -> tuple[RelationInfo | None, str]:
+    if source is None:
+        return None, ""
+    try:
+        return source.describe(job.relation), source.state(job.relation)
+    except SourceMissing as error:
+        problems.append(Problem("source.relation", error.message))
+    except PyMigrateError as error:
+        problems.extend(_located(error, "source.relation"))
+    return None, ""
+
+
+def _ways(
+    job: InspectJob, source: Source, info: RelationInfo, state: str, target: Target | None, problems: list[Problem]
+) -> tuple[Choice, tuple[SourceRange, ...]]:
+    """How the rows will travel, and in which ranges."""
+    choice = ARROW
+    try:
+        choice = _choice(job, source, info, target)
+        parts = _parts(job, info, state)
+        if parts <= 1:
+            return choice, ()
+        if choice.path in PASSING and isinstance(source, PassingSource):
+            found = tuple(source.passing_split(job.relation, choice.path, parts))
+        else:
+            found = tuple(source.split(job.relation, parts))
+    except PyMigrateError as error:
+        problems.extend(_located(error, "source.relation"))
+        return ARROW, ()
+    return choice, found if len(found) > 1 else ()
+
+
+def _choice(job: InspectJob, source: object, info: RelationInfo, target: object) -> Choice:
+    if not isinstance(source, PassingSource) or not isinstance(target, PassingTarget):
+        return ARROW
+    return choose(source.offers(job.relation), target.takes(_staging(job, info)))
 
 
 def _parts(job: InspectJob, info: RelationInfo, state: str) -> int:
@@ -96,31 +132,30 @@ def _parts(job: InspectJob, info: RelationInfo, state: str) -> int:
 
 
 def _look_at_target(
-    job: InspectJob, info: RelationInfo | None, open_target: Callable[[], Target], problems: list[Problem]
+    job: InspectJob, info: RelationInfo | None, target: Target | None, problems: list[Problem]
 ) -> int | None:
-    try:
-        target = open_target()
-    except PyMigrateError as error:
-        problems.extend(_located(error, "target.connection"))
+    if target is None:
         return None
-    with closing(target):
-        rows: int | None = None
-        try:
-            rows = target.rows(job.target_relation)
-            if rows and not job.is_replace and job.merge is None:
-                problems.append(
-                    Problem(
-                        "target.load_mode",
-                        f"`{job.target_relation}` holds {rows:,} rows already: use `replace` or `merge`, or another relation",
-                    )
+    rows: int | None = None
+    try:
+        rows = target.rows(job.target_relation)
+        if rows and not job.is_replace and job.merge is None:
+            problems.append(
+                Problem(
+                    "target.load_mode",
+                    f"`{job.target_relation}` holds {rows:,} rows already: use `replace` or `merge`, or another relation",
                 )
-            elif info is not None and info.columns:
-                key = job.relation.key or info.key
-                staging = Staging(job.staging_id, job.target_relation, info.columns, key, job.is_replace, job.merge)
-                target.check(staging)
-        except PyMigrateError as error:
-            problems.extend(_located(error, "target.relation"))
+            )
+        elif info is not None and info.columns:
+            target.check(_staging(job, info))
+    except PyMigrateError as error:
+        problems.extend(_located(error, "target.relation"))
     return rows
+
+
+def _staging(job: InspectJob, info: RelationInfo) -> Staging:
+    key = job.relation.key or info.key
+    return Staging(job.staging_id, job.target_relation, info.columns, key, job.is_replace, job.merge)
 
 
 def _column_problems(job: InspectJob, info: RelationInfo) -> Iterator[Problem]:

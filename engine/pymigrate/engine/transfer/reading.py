@@ -9,15 +9,27 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TypeVar
 
-from pymigrate.engine.domain.errors import SystemUnavailable
+from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
+from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Position, Source, SourceChunk, SourceRelation
+from pymigrate.engine.ports.connector import PassingSource, Position, Source, SourceChunk, SourceRelation
 from pymigrate.engine.transfer.signals import Signals, check
 
 Result = TypeVar("Result")
 POLL_SECONDS = 0.2
 CLOSE_SECONDS_MAX = 5.0
 SOURCE_FIELD = "source.connection"
+
+
+def chunks_of(
+    source: Source, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None, path: CopyPath
+) -> Iterator[SourceChunk]:
+    """A source's chunks as they travel on a path. Raises FailedPrecondition for a path that the source does not know."""
+    if path is CopyPath.ARROW:
+        return source.chunks(relation, columns, after)
+    if not isinstance(source, PassingSource):
+        raise FailedPrecondition(f"{source.version()} has no rows to pass as {path}: start another run")
+    return source.passing_chunks(relation, columns, path, after)
 
 
 class SourceReader:
@@ -61,10 +73,14 @@ class SourceReader:
             raise
 
     def chunks(
-        self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
+        self,
+        relation: SourceRelation,
+        columns: Sequence[ColumnInfo],
+        after: Position | None,
+        path: CopyPath = CopyPath.ARROW,
     ) -> Iterator[SourceChunk]:
-        """The source's chunks in order, each read while its predecessor is used."""
-        found = self.call(lambda source: source.chunks(relation, columns, after))
+        """The source's chunks in order, as they travel on a path, each read while its predecessor is used."""
+        found = self.call(lambda source: chunks_of(source, relation, columns, after, path))
         ahead = self.start(lambda _: next(found, None))
         while (chunk := self.wait(ahead)) is not None:
             ahead = self.start(lambda _: next(found, None))

@@ -79,6 +79,10 @@ class PostgresRelations:
         key = next((names for is_primary, names in self._unique(identifier) if is_primary), ())
         return RelationInfo(relation.relation, columns, key, max(int(str(rows)), UNKNOWN), int(str(size)))
 
+    def identifier(self, table: Table) -> str:
+        """The object identifier."""
+        return self._catalog.identifier(table)
+
     def columns(self, table: Table) -> tuple[ColumnInfo, ...]:
         """Columns in order, each with the type that holds its values exactly."""
         return tuple(

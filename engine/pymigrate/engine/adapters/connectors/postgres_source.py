@@ -1,7 +1,7 @@
 """PostgreSQL databases as sources: one snapshot, in the order of a key, through a cursor that stays on the server."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
@@ -9,15 +9,18 @@ import psycopg
 import pyarrow as pa
 from psycopg import errors
 
+from pymigrate.engine.adapters.connectors.postgres_connection import connect
+from pymigrate.engine.adapters.connectors.postgres_passing import PostgresPages
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
 from pymigrate.engine.adapters.connectors.postgres_relations import ALIAS, Order, PostgresRelations
-from pymigrate.engine.adapters.connectors.postgres_target import connect
 from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, refused
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SourceChanged, SystemUnavailable
+from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import (
     Position,
     RelationInfo,
+    RowsDigest,
     SourceChunk,
     SourceRange,
     SourceRelation,
@@ -53,6 +56,7 @@ class PostgresSource:
             )
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._relations = PostgresRelations(self._query)
+        self._pages = PostgresPages(self._connection, self._relations, self._query)
 
     def version(self) -> str:
         """Such as `PostgreSQL 15.14`."""
@@ -111,6 +115,27 @@ class PostgresSource:
             f"SELECT {', '.join(f'k{at}' for at in range(len(order.terms)))} FROM keys WHERE nth IN ({shares}) ORDER BY nth"
         )
         return ranges_between([_position(order, key) for key in found])
+
+    def offers(self, relation: SourceRelation) -> Mapping[CopyPath, str]:
+        """Rows in COPY's binary format."""
+        return self._pages.offers(relation)
+
+    def passing_split(self, relation: SourceRelation, path: CopyPath, parts: int) -> Sequence[SourceRange]:
+        """By pages."""
+        del path
+        return self._pages.split(relation, parts)
+
+    def passing_chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], path: CopyPath, after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """In the order of the pages."""
+        del path
+        with self._translated():
+            yield from self._pages.chunks(relation, columns, after)
+
+    def digest(self, relation: SourceRelation, columns: Sequence[ColumnInfo], share: int) -> RowsDigest:
+        """By the server, under the snapshot."""
+        return self._pages.digest(relation, columns, share)
 
     def close(self) -> None:
         """Ends the snapshot and the connection."""

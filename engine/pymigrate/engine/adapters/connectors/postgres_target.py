@@ -1,7 +1,6 @@
 """A PostgreSQL database as a target: COPY and checkpoint in one transaction, publication under locks that are waited for briefly."""
 
 import fnmatch
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,15 +10,15 @@ import pyarrow as pa
 from psycopg import errors
 
 from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
-from pymigrate.engine.adapters.connectors.postgres_two_phase import TwoPhaseTarget
+from pymigrate.engine.adapters.connectors.postgres_connection import bound, connect, first_line, translated
+from pymigrate.engine.adapters.connectors.postgres_passed import PassedRows, refusing_rows, staged_type
 from pymigrate.engine.adapters.connectors.postgres_values import (
     check_values,
     from_csv,
-    native_type,
     select_list,
     to_copy,
 )
-from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
+from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import (
     SCHEMA,
@@ -31,15 +30,11 @@ from pymigrate.engine.adapters.connectors.target_statements import (
     quote,
     split_relation,
 )
-from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX, refused
+from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
 from pymigrate.engine.domain.errors import (
     CannotUndo,
-    DataRefused,
-    FailedPrecondition,
-    FenceLost,
     InvalidDefinition,
     Problem,
-    SystemUnavailable,
     VerificationFailed,
 )
 from pymigrate.engine.domain.types import ColumnInfo
@@ -48,7 +43,6 @@ from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, S
 DEFAULT_SCHEMA = "public"
 LOCK_SECONDS = 30.0
 IDLE_SECONDS = 60.0
-CONNECT_SECONDS = 10
 WAIT_SECONDS = 0.1
 BATCH_BYTES_MAX = 16 << 20
 COLUMNS_MAX = 1_600
@@ -56,11 +50,10 @@ KEY_COLUMNS_MAX = 32
 KEY_MARK = "__pymigrate_key_"
 # Any number that nobody else takes: it makes the creation of PyMigrate's own relations one after the other.
 ADVISORY_LOCK = 7_049_162_250_061_941
-_PLACE = re.compile(r"COPY .*, line (\d+)(?:, column (.*?))?(?:: .*)?$", re.DOTALL)
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
-class PostgresTarget(TwoPhaseTarget):
+class PostgresTarget(PassedRows):
     """See the port. `lock_seconds` is how long a statement waits for a lock before it gives up."""
 
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
@@ -101,7 +94,7 @@ class PostgresTarget(TwoPhaseTarget):
         return self._opened
 
     def _connect(self) -> psycopg.Connection:
-        with _translated():
+        with translated():
             connection = connect(self._system)
             # Whoever is stopped in the middle of a transaction loses it, and with it the locks that a claim waits for.
             connection.execute(
@@ -118,24 +111,24 @@ class PostgresTarget(TwoPhaseTarget):
         try:
             return self._query(statement)
         except (errors.UndefinedFunction, errors.DatatypeMismatch) as error:
-            problem = Problem("references", f"the columns can't be compared: {_first_line(error)}")
+            problem = Problem("references", f"the columns can't be compared: {first_line(error)}")
             raise InvalidDefinition((problem,)) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _translated(), self._connection.transaction():
+        with translated(), self._connection.transaction():
             yield
 
     def _wait(self) -> None:
         self._pause.wait(WAIT_SECONDS)
 
     def _execute(self, statement: str, parameters: Sequence[object] = ()) -> int:
-        with _translated():
-            return self._connection.execute(*_bound(statement, parameters)).rowcount
+        with translated():
+            return self._connection.execute(*bound(statement, parameters)).rowcount
 
     def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        with _translated():
-            return self._connection.execute(*_bound(statement, parameters)).fetchall()
+        with translated():
+            return self._connection.execute(*bound(statement, parameters)).fetchall()
 
     def _locate(self, relation: str) -> Table:
         return split_relation(relation, DEFAULT_SCHEMA)
@@ -173,33 +166,27 @@ class PostgresTarget(TwoPhaseTarget):
         for statement in self.statements.create:
             self._execute(statement)
         columns = ", ".join(
-            f"{quote(column.name)} {native_type(column.type)}{' NOT NULL' if column.is_required else ''}"
+            f"{quote(column.name)} {staged_type(staging, column)}{' NOT NULL' if column.is_required else ''}"
             for column in staging.columns
         )
         self._execute(f"CREATE TABLE IF NOT EXISTS {table.sql} ({columns})")
 
     def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
         check_values(staging, batches, row)
-        try:
-            with (
-                self._connection.cursor() as cursor,
-                cursor.copy(f"COPY {table.sql} FROM STDIN (FORMAT binary)") as copy,
-            ):
-                for piece in to_copy(staging, batches):
-                    copy.write(piece)
-        except errors.UndefinedTable as error:
-            raise FenceLost(f"the staging {staging.id} of {staging.relation} is gone") from error
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            place = _PLACE.search(error.diag.context or "")
-            if place is None:
-                raise DataRefused(f"{staging.relation}: {_first_line(error)}") from error
-            raise refused(staging, place[2] or "", row + int(place[1]), _first_line(error)) from error
+        columns = ", ".join(quote(column.name) for column in staging.columns)
+        with (
+            refusing_rows(staging, row),
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {table.sql} ({columns}) FROM STDIN (FORMAT binary)".encode()) as copy,
+        ):
+            for piece in to_copy(staging, batches):
+                copy.write(piece)
 
     def _scan(self, staging: Staging, table: Table) -> Iterator[pa.RecordBatch]:
         """Over a connection of its own, so that a reader that pauses holds nobody up."""
         statement = f"COPY (SELECT {select_list(staging.columns)} FROM {table.sql}) TO STDOUT (FORMAT csv)"
         with (
-            _translated(),
+            translated(),
             self._connect() as connection,
             connection.cursor() as cursor,
             cursor.copy(statement) as copy,
@@ -226,7 +213,7 @@ class PostgresTarget(TwoPhaseTarget):
             try:
                 self._execute(f"ALTER TABLE {table.sql} ADD CONSTRAINT {quote(name)} PRIMARY KEY ({columns})")
             except (errors.UniqueViolation, errors.NotNullViolation, errors.ProgramLimitExceeded) as error:
-                raise VerificationFailed(f"{staging.relation}: the key does not hold: {_first_line(error)}") from error
+                raise VerificationFailed(f"{staging.relation}: the key does not hold: {first_line(error)}") from error
 
     def _rename(self, table: Table, name: str) -> None:
         self._execute(f"ALTER TABLE {table.sql} RENAME TO {quote(name)}")
@@ -265,50 +252,8 @@ class PostgresTarget(TwoPhaseTarget):
         return [column.name for column in self._catalog.columns(table)]
 
 
-def connect(system: SystemSpec) -> psycopg.Connection:
-    """A connection in autocommit mode, in UTC, that prepares no statements of its own accord."""
-    options = system.options
-    return psycopg.connect(
-        host=options.get("host"),
-        port=options.get("port"),
-        dbname=options.get("database"),
-        user=options.get("user"),
-        password=system.password.reveal() if system.password else None,
-        sslmode=options.get("ssl_mode"),
-        connect_timeout=CONNECT_SECONDS,
-        application_name="pymigrate",
-        # COPY carries UTF-8, whatever the database is encoded in: the server converts, or refuses.
-        client_encoding="UTF8",
-        options="-c timezone=UTC",
-        autocommit=True,
-        prepare_threshold=None,
-    )
-
-
-def _bound(statement: str, parameters: Sequence[object]) -> tuple[bytes, Sequence[object] | None]:
-    """Statements with parameters have no identifiers but PyMigrate's own, and so no other `?` and no `%`."""
-    return (statement.replace("?", "%s").encode(), parameters) if parameters else (statement.encode(), None)
-
-
 def _depended_on(staging: Staging, dependents: Sequence[str]) -> Problem:
     return Problem(
         "target.relation",
         f"{', '.join(dependents)} would go on to mean the old rows of `{staging.relation}`: drop that first, and make it anew after",
     )
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error)).splitlines()[0]
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """PostgreSQL's errors as PyMigrate's; those that a caller tells apart are let through."""
-    try:
-        yield
-    except (errors.SerializationFailure, errors.DeadlockDetected) as error:
-        raise Conflict(f"PostgreSQL: {_first_line(error)}") from error
-    except (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction) as error:
-        raise FailedPrecondition(f"PostgreSQL: {_first_line(error)}") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise SystemUnavailable(f"PostgreSQL: {_first_line(error)}") from error

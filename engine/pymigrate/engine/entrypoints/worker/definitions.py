@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.connector import (
@@ -22,7 +23,7 @@ from pymigrate.engine.ports.connector import (
 from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
 from pymigrate.engine.transfer.attempt import LaneJob
 from pymigrate.engine.transfer.inspection import InspectJob
-from pymigrate.engine.transfer.verification import Level, NamedReference, VerifyJob
+from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 
 CHUNK_BYTES_DEFAULT = 20_000_000
@@ -113,6 +114,7 @@ def staging(work: worker_pb2.DatasetWork) -> Staging:
         key=tuple(work.dataset.key or work.schema.key),
         is_replace=is_replace(work),
         merge=merge_policy(work),
+        path=CopyPath(work.path or CopyPath.ARROW),
     )
 
 

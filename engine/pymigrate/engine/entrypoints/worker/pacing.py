@@ -1,10 +1,20 @@
 """A source whose chunks are timed: how long a live system takes to answer is what the engine throttles its lanes by."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Position, RelationInfo, Source, SourceChunk, SourceRange, SourceRelation
+from pymigrate.engine.ports.connector import (
+    PassingSource,
+    Position,
+    RelationInfo,
+    Source,
+    SourceChunk,
+    SourceRange,
+    SourceRelation,
+)
 
 
 class Pace:
@@ -45,7 +55,28 @@ class TimedSource:
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
     ) -> Iterator[SourceChunk]:
         """The source's, each timed."""
-        found = self._source.chunks(relation, columns, after)
+        return self._timed(self._source.chunks(relation, columns, after))
+
+    def offers(self, relation: SourceRelation) -> Mapping[CopyPath, str]:
+        """The source's, where it passes bytes."""
+        return self._source.offers(relation) if isinstance(self._source, PassingSource) else {}
+
+    def passing_split(self, relation: SourceRelation, path: CopyPath, parts: int) -> Sequence[SourceRange]:
+        """The source's."""
+        return self._passing().passing_split(relation, path, parts)
+
+    def passing_chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], path: CopyPath, after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """The source's, each timed."""
+        return self._timed(self._passing().passing_chunks(relation, columns, path, after))
+
+    def _passing(self) -> PassingSource:
+        if not isinstance(self._source, PassingSource):
+            raise FailedPrecondition(f"{self._source.version()} passes no bytes: start another run")
+        return self._source
+
+    def _timed(self, found: Iterator[SourceChunk]) -> Iterator[SourceChunk]:
         while True:
             started = time.monotonic()
             chunk = next(found, None)

@@ -209,7 +209,8 @@ def _inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspec
         is_target_present=found.is_target_present,
         target_rows=found.target_rows,
         source_state=found.source_state,
-        path=found.path,
+        path=found.choice.path,
+        path_reason=found.choice.reason,
         ranges=[span.text() for span in found.ranges],
         problems=[
             plan_pb2.Problem(field=problem.field, description=redactor.clean(problem.description))

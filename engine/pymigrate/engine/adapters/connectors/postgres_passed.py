@@ -1,0 +1,84 @@
+"""PostgreSQL's part in taking rows that pass undecoded, and what it says of a row that it refuses."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+
+from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
+from pymigrate.engine.adapters.connectors.postgres_connection import first_line
+from pymigrate.engine.adapters.connectors.postgres_two_phase import TwoPhaseTarget
+from pymigrate.engine.adapters.connectors.postgres_values import native_type
+from pymigrate.engine.adapters.connectors.postgres_wire import copy_in, digest_statement, wire_type
+from pymigrate.engine.adapters.connectors.target_statements import Table, quote
+from pymigrate.engine.adapters.connectors.target_values import refused
+from pymigrate.engine.domain.errors import DataRefused, FenceLost
+from pymigrate.engine.domain.paths import CopyPath
+from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.connector import Checkpoint, RowsDigest, Staging
+
+MODULUS = 2**64
+_PLACE = re.compile(r"COPY .*, line (\d+)(?:, column (.*?))?(?:: .*)?$", re.DOTALL)
+
+
+class PassedRows(TwoPhaseTarget):
+    """What of a Target on PostgreSQL takes rows as bytes."""
+
+    _catalog: PostgresCatalog
+
+    @property
+    @abstractmethod
+    def _connection(self) -> psycopg.Connection:
+        """The connection, opened again where it was lost."""
+
+    def takes(self, staging: Staging) -> Mapping[CopyPath, str]:
+        """Binary rows, unless they are merged into a table whose columns have other types."""
+        existing = self._catalog.columns(self._locate(staging.relation)) if staging.merge else ()
+        types = {column.name: column.native_type for column in existing}
+        for column in staging.columns:
+            if types.get(column.name, wire_type(column.native_type)) != wire_type(column.native_type):
+                why = f"they are merged into column `{column.name}`, which is {types[column.name]} there"
+                return {CopyPath.POSTGRES_BINARY: why}
+        return {CopyPath.POSTGRES_BINARY: ""}
+
+    def commit_passed(
+        self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, pieces: Sequence[bytes]
+    ) -> None:
+        """Bytes and checkpoint in one transaction."""
+        self._commit_passed(staging, lane, fence, before, after, pieces)
+
+    def digest(self, staging: Staging, share: int) -> RowsDigest:
+        """By the server."""
+        columns = [quote(column.name) for column in staging.columns]
+        key = [quote(name) for name in staging.key]
+        [(rows, total)] = self._query(digest_statement(columns, key, share, self._place(staging).sql))
+        return RowsDigest(int(str(rows)), int(str(total)) % MODULUS)
+
+    def _pass_in(self, staging: Staging, table: Table, pieces: Sequence[bytes], row: int) -> int:
+        columns = ", ".join(quote(column.name) for column in staging.columns)
+        with refusing_rows(staging, row):
+            return copy_in(self._connection, f"COPY {table.sql} ({columns}) FROM STDIN (FORMAT binary)", pieces)
+
+
+@contextmanager
+def refusing_rows(staging: Staging, row: int) -> Iterator[None]:
+    """What the server says of a row as the error that names it."""
+    try:
+        yield
+    except errors.UndefinedTable as error:
+        raise FenceLost(f"the staging {staging.id} of {staging.relation} is gone") from error
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        place = _PLACE.search(error.diag.context or "")
+        if place is None:
+            raise DataRefused(f"{staging.relation}: {first_line(error)}") from error
+        raise refused(staging, place[2] or "", row + int(place[1]), first_line(error)) from error
+
+
+def staged_type(staging: Staging, column: ColumnInfo) -> str:
+    """Rows that pass undecoded need the very types that they come with."""
+    if staging.path is CopyPath.POSTGRES_BINARY:
+        return wire_type(column.native_type)
+    return native_type(column.type)

@@ -1,0 +1,76 @@
+"""Rows that pass from server to server undecoded: both servers hash their own, all at `full`, and at `sampled` those with one of
+seven values of the key (all without a key)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged, VerificationFailed
+from pymigrate.engine.ports.connector import (
+    Checkpoint,
+    Digesting,
+    DigestingTarget,
+    RowsDigest,
+    Source,
+    SourceRelation,
+    Target,
+)
+from pymigrate.engine.transfer.means import Means
+from pymigrate.engine.transfer.reading import SourceReader
+from pymigrate.engine.transfer.signals import Signals
+from pymigrate.engine.transfer.verification_job import Digests, Level, VerifyJob
+
+KEYS_SHARE = 7
+
+
+def compare_servers(
+    job: VerifyJob,
+    lanes: list[Checkpoint],
+    transferred: str,
+    target: Target,
+    open_source: Callable[[], Source],
+    signals: Signals,
+    means: Means,
+) -> Digests:
+    """Both servers hash their own rows at once: all of them, or those of a share of the key's values."""
+    if job.level is Level.COUNT and len(lanes) == 1:
+        return Digests()
+    share = 1 if job.level is Level.FULL or not job.staging.key else KEYS_SHARE
+    relation = replace(job.relation, key=job.staging.key)
+    with means.read(open_source, signals) as reader:
+        reading = reader.start(lambda source: _own_digest(source, relation, job, share))
+        if not isinstance(target, DigestingTarget):
+            raise FailedPrecondition(f"{target.version()} can't hash its rows: start another run")
+        found = target.digest(job.staging, share)
+        expected = reader.wait(reading)
+        if found == expected:
+            return Digests(_text(expected), _text(found), found.rows)
+        is_same = len(lanes) == 1 and _digest_of_stream(job, reader, means) == transferred
+    said = (
+        f"dataset {job.dataset}: of the rows compared, {job.relation.relation} has {expected.rows:,} with digest {_text(expected)}, and "
+        f"the staging of {job.staging.relation} {found.rows:,} with digest {_text(found)}"
+    )
+    if is_same:
+        raise VerificationFailed(
+            f"{said}, while the source is as it was: the target stores something other than it was given; nothing is published"
+        )
+    raise SourceChanged(
+        f"{said}: it changed since it was copied, and nothing is published; stop what writes to it, then retry the run",
+        field="source.relation",
+    )
+
+
+def _digest_of_stream(job: VerifyJob, reader: SourceReader, means: Means) -> str:
+    digest = means.digest(job.staging.path)
+    for chunk in reader.chunks(job.relation, job.staging.columns, None, job.staging.path):
+        digest.take(chunk)
+    return digest.text()
+
+
+def _text(digest: RowsDigest) -> str:
+    return f"record-send:{digest.total:016x}"
+
+
+def _own_digest(source: Source, relation: SourceRelation, job: VerifyJob, share: int) -> RowsDigest:
+    if not isinstance(source, Digesting):
+        raise FailedPrecondition(f"{source.version()} can't hash its rows: start another run")
+    return source.digest(relation, job.staging.columns, share)

@@ -1,0 +1,44 @@
+"""What a verification is asked to compare, and what comparing gave."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pymigrate.engine.ports.connector import ReferenceCheck, SourceRelation, Staging
+
+
+class Level(StrEnum):
+    """How much is read back and compared."""
+
+    COUNT = "count"
+    SAMPLED = "sampled"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedReference:
+    """A reference to check. `is_fatal`: what dangles fails the verification rather than being reported."""
+
+    check: ReferenceCheck
+    is_fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob:
+    """What to compare. A key in `staging` is claimed to be unique."""
+
+    dataset: str
+    relation: SourceRelation
+    staging: Staging
+    lanes: tuple[str, ...]
+    level: Level
+    references: Mapping[str, NamedReference] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What reading back gave."""
+
+    source: str = ""
+    target: str = ""
+    rows: int = 0
