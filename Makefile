@@ -35,17 +35,17 @@ $(BIN)/python:
 # The runtime, and the project itself as an editable install whose build backend is locked too.
 $(STAMPS)/runtime: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	@mkdir -p $(STAMPS)
-	$(PIP) install --require-hashes -r requirements.lock
-	$(PIP) install --require-hashes -r requirements-build.lock
+	$(PIP) install --no-deps --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-build.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/runtime
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(STAMPS)/demo: requirements-demo.lock $(STAMPS)/runtime
-	$(PIP) install --require-hashes --no-deps -r requirements-demo.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-demo.lock
 	@touch $@
 
 .PHONY: setup
@@ -113,7 +113,7 @@ wheel: setup ## build sdist and wheel, and try the wheel in a clean venv
 	rm -rf dist build/wheel-venv
 	$(BIN)/python -m build --no-isolation --outdir dist .
 	$(PYTHON) -m venv build/wheel-venv
-	build/wheel-venv/bin/python -m pip --disable-pip-version-check -qq install --require-hashes -r requirements.lock
+	build/wheel-venv/bin/python -m pip --disable-pip-version-check -qq install --no-deps --require-hashes -r requirements.lock
 	build/wheel-venv/bin/python -m pip --disable-pip-version-check -qq install --no-deps dist/*.whl
 	build/wheel-venv/bin/python -m pip --disable-pip-version-check check
 	cd build && wheel-venv/bin/pymigrate --version

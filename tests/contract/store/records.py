@@ -82,6 +82,7 @@ def full_aggregate() -> RunAggregate:
         affinity="file:/warehouse",
         rows_expected=336_776,
         path="csv-arrow",
+        path_reason="postgres_binary is not taken: it is a view",
         verification=b"\x00\xff",
         start_time=at(5),
         end_time=at(6),

@@ -142,8 +142,8 @@ class DatasetRunRow(Table, table=True):
     ranges: tuple[str, ...] = Field(sa_type=Texts)
     quarantine: Failure | None = Field(sa_type=Reason, nullable=True)
     conflicts: int = Field(sa_type=BigInteger)
-    path_reason: str = Field(sa_type=Text)
     version: int = Field(sa_type=BigInteger)
+    path_reason: str = Field(sa_type=Text)
 
     def to_domain(self) -> DatasetRun:
         """The dataset as the core knows it."""
