@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pytest
 
@@ -111,3 +112,43 @@ def test_a_postgres_of_mixed_types_reaches_every_target_whole(
         ).fetchall()
     assert differences == (0,)
     assert len(columns) == 12
+
+
+def test_a_duckdb_file_is_read_into_a_server_and_into_another_file(
+    postgres_database: str, engine: EngineProcess, tmp_path: Path
+) -> None:
+    with duckdb.connect(tmp_path / "legacy.duckdb") as legacy:
+        legacy.execute(
+            "CREATE TABLE orders AS SELECT n AS id, n * 1.25::DECIMAL(9, 2) AS amount, 'Käufer ' || n AS customer, "
+            f"n::HUGEINT AS large, [n, NULL] AS marks, TIMESTAMPTZ '2020-01-01 00:00:00+00' + to_minutes(n) AS placed "
+            f"FROM range({ROWS}) AS t (n)"
+        )
+    found = psycopg.conninfo.conninfo_to_dict(postgres_database)
+    server = f"{{postgres: {{host: {found['host']}, port: {found['port']}, database: {found['dbname']}, user: {found['user']}}}}}"
+    phases = ", ".join(
+        f"{target}: {{department: sales, datasets: {{orders: {{source: {{connection: legacy, relation: orders}}, lanes: 2, "
+        f"verification: full, chunkBytes: 100000, target: {{connection: {target}, relation: orders}}}}}}}}"
+        for target in ("server", "file")
+    )
+    documents = [
+        document("Environment", "e", "{}"),
+        document("Department", "sales", "{}"),
+        document("Connection", "legacy", f"{{duckdb: {{path: {tmp_path}/legacy.duckdb}}}}"),
+        document("Connection", "server", server),
+        document("Connection", "file", f"{{duckdb: {{path: {tmp_path}/w.duckdb}}}}"),
+        document("Plan", "p", f"{{phases: {{{phases}}}}}"),
+    ]
+    with engine.client() as client:
+        declare(client, "---\n".join(documents), tmp_path / "plan.yaml")
+        started = client.runs.StartRun(
+            run_pb2.StartRunRequest(parent="environments/e/plans/p"), metadata=client.metadata, timeout=120
+        )
+        run = ended(client, started.name)
+    assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run.failure
+    digests = {phase.datasets["orders"].verification.target_checksum for phase in run.phases.values()}
+    assert len(digests) == 1
+    with duckdb.connect(tmp_path / "w.duckdb", read_only=True) as copied:
+        copied.execute(f"ATTACH '{tmp_path}/legacy.duckdb' AS legacy (READ_ONLY)")
+        read = "SELECT id, amount, customer, large::VARCHAR, marks::VARCHAR, placed FROM"
+        assert copied.execute(f"{read} orders EXCEPT {read} legacy.orders").fetchall() == []
+        assert copied.execute("SELECT count(*) FROM orders").fetchall() == [(ROWS,)]

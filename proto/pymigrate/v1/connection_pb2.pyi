@@ -144,13 +144,13 @@ Global___SqliteSystem: typing_extensions.TypeAlias = SqliteSystem
 
 @typing.final
 class DuckdbSystem(google.protobuf.message.Message):
-    """A DuckDB database file, as a target. One worker host alone opens it."""
+    """A DuckDB database file, as a source or a target. One worker host alone writes to it; while it does, no other reads it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PATH_FIELD_NUMBER: builtins.int
     path: builtins.str
-    """Absolute path of the file on the worker host; it is created where it is missing."""
+    """Absolute path of the file on the worker host; as a target it is created where it is missing."""
     def __init__(
         self,
         *,

@@ -172,7 +172,7 @@ class SourceContract:
 
         assert f"people{system.ending}, column `name`, row " in found.value.message
         assert value in found.value.message
-        assert {"postgres": "ctid=(0,3)"}.get(system.kind, "row 3") in found.value.message
+        assert {"postgres": "ctid=(0,3)", "duckdb": "rowid=2"}.get(system.kind, "row 3") in found.value.message
         assert found.value.field == "source.columns.name"
 
     def test_text_is_read_strictly_as_the_declared_type(self, system: System, opened: Open) -> None:

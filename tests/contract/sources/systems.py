@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from psycopg.conninfo import conninfo_to_dict
 
+from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.files import FilesConnector
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
@@ -72,6 +74,11 @@ def lay(kind: str, place: Path, dsn: str) -> System:
             return System(
                 kind, SystemSpec(kind, "legacy", {"path": str(path)}), SqliteConnector(), "", _sqlite_writer(path)
             )
+        case "duckdb":
+            path = place / "legacy.duckdb"
+            duckdb.connect(path).close()
+            spec = SystemSpec(kind, "legacy", {"path": str(path)})
+            return System(kind, spec, DuckdbConnector(), "", _duckdb_writer(path))
         case "postgres":
             writer = _postgres_writer(dsn)
             return System(kind, postgres_spec(dsn), PostgresConnector(), "", writer, is_state_known=False)
@@ -124,6 +131,17 @@ def _sqlite_writer(path: Path) -> Callable[[str, Sequence[Row]], None]:
             connection.execute(f'CREATE TABLE "{name}" (id INTEGER NOT NULL, name TEXT)')
             connection.executemany(f'INSERT INTO "{name}" VALUES (?, ?)', rows)
         connection.close()
+
+    return write
+
+
+def _duckdb_writer(path: Path) -> Callable[[str, Sequence[Row]], None]:
+    def write(name: str, rows: Sequence[Row]) -> None:
+        table = pa.table({"id": [row[0] for row in rows], "name": pa.array([row[1] for row in rows], pa.string())})
+        with duckdb.connect(path) as connection:
+            connection.register("written", table)
+            connection.execute(f'CREATE OR REPLACE TABLE "{name}" (id BIGINT NOT NULL, name VARCHAR)')
+            connection.execute(f'INSERT INTO "{name}" SELECT * FROM written')
 
     return write
 

@@ -11,7 +11,7 @@ from tests.contract.sources.systems import System, lay
 class TestFiles(SourceContract):
     """See the contract."""
 
-    @pytest.fixture(params=["sqlite", "csv", "json_lines", "parquet"])
+    @pytest.fixture(params=["sqlite", "duckdb", "csv", "json_lines", "parquet"])
     def system(self, request: pytest.FixtureRequest, tmp_path: Path) -> System:
         return lay(request.param, tmp_path, "")
 

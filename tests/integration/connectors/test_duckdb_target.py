@@ -231,10 +231,6 @@ class TestDuckdbFiles:
                 DuckdbConnector().open_target(SystemSpec("duckdb", "warehouse", {"path": path}))
             assert refused.value.field == "path"
 
-    def test_a_duckdb_file_is_no_source(self, harness: DuckdbHarness) -> None:
-        with pytest.raises(InvalidDefinition, match="can be a target but not a source"):
-            harness.connector.open_source(harness.system)
-
     def test_a_schema_is_made_for_a_relation_in_one(self, harness: DuckdbHarness) -> None:
         target, staging = harness.open(), a_staging("Sales.2024.orders")
         published(target, staging, numbered(1, 2))

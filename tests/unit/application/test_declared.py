@@ -315,7 +315,7 @@ def test_what_is_wrong_with_a_dataset_is_told_at_its_field() -> None:
     found = {problem.field for problem in definitions.phase_problems(broken, systems(), {"sales"})}
     assert found == {
         "department",
-        "datasets.orders.source.connection",
+        "datasets.orders.target.connection",
         "datasets.orders.source.csv",
         "datasets.orders.source.csv.delimiter",
         "datasets.orders.source.columns.x.type",

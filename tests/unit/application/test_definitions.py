@@ -40,7 +40,11 @@ def _delimiter(text: str) -> Break:
     [
         (lambda d: setattr(d.source, "connection", ""), "source.connection", "is required"),
         (lambda d: setattr(d.source, "connection", "legcy"), "source.connection", "did you mean `legacy`?"),
-        (lambda d: setattr(d.source, "connection", "warehouse"), "source.connection", "a target only"),
+        (
+            lambda d: setattr(d.source, "connection", "warehouse"),
+            "target.connection",
+            "the DuckDB file that the dataset reads",
+        ),
         (lambda d: setattr(d.source, "relation", ""), "source.relation", "is required"),
         (lambda d: setattr(d.source, "relation", "x" * 201), "source.relation", "200 characters"),
         (lambda d: setattr(d.target, "relation", "a\0b"), "target.relation", "no NUL"),

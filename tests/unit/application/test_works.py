@@ -24,6 +24,14 @@ def test_only_a_duckdb_file_is_read_by_its_own_host_too() -> None:
     assert found == {"file:/w.duckdb": "file:/w.duckdb", "file:/w.db": "shared", "shared": "shared"}
 
 
+def test_a_dataset_is_moved_by_its_targets_host_or_else_by_the_one_that_may_read_its_source() -> None:
+    duckdb, sqlite, postgres = SYSTEMS.values()
+    assert works.dataset_affinity(duckdb, postgres) == "file:/w.duckdb"
+    assert works.dataset_affinity(duckdb, sqlite) == "file:/w.db"
+    assert works.dataset_affinity(sqlite, postgres) == "shared"
+    assert works.dataset_affinity(postgres, duckdb) == "file:/w.duckdb"
+
+
 def test_a_folder_of_files_admits_many_writers() -> None:
     folder = connection_pb2.Connection(files=connection_pb2.FilesSystem(root="/lake"))
     assert works.affinity_of(folder) == "shared"

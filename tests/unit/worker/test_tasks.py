@@ -1,7 +1,10 @@
 """Tasks in the contract's words, over the fake connector."""
 
+from pathlib import Path
+
 import pytest
 
+from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.domain.errors import (
@@ -118,9 +121,17 @@ def test_a_connection_is_tested_and_discovered_by_its_side(bench: Bench) -> None
     everything = bench.run(discover=worker_pb2.DiscoverWork(connection=bench.work.source)).result.discover
     assert ([info.relation for info in everything.relations], everything.is_truncated) == (["orders", "people"], False)
     duckdb = connection_pb2.Connection(name="warehouse", duckdb=connection_pb2.DuckdbSystem(path="/w"))
-    opened = bench.target.faults.seen("open_target")
+    opened = bench.target.faults.seen("open_source")
     assert bench.run(test=worker_pb2.TestWork(connection=duckdb)).result.test.version
-    assert bench.target.faults.seen("open_target") == opened + 1
+    assert bench.target.faults.seen("open_source") == opened + 1
+
+
+def test_a_duckdb_file_that_is_not_there_yet_is_tested_as_the_target_that_it_will_be(tmp_path: Path) -> None:
+    runner = TaskRunner(lambda _: DuckdbConnector(), SecretsByScheme({}, Redactor()), Redactor(), MemoryCalls())
+    duckdb = connection_pb2.Connection(name="w", duckdb=connection_pb2.DuckdbSystem(path=str(tmp_path / "w.duckdb")))
+    task = worker_pb2.Task(test=worker_pb2.TestWork(connection=duckdb))
+    signals = Asked()
+    assert runner.run(task, signals, lambda _: None).result.test.version.startswith("DuckDB ")
 
 
 def test_problems_are_told_with_fields_relative_to_the_dataset(bench: Bench) -> None:

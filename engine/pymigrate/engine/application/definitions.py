@@ -189,8 +189,7 @@ def _dataset(
     yield from _endpoint(f"{path}.source", source.connection, source.relation, connections)
     yield from _endpoint(f"{path}.target", target.connection, target.relation, connections)
     yield from _source_format(f"{path}.source", source, connections.get(source.connection))
-    if source.connection in connections and connections[source.connection].WhichOneof("system") == "duckdb":
-        yield Problem(f"{path}.source.connection", f"`{source.connection}` is a DuckDB file, which is a target only")
+    yield from _duckdb_sides(path, dataset, connections)
     for name, column in sorted(source.columns.items()):
         if column.type:
             try:
@@ -228,6 +227,16 @@ def _endpoint(
         yield Problem(f"{path}.relation", "is required")
     elif len(relation) > _RELATION_SEGMENT_MAX or "\0" in relation:
         yield Problem(f"{path}.relation", f"has at most {_RELATION_SEGMENT_MAX} characters and no NUL")
+
+
+def _duckdb_sides(
+    path: str, dataset: plan_pb2.Dataset, connections: Mapping[str, connection_pb2.Connection]
+) -> Iterator[Problem]:
+    """Writing to a DuckDB file changes its state, and a source that changes while it is read is refused."""
+    source, target = (connections.get(side.connection) for side in (dataset.source, dataset.target))
+    if source and target and source.duckdb.path and source.duckdb.path == target.duckdb.path:
+        problem = f"is the DuckDB file that the dataset reads, {target.duckdb.path}: write to another, or let DuckDB copy within it"
+        yield Problem(f"{path}.target.connection", problem)
 
 
 def _source_format(

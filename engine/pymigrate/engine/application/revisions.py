@@ -77,7 +77,9 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
                 source_relation=dataset.source.relation,
                 target_connection=dataset.target.connection,
                 target_relation=dataset.target.relation,
-                affinity=works.affinity_of(revision.connections[dataset.target.connection]),
+                affinity=works.dataset_affinity(
+                    revision.connections[dataset.source.connection], revision.connections[dataset.target.connection]
+                ),
                 rows_expected=inspection.source.rows,
                 path=inspection.path,
                 path_reason=inspection.path_reason,

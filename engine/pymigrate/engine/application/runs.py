@@ -224,10 +224,13 @@ class Runs:
 
     async def _inspect_one(self, revision: run_pb2.PlanRevision, phase: str, dataset: str) -> list[Problem]:
         path = f"phases.{phase}.datasets.{dataset}"
-        target = revision.connections[revision.plan.phases[phase].datasets[dataset].target.connection]
+        sides = revision.plan.phases[phase].datasets[dataset]
+        affinity = works.dataset_affinity(
+            revision.connections[sides.source.connection], revision.connections[sides.target.connection]
+        )
         message = worker_pb2.Task(inspect=works.inspection_work(revision, phase, dataset))
         try:
-            result = await self._inquiries.ask(message, works.affinity_of(target), INSPECTION_TIMEOUT_SECONDS)
+            result = await self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS)
         except InvalidDefinition as error:
             return [Problem(f"{path}.{problem.field}", problem.description) for problem in error.problems]
         except PermanentError as error:

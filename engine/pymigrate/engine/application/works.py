@@ -21,6 +21,13 @@ def affinity_of(target: connection_pb2.Connection) -> str:
             return SHARED
 
 
+def dataset_affinity(source: connection_pb2.Connection, target: connection_pb2.Connection) -> str:
+    """Which hosts may move a dataset: the target's own; where any may write to the target, those that may read the source. A DuckDB file
+    that is read on another file's host is opened read only there, and waited for while its own host writes to it."""
+    writers = affinity_of(target)
+    return reader_affinity(source) if writers == SHARED else writers
+
+
 def reader_affinity(connection: connection_pb2.Connection) -> str:
     """Which hosts may look into a connection: a DuckDB file admits one process, even for reading."""
     return affinity_of(connection) if connection.WhichOneof("system") == "duckdb" else SHARED

@@ -1,4 +1,8 @@
-"""DuckDB files as targets. One process holds a file: this one opens it once, shares it, and lets go of it with the last user."""
+"""DuckDB files, as sources and targets. One process holds a file: this one opens it once, shares it, and lets go of it with the last user.
+
+A source alone opens its file read only, which any number of processes may do while none writes. Beside a target it shares the
+target's handle; a target has to wait until what reads the file alone has let go of it.
+"""
 
 import re
 import threading
@@ -6,8 +10,10 @@ from pathlib import Path
 
 import duckdb
 
+from pymigrate.engine.adapters.connectors.duckdb_source import DuckdbSource
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
-from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SystemUnavailable
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.ports.connector import Source, SystemSpec, Target
 
 MEMORY_BYTES_MAX = 1 << 30
@@ -31,29 +37,42 @@ class DuckdbConnector:
         self._lock = threading.Lock()
 
     def open_source(self, system: SystemSpec) -> Source:
-        """Raises InvalidDefinition: what is read comes from other kinds so far."""
-        raise InvalidDefinition(
-            (Problem("source.connection", f"`{system.name}` is a DuckDB file, which can be a target but not a source"),)
-        )
+        """Opens the file, read only unless a target has it. Raises SourceMissing where it is not there, InvalidDefinition where it is no
+        DuckDB file, and SystemUnavailable while another process writes to it."""
+        path = Path(system.options.get("path", ""))
+        if not path.is_file():
+            names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+            raise SourceMissing(f"there is no DuckDB file {path}{nearest(path.name, names)}", field="source.connection")
+        path = path.resolve()
+        return DuckdbSource(path, self._opened(path, is_read_only=True)[0], lambda: self._release(path))
 
     def open_target(self, system: SystemSpec) -> Target:
         """Opens the file, and makes it where it is missing; its folder must exist. Raises InvalidDefinition for a path that can't be a
-        DuckDB file, and SystemUnavailable while another process holds it, with that process where DuckDB tells."""
+        DuckDB file, and SystemUnavailable while another process holds it, with that process where DuckDB tells, or while this process
+        only reads it."""
         path = Path(system.options.get("path", ""))
         if not system.options.get("path") or not path.parent.is_dir() or path.is_dir():
             raise InvalidDefinition((Problem("path", f"`{path}` is no file in an existing folder"),))
         path = path.resolve()
+        cursor, file = self._opened(path, is_read_only=False)
+        return DuckdbTarget(cursor, file.ended, lambda: self._release(path))
+
+    def _opened(self, path: Path, *, is_read_only: bool) -> "tuple[duckdb.DuckDBPyConnection, _File]":
         with self._lock:
             file = self._files.get(path)
             if file is None:
-                file = self._files[path] = _File(self._connect(path))
+                file = self._files[path] = _File(self._connect(path, is_read_only=is_read_only), is_read_only)
+            elif file.is_read_only and not is_read_only:
+                raise SystemUnavailable(
+                    f"the DuckDB file {path} is being read by this worker host, and is written to when that has ended: let the phase "
+                    "that writes to it depend on the one that reads it, or the other way round"
+                )
             file.users += 1
-            cursor = file.connection.cursor()
-        return DuckdbTarget(cursor, file.ended, lambda: self._release(path))
+            return file.connection.cursor(), file
 
-    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
+    def _connect(self, path: Path, *, is_read_only: bool) -> duckdb.DuckDBPyConnection:
         try:
-            return duckdb.connect(path, config=self._configuration)
+            return duckdb.connect(path, read_only=is_read_only, config=self._configuration)
         except duckdb.IOException as error:
             if "not a valid DuckDB database" in str(error):
                 raise InvalidDefinition((Problem("path", f"`{path}` is not a DuckDB file"),)) from error
@@ -73,7 +92,8 @@ class DuckdbConnector:
 class _File:
     """An open file, its number of users, and what is notified when a transaction of theirs ends."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, is_read_only: bool) -> None:
         self.connection = connection
+        self.is_read_only = is_read_only
         self.users = 0
         self.ended = threading.Condition()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
-from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SystemUnavailable
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing, SystemUnavailable
 from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
 from pymigrate.engine.ports.calls import Calls
@@ -122,11 +122,14 @@ class TaskRunner:
         )
 
     def _any_side(self, connection: connection_pb2.Connection) -> Source | Target:
-        """A system opened for a look: for reading, but for the kind that is a target alone."""
+        """A system opened for a look: for reading; a DuckDB file that is not there yet is made, as a run would make it."""
         spec = definitions.system_spec(connection, self._secrets)
-        if spec.kind == "duckdb":
+        try:
+            return self._connectors(spec.kind).open_source(spec)
+        except SourceMissing:
+            if spec.kind != "duckdb":
+                raise
             return self._target(spec)
-        return self._connectors(spec.kind).open_source(spec)
 
     def _inspect(self, asked: worker_pb2.InspectWork) -> run_pb2.Inspection:
         work = asked.dataset
