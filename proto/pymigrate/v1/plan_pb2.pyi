@@ -867,7 +867,9 @@ class DatasetSource(google.protobuf.message.Message):
     connection: builtins.str
     """The connection, by its last segment."""
     relation: builtins.str
-    """Table or view, as `name` or `schema.name`; for files, the path below the connection's root."""
+    """Table or view, as `name` or `schema.name`; for files, the path below the connection's root, or a glob such as `2024/*.csv.gz`, whose
+    files are one relation in the order of their names and must agree in their columns.
+    """
     @property
     def csv(self) -> Global___CsvFormat:
         """Delimiter-separated text."""

@@ -1,6 +1,8 @@
 """One relation of numbered rows in each kind of source, laid out the way a legacy system would have it."""
 
 import csv
+import gzip
+import io
 import json
 import os
 import sqlite3
@@ -43,6 +45,7 @@ class System:
     ending: str
     write: Callable[[str, Sequence[Row]], None]
     is_state_known: bool = True
+    is_splittable: bool = True
 
     def open(self) -> Source:
         return self.connector.open_source(self.spec)
@@ -82,12 +85,33 @@ def lay(kind: str, place: Path, dsn: str) -> System:
         case "postgres":
             writer = _postgres_writer(dsn)
             return System(kind, postgres_spec(dsn), PostgresConnector(), "", writer, is_state_known=False)
+    kind, _, packing = kind.partition(".")
     ending = {"csv": ".csv", "json_lines": ".jsonl", "parquet": ".parquet"}[kind]
-    write = {"csv": _write_csv, "json_lines": _write_json_lines, "parquet": _write_parquet}[kind]
+    content = {"csv": _csv, "json_lines": _json_lines, "parquet": _parquet}[kind]
+    packs: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gz": gzip.compress, "zst": _zstd}
+    pack = packs[packing]
+    ending += f".{packing}" if packing else ""
+
+    def write(name: str, rows: Sequence[Row]) -> None:
+        _replace(place / f"{name}{ending}", pack(content(rows)))
+
     system = SystemSpec("files", "legacy", {"root": str(place)})
-    return System(
-        kind, system, FilesConnector(), ending, lambda name, rows: _replace(place / f"{name}{ending}", rows, write)
-    )
+    return System(kind, system, FilesConnector(), ending, write, is_splittable=not packing)
+
+
+def lay_glob(kind: str, place: Path) -> System:
+    """A folder for each relation, with its rows in three files of which the second is packed."""
+    ending = {"csv": ".csv", "json_lines": ".jsonl"}[kind]
+    content = {"csv": _csv, "json_lines": _json_lines}[kind]
+
+    def write(name: str, rows: Sequence[Row]) -> None:
+        (place / name).mkdir(exist_ok=True)
+        third = len(rows) // 3
+        _replace(place / name / f"1{ending}", content(rows[:third]))
+        _replace(place / name / f"2{ending}.gz", gzip.compress(content(rows[third : 2 * third])))
+        _replace(place / name / f"3{ending}", content(rows[2 * third :]))
+
+    return System(kind, SystemSpec("files", "legacy", {"root": str(place)}), FilesConnector(), f"/*{ending}*", write)
 
 
 def chunks_of(source: Source, relation: SourceRelation, after: Position | None = None) -> list[SourceChunk]:
@@ -98,29 +122,34 @@ def rows_of(chunks: Sequence[SourceChunk]) -> list[tuple[object, ...]]:
     return [tuple(row.values()) for chunk in chunks for batch in chunk.batches for row in batch.to_pylist()]
 
 
-def _replace(path: Path, rows: Sequence[Row], write: Callable[[Path, Sequence[Row]], None]) -> None:
+def _replace(path: Path, content: bytes) -> None:
     before = path.stat().st_mtime_ns if path.exists() else 0
-    write(path, rows)
+    path.write_bytes(content)
     # The clock of a file system may be too coarse to tell two writes in a row.
     os.utime(path, ns=(before + 1, before + 1)) if before else None
 
 
-def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "name"])
-        writer.writerows(rows)
+def _csv(rows: Sequence[Row]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows([("id", "name"), *rows])
+    return text.getvalue().encode()
 
 
-def _write_json_lines(path: Path, rows: Sequence[Row]) -> None:
-    path.write_text("".join(json.dumps({"id": row[0], "name": row[1]}) + "\n" for row in rows))
+def _json_lines(rows: Sequence[Row]) -> bytes:
+    return "".join(json.dumps({"id": row[0], "name": row[1]}) + "\n" for row in rows).encode()
 
 
-def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+def _parquet(rows: Sequence[Row]) -> bytes:
     table = pa.table(
         {"id": pa.array([row[0] for row in rows], pa.int64()), "name": pa.array([row[1] for row in rows], pa.string())}
     )
-    pq.write_table(table, path, row_group_size=300)
+    content = io.BytesIO()
+    pq.write_table(table, content, row_group_size=300)
+    return content.getvalue()
+
+
+def _zstd(content: bytes) -> bytes:
+    return bytes(pa.compress(content, "zstd", asbytes=True))
 
 
 def _sqlite_writer(path: Path) -> Callable[[str, Sequence[Row]], None]:

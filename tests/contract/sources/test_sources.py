@@ -1,19 +1,58 @@
 """The contract, for every kind of source; PostgreSQL in every version at hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.contract.sources.source_contract import SourceContract
-from tests.contract.sources.systems import System, lay
+from pymigrate.engine.domain.errors import DataRefused, SourceMissing
+from tests.contract.sources.source_contract import ROWS, Open, SourceContract
+from tests.contract.sources.systems import System, chunks_of, lay, lay_glob, rows_of
 
 
 class TestFiles(SourceContract):
     """See the contract."""
 
-    @pytest.fixture(params=["sqlite", "duckdb", "csv", "json_lines", "parquet"])
+    @pytest.fixture(params=["sqlite", "duckdb", "csv", "csv.gz", "json_lines", "json_lines.zst", "parquet"])
     def system(self, request: pytest.FixtureRequest, tmp_path: Path) -> System:
         return lay(request.param, tmp_path, "")
+
+
+class TestGlobs(SourceContract):
+    """Several files as one relation, one of them packed. What is named and listed there are files."""
+
+    @pytest.fixture(params=["csv", "json_lines"])
+    def system(self, request: pytest.FixtureRequest, tmp_path: Path) -> System:
+        return lay_glob(request.param, tmp_path)
+
+    def test_relations_are_listed_by_name(self, system: System, opened: Open) -> None:
+        system.write("people", ROWS[:3])
+
+        found = [info.relation.partition(".")[0] for info in opened(system).relations("*", 100)]
+
+        assert found == ["people/1", "people/2", "people/3"]
+
+    def test_an_unknown_relation_is_answered_with_the_nearest_name(self, system: System, opened: Open) -> None:
+        with pytest.raises(SourceMissing, match="no file of the connection's folder matches `peopel/") as found:
+            opened(system).describe(system.relation("peopel"))
+        assert found.value.field == "source.relation"
+
+    def test_a_value_that_does_not_fit_is_refused_with_its_place(self, system: System, opened: Open) -> None:  # type: ignore[override]  # one value says it: what is new is the file's name
+        system.write("people", [(1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5"), (6, "12O")])
+
+        with pytest.raises(DataRefused, match=r"people/3\.\w+, column `name`, row 2: `12O`") as refusal:
+            chunks_of(opened(system), system.relation("people", types={"name": "int64"}))
+        assert refusal.value.field == "source.columns.name"
+
+    @pytest.mark.parametrize("rows", [0, 1, 2])
+    def test_what_is_smaller_than_its_parts_is_split_into_fewer(self, system: System, opened: Open, rows: int) -> None:
+        """A file may hold no row, which its size does not tell: such a range is empty."""
+        system.write("people", ROWS[:rows])
+        source, relation = opened(system), system.relation("people")
+        ranges = source.split(relation, 9)
+        found = [row for span in ranges for row in rows_of(chunks_of(source, replace(relation, range=span)))]
+        assert 1 <= len(ranges) <= 9
+        assert sorted(found) == sorted(ROWS[:rows])
 
 
 class TestPostgres(SourceContract):

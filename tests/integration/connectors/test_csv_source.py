@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pymigrate.engine.adapters.connectors.csv_source import CsvReader
+from pymigrate.engine.adapters.connectors.stored_files import LocalFolder
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
 from pymigrate.engine.ports.connector import CsvFormat, SourceRange
 from tests.integration.connectors.source_files import Folder
@@ -265,7 +266,7 @@ def test_a_carriage_return_alone_is_refused(folder: Folder, record: str) -> None
 def test_a_record_beyond_every_measure_is_refused(folder: Folder) -> None:
     folder.write("t.csv", f"a,b\n1,2\n3,{'x' * 5_000}\n")
 
-    reader = CsvReader(folder.path / "t.csv", "t.csv", CsvFormat(), record_bytes_max=1_000)
+    reader = CsvReader(LocalFolder(folder.path).find("t.csv"), "t.csv", CsvFormat(), record_bytes_max=1_000)
 
     with pytest.raises(DataRefused, match="row 2: it has more than 1,000 bytes"):
         list(reader.chunks(reader.columns(), 10, SourceRange()))

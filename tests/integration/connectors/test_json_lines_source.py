@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
+from pymigrate.engine.adapters.connectors.stored_files import LocalFolder
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.ports.connector import JsonLinesFormat, SourceRange
 from tests.integration.connectors.source_files import Folder
@@ -178,7 +179,9 @@ def test_half_of_a_surrogate_pair_is_no_character(folder: Folder, type: str) -> 
 def test_a_line_beyond_every_measure_is_refused(folder: Folder) -> None:
     folder.write("t.jsonl", lines("1", json.dumps("x" * 5_000)))
 
-    reader = JsonLinesReader(folder.path / "t.jsonl", "t.jsonl", JsonLinesFormat(), {}, line_bytes_max=1_000)
+    reader = JsonLinesReader(
+        LocalFolder(folder.path).find("t.jsonl"), "t.jsonl", JsonLinesFormat(), {}, line_bytes_max=1_000
+    )
 
     with pytest.raises(DataRefused, match="line 2: it has more than 1,000 bytes"):
         reader.columns()

@@ -5,10 +5,9 @@ RFC 4180 is taken at its word: a quote inside an unquoted field is refused, beca
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,9 @@ import pyarrow.csv
 
 from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
-from pymigrate.engine.domain.errors import DataRefused, SourceMissing
+from pymigrate.engine.adapters.connectors.stored_files import StoredFile
+from pymigrate.engine.adapters.connectors.text_stream import Place, TextStream, place_of, start_of
+from pymigrate.engine.domain.errors import DataRefused, SourceChanged, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import UNKNOWN, CsvFormat, Position, SourceChunk, SourceRange, arrow_schema
 
@@ -27,11 +28,22 @@ BOM = b"\xef\xbb\xbf"
 QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 
 
+class Records(NamedTuple):
+    """Whole records as they lie in the file, what they parse to, and the place behind them."""
+
+    block: bytes
+    batches: tuple[pa.RecordBatch, ...]
+    rows: int
+    end: Place
+
+
 class CsvReader:
     """A file with a header line. Columns are text unless the dataset declares otherwise."""
 
-    def __init__(self, path: Path, relation: str, form: CsvFormat, record_bytes_max: int = RECORD_BYTES_MAX) -> None:
-        self._path = path
+    def __init__(
+        self, file: StoredFile, relation: str, form: CsvFormat, record_bytes_max: int = RECORD_BYTES_MAX
+    ) -> None:
+        self._file = file
         self._relation = relation
         self._form = form
         self._record_bytes_max = record_bytes_max
@@ -50,25 +62,34 @@ class CsvReader:
 
     def split(self, parts: int) -> Sequence[Position]:
         """At ends of records, which only reading from the start on can tell: a line end may lie within quotes."""
-        return record_ends(self._path, self._start, parts, has_quotes=True, counts_empty=len(self._names) == 1)
+        return record_ends(self._file, self._start.offset, parts, has_quotes=True, counts_empty=len(self._names) == 1)
 
     def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
         """Records in the order of the file; a position is the offset and the number of records before it."""
-        place = json.loads(span.after) if span.after else {"offset": self._start, "row": 0}
-        offset, row = int(place["offset"]), int(place["row"])
-        until = end_of(span)
-        with self._path.open("rb") as file:
-            while offset < until and (block := self._block(file, offset, chunk_bytes, row, until=until)):
-                table = self._parse(block, row)
-                batches = self._typed(table, columns, row)
-                offset, row = offset + len(block), row + table.num_rows
-                end = Position(json.dumps({"offset": offset, "row": row}))
-                if table.num_rows:  # empty lines hold no row
-                    yield SourceChunk(tuple(batches), table.num_rows, len(block), end)
+        for found in self.records(columns, chunk_bytes, span):
+            yield SourceChunk(found.batches, found.rows, len(found.block), found.end.position())
 
-    def _read_header(self) -> tuple[list[str], int]:
-        with self._path.open("rb") as file:
-            block = self._block(file, 0, HEADER_BYTES, -1, is_first=True)
+    def records(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[Records]:
+        """The same, with the bytes. Empty lines hold no row unless there is one column."""
+        if gone := [column.name for column in columns if column.name not in self._names]:
+            raise SourceChanged(
+                f"{self._relation} has no column `{gone[0]}` any more: it changed since the run was started",
+                field="source.relation",
+            )
+        place = place_of(span.after, self._start)
+        with TextStream(self._file, place) as stream:
+            blocks = _Blocks(stream, end_of(span) - place.offset)
+            while block := self._block(blocks, chunk_bytes, place.row):
+                table = self._parse(block, place.row)
+                batches = self._typed(table, columns, place.row)
+                place = place.after(block, table.num_rows)
+                stream.row = place.row
+                if table.num_rows:
+                    yield Records(block, tuple(batches), table.num_rows, place)
+
+    def _read_header(self) -> tuple[list[str], Place]:
+        with TextStream(self._file, start_of(self._file)) as stream:
+            block = self._block(_Blocks(stream), HEADER_BYTES, -1, is_first=True)
         if not block.strip(b"\r\n"):
             raise SourceMissing(
                 f"{self._relation} is empty: a CSV file begins with a line of column names", field="source.relation"
@@ -83,28 +104,15 @@ class CsvReader:
         if doubled or "" in names:
             what = f"two columns `{min(doubled)}`" if doubled - {""} else "a column without a name"
             raise DataRefused(f"{self._relation}: the header has {what}")
-        return names, len(block)
+        return names, start_of(self._file).after(block, 0)
 
-    def _block(
-        self,
-        file: io.BufferedReader,
-        offset: int,
-        size: int,
-        row: int,
-        *,
-        is_first: bool = False,
-        until: int = sys.maxsize,
-    ) -> bytes:
-        """Whole records from `offset` on, about `size` bytes, or the first record alone; empty at the end. None of them lies behind
-        `until`, where a record ends."""
+    def _block(self, blocks: "_Blocks", size: int, row: int, *, is_first: bool = False) -> bytes:
+        """The next whole records, about `size` bytes, or the first record alone; empty at the end."""
         while True:
-            size = min(size, until - offset)
-            file.seek(offset)
-            block = file.read(size)
-            is_end = len(block) < size
+            block, is_end = blocks.look(size)
             end = self._last_end(block, row, is_first=is_first)
             if end:
-                return block[:end]
+                return blocks.take(end)
             if is_end and block.count(b'"') % 2:
                 raise DataRefused(
                     f"{self._relation}, {_where(row + 1)}: a quoted field does not end before the file does"
@@ -112,7 +120,7 @@ class CsvReader:
             if is_end:
                 if block.endswith(b"\r"):
                     raise self._lone_return(row, 0)
-                return block
+                return blocks.take(len(block))
             if size >= self._record_bytes_max:
                 raise DataRefused(
                     f"{self._relation}, {_where(row + 1)}: it has more than {self._record_bytes_max:,} bytes"
@@ -232,6 +240,28 @@ class CsvReader:
             except Unreadable as error:
                 raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
         return list(pa.Table.from_arrays(arrays, schema=schema).to_batches())
+
+
+class _Blocks:
+    """The bytes of a stream, of which those that are looked at stay until they are taken; at most `left` of them."""
+
+    def __init__(self, stream: TextStream, left: int = sys.maxsize) -> None:
+        self._stream = stream
+        self._left = left
+        self._held = b""
+
+    def look(self, size: int) -> tuple[bytes, bool]:
+        """The next bytes, at least `size` but at the end, and whether they are the last."""
+        wanted = min(size, self._left)
+        if len(self._held) < wanted:
+            self._held += self._stream.read(wanted - len(self._held))
+        return self._held, len(self._held) < size
+
+    def take(self, size: int) -> bytes:
+        """Takes the first of the bytes that were looked at."""
+        taken, self._held = self._held[:size], self._held[size:]
+        self._left -= size
+        return taken
 
 
 def _where(row: int) -> str:

@@ -1,18 +1,27 @@
-"""A folder of files as a source: finds the file, never outside the folder, and hands it to the reader of its format."""
+"""Files below a root as a source: one file, or all that a glob matches, each handed to the reader of its format."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
-from pymigrate.engine.adapters.connectors.source_values import declared_columns, missing
+from pymigrate.engine.adapters.connectors.file_reader import Reader
+from pymigrate.engine.adapters.connectors.source_values import declared_columns
+from pymigrate.engine.adapters.connectors.stored_files import (
+    ENDINGS,
+    PACKINGS,
+    Folder,
+    LocalFolder,
+    StoredFile,
+    format_of,
+    packing_of,
+    unreadable,
+)
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing, SystemUnavailable
-from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import (
     CsvFormat,
-    FileFormat,
     JsonLinesFormat,
     ParquetFormat,
     Position,
@@ -24,61 +33,28 @@ from pymigrate.engine.ports.connector import (
     ranges_between,
 )
 
-FILES_MAX = 100_000
 LISTED_JSON_BYTES_MAX = 256 * 1024 * 1024  # of a listing: every line must be read to tell its columns
-ENDINGS: dict[str, FileFormat] = {
-    ".csv": CsvFormat(),
-    ".tsv": CsvFormat(delimiter="\t"),
-    ".jsonl": JsonLinesFormat(),
-    ".ndjson": JsonLinesFormat(),
-    ".parquet": ParquetFormat(),
-}
-
-
-class Reader(Protocol):
-    """A file of one format."""
-
-    def columns(self) -> tuple[ColumnInfo, ...]:
-        """Its columns in order."""
-        ...
-
-    def declared(self, name: str, kind: ColumnType) -> Problem | None:
-        """What is wrong with declaring that type for the column."""
-        ...
-
-    def rows(self) -> int:
-        """Its rows, or UNKNOWN."""
-        ...
-
-    def split(self, parts: int) -> Sequence[Position]:
-        """Positions that divide it into at most so many parts."""
-        ...
-
-    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
-        """Its rows of a range."""
-        ...
 
 
 class FilesSource:
-    """A folder by `root`."""
+    """Files below `root`."""
 
     def __init__(self, system: SystemSpec, listed_json_bytes_max: int = LISTED_JSON_BYTES_MAX) -> None:
         self._listed_json_bytes_max = listed_json_bytes_max
-        self._root = Path(system.options["root"])
-        if not self._root.is_dir():
-            raise SourceMissing(f"there is no folder {self._root}", field="source.connection")
+        self._folder: Folder = LocalFolder(Path(system.options["root"]))
 
     def version(self) -> str:
-        """The folder."""
-        return f"files in {self._root}"
+        """The root."""
+        return f"files in {self._folder}"
 
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
         """The files whose ending tells their format."""
-        names = [name for name in self._names() if fnmatchcase(name, glob) and Path(name).suffix.lower() in ENDINGS]
+        with _translated("the connection's folder"):
+            names = [name for name in self._folder.names() if fnmatchcase(name, glob) and format_of(name)]
         found, left = list[RelationInfo](), self._listed_json_bytes_max
         for name in names[:limit]:
-            size = (self._root / name).stat().st_size
-            is_json = ENDINGS[Path(name).suffix.lower()] == JsonLinesFormat()
+            size = self._folder.find(name).size
+            is_json = isinstance(format_of(name), JsonLinesFormat)
             left -= size if is_json else 0
             found.append(self._listed(name, size) if left >= 0 or not is_json else RelationInfo(name, (), bytes=size))
         return found
@@ -88,40 +64,48 @@ class FilesSource:
             return self.describe(SourceRelation(name))
         except (
             DataRefused,
+            InvalidDefinition,
             SourceMissing,
             SystemUnavailable,
         ):  # it is there, but can't be read and has nothing to show
             return RelationInfo(name, (), bytes=size)
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
-        """Columns as the file and the dataset tell them."""
+        """Columns as the files and the dataset tell them."""
         with _translated(relation.relation):
             return self._describe(relation)
 
     def _describe(self, relation: SourceRelation) -> RelationInfo:
-        path, reader = self._open(relation)
+        files, reader = self._open(relation)
         columns = declared_columns(relation, reader.columns())
         if problems := [p for name, kind in relation.columns.items() if (p := reader.declared(name, kind))]:
             raise InvalidDefinition(tuple(problems))
-        rows = reader.rows()
-        return RelationInfo(relation.relation, columns, (), rows, path.stat().st_size, is_exact_rows=rows >= 0)
+        rows, size = reader.rows(), sum(file.size for file in files)
+        return RelationInfo(relation.relation, columns, (), rows, size, is_exact_rows=rows >= 0)
 
     def state(self, relation: SourceRelation) -> str:
-        """Size, time of change and place of the file."""
-        status = self._path(relation).stat()
-        return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+        """Size, time of change and place of the file; of several the digest of their names and states. Empty where a file system does
+        not tell."""
+        with _translated(relation.relation):
+            files = self._files(relation)
+        if len(files) == 1 and files[0].name == relation.relation:
+            return files[0].state
+        if not all(file.state for file in files):
+            return ""
+        listed = "\0".join(f"{file.name}\0{file.state}" for file in files)
+        return f"{len(files)}-{hashlib.sha256(listed.encode()).hexdigest()}"
 
     def chunks(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
     ) -> Iterator[SourceChunk]:
-        """In the order of the file."""
+        """In the order of the file, and of several by their names."""
         with _translated(relation.relation):
             _, reader = self._open(relation)
             span = SourceRange(after or relation.range.after, relation.range.until)
             yield from reader.chunks(columns, relation.chunk_bytes, span)
 
     def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
-        """Between records of CSV and JSON Lines, between row groups of Parquet."""
+        """Between files, between records of CSV and JSON Lines that are not packed, and between row groups of Parquet."""
         with _translated(relation.relation):
             _, reader = self._open(relation)
             return ranges_between(reader.split(parts) if parts > 1 else ())
@@ -129,54 +113,58 @@ class FilesSource:
     def close(self) -> None:
         """Nothing stays open between calls."""
 
-    def _names(self) -> list[str]:
-        """Files in the folder, but for those that a link leads to outside of it."""
-        root = self._root.resolve()
-        found = [path for path in islice(self._root.rglob("*"), FILES_MAX) if path.is_file()]
-        inside = [path for path in found if ".pymigrate" not in path.parts and path.resolve().is_relative_to(root)]
-        return sorted(str(path.relative_to(self._root)) for path in inside)
+    def _files(self, relation: SourceRelation) -> list[StoredFile]:
+        """The files of a relation. A file that has the very name comes before what the name may stand for."""
+        from pymigrate.engine.adapters.connectors.files_glob import is_glob, matching
 
-    def _path(self, relation: SourceRelation) -> Path:
-        name = relation.relation
-        if "\0" in name:
-            raise missing(name, self._names())
+        if not is_glob(relation.relation):
+            return [self._folder.find(relation.relation)]
         try:
-            path = (self._root / name).resolve()
-            is_file = path.is_file()
-        except (OSError, RuntimeError) as error:  # a name that is too long, or links that go round
-            raise missing(name, self._names()) from error
-        if not path.is_relative_to(self._root.resolve()):
-            raise InvalidDefinition((Problem("source.relation", f"`{name}` leads out of the connection's folder"),))
-        if not is_file:
-            raise missing(name, self._names())
-        return path
+            return [self._folder.find(relation.relation)]
+        except SourceMissing:
+            return matching(self._folder, relation.relation)
 
-    def _open(self, relation: SourceRelation) -> tuple[Path, Reader]:
-        path = self._path(relation)
-        form = relation.format or ENDINGS.get(path.suffix.lower())
-        match form:
-            case CsvFormat():
-                from pymigrate.engine.adapters.connectors.csv_source import CsvReader
+    def _open(self, relation: SourceRelation) -> tuple[list[StoredFile], Reader]:
+        files = self._files(relation)
+        if len(files) == 1 and files[0].name == relation.relation:
+            return files, _reader(files[0], relation)
+        from pymigrate.engine.adapters.connectors.files_glob import GlobReader
 
-                return path, CsvReader(path, relation.relation, form)
-            case JsonLinesFormat():
-                from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
+        kinds = {file.name: type(_format(file, relation)).__name__ for file in files}
+        if len(set(kinds.values())) > 1:
+            other = next(name for name, kind in kinds.items() if kind != kinds[files[0].name])
+            why = f"`{relation.relation}` matches files of several formats, such as {files[0].name} and {other}: name those of one"
+            raise InvalidDefinition((Problem("source.relation", why),))
+        return files, GlobReader(relation.relation, files, lambda file: _reader(file, relation), relation.columns)
 
-                return path, JsonLinesReader(path, relation.relation, form, relation.columns)
-            case ParquetFormat():
-                from pymigrate.engine.adapters.connectors.parquet_source import ParquetReader
 
-                return path, ParquetReader(path, relation.relation)
-            case _:
-                endings = ", ".join(ENDINGS)
-                raise InvalidDefinition(
-                    (
-                        Problem(
-                            "source.relation",
-                            f"`{relation.relation}` does not end in {endings}: set csv, json_lines or parquet",
-                        ),
-                    )
-                )
+def _format(file: StoredFile, relation: SourceRelation) -> CsvFormat | JsonLinesFormat | ParquetFormat:
+    form = relation.format or format_of(file.name)
+    if form is None:
+        endings = ", ".join(ENDINGS)
+        packed = " or ".join(PACKINGS)
+        why = f"`{file.name}` does not end in {endings} (and {packed} after it): set csv, json_lines or parquet"
+        raise InvalidDefinition((Problem("source.relation", why),))
+    if isinstance(form, ParquetFormat) and packing_of(file.name):
+        why = f"`{file.name}` is packed as a whole, and Parquet is packed inside: unpack it"
+        raise InvalidDefinition((Problem("source.relation", why),))
+    return form
+
+
+def _reader(file: StoredFile, relation: SourceRelation) -> Reader:
+    match _format(file, relation):
+        case CsvFormat() as form:
+            from pymigrate.engine.adapters.connectors.csv_source import CsvReader
+
+            return CsvReader(file, file.name, form)
+        case JsonLinesFormat() as form:
+            from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
+
+            return JsonLinesReader(file, file.name, form, relation.columns)
+        case ParquetFormat():
+            from pymigrate.engine.adapters.connectors.parquet_source import ParquetReader
+
+            return ParquetReader(file, file.name)
 
 
 @contextmanager
@@ -184,5 +172,7 @@ def _translated(relation: str) -> Iterator[None]:
     """The file system's errors as PyMigrate's."""
     try:
         yield
+    except PermissionError as error:
+        raise unreadable(relation, error) from error
     except OSError as error:
         raise SystemUnavailable(f"{relation} can't be read: {error}") from error

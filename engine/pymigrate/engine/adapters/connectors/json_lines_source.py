@@ -1,17 +1,17 @@
 """JSON Lines files: an object a line. What the lines hold decides the types, unless the dataset declares them."""
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused, shown
+from pymigrate.engine.adapters.connectors.stored_files import StoredFile
+from pymigrate.engine.adapters.connectors.text_stream import Place, TextStream, place_of, start_of
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import (
@@ -65,13 +65,13 @@ class JsonLinesReader:
 
     def __init__(
         self,
-        path: Path,
+        file: StoredFile,
         relation: str,
         form: JsonLinesFormat,
         declared: Mapping[str, ColumnType],
         line_bytes_max: int = LINE_BYTES_MAX,
     ) -> None:
-        self._path = path
+        self._file = file
         self._relation = relation
         self._declared = declared
         self._nulls = frozenset(form.null_values)
@@ -80,20 +80,26 @@ class JsonLinesReader:
 
     def columns(self) -> tuple[ColumnInfo, ...]:
         """The fields in the order in which they first come, with a type that every value fits."""
+        found = self.kinds()
+        if not self._rows:
+            return tuple(ColumnInfo(name, kind) for name, kind in self._declared.items())
+        return inferred_columns(found)
+
+    def kinds(self) -> dict[str, set[str]]:
+        """What kinds of values each field has, in the order in which the fields first come."""
         found: dict[str, set[str]] = {}
         self._rows = 0
-        with self._path.open("rb") as file:
-            while lines := _lines(file, BATCH_BYTES, self._line_bytes_max):
+        with TextStream(self._file, start_of(self._file)) as stream:
+            while lines := _lines(stream, BATCH_BYTES, self._line_bytes_max):
                 objects = self._objects(lines, self._rows)
                 self._rows += len(lines)
+                stream.row = self._rows
                 values: dict[str, list[Any]] = {}
                 for name, value in chain.from_iterable(fields.items() for fields in objects):
                     values.setdefault(name, []).append(value)
                 for name, some in values.items():
                     found.setdefault(name, set()).update(self._kinds(some))
-        if not self._rows:
-            return tuple(ColumnInfo(name, kind) for name, kind in self._declared.items())
-        return tuple(ColumnInfo(name, _inferred(kinds - {"null"})) for name, kinds in found.items())
+        return found
 
     def declared(self, name: str, kind: ColumnType) -> None:
         """A value that the type does not hold is refused where it stands."""
@@ -104,34 +110,34 @@ class JsonLinesReader:
 
     def split(self, parts: int) -> Sequence[Position]:
         """At ends of lines."""
-        return record_ends(self._path, 0, parts, has_quotes=False, counts_empty=True)
+        return record_ends(self._file, 0, parts, has_quotes=False, counts_empty=True)
 
     def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
         """Lines in the order of the file; a position is the offset and the number of lines before it."""
-        place = json.loads(span.after) if span.after else {"offset": 0, "row": 0}
-        offset, row = int(place["offset"]), int(place["row"])
-        until = end_of(span)
-        with self._path.open("rb") as file:
-            file.seek(offset)
-            while batches := self._batches(file, columns, min(chunk_bytes, until - offset), row):
-                rows, size = sum(batch.num_rows for batch in batches), file.tell() - offset
-                offset, row = offset + size, row + rows
-                yield SourceChunk(tuple(batches), rows, size, Position(json.dumps({"offset": offset, "row": row})))
+        place, until = place_of(span.after, start_of(self._file)), end_of(span)
+        with TextStream(self._file, place) as stream:
+            while True:
+                batches, end = self._batches(stream, columns, min(chunk_bytes, until - place.offset), place)
+                if not batches:
+                    break
+                yield SourceChunk(tuple(batches), end.row - place.row, end.offset - place.offset, end.position())
+                place = end
 
     def _batches(
-        self, file: io.BufferedReader, columns: Sequence[ColumnInfo], chunk_bytes: int, row: int
-    ) -> list[pa.RecordBatch]:
-        """The next chunk's rows."""
-        schema, start, batches = arrow_schema(columns), file.tell(), list[pa.RecordBatch]()
-        while (left := chunk_bytes - (file.tell() - start)) > 0:
-            lines = _lines(file, min(BATCH_BYTES, left), self._line_bytes_max)
+        self, stream: TextStream, columns: Sequence[ColumnInfo], chunk_bytes: int, place: Place
+    ) -> tuple[list[pa.RecordBatch], Place]:
+        """The next chunk's rows, and the place behind them."""
+        schema, start, batches = arrow_schema(columns), place.offset, list[pa.RecordBatch]()
+        while (left := chunk_bytes - (place.offset - start)) > 0:
+            lines = _lines(stream, min(BATCH_BYTES, left), self._line_bytes_max)
             if not lines:
                 break
-            objects = self._objects(lines, row)
+            row, objects = place.row, self._objects(lines, place.row)
             arrays = [self._array(column, [found.get(column.name) for found in objects], row) for column in columns]
             batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-            row += len(lines)
-        return batches
+            place = place.after(b"".join(lines), len(lines))
+            stream.row = place.row
+        return batches, place
 
     def _objects(self, lines: Sequence[bytes], row: int) -> list[dict[str, Any]]:
         return [self._object(line, row + at) for at, line in enumerate(lines, 1)]
@@ -203,7 +209,12 @@ class JsonLinesReader:
             raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
 
 
-def _lines(file: io.BufferedReader, chunk_bytes: int, line_bytes_max: int) -> list[bytes]:
+def inferred_columns(found: Mapping[str, set[str]]) -> tuple[ColumnInfo, ...]:
+    """The columns by the kinds of values that were found."""
+    return tuple(ColumnInfo(name, _inferred(kinds - {"null"})) for name, kinds in found.items())
+
+
+def _lines(file: TextStream, chunk_bytes: int, line_bytes_max: int) -> list[bytes]:
     """The next lines, about `chunk_bytes` of them, and no line further than it may be long."""
     lines, size = list[bytes](), 0
     while size < chunk_bytes and (line := file.readline(line_bytes_max + 1)):

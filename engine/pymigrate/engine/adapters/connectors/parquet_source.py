@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
+from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.domain.errors import DataRefused, Problem, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
 from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange, arrow_schema, arrow_type
@@ -55,8 +57,8 @@ _EXACT: dict[str, frozenset[str]] = {
 class ParquetReader:
     """A file with the types that it declares."""
 
-    def __init__(self, path: Path, relation: str) -> None:
-        self._path = path
+    def __init__(self, file: StoredFile, relation: str) -> None:
+        self._file = file
         self._relation = relation
 
     def columns(self) -> tuple[ColumnInfo, ...]:
@@ -145,7 +147,7 @@ class ParquetReader:
         old = [column.path for column in columns if column.physical_type == "INT96" and column.path in names]
         if not old:
             return None
-        batches: Iterator[pa.RecordBatch] = pq.ParquetFile(self._path).iter_batches(
+        batches: Iterator[pa.RecordBatch] = pq.ParquetFile(self._content()).iter_batches(
             rows, row_groups=[group], columns=old, use_threads=False
         )
         return batches
@@ -163,9 +165,13 @@ class ParquetReader:
 
     def _open(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self._path, coerce_int96_timestamp_unit="us")
+            return pq.ParquetFile(self._content(), coerce_int96_timestamp_unit="us")
         except pa.ArrowInvalid as error:
             raise SourceMissing(f"{self._relation} is not a Parquet file: {error}", field="source.relation") from error
+
+    def _content(self) -> Path | BinaryIO:
+        """What Arrow reads: a file of this host by itself."""
+        return self._file.path or self._file.open()
 
     def _type(self, field: pa.Field) -> ColumnType:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type

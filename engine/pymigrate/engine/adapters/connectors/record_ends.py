@@ -3,10 +3,11 @@
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from pymigrate.engine.adapters.connectors.stored_files import StoredFile, packing_of
+from pymigrate.engine.adapters.connectors.text_stream import Place
 from pymigrate.engine.ports.connector import Position, SourceRange
 
 SCAN_BYTES = 16 * 1024 * 1024
@@ -19,20 +20,25 @@ def end_of(span: SourceRange) -> int:
     return int(json.loads(span.until)["offset"]) if span.until else sys.maxsize
 
 
-def record_ends(path: Path, start: int, parts: int, *, has_quotes: bool, counts_empty: bool) -> Sequence[Position]:
-    """Positions after records that divide the file from `start` on into at most so many parts of about the same size.
+def record_ends(
+    file: StoredFile, start: int, parts: int, *, has_quotes: bool, counts_empty: bool
+) -> Sequence[Position]:
+    """Positions after records that divide the file from `start` on into at most so many parts of about the same size; none in a packed
+    file, of which each part would unpack what comes before it.
 
     `has_quotes`: a line end within quotes ends no record; `counts_empty`: an empty line is a record.
     """
-    size = path.stat().st_size
+    if packing_of(file.name):
+        return ()
+    size = file.size
     wanted = [start + (size - start) * number // parts for number in range(1, parts)]
     if size - start > SCANNED_BYTES_MAX:
         return ()
     found: dict[int, int] = {}
     offset, row, quotes_before, last_end = start, 0, 0, start
-    with path.open("rb") as file:
-        file.seek(start)
-        while wanted and (block := file.read(SCAN_BYTES)):
+    with file.open() as stream:
+        stream.seek(start)
+        while wanted and (block := stream.read(SCAN_BYTES)):
             codes = np.frombuffer(block, np.uint8)
             ends = np.flatnonzero(codes == NEWLINE)
             if has_quotes:
@@ -51,4 +57,4 @@ def record_ends(path: Path, start: int, parts: int, *, has_quotes: bool, counts_
             if ends.size:
                 row, last_end = int(rows[-1]), int(after[-1])
             offset += len(block)
-    return [Position(json.dumps({"offset": end, "row": rows})) for end, rows in sorted(found.items())]
+    return [Place(end, rows).position() for end, rows in sorted(found.items())]

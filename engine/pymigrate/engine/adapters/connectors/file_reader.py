@@ -1,0 +1,32 @@
+"""What a format's reader gives of a file, or of several as one."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pymigrate.engine.domain.errors import Problem
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange
+
+
+class Reader(Protocol):
+    """Files of one format."""
+
+    def columns(self) -> tuple[ColumnInfo, ...]:
+        """Its columns in order."""
+        ...
+
+    def declared(self, name: str, kind: ColumnType) -> Problem | None:
+        """What is wrong with declaring that type for the column."""
+        ...
+
+    def rows(self) -> int:
+        """Its rows, or UNKNOWN."""
+        ...
+
+    def split(self, parts: int) -> Sequence[Position]:
+        """Positions that divide it into at most so many parts."""
+        ...
+
+    def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
+        """Its rows of a range."""
+        ...
