@@ -114,13 +114,15 @@ class RelationInfo:
 @dataclass(frozen=True, slots=True)
 class SourceChunk:
     """A piece of a relation, read in order. `end` is the position after its last row; `bytes` are bytes of source data. `pieces` are
-    the same rows as a path's own bytes, where it passes any; a path that decodes nothing has no batches."""
+    the same rows as a path's own bytes, where it passes any; a path that decodes nothing has no batches, and whoever reads it for a
+    copy adds the `digest` of its pieces."""
 
     batches: tuple[pa.RecordBatch, ...]
     rows: int
     bytes: int
     end: Position
     pieces: tuple[Piece, ...] = ()
+    digest: int = 0
 
 
 @dataclass(frozen=True, slots=True)

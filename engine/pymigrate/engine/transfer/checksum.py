@@ -12,6 +12,7 @@ Rows that pass as bytes are not looked at: there the digest is the sum of SHA-25
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -70,11 +71,8 @@ class PassingChecksum:
         self._value = _value(start, PASSING_FUNCTION)
 
     def take(self, chunk: SourceChunk) -> None:
-        """Takes in a chunk's bytes."""
-        digest = hashlib.sha256()
-        for piece in chunk.pieces:
-            digest.update(piece)
-        self._value = (self._value + int.from_bytes(digest.digest()[:8], "big")) % MODULUS
+        """Takes in a chunk by the digest of its bytes."""
+        self._value = (self._value + chunk.digest) % MODULUS
 
     def text(self) -> str:
         """The digest so far, as `<function>:<16 hex digits>`."""
@@ -82,6 +80,14 @@ class PassingChecksum:
 
     def close(self) -> None:
         """Holds nothing."""
+
+
+def digested(chunk: SourceChunk) -> SourceChunk:
+    """The chunk with the digest of its pieces."""
+    digest = hashlib.sha256()
+    for piece in chunk.pieces:
+        digest.update(piece)
+    return replace(chunk, digest=int.from_bytes(digest.digest()[:8], "big"))
 
 
 class RowHasher:

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TypeVar
 
 from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
-from pymigrate.engine.domain.paths import CopyPath
+from pymigrate.engine.domain.paths import PASSING, CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import PassingSource, Position, Source, SourceChunk, SourceRelation
+from pymigrate.engine.transfer.checksum import digested
 from pymigrate.engine.transfer.signals import Signals, check
 
 Result = TypeVar("Result")
@@ -24,12 +25,14 @@ SOURCE_FIELD = "source.connection"
 def chunks_of(
     source: Source, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None, path: CopyPath
 ) -> Iterator[SourceChunk]:
-    """A source's chunks as they travel on a path. Raises FailedPrecondition for a path that the source does not know."""
+    """A source's chunks as they travel on a path; those that pass undecoded with the digest of their bytes, so that who writes one chunk
+    need not wait for it. Raises FailedPrecondition for a path that the source does not know."""
     if path is CopyPath.ARROW:
         return source.chunks(relation, columns, after)
     if not isinstance(source, PassingSource):
         raise FailedPrecondition(f"{source.version()} has no rows to pass as {path}: start another run")
-    return source.passing_chunks(relation, columns, path, after)
+    found = source.passing_chunks(relation, columns, path, after)
+    return map(digested, found) if path in PASSING else found
 
 
 class SourceReader:

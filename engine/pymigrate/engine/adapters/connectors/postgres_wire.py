@@ -6,7 +6,8 @@ OID names another thing there.
 """
 
 import re
-from collections.abc import Sequence
+import select
+from collections.abc import Callable, Sequence
 
 import psycopg
 from psycopg import errors
@@ -63,17 +64,18 @@ def copy_out(connection: psycopg.Connection, statement: str) -> tuple[list[bytes
     pieces: list[bytes] = []
     held: list[bytes | memoryview] = []
     size = 0
-    read = libpq.get_copy_data
-    while True:
-        length, data = read(0)
-        if length <= 0:
-            break
-        held.append(bytes(data))
-        size += length
+    read, wait = libpq.get_copy_data, _poll(libpq, select.POLLIN)
+    while (found := read(1))[0] >= 0:
+        if found[0]:
+            held.append(bytes(found[1]))
+            size += found[0]
+            continue
         if size >= PIECE_BYTES:
             pieces.append(b"".join(held))
             held.clear()
             size = 0
+        wait()
+        libpq.consume_input()
     if held:
         pieces.append(b"".join(held))
     return pieces, _ended(libpq)
@@ -83,16 +85,43 @@ def copy_in(connection: psycopg.Connection, statement: str, pieces: Sequence[byt
     """Gives pieces to a COPY … FROM STDIN, and returns how many rows the server took. Raises the driver's errors."""
     libpq = connection.pgconn
     _require(libpq, libpq.exec_(statement.encode()), ExecStatus.COPY_IN)
-    for piece in pieces:
-        libpq.put_copy_data(piece)
-    libpq.put_copy_end(None)
-    return _ended(libpq)
+    wait = _poll(libpq, select.POLLIN | select.POLLOUT)
+    libpq.nonblocking = 1
+    try:
+        for piece in pieces:
+            libpq.put_copy_data(piece)
+            _flush(libpq, wait)
+        libpq.put_copy_end(None)
+        _flush(libpq, wait)
+        return _ended(libpq)
+    finally:
+        if libpq.status != ConnStatus.BAD:
+            libpq.nonblocking = 0
+
+
+def _poll(libpq: PGconn, events: int) -> Callable[[], bool]:
+    """Waits for the server, and tells whether it said something. The driver's own blocking calls hold up every other thread, and with
+    it the other side of the copy."""
+    poll = select.poll()
+    poll.register(libpq.socket, events)
+    return lambda: any(event & ~select.POLLOUT for _, event in poll.poll())
+
+
+def _flush(libpq: PGconn, wait: Callable[[], bool]) -> None:
+    while libpq.flush():
+        if wait():
+            libpq.consume_input()
 
 
 def _ended(libpq: PGconn) -> int:
     """Every result that is left, of which the first that is an error is raised."""
-    rows, failed = 0, None
-    while (result := libpq.get_result()) is not None:
+    rows, failed, wait = 0, None, _poll(libpq, select.POLLIN)
+    while True:
+        while libpq.is_busy():
+            wait()
+            libpq.consume_input()
+        if (result := libpq.get_result()) is None:
+            break
         if result.status == ExecStatus.COMMAND_OK:
             rows = result.command_tuples or 0
         elif failed is None:
