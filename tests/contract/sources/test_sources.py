@@ -7,7 +7,8 @@ import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
 from tests.contract.sources.source_contract import ROWS, Open, SourceContract
-from tests.contract.sources.systems import System, chunks_of, lay, lay_glob, rows_of
+from tests.contract.sources.systems import System, chunks_of, lay, lay_glob, lay_mariadb, rows_of
+from tests.servers import MariadbDatabase
 
 
 class TestFiles(SourceContract):
@@ -61,3 +62,11 @@ class TestPostgres(SourceContract):
     @pytest.fixture
     def system(self, tmp_path: Path, postgres_database: str) -> System:
         return lay("postgres", tmp_path, postgres_database)
+
+
+class TestMariadb(SourceContract):
+    """See the contract; once in the order of a key, and once in that of the digests of rows."""
+
+    @pytest.fixture(params=[", PRIMARY KEY (id)", ""], ids=["keyed", "keyless"])
+    def system(self, request: pytest.FixtureRequest, mariadb_database: MariadbDatabase) -> System:
+        return lay_mariadb(mariadb_database, request.param)

@@ -285,6 +285,19 @@ def test_a_digest_is_the_same_in_every_version() -> None:
             ),
             "postgres.ssl_mode",
         ),
+        (connection_pb2.Connection(mysql=connection_pb2.MysqlSystem(host="h", user="u")), "mysql.database"),
+        (
+            connection_pb2.Connection(
+                mysql=connection_pb2.MysqlSystem(host="h", database="d", user="u", password="hunter2")
+            ),
+            "mysql.password",
+        ),
+        (
+            connection_pb2.Connection(
+                mysql=connection_pb2.MysqlSystem(host="h", database="d", user="u", ssl_mode="allow")
+            ),
+            "mysql.ssl_mode",
+        ),
         (connection_pb2.Connection(sqlite=connection_pb2.SqliteSystem(path="/a"), lanes_max=-1), "lanes_max"),
         (connection_pb2.Connection(sqlite=connection_pb2.SqliteSystem(path="/a"), labels={"x": "y" * 300}), "labels.x"),
     ],

@@ -92,6 +92,14 @@ def test_where_a_connection_leads_counts_and_how_it_is_opened_does_not() -> None
     assert phase_hash(found, rotated) == phase_hash(found, known) != phase_hash(found, moved)
 
 
+def test_a_rotated_password_of_any_system_is_the_same_revision() -> None:
+    found = phase("orders")
+    known, rotated = systems(), systems()
+    known["legacy"].mysql.host, known["legacy"].mysql.password = "h", "env://OLD"
+    rotated["legacy"].mysql.host, rotated["legacy"].mysql.password = "h", "env://NEW"
+    assert phase_hash(found, rotated) == phase_hash(found, known)
+
+
 def test_a_connection_that_a_phase_does_not_use_does_not_count() -> None:
     known = systems()
     known["other"] = systems()["legacy"]

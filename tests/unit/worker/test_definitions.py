@@ -62,6 +62,11 @@ def a_work(**dataset: object) -> worker_pb2.DatasetWork:
             {"host": "db", "port": "5432", "database": "d", "user": "u", "ssl_mode": "prefer"},
         ),
         (
+            {"mysql": {"host": "db", "database": "d", "user": "u"}},
+            "mysql",
+            {"host": "db", "port": "3306", "database": "d", "user": "u", "ssl_mode": "prefer"},
+        ),
+        (
             {"postgres": {"host": "db", "port": 6000, "database": "d", "user": "u", "ssl_mode": "require"}},
             "postgres",
             {"host": "db", "port": "6000", "database": "d", "user": "u", "ssl_mode": "require"},
@@ -81,6 +86,9 @@ def test_a_password_is_read_where_its_reference_leads(tmp_path: Path) -> None:
         assert spec.password is not None
         assert spec.password.reveal() == value
         assert value not in repr(spec)
+        spec = definitions.system_spec(a_connection(mysql={"host": "db", "password": reference}), SECRETS)
+        assert spec.password is not None
+        assert spec.password.reveal() == value
 
 
 def test_a_password_written_as_itself_is_refused_without_being_shown() -> None:

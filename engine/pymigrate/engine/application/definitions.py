@@ -26,7 +26,8 @@ DATASET_LANES_MAX = 64
 LATENCY_FACTOR_MIN = 1.1
 LATENCY_FACTOR_MAX = 100.0
 _SECRET = re.compile(r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?")
-_SSL_MODES = frozenset({"", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_MYSQL_SSL_MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
+_POSTGRES_SSL_MODES = _MYSQL_SSL_MODES | {"allow"}
 _RELATION_SEGMENT_MAX = 200
 
 
@@ -70,9 +71,11 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
         case "files":
             yield from _absolute("files.root", connection.files.root)
         case "postgres":
-            yield from _postgres(connection.postgres)
+            yield from _server("postgres", connection.postgres, _POSTGRES_SSL_MODES)
+        case "mysql":
+            yield from _server("mysql", connection.mysql, _MYSQL_SSL_MODES)
         case _:
-            yield Problem("system", "say what it reaches: set one of sqlite, duckdb, postgres, files")
+            yield Problem("system", "say what it reaches: set one of sqlite, duckdb, postgres, mysql, files")
 
 
 def phase_problems(
@@ -190,6 +193,8 @@ def _dataset(
     yield from _endpoint(f"{path}.target", target.connection, target.relation, connections)
     yield from _source_format(f"{path}.source", source, connections.get(source.connection))
     yield from _duckdb_sides(path, dataset, connections)
+    if target.connection in connections and connections[target.connection].WhichOneof("system") == "mysql":
+        yield Problem(f"{path}.target.connection", f"`{target.connection}` is a MySQL database, which is a source only")
     for name, column in sorted(source.columns.items()):
         if column.type:
             try:
@@ -251,16 +256,23 @@ def _source_format(
         yield Problem(f"{path}.csv.delimiter", "must be an ASCII character")
 
 
-def _postgres(system: connection_pb2.PostgresSystem) -> Iterator[Problem]:
+def _server(
+    kind: str, system: connection_pb2.PostgresSystem | connection_pb2.MysqlSystem, ssl_modes: Collection[str]
+) -> Iterator[Problem]:
+    """Problems of a database server that is logged in to."""
     for name in ("host", "database", "user"):
         if not getattr(system, name):
-            yield Problem(f"postgres.{name}", "is required")
-    yield from _range("postgres.port", system.port, 0, 65_535)
-    if system.ssl_mode not in _SSL_MODES:
-        yield Problem("postgres.ssl_mode", f"must be one of {', '.join(sorted(_SSL_MODES - {''}))}")
-    if system.password and not _SECRET.fullmatch(system.password):
+            yield Problem(f"{kind}.{name}", "is required")
+    yield from _range(f"{kind}.port", system.port, 0, 65_535)
+    if system.ssl_mode and system.ssl_mode not in ssl_modes:
+        yield Problem(f"{kind}.ssl_mode", f"must be one of {', '.join(sorted(ssl_modes))}")
+    yield from _secret(f"{kind}.password", system.password)
+
+
+def _secret(path: str, reference: str) -> Iterator[Problem]:
+    if reference and not _SECRET.fullmatch(reference):
         yield Problem(
-            "postgres.password",
+            path,
             "must be a reference, never the password itself: env://NAME or file:///path, with #key for a field",
         )
 

@@ -113,8 +113,8 @@ def _content(message: Message) -> dict[str, Any]:
     content: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     for field in _NO_MATTER & content.keys():
         del content[field]
-    if isinstance(message, connection_pb2.Connection) and message.WhichOneof("system") == "postgres":
-        content["postgres"].pop("password", None)
+    if isinstance(message, connection_pb2.Connection) and (system := message.WhichOneof("system")):
+        content[system].pop("password", None)
     if isinstance(message, plan_pb2.Phase):
         content["dependencies"] = sorted(message.dependencies)
         if message.department_dependencies:

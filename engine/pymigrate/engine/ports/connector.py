@@ -24,9 +24,9 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class SystemSpec:
-    """How to reach a system: its kind (`sqlite`, `duckdb`, `postgres`, `files`), the connection's name, and the kind's settings.
+    """How to reach a system: its kind (`sqlite`, `duckdb`, `postgres`, `mysql`, `files`), the connection's name, and the kind's settings.
 
-    Keys of `options`: sqlite and duckdb `path`; files `root`; postgres `host`, `port`, `database`, `user`, `ssl_mode`.
+    Keys of `options`: sqlite and duckdb `path`; files `root`; postgres and mysql `host`, `port`, `database`, `user`, `ssl_mode`.
     """
 
     kind: str

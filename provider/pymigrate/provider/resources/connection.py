@@ -6,7 +6,7 @@ from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.provider.sdk.values import Unknown
 from pymigrate.v1 import connection_pb2
 
-SYSTEMS = ("sqlite", "duckdb", "postgres", "files")
+SYSTEMS = ("sqlite", "duckdb", "postgres", "mysql", "files")
 
 
 class ConnectionResource(DeclaredResource):
@@ -17,7 +17,10 @@ class ConnectionResource(DeclaredResource):
         "ConnectionService",
         connection_pb2,
         parent="environment",
-        required=("sqlite.path", "duckdb.path", "files.root", "postgres.host", "postgres.database", "postgres.user"),
+        required=(
+            *("sqlite.path", "duckdb.path", "files.root"),
+            *(f"{system}.{field}" for system in ("postgres", "mysql") for field in ("host", "database", "user")),
+        ),
     )
 
     def validate(self, context: Context, config: State) -> None:

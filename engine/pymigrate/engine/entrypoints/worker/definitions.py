@@ -27,7 +27,7 @@ from pymigrate.engine.transfer.verification_job import Level, NamedReference, Ve
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 
 CHUNK_BYTES_DEFAULT = 20_000_000
-POSTGRES_PORT_DEFAULT = 5432
+PORTS_DEFAULT = {"postgres": 5432, "mysql": 3306}
 SSL_MODE_DEFAULT = "prefer"
 CALL_TIMEOUT_SECONDS = 30
 REFERENCES = ("env://", "file://")
@@ -56,22 +56,28 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
         case "files":
             return SystemSpec(kind, name, {"root": connection.files.root})
         case "postgres":
-            system = connection.postgres
-            options = {
-                "host": system.host,
-                "port": str(system.port or POSTGRES_PORT_DEFAULT),
-                "database": system.database,
-                "user": system.user,
-                "ssl_mode": system.ssl_mode or SSL_MODE_DEFAULT,
-            }
-            password = None
-            if system.password:
-                password = secrets.read(parse_secret_ref(system.password, "postgres.password"))
-            return SystemSpec(kind, name, options, password)
+            return _server_spec(kind, name, connection.postgres, secrets)
+        case "mysql":
+            return _server_spec(kind, name, connection.mysql, secrets)
         case _:
             raise ValueError(
                 f"{connection.name} names no system that this worker host knows: it may be older than the engine"
             )
+
+
+def _server_spec(
+    kind: str, name: str, system: connection_pb2.PostgresSystem | connection_pb2.MysqlSystem, secrets: Secrets
+) -> SystemSpec:
+    """How to reach a database server that is logged in to."""
+    options = {
+        "host": system.host,
+        "port": str(system.port or PORTS_DEFAULT[kind]),
+        "database": system.database,
+        "user": system.user,
+        "ssl_mode": system.ssl_mode or SSL_MODE_DEFAULT,
+    }
+    password = secrets.read(parse_secret_ref(system.password, f"{kind}.password")) if system.password else None
+    return SystemSpec(kind, name, options, password)
 
 
 def outside_call(work: worker_pb2.StepWork, secrets: Secrets) -> OutsideCall:
