@@ -105,13 +105,18 @@ class _ConflictPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     CONFLICT_POLICY_FAIL: _ConflictPolicy.ValueType  # 1
     """The phase fails and publishes nothing."""
     CONFLICT_POLICY_KEEP_EXISTING: _ConflictPolicy.ValueType  # 2
-    """The row that is there stays."""
+    """The row that is there stays: the first wins."""
     CONFLICT_POLICY_OVERWRITE: _ConflictPolicy.ValueType  # 3
-    """The row that comes takes its place."""
+    """The row that comes takes its place: the last wins."""
+    CONFLICT_POLICY_LATEST: _ConflictPolicy.ValueType  # 4
+    """The row with the greater value in `order_column` wins. Equal values with other content fail the phase."""
+    CONFLICT_POLICY_QUARANTINE: _ConflictPolicy.ValueType  # 5
+    """The row that comes is not written. The relation of conflicts stays, also after the phase is sealed."""
 
 class ConflictPolicy(_ConflictPolicy, metaclass=_ConflictPolicyEnumTypeWrapper):
     """What becomes of a row whose key is there already, with other content. Equal rows are no conflict. Both rows are kept in a relation of
-    conflicts beside the target, whatever the policy.
+    conflicts beside the target, whatever the policy. Rows of one dataset have no first and last: where two of them have the same key and
+    other content, `latest` and `quarantine` decide, and every other policy fails.
     """
 
 CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy.ValueType  # 0
@@ -119,9 +124,13 @@ CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy.ValueType  # 0
 CONFLICT_POLICY_FAIL: ConflictPolicy.ValueType  # 1
 """The phase fails and publishes nothing."""
 CONFLICT_POLICY_KEEP_EXISTING: ConflictPolicy.ValueType  # 2
-"""The row that is there stays."""
+"""The row that is there stays: the first wins."""
 CONFLICT_POLICY_OVERWRITE: ConflictPolicy.ValueType  # 3
-"""The row that comes takes its place."""
+"""The row that comes takes its place: the last wins."""
+CONFLICT_POLICY_LATEST: ConflictPolicy.ValueType  # 4
+"""The row with the greater value in `order_column` wins. Equal values with other content fail the phase."""
+CONFLICT_POLICY_QUARANTINE: ConflictPolicy.ValueType  # 5
+"""The row that comes is not written. The relation of conflicts stays, also after the phase is sealed."""
 Global___ConflictPolicy: typing_extensions.TypeAlias = ConflictPolicy
 
 class _LoadMode:
@@ -138,6 +147,10 @@ class _LoadModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     """Its contents are replaced at publication, in one step; what was there is kept for the way back."""
     LOAD_MODE_MERGE: _LoadMode.ValueType  # 3
     """Rows are merged by key into what is there, in one transaction; what they change is kept for the way back."""
+    LOAD_MODE_APPEND: _LoadMode.ValueType  # 4
+    """Rows are added to what is there, in one transaction where the target has them; a rollback takes out exactly those. With a key, a
+    row whose key is there already fails the phase.
+    """
 
 class LoadMode(_LoadMode, metaclass=_LoadModeEnumTypeWrapper):
     """What becomes of rows that the target relation holds already."""
@@ -150,6 +163,10 @@ LOAD_MODE_REPLACE: LoadMode.ValueType  # 2
 """Its contents are replaced at publication, in one step; what was there is kept for the way back."""
 LOAD_MODE_MERGE: LoadMode.ValueType  # 3
 """Rows are merged by key into what is there, in one transaction; what they change is kept for the way back."""
+LOAD_MODE_APPEND: LoadMode.ValueType  # 4
+"""Rows are added to what is there, in one transaction where the target has them; a rollback takes out exactly those. With a key, a
+row whose key is there already fails the phase.
+"""
 Global___LoadMode: typing_extensions.TypeAlias = LoadMode
 
 class _ReferencePolicy:
@@ -192,6 +209,8 @@ class _VerificationLevelEnumTypeWrapper(google.protobuf.internal.enum_type_wrapp
     """
     VERIFICATION_LEVEL_FULL: _VerificationLevel.ValueType  # 3
     """Every row is read back from both sides."""
+    VERIFICATION_LEVEL_NONE: _VerificationLevel.ValueType  # 4
+    """Nothing is read back: rows are counted and hashed in flight alone. Refused where it would replace a relation that holds rows."""
 
 class VerificationLevel(_VerificationLevel, metaclass=_VerificationLevelEnumTypeWrapper):
     """How much of what was written is read back and compared. Rows are counted and hashed in flight at every level."""
@@ -206,6 +225,8 @@ of the rows that the target gives, at most 4 million, must each be found in the 
 """
 VERIFICATION_LEVEL_FULL: VerificationLevel.ValueType  # 3
 """Every row is read back from both sides."""
+VERIFICATION_LEVEL_NONE: VerificationLevel.ValueType  # 4
+"""Nothing is read back: rows are counted and hashed in flight alone. Refused where it would replace a relation that holds rows."""
 Global___VerificationLevel: typing_extensions.TypeAlias = VerificationLevel
 
 @typing.final
@@ -791,6 +812,7 @@ class Dataset(google.protobuf.message.Message):
     CHUNK_BYTES_FIELD_NUMBER: builtins.int
     LANES_FIELD_NUMBER: builtins.int
     CONFLICT_POLICY_FIELD_NUMBER: builtins.int
+    ORDER_COLUMN_FIELD_NUMBER: builtins.int
     verification: Global___VerificationLevel.ValueType
     """How much is read back and compared before publication. Unspecified means `sampled`."""
     chunk_bytes: builtins.int
@@ -800,6 +822,10 @@ class Dataset(google.protobuf.message.Message):
     conflict_policy: Global___ConflictPolicy.ValueType
     """What becomes of a row whose key the target holds with other content. Needed where two datasets write the same target relation,
     and used with load mode `merge` alone.
+    """
+    order_column: builtins.str
+    """The column that says which of two rows with the same key is the later one: the greater value wins, and NULL loses. Needed by
+    conflict policy `latest`, and for it alone.
     """
     @property
     def source(self) -> Global___DatasetSource:
@@ -828,9 +854,10 @@ class Dataset(google.protobuf.message.Message):
         chunk_bytes: builtins.int = ...,
         lanes: builtins.int = ...,
         conflict_policy: Global___ConflictPolicy.ValueType = ...,
+        order_column: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "references", b"references", "source", b"source", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "references", b"references", "source", b"source", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___Dataset: typing_extensions.TypeAlias = Dataset
 

@@ -36,6 +36,10 @@ class Harness(Protocol):
         """Somebody else changes a row."""
         ...
 
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        """Somebody else changes one of several equal rows: the last one, where rows have an order."""
+        ...
+
     def drop(self, relation: str) -> None:
         """Somebody else drops it."""
         ...
@@ -46,6 +50,10 @@ class Harness(Protocol):
 
     def read(self, relation: str) -> list[tuple[int, str | None]]:
         """Its rows as somebody else sees them, by id; without PyMigrate's code."""
+        ...
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        """Side, id and name of what a merge kept aside, where the system has tables."""
         ...
 
 
@@ -62,6 +70,14 @@ def a_batch(rows: Iterable[tuple[int, str | None]]) -> pa.RecordBatch:
     """Rows of `id` and `name`."""
     pairs = list(rows)
     return pa.record_batch([[at for at, _ in pairs], [name for _, name in pairs]], schema=arrow_schema(COLUMNS))
+
+
+def rows_of(columns: Sequence[ColumnInfo], rows: Iterable[Sequence[object]]) -> pa.RecordBatch:
+    """Rows of any columns."""
+    values = list(zip(*rows, strict=True))
+    schema = arrow_schema(columns)
+    arrays = [pa.array(list(each), field.type) for each, field in zip(values, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def numbered(first: int, last: int) -> list[tuple[int, str | None]]:

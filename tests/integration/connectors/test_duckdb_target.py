@@ -15,11 +15,12 @@ from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
 from pymigrate.engine.adapters.connectors.target_statements import advance_parameters
 from pymigrate.engine.domain.errors import InvalidDefinition, SystemUnavailable
-from pymigrate.engine.ports.connector import Checkpoint, StagingId, SystemSpec, Target
+from pymigrate.engine.ports.connector import Checkpoint, Staging, StagingId, SystemSpec, Target
+from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import a_staging, after, numbered, published, staged
-from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
+from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -53,6 +54,13 @@ class DuckdbHarness:
     def change(self, relation: str, id: int, name: str) -> None:
         self.run(f'UPDATE "{relation}" SET name = ? WHERE id = ?', (name, id))
 
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        last = f'SELECT max(rowid) FROM "{relation}" WHERE id = ?'
+        self.run(f'UPDATE "{relation}" SET name = ? WHERE rowid = ({last})', (name, id))
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        return self.run(f'SELECT side, id, name FROM "{relation}__pymigrate_conflicts_{staging.id}"')  # type: ignore[return-value]  # its columns
+
     def drop(self, relation: str) -> None:
         self.run(f'DROP TABLE "{relation}"')
 
@@ -83,8 +91,12 @@ class TestDuckdbPublication(PublicationContract, ViewContract):
     """See the contract."""
 
 
-class TestDuckdbMerge(MergeContract, SealContract):
+class TestDuckdbMerge(MergeContract, ConflictTablesContract, SealContract):
     """Merging, and what can't be undone any more."""
+
+
+class TestDuckdbAppend(AppendContract):
+    """See the contract."""
 
 
 class TestDuckdbCrashes(CrashContract):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pymigrate.engine.ports.connector import SystemSpec, Target
+from pymigrate.engine.ports.connector import Staging, SystemSpec, Target
 from pymigrate.engine.testing.connectors import MemoryConnector
+from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_harness import COLUMNS
 from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
@@ -34,6 +35,14 @@ class MemoryHarness:
     def change(self, relation: str, id: int, name: str) -> None:
         self.make(relation, [(at, name if at == id else text) for at, text in self.read(relation)])
 
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        rows = self.database.read(relation)
+        last = max(at for at, row in enumerate(rows) if row[0] == id)
+        self.make(relation, [*rows[:last], (id, name), *rows[last + 1 :]])  # type: ignore[list-item]  # its columns
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        raise AssertionError("there are no tables of conflicts")
+
     def drop(self, relation: str) -> None:
         del self.database.relations[relation]
 
@@ -58,6 +67,10 @@ class TestMemoryStaging(StagingContract):
 
 
 class TestMemoryPublication(PublicationContract):
+    """See the contract."""
+
+
+class TestMemoryAppend(AppendContract):
     """See the contract."""
 
 

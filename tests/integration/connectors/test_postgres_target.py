@@ -22,7 +22,8 @@ from pymigrate.engine.domain.errors import (
     VerificationFailed,
 )
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, ReferenceCheck, SystemSpec, Target
+from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, ReferenceCheck, Staging, SystemSpec, Target
+from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (
@@ -36,7 +37,7 @@ from tests.integration.connectors.target_harness import (
     published,
     staged,
 )
-from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
+from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -84,6 +85,13 @@ class PostgresHarness:
     def change(self, relation: str, id: int, name: str) -> None:
         self.run(f'UPDATE "{relation}" SET name = %s WHERE id = %s', (name, id))
 
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        last = f'SELECT max(ctid) FROM "{relation}" WHERE id = %s'
+        self.run(f'UPDATE "{relation}" SET name = %s WHERE ctid = ({last})', (name, id))
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        return self.run(f'SELECT side, id, name FROM "{relation}__pymigrate_conflicts_{staging.id}"')  # type: ignore[return-value]  # its columns
+
     def drop(self, relation: str) -> None:
         self.run(f'DROP TABLE "{relation}"')
 
@@ -114,8 +122,12 @@ class TestPostgresPublication(PublicationContract, ViewContract):
     """See the contract."""
 
 
-class TestPostgresMerge(MergeContract, SealContract):
+class TestPostgresMerge(MergeContract, ConflictTablesContract, SealContract):
     """Merging, and what can't be undone any more."""
+
+
+class TestPostgresAppend(AppendContract):
+    """See the contract."""
 
 
 class TestPostgresCrashes(CrashContract):

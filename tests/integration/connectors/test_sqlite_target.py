@@ -12,11 +12,12 @@ from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, SystemSpec, Target, arrow_schema
+from pymigrate.engine.ports.connector import Checkpoint, Staging, SystemSpec, Target, arrow_schema
+from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, after, numbered, published
-from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
+from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_types_contract import DAYS, FLOATS64, MOMENTS, TypeContract
 
@@ -49,6 +50,13 @@ class SqliteHarness:
     def change(self, relation: str, id: int, name: str) -> None:
         self.run(f'UPDATE "{relation}" SET name = ? WHERE id = ?', (name, id))
 
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        last = f'SELECT max(rowid) FROM "{relation}" WHERE id = ?'
+        self.run(f'UPDATE "{relation}" SET name = ? WHERE rowid = ({last})', (name, id))
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        return self.run(f'SELECT side, id, name FROM "{relation}__pymigrate_conflicts_{staging.id}"')  # type: ignore[return-value]  # its columns
+
     def drop(self, relation: str) -> None:
         self.run(f'DROP TABLE "{relation}"')
 
@@ -79,8 +87,12 @@ class TestSqlitePublication(PublicationContract, ViewContract):
     """See the contract."""
 
 
-class TestSqliteMerge(MergeContract, SealContract):
+class TestSqliteMerge(MergeContract, ConflictTablesContract, SealContract):
     """Merging, and what can't be undone any more."""
+
+
+class TestSqliteAppend(AppendContract):
+    """See the contract."""
 
 
 class TestSqliteCrashes(CrashContract):

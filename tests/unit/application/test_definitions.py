@@ -79,6 +79,34 @@ def test_formats_are_for_files_and_are_right_there() -> None:
         assert told(definitions.phase_problems(found, files, {"sales"})) == {}
 
 
+def _merging(policy: "plan_pb2.ConflictPolicy.ValueType", order_column: str) -> plan_pb2.Dataset:
+    dataset = plan_pb2.Dataset(order_column=order_column, conflict_policy=policy, key=["id"])
+    dataset.source.CopyFrom(phase("orders").datasets["orders"].source)
+    dataset.target.CopyFrom(phase("orders").datasets["orders"].target)
+    dataset.target.load_mode = plan_pb2.LOAD_MODE_MERGE
+    return dataset
+
+
+def test_a_column_to_order_by_belongs_to_the_policy_latest_and_to_it_alone() -> None:
+    field = "datasets.orders.order_column"
+    latest, overwrite = plan_pb2.CONFLICT_POLICY_LATEST, plan_pb2.CONFLICT_POLICY_OVERWRITE
+    assert problems_of(_merging(latest, "changed_at")) == {}
+    assert "is required by conflict policy `latest`" in problems_of(_merging(latest, ""))[field]
+    assert "belongs to the key" in problems_of(_merging(latest, "id"))[field]
+    assert "for conflict policy `latest` alone" in problems_of(_merging(overwrite, "changed_at"))[field]
+
+
+def test_several_datasets_may_append_to_one_relation_but_not_append_and_merge() -> None:
+    found = phase("orders")
+    found.datasets["again"].CopyFrom(found.datasets["orders"])
+    for dataset in found.datasets.values():
+        dataset.target.load_mode = plan_pb2.LOAD_MODE_APPEND
+    assert told(definitions.phase_problems(found, systems(), {"sales"})) == {}
+    found.datasets["again"].CopyFrom(_merging(plan_pb2.CONFLICT_POLICY_QUARANTINE, ""))
+    problems = told(definitions.phase_problems(found, systems(), {"sales"}))
+    assert "give both load mode `append`" in problems["datasets.orders.target.relation"]
+
+
 @pytest.mark.parametrize(
     ("change", "field", "says"),
     [

@@ -131,3 +131,24 @@ def test_rows_that_are_to_be_merged_may_meet_others(lane: Lane) -> None:
     lane.target.put("orders", COLUMNS, orders(5))
     assert fields(look(lane)) == ["target.load_mode"]
     assert fields(look(lane, replace(JOB, merge=MergePolicy.OVERWRITE))) == []
+
+
+def test_rows_in_the_target_are_no_problem_where_others_are_added(lane: Lane) -> None:
+    lane.target.put("orders", COLUMNS, orders(3))
+    assert fields(look(lane, replace(JOB, is_append=True))) == []
+
+
+def test_rows_are_not_replaced_by_rows_that_nobody_reads_back(lane: Lane) -> None:
+    unverified = replace(JOB, is_replace=True, is_unverified=True)
+    assert fields(look(lane, unverified)) == []
+    lane.target.put("orders", COLUMNS, orders(3))
+    found = look(lane, unverified)
+    assert fields(found) == ["verification"]
+    assert "`none` would replace the 3 rows of `orders`" in found.problems[0].description
+    assert fields(look(lane, replace(unverified, is_replace=False, is_append=True))) == []
+
+
+def test_a_column_that_rows_can_not_be_put_in_order_by_is_a_problem(lane: Lane) -> None:
+    merge = replace(JOB, merge=MergePolicy.LATEST, order_column="changed_at")
+    assert fields(look(lane, merge)) == ["order_column"]
+    assert fields(look(lane, replace(merge, order_column="name"))) == []

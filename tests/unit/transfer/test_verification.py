@@ -148,7 +148,26 @@ def test_a_source_that_changed_since_the_copy_is_told_from_a_target_that_errs() 
     assert changed.value.field == "source.relation"
 
 
-@pytest.mark.parametrize("level", LEVELS)
+def test_nothing_is_read_back_and_counts_are_compared_at_level_none() -> None:
+    lane = a_copied_lane()
+    found = verified(lane, Level.NONE)
+    assert (found.source_rows, found.target_rows, found.compared_rows, found.target_checksum) == (ROWS, ROWS, 0, "")
+    stage(lane, orders(ROWS)[:-1])
+    with pytest.raises(VerificationFailed, match=r"700 rows were read .* 699 are staged"):
+        verified(lane, Level.NONE)
+
+
+def test_level_none_replaces_no_relation_that_holds_rows() -> None:
+    lane = a_copied_lane()
+    replacing = replace(job(lane, Level.NONE), staging=replace(lane.job.staging, is_replace=True))
+    assert verify(replacing, lane.open_source, lane.open_target, Asked()).target_rows == ROWS
+    lane.target.put("orders", COLUMNS, orders(3))
+    with pytest.raises(VerificationFailed, match="holds 3 rows, and verification `none`") as refused:
+        verify(replacing, lane.open_source, lane.open_target, Asked())
+    assert refused.value.field == "verification"
+
+
+@pytest.mark.parametrize("level", [level for level in LEVELS if level is not Level.NONE])
 def test_lanes_that_read_a_silent_source_at_different_times_are_compared_with_one_reading(level: Level) -> None:
     halves = [SourceRelation("orders", range=span) for span in ranges_between([Position("500")])]
     for mark, outcome in (("order", None), ("other", SourceChanged)):

@@ -14,6 +14,7 @@ from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.ports.connector import (
     CsvFormat,
     JsonLinesFormat,
+    MergePolicy,
     ParquetFormat,
     ReferenceCheck,
     RelationInfo,
@@ -140,12 +141,31 @@ def test_staging_has_the_frozen_columns_and_the_declared_key_before_the_sources_
     assert (other.key, other.is_replace) == (("price",), False)
 
 
+def test_rows_are_added_or_merged_as_the_load_mode_and_the_policy_say() -> None:
+    added = definitions.staging(a_work(target={"relation": "orders", "loadMode": "LOAD_MODE_APPEND"}))
+    assert (added.is_append, added.is_replace, added.merge, added.is_addition) == (True, False, None, True)
+    target = {"relation": "orders", "loadMode": "LOAD_MODE_MERGE"}
+    policies = {
+        "CONFLICT_POLICY_UNSPECIFIED": MergePolicy.FAIL,
+        "CONFLICT_POLICY_FAIL": MergePolicy.FAIL,
+        "CONFLICT_POLICY_KEEP_EXISTING": MergePolicy.KEEP_EXISTING,
+        "CONFLICT_POLICY_OVERWRITE": MergePolicy.OVERWRITE,
+        "CONFLICT_POLICY_LATEST": MergePolicy.LATEST,
+        "CONFLICT_POLICY_QUARANTINE": MergePolicy.QUARANTINE,
+    }
+    assert set(policies) == set(plan_pb2.ConflictPolicy.keys())
+    for name, policy in policies.items():
+        merged = definitions.staging(a_work(target=target, conflictPolicy=name, orderColumn="price"))
+        assert (merged.merge, merged.order_column, merged.is_append) == (policy, "price", False)
+
+
 def test_a_verification_is_sampled_unless_it_is_said_otherwise() -> None:
     levels = {
         "VERIFICATION_LEVEL_UNSPECIFIED": Level.SAMPLED,
         "VERIFICATION_LEVEL_COUNT": Level.COUNT,
         "VERIFICATION_LEVEL_SAMPLED": Level.SAMPLED,
         "VERIFICATION_LEVEL_FULL": Level.FULL,
+        "VERIFICATION_LEVEL_NONE": Level.NONE,
     }
     assert set(levels) == set(plan_pb2.VerificationLevel.keys())
     for name, level in levels.items():

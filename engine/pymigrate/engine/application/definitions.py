@@ -144,8 +144,8 @@ def phase_dependencies(phases: Mapping[str, plan_pb2.Phase]) -> dict[str, tuple[
 
 
 def shared_targets(phases: Mapping[str, plan_pb2.Phase]) -> Iterator[Problem]:
-    """Every pair of datasets that would write the same target relation without both declaring what becomes of conflicts: of different
-    phases, or within a phase that stands alone under no name."""
+    """Every pair of datasets that would write the same target relation without both adding to it, with what becomes of conflicts: of
+    different phases, or within a phase that stands alone under no name."""
     writers: dict[tuple[str, str], list[tuple[str, str, plan_pb2.Dataset]]] = {}
     for phase_name, phase in sorted(phases.items()):
         for name, dataset in sorted(phase.datasets.items()):
@@ -155,13 +155,16 @@ def shared_targets(phases: Mapping[str, plan_pb2.Phase]) -> Iterator[Problem]:
         for later, (phase_name, name, dataset) in enumerate(found):
             for other_phase, other, other_dataset in found[:later]:
                 is_told_by_phase = bool(phase_name) and phase_name == other_phase
-                if is_told_by_phase or (_is_merging(dataset) and _is_merging(other_dataset)):
+                is_added = all(_is_merging(it) for it in (dataset, other_dataset)) or all(
+                    it.target.load_mode == plan_pb2.LOAD_MODE_APPEND for it in (dataset, other_dataset)
+                )
+                if is_told_by_phase or is_added:
                     continue
                 prefix, of_phase = (f"phases.{phase_name}.", f" of phase `{other_phase}`") if phase_name else ("", "")
                 yield Problem(
                     f"{prefix}datasets.{name}.target.relation",
                     f"`{place[1]}` is the target of dataset `{other}`{of_phase} already: choose another, or give both load mode "
-                    "`merge` and a conflict policy",
+                    "`append`, or `merge` and a conflict policy",
                 )
 
 
@@ -208,6 +211,7 @@ def _dataset(
     yield from _range(f"{path}.lanes", dataset.lanes, 0, DATASET_LANES_MAX)
     if dataset.conflict_policy and target.load_mode != plan_pb2.LOAD_MODE_MERGE:
         yield Problem(f"{path}.conflict_policy", "is for load mode `merge` alone")
+    yield from _order_column(path, dataset)
     for name, reference in sorted(dataset.references.items()):
         yield from _id(f"{path}.references.{name}", name)
         if not reference.relation:
@@ -216,6 +220,18 @@ def _dataset(
             yield Problem(
                 f"{path}.references.{name}.columns", "needs at least one column, and as many as relation_columns has"
             )
+
+
+def _order_column(path: str, dataset: plan_pb2.Dataset) -> Iterator[Problem]:
+    is_latest = dataset.conflict_policy == plan_pb2.CONFLICT_POLICY_LATEST
+    if is_latest and not dataset.order_column:
+        yield Problem(
+            f"{path}.order_column", "is required by conflict policy `latest`: name the column whose greater value wins"
+        )
+    elif dataset.order_column and not is_latest:
+        yield Problem(f"{path}.order_column", "is for conflict policy `latest` alone")
+    elif is_latest and dataset.order_column in dataset.key:
+        yield Problem(f"{path}.order_column", "belongs to the key, in which rows to choose from are equal")
 
 
 def _endpoint(

@@ -184,19 +184,24 @@ class Checkpoint:
 
 
 class MergePolicy(StrEnum):
-    """What becomes of a row whose key the target holds with other content. Equal rows are no conflict."""
+    """What becomes of a row whose key the target holds with other content. Equal rows are no conflict.
+
+    LATEST: the row with the greater value in the staging's `order_column` wins, and a value wins over NULL; QUARANTINE: the row that
+    comes is set aside. Both decide also between rows of one staging, which have no first and last: the others refuse those."""
 
     FAIL = "fail"
     KEEP_EXISTING = "keep_existing"
     OVERWRITE = "overwrite"
+    LATEST = "latest"
+    QUARANTINE = "quarantine"
 
 
 @dataclass(frozen=True, slots=True)
 class Staging:
     """A dataset's place in a target before publication. `id` tells it from every other: letters, digits and `_`, at most 40.
 
-    With `merge` its rows are merged by key into what the relation holds, rather than taking its place. `path` is how they come, which
-    may decide on the columns' native types.
+    With `merge` its rows are merged by key into what the relation holds, rather than taking its place; with `is_append` they are added
+    to it. `path` is how they come, which may decide on the columns' native types.
     """
 
     id: StagingId
@@ -206,6 +211,13 @@ class Staging:
     is_replace: bool = False
     merge: MergePolicy | None = None
     path: CopyPath = CopyPath.ARROW
+    is_append: bool = False
+    order_column: str = ""
+
+    @property
+    def is_addition(self) -> bool:
+        """Whether the relation keeps what it holds."""
+        return self.is_append or self.merge is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +298,8 @@ class Target(Protocol):
         ...
 
     def duplicate_keys(self, staging: Staging) -> tuple[int, tuple[str, ...]]:
-        """How many key values occur more than once or hold a NULL, and at most 10 of them as text."""
+        """How many key values occur more than once or hold a NULL, and at most 10 of them as text. Of a merge only those count that
+        its policy can't settle: equal rows are one."""
         ...
 
     def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
@@ -294,13 +307,13 @@ class Target(Protocol):
         ...
 
     def publish(self, stagings: Sequence[Staging]) -> None:
-        """Puts every staging in its relation's place, or merges it in, in one transaction where the target has them; keeps what was
-        there, and journals the way back. Already published ones stay as they are. Raises TargetOccupied when a relation holds rows and
-        is neither replaced nor merged into, and MergeConflict, with nothing written but the conflicts themselves."""
+        """Puts every staging in its relation's place, or adds its rows to it, in one transaction where the target has them; keeps what
+        was there, and journals the way back. Already published ones stay as they are. Raises TargetOccupied when a relation holds rows
+        and is neither replaced nor added to, and MergeConflict, with nothing written but the conflicts themselves."""
         ...
 
     def conflicts(self, staging: Staging) -> int:
-        """Rows of a published merge whose key the relation held with other content."""
+        """Keys of a published merge that the relation, or the staging itself, held with other content."""
         ...
 
     def prepare_publication(self, stagings: Sequence[Staging], key: str) -> bool:
@@ -318,8 +331,8 @@ class Target(Protocol):
         ...
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
-        """Drops what is only staged, puts back what publication replaced, and takes merged rows out again. Raises CannotUndo, touching
-        nothing, when a published relation or a merged row no longer is what was published, and for what is sealed."""
+        """Drops what is only staged, puts back what publication replaced, and takes merged and appended rows out again. Raises
+        CannotUndo, touching nothing, when a published relation or row no longer is what was published, and for what is sealed."""
         ...
 
     def seal(self, stagings: Sequence[Staging]) -> None:

@@ -62,6 +62,17 @@ class MemoryMerge:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryAppend:
+    """What was appended: the staging, how often each row of it was added, and how often it was there then."""
+
+    staged: MemoryRelation
+    added: Mapping[Row, int]
+    present: Mapping[Row, int]
+    is_made: bool
+    number: int = field(default_factory=lambda: next(_numbers))
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryPublication:
     """A journal row: what was published under which name, and what it replaced. `is_undone` shuts late hosts out."""
 
@@ -71,6 +82,7 @@ class MemoryPublication:
     version: int = 0
     kept: MemoryRelation | None = None
     merge: MemoryMerge | None = None
+    append: MemoryAppend | None = None
     is_sealed: bool = False
 
 

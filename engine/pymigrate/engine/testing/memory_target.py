@@ -28,6 +28,7 @@ from pymigrate.engine.ports.connector import (
     Staging,
     arrow_schema,
 )
+from pymigrate.engine.testing import memory_appending as appending
 from pymigrate.engine.testing import memory_merging as merging
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane, MemoryPublication, MemoryRelation
 
@@ -64,7 +65,7 @@ class MemoryTarget:
         if problems := tuple(_problems(staging)):
             raise InvalidDefinition(problems)
         found = self._refuse_occupied(staging)
-        if staging.merge and found is not None:
+        if staging.is_addition and found is not None:
             known = [column.name for column in found.columns]
             raise_unknown(staging, known)
 
@@ -136,6 +137,9 @@ class MemoryTarget:
         """Key values that occur more than once or hold a NULL."""
         if not staging.key:
             return 0, ()
+        if staging.merge is not None:
+            unsettled = merging.unsettled(staging, self._place(staging))
+            return len(unsettled), _examples(unsettled)
         counts = Counter(_tuples(self._place(staging), staging.key))
         found = [value for value, times in counts.items() if times > 1 or None in value]
         return len(found), _examples(found)
@@ -164,7 +168,7 @@ class MemoryTarget:
                     self._put_in(staging)
         except MergeConflict:
             for staging in stagings:
-                if staging.merge and staging.id in self._database.staged:
+                if merging.fails(staging) and staging.id in self._database.staged:
                     staged, there = self._database.staged[staging.id], self._database.relations.get(staging.relation)
                     self._database.conflicts[staging.relation] = merging.conflicts(staging, staged, there)
             raise
@@ -176,16 +180,24 @@ class MemoryTarget:
             raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
         kept = self._refuse_occupied(staging)
         relation = self._database.staged.pop(staging.id)
-        merge = None
-        if staging.merge is not None:
+        merge = append = None
+        if staging.is_append:
+            relation, append = appending.appended(staging, relation, kept)
+        elif staging.merge is not None:
+            relation, contested = merging.settled(staging, relation)
             found = merging.conflicts(staging, relation, kept)
-            if found and staging.merge is MergePolicy.FAIL:
-                raise merging.conflict(staging, found)
+            if failing := merging.failing(staging, found):
+                raise merging.conflict(staging, failing)
             self._database.conflicts[staging.relation] = found
-            relation, merge = merging.merged(staging, relation, kept)
+            relation, merge = merging.merged(staging, relation, kept, contested)
         self._database.relations[staging.relation] = relation
         self._database.publications[staging.id] = MemoryPublication(
-            staging.relation, identity=relation.identity, version=relation.version, kept=kept, merge=merge
+            staging.relation,
+            identity=relation.identity,
+            version=relation.version,
+            kept=kept,
+            merge=merge,
+            append=append,
         )
 
     def conflicts(self, staging: Staging) -> int:
@@ -248,6 +260,17 @@ class MemoryTarget:
             else:
                 self._database.relations[staging.relation] = before
             return
+        if publication.append is not None:
+            left = appending.taken_out(staging, publication.append, found)
+            if left is None:
+                self._database.relations.pop(staging.relation, None)
+            else:
+                self._database.relations[staging.relation] = left
+            for name, other in self._database.publications.items():
+                if other.append is not None and other.relation == staging.relation:
+                    later = appending.counted_off(publication.append, other.append)
+                    self._database.publications[name] = replace(other, append=later)
+            return
         if found is None or (found.identity, found.version) != (publication.identity, publication.version):
             raise CannotUndo(f"{staging.relation} no longer is what was published")
         if publication.kept is None:
@@ -262,7 +285,7 @@ class MemoryTarget:
 
     def _refuse_occupied(self, staging: Staging) -> MemoryRelation | None:
         found = self._database.relations.get(staging.relation)
-        is_free = staging.is_replace or staging.merge is not None or self._is_published(staging)
+        is_free = staging.is_replace or staging.is_addition or self._is_published(staging)
         if found is not None and found.rows and not is_free:
             raise TargetOccupied(f"{staging.relation} holds rows", field="target.relation")
         return found
@@ -274,6 +297,8 @@ class MemoryTarget:
         found = self._database.relations.get(staging.relation)
         if publication is not None and publication.merge is not None:
             return publication.merge.staged
+        if publication is not None and publication.append is not None:
+            return publication.append.staged
         if publication is None or found is None or found.identity != publication.identity:
             raise FailedPrecondition(f"the rows of staging {staging.id} are there no longer")
         return found
@@ -300,6 +325,10 @@ def _problems(staging: Staging) -> Iterator[Problem]:
         seen.add(column.name.lower())
     if staging.merge and not staging.key:
         yield Problem("key", "a merge needs a key")
+    if staging.merge is MergePolicy.LATEST:
+        kinds = {column.name: column.type.kind for column in staging.columns if column.name not in staging.key}
+        if kinds.get(staging.order_column, "json") in ("json", "bytes", "uuid", "bool"):
+            yield Problem("order_column", f"`{staging.order_column}` is no column that can be put in order")
     for name in staging.key:
         if name not in {column.name for column in staging.columns}:
             yield Problem("key", f"there is no column `{name}`")

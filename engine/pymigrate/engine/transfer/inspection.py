@@ -32,7 +32,8 @@ Side = TypeVar("Side", Source, Target)
 @dataclass(frozen=True, slots=True)
 class InspectJob:
     """What to look at. `references` are the referring columns by the reference's name. `lanes_max` is how many lanes the dataset may be
-    split into; 0: one for each LANE_BYTES of a source that tells whether it has changed, at most LANES_AUTOMATIC_MAX."""
+    split into; 0: one for each LANE_BYTES of a source that tells whether it has changed, at most LANES_AUTOMATIC_MAX. `is_unverified`:
+    nothing is to be read back."""
 
     relation: SourceRelation
     staging_id: StagingId
@@ -42,6 +43,9 @@ class InspectJob:
     target_system: SystemSpec
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     merge: MergePolicy | None = None
+    is_append: bool = False
+    order_column: str = ""
+    is_unverified: bool = False
     lanes_max: int = 1
 
 
@@ -139,11 +143,19 @@ def _look_at_target(
     rows: int | None = None
     try:
         rows = target.rows(job.target_relation)
-        if rows and not job.is_replace and job.merge is None:
+        if rows and job.is_replace and job.is_unverified:
+            problems.append(
+                Problem(
+                    "verification",
+                    f"`none` would replace the {rows:,} rows of `{job.target_relation}` by rows that nobody read back: use `sampled`, "
+                    "`full` or `count`",
+                )
+            )
+        if rows and not (job.is_replace or job.is_append) and job.merge is None:
             problems.append(
                 Problem(
                     "target.load_mode",
-                    f"`{job.target_relation}` holds {rows:,} rows already: use `replace` or `merge`, or another relation",
+                    f"`{job.target_relation}` holds {rows:,} rows already: use `replace`, `merge` or `append`, or another relation",
                 )
             )
         elif info is not None and info.columns:
@@ -155,7 +167,16 @@ def _look_at_target(
 
 def _staging(job: InspectJob, info: RelationInfo) -> Staging:
     key = job.relation.key or info.key
-    return Staging(job.staging_id, job.target_relation, info.columns, key, job.is_replace, job.merge)
+    return Staging(
+        job.staging_id,
+        job.target_relation,
+        info.columns,
+        key,
+        job.is_replace,
+        job.merge,
+        is_append=job.is_append,
+        order_column=job.order_column,
+    )
 
 
 def _column_problems(job: InspectJob, info: RelationInfo) -> Iterator[Problem]:
@@ -183,7 +204,7 @@ def _located(error: PyMigrateError, path: str) -> Iterator[Problem]:
     """The error's problems, each on a field of the dataset: a field of the connection is shown as the connection."""
     found = error.problems if isinstance(error, InvalidDefinition) else (Problem(error.field, error.message),)
     for problem in found:
-        is_of_dataset = problem.field.partition(".")[0] in {"source", "target", "key", "references"}
+        is_of_dataset = problem.field.partition(".")[0] in {"source", "target", "key", "references", "order_column"}
         yield problem if is_of_dataset else Problem(path, problem.description)
 
 

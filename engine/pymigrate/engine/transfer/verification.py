@@ -6,10 +6,11 @@ Rows are counted and hashed as they pass, at every level. On top of that
   in flight; the source is not read again. Above, the first seventh of the rows that the target gives is read back (at most
   SAMPLED_ROWS_MAX), and each of them must be found in the source, as often as it was read back. The source is read in its order until
   all are found: about a seventh of it where the target keeps the order of arrival, and at most once through;
+- `none` reads nothing back: the counts alone are compared, and no relation that holds rows may be replaced so;
 - `full` reads source and target whole, at once: the digests in flight, of the source and of the target must be equal.
 
 Lanes of one dataset read their ranges at different times. Where the source can't tell whether it changed in between (it has no state
-token), it is read once more in one piece at every level, and its digest must be the one in flight.
+token), it is read once more in one piece at every level but `none`, and its digest must be the one in flight.
 
 Where rows pass from server to server undecoded, `server_comparison` compares what both hash instead.
 """
@@ -69,6 +70,7 @@ def verify(
     """Compares staging with what passed and with the source. Raises VerificationFailed or SourceChanged, and says what differs."""
     target = open_target()
     try:
+        _refuse_unverified(job, target)
         lanes = [target.checkpoint(job.staging, lane)[0] for lane in job.lanes]
         rows = sum(lane.rows for lane in lanes)
         transferred = _transferred(job, lanes)
@@ -85,6 +87,16 @@ def verify(
     finally:
         target.close()
     return Verification(rows, staged, transferred, digests.source, digests.target, digests.rows, dangling)
+
+
+def _refuse_unverified(job: VerifyJob, target: Target) -> None:
+    """What the inspection looked at, too: the relation may have been filled since."""
+    if job.level is Level.NONE and job.staging.is_replace and (rows := target.rows(job.staging.relation)):
+        raise VerificationFailed(
+            f"dataset {job.dataset}: {job.staging.relation} holds {rows:,} rows, and verification `none` would replace them by rows that "
+            "nobody read back: use `sampled`, `full` or `count`; nothing is published",
+            field="verification",
+        )
 
 
 def _transferred(job: VerifyJob, lanes: list[Checkpoint]) -> str:
@@ -105,6 +117,8 @@ def _read_back(
     signals: Signals,
     means: Means,
 ) -> Digests:
+    if job.level is Level.NONE:
+        return Digests()
     if job.staging.path in PASSING:
         return compare_servers(job, lanes, transferred, target, open_source, signals, means)
     if job.level is Level.FULL or (len(lanes) > 1 and not _state(job, open_source, signals, means)):
@@ -258,9 +272,12 @@ def _check_key(job: VerifyJob, target: Target) -> None:
         return
     duplicates, examples = target.duplicate_keys(job.staging)
     if duplicates:
+        again, advice = ("more than once", "declare columns that are unique")
+        if job.staging.merge is not None:
+            again, advice = ("with other content", "let conflict policy `latest` or `quarantine` settle it")
         raise VerificationFailed(
-            f"dataset {job.dataset}: {duplicates:,} values of the key ({', '.join(job.staging.key)}) occur more than once or hold a "
-            f"NULL, such as {', '.join(examples)}: mend the source, or declare columns that are unique; nothing is published",
+            f"dataset {job.dataset}: {duplicates:,} values of the key ({', '.join(job.staging.key)}) occur {again} or hold a "
+            f"NULL, such as {', '.join(examples)}: mend the source, or {advice}; nothing is published",
             field="key",
         )
 

@@ -13,6 +13,7 @@ class Level(StrEnum):
     COUNT = "count"
     SAMPLED = "sampled"
     FULL = "full"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,11 @@ class DuckdbTarget(SqlTarget):
     def _lock_for_merge(self, table: Table) -> None:
         """Nothing: a writer that is under way meets a conflict."""
 
+    def _row_names(self, table: Table) -> tuple[str, ...]:
+        """Rows of an open transaction have greater ones than all that are committed; commits and checkpoints may give others."""
+        del table
+        return ("rowid",)
+
     def _is_constraint(self, error: BaseException) -> bool:
         return isinstance(error, duckdb.ConstraintException | duckdb.ConversionException | duckdb.BinderException)
 

@@ -59,6 +59,7 @@ class PostgresTarget(PassedRows):
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
     name_bytes_max = 63
     folds_case = False
+    tells_rows_apart = True
 
     def __init__(self, system: SystemSpec, lock_seconds: float = LOCK_SECONDS) -> None:
         self._system = system
@@ -237,6 +238,29 @@ class PostgresTarget(PassedRows):
     def _compared(self, column: ColumnInfo, reference: str) -> str:
         """json has no equality; as jsonb, spaces and the order of fields make no difference."""
         return f"({reference})::jsonb" if column.type.kind == "json" else reference
+
+    def _ordered(self, column: ColumnInfo, reference: str) -> str:
+        """Text by its bytes, whatever the database's language."""
+        return f'{reference} COLLATE "C"' if column.type.kind == "string" else reference
+
+    def _row_names(self, table: Table) -> tuple[str, ...]:
+        """Where the row lies; in a partitioned table that takes the part, too."""
+        del table
+        return ("tableoid", "ctid")
+
+    def _appended_text(self, table: Table, alias: str) -> str:
+        """With the transaction that wrote the row: whoever changes it makes another of it."""
+        return f"{alias}.xmin::text || ' ' || {super()._appended_text(table, alias)}"
+
+    def _append_rows(self, staging: Staging, source: Table, target: Table, noted: Table) -> None:
+        """Noted as the server returns them."""
+        columns = ", ".join(quote(column.name) for column in staging.columns)
+        text = self._row_text(self._columns(target), "t")
+        self._execute(
+            f"WITH a AS (INSERT INTO {target.sql} AS t ({columns}) SELECT {columns} FROM {source.sql} RETURNING "
+            f"(txid_current() % 4294967296)::text || ' ' || {text} AS content) "
+            f"INSERT INTO {noted.sql} SELECT content, count(*), 0 FROM a GROUP BY content"
+        )
 
     def _identity(self, staging: StagingId, table: Table) -> str:
         """The table's object identifier."""

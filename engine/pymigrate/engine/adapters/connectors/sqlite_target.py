@@ -18,7 +18,13 @@ from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import Statements, Table, is_own, quote
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
-from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem, SystemUnavailable
+from pymigrate.engine.domain.errors import (
+    DataRefused,
+    FailedPrecondition,
+    InvalidDefinition,
+    Problem,
+    SystemUnavailable,
+)
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, SystemSpec
 
@@ -33,6 +39,9 @@ class SqliteTarget(SqlTarget):
     """See the port. A relation is a table's name; `main.` before it may be left out. Who meets another writer waits `busy_seconds`."""
 
     statements = Statements(f"{OWN_PREFIX}checkpoint", f"{OWN_PREFIX}publication")
+    tells_rows_apart = True
+    # Decimals and unsigned numbers are kept as text, which is in another order.
+    unordered_kinds = SqlTarget.unordered_kinds | {"decimal", "uint64"}
     distinct = "IS NOT"  # SQLite before 3.39 knows no other way to say it
 
     def __init__(self, system: SystemSpec, busy_seconds: float = BUSY_SECONDS) -> None:
@@ -171,11 +180,55 @@ class SqliteTarget(SqlTarget):
             yield from_rows(staging, [row[:-1] for row in rows])
 
     def _rowid(self, table: Table) -> str:
+        if (name := self._free_rowid(table)) is None:
+            raise FailedPrecondition(f"{table.name} has columns in place of every name of its rowid")
+        return name
+
+    def _free_rowid(self, table: Table) -> str | None:
         taken = {name.lower() for name in self._columns(table)}
-        for name in _ROWIDS:
-            if name not in taken:
-                return name
-        raise FailedPrecondition(f"{table.name} has columns in place of every name of its rowid")
+        return next((name for name in _ROWIDS if name not in taken), None)
+
+    def _row_names(self, table: Table) -> tuple[str, ...]:
+        """The rowid; a table WITHOUT ROWID has none."""
+        if (name := self._free_rowid(table)) is None:
+            return ()
+        try:
+            self._connection.execute(f"SELECT {name} FROM {table.sql} LIMIT 0")
+        except sqlite3.OperationalError:
+            return ()
+        return (name,)
+
+    def _row_text(self, columns: Sequence[str], alias: str) -> str:
+        """Values as SQLite itself spells them, with their kind."""
+        return " || ',' || ".join(f"quote({alias}.{quote(name)})" for name in columns)
+
+    def _appended_text(self, table: Table, alias: str) -> str:
+        """With the rowid: a row that is deleted and written again has another, or is the same to everybody."""
+        [name] = self._row_names(table)
+        return f"{alias}.{name} || ' ' || {super()._appended_text(table, alias)}"
+
+    def _append_rows(self, staging: Staging, source: Table, target: Table, noted: Table) -> None:
+        """Where a column is the rowid, new rows have the values that they come with."""
+        alias = self._rowid_column(target)
+        given = [column.name for column in staging.columns if column.name.lower() == alias.lower()]
+        if not given:
+            super()._append_rows(staging, source, target, noted)
+            return
+        columns, [name] = ", ".join(quote(column.name) for column in staging.columns), given
+        if self._query(f"SELECT 1 FROM {source.sql} WHERE {quote(name)} IS NULL LIMIT 1"):
+            raise DataRefused(f"{staging.relation}: NULL in `{name}`, which is the table's INTEGER PRIMARY KEY")
+        self._execute(f"INSERT INTO {target.sql} ({columns}) SELECT {columns} FROM {source.sql}")
+        self._note_rows(target, noted, f"WHERE {quote(name)} IN (SELECT {quote(name)} FROM {source.sql})")
+
+    def _rowid_column(self, table: Table) -> str:
+        """The column that is the rowid under another name; empty without one. Any other primary key has an index of its own."""
+        keys = [
+            (str(name), str(declared)) for _, name, declared, _, _, at in
+            self._query(f"PRAGMA table_info({quote(table.name)})") if at
+        ]  # fmt: skip
+        indexes = self._query(f"PRAGMA index_list({quote(table.name)})")
+        is_alias = len(keys) == 1 and keys[0][1].upper() == "INTEGER" and all(index[3] != "pk" for index in indexes)
+        return keys[0][0] if is_alias else ""
 
     def _rename(self, table: Table, name: str) -> None:
         self._execute(f"ALTER TABLE {table.sql} RENAME TO {quote(name)}")

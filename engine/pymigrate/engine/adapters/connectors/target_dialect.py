@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
-from pymigrate.engine.adapters.connectors.target_statements import Statements, Table
+from pymigrate.engine.adapters.connectors.target_statements import Statements, Table, quote
 from pymigrate.engine.domain.errors import Problem, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import Staging, StagingId
@@ -33,6 +33,8 @@ class SqlDialect(ABC):
     name_bytes_max: int | None = None
     distinct = "IS DISTINCT FROM"
     folds_case = True
+    tells_rows_apart = False
+    unordered_kinds: frozenset[str] = frozenset({"json", "bytes", "uuid", "bool"})
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[None]:
@@ -119,3 +121,42 @@ class SqlDialect(ABC):
         """A column's value as it is compared with another of its type."""
         del column
         return reference
+
+    def _ordered(self, column: ColumnInfo, reference: str) -> str:
+        """A column's value as it is put in order with others of its type."""
+        del column
+        return reference
+
+    def _row_names(self, table: Table) -> tuple[str, ...]:
+        """What the system itself calls a row by while a transaction lasts; empty where it has no such words. Without them nothing is
+        appended, and rows of a staging that have the same key are refused."""
+        del table
+        return ()
+
+    def _row_text(self, columns: Sequence[str], alias: str) -> str:
+        """A text that is the same for two rows when their columns are: each value with its length before it."""
+        texts = [self._inspection.text(f"{alias}.{quote(name)}") for name in columns]
+        lengths = [self._inspection.text(f"length({text})") for text in texts]
+        parts = [f"coalesce({length} || ':' || {text}, '-')" for length, text in zip(lengths, texts, strict=True)]
+        return " || ".join(parts)
+
+    def _appended_text(self, table: Table, alias: str) -> str:
+        """The text of a whole row of a table that is appended to; with what else tells it from an older row, where the system keeps
+        that (`tells_rows_apart`)."""
+        return self._row_text(self._columns(table), alias)
+
+    def _append_rows(self, staging: Staging, source: Table, target: Table, noted: Table) -> None:
+        """Adds the rows of one table to another, and notes each text of them with how often it was added (`content`, `appended`, and 0
+        for `present`). Here for systems that give every new row a greater name than all before."""
+        [name] = self._row_names(target)
+        [(last,)] = self._query(f"SELECT max({name}) FROM {target.sql}")
+        columns = ", ".join(quote(column.name) for column in staging.columns)
+        self._execute(f"INSERT INTO {target.sql} ({columns}) SELECT {columns} FROM {source.sql}")
+        self._note_rows(target, noted, "" if last is None else f"WHERE {name} > {last}")
+
+    def _note_rows(self, target: Table, noted: Table, condition: str) -> None:
+        text = self._appended_text(target, "t")
+        self._execute(
+            f"INSERT INTO {noted.sql} SELECT content, count(*), 0 FROM (SELECT {text} AS content FROM {target.sql} t {condition}) q "
+            "GROUP BY content"
+        )

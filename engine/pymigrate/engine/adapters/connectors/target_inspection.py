@@ -38,7 +38,7 @@ class Inspection:
         columns = [quote(name) for name in key]
         names = ", ".join(columns)
         nulls = " OR ".join(f"{column} IS NULL" for column in columns)
-        return self._sample(f"SELECT {names} FROM {rows} GROUP BY {names} HAVING count(*) > 1 OR {nulls}", columns)
+        return self.sample(f"SELECT {names} FROM {rows} GROUP BY {names} HAVING count(*) > 1 OR {nulls}", columns)
 
     def dangling(self, rows: str, reference: ReferenceCheck, others: str) -> Dangling:
         """What in `rows` refers to nothing in `others` (both FROM items). Both sides are made distinct before they meet."""
@@ -54,10 +54,11 @@ class Inspection:
             "WHERE r.pymigrate_present IS NULL"
         )
         [(total,)] = self.query(f"SELECT coalesce(sum(pymigrate_rows), 0) FROM ({missing}) AS q")
-        values, examples = self._sample(missing, columns)
+        values, examples = self.sample(missing, columns)
         return Dangling(rows=int(str(total)), values=values, examples=examples)
 
-    def _sample(self, rows: str, columns: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+    def sample(self, rows: str, columns: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+        """How many rows a SELECT of these columns gives, and some of them."""
         [(count,)] = self.query(f"SELECT count(*) FROM ({rows}) AS q")
         if not count:
             return 0, ()

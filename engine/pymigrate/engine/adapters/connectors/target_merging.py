@@ -7,18 +7,17 @@ or overwritten, with the columns as they were before. Undoing compares the first
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pymigrate.engine.adapters.connectors.target_dialect import Found, SqlDialect
+from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_statements import (
-    CONFLICTS_MARK,
     MERGED,
     MERGED_MARK,
     PUBLISHED,
     STAGING_MARK,
     Publication,
     Table,
-    marked,
     quote,
 )
+from pymigrate.engine.adapters.connectors.target_versions import SqlVersions
 from pymigrate.engine.domain.errors import CannotUndo, DataRefused, MergeConflict, PermanentError, Problem
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.ports.connector import MergePolicy, Staging
@@ -30,7 +29,7 @@ MADE = "made"
 EXAMPLES_MAX = 10
 
 
-class SqlMerging(SqlDialect):
+class SqlMerging(SqlVersions):
     """What of a Target in SQL merges rows."""
 
     def _merge_in(self, staging: Staging, existing: Found | None) -> None:
@@ -42,34 +41,47 @@ class SqlMerging(SqlDialect):
                 self._create(staging, target)
                 self._before_swap(staging, target, None)
             self._lock_for_merge(target)
+            self._drop(self._conflicts_table(staging))
+            contested = self._settle_versions(staging)
             merged = self._note_merge(staging, target)
             conflicts = self._keep_conflicts(staging, merged)
-            if conflicts and staging.merge is MergePolicy.FAIL:
-                raise self._conflict(staging, merged, conflicts)
-            if staging.merge is MergePolicy.KEEP_EXISTING:
-                self._execute(f"DELETE FROM {merged.sql} WHERE {ACTION} = '{OVERWRITTEN}'")
+            self._decide(staging, merged, conflicts)
             self._write_merge(staging, target, merged)
         original = MADE if existing is None else ""
         rows = self._count(self._staging_table(staging))
-        values = (PUBLISHED, target.schema, target.name, original, merged.name, MERGED, rows, f"conflicts:{conflicts}")
+        values = (
+            PUBLISHED,
+            target.schema,
+            target.name,
+            original,
+            merged.name,
+            MERGED,
+            rows,
+            f"conflicts:{conflicts + contested}",
+        )
         self._execute(self.statements.journal, (staging.id, *values))
 
     def _record_conflicts(self, staging: Staging) -> None:
         """Keeps the conflicts of a merge that failed on them, for somebody to look at; in a transaction of its own."""
         existing = self._find(self._locate(staging.relation))
         if existing is not None and self._find(self._staging_table(staging)) is not None:
+            self._drop(self._conflicts_table(staging))
             merged = self._note_merge(staging, existing.table)
             self._keep_conflicts(staging, merged)
             self._drop(merged)
 
-    def _merge_problems(self, staging: Staging) -> Iterator[Problem]:
-        """What stands against a merge before a row is copied."""
-        if not staging.key:
+    def _addition_problems(self, staging: Staging) -> Iterator[Problem]:
+        """What stands against rows being merged in or appended, before one is copied."""
+        if staging.merge and not staging.key:
             yield Problem("key", "a merge needs a key: name the columns that tell one row from another")
+        yield from self._order_problems(staging)
         found = self._find(self._locate(staging.relation))
         if found is None or found.kind != "table":
             return
         known = self._columns(found.table)
+        if staging.is_append and not self._row_names(found.table):
+            text = f"nothing tells one row of `{staging.relation}` from another here: use `merge`, or another relation"
+            yield Problem("target.load_mode", text)
         folded = {name.lower() if self.folds_case else name for name in known}
         for column in staging.columns:
             if (column.name.lower() if self.folds_case else column.name) not in folded:
@@ -87,12 +99,12 @@ class SqlMerging(SqlDialect):
         keys = ", ".join(f"m.{quote(column)}" for column in staging.key)
         is_other = " OR ".join([f"t.{quote(staging.key[0])} IS NULL", *self._differences(staging, "t", "s")])
         changed = self._query(
-            f"SELECT {keys} FROM {merged.sql} m LEFT JOIN {target.sql} t ON {_same_key(staging, 't', 'm')} "
-            f"LEFT JOIN {written.sql} s ON {_same_key(staging, 's', 'm')} WHERE {is_other} LIMIT {EXAMPLES_MAX}"
+            f"SELECT {keys} FROM {merged.sql} m LEFT JOIN {target.sql} t ON {same_key(staging, 't', 'm')} "
+            f"LEFT JOIN {written.sql} s ON {same_key(staging, 's', 'm')} WHERE {is_other} LIMIT {EXAMPLES_MAX}"
         )
         if changed:
             raise CannotUndo(
-                f"{staging.relation} was written to since: rows with the keys {_spelled(changed)} no longer are what was merged"
+                f"{staging.relation} was written to since: rows with the keys {spelled(changed)} no longer are what was merged"
             )
 
     def _unmerge(self, staging: Staging, row: Publication) -> None:
@@ -103,7 +115,7 @@ class SqlMerging(SqlDialect):
             if others := _others(staging):
                 columns = ", ".join(f"{quote(column)} = m.{quote(column)}" for column in others)
                 self._execute(
-                    f"UPDATE {target.sql} AS t SET {columns} FROM {merged.sql} m WHERE {_same_key(staging, 't', 'm')} "
+                    f"UPDATE {target.sql} AS t SET {columns} FROM {merged.sql} m WHERE {same_key(staging, 't', 'm')} "
                     f"AND m.{ACTION} = '{OVERWRITTEN}'"
                 )
             keys = ", ".join(map(quote, staging.key))
@@ -117,8 +129,10 @@ class SqlMerging(SqlDialect):
 
     def _seal_merge(self, staging: Staging, row: Publication) -> None:
         merged, _, written = self._merge_tables(staging, row)
-        for table in (merged, written, self._conflicts_table(staging)):
+        for table in (merged, written):
             self._drop(table)
+        if staging.merge is not MergePolicy.QUARANTINE:
+            self._drop(self._conflicts_table(staging))
 
     def _note_merge(self, staging: Staging, target: Table) -> Table:
         """Makes the table of what is to be inserted and overwritten, with the columns as they are now."""
@@ -128,35 +142,63 @@ class SqlMerging(SqlDialect):
         is_due = " OR ".join([first, *self._differences(staging, "t", "s")])
         self._execute(
             f"CREATE TABLE {merged.sql} AS SELECT {columns}, CASE WHEN {first} THEN '{INSERTED}' ELSE '{OVERWRITTEN}' END "
-            f"AS {ACTION} FROM {source.sql} s LEFT JOIN {target.sql} t ON {_same_key(staging, 't', 's')} WHERE {is_due}"
+            f"AS {ACTION} FROM {source.sql} s LEFT JOIN {target.sql} t ON {same_key(staging, 't', 's')} WHERE {is_due}"
         )
         return merged
 
     def _keep_conflicts(self, staging: Staging, merged: Table) -> int:
         """Both rows of each conflict, in a table of their own where there is any; how many there are."""
         [(found,)] = self._query(f"SELECT count(*) FROM {merged.sql} WHERE {ACTION} = '{OVERWRITTEN}'")
-        conflicts = int(str(found))
-        table = self._conflicts_table(staging)
-        self._drop(table)
-        if conflicts:
+        if conflicts := int(str(found)):
             of = {side: ", ".join(f"{side}.{quote(name)}" for name in _names(staging)) for side in ("m", "s")}
-            self._execute(
-                f"CREATE TABLE {table.sql} AS SELECT 'existing' AS side, {of['m']} FROM {merged.sql} m "
+            self._keep_aside(
+                staging,
+                f"SELECT 'existing' AS side, {of['m']} FROM {merged.sql} m "
                 f"WHERE m.{ACTION} = '{OVERWRITTEN}' UNION ALL SELECT 'incoming', {of['s']} "
-                f"FROM {self._staging_table(staging).sql} s JOIN {merged.sql} m ON {_same_key(staging, 's', 'm')} "
-                f"WHERE m.{ACTION} = '{OVERWRITTEN}'"
+                f"FROM {self._staging_table(staging).sql} s JOIN {merged.sql} m ON {same_key(staging, 's', 'm')} "
+                f"WHERE m.{ACTION} = '{OVERWRITTEN}'",
             )
         return conflicts
+
+    def _decide(self, staging: Staging, merged: Table, conflicts: int) -> None:
+        """Leaves of what would be overwritten what the policy lets be. Raises MergeConflict where it does not settle it."""
+        if not conflicts or staging.merge is MergePolicy.OVERWRITE:
+            return
+        if staging.merge is MergePolicy.FAIL:
+            raise self._conflict(staging, merged, conflicts)
+        stays = f"{ACTION} = '{OVERWRITTEN}'"
+        if staging.merge is MergePolicy.LATEST:
+            there, comes = self._order_of(staging, "m"), self._order_of(staging, "s")
+            joined = f"FROM {merged.sql} m JOIN {self._staging_table(staging).sql} s ON {same_key(staging, 's', 'm')}"
+            keys = ", ".join(f"m.{quote(name)}" for name in staging.key)
+            equal = f"{joined} WHERE m.{ACTION} = '{OVERWRITTEN}' AND NOT ({comes} {self.distinct} {there})"
+            [(ties,)] = self._query(f"SELECT count(*) {equal}")
+            if ties:
+                found = self._query(f"SELECT {keys} {equal} ORDER BY {keys} LIMIT {EXAMPLES_MAX}")
+                raise self._tie(staging, int(str(ties)), found)
+            older = (
+                f"SELECT {keys} {joined} WHERE m.{ACTION} = '{OVERWRITTEN}' AND ({comes} IS NULL OR {comes} < {there})"
+            )
+            stays += f" AND ({', '.join(map(quote, staging.key))}) IN ({older})"
+        self._execute(f"DELETE FROM {merged.sql} WHERE {stays}")
+
+    def _tie(self, staging: Staging, rows: int, keys: Sequence[tuple[object, ...]]) -> MergeConflict:
+        return MergeConflict(
+            f"{staging.relation} holds {rows:,} rows with the same key, the same `{staging.order_column}` and other content, such as "
+            f"{spelled(keys)}: none of the two is the later one; both sides of each are in `{self._conflicts_table(staging).name}`; "
+            "mend one of them, or choose another conflict policy",
+            field="conflict_policy",
+        )
 
     def _write_merge(self, staging: Staging, target: Table, merged: Table) -> None:
         columns = ", ".join(map(quote, _names(staging)))
         of_source = ", ".join(f"s.{quote(name)}" for name in _names(staging))
-        joined = f"FROM {self._staging_table(staging).sql} s JOIN {merged.sql} m ON {_same_key(staging, 's', 'm')}"
+        joined = f"FROM {self._staging_table(staging).sql} s JOIN {merged.sql} m ON {same_key(staging, 's', 'm')}"
         if others := _others(staging):
             changes = ", ".join(f"{quote(name)} = w.{quote(name)}" for name in others)
             self._execute(
                 f"UPDATE {target.sql} AS t SET {changes} FROM (SELECT {of_source} {joined} WHERE m.{ACTION} = '{OVERWRITTEN}') w "
-                f"WHERE {_same_key(staging, 't', 'w')}"
+                f"WHERE {same_key(staging, 't', 'w')}"
             )
         self._execute(
             f"INSERT INTO {target.sql} ({columns}) SELECT {of_source} {joined} WHERE m.{ACTION} = '{INSERTED}'"
@@ -168,7 +210,7 @@ class SqlMerging(SqlDialect):
             f"SELECT {keys} FROM {merged.sql} WHERE {ACTION} = '{OVERWRITTEN}' ORDER BY {keys} LIMIT {EXAMPLES_MAX}"
         )
         return MergeConflict(
-            f"{staging.relation} holds {conflicts:,} rows with the same key and other content, such as {_spelled(found)}: "
+            f"{staging.relation} holds {conflicts:,} rows with the same key and other content, such as {spelled(found)}: "
             f"both sides of each are in `{self._conflicts_table(staging).name}`; mend one of them, or choose another conflict policy",
             field="conflict_policy",
         )
@@ -186,15 +228,8 @@ class SqlMerging(SqlDialect):
         """What was merged, into what, and what was written."""
         return Table(row.schema, row.kept), Table(row.schema, row.name), self._staging_table(staging)
 
-    def _conflicts_table(self, staging: Staging) -> Table:
-        return self._own_table(staging, CONFLICTS_MARK)
-
     def _staging_table(self, staging: Staging) -> Table:
         return self._own_table(staging, STAGING_MARK)
-
-    def _own_table(self, staging: Staging, mark: str) -> Table:
-        table = self._locate(staging.relation)
-        return Table(table.schema, marked(table.name, mark, staging.id, self.name_bytes_max))
 
     def _count(self, table: Table) -> int:
         [(rows,)] = self._query(f"SELECT count(*) FROM {table.sql}")
@@ -223,9 +258,11 @@ def _others(staging: Staging) -> list[str]:
     return [name for name in _names(staging) if name not in staging.key]
 
 
-def _same_key(staging: Staging, one: str, other: str) -> str:
+def same_key(staging: Staging, one: str, other: str) -> str:
+    """Whether two rows have the same key."""
     return " AND ".join(f"{one}.{quote(name)} = {other}.{quote(name)}" for name in staging.key)
 
 
-def _spelled(rows: Sequence[tuple[object, ...]]) -> str:
+def spelled(rows: Sequence[tuple[object, ...]]) -> str:
+    """Key values as people read them."""
     return ", ".join(str(row[0]) if len(row) == 1 else str(row) for row in rows)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from pymigrate.engine.adapters.connectors.target_appending import SqlAppending
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
-from pymigrate.engine.adapters.connectors.target_merging import SqlMerging
 from pymigrate.engine.adapters.connectors.target_statements import (
+    APPENDED,
     KEPT_MARK,
     MERGED,
     PUBLISHED,
@@ -29,7 +30,7 @@ ATTEMPTS_MAX = 50
 Result = TypeVar("Result")
 
 
-class SqlPublications(SqlMerging):
+class SqlPublications(SqlAppending):
     """What of a Target in SQL publishes and undoes."""
 
     def publish(self, stagings: Sequence[Staging]) -> None:
@@ -47,16 +48,18 @@ class SqlPublications(SqlMerging):
         for staging in waiting:
             if self._state(staging) == ROLLED_BACK or self._find(self._staging_table(staging)) is None:
                 raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
-        existing = {staging.id: self._existing(staging) for staging in waiting if staging.merge is None}
+        existing = {staging.id: self._existing(staging) for staging in waiting if not staging.is_addition}
         for staging in waiting:
-            if staging.merge is None:
-                self._swap_in(staging, existing[staging.id])
-            else:
+            if staging.is_append:
+                self._append(staging, self._existing(staging))
+            elif staging.merge is not None:
                 self._merge_in(staging, self._existing(staging))
+            else:
+                self._swap_in(staging, existing[staging.id])
 
     def _record_all_conflicts(self, stagings: Sequence[Staging]) -> None:
         for staging in stagings:
-            if staging.merge is MergePolicy.FAIL and not self._state(staging):
+            if staging.merge in {MergePolicy.FAIL, MergePolicy.LATEST} and not self._state(staging):
                 self._record_conflicts(staging)
 
     def conflicts(self, staging: Staging) -> int:
@@ -91,6 +94,8 @@ class SqlPublications(SqlMerging):
                     continue
                 if row.identity == MERGED:
                     self._seal_merge(staging, row)
+                elif row.identity == APPENDED:
+                    self._drop_appended(staging, row)
                 elif row.kept:
                     self._drop(Table(row.schema, row.kept))
                 self._execute(self.statements.journal_rollback, (SEALED, staging.id))
@@ -113,6 +118,8 @@ class SqlPublications(SqlMerging):
                     raise CannotUndo(f"{staging.relation} is sealed: what it replaced is dropped")
                 if row.state == PUBLISHED and row.identity == MERGED:
                     self._check_merge(staging, row)
+                elif row.state == PUBLISHED and row.identity == APPENDED:
+                    self._check_append(staging, row)
                 elif row.state == PUBLISHED:
                     self._check_unchanged(staging, row)
             for staging in reversed(stagings):
@@ -162,9 +169,9 @@ class SqlPublications(SqlMerging):
                 "target.relation", f"`{staging.relation}` is a {found.kind}: name a table, or one that is to be made"
             )
             raise InvalidDefinition((problem,))
-        if staging.merge is None and not staging.is_replace and self._query(f"SELECT 1 FROM {found.table.sql} LIMIT 1"):
+        if not (staging.is_addition or staging.is_replace) and self._query(f"SELECT 1 FROM {found.table.sql} LIMIT 1"):
             raise TargetOccupied(
-                f"{staging.relation} holds rows: name another relation, or let the dataset replace them or merge into them",
+                f"{staging.relation} holds rows: name another relation, or let the dataset replace them or add to them",
                 field="target.relation",
             )
         return found
@@ -212,6 +219,8 @@ class SqlPublications(SqlMerging):
         elif row.state == PUBLISHED:
             if row.identity == MERGED:
                 self._unmerge(staging, row)
+            elif row.identity == APPENDED:
+                self._take_out(staging, row)
             else:
                 self._drop(Table(row.schema, row.name))
                 if row.kept:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pymigrate.engine.adapters.connectors.target_inspection import check_columns, missing_relation
 from pymigrate.engine.adapters.connectors.target_publication import SqlPublications
 from pymigrate.engine.adapters.connectors.target_statements import (
+    APPENDED,
     MERGED,
     PUBLISHED,
     ROLLED_BACK,
@@ -51,7 +52,7 @@ class SqlTarget(SqlPublications):
                 *table_problems(staging, table.schema, table.name, self.name_bytes_max),
                 *name_problems(staging, self.name_bytes_max),
                 *self._type_problems(staging),
-                *(self._merge_problems(staging) if staging.merge else ()),
+                *(self._addition_problems(staging) if staging.is_addition else ()),
             )
         )
         if self._publication(staging.id) is None:
@@ -154,9 +155,11 @@ class SqlTarget(SqlPublications):
         return self._count(self._place(staging))
 
     def duplicate_keys(self, staging: Staging) -> tuple[int, tuple[str, ...]]:
-        """Key values that occur more than once or hold a NULL; (0, ()) without a key."""
+        """Key values that occur more than once or hold a NULL; (0, ()) without a key. Of a merge those that its policy can't settle."""
         if not staging.key:
             return 0, ()
+        if staging.merge is not None:
+            return self._unsettled_keys(staging, self._place(staging))
         return self._inspection.duplicate_keys(self._place(staging).sql, staging.key)
 
     def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
@@ -193,7 +196,7 @@ class SqlTarget(SqlPublications):
             table = self._staging_table(staging)
             if self._find(table) is not None:
                 return table
-        elif publication.state == PUBLISHED and publication.identity == MERGED:
+        elif publication.state == PUBLISHED and publication.identity in {MERGED, APPENDED}:
             return self._staging_table(staging)
         elif publication.state in {PUBLISHED, SEALED}:
             table = Table(publication.schema, publication.name)

@@ -12,11 +12,13 @@ SCHEMA = "pymigrate"
 STAGING_MARK = "__pymigrate_"
 KEPT_MARK = "__pymigrate_kept_"
 MERGED_MARK = "__pymigrate_merged_"
+APPENDED_MARK = "__pymigrate_appended_"
 CONFLICTS_MARK = "__pymigrate_conflicts_"
 PUBLISHED = "published"
 ROLLED_BACK = "rolled_back"
 SEALED = "sealed"
 MERGED = "merged"
+APPENDED = "appended"
 
 
 def quote(identifier: str) -> str:
@@ -70,8 +72,8 @@ def same_name(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A journal row. With the identity `merged` the relation was merged into, and `kept` names what of it was changed. Otherwise
-    `original` and `kept` are the replaced relation's name and the name it is kept under, empty without one;
+    """A journal row. With the identity `merged` or `appended` the relation was added to, and `kept` names what of it was changed.
+    Otherwise `original` and `kept` are the replaced relation's name and the name it is kept under, empty without one;
     `identity`, `rows` and `fingerprint` tell whether what is published still is what was published."""
 
     state: str
@@ -155,6 +157,14 @@ class Statements:
         return (
             "SELECT state, schema_name, table_name, original, kept, identity, row_count, fingerprint "
             f"FROM {self.publication} WHERE staging = ?"
+        )
+
+    @property
+    def appends(self) -> str:
+        """Every append to a relation, whatever became of it: schema, name."""
+        return (
+            f"SELECT state, kept, fingerprint FROM {self.publication} "
+            f"WHERE identity = '{APPENDED}' AND schema_name = ? AND table_name = ?"
         )
 
     @property

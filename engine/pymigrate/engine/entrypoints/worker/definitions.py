@@ -36,12 +36,15 @@ LEVELS = {
     plan_pb2.VERIFICATION_LEVEL_COUNT: Level.COUNT,
     plan_pb2.VERIFICATION_LEVEL_SAMPLED: Level.SAMPLED,
     plan_pb2.VERIFICATION_LEVEL_FULL: Level.FULL,
+    plan_pb2.VERIFICATION_LEVEL_NONE: Level.NONE,
 }
 POLICIES = {
     plan_pb2.CONFLICT_POLICY_UNSPECIFIED: MergePolicy.FAIL,
     plan_pb2.CONFLICT_POLICY_FAIL: MergePolicy.FAIL,
     plan_pb2.CONFLICT_POLICY_KEEP_EXISTING: MergePolicy.KEEP_EXISTING,
     plan_pb2.CONFLICT_POLICY_OVERWRITE: MergePolicy.OVERWRITE,
+    plan_pb2.CONFLICT_POLICY_LATEST: MergePolicy.LATEST,
+    plan_pb2.CONFLICT_POLICY_QUARANTINE: MergePolicy.QUARANTINE,
 }
 
 
@@ -121,6 +124,8 @@ def staging(work: worker_pb2.DatasetWork) -> Staging:
         is_replace=is_replace(work),
         merge=merge_policy(work),
         path=CopyPath(work.path or CopyPath.ARROW),
+        is_append=is_append(work),
+        order_column=work.dataset.order_column,
     )
 
 
@@ -129,6 +134,11 @@ def merge_policy(work: worker_pb2.DatasetWork) -> MergePolicy | None:
     if work.dataset.target.load_mode != plan_pb2.LOAD_MODE_MERGE:
         return None
     return POLICIES[work.dataset.conflict_policy]
+
+
+def is_append(work: worker_pb2.DatasetWork) -> bool:
+    """Whether rows are added to those that the target holds."""
+    return work.dataset.target.load_mode == plan_pb2.LOAD_MODE_APPEND
 
 
 def is_replace(work: worker_pb2.DatasetWork) -> bool:
@@ -179,6 +189,9 @@ def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: Syste
         target_relation=work.dataset.target.relation,
         is_replace=is_replace(work),
         merge=merge_policy(work),
+        is_append=is_append(work),
+        order_column=work.dataset.order_column,
+        is_unverified=LEVELS[work.dataset.verification] is Level.NONE,
         source_system=source,
         target_system=target,
         references={name: tuple(reference.columns) for name, reference in work.dataset.references.items()},
