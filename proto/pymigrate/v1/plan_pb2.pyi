@@ -812,6 +812,7 @@ class Dataset(google.protobuf.message.Message):
     CHUNK_BYTES_FIELD_NUMBER: builtins.int
     LANES_FIELD_NUMBER: builtins.int
     CONFLICT_POLICY_FIELD_NUMBER: builtins.int
+    TRANSFORMS_FIELD_NUMBER: builtins.int
     ORDER_COLUMN_FIELD_NUMBER: builtins.int
     verification: Global___VerificationLevel.ValueType
     """How much is read back and compared before publication. Unspecified means `sampled`."""
@@ -843,6 +844,12 @@ class Dataset(google.protobuf.message.Message):
     def references(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Reference]:
         """References to rows of other target relations, by name. What dangles is reported, and fails the phase where that is asked for."""
 
+    @property
+    def transforms(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Transform]:
+        """What is made of its rows on their way, in this order: their order is their meaning, so they are a list. Columns and key of the
+        target are those after the last one.
+        """
+
     def __init__(
         self,
         *,
@@ -854,12 +861,217 @@ class Dataset(google.protobuf.message.Message):
         chunk_bytes: builtins.int = ...,
         lanes: builtins.int = ...,
         conflict_policy: Global___ConflictPolicy.ValueType = ...,
+        transforms: collections.abc.Iterable[Global___Transform] | None = ...,
         order_column: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "references", b"references", "source", b"source", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "references", b"references", "source", b"source", "target", b"target", "transforms", b"transforms", "verification", b"verification"]) -> None: ...
 
 Global___Dataset: typing_extensions.TypeAlias = Dataset
+
+@typing.final
+class Transform(google.protobuf.message.Message):
+    """One step that rows go through between source and target. The same rows give the same rows, however they are cut into batches: resuming
+    and verification repeat the work.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RENAME_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    DERIVE_FIELD_NUMBER: builtins.int
+    SELECT_FIELD_NUMBER: builtins.int
+    DROP_FIELD_NUMBER: builtins.int
+    @property
+    def rename(self) -> Global___RenameColumns:
+        """Gives columns other names."""
+
+    @property
+    def filter(self) -> Global___FilterRows:
+        """Keeps the rows that meet a condition."""
+
+    @property
+    def derive(self) -> Global___DeriveColumns:
+        """Adds columns that are computed."""
+
+    @property
+    def select(self) -> Global___SelectColumns:
+        """Keeps the columns that it names, in its order."""
+
+    @property
+    def drop(self) -> Global___DropColumns:
+        """Leaves columns out."""
+
+    def __init__(
+        self,
+        *,
+        rename: Global___RenameColumns | None = ...,
+        filter: Global___FilterRows | None = ...,
+        derive: Global___DeriveColumns | None = ...,
+        select: Global___SelectColumns | None = ...,
+        drop: Global___DropColumns | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["derive", b"derive", "drop", b"drop", "filter", b"filter", "kind", b"kind", "rename", b"rename", "select", b"select"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["derive", b"derive", "drop", b"drop", "filter", b"filter", "kind", b"kind", "rename", b"rename", "select", b"select"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["rename", "filter", "derive", "select", "drop"] | None: ...
+
+Global___Transform: typing_extensions.TypeAlias = Transform
+
+@typing.final
+class RenameColumns(google.protobuf.message.Message):
+    """Gives columns other names."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ColumnsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    @property
+    def columns(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The new name by the name that a column has. Two columns may change their names with one another."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
+
+Global___RenameColumns: typing_extensions.TypeAlias = RenameColumns
+
+@typing.final
+class FilterRows(google.protobuf.message.Message):
+    """Keeps the rows for which a condition is true; where it is false or NULL the row is left out."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONDITION_FIELD_NUMBER: builtins.int
+    condition: builtins.str
+    """A condition in DuckDB's SQL over the columns of the row. No subquery, no aggregate, and nothing that depends on chance, time or
+    settings.
+    """
+    def __init__(
+        self,
+        *,
+        condition: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["condition", b"condition"]) -> None: ...
+
+Global___FilterRows: typing_extensions.TypeAlias = FilterRows
+
+@typing.final
+class DeriveColumns(google.protobuf.message.Message):
+    """Adds columns that are computed from those that are there, after them; one of a name that is there takes its place."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ColumnsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___DerivedColumn: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___DerivedColumn | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    @property
+    def columns(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___DerivedColumn]:
+        """The columns by name. All see the row as it is before this step. New ones follow in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Mapping[builtins.str, Global___DerivedColumn] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
+
+Global___DeriveColumns: typing_extensions.TypeAlias = DeriveColumns
+
+@typing.final
+class DerivedColumn(google.protobuf.message.Message):
+    """A column that is computed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EXPRESSION_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    expression: builtins.str
+    """An expression in DuckDB's SQL over the columns of the row, under the rules of a filter's condition."""
+    type: builtins.str
+    """The column's type, such as `int64` or `decimal(12,2)`. A value that it can't hold exactly is refused, never rounded."""
+    def __init__(
+        self,
+        *,
+        expression: builtins.str = ...,
+        type: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expression", b"expression", "type", b"type"]) -> None: ...
+
+Global___DerivedColumn: typing_extensions.TypeAlias = DerivedColumn
+
+@typing.final
+class SelectColumns(google.protobuf.message.Message):
+    """Keeps columns."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns to keep, in the order that they get."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
+
+Global___SelectColumns: typing_extensions.TypeAlias = SelectColumns
+
+@typing.final
+class DropColumns(google.protobuf.message.Message):
+    """Leaves columns out."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns to leave out."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
+
+Global___DropColumns: typing_extensions.TypeAlias = DropColumns
 
 @typing.final
 class DatasetSource(google.protobuf.message.Message):

@@ -1356,7 +1356,7 @@ class Inspection(google.protobuf.message.Message):
     """Why it will move so and not by a cheaper way."""
     @property
     def source(self) -> pymigrate.v1.connection_pb2.RelationSchema:
-        """The source's columns as they will be read, its key and its size."""
+        """The source's columns and key as they will be written, after the dataset's transforms, and its size before them."""
 
     @property
     def problems(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[pymigrate.v1.plan_pb2.Problem]:

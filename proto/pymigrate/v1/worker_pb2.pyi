@@ -238,7 +238,7 @@ class DatasetWork(google.protobuf.message.Message):
 
     @property
     def schema(self) -> pymigrate.v1.connection_pb2.RelationSchema:
-        """The source's columns and key as the run froze them; empty for an inspection."""
+        """The columns and key that the target gets, as the run froze them: the source's, after the dataset's transforms. Empty for an inspection."""
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from pymigrate.engine.application.controls import control_problems
 from pymigrate.engine.application.schedules import schedule_problems
+from pymigrate.engine.application.transform_definitions import transform_problems
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import ID_RULE, is_id, nearest
@@ -209,6 +210,7 @@ def _dataset(
     if dataset.chunk_bytes and not CHUNK_BYTES_MIN <= dataset.chunk_bytes <= CHUNK_BYTES_MAX:
         yield Problem(f"{path}.chunk_bytes", f"must be {CHUNK_BYTES_MIN:,} to {CHUNK_BYTES_MAX:,}, or 0 for 20 MB")
     yield from _range(f"{path}.lanes", dataset.lanes, 0, DATASET_LANES_MAX)
+    yield from transform_problems(path, dataset)
     if dataset.conflict_policy and target.load_mode != plan_pb2.LOAD_MODE_MERGE:
         yield Problem(f"{path}.conflict_policy", "is for load mode `merge` alone")
     yield from _order_column(path, dataset)

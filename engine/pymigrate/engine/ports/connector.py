@@ -112,10 +112,22 @@ class RelationInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row that does not go on. `row` is its number in the lane's range of the source, from 1; `content` is the row as JSON text,
+    without what is to be masked; `column` is empty where no single one is to blame."""
+
+    row: int
+    column: str
+    reason: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceChunk:
     """A piece of a relation, read in order. `end` is the position after its last row; `bytes` are bytes of source data. `pieces` are
     the same rows as a path's own bytes, where it passes any; a path that decodes nothing has no batches, and whoever reads it for a
-    copy adds the `digest` of its pieces."""
+    copy adds the `digest` of its pieces. `refused` are rows that the dataset's transforms refused; a chunk of which nothing else is left
+    has no batches either."""
 
     batches: tuple[pa.RecordBatch, ...]
     rows: int
@@ -123,6 +135,7 @@ class SourceChunk:
     end: Position
     pieces: tuple[Piece, ...] = ()
     digest: int = 0
+    refused: tuple[RefusedRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +373,18 @@ class PassingSource(Protocol):
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], path: CopyPath, after: Position | None
     ) -> Iterator[SourceChunk]:
         """As `Source.chunks`, with pieces. Chunks end at the same places whenever the relation is stored the same."""
+        ...
+
+
+@runtime_checkable
+class Rereading(Protocol):
+    """What a Source has on top whose chunks hold fewer rows than were read for them."""
+
+    def reread(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], until: Position
+    ) -> tuple[Iterator[SourceChunk], Iterator[SourceChunk]]:
+        """The chunks of as many of the source's rows as had been read at a position, from the start of the range, and then those that
+        follow; read in this order. The first end at `until` itself only where the rows are what they were."""
         ...
 
 

@@ -25,6 +25,8 @@ from pymigrate.engine.transfer.checksum import Checksum, PassingChecksum, is_con
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.signals import Drained, Signals, check
+from pymigrate.engine.transfer.transforms.place import Place, place_of
+from pymigrate.engine.transfer.transforms.refusals import refuse_rows
 
 log = structlog.get_logger(__name__)
 COMMIT_TRIES_MAX = 4
@@ -94,8 +96,9 @@ def _copy(
             check(signals)
             before = writer.checkpoint
             rows = sum(batch.num_rows for batch in chunk.batches) if chunk.batches else chunk.rows
-            if rows != chunk.rows or not (chunk.batches or chunk.pieces):
+            if rows != chunk.rows or (rows and not (chunk.batches or chunk.pieces)):
                 raise ValueError(f"{job.relation.relation}: a chunk says {chunk.rows} rows and holds {rows}")
+            refuse_rows(job.dataset, chunk.refused)
             checksum.take(chunk)
             writer.commit(
                 Checkpoint(
@@ -135,8 +138,8 @@ def _resume(
     if is_same and is_continuable(committed.checksum):
         rest = reader.chunks(job.relation, job.staging.columns, committed.position, path)
         return rest, means.digest(path, committed.checksum)
-    prefix, rest = means.digest(path), Remainder(reader.chunks(job.relation, job.staging.columns, None, path))
-    rows = rest.read(committed.rows, prefix)
+    prefix, rest = means.digest(path), _remainder(job, reader, committed)
+    rows = rest.read(committed, prefix)
     if rows == committed.rows and (is_same or prefix.text() == committed.checksum):
         log.info("lane.prefix_confirmed", lane=job.lane, rows=rows)
         return rest, prefix
@@ -152,6 +155,13 @@ def _resume(
     return reader.chunks(job.relation, job.staging.columns, None, path), means.digest(path)
 
 
+def _remainder(job: LaneJob, reader: SourceReader, committed: Checkpoint) -> "Remainder | RereadRemainder":
+    again = reader.reread(job.relation, job.staging.columns, committed.position)
+    if again is not None:
+        return RereadRemainder(*again)
+    return Remainder(reader.chunks(job.relation, job.staging.columns, None, job.staging.path))
+
+
 class Remainder:
     """Chunks of a source, of which the first rows are read again rather than handed out.
 
@@ -163,10 +173,10 @@ class Remainder:
         self._chunks = chunks
         self._cut: SourceChunk | None = None
 
-    def read(self, rows: int, checksum: Checksum | PassingChecksum) -> int:
-        """Reads the first `rows` rows into the digest and returns how many there were; fewer, too, where what passes as bytes no longer
-        ends where it did."""
-        left = rows
+    def read(self, committed: Checkpoint, checksum: Checksum | PassingChecksum) -> int:
+        """Reads as many rows as are committed into the digest and returns how many there were; fewer, too, where what passes as bytes no
+        longer ends where it did."""
+        left = rows = committed.rows
         while left > 0 and (chunk := next(self._chunks, None)) is not None:
             if chunk.rows > left and not chunk.batches:
                 return rows - left
@@ -188,6 +198,28 @@ class Remainder:
             chunk, self._cut = self._cut, None
             return chunk
         return next(self._chunks)
+
+
+class RereadRemainder:
+    """The same for a source that leaves rows out or refuses them: it counts by its own rows, not by those that were committed."""
+
+    def __init__(self, first: Iterator[SourceChunk], rest: Iterator[SourceChunk]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def read(self, committed: Checkpoint, checksum: Checksum | PassingChecksum) -> int:
+        """Reads what was read before; -1 where it is as long, and refuses other rows than it did."""
+        rows, place = 0, Place()
+        for chunk in self._first:
+            checksum.take(chunk)
+            rows, place = rows + chunk.rows, place_of(chunk.end)
+        return rows if place.is_like(place_of(committed.position)) else -1
+
+    def __iter__(self) -> Iterator[SourceChunk]:
+        return self._rest
+
+    def __next__(self) -> SourceChunk:
+        return next(self._rest)
 
 
 def _cut(batches: tuple[pa.RecordBatch, ...], rows: int) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.domain.paths import PASSING, Choice, choose
+from pymigrate.engine.domain.paths import PASSING, Choice, CopyPath, choose
 from pymigrate.engine.ports.connector import (
     MergePolicy,
     PassingSource,
@@ -26,6 +26,7 @@ from pymigrate.engine.ports.connector import (
 ARROW = choose({}, {})
 LANE_BYTES = 512_000_000
 LANES_AUTOMATIC_MAX = 8
+DATASET_FIELDS = frozenset({"source", "target", "key", "references", "order_column", "transforms"})
 Side = TypeVar("Side", Source, Target)
 
 
@@ -47,6 +48,7 @@ class InspectJob:
     order_column: str = ""
     is_unverified: bool = False
     lanes_max: int = 1
+    is_transformed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def _ways(
 
 
 def _choice(job: InspectJob, source: object, info: RelationInfo, target: object) -> Choice:
+    if job.is_transformed:
+        return Choice(CopyPath.ARROW, f"{ARROW.reason}, which the dataset's transforms work on")
     if not isinstance(source, PassingSource) or not isinstance(target, PassingTarget):
         return ARROW
     return choose(source.offers(job.relation), target.takes(_staging(job, info)))
@@ -204,7 +208,7 @@ def _located(error: PyMigrateError, path: str) -> Iterator[Problem]:
     """The error's problems, each on a field of the dataset: a field of the connection is shown as the connection."""
     found = error.problems if isinstance(error, InvalidDefinition) else (Problem(error.field, error.message),)
     for problem in found:
-        is_of_dataset = problem.field.partition(".")[0] in {"source", "target", "key", "references", "order_column"}
+        is_of_dataset = problem.field.partition(".")[0].partition("[")[0] in DATASET_FIELDS
         yield problem if is_of_dataset else Problem(path, problem.description)
 
 

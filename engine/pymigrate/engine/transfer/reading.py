@@ -12,7 +12,14 @@ from typing import TypeVar
 from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
 from pymigrate.engine.domain.paths import PASSING, CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import PassingSource, Position, Source, SourceChunk, SourceRelation
+from pymigrate.engine.ports.connector import (
+    PassingSource,
+    Position,
+    Rereading,
+    Source,
+    SourceChunk,
+    SourceRelation,
+)
 from pymigrate.engine.transfer.checksum import digested
 from pymigrate.engine.transfer.signals import Signals, check
 
@@ -83,7 +90,18 @@ class SourceReader:
         path: CopyPath = CopyPath.ARROW,
     ) -> Iterator[SourceChunk]:
         """The source's chunks in order, as they travel on a path, each read while its predecessor is used."""
-        found = self.call(lambda source: chunks_of(source, relation, columns, after, path))
+        return self._ahead(self.call(lambda source: chunks_of(source, relation, columns, after, path)))
+
+    def reread(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], until: Position | None
+    ) -> tuple[Iterator[SourceChunk], Iterator[SourceChunk]] | None:
+        """What Rereading gives, read in the same way; None for a source whose chunks hold every row that it reads."""
+        found = self.call(
+            lambda source: source.reread(relation, columns, until) if until and isinstance(source, Rereading) else None
+        )
+        return None if found is None else (self._ahead(found[0]), self._ahead(found[1]))
+
+    def _ahead(self, found: Iterator[SourceChunk]) -> Iterator[SourceChunk]:
         ahead = self.start(lambda _: next(found, None))
         while (chunk := self.wait(ahead)) is not None:
             ahead = self.start(lambda _: next(found, None))

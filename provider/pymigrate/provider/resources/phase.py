@@ -29,6 +29,13 @@ class PhaseResource(DeclaredResource):
             "datasets.references.columns",
             "datasets.references.relation",
             "datasets.references.relation_columns",
+            "datasets.transforms.rename.columns",
+            "datasets.transforms.filter.condition",
+            "datasets.transforms.derive.columns",
+            "datasets.transforms.derive.columns.expression",
+            "datasets.transforms.derive.columns.type",
+            "datasets.transforms.select.columns",
+            "datasets.transforms.drop.columns",
         ),
         outputs=("definition_hash",),
     )

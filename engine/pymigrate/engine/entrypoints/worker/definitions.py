@@ -195,6 +195,7 @@ def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: Syste
         source_system=source,
         target_system=target,
         references={name: tuple(reference.columns) for name, reference in work.dataset.references.items()},
+        is_transformed=bool(work.dataset.transforms),
     )
 
 

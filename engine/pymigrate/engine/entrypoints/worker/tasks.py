@@ -7,6 +7,7 @@ from contextlib import closing
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing, SystemUnavailable
 from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
+from pymigrate.engine.entrypoints.worker.transforms import transformed
 from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, Staging, SystemSpec, Target
 from pymigrate.engine.ports.secrets import Redactor, Secrets
@@ -142,7 +143,7 @@ class TaskRunner:
         source, target = systems
         found = inspect(
             definitions.inspect_job(asked, source, target),
-            lambda: self._connectors(source.kind).open_source(source),
+            transformed(work, lambda: self._connectors(source.kind).open_source(source)),
             lambda: self._target(target),
         )
         return _inspection_message(found, self._redactor)
@@ -152,7 +153,7 @@ class TaskRunner:
         source, pace = definitions.system_spec(work.source, self._secrets), Pace()
         outcome = self._copy_lane(
             definitions.lane_job(task),
-            lambda: TimedSource(self._connectors(source.kind).open_source(source), pace),
+            transformed(work, lambda: TimedSource(self._connectors(source.kind).open_source(source), pace)),
             self._target_of([work]),
             signals,
             lambda checkpoint: on_progress(_progress(checkpoint, pace.seconds)),
@@ -166,7 +167,7 @@ class TaskRunner:
         source = definitions.system_spec(work.dataset.source, self._secrets)
         found = verify(
             definitions.verify_job(work),
-            lambda: self._connectors(source.kind).open_source(source),
+            transformed(work.dataset, lambda: self._connectors(source.kind).open_source(source)),
             self._target_of([work.dataset]),
             signals,
             self._means,
