@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.apis"]
 
 LONG = "PYMIGRATE_TEST_LONG"
 

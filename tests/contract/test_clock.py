@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.ports.clock import Clock
-from pymigrate.engine.testing.clock import START, ManualClock
+from pymigrate.engine.adapters.clock import SystemClock, ThreadClock
+from pymigrate.engine.ports.clock import BlockingClock, Clock
+from pymigrate.engine.testing.clock import START, HastyClock, ManualClock
 
 
 @pytest.fixture(params=[SystemClock, ManualClock])
@@ -87,3 +87,14 @@ async def test_a_loop_that_sleeps_comes_round_as_often_as_it_would() -> None:
 def test_a_manual_clock_is_never_moved_back() -> None:
     with pytest.raises(ValueError, match="never moved back"):
         ManualClock().advance(-1)
+
+
+@pytest.mark.parametrize("kind", [ThreadClock, HastyClock])
+def test_a_thread_waits_until_the_time_has_come(kind: type[BlockingClock]) -> None:
+    clock = kind()
+    began, at = clock.monotonic(), clock.now()
+    clock.wait(-1)
+    clock.wait(0.01)
+    assert clock.monotonic() - began >= 0.01
+    assert clock.now() > at
+    assert clock.now().utcoffset() == timedelta(0)

@@ -49,6 +49,7 @@ class Connection(google.protobuf.message.Message):
     POSTGRES_FIELD_NUMBER: builtins.int
     FILES_FIELD_NUMBER: builtins.int
     MYSQL_FIELD_NUMBER: builtins.int
+    HTTP_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
@@ -94,6 +95,10 @@ class Connection(google.protobuf.message.Message):
         """A MySQL or MariaDB database."""
 
     @property
+    def http(self) -> Global___HttpApiSystem:
+        """An HTTP API that answers in JSON."""
+
+    @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free labels, at most 64."""
 
@@ -115,6 +120,7 @@ class Connection(google.protobuf.message.Message):
         postgres: Global___PostgresSystem | None = ...,
         files: Global___FilesSystem | None = ...,
         mysql: Global___MysqlSystem | None = ...,
+        http: Global___HttpApiSystem | None = ...,
         lanes_max: builtins.int = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         uid: builtins.str = ...,
@@ -124,9 +130,9 @@ class Connection(google.protobuf.message.Message):
         managed_by: builtins.str = ...,
         latency_factor_max: builtins.float = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "mysql", b"mysql", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql"] | None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "mysql", b"mysql", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http"] | None: ...
 
 Global___Connection: typing_extensions.TypeAlias = Connection
 
@@ -261,6 +267,66 @@ class FilesSystem(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["root", b"root"]) -> None: ...
 
 Global___FilesSystem: typing_extensions.TypeAlias = FilesSystem
+
+@typing.final
+class HttpApiSystem(google.protobuf.message.Message):
+    """An HTTP API that answers in JSON, as a source. Its certificate is verified, and redirects are not followed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class HeadersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    BASE_URL_FIELD_NUMBER: builtins.int
+    HEADERS_FIELD_NUMBER: builtins.int
+    REQUESTS_PER_SECOND_MAX_FIELD_NUMBER: builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: builtins.int
+    RETRIES_MAX_FIELD_NUMBER: builtins.int
+    CA_FILE_FIELD_NUMBER: builtins.int
+    base_url: builtins.str
+    """Where its paths begin: `https://api.example.com/v2`. No other origin is ever asked."""
+    requests_per_second_max: builtins.float
+    """The most requests in a second that a worker host makes. 0: no limit of its own; what the API asks for is kept in any case."""
+    timeout_seconds: builtins.int
+    """How long an answer may keep one waiting, in seconds, 1 to 600. 0 means 30."""
+    retries_max: builtins.int
+    """How often a request is made again that got no answer, or one that asks for patience (408, 425, 429, 500, 502, 503, 504), 1 to 20.
+    0 means 5; -1: never.
+    """
+    ca_file: builtins.str
+    """Absolute path on the worker host of the certificates to trust, as PEM. Empty: those that are well known."""
+    @property
+    def headers(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Headers of every request, by name. A value `env://NAME` or `file:///path`, with `#key` for a JSON file's field, is a reference to a
+        secret, which holds the whole value, such as `Bearer 3f9c…`. `authorization`, `cookie` and the like must be references.
+        """
+
+    def __init__(
+        self,
+        *,
+        base_url: builtins.str = ...,
+        headers: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        requests_per_second_max: builtins.float = ...,
+        timeout_seconds: builtins.int = ...,
+        retries_max: builtins.int = ...,
+        ca_file: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["base_url", b"base_url", "ca_file", b"ca_file", "headers", b"headers", "requests_per_second_max", b"requests_per_second_max", "retries_max", b"retries_max", "timeout_seconds", b"timeout_seconds"]) -> None: ...
+
+Global___HttpApiSystem: typing_extensions.TypeAlias = HttpApiSystem
 
 @typing.final
 class Column(google.protobuf.message.Message):

@@ -1102,12 +1102,13 @@ class DatasetSource(google.protobuf.message.Message):
     CSV_FIELD_NUMBER: builtins.int
     JSON_LINES_FIELD_NUMBER: builtins.int
     PARQUET_FIELD_NUMBER: builtins.int
+    HTTP_JSON_FIELD_NUMBER: builtins.int
     COLUMNS_FIELD_NUMBER: builtins.int
     connection: builtins.str
     """The connection, by its last segment."""
     relation: builtins.str
-    """Table or view, as `name` or `schema.name`; for files, the path below the connection's root, or a glob such as `2024/*.csv.gz`, whose
-    files are one relation in the order of their names and must agree in their columns.
+    """Table or view, as `name` or `schema.name`; for HTTP APIs, the path below the base URL; for files, the path below the connection's root,
+    or a glob such as `2024/*.csv.gz`, whose files are one relation in the order of their names and must agree in their columns.
     """
     @property
     def csv(self) -> Global___CsvFormat:
@@ -1122,9 +1123,13 @@ class DatasetSource(google.protobuf.message.Message):
         """Apache Parquet."""
 
     @property
+    def http_json(self) -> Global___HttpJsonFormat:
+        """Pages of JSON records; for HTTP APIs alone."""
+
+    @property
     def columns(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, pymigrate.v1.connection_pb2.Column]:
         """Types of columns, by name, where the source declares none (CSV, JSON Lines) or the wrong ones. A column of a CSV file that is
-        not named here is `string`.
+        not named here is `string`. Of an HTTP API the fields that are named here are read, and no others.
         """
 
     def __init__(
@@ -1135,11 +1140,12 @@ class DatasetSource(google.protobuf.message.Message):
         csv: Global___CsvFormat | None = ...,
         json_lines: Global___JsonLinesFormat | None = ...,
         parquet: Global___ParquetFormat | None = ...,
+        http_json: Global___HttpJsonFormat | None = ...,
         columns: collections.abc.Mapping[builtins.str, pymigrate.v1.connection_pb2.Column] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["csv", b"csv", "format", b"format", "json_lines", b"json_lines", "parquet", b"parquet"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["columns", b"columns", "connection", b"connection", "csv", b"csv", "format", b"format", "json_lines", b"json_lines", "parquet", b"parquet", "relation", b"relation"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["format", b"format"]) -> typing.Literal["csv", "json_lines", "parquet"] | None: ...
+    def HasField(self, field_name: typing.Literal["csv", b"csv", "format", b"format", "http_json", b"http_json", "json_lines", b"json_lines", "parquet", b"parquet"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "connection", b"connection", "csv", b"csv", "format", b"format", "http_json", b"http_json", "json_lines", b"json_lines", "parquet", b"parquet", "relation", b"relation"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["format", b"format"]) -> typing.Literal["csv", "json_lines", "parquet", "http_json"] | None: ...
 
 Global___DatasetSource: typing_extensions.TypeAlias = DatasetSource
 
@@ -1198,6 +1204,176 @@ class ParquetFormat(google.protobuf.message.Message):
     ) -> None: ...
 
 Global___ParquetFormat: typing_extensions.TypeAlias = ParquetFormat
+
+@typing.final
+class HttpJsonFormat(google.protobuf.message.Message):
+    """An HTTP API's records: an array of JSON objects in each of its answers. A field that is `null` is NULL; one that is absent is refused."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ParametersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    PARAMETERS_FIELD_NUMBER: builtins.int
+    PAGE_NUMBER_FIELD_NUMBER: builtins.int
+    OFFSET_FIELD_NUMBER: builtins.int
+    CURSOR_FIELD_NUMBER: builtins.int
+    LINK_HEADER_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    NULL_VALUES_FIELD_NUMBER: builtins.int
+    records: builtins.str
+    """Where an answer holds its records: a JSON pointer (RFC 6901) such as `/data/items`, or the same with dots, `data.items`.
+    Empty: the answer is the array.
+    """
+    total: builtins.str
+    """Where an answer tells how many records there are in all, written as `records` is. Fewer or more are refused. Empty: nowhere."""
+    @property
+    def parameters(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What every request asks for in its query, by name."""
+
+    @property
+    def page_number(self) -> Global___PageNumberPaging:
+        """Pages have numbers."""
+
+    @property
+    def offset(self) -> Global___OffsetPaging:
+        """Pages begin after so many records."""
+
+    @property
+    def cursor(self) -> Global___CursorPaging:
+        """Each page names the next."""
+
+    @property
+    def link_header(self) -> Global___LinkHeaderPaging:
+        """Each page has a link to the next in its `Link` header, as RFC 8288 has it, with `rel=next`."""
+
+    @property
+    def null_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Strings that stand for NULL, beside JSON's null."""
+
+    def __init__(
+        self,
+        *,
+        records: builtins.str = ...,
+        parameters: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        page_number: Global___PageNumberPaging | None = ...,
+        offset: Global___OffsetPaging | None = ...,
+        cursor: Global___CursorPaging | None = ...,
+        link_header: Global___LinkHeaderPaging | None = ...,
+        total: builtins.str = ...,
+        null_values: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cursor", b"cursor", "link_header", b"link_header", "offset", b"offset", "page_number", b"page_number", "paging", b"paging"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cursor", b"cursor", "link_header", b"link_header", "null_values", b"null_values", "offset", b"offset", "page_number", b"page_number", "paging", b"paging", "parameters", b"parameters", "records", b"records", "total", b"total"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["paging", b"paging"]) -> typing.Literal["page_number", "offset", "cursor", "link_header"] | None: ...
+
+Global___HttpJsonFormat: typing_extensions.TypeAlias = HttpJsonFormat
+
+@typing.final
+class PageNumberPaging(google.protobuf.message.Message):
+    """Pages with numbers, up to the first that is empty. All but the last must have as many records as the first."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARAMETER_FIELD_NUMBER: builtins.int
+    SIZE_PARAMETER_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    FIRST_PAGE_FIELD_NUMBER: builtins.int
+    parameter: builtins.str
+    """The query parameter with the number. Empty means `page`."""
+    size_parameter: builtins.str
+    """The query parameter with the number of records a page. Empty: none is sent."""
+    size: builtins.int
+    """How many records to ask for, 1 to 100,000; 0 means 100. Counts where `size_parameter` is set."""
+    first_page: builtins.int
+    """The number of the first page. Unset means 1."""
+    def __init__(
+        self,
+        *,
+        parameter: builtins.str = ...,
+        size_parameter: builtins.str = ...,
+        size: builtins.int = ...,
+        first_page: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_first_page", b"_first_page", "first_page", b"first_page"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_first_page", b"_first_page", "first_page", b"first_page", "parameter", b"parameter", "size", b"size", "size_parameter", b"size_parameter"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_first_page", b"_first_page"]) -> typing.Literal["first_page"] | None: ...
+
+Global___PageNumberPaging: typing_extensions.TypeAlias = PageNumberPaging
+
+@typing.final
+class OffsetPaging(google.protobuf.message.Message):
+    """Pages after so many records, up to the first that is empty. All but the last must have as many records as the first."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARAMETER_FIELD_NUMBER: builtins.int
+    LIMIT_PARAMETER_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    parameter: builtins.str
+    """The query parameter with the number of records before the page. Empty means `offset`."""
+    limit_parameter: builtins.str
+    """The query parameter with the number of records a page. Empty means `limit`."""
+    limit: builtins.int
+    """How many records to ask for, 1 to 100,000; 0 means 100."""
+    def __init__(
+        self,
+        *,
+        parameter: builtins.str = ...,
+        limit_parameter: builtins.str = ...,
+        limit: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["limit", b"limit", "limit_parameter", b"limit_parameter", "parameter", b"parameter"]) -> None: ...
+
+Global___OffsetPaging: typing_extensions.TypeAlias = OffsetPaging
+
+@typing.final
+class CursorPaging(google.protobuf.message.Message):
+    """Pages of which each names the next; the last names none, or `null`, or an empty text."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARAMETER_FIELD_NUMBER: builtins.int
+    NEXT_FIELD_NUMBER: builtins.int
+    parameter: builtins.str
+    """The query parameter that takes the cursor. Empty: what stands at `next` is the next page's address."""
+    next: builtins.str
+    """Where an answer holds the next page's cursor, written as `records` is, such as `meta.next_cursor`."""
+    def __init__(
+        self,
+        *,
+        parameter: builtins.str = ...,
+        next: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next", b"next", "parameter", b"parameter"]) -> None: ...
+
+Global___CursorPaging: typing_extensions.TypeAlias = CursorPaging
+
+@typing.final
+class LinkHeaderPaging(google.protobuf.message.Message):
+    """Pages with links in their headers."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___LinkHeaderPaging: typing_extensions.TypeAlias = LinkHeaderPaging
 
 @typing.final
 class DatasetTarget(google.protobuf.message.Message):

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.files import FilesConnector
+from pymigrate.engine.adapters.connectors.http_api import HttpApiConnector
 from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
@@ -25,12 +26,15 @@ from pymigrate.engine.domain.types import ColumnType, parse_type
 from pymigrate.engine.ports.connector import (
     Connector,
     CsvFormat,
+    HttpJsonFormat,
+    OffsetPaging,
     Position,
     Source,
     SourceChunk,
     SourceRelation,
     SystemSpec,
 )
+from tests.apis import ApiServer, by_offset
 from tests.servers import MariadbDatabase
 
 Row = tuple[int, str | None]
@@ -124,6 +128,31 @@ def lay_mariadb(database: MariadbDatabase, key: str) -> System:
     writer = _mariadb_writer(database, key)
     place = "id=3" if key else "digest="
     return System("mysql", system, MysqlConnector(), "", writer, is_state_known=False, place=place)
+
+
+@dataclass(frozen=True)
+class HttpSystem(System):
+    """Its columns are always declared, and a page has five records of those that are wide."""
+
+    def relation(
+        self, name: str, chunk_bytes: int = 1_000, types: Mapping[str, str] | None = None, key: tuple[str, ...] = ()
+    ) -> SourceRelation:
+        columns = {"id": INT, "name": ColumnType("string")}
+        columns |= {name: parse_type(text) for name, text in (types or {}).items()}
+        form = HttpJsonFormat("items", paging=OffsetPaging(limit=5 if name == "documents" else 40))
+        return SourceRelation(name, form, columns, key, chunk_bytes)
+
+
+def lay_api(api: ApiServer) -> System:
+    """An API without relations yet."""
+    relations: dict[str, list[dict[str, object]]] = {}
+    api.answer = by_offset(relations)
+
+    def write(name: str, rows: Sequence[Row]) -> None:
+        relations[name] = [{"id": number, "name": text} for number, text in rows]
+
+    system = SystemSpec("http", "legacy", {"base_url": api.url, "retries_max": "0"})
+    return HttpSystem("http", system, HttpApiConnector(), "", write, is_state_known=False)
 
 
 def chunks_of(source: Source, relation: SourceRelation, after: Position | None = None) -> list[SourceChunk]:

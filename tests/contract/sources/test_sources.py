@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
+from pymigrate.engine.ports.connector import EVERYTHING
+from tests.apis import ApiServer
 from tests.contract.sources.source_contract import ROWS, Open, SourceContract
-from tests.contract.sources.systems import System, chunks_of, lay, lay_glob, lay_mariadb, rows_of
+from tests.contract.sources.systems import System, chunks_of, lay, lay_api, lay_glob, lay_mariadb, rows_of
 from tests.servers import MariadbDatabase
 
 
@@ -70,3 +72,33 @@ class TestMariadb(SourceContract):
     @pytest.fixture(params=[", PRIMARY KEY (id)", ""], ids=["keyed", "keyless"])
     def system(self, request: pytest.FixtureRequest, mariadb_database: MariadbDatabase) -> System:
         return lay_mariadb(mariadb_database, request.param)
+
+
+class TestHttpApi(SourceContract):
+    """See the contract; an API tells neither its paths nor how much there is, and is read by one lane."""
+
+    @pytest.fixture
+    def system(self, api: ApiServer) -> System:
+        return lay_api(api)
+
+    def test_a_description_has_columns_and_no_wrong_size(self, system: System, opened: Open) -> None:
+        system.write("people", ROWS)
+        info = opened(system).describe(system.relation("people"))
+        assert [(column.name, column.type.kind) for column in info.columns] == [("id", "int64"), ("name", "string")]
+        assert (info.rows, info.bytes, info.is_exact_rows) == (-1, -1, False)
+
+    def test_relations_are_listed_by_name(self, system: System, opened: Open) -> None:
+        system.write("people", ROWS[:3])
+        assert opened(system).relations("*", 10) == ()
+
+    def test_an_unknown_relation_is_answered_with_the_nearest_name(self, system: System, opened: Open) -> None:
+        with pytest.raises(SourceMissing, match=r"/peopel.*answered 404: .*no such path") as found:
+            opened(system).describe(system.relation("peopel"))
+        assert found.value.field == "source.relation"
+
+    @pytest.mark.parametrize("parts", [1, 64])
+    def test_the_ranges_of_a_split_hold_every_row_once(self, system: System, opened: Open, parts: int) -> None:
+        system.write("people", ROWS)
+        source, relation = opened(system), system.relation("people")
+        assert source.split(relation, parts) == (EVERYTHING,)
+        assert rows_of(chunks_of(source, relation)) == ROWS

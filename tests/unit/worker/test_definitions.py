@@ -13,8 +13,13 @@ from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.ports.connector import (
     CsvFormat,
+    CursorPaging,
+    HttpJsonFormat,
     JsonLinesFormat,
+    LinkHeaderPaging,
     MergePolicy,
+    OffsetPaging,
+    PageNumberPaging,
     ParquetFormat,
     ReferenceCheck,
     RelationInfo,
@@ -78,6 +83,44 @@ def test_a_connection_becomes_its_kind_and_settings(
     system: dict[str, object], kind: str, options: dict[str, str]
 ) -> None:
     assert definitions.system_spec(a_connection(**system), SECRETS) == SystemSpec(kind, "legacy", options)
+
+
+def test_an_api_has_its_defaults_and_its_secret_headers_apart() -> None:
+    headers = {"Authorization": "env://PG", "X-Tenant": "north"}
+    spec = definitions.system_spec(a_connection(http={"baseUrl": "https://api", "headers": headers}), SECRETS)
+    assert spec.options == {
+        "base_url": "https://api",
+        "requests_per_second_max": "0.0",
+        "timeout_seconds": "30",
+        "retries_max": "5",
+        "ca_file": "",
+        "header.X-Tenant": "north",
+    }
+    assert {name: secret.reveal() for name, secret in spec.secrets.items()} == {"header.Authorization": "s3cret"}
+    assert "s3cret" not in repr(spec)
+    never = definitions.system_spec(a_connection(http={"baseUrl": "https://api", "retriesMax": -1}), SECRETS)
+    assert never.options["retries_max"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("paging", "expected"),
+    [
+        ({}, None),
+        ({"pageNumber": {}}, PageNumberPaging("page", "", 100, 1)),
+        (
+            {"pageNumber": {"parameter": "p", "sizeParameter": "n", "size": 7, "firstPage": 0}},
+            PageNumberPaging("p", "n", 7, 0),
+        ),
+        ({"offset": {}}, OffsetPaging("offset", "limit", 100)),
+        ({"offset": {"parameter": "skip", "limitParameter": "take", "limit": 9}}, OffsetPaging("skip", "take", 9)),
+        ({"cursor": {"next": "meta.next", "parameter": "after"}}, CursorPaging("meta.next", "after")),
+        ({"linkHeader": {}}, LinkHeaderPaging()),
+    ],
+)
+def test_an_api_is_read_by_its_paging(paging: dict[str, object], expected: object) -> None:
+    form = {"records": "items", "parameters": {"a": "b"}, "total": "n", "nullValues": ["-"], **paging}
+    work = a_work(source={"relation": "orders", "httpJson": form})
+    assert definitions.source_relation(work).format == HttpJsonFormat("items", {"a": "b"}, expected, "n", ("-",))  # type: ignore[arg-type]  # a paging
 
 
 def test_a_password_is_read_where_its_reference_leads(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import time
 from datetime import UTC, datetime
 
 
-class SystemClock:
-    """The clock of the machine and of the running event loop."""
+class MachineTime:
+    """What the machine's clock says."""
 
     def now(self) -> datetime:
         """The time of day in UTC."""
@@ -16,6 +16,18 @@ class SystemClock:
         """Seconds that never go back."""
         return time.monotonic()
 
+
+class SystemClock(MachineTime):
+    """The clock of the machine and of the running event loop."""
+
     async def sleep(self, seconds: float) -> None:
         """Sleeps on the event loop."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+class ThreadClock(MachineTime):
+    """The clock of the machine and of the thread that asks."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps on the thread."""
+        time.sleep(max(0.0, seconds))

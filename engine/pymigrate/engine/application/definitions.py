@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from google.protobuf.message import Message
 
 from pymigrate.engine.application.controls import control_problems
+from pymigrate.engine.application.http_definitions import http_json_problems, http_problems
+from pymigrate.engine.application.references import is_reference
 from pymigrate.engine.application.schedules import schedule_problems
 from pymigrate.engine.application.transform_definitions import transform_problems
 from pymigrate.engine.domain import graph
@@ -26,7 +28,8 @@ CHUNK_BYTES_MAX = 1024**3
 DATASET_LANES_MAX = 64
 LATENCY_FACTOR_MIN = 1.1
 LATENCY_FACTOR_MAX = 100.0
-_SECRET = re.compile(r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?")
+SYSTEMS = tuple(field.name for field in connection_pb2.Connection.DESCRIPTOR.oneofs_by_name["system"].fields)
+_SOURCES_ONLY = {"http": "an HTTP API", "mysql": "a MySQL database"}
 _MYSQL_SSL_MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
 _POSTGRES_SSL_MODES = _MYSQL_SSL_MODES | {"allow"}
 _RELATION_SEGMENT_MAX = 200
@@ -75,8 +78,10 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
             yield from _server("postgres", connection.postgres, _POSTGRES_SSL_MODES)
         case "mysql":
             yield from _server("mysql", connection.mysql, _MYSQL_SSL_MODES)
+        case "http":
+            yield from http_problems(connection.http)
         case _:
-            yield Problem("system", "say what it reaches: set one of sqlite, duckdb, postgres, mysql, files")
+            yield Problem("system", f"say what it reaches: set one of {', '.join(SYSTEMS)}")
 
 
 def phase_problems(
@@ -197,8 +202,10 @@ def _dataset(
     yield from _endpoint(f"{path}.target", target.connection, target.relation, connections)
     yield from _source_format(f"{path}.source", source, connections.get(source.connection))
     yield from _duckdb_sides(path, dataset, connections)
-    if target.connection in connections and connections[target.connection].WhichOneof("system") == "mysql":
-        yield Problem(f"{path}.target.connection", f"`{target.connection}` is a MySQL database, which is a source only")
+    kind = connections[target.connection].WhichOneof("system") if target.connection in connections else None
+    if kind in _SOURCES_ONLY:
+        text = f"`{target.connection}` is {_SOURCES_ONLY[kind]}, which is a source only"
+        yield Problem(f"{path}.target.connection", text)
     for name, column in sorted(source.columns.items()):
         if column.type:
             try:
@@ -266,8 +273,12 @@ def _source_format(
     path: str, source: plan_pb2.DatasetSource, connection: connection_pb2.Connection | None
 ) -> Iterator[Problem]:
     form = source.WhichOneof("format")
-    if form and connection is not None and connection.WhichOneof("system") != "files":
-        yield Problem(f"{path}.{form}", f"is for files; `{source.connection}` is {connection.WhichOneof('system')}")
+    taker = "http" if form == "http_json" else "files"
+    if form and connection is not None and connection.WhichOneof("system") != taker:
+        what = "HTTP APIs" if form == "http_json" else "files"
+        yield Problem(f"{path}.{form}", f"is for {what}; `{source.connection}` is {connection.WhichOneof('system')}")
+    if form == "http_json":
+        yield from http_json_problems(f"{path}.http_json", source.http_json)
     if form == "csv" and (len(source.csv.delimiter) > 1 or source.csv.delimiter in {'"', "\n", "\r"}):
         yield Problem(f"{path}.csv.delimiter", "must be one character, no quote and no line end")
     if form == "csv" and not source.csv.delimiter.isascii():
@@ -288,7 +299,7 @@ def _server(
 
 
 def _secret(path: str, reference: str) -> Iterator[Problem]:
-    if reference and not _SECRET.fullmatch(reference):
+    if reference and not is_reference(reference):
         yield Problem(
             path,
             "must be a reference, never the password itself: env://NAME or file:///path, with #key for a field",

@@ -18,3 +18,19 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Returns after so many seconds at the earliest. None or fewer lets everything else go first, and returns."""
         ...
+
+
+class BlockingClock(Protocol):
+    """A clock for threads that may wait: those of a worker host."""
+
+    def now(self) -> datetime:
+        """As `Clock.now`."""
+        ...
+
+    def monotonic(self) -> float:
+        """As `Clock.monotonic`."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Returns after so many seconds at the earliest; at once for none or fewer."""
+        ...

@@ -24,15 +24,18 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class SystemSpec:
-    """How to reach a system: its kind (`sqlite`, `duckdb`, `postgres`, `mysql`, `files`), the connection's name, and the kind's settings.
+    """How to reach a system: its kind (`sqlite`, `duckdb`, `postgres`, `mysql`, `files`, `http`), the connection's name, and the kind's
+    settings.
 
-    Keys of `options`: sqlite and duckdb `path`; files `root`; postgres and mysql `host`, `port`, `database`, `user`, `ssl_mode`.
+    Keys of `options`: sqlite and duckdb `path`; files `root`; postgres and mysql `host`, `port`, `database`, `user`, `ssl_mode`; http
+    `base_url`, `requests_per_second_max`, `timeout_seconds`, `retries_max`, `ca_file`, and `header.<name>`, here or in `secrets`.
     """
 
     kind: str
     name: str
     options: Mapping[str, str]
     password: Secret | None = None
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,53 @@ class ParquetFormat:
 
 
 FileFormat = CsvFormat | JsonLinesFormat | ParquetFormat
+
+
+@dataclass(frozen=True, slots=True)
+class PageNumberPaging:
+    """Numbered pages, up to the first that is empty. `size` is asked for where `size_parameter` is not empty."""
+
+    parameter: str = "page"
+    size_parameter: str = ""
+    size: int = 100
+    first_page: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetPaging:
+    """Pages that begin after so many records, up to the first that is empty."""
+
+    parameter: str = "offset"
+    limit_parameter: str = "limit"
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CursorPaging:
+    """Pages that hold the next one's cursor at `next`; without a parameter for it, its address."""
+
+    next: str
+    parameter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHeaderPaging:
+    """Pages with the next one's address in a `Link` header, as RFC 8288 has it."""
+
+
+Paging = PageNumberPaging | OffsetPaging | CursorPaging | LinkHeaderPaging
+
+
+@dataclass(frozen=True, slots=True)
+class HttpJsonFormat:
+    """Answers in JSON. `records` and `total` are places in them: JSON pointers, or names with dots between. Without paging one answer
+    holds everything."""
+
+    records: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    paging: Paging | None = None
+    total: str = ""
+    null_values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +142,7 @@ class SourceRelation:
     chunk holds at about."""
 
     relation: str
-    format: FileFormat | None = None
+    format: FileFormat | HttpJsonFormat | None = None
     columns: Mapping[str, ColumnType] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     chunk_bytes: int = 20_000_000

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import threading
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,3 +68,26 @@ class ManualClock:
     async def _settle(self) -> None:
         for _ in range(SETTLE_ROUNDS):
             await asyncio.sleep(0)
+
+
+class HastyClock:
+    """For threads that wait: a wait moves the clock and returns at once. `waits` are the seconds of each, in order."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._start = start
+        self._moving = threading.Lock()
+        self.waits: list[float] = []
+
+    def now(self) -> datetime:
+        """The start plus every wait."""
+        return self._start + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """The sum of all waits."""
+        with self._moving:
+            return sum(self.waits)
+
+    def wait(self, seconds: float) -> None:
+        """Moves the clock."""
+        with self._moving:
+            self.waits.append(max(0.0, seconds))

@@ -6,7 +6,7 @@ from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.provider.sdk.values import Unknown
 from pymigrate.v1 import connection_pb2
 
-SYSTEMS = ("sqlite", "duckdb", "postgres", "mysql", "files")
+SYSTEMS = tuple(field.name for field in connection_pb2.Connection.DESCRIPTOR.oneofs_by_name["system"].fields)
 
 
 class ConnectionResource(DeclaredResource):
@@ -18,7 +18,7 @@ class ConnectionResource(DeclaredResource):
         connection_pb2,
         parent="environment",
         required=(
-            *("sqlite.path", "duckdb.path", "files.root"),
+            *("sqlite.path", "duckdb.path", "files.root", "http.base_url"),
             *(f"{system}.{field}" for system in ("postgres", "mysql") for field in ("host", "database", "user")),
         ),
     )

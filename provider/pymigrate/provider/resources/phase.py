@@ -26,6 +26,7 @@ class PhaseResource(DeclaredResource):
             "datasets.source.columns.type",
             "datasets.target.connection",
             "datasets.target.relation",
+            "datasets.source.http_json.cursor.next",
             "datasets.references.columns",
             "datasets.references.relation",
             "datasets.references.relation_columns",

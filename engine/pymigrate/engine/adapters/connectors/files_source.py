@@ -22,6 +22,7 @@ from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Probl
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import (
     CsvFormat,
+    HttpJsonFormat,
     JsonLinesFormat,
     ParquetFormat,
     Position,
@@ -140,7 +141,7 @@ class FilesSource:
 
 def _format(file: StoredFile, relation: SourceRelation) -> CsvFormat | JsonLinesFormat | ParquetFormat:
     form = relation.format or format_of(file.name)
-    if form is None:
+    if form is None or isinstance(form, HttpJsonFormat):
         endings = ", ".join(ENDINGS)
         packed = " or ".join(PACKINGS)
         why = f"`{file.name}` does not end in {endings} (and {packed} after it): set csv, json_lines or parquet"

@@ -1,6 +1,5 @@
 """JSON Lines files: an object a line. What the lines hold decides the types, unless the dataset declares them."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
@@ -8,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pymigrate.engine.adapters.connectors.json_values import KINDS, Number, array_of, decode
 from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused, shown
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.adapters.connectors.text_stream import Place, TextStream, place_of, start_of
 from pymigrate.engine.domain.errors import DataRefused
@@ -20,7 +19,6 @@ from pymigrate.engine.ports.connector import (
     SourceChunk,
     SourceRange,
     arrow_schema,
-    arrow_type,
 )
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -28,36 +26,6 @@ BATCH_BYTES = 1_000_000  # read at once: Python's objects take some ten times th
 BOM = b"\xef\xbb\xbf"
 INT64 = range(-(2**63), 2**63)
 EXACT_FLOAT = range(-(2**53), 2**53 + 1)
-
-
-class Number(str):
-    """A number with a point or an exponent, as it was written."""
-
-    __slots__ = ()
-
-
-class Mark(str):
-    """What stands between the values of an object or an array."""
-
-    __slots__ = ()
-
-
-_KINDS: dict[type, str] = {
-    type(None): "null",
-    bool: "bool",
-    int: "int",
-    Number: "number",
-    str: "string",
-    dict: "json",
-    list: "json",
-}
-# Values that Arrow takes as they are, by the kind of the column; and those whose text is read strictly, beside that of strings.
-_DIRECT: dict[str, type] = {"bool": bool, **dict.fromkeys(("int16", "int32", "int64", "uint64"), int), "string": str}
-_FITTING: dict[str, tuple[str, ...]] = {
-    "bool": ("string", "bool"),
-    **dict.fromkeys(("int16", "int32", "int64", "uint64"), ("string", "int")),
-    **dict.fromkeys(("float32", "float64", "decimal"), ("string", "int", "number")),
-}
 
 
 class JsonLinesReader:
@@ -133,7 +101,10 @@ class JsonLinesReader:
             if not lines:
                 break
             row, objects = place.row, self._objects(lines, place.row)
-            arrays = [self._array(column, [found.get(column.name) for found in objects], row) for column in columns]
+            arrays = [
+                array_of(self._relation, column, [found.get(column.name) for found in objects], row, self._nulls)
+                for column in columns
+            ]
             batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
             place = place.after(b"".join(lines), len(lines))
             stream.row = place.row
@@ -148,7 +119,7 @@ class JsonLinesReader:
         if not line.strip():
             raise DataRefused(f"{self._relation}, line {row}: it is empty")
         try:
-            value = _DECODER.decode((line.removeprefix(BOM) if row == 1 else line).decode())
+            value = decode((line.removeprefix(BOM) if row == 1 else line).decode())
         except (ValueError, RecursionError) as error:
             raise DataRefused(f"{self._relation}, line {row}: it is no JSON object: {error}") from error
         if not isinstance(value, dict):
@@ -169,44 +140,8 @@ class JsonLinesReader:
             elif type_ is str and some <= self._nulls:
                 kinds.add("null")
             else:
-                kinds.add(_KINDS[type_])
+                kinds.add(KINDS[type_])
         return kinds
-
-    def _array(self, column: ColumnInfo, values: Sequence[Any], row: int) -> pa.Array:
-        types = set(map(type, values))
-        if self._nulls and str in types:
-            values = [None if type(value) is str and value in self._nulls else value for value in values]
-            types = set(map(type, values))
-        if types <= {_DIRECT.get(column.type.kind), type(None)}:
-            try:
-                return pa.array(values, arrow_type(column.type))
-            except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
-                return self._read(column, values, row)
-        return self._read(column, values, row)
-
-    def _read(self, column: ColumnInfo, values: Sequence[Any], row: int) -> pa.Array:
-        """Values by their texts. Raises DataRefused with the line of the first that does not fit."""
-        kind = column.type.kind
-        fitting = {"null", *_FITTING.get(kind, _KINDS.values() if kind == "json" else ("string",))}
-        texts: list[str | None] = []
-        for at, value in enumerate(values):
-            value_kind = _KINDS[type(value)]
-            if value_kind not in fitting:
-                what = {"bool": "true or false", "string": "text", "json": "JSON"}.get(value_kind, "a number")
-                why = f"{shown(_written(value))} is {what}, and the column is {column.type}"
-                raise refused(self._relation, column.name, row + at + 1, why)
-            is_text = value is None or (value_kind in {"number", "string"} and kind != "json")
-            texts.append(value if is_text else _written(value))
-        try:
-            array = pa.array(texts, pa.string())
-        except UnicodeEncodeError as error:
-            at = next(at for at, text in enumerate(texts) if text is not None and _has_surrogate(text))
-            why = "half of a surrogate pair is no character"
-            raise refused(self._relation, column.name, row + at + 1, why) from error
-        try:
-            return array if kind == "json" else read_texts(array, column.type)
-        except Unreadable as error:
-            raise refused(self._relation, column.name, row + error.row + 1, str(error)) from error
 
 
 def inferred_columns(found: Mapping[str, set[str]]) -> tuple[ColumnInfo, ...]:
@@ -221,10 +156,6 @@ def _lines(file: TextStream, chunk_bytes: int, line_bytes_max: int) -> list[byte
         lines.append(line)
         size += len(line)
     return lines
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _size(number: int) -> str:
@@ -244,42 +175,3 @@ def _inferred(kinds: set[str]) -> ColumnType:
 def _is_exact(text: str) -> bool:
     """Whether a number is the shortest way to write a double, but for zeros at its end: nothing is lost in reading it as one."""
     return Decimal(repr(float(text))) == Decimal(text)
-
-
-def _written(value: Any) -> str:
-    """A value as JSON, numbers as they were written."""
-    parts, rest = list[str](), [value]
-    while rest:
-        some = rest.pop()
-        if isinstance(some, (Number, Mark)):
-            parts.append(str(some))
-        elif isinstance(some, dict):
-            names = [f"{json.dumps(name, ensure_ascii=False)}: " for name in some]
-            rest += _between("{", names, list(some.values()), "}")
-        elif isinstance(some, list):
-            rest += _between("[", [""] * len(some), some, "]")
-        else:
-            parts.append(json.dumps(some, ensure_ascii=False))
-    return "".join(parts)
-
-
-def _between(first: str, names: Sequence[str], values: Sequence[Any], last: str) -> list[Any]:
-    """What is to be written, the first at the end."""
-    found: list[Any] = [Mark(first)]
-    for at, (name, value) in enumerate(zip(names, values, strict=True)):
-        found += [Mark(f", {name}" if at else name), value]
-    return [*found, Mark(last)][::-1]
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-_DECODER = json.JSONDecoder(parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_unique)

@@ -8,9 +8,15 @@ from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.connector import (
     CsvFormat,
+    CursorPaging,
     FileFormat,
+    HttpJsonFormat,
     JsonLinesFormat,
+    LinkHeaderPaging,
     MergePolicy,
+    OffsetPaging,
+    PageNumberPaging,
+    Paging,
     ParquetFormat,
     ReferenceCheck,
     RelationInfo,
@@ -30,6 +36,9 @@ CHUNK_BYTES_DEFAULT = 20_000_000
 PORTS_DEFAULT = {"postgres": 5432, "mysql": 3306}
 SSL_MODE_DEFAULT = "prefer"
 CALL_TIMEOUT_SECONDS = 30
+HTTP_TIMEOUT_SECONDS = 30
+HTTP_RETRIES_MAX = 5
+PAGE_ROWS_DEFAULT = 100
 REFERENCES = ("env://", "file://")
 LEVELS = {
     plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED: Level.SAMPLED,
@@ -62,6 +71,8 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
             return _server_spec(kind, name, connection.postgres, secrets)
         case "mysql":
             return _server_spec(kind, name, connection.mysql, secrets)
+        case "http":
+            return _http_spec(name, connection.http, secrets)
         case _:
             raise ValueError(
                 f"{connection.name} names no system that this worker host knows: it may be older than the engine"
@@ -81,6 +92,23 @@ def _server_spec(
     }
     password = secrets.read(parse_secret_ref(system.password, f"{kind}.password")) if system.password else None
     return SystemSpec(kind, name, options, password)
+
+
+def _http_spec(name: str, system: connection_pb2.HttpApiSystem, secrets: Secrets) -> SystemSpec:
+    options = {
+        "base_url": system.base_url,
+        "requests_per_second_max": str(system.requests_per_second_max),
+        "timeout_seconds": str(system.timeout_seconds or HTTP_TIMEOUT_SECONDS),
+        "retries_max": str(max(0, system.retries_max or HTTP_RETRIES_MAX)),
+        "ca_file": system.ca_file,
+    }
+    hidden: dict[str, Secret] = {}
+    for header, value in sorted(system.headers.items()):
+        if value.startswith(REFERENCES):
+            hidden[f"header.{header}"] = secrets.read(parse_secret_ref(value, f"http.headers.{header}"))
+        else:
+            options[f"header.{header}"] = value
+    return SystemSpec("http", name, options, secrets=hidden)
 
 
 def outside_call(work: worker_pb2.StepWork, secrets: Secrets) -> OutsideCall:
@@ -216,7 +244,7 @@ def relation_message(info: RelationInfo) -> connection_pb2.RelationSchema:
     )
 
 
-def _format(source: plan_pb2.DatasetSource) -> FileFormat | None:
+def _format(source: plan_pb2.DatasetSource) -> FileFormat | HttpJsonFormat | None:
     match source.WhichOneof("format"):
         case "csv":
             return CsvFormat(source.csv.delimiter or ",", tuple(source.csv.null_values))
@@ -224,5 +252,32 @@ def _format(source: plan_pb2.DatasetSource) -> FileFormat | None:
             return JsonLinesFormat(tuple(source.json_lines.null_values))
         case "parquet":
             return ParquetFormat()
+        case "http_json":
+            form = source.http_json
+            return HttpJsonFormat(
+                form.records, dict(form.parameters), _paging(form), form.total, tuple(form.null_values)
+            )
+        case _:
+            return None
+
+
+def _paging(form: plan_pb2.HttpJsonFormat) -> Paging | None:
+    match form.WhichOneof("paging"):
+        case "page_number":
+            paging = form.page_number
+            first = paging.first_page if paging.HasField("first_page") else 1
+            return PageNumberPaging(
+                paging.parameter or "page", paging.size_parameter, paging.size or PAGE_ROWS_DEFAULT, first
+            )
+        case "offset":
+            return OffsetPaging(
+                form.offset.parameter or "offset",
+                form.offset.limit_parameter or "limit",
+                form.offset.limit or PAGE_ROWS_DEFAULT,
+            )
+        case "cursor":
+            return CursorPaging(form.cursor.next, form.cursor.parameter)
+        case "link_header":
+            return LinkHeaderPaging()
         case _:
             return None
