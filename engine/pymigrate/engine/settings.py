@@ -45,7 +45,11 @@ class Settings(BaseSettings):
 
     host_tasks_max: int = Field(default=50, ge=1, le=256)
     """Tasks that one worker host runs at once, each a thread. Default 50: as many as lanes in all, for the one host that a single-writer
-    file has. A lane holds two chunks; with chunks of 20 MB fifty lanes take 2 to 3 GB, and smaller chunks or fewer lanes less."""
+    file has. They share the memory of their host."""
+
+    memory_bytes_max: int = Field(default=4_000_000_000, ge=600_000_000)
+    """Bytes that all worker hosts of this engine hold together, shared equally between those that run. Each has 300 MB at least, so that
+    it also says how many there may be at once. Default 4 GB: enough for fifty lanes, and what a machine of 8 GB spares."""
 
     hosts_shared_max: int = Field(default=2, ge=1, le=64)
     """Worker hosts for targets that admit many writers. Default 2: as many as the cores that the figures were measured on."""

@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpymigrate/v1/connection.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x04\n\nConnection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12,\n\x06sqlite\x18\x03 \x01(\x0b\x32\x1a.pymigrate.v1.SqliteSystemH\x00\x12,\n\x06\x64uckdb\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.DuckdbSystemH\x00\x12\x30\n\x08postgres\x18\x05 \x01(\x0b\x32\x1c.pymigrate.v1.PostgresSystemH\x00\x12*\n\x05\x66iles\x18\x06 \x01(\x0b\x32\x19.pymigrate.v1.FilesSystemH\x00\x12*\n\x05mysql\x18\x0f \x01(\x0b\x32\x19.pymigrate.v1.MysqlSystemH\x00\x12+\n\x04http\x18\x10 \x01(\x0b\x32\x1b.pymigrate.v1.HttpApiSystemH\x00\x12\x11\n\tlanes_max\x18\x07 \x01(\x05\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Connection.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x12\x1a\n\x12latency_factor_max\x18\x0e \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06system\"\x1c\n\x0cSqliteSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"\x1c\n\x0c\x44uckdbSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"p\n\x0ePostgresSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"m\n\x0bMysqlSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"\x1b\n\x0b\x46ilesSystem\x12\x0c\n\x04root\x18\x01 \x01(\t\"\xec\x01\n\rHttpApiSystem\x12\x10\n\x08\x62\x61se_url\x18\x01 \x01(\t\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.pymigrate.v1.HttpApiSystem.HeadersEntry\x12\x1f\n\x17requests_per_second_max\x18\x03 \x01(\x01\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x05\x12\x13\n\x0bretries_max\x18\x05 \x01(\x05\x12\x0f\n\x07\x63\x61_file\x18\x06 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"(\n\x06\x43olumn\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\"\x8f\x01\n\x0eRelationSchema\x12\x10\n\x08relation\x18\x01 \x01(\t\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.pymigrate.v1.NamedColumn\x12\x0b\n\x03key\x18\x03 \x03(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\x12\x15\n\ris_exact_rows\x18\x06 \x01(\x08\"P\n\x0bNamedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x13\n\x0bnative_type\x18\x04 \x01(\t\"\x99\x01\n\x17\x43reateConnectionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12,\n\nconnection\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListConnectionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListConnectionsResponse\x12-\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateConnectionRequest\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"%\n\x15TestConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x16TestConnectionResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x01\"<\n\x15\x44iscoverSchemaRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rrelation_glob\x18\x02 \x01(\t\"_\n\x16\x44iscoverSchemaResponse\x12/\n\trelations\x18\x01 \x03(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x14\n\x0cis_truncated\x18\x02 \x01(\x08\x32\x8a\x08\n\x11\x43onnectionService\x12\x90\x01\n\x10\x43reateConnection\x12%.pymigrate.v1.CreateConnectionRequest\x1a\x18.pymigrate.v1.Connection\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/connections:\nconnection\x12~\n\rGetConnection\x12\".pymigrate.v1.GetConnectionRequest\x1a\x18.pymigrate.v1.Connection\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/connections/*}\x12\x8f\x01\n\x0fListConnections\x12$.pymigrate.v1.ListConnectionsRequest\x1a%.pymigrate.v1.ListConnectionsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/connections\x12\x9b\x01\n\x10UpdateConnection\x12%.pymigrate.v1.UpdateConnectionRequest\x1a\x18.pymigrate.v1.Connection\"F\x82\xd3\xe4\x93\x02@22/v1/{connection.name=environments/*/connections/*}:\nconnection\x12\x82\x01\n\x10\x44\x65leteConnection\x12%.pymigrate.v1.DeleteConnectionRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/connections/*}\x12\x94\x01\n\x0eTestConnection\x12#.pymigrate.v1.TestConnectionRequest\x1a$.pymigrate.v1.TestConnectionResponse\"7\x82\xd3\xe4\x93\x02\x31\",/v1/{name=environments/*/connections/*}:test:\x01*\x12\x95\x01\n\x0e\x44iscoverSchema\x12#.pymigrate.v1.DiscoverSchemaRequest\x1a$.pymigrate.v1.DiscoverSchemaResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{name=environments/*/connections/*}:discoverb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpymigrate/v1/connection.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x05\n\nConnection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12,\n\x06sqlite\x18\x03 \x01(\x0b\x32\x1a.pymigrate.v1.SqliteSystemH\x00\x12,\n\x06\x64uckdb\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.DuckdbSystemH\x00\x12\x30\n\x08postgres\x18\x05 \x01(\x0b\x32\x1c.pymigrate.v1.PostgresSystemH\x00\x12*\n\x05\x66iles\x18\x06 \x01(\x0b\x32\x19.pymigrate.v1.FilesSystemH\x00\x12*\n\x05mysql\x18\x0f \x01(\x0b\x32\x19.pymigrate.v1.MysqlSystemH\x00\x12+\n\x04http\x18\x10 \x01(\x0b\x32\x1b.pymigrate.v1.HttpApiSystemH\x00\x12\x11\n\tlanes_max\x18\x07 \x01(\x05\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Connection.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x12\x1a\n\x12latency_factor_max\x18\x0e \x01(\x01\x12\x1c\n\x14\x62ytes_per_second_max\x18\x13 \x01(\x03\x12\x1b\n\x13rows_per_second_max\x18\x14 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06system\"\x1c\n\x0cSqliteSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"\x1c\n\x0c\x44uckdbSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"p\n\x0ePostgresSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"m\n\x0bMysqlSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"\x1b\n\x0b\x46ilesSystem\x12\x0c\n\x04root\x18\x01 \x01(\t\"\xec\x01\n\rHttpApiSystem\x12\x10\n\x08\x62\x61se_url\x18\x01 \x01(\t\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.pymigrate.v1.HttpApiSystem.HeadersEntry\x12\x1f\n\x17requests_per_second_max\x18\x03 \x01(\x01\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x05\x12\x13\n\x0bretries_max\x18\x05 \x01(\x05\x12\x0f\n\x07\x63\x61_file\x18\x06 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"(\n\x06\x43olumn\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\"\x8f\x01\n\x0eRelationSchema\x12\x10\n\x08relation\x18\x01 \x01(\t\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.pymigrate.v1.NamedColumn\x12\x0b\n\x03key\x18\x03 \x03(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\x12\x15\n\ris_exact_rows\x18\x06 \x01(\x08\"P\n\x0bNamedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x13\n\x0bnative_type\x18\x04 \x01(\t\"\x99\x01\n\x17\x43reateConnectionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12,\n\nconnection\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListConnectionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListConnectionsResponse\x12-\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateConnectionRequest\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"%\n\x15TestConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x16TestConnectionResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x01\"<\n\x15\x44iscoverSchemaRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rrelation_glob\x18\x02 \x01(\t\"_\n\x16\x44iscoverSchemaResponse\x12/\n\trelations\x18\x01 \x03(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x14\n\x0cis_truncated\x18\x02 \x01(\x08\x32\x8a\x08\n\x11\x43onnectionService\x12\x90\x01\n\x10\x43reateConnection\x12%.pymigrate.v1.CreateConnectionRequest\x1a\x18.pymigrate.v1.Connection\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/connections:\nconnection\x12~\n\rGetConnection\x12\".pymigrate.v1.GetConnectionRequest\x1a\x18.pymigrate.v1.Connection\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/connections/*}\x12\x8f\x01\n\x0fListConnections\x12$.pymigrate.v1.ListConnectionsRequest\x1a%.pymigrate.v1.ListConnectionsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/connections\x12\x9b\x01\n\x10UpdateConnection\x12%.pymigrate.v1.UpdateConnectionRequest\x1a\x18.pymigrate.v1.Connection\"F\x82\xd3\xe4\x93\x02@22/v1/{connection.name=environments/*/connections/*}:\nconnection\x12\x82\x01\n\x10\x44\x65leteConnection\x12%.pymigrate.v1.DeleteConnectionRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/connections/*}\x12\x94\x01\n\x0eTestConnection\x12#.pymigrate.v1.TestConnectionRequest\x1a$.pymigrate.v1.TestConnectionResponse\"7\x82\xd3\xe4\x93\x02\x31\",/v1/{name=environments/*/connections/*}:test:\x01*\x12\x95\x01\n\x0e\x44iscoverSchema\x12#.pymigrate.v1.DiscoverSchemaRequest\x1a$.pymigrate.v1.DiscoverSchemaResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{name=environments/*/connections/*}:discoverb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,49 +54,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTIONSERVICE'].methods_by_name['DiscoverSchema']._loaded_options = None
   _globals['_CONNECTIONSERVICE'].methods_by_name['DiscoverSchema']._serialized_options = b'\202\323\344\223\0022\0220/v1/{name=environments/*/connections/*}:discover'
   _globals['_CONNECTION']._serialized_start=174
-  _globals['_CONNECTION']._serialized_end=799
-  _globals['_CONNECTION_LABELSENTRY']._serialized_start=744
-  _globals['_CONNECTION_LABELSENTRY']._serialized_end=789
-  _globals['_SQLITESYSTEM']._serialized_start=801
-  _globals['_SQLITESYSTEM']._serialized_end=829
-  _globals['_DUCKDBSYSTEM']._serialized_start=831
-  _globals['_DUCKDBSYSTEM']._serialized_end=859
-  _globals['_POSTGRESSYSTEM']._serialized_start=861
-  _globals['_POSTGRESSYSTEM']._serialized_end=973
-  _globals['_MYSQLSYSTEM']._serialized_start=975
-  _globals['_MYSQLSYSTEM']._serialized_end=1084
-  _globals['_FILESSYSTEM']._serialized_start=1086
-  _globals['_FILESSYSTEM']._serialized_end=1113
-  _globals['_HTTPAPISYSTEM']._serialized_start=1116
-  _globals['_HTTPAPISYSTEM']._serialized_end=1352
-  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_start=1306
-  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_end=1352
-  _globals['_COLUMN']._serialized_start=1354
-  _globals['_COLUMN']._serialized_end=1394
-  _globals['_RELATIONSCHEMA']._serialized_start=1397
-  _globals['_RELATIONSCHEMA']._serialized_end=1540
-  _globals['_NAMEDCOLUMN']._serialized_start=1542
-  _globals['_NAMEDCOLUMN']._serialized_end=1622
-  _globals['_CREATECONNECTIONREQUEST']._serialized_start=1625
-  _globals['_CREATECONNECTIONREQUEST']._serialized_end=1778
-  _globals['_GETCONNECTIONREQUEST']._serialized_start=1780
-  _globals['_GETCONNECTIONREQUEST']._serialized_end=1816
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1818
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1897
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1899
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=1996
-  _globals['_UPDATECONNECTIONREQUEST']._serialized_start=1999
-  _globals['_UPDATECONNECTIONREQUEST']._serialized_end=2142
-  _globals['_DELETECONNECTIONREQUEST']._serialized_start=2144
-  _globals['_DELETECONNECTIONREQUEST']._serialized_end=2197
-  _globals['_TESTCONNECTIONREQUEST']._serialized_start=2199
-  _globals['_TESTCONNECTIONREQUEST']._serialized_end=2236
-  _globals['_TESTCONNECTIONRESPONSE']._serialized_start=2238
-  _globals['_TESTCONNECTIONRESPONSE']._serialized_end=2305
-  _globals['_DISCOVERSCHEMAREQUEST']._serialized_start=2307
-  _globals['_DISCOVERSCHEMAREQUEST']._serialized_end=2367
-  _globals['_DISCOVERSCHEMARESPONSE']._serialized_start=2369
-  _globals['_DISCOVERSCHEMARESPONSE']._serialized_end=2464
-  _globals['_CONNECTIONSERVICE']._serialized_start=2467
-  _globals['_CONNECTIONSERVICE']._serialized_end=3501
+  _globals['_CONNECTION']._serialized_end=858
+  _globals['_CONNECTION_LABELSENTRY']._serialized_start=803
+  _globals['_CONNECTION_LABELSENTRY']._serialized_end=848
+  _globals['_SQLITESYSTEM']._serialized_start=860
+  _globals['_SQLITESYSTEM']._serialized_end=888
+  _globals['_DUCKDBSYSTEM']._serialized_start=890
+  _globals['_DUCKDBSYSTEM']._serialized_end=918
+  _globals['_POSTGRESSYSTEM']._serialized_start=920
+  _globals['_POSTGRESSYSTEM']._serialized_end=1032
+  _globals['_MYSQLSYSTEM']._serialized_start=1034
+  _globals['_MYSQLSYSTEM']._serialized_end=1143
+  _globals['_FILESSYSTEM']._serialized_start=1145
+  _globals['_FILESSYSTEM']._serialized_end=1172
+  _globals['_HTTPAPISYSTEM']._serialized_start=1175
+  _globals['_HTTPAPISYSTEM']._serialized_end=1411
+  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_start=1365
+  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_end=1411
+  _globals['_COLUMN']._serialized_start=1413
+  _globals['_COLUMN']._serialized_end=1453
+  _globals['_RELATIONSCHEMA']._serialized_start=1456
+  _globals['_RELATIONSCHEMA']._serialized_end=1599
+  _globals['_NAMEDCOLUMN']._serialized_start=1601
+  _globals['_NAMEDCOLUMN']._serialized_end=1681
+  _globals['_CREATECONNECTIONREQUEST']._serialized_start=1684
+  _globals['_CREATECONNECTIONREQUEST']._serialized_end=1837
+  _globals['_GETCONNECTIONREQUEST']._serialized_start=1839
+  _globals['_GETCONNECTIONREQUEST']._serialized_end=1875
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=1877
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=1956
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=1958
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=2055
+  _globals['_UPDATECONNECTIONREQUEST']._serialized_start=2058
+  _globals['_UPDATECONNECTIONREQUEST']._serialized_end=2201
+  _globals['_DELETECONNECTIONREQUEST']._serialized_start=2203
+  _globals['_DELETECONNECTIONREQUEST']._serialized_end=2256
+  _globals['_TESTCONNECTIONREQUEST']._serialized_start=2258
+  _globals['_TESTCONNECTIONREQUEST']._serialized_end=2295
+  _globals['_TESTCONNECTIONRESPONSE']._serialized_start=2297
+  _globals['_TESTCONNECTIONRESPONSE']._serialized_end=2364
+  _globals['_DISCOVERSCHEMAREQUEST']._serialized_start=2366
+  _globals['_DISCOVERSCHEMAREQUEST']._serialized_end=2426
+  _globals['_DISCOVERSCHEMARESPONSE']._serialized_start=2428
+  _globals['_DISCOVERSCHEMARESPONSE']._serialized_end=2523
+  _globals['_CONNECTIONSERVICE']._serialized_start=2526
+  _globals['_CONNECTIONSERVICE']._serialized_end=3560
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,8 @@ class Connection(google.protobuf.message.Message):
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     MANAGED_BY_FIELD_NUMBER: builtins.int
     LATENCY_FACTOR_MAX_FIELD_NUMBER: builtins.int
+    BYTES_PER_SECOND_MAX_FIELD_NUMBER: builtins.int
+    ROWS_PER_SECOND_MAX_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/connections/{connection}`."""
     description: builtins.str
@@ -74,6 +76,12 @@ class Connection(google.protobuf.message.Message):
     """As a source that goes on serving others (phases with downtime policy `read_only`): how many times slower than at its best it may
     answer before lanes are taken from it, 1.1 to 100. 0 means 3.
     """
+    bytes_per_second_max: builtins.int
+    """The most bytes a second that all lanes together read from it or write to it, as the path counts them; chunks hold at most a second's
+    worth. 0: no limit.
+    """
+    rows_per_second_max: builtins.int
+    """The most rows a second, likewise. 0: no limit."""
     @property
     def sqlite(self) -> Global___SqliteSystem:
         """A SQLite database file."""
@@ -129,9 +137,11 @@ class Connection(google.protobuf.message.Message):
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         managed_by: builtins.str = ...,
         latency_factor_max: builtins.float = ...,
+        bytes_per_second_max: builtins.int = ...,
+        rows_per_second_max: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "mysql", b"mysql", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "rows_per_second_max", b"rows_per_second_max", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http"] | None: ...
 
 Global___Connection: typing_extensions.TypeAlias = Connection

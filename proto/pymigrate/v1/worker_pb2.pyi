@@ -84,6 +84,7 @@ class Task(google.protobuf.message.Message):
     PREPARE_FIELD_NUMBER: builtins.int
     SEAL_FIELD_NUMBER: builtins.int
     STEP_FIELD_NUMBER: builtins.int
+    RATE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique and stable over attempts."""
     fence: builtins.int
@@ -130,6 +131,10 @@ class Task(google.protobuf.message.Message):
     def step(self) -> Global___StepWork:
         """Calls something outside databases."""
 
+    @property
+    def rate(self) -> Global___LaneRate:
+        """How fast a lane may go."""
+
     def __init__(
         self,
         *,
@@ -146,12 +151,39 @@ class Task(google.protobuf.message.Message):
         prepare: Global___PrepareWork | None = ...,
         seal: Global___SealWork | None = ...,
         step: Global___StepWork | None = ...,
+        rate: Global___LaneRate | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "publish", b"publish", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step"] | None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
+
+@typing.final
+class LaneRate(google.protobuf.message.Message):
+    """The share of its systems' limits that a lane has while others use them too. It changes as lanes come and go."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: builtins.int
+    BYTES_PER_SECOND_MAX_FIELD_NUMBER: builtins.int
+    ROWS_PER_SECOND_MAX_FIELD_NUMBER: builtins.int
+    task_id: builtins.str
+    """The task; empty in the task itself."""
+    bytes_per_second_max: builtins.float
+    """Bytes a second; 0: no limit."""
+    rows_per_second_max: builtins.float
+    """Rows a second; 0: no limit."""
+    def __init__(
+        self,
+        *,
+        task_id: builtins.str = ...,
+        bytes_per_second_max: builtins.float = ...,
+        rows_per_second_max: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "rows_per_second_max", b"rows_per_second_max", "task_id", b"task_id"]) -> None: ...
+
+Global___LaneRate: typing_extensions.TypeAlias = LaneRate
 
 @typing.final
 class TestWork(google.protobuf.message.Message):
@@ -662,6 +694,7 @@ class RegisterHostResponse(google.protobuf.message.Message):
     LEASE_SECONDS_FIELD_NUMBER: builtins.int
     LOST_TASK_IDS_FIELD_NUMBER: builtins.int
     TASKS_MAX_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_MAX_FIELD_NUMBER: builtins.int
     session: builtins.str
     """Names this registration in every call."""
     heartbeat_seconds: builtins.float
@@ -670,6 +703,8 @@ class RegisterHostResponse(google.protobuf.message.Message):
     """How long a lease holds without one, in seconds."""
     tasks_max: builtins.int
     """The most tasks to run at once."""
+    memory_bytes_max: builtins.int
+    """Bytes that it may hold in all, its share of what all hosts have."""
     @property
     def lost_task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks of `leases` that are no longer the host's: it must stop them without committing."""
@@ -682,8 +717,9 @@ class RegisterHostResponse(google.protobuf.message.Message):
         lease_seconds: builtins.float = ...,
         lost_task_ids: collections.abc.Iterable[builtins.str] | None = ...,
         tasks_max: builtins.int = ...,
+        memory_bytes_max: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "lost_task_ids", b"lost_task_ids", "session", b"session", "tasks_max", b"tasks_max"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "session", b"session", "tasks_max", b"tasks_max"]) -> None: ...
 
 Global___RegisterHostResponse: typing_extensions.TypeAlias = RegisterHostResponse
 
@@ -770,6 +806,10 @@ class HeartbeatResponse(google.protobuf.message.Message):
 
     DRAIN_TASK_IDS_FIELD_NUMBER: builtins.int
     LOST_TASK_IDS_FIELD_NUMBER: builtins.int
+    RATES_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_MAX_FIELD_NUMBER: builtins.int
+    memory_bytes_max: builtins.int
+    """Bytes that it may hold in all from now on; as hosts come and go, the share changes."""
     @property
     def drain_task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks to end at their next checkpoint, and to finish as drained."""
@@ -778,13 +818,19 @@ class HeartbeatResponse(google.protobuf.message.Message):
     def lost_task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks that are no longer the host's: it must stop them without committing."""
 
+    @property
+    def rates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LaneRate]:
+        """How fast its lanes may go from now on; a lane that is not named has no limit."""
+
     def __init__(
         self,
         *,
         drain_task_ids: collections.abc.Iterable[builtins.str] | None = ...,
         lost_task_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        rates: collections.abc.Iterable[Global___LaneRate] | None = ...,
+        memory_bytes_max: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["drain_task_ids", b"drain_task_ids", "lost_task_ids", b"lost_task_ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["drain_task_ids", b"drain_task_ids", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "rates", b"rates"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 

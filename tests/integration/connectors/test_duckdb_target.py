@@ -278,3 +278,26 @@ def connect_elsewhere(path: Path) -> str:
     """What another process hears when it opens the file."""
     opening = [sys.executable, "-c", f"import duckdb; duckdb.connect({str(path)!r})"]
     return subprocess.run(opening, capture_output=True, text=True, check=False).stderr
+
+
+def memory_limit(connector: DuckdbConnector, path: Path) -> str:
+    """As DuckDB says it of a file that is open."""
+    [(found,)] = (
+        connector._files[path.resolve()].connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    )
+    return str(found)
+
+
+def test_files_that_are_open_share_the_memory_that_the_host_has_for_them(tmp_path: Path) -> None:
+    connector = DuckdbConnector(memory_bytes_max=800_000_000)
+    paths = [tmp_path / "one.duckdb", tmp_path / "other.duckdb"]
+    targets = [connector.open_target(SystemSpec("duckdb", "w", {"path": str(paths[0])}))]
+    assert memory_limit(connector, paths[0]) == "762.9 MiB"
+    targets.append(connector.open_target(SystemSpec("duckdb", "w", {"path": str(paths[1])})))
+    assert {memory_limit(connector, path) for path in paths} == {"381.4 MiB"}
+    connector.limit_memory(400_000_000)
+    assert {memory_limit(connector, path) for path in paths} == {"190.7 MiB"}
+    connector.limit_memory(1)
+    assert {memory_limit(connector, path) for path in paths} == {"61.0 MiB"}
+    for target in targets:
+        target.close()

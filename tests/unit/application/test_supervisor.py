@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.application.hosts import HOST_BYTES_MIN
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.domain.errors import StoreUnavailable
 from pymigrate.engine.entrypoints.loops.supervisor import (
@@ -187,3 +189,36 @@ async def test_old_answers_are_forgotten_now_and_then(engine: Engine, supervisor
     engine.clock.advance(HOUSEKEEPING_SECONDS * 200)
     await supervisor.step()
     assert await engine.store.read(lambda unit: unit.requests.get("m", "1")) is None
+
+
+async def test_where_memory_is_short_a_host_with_nothing_to_do_makes_room_for_another(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    engine.hosts.terms = replace(engine.hosts.terms, memory_bytes_max=2 * HOST_BYTES_MIN)
+    busy = PlayedHost(engine, "workerHosts/file-busy", pid=7, affinity="file:/busy")
+    idle = PlayedHost(engine, "workerHosts/file-idle", pid=8, affinity="file:/idle")
+    executor.running |= {7, 8}
+    for host in (busy, idle):
+        await host.register()
+    working = await asked(engine, "file:/busy")
+    claimed = await engine.hosts.claim("workerHosts/file-busy", busy.session, 0)
+    assert claimed is not None
+    waiting = await asked(engine, "file:/new")
+    await supervisor.step()
+    assert (executor.drained, executor.started) == ([8], [])
+    await supervisor.step()
+    assert [affinity for _, affinity in executor.started] == ["file:/new"]
+    await supervisor.step()
+    assert executor.drained == [8]
+    await cancelled([*waiting, *working])
+
+
+async def test_hosts_share_the_memory_of_all_as_they_come_and_go(engine: Engine, executor: MemoryExecutor) -> None:
+    del executor
+    total = engine.hosts.terms.memory_bytes_max
+    first = PlayedHost(engine, "workerHosts/shared-1", pid=7, affinity="shared")
+    await first.register()
+    assert engine.hosts.memory_share_bytes() == total
+    await PlayedHost(engine, "workerHosts/shared-2", pid=8, affinity="shared").register()
+    answer = await engine.hosts.heartbeat("workerHosts/shared-1", first.session, [])
+    assert answer.memory_bytes_max == total // 2

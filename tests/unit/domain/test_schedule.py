@@ -10,6 +10,7 @@ from pymigrate.engine.domain.breaker import FAILURES_TO_OPEN
 from pymigrate.engine.domain.calendar import Calendar, WeeklyWindow
 from pymigrate.engine.domain.happenings import Begun, Failed, Leased, RollbackAsked, Succeeded
 from pymigrate.engine.domain.orchestration import RunCore
+from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.domain.run import Failure, PhaseState, RunState, Task, TaskKind
 from pymigrate.engine.domain.schedule import Limits, Scheduler
 from pymigrate.engine.domain.throttle import PAUSE_SECONDS
@@ -183,3 +184,19 @@ def test_a_run_that_has_ended_still_gets_hosts_for_what_is_left_to_do(scheduler:
     (task,) = lease_all(scheduler, [core], Limits(50))
     core.apply(Succeeded(task.id, task.fence), START)
     assert core.aggregate.phases["a"].state is PhaseState.ROLLED_BACK
+
+
+def test_lanes_share_what_their_systems_allow_and_keep_to_the_tightest(scheduler: Scheduler) -> None:
+    core, other = core_of({"a": (), "b": ()}), core_of({"c": ()}, plan="q")
+    target = core.aggregate.datasets["a", "d0"].target_connection
+    limits = Limits(50, rates={SOURCE: Rate(900.0), (ENVIRONMENT, target): Rate(1_200.0, 30.0)})
+    assert scheduler.rates([core, other], limits) == {}
+    leased = lease_all(scheduler, [core, other], limits)
+    assert scheduler.rates([core, other], limits) == {task.id: Rate(300.0, 10.0) for task in leased}
+
+
+def test_lanes_of_systems_without_a_limit_have_none(scheduler: Scheduler) -> None:
+    core = core_of({"a": ()})
+    limits = Limits(50, rates={("environments/other", "source"): Rate(900.0)})
+    lease_all(scheduler, [core], limits)
+    assert scheduler.rates([core], limits) == {}

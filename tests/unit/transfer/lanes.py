@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import (
     Checkpoint,
@@ -16,6 +17,8 @@ from pymigrate.engine.ports.connector import (
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.testing.memory import MemoryDatabase
 from pymigrate.engine.transfer.attempt import CopyOutcome, LaneJob, copy_lane
+from pymigrate.engine.transfer.means import DEFAULT, Means
+from pymigrate.engine.transfer.memory import MemoryBudget
 
 COLUMNS = (ColumnInfo("id", ColumnType("int64")), ColumnInfo("name", ColumnType("string")))
 CHUNK_ROWS = 10
@@ -35,6 +38,7 @@ class Asked:
     draining: bool = False
     lost: bool = False
     waits: list[float] = field(default_factory=list)
+    allowed: Rate = FREE
 
     def is_draining(self) -> bool:
         return self.draining
@@ -44,6 +48,9 @@ class Asked:
 
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
+
+    def rate(self) -> Rate:
+        return self.allowed
 
 
 class Lane:
@@ -86,7 +93,11 @@ class Lane:
         return self.job
 
     def attempt(
-        self, asked: Asked | None = None, open_target: Callable[[], Target] | None = None, job: LaneJob | None = None
+        self,
+        asked: Asked | None = None,
+        open_target: Callable[[], Target] | None = None,
+        job: LaneJob | None = None,
+        budget: MemoryBudget | None = None,
     ) -> CopyOutcome:
         """One attempt, under the next fence unless it is told a job."""
         return copy_lane(
@@ -95,6 +106,7 @@ class Lane:
             open_target or self.open_target,
             asked or Asked(),
             self.progress.append,
+            Means(budget=budget) if budget else DEFAULT,
         )
 
     def staged(self) -> list[tuple[object, ...]]:

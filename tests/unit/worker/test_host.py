@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.entrypoints.worker.engine import NotRegistered
 from pymigrate.engine.entrypoints.worker.host import EXIT_DRAINED, EXIT_NO_ENGINE, Host
 from pymigrate.engine.entrypoints.worker.leases import Leases
@@ -61,7 +62,8 @@ class Running:
             find=self.engine.find,  # type: ignore[arg-type]
         )
         self.loads = 0
-        self.host = Host(self.session, self.leases, self.ending, self.load, drain_seconds)
+        self.memory: list[int] = []
+        self.host = Host(self.session, self.leases, self.ending, self.load, drain_seconds, on_memory=self.memory.append)
         self.code: int | None = None
         self.thread = threading.Thread(target=self._run)
 
@@ -342,3 +344,42 @@ def test_a_broken_thread_ends_the_host_rather_than_leaving_half_of_it(running: R
 def test_a_session_that_was_never_joined_has_no_link(tmp_path: Path) -> None:
     with pytest.raises(GaveUp, match="never registered"):
         Running(tmp_path).session.present()
+
+
+def test_the_host_is_told_how_much_memory_it_has_when_it_registers_and_with_every_heartbeat(running: Running) -> None:
+    running.engine.terms.memory_bytes_max = 700
+    running.engine.answer.memory_bytes_max = 500
+    running.start()
+    running.engine.wait(lambda: running.engine.calls.count("heartbeat") > 1)
+    running.end()
+    assert running.memory[0] == 700
+    assert set(running.memory[1:]) == {500}
+
+
+def test_a_lane_goes_as_fast_as_its_task_says_and_then_as_the_heartbeat_does(running: Running) -> None:
+    rates: list[Rate] = []
+
+    def until_free(task: worker_pb2.Task, signals: Signals, on_progress: object) -> worker_pb2.FinishTaskRequest:
+        del task, on_progress
+        while (rate := signals.rate()) != FREE:
+            if rate not in rates:
+                rates.append(rate)
+                running.engine.answer = next(answers)
+            signals.wait(0.01)
+        return DRAINED
+
+    answers = iter(
+        [
+            worker_pb2.HeartbeatResponse(rates=[worker_pb2.LaneRate(task_id="t1", rows_per_second_max=5)]),
+            worker_pb2.HeartbeatResponse(rates=[worker_pb2.LaneRate(task_id="another", rows_per_second_max=5)]),
+        ]
+    )
+    first = worker_pb2.LaneRate(task_id="t1", bytes_per_second_max=9)
+    running.engine.answer = worker_pb2.HeartbeatResponse(rates=[first])
+    running.runner.work["t1"] = until_free
+    running.start()
+    task = a_task("t1")
+    task.rate.CopyFrom(first)
+    running.engine.give(task)
+    running.engine.wait(lambda: bool(running.engine.finished))
+    assert rates == [Rate(9.0, 0.0), Rate(0.0, 5.0)]

@@ -28,6 +28,7 @@ CHUNK_BYTES_MAX = 1024**3
 DATASET_LANES_MAX = 64
 LATENCY_FACTOR_MIN = 1.1
 LATENCY_FACTOR_MAX = 100.0
+RATE_MAX = 10**15
 SYSTEMS = tuple(field.name for field in connection_pb2.Connection.DESCRIPTOR.oneofs_by_name["system"].fields)
 _SOURCES_ONLY = {"http": "an HTTP API", "mysql": "a MySQL database"}
 _MYSQL_SSL_MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
@@ -67,6 +68,8 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
     factor = connection.latency_factor_max
     if factor and not LATENCY_FACTOR_MIN <= factor <= LATENCY_FACTOR_MAX:
         yield Problem("latency_factor_max", f"must be {LATENCY_FACTOR_MIN} to {LATENCY_FACTOR_MAX:g}, or 0 for 3")
+    for field in ("bytes_per_second_max", "rows_per_second_max"):
+        yield from _range(field, getattr(connection, field), 0, RATE_MAX)
     match connection.WhichOneof("system"):
         case "sqlite":
             yield from _absolute("sqlite.path", connection.sqlite.path)

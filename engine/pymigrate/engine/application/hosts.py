@@ -18,6 +18,7 @@ from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
 from pymigrate.engine.domain.happenings import Drained, Failed, Leased, Lost, Progressed, Renewed, Succeeded
 from pymigrate.engine.domain.names import matches, parent_of
 from pymigrate.engine.domain.orchestration import RunCore
+from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.domain.run import Failure, Task, TaskState
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.store import HostRecord, Store
@@ -25,15 +26,19 @@ from pymigrate.v1 import worker_pb2
 
 log = structlog.get_logger(__name__)
 WAIT_MAX_SECONDS = 30.0
+MEMORY_BYTES_MAX = 4_000_000_000
+HOST_BYTES_MIN = 300_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTerms:
-    """How leases are granted: both in seconds; a host misses about three heartbeats before it loses its tasks."""
+    """How leases are granted: both in seconds; a host misses about three heartbeats before it loses its tasks. `memory_bytes_max` is what
+    all hosts have together."""
 
     lease_seconds: float = 15.0
     heartbeat_seconds: float = 5.0
     tasks_max: int = 16
+    memory_bytes_max: int = MEMORY_BYTES_MAX
 
 
 @dataclass(slots=True)
@@ -107,6 +112,7 @@ class Hosts:
             heartbeat_seconds=self.terms.heartbeat_seconds,
             lease_seconds=self.terms.lease_seconds,
             tasks_max=self.terms.tasks_max,
+            memory_bytes_max=self.memory_share_bytes(),
         )
         kept = [lease for lease in leases if self._is_held(lease.task_id, lease.fence, name)]
         answer.lost_task_ids.extend(lease.task_id for lease in leases if lease not in kept)
@@ -147,6 +153,9 @@ class Hosts:
         limits = await self._limits.current()
         draining = self._scheduler.to_drain(self._board.active(), limits, now)
         answer.drain_task_ids.extend(sorted(host.tasks.intersection(draining)))
+        rates = self._scheduler.rates(self._board.active(), limits)
+        answer.rates.extend(_rate(rates[task], task) for task in sorted(host.tasks & rates.keys()))
+        answer.memory_bytes_max = self.memory_share_bytes()
         return answer
 
     async def report(
@@ -218,6 +227,21 @@ class Hosts:
         away = self._scheduler.failed(core, task, failure, self._surroundings.clock.now())
         if away is not None:
             log.warning("system.away", environment=away[0], connection=away[1], task=task.id)
+
+    def memory_share_bytes(self) -> int:
+        """What each host has of the memory of all, now that there are so many."""
+        return self.terms.memory_bytes_max // max(len(self._hosts), 1)
+
+    @property
+    def hosts_max(self) -> int:
+        """How many hosts the memory of all is enough for."""
+        return max(1, self.terms.memory_bytes_max // HOST_BYTES_MIN)
+
+    def idle(self) -> list[HostRecord]:
+        """Hosts that have nothing under way, and that nothing waits for; the one that was heard of last comes last."""
+        demand = self.demand()
+        found = [host for host in self.hosts() if not host.tasks and not demand.get(host.record.affinity)]
+        return [host.record for host in sorted(found, key=lambda host: host.seen)]
 
     def hosts(self) -> list[Host]:
         """All known hosts, ordered by name."""
@@ -300,9 +324,13 @@ class Hosts:
         host.tasks.add(task.id)
         self._scheduler.leased(core, task)
         revision, seconds = await self._board.revision(run), self.terms.lease_seconds
-        return await self._board.view(
+        message = await self._board.view(
             run, lambda aggregate: works.task_message(revision, aggregate, aggregate.tasks[task.id], seconds)
         )
+        rates = self._scheduler.rates(self._board.active(), await self._limits.current())
+        if task.id in rates:
+            message.rate.CopyFrom(_rate(rates[task.id]))
+        return message
 
     async def _seconds_to_retry(self, since: datetime) -> float:
         """Until the next held back task may be leased. What could be leased at `since` waits for something else."""
@@ -351,6 +379,12 @@ class Hosts:
             raise FailedPrecondition(f"another process has registered as {name}: this one must stop without committing")
         host.seen = self._surroundings.clock.monotonic()
         return host
+
+
+def _rate(rate: Rate, task: str = "") -> worker_pb2.LaneRate:
+    return worker_pb2.LaneRate(
+        task_id=task, bytes_per_second_max=rate.bytes_per_second, rows_per_second_max=rate.rows_per_second
+    )
 
 
 def _is_process(record: HostRecord, host: worker_pb2.WorkerHost) -> bool:

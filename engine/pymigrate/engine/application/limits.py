@@ -10,6 +10,7 @@ from pymigrate.engine.application.kinds import CONNECTIONS, ENVIRONMENTS, PHASES
 from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.names import environment_of, last_segment
+from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.schedule import Limits, Place
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
@@ -28,6 +29,7 @@ class _Found:
     connections: dict[Place, int] = field(default_factory=dict)
     calendars: dict[Place, Calendar] = field(default_factory=dict)
     latency_factors: dict[Place, float] = field(default_factory=dict)
+    rates: dict[Place, Rate] = field(default_factory=dict)
 
 
 class LaneLimits:
@@ -66,6 +68,9 @@ class LaneLimits:
                     connection = CONNECTIONS.read(stored) if stored else frozen
                     found.connections[environment, name] = connection.lanes_max
                     found.latency_factors[environment, name] = connection.latency_factor_max
+                    rate = Rate(connection.bytes_per_second_max, connection.rows_per_second_max)
+                    if rate != FREE:
+                        found.rates[environment, name] = rate
         return Limits(
             self._lanes_max,
             found.environments,
@@ -74,6 +79,7 @@ class LaneLimits:
             found.connections,
             found.calendars,
             found.latency_factors,
+            found.rates,
         )
 
 

@@ -21,7 +21,13 @@ _NO_MATTER = frozenset(
     {
         *("name", "display_name", "description", "labels", "uid", "etag", "create_time", "update_time", "managed_by"),
         *("plan_hash", "definition_hash", "lanes_max", "priority", "deletion_protection", "phases", "schedule"),
-        *("department_lanes_max", "rollback_window_seconds", "latency_factor_max"),
+        *(
+            "department_lanes_max",
+            "rollback_window_seconds",
+            "latency_factor_max",
+            "bytes_per_second_max",
+            "rows_per_second_max",
+        ),
     }
 )
 _GATES = {

@@ -3,11 +3,13 @@
 import hashlib
 from typing import assert_never
 
+from pymigrate.engine.application.definitions import CHUNK_BYTES_MIN
 from pymigrate.engine.domain.run import RunAggregate, Task, TaskKind
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
 SHARED = "shared"
 STAGING_DIGITS = 20
+CHUNK_BYTES_DEFAULT = 20_000_000
 
 
 def affinity_of(target: connection_pb2.Connection) -> str:
@@ -114,6 +116,11 @@ def _dataset(
         target=revision.connections[dataset.target.connection],
         staging_id=staging_id(run, phase, dataset_id, attempt),
     )
+    # A chunk is read at once: of a system with a limit it holds a second's worth, so that lanes go on evenly.
+    rates = [side.bytes_per_second_max for side in (work.source, work.target) if side.bytes_per_second_max]
+    if rates:
+        chunk_bytes = dataset.chunk_bytes or CHUNK_BYTES_DEFAULT
+        work.dataset.chunk_bytes = max(CHUNK_BYTES_MIN, min(chunk_bytes, *rates))
     place = f"{phase}/{dataset_id}"
     if place in revision.inspections:
         work.schema.CopyFrom(revision.inspections[place].source)

@@ -13,6 +13,7 @@ from pymigrate.engine.domain.breaker import Breaker
 from pymigrate.engine.domain.calendar import Calendar, are_open, next_change
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.orchestration import OUTAGE_REASON, RunCore
+from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.run import UNDOING, Failure, Task, TaskKind
 from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
 
@@ -28,7 +29,7 @@ class Limits:
     """What holds now; 0 or a missing entry is no limit, but for `lanes_max`, which counts lanes in all.
 
     `environments` and `plans` by resource name, `departments` by (plan, department), `connections` by (environment, connection);
-    `calendars` by (plan, phase), and by (plan, "") for the plan's own; `latency_factors` by (environment, connection).
+    `calendars` by (plan, phase), and by (plan, "") for the plan's own; `latency_factors` and `rates` by (environment, connection).
     """
 
     lanes_max: int
@@ -38,6 +39,7 @@ class Limits:
     connections: Mapping[Place, int] = field(default_factory=dict)
     calendars: Mapping[Place, Calendar] = field(default_factory=dict)
     latency_factors: Mapping[Place, float] = field(default_factory=dict)
+    rates: Mapping[Place, Rate] = field(default_factory=dict)
 
     def calendars_of(self, plan: str, phase: str) -> list[Calendar]:
         """The plan's calendar and the phase's."""
@@ -100,6 +102,24 @@ class Scheduler:
             phases = {task.phase for task in (*core.pending(), *core.leased()) if task.kind in TIMED}
             wakes.extend(next_change(limits.calendars_of(core.run.plan, phase), since) for phase in sorted(phases))
         return min((wake for wake in wakes if wake is not None and wake > since), default=None)
+
+    def rates(self, cores: Iterable[RunCore], limits: Limits) -> dict[str, Rate]:
+        """How fast each lane at work may go, by its task: of every system with a limit an equal share. Those without one are left out."""
+        found: dict[str, Rate] = {}
+        if not limits.rates:
+            return found
+        active = list(cores)
+        usage = self._usage(active)
+        for core in active:
+            for task in core.leased():
+                if task.kind is not TaskKind.COPY:
+                    continue
+                rate = FREE
+                for place in _systems(core, task):
+                    rate = rate.tighter(limits.rates.get(place, FREE).shared(usage["connection", *place]))
+                if rate != FREE:
+                    found[task.id] = rate
+        return found
 
     # What it learns ----------------------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,9 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
 
     board.on_work(on_work)
     inquiries = Inquiries(random_id, on_work)
-    terms = LeaseTerms(settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max)
+    terms = LeaseTerms(
+        settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max, settings.memory_bytes_max
+    )
     limits = LaneLimits(store, board, settings.lanes_max, clock)
     hosts = Hosts(store, board, inquiries, limits, surroundings, terms, Scheduler(random.Random()))
     hosts_work.append(hosts)

@@ -30,6 +30,8 @@ CONNECTORS = "pymigrate.connectors"
 FILE_AFFINITY = "file:"
 DRAIN_SECONDS = 20.0
 HANGING_SECONDS = 1.0
+OWN_BYTES = 150_000_000  # interpreter, drivers and Arrow, measured at 104 to 131 MB
+PART_BYTES_MIN = 64_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         affinity=given.affinity,
     )
     session = Session(given.home, message, leases, ending)
-    host = Host(session, leases, ending, lambda: build_runner(redactor), given.drain_seconds)
+    memory = HostMemory()
+    host = Host(
+        session, leases, ending, lambda: build_runner(redactor, memory), given.drain_seconds, on_memory=memory.resize
+    )
     if given.affinity.startswith(FILE_AFFINITY):
         threading.Thread(target=host.preload, name="preload", daemon=True).start()
     code = host.run()
@@ -69,23 +74,54 @@ def _is_hanging() -> bool:
     return any(thread.is_alive() for thread in others)
 
 
-def build_runner(redactor: Redactor) -> Runner:
+class HostMemory:
+    """The bytes that this process may hold, told to whoever takes them: a half to the chunks of all lanes, and a half to the systems that
+    live in this process, after what the process itself takes. Safe on every thread."""
+
+    def __init__(self) -> None:
+        self._bytes_max = 0
+        self._takers: list[Callable[[int], None]] = []
+        self._lock = threading.Lock()
+
+    def resize(self, bytes_max: int) -> None:
+        """From now on so much in all."""
+        with self._lock:
+            self._bytes_max = bytes_max
+            for take in self._takers:
+                take(self._part())
+
+    def tell(self, take: Callable[[int], None]) -> None:
+        """Tells this one too, now and at every change."""
+        with self._lock:
+            self._takers.append(take)
+            if self._bytes_max:
+                take(self._part())
+
+    def _part(self) -> int:
+        return max(PART_BYTES_MIN, (self._bytes_max - OWN_BYTES) // 2)
+
+
+def build_runner(redactor: Redactor, memory: HostMemory) -> Runner:
     """The data plane with every adapter that it may need; this is where it is imported."""
     from pymigrate.engine.adapters.calls import HttpCalls
     from pymigrate.engine.adapters.secrets.env import EnvSecrets
     from pymigrate.engine.adapters.secrets.file import FileSecrets
     from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
     from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
+    from pymigrate.engine.transfer.means import Means
 
     secrets = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, redactor)
-    return TaskRunner(connectors_by_kind(), secrets, redactor, HttpCalls())
+    means = Means()
+    memory.tell(means.budget.resize)
+    return TaskRunner(connectors_by_kind(memory), secrets, redactor, HttpCalls(), means)
 
 
-def connectors_by_kind() -> "Callable[[str], Connector]":
+def connectors_by_kind(memory: HostMemory) -> "Callable[[str], Connector]":
     """Finds a kind's connector by entry point, imports it when it is first asked for, and keeps it."""
     from importlib.metadata import entry_points
 
     from pymigrate.engine.domain.errors import FailedPrecondition
+    from pymigrate.engine.ports.connector import MemoryLimited
 
     built: dict[str, Connector] = {}
     building = threading.Lock()
@@ -98,7 +134,9 @@ def connectors_by_kind() -> "Callable[[str], Connector]":
                     raise FailedPrecondition(
                         f"this worker host has no connector for {kind}: install the package that brings it, and start the engine again"
                     )
-                built[kind] = found[0].load()()
+                made = built[kind] = found[0].load()()
+                if isinstance(made, MemoryLimited):
+                    memory.tell(made.limit_memory)
             return built[kind]
 
     return find

@@ -492,6 +492,15 @@ class Connector(Protocol):
         ...
 
 
+@runtime_checkable
+class MemoryLimited(Protocol):
+    """What a Connector may have on top whose systems live in this process and take memory of it."""
+
+    def limit_memory(self, bytes_max: int) -> None:
+        """From now on everything that it has open takes so much together, at about."""
+        ...
+
+
 _ARROW: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "int16": pa.int16(),

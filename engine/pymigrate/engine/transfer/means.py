@@ -1,21 +1,27 @@
 """What the data plane works with beside its systems: how a source is read, and how rows are hashed. A simulation passes its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pymigrate.engine.domain.paths import PASSING, CopyPath
 from pymigrate.engine.ports.connector import Source
 from pymigrate.engine.transfer.checksum import Checksum, PassingChecksum, RowHasher
+from pymigrate.engine.transfer.memory import MemoryBudget
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.signals import Signals
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """`read` opens a source for reading; `hasher` makes what hashes rows."""
+    """`reader` opens a source for reading; `hasher` makes what hashes rows; `budget` is the memory that all lanes have together."""
 
-    read: Callable[[Callable[[], Source], Signals], SourceReader] = SourceReader
+    reader: Callable[[Callable[[], Source], Signals, MemoryBudget], SourceReader] = SourceReader
     hasher: Callable[[], RowHasher] = RowHasher
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
+
+    def read(self, open_source: Callable[[], Source], signals: Signals) -> SourceReader:
+        """A source that is opened for reading."""
+        return self.reader(open_source, signals, self.budget)
 
     def checksum(self, start: str = "") -> Checksum:
         """A running digest of rows that goes on from another's text."""

@@ -1,9 +1,10 @@
 """A source on a thread of its own, which reads the next chunk while the one before is written.
 
 A source's calls are made on one thread alone; whoever waits for one of them still hears what is asked of its task. Two chunks at most
-are held: the one that is handed out, and the one that is being read.
+are held: the one that is handed out, and the one that is being read, for which there must be room and time.
 """
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -20,7 +21,9 @@ from pymigrate.engine.ports.connector import (
     SourceChunk,
     SourceRelation,
 )
+from pymigrate.engine.transfer.brake import Brake
 from pymigrate.engine.transfer.checksum import digested
+from pymigrate.engine.transfer.memory import LaneMemory, MemoryBudget
 from pymigrate.engine.transfer.signals import Signals, check
 
 Result = TypeVar("Result")
@@ -45,8 +48,9 @@ def chunks_of(
 class SourceReader:
     """An opened source. Raises what its calls raise, and LeaseLost or Drained while waiting for one."""
 
-    def __init__(self, open_source: Callable[[], Source], signals: Signals) -> None:
+    def __init__(self, open_source: Callable[[], Source], signals: Signals, budget: MemoryBudget | None = None) -> None:
         self._signals = signals
+        self._budget = budget or MemoryBudget()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="source")
         self._source: Source | None = None
         self._open_source = open_source
@@ -89,8 +93,9 @@ class SourceReader:
         after: Position | None,
         path: CopyPath = CopyPath.ARROW,
     ) -> Iterator[SourceChunk]:
-        """The source's chunks in order, as they travel on a path, each read while its predecessor is used."""
-        return self._ahead(self.call(lambda source: chunks_of(source, relation, columns, after, path)))
+        """The source's chunks in order, as they travel on a path, each read while its predecessor is used, not faster than the lane may
+        go, and not before there is memory for it."""
+        return self._ahead(self.call(lambda source: chunks_of(source, relation, columns, after, path)), relation)
 
     def reread(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], until: Position | None
@@ -99,14 +104,30 @@ class SourceReader:
         found = self.call(
             lambda source: source.reread(relation, columns, until) if until and isinstance(source, Rereading) else None
         )
-        return None if found is None else (self._ahead(found[0]), self._ahead(found[1]))
+        return None if found is None else (self._ahead(found[0], relation), self._ahead(found[1], relation))
 
-    def _ahead(self, found: Iterator[SourceChunk]) -> Iterator[SourceChunk]:
-        ahead = self.start(lambda _: next(found, None))
-        while (chunk := self.wait(ahead)) is not None:
-            ahead = self.start(lambda _: next(found, None))
-            yield chunk
-            del chunk
+    def _ahead(self, found: Iterator[SourceChunk], relation: SourceRelation) -> Iterator[SourceChunk]:
+        brake = Brake(self._signals, relation.chunk_bytes, random.Random())
+        memory = LaneMemory(self._budget, relation.chunk_bytes, self._signals)
+
+        def read() -> SourceChunk | None:
+            brake.wait()
+            memory.reserve()
+            chunk = next(found, None)
+            memory.came(chunk)
+            if chunk is not None:
+                brake.took(chunk)
+            return chunk
+
+        try:
+            ahead = self.start(lambda _: read())
+            while (chunk := self.wait(ahead)) is not None:
+                ahead = self.start(lambda _: read())
+                yield chunk
+                del chunk
+                memory.release()
+        finally:
+            memory.close()
 
     def close(self) -> None:
         """Closes the source on its thread. A call that hangs there is waited for a few seconds only, not at all once the lease is lost;

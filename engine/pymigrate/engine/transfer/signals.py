@@ -3,10 +3,11 @@
 from typing import Protocol
 
 from pymigrate.engine.domain.errors import FenceLost
+from pymigrate.engine.domain.rates import Rate
 
 
 class Signals(Protocol):
-    """What is asked of one task. Every answer may change at any time; none changes back."""
+    """What is asked of one task. Every answer may change at any time; none but the rate changes back."""
 
     def is_draining(self) -> bool:
         """Whether the task should end at its next checkpoint."""
@@ -18,6 +19,10 @@ class Signals(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Waits so long, or until something is asked."""
+        ...
+
+    def rate(self) -> Rate:
+        """How fast a lane may go."""
         ...
 
 

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import duckdb
+import structlog
 
 from pymigrate.engine.adapters.connectors.duckdb_source import DuckdbSource
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
@@ -16,19 +17,22 @@ from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMis
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.ports.connector import Source, SystemSpec, Target
 
+log = structlog.get_logger(__name__)
 MEMORY_BYTES_MAX = 1 << 30
+MEMORY_BYTES_MIN = 64_000_000
 THREADS = 2
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?) ?\(PID (\d+)\)")
 
 
 class DuckdbConnector:
-    """DuckDB files by `path`. Every file that is open has `memory_bytes_max` and `threads` for all its users together."""
+    """DuckDB files by `path`. Every file that is open has `threads` and at most `memory_bytes_max` for all its users together."""
 
     kind = "duckdb"
 
     def __init__(self, memory_bytes_max: int = MEMORY_BYTES_MAX, threads: int = THREADS) -> None:
+        self._file_bytes_max = memory_bytes_max
+        self._all_bytes_max = memory_bytes_max
         self._configuration: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": f"{memory_bytes_max}B",
             "threads": threads,
             # A worker host fetches nothing on its own.
             "autoinstall_known_extensions": False,
@@ -46,6 +50,13 @@ class DuckdbConnector:
         path = path.resolve()
         return DuckdbSource(path, self._opened(path, is_read_only=True)[0], lambda: self._release(path))
 
+    def limit_memory(self, bytes_max: int) -> None:
+        """Files that are open, now and from now on, have equal parts of it. A file that holds more at the moment keeps what it had, until
+        it is said again."""
+        with self._lock:
+            self._all_bytes_max = bytes_max
+            self._limit_files()
+
     def open_target(self, system: SystemSpec) -> Target:
         """Opens the file, and makes it where it is missing; its folder must exist. Raises InvalidDefinition for a path that can't be a
         DuckDB file, and SystemUnavailable while another process holds it, with that process where DuckDB tells, or while this process
@@ -62,6 +73,7 @@ class DuckdbConnector:
             file = self._files.get(path)
             if file is None:
                 file = self._files[path] = _File(self._connect(path, is_read_only=is_read_only), is_read_only)
+                self._limit_files()
             elif file.is_read_only and not is_read_only:
                 raise SystemUnavailable(
                     f"the DuckDB file {path} is being read by this worker host, and is written to when that has ended: let the phase "
@@ -80,6 +92,16 @@ class DuckdbConnector:
             who = f"process {holder[2]} ({holder[1]}) holds it: end that" if holder else f"DuckDB says: {error}"
             raise SystemUnavailable(f"the DuckDB file {path} can't be opened; {who}") from error
 
+    def _limit_files(self) -> None:
+        part = max(MEMORY_BYTES_MIN, min(self._file_bytes_max, self._all_bytes_max // max(len(self._files), 1)))
+        for path, file in self._files.items():
+            if file.bytes_max != part:
+                try:
+                    file.connection.execute(f"SET memory_limit = '{part}B'")
+                    file.bytes_max = part
+                except duckdb.OutOfMemoryException as error:
+                    log.info("duckdb.holds_more", path=str(path), bytes_max=part, error=str(error))
+
     def _release(self, path: Path) -> None:
         with self._lock:
             file = self._files[path]
@@ -96,4 +118,5 @@ class _File:
         self.connection = connection
         self.is_read_only = is_read_only
         self.users = 0
+        self.bytes_max = 0
         self.ended = threading.Condition()

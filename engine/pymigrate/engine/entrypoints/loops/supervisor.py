@@ -75,7 +75,7 @@ class Supervisor:
         registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
         for affinity, waiting in sorted(self._hosts.demand().items()):
             for name in host_names(affinity, waiting, self._hosts_shared_max, _digest(affinity)):
-                if name not in registered:
+                if name not in registered and await self._has_room(name):
                     await self._start(name, affinity)
         for name in registered:
             self._starts.pop(name, None)
@@ -90,6 +90,18 @@ class Supervisor:
             is_gone = not self._executor.is_running(record.pid, record.pid_start_ticks)
             if is_gone or record.name in overdue:
                 yield record
+
+    async def _has_room(self, name: str) -> bool:
+        """Whether the memory of all hosts is enough for one more; where it is not, one that has nothing to do makes room."""
+        running = {last_segment(host.record.name) for host in self._hosts.hosts()}
+        starting = {each for each in self._starts if each not in running and not self._executor.has_exited(each)}
+        if len(running | starting | {name}) <= self._hosts.hosts_max:
+            return True
+        for record in self._hosts.idle()[:1]:
+            log.info("host.ended_for_another", host=record.name, waiting=name)
+            await self._executor.drain(record.pid, record.pid_start_ticks)
+            await self._hosts.forget(record.name)
+        return False
 
     async def _start(self, name: str, affinity: str) -> None:
         """Starts a host, later and later when it keeps ending before it has registered."""

@@ -41,7 +41,8 @@ class Runner(Protocol):
 
 
 class Host:
-    """A worker host. `load_runner` imports the data plane: it is called on the first task, or ahead of it by `preload`."""
+    """A worker host. `load_runner` imports the data plane: it is called on the first task, or ahead of it by `preload`. `on_memory` is told
+    the bytes that the host may hold, whenever the engine says so."""
 
     def __init__(
         self,
@@ -51,8 +52,10 @@ class Host:
         load_runner: Callable[[], Runner],
         drain_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
+        on_memory: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._session = session
+        self._on_memory = on_memory
         self._leases = leases
         self._ending = ending
         self._load_runner = load_runner
@@ -69,6 +72,7 @@ class Host:
         """Serves until `ending` is set or the engine is gone for good; returns the process's exit code. Blocks."""
         try:
             self._session.join()
+            self._hear_memory(self._session.present()[1].memory_bytes_max)
         except GaveUp as error:
             self._give_up(error)
             return EXIT_DRAINED if self._ending.is_set() else EXIT_NO_ENGINE
@@ -137,12 +141,15 @@ class Host:
                     self._rejoin(terms.session, error)
                 continue
             self._session.heard()
+            self._hear_memory(answer.memory_bytes_max)
             lost, draining = set(answer.lost_task_ids), set(answer.drain_task_ids)
+            rates = {rate.task_id: rate for rate in answer.rates}
             for lease in held:
                 if lease.message.task_id in lost:
                     lease.lose()
                     continue
                 lease.renew(asked)
+                lease.keep_to(rates.get(lease.message.task_id))
                 if lease.message.task_id in draining:
                     lease.drain()
 
@@ -256,10 +263,15 @@ class Host:
             if isinstance(error, CallRefused) and is_present:
                 raise GaveUp(error.message)
             self._session.join(session)
+            self._hear_memory(self._session.present()[1].memory_bytes_max)
         except GaveUp as gone:
             self._give_up(gone)
             return False
         return True
+
+    def _hear_memory(self, bytes_max: int) -> None:
+        if bytes_max > 0:
+            self._on_memory(bytes_max)
 
     def _give_up(self, error: GaveUp) -> None:
         if not self._gone.is_set():

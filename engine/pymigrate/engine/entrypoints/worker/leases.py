@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.v1 import worker_pb2
 
 
@@ -14,6 +15,7 @@ class Lease:
         self.progress: worker_pb2.LaneProgress | None = None
         self.reporting = threading.Lock()
         self._seconds = task.lease_seconds
+        self._rate = _rate(task.rate)
         self._renewed = since
         self._monotonic = monotonic
         self._asked = threading.Event()
@@ -48,6 +50,18 @@ class Lease:
     def wait(self, seconds: float) -> None:
         """Waits so long, or until something is asked."""
         self._asked.wait(seconds)
+
+    def rate(self) -> Rate:
+        """How fast the lane may go."""
+        return self._rate
+
+    def keep_to(self, rate: worker_pb2.LaneRate | None) -> None:
+        """The engine says how fast the lane may go from now on; None: as fast as it can."""
+        self._rate = FREE if rate is None else _rate(rate)
+
+
+def _rate(message: worker_pb2.LaneRate) -> Rate:
+    return Rate(message.bytes_per_second_max, message.rows_per_second_max)
 
 
 class Leases:

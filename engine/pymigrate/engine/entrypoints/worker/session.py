@@ -26,12 +26,13 @@ BACKOFF_MAX_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a registration gave: the session's name, how often to call, how long a lease holds, how many tasks to run."""
+    """What a registration gave: the session's name, how often to call, how long a lease holds, how many tasks to run in how many bytes."""
 
     session: str
     heartbeat_seconds: float
     lease_seconds: float
     tasks_max: int
+    memory_bytes_max: int = 0
 
 
 class GaveUp(Exception):
@@ -130,7 +131,13 @@ class Session:
             else:
                 lease.renew(asked)
         former, self._link = self._link, link
-        self._terms = Terms(answer.session, answer.heartbeat_seconds, answer.lease_seconds, max(1, answer.tasks_max))
+        self._terms = Terms(
+            answer.session,
+            answer.heartbeat_seconds,
+            answer.lease_seconds,
+            max(1, answer.tasks_max),
+            answer.memory_bytes_max,
+        )
         self.heard()
         if former is not None:
             former.close()

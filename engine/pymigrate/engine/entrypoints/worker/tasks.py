@@ -23,6 +23,7 @@ RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
 WORKS_ON_TARGET = frozenset({"copy", "verify", "prepare", "publish", "rollback", "seal"})
 TARGET_FIELD = "target.connection"
+SIDES = 2
 OnProgress = Callable[[worker_pb2.LaneProgress], None]
 
 
@@ -164,14 +165,15 @@ class TaskRunner:
         return _done(copy=_progress(outcome.checkpoint))
 
     def _verify(self, work: worker_pb2.VerifyWork, signals: Signals) -> run_pb2.Verification:
-        source = definitions.system_spec(work.dataset.source, self._secrets)
-        found = verify(
-            definitions.verify_job(work),
-            transformed(work.dataset, lambda: self._connectors(source.kind).open_source(source)),
-            self._target_of([work.dataset]),
-            signals,
-            self._means,
-        )
+        source, job = definitions.system_spec(work.dataset.source, self._secrets), definitions.verify_job(work)
+        with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
+            found = verify(
+                job,
+                transformed(work.dataset, lambda: self._connectors(source.kind).open_source(source)),
+                self._target_of([work.dataset]),
+                signals,
+                self._means,
+            )
         return _verification_message(found, work.dataset.dataset.verification)
 
     def _target_of(self, works: Iterable[worker_pb2.DatasetWork]) -> Callable[[], Target]:
