@@ -374,6 +374,12 @@ class RelationSchema(google.protobuf.message.Message):
     ROWS_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     IS_EXACT_ROWS_FIELD_NUMBER: builtins.int
+    SYSTEM_FIELD_NUMBER: builtins.int
+    COMMENT_FIELD_NUMBER: builtins.int
+    KEY_NAME_FIELD_NUMBER: builtins.int
+    INDEXES_FIELD_NUMBER: builtins.int
+    FOREIGN_KEYS_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
     relation: builtins.str
     """Its name as a dataset names it, such as `public.flights` or `flights.csv`."""
     rows: builtins.int
@@ -382,6 +388,12 @@ class RelationSchema(google.protobuf.message.Message):
     """Bytes that it takes in the system; -1 when unknown."""
     is_exact_rows: builtins.bool
     """Whether `rows` is a count rather than an estimate."""
+    system: builtins.str
+    """The system in whose own words native types, defaults and definitions are, such as `postgres`; empty where there are none."""
+    comment: builtins.str
+    """What people wrote about it; empty without a comment."""
+    key_name: builtins.str
+    """The name of its primary key's constraint; empty where the system gives none."""
     @property
     def columns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___NamedColumn]:
         """Its columns in order."""
@@ -389,6 +401,18 @@ class RelationSchema(google.protobuf.message.Message):
     @property
     def key(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The columns of its primary key, in order; empty without one."""
+
+    @property
+    def indexes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TableIndex]:
+        """Its indexes and unique constraints beside the primary key, ordered by name."""
+
+    @property
+    def foreign_keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ForeignKey]:
+        """Its foreign keys, ordered by name."""
+
+    @property
+    def notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What else it declares and no target is given, such as check constraints and triggers, each as a sentence."""
 
     def __init__(
         self,
@@ -399,10 +423,100 @@ class RelationSchema(google.protobuf.message.Message):
         rows: builtins.int = ...,
         bytes: builtins.int = ...,
         is_exact_rows: builtins.bool = ...,
+        system: builtins.str = ...,
+        comment: builtins.str = ...,
+        key_name: builtins.str = ...,
+        indexes: collections.abc.Iterable[Global___TableIndex] | None = ...,
+        foreign_keys: collections.abc.Iterable[Global___ForeignKey] | None = ...,
+        notes: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "columns", b"columns", "is_exact_rows", b"is_exact_rows", "key", b"key", "relation", b"relation", "rows", b"rows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "columns", b"columns", "comment", b"comment", "foreign_keys", b"foreign_keys", "indexes", b"indexes", "is_exact_rows", b"is_exact_rows", "key", b"key", "key_name", b"key_name", "notes", b"notes", "relation", b"relation", "rows", b"rows", "system", b"system"]) -> None: ...
 
 Global___RelationSchema: typing_extensions.TypeAlias = RelationSchema
+
+@typing.final
+class TableIndex(google.protobuf.message.Message):
+    """An index or a unique constraint of a table."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    IS_UNIQUE_FIELD_NUMBER: builtins.int
+    IS_CONSTRAINT_FIELD_NUMBER: builtins.int
+    DEFINITION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name in the source."""
+    is_unique: builtins.bool
+    """Whether no two rows may have the same values."""
+    is_constraint: builtins.bool
+    """Whether the uniqueness is declared as a constraint."""
+    definition: builtins.str
+    """What follows the table's name in its definition, in the system's own words, for an index that is more than columns in order
+    (expressions, a condition, another method or order): only the same kind of system understands it. Empty for a plain one.
+    """
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns in order; empty where it holds an expression."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        columns: collections.abc.Iterable[builtins.str] | None = ...,
+        is_unique: builtins.bool = ...,
+        is_constraint: builtins.bool = ...,
+        definition: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "definition", b"definition", "is_constraint", b"is_constraint", "is_unique", b"is_unique", "name", b"name"]) -> None: ...
+
+Global___TableIndex: typing_extensions.TypeAlias = TableIndex
+
+@typing.final
+class ForeignKey(google.protobuf.message.Message):
+    """A foreign key of a table."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    RELATION_FIELD_NUMBER: builtins.int
+    RELATION_COLUMNS_FIELD_NUMBER: builtins.int
+    ON_DELETE_FIELD_NUMBER: builtins.int
+    ON_UPDATE_FIELD_NUMBER: builtins.int
+    TARGET_RELATION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name in the source."""
+    relation: builtins.str
+    """The source relation that it refers to."""
+    on_delete: builtins.str
+    """What follows in SQL for the deletion of a row that is referred to, such as `CASCADE`; empty: nothing is said."""
+    on_update: builtins.str
+    """As `on_delete`, for the change of such a row's columns."""
+    target_relation: builtins.str
+    """The relation that takes the place of `relation` in the dataset's target; empty where the plan moves it elsewhere or not at all."""
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The referring columns, in order."""
+
+    @property
+    def relation_columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns referred to, in the order of `columns`."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        columns: collections.abc.Iterable[builtins.str] | None = ...,
+        relation: builtins.str = ...,
+        relation_columns: collections.abc.Iterable[builtins.str] | None = ...,
+        on_delete: builtins.str = ...,
+        on_update: builtins.str = ...,
+        target_relation: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "name", b"name", "on_delete", b"on_delete", "on_update", b"on_update", "relation", b"relation", "relation_columns", b"relation_columns", "target_relation", b"target_relation"]) -> None: ...
+
+Global___ForeignKey: typing_extensions.TypeAlias = ForeignKey
 
 @typing.final
 class NamedColumn(google.protobuf.message.Message):
@@ -414,6 +528,10 @@ class NamedColumn(google.protobuf.message.Message):
     TYPE_FIELD_NUMBER: builtins.int
     REQUIRED_FIELD_NUMBER: builtins.int
     NATIVE_TYPE_FIELD_NUMBER: builtins.int
+    DEFAULT_FIELD_NUMBER: builtins.int
+    NATIVE_DEFAULT_FIELD_NUMBER: builtins.int
+    IS_IDENTITY_FIELD_NUMBER: builtins.int
+    COMMENT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The column's name as the system spells it."""
     type: builtins.str
@@ -422,6 +540,16 @@ class NamedColumn(google.protobuf.message.Message):
     """Whether NULL is refused."""
     native_type: builtins.str
     """The type in the system's own words."""
+    default: builtins.str
+    """The value of a row that gives none, where every system means the same by it: a number, a text in quotes, TRUE, FALSE,
+    CURRENT_TIMESTAMP (of a `timestamptz`) or gen_random_uuid().
+    """
+    native_default: builtins.str
+    """The same in the system's own words; empty without a default."""
+    is_identity: builtins.bool
+    """Whether the system numbers rows that give no value: an identity column, a serial or auto-increment."""
+    comment: builtins.str
+    """What people wrote about it; empty without a comment."""
     def __init__(
         self,
         *,
@@ -429,8 +557,12 @@ class NamedColumn(google.protobuf.message.Message):
         type: builtins.str = ...,
         required: builtins.bool = ...,
         native_type: builtins.str = ...,
+        default: builtins.str = ...,
+        native_default: builtins.str = ...,
+        is_identity: builtins.bool = ...,
+        comment: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "native_type", b"native_type", "required", b"required", "type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["comment", b"comment", "default", b"default", "is_identity", b"is_identity", "name", b"name", "native_default", b"native_default", "native_type", b"native_type", "required", b"required", "type", b"type"]) -> None: ...
 
 Global___NamedColumn: typing_extensions.TypeAlias = NamedColumn
 

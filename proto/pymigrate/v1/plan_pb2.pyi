@@ -133,6 +133,50 @@ CONFLICT_POLICY_QUARANTINE: ConflictPolicy.ValueType  # 5
 """The row that comes is not written. The relation of conflicts stays, also after the phase is sealed."""
 Global___ConflictPolicy: typing_extensions.TypeAlias = ConflictPolicy
 
+class _SchemaPart:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _SchemaPartEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_SchemaPart.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    SCHEMA_PART_UNSPECIFIED: _SchemaPart.ValueType  # 0
+    """Not said."""
+    SCHEMA_PART_DEFAULTS: _SchemaPart.ValueType  # 1
+    """Defaults of columns."""
+    SCHEMA_PART_IDENTITY: _SchemaPart.ValueType  # 2
+    """Identity columns."""
+    SCHEMA_PART_COMMENTS: _SchemaPart.ValueType  # 3
+    """Comments of table and columns."""
+    SCHEMA_PART_KEY: _SchemaPart.ValueType  # 4
+    """The primary key; rows are still checked for it."""
+    SCHEMA_PART_INDEXES: _SchemaPart.ValueType  # 5
+    """Indexes and unique constraints."""
+    SCHEMA_PART_FOREIGN_KEYS: _SchemaPart.ValueType  # 6
+    """Foreign keys."""
+    SCHEMA_PART_REPLACED: _SchemaPart.ValueType  # 7
+    """What is taken over from the table that is replaced: its owner, grants and indexes of its own."""
+
+class SchemaPart(_SchemaPart, metaclass=_SchemaPartEnumTypeWrapper):
+    """A part of a table's declarations."""
+
+SCHEMA_PART_UNSPECIFIED: SchemaPart.ValueType  # 0
+"""Not said."""
+SCHEMA_PART_DEFAULTS: SchemaPart.ValueType  # 1
+"""Defaults of columns."""
+SCHEMA_PART_IDENTITY: SchemaPart.ValueType  # 2
+"""Identity columns."""
+SCHEMA_PART_COMMENTS: SchemaPart.ValueType  # 3
+"""Comments of table and columns."""
+SCHEMA_PART_KEY: SchemaPart.ValueType  # 4
+"""The primary key; rows are still checked for it."""
+SCHEMA_PART_INDEXES: SchemaPart.ValueType  # 5
+"""Indexes and unique constraints."""
+SCHEMA_PART_FOREIGN_KEYS: SchemaPart.ValueType  # 6
+"""Foreign keys."""
+SCHEMA_PART_REPLACED: SchemaPart.ValueType  # 7
+"""What is taken over from the table that is replaced: its owner, grants and indexes of its own."""
+Global___SchemaPart: typing_extensions.TypeAlias = SchemaPart
+
 class _LoadMode:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -1384,22 +1428,49 @@ class DatasetTarget(google.protobuf.message.Message):
     CONNECTION_FIELD_NUMBER: builtins.int
     RELATION_FIELD_NUMBER: builtins.int
     LOAD_MODE_FIELD_NUMBER: builtins.int
+    SCHEMA_FIELD_NUMBER: builtins.int
     connection: builtins.str
     """The connection, by its last segment."""
     relation: builtins.str
     """Table, as `name` or `schema.name`; for files, the folder below the connection's root."""
     load_mode: Global___LoadMode.ValueType
     """What becomes of a target that already holds rows. Unspecified means `create`."""
+    @property
+    def schema(self) -> Global___TargetSchema:
+        """What of the source's declarations the target's table is given. Unset: everything that it can hold."""
+
     def __init__(
         self,
         *,
         connection: builtins.str = ...,
         relation: builtins.str = ...,
         load_mode: Global___LoadMode.ValueType = ...,
+        schema: Global___TargetSchema | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["connection", b"connection", "load_mode", b"load_mode", "relation", b"relation"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["schema", b"schema"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["connection", b"connection", "load_mode", b"load_mode", "relation", b"relation", "schema", b"schema"]) -> None: ...
 
 Global___DatasetTarget: typing_extensions.TypeAlias = DatasetTarget
+
+@typing.final
+class TargetSchema(google.protobuf.message.Message):
+    """What a target's table is given of what the source declares."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OMIT_FIELD_NUMBER: builtins.int
+    @property
+    def omit(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___SchemaPart.ValueType]:
+        """The declarations to leave out."""
+
+    def __init__(
+        self,
+        *,
+        omit: collections.abc.Iterable[Global___SchemaPart.ValueType] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["omit", b"omit"]) -> None: ...
+
+Global___TargetSchema: typing_extensions.TypeAlias = TargetSchema
 
 @typing.final
 class Reference(google.protobuf.message.Message):
@@ -1625,9 +1696,28 @@ class ValidatePlanResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class DdlEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___TargetDdl: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___TargetDdl | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     PROBLEMS_FIELD_NUMBER: builtins.int
     LEVELS_FIELD_NUMBER: builtins.int
     PLAN_HASH_FIELD_NUMBER: builtins.int
+    DDL_FIELD_NUMBER: builtins.int
     plan_hash: builtins.str
     """Digest of what was checked."""
     @property
@@ -1638,16 +1728,47 @@ class ValidatePlanResponse(google.protobuf.message.Message):
     def levels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PhaseLevel]:
         """The order in which phases may run: each level needs only those before it."""
 
+    @property
+    def ddl(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___TargetDdl]:
+        """With `check_systems` and without problems: what a run would declare in the targets, by `phase/dataset`. Nothing is written for it."""
+
     def __init__(
         self,
         *,
         problems: collections.abc.Iterable[Global___Problem] | None = ...,
         levels: collections.abc.Iterable[Global___PhaseLevel] | None = ...,
         plan_hash: builtins.str = ...,
+        ddl: collections.abc.Mapping[builtins.str, Global___TargetDdl] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["levels", b"levels", "plan_hash", b"plan_hash", "problems", b"problems"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ddl", b"ddl", "levels", b"levels", "plan_hash", b"plan_hash", "problems", b"problems"]) -> None: ...
 
 Global___ValidatePlanResponse: typing_extensions.TypeAlias = ValidatePlanResponse
+
+@typing.final
+class TargetDdl(google.protobuf.message.Message):
+    """What a run would declare for a dataset's target."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATEMENTS_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
+    @property
+    def statements(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The statements in the order in which they take effect, by the relation's final name: rows come between the first and the rest."""
+
+    @property
+    def notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What the source declares and the target is not given, with why; and what changes in the table that is replaced."""
+
+    def __init__(
+        self,
+        *,
+        statements: collections.abc.Iterable[builtins.str] | None = ...,
+        notes: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["notes", b"notes", "statements", b"statements"]) -> None: ...
+
+Global___TargetDdl: typing_extensions.TypeAlias = TargetDdl
 
 @typing.final
 class PhaseLevel(google.protobuf.message.Message):

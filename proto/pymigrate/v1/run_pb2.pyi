@@ -484,6 +484,7 @@ class DatasetRun(google.protobuf.message.Message):
     QUARANTINE_FIELD_NUMBER: builtins.int
     CONFLICTS_FIELD_NUMBER: builtins.int
     PATH_REASON_FIELD_NUMBER: builtins.int
+    SCHEMA_NOTES_FIELD_NUMBER: builtins.int
     rows: builtins.int
     """Rows committed in the target's staging."""
     bytes: builtins.int
@@ -522,6 +523,10 @@ class DatasetRun(google.protobuf.message.Message):
     def quarantine(self) -> Global___Failure:
         """Why it is quarantined: the failure that no further try would mend, and the chunk that it befell. Unset while it is not."""
 
+    @property
+    def schema_notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What the source declares and the target was not given, and what changed in the table that was replaced, each with why."""
+
     def __init__(
         self,
         *,
@@ -539,9 +544,10 @@ class DatasetRun(google.protobuf.message.Message):
         quarantine: Global___Failure | None = ...,
         conflicts: builtins.int = ...,
         path_reason: builtins.str = ...,
+        schema_notes: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "quarantine", b"quarantine", "start_time", b"start_time", "verification", b"verification"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "rows", b"rows", "rows_expected", b"rows_expected", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "rows", b"rows", "rows_expected", b"rows_expected", "schema_notes", b"schema_notes", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___DatasetRun: typing_extensions.TypeAlias = DatasetRun
 
@@ -1344,6 +1350,7 @@ class Inspection(google.protobuf.message.Message):
     PROBLEMS_FIELD_NUMBER: builtins.int
     RANGES_FIELD_NUMBER: builtins.int
     PATH_REASON_FIELD_NUMBER: builtins.int
+    DDL_FIELD_NUMBER: builtins.int
     is_target_present: builtins.bool
     """Whether the target relation exists."""
     target_rows: builtins.int
@@ -1366,6 +1373,10 @@ class Inspection(google.protobuf.message.Message):
     def ranges(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The ranges that its lanes copy, in the source's own words; empty: one lane copies all of it."""
 
+    @property
+    def ddl(self) -> pymigrate.v1.plan_pb2.TargetDdl:
+        """What would be declared in the target, and what not."""
+
     def __init__(
         self,
         *,
@@ -1377,8 +1388,9 @@ class Inspection(google.protobuf.message.Message):
         problems: collections.abc.Iterable[pymigrate.v1.plan_pb2.Problem] | None = ...,
         ranges: collections.abc.Iterable[builtins.str] | None = ...,
         path_reason: builtins.str = ...,
+        ddl: pymigrate.v1.plan_pb2.TargetDdl | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["source", b"source"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["is_target_present", b"is_target_present", "path", b"path", "path_reason", b"path_reason", "problems", b"problems", "ranges", b"ranges", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["ddl", b"ddl", "source", b"source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ddl", b"ddl", "is_target_present", b"is_target_present", "path", b"path", "path_reason", b"path_reason", "problems", b"problems", "ranges", b"ranges", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
 
 Global___Inspection: typing_extensions.TypeAlias = Inspection

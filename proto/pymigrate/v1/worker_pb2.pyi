@@ -296,22 +296,44 @@ class InspectWork(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RelationsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     DATASET_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
+    RELATIONS_FIELD_NUMBER: builtins.int
     lanes_max: builtins.int
     """The most lanes to split it into; 0: as many as its size asks for."""
     @property
     def dataset(self) -> Global___DatasetWork:
         """The dataset."""
 
+    @property
+    def relations(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Where the plan's datasets of the same source and target connection go: target relations by source relation."""
+
     def __init__(
         self,
         *,
         dataset: Global___DatasetWork | None = ...,
         lanes_max: builtins.int = ...,
+        relations: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "lanes_max", b"lanes_max"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "lanes_max", b"lanes_max", "relations", b"relations"]) -> None: ...
 
 Global___InspectWork: typing_extensions.TypeAlias = InspectWork
 
@@ -532,19 +554,63 @@ class Published(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class SchemaNotesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___SchemaNotes: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___SchemaNotes | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     CONFLICTS_FIELD_NUMBER: builtins.int
+    SCHEMA_NOTES_FIELD_NUMBER: builtins.int
     @property
     def conflicts(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """Rows whose key the target held with other content, by dataset."""
+
+    @property
+    def schema_notes(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___SchemaNotes]:
+        """What of the declarations could not be made, by dataset."""
 
     def __init__(
         self,
         *,
         conflicts: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        schema_notes: collections.abc.Mapping[builtins.str, Global___SchemaNotes] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["conflicts", b"conflicts"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["conflicts", b"conflicts", "schema_notes", b"schema_notes"]) -> None: ...
 
 Global___Published: typing_extensions.TypeAlias = Published
+
+@typing.final
+class SchemaNotes(google.protobuf.message.Message):
+    """What became of a table's declarations."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NOTES_FIELD_NUMBER: builtins.int
+    @property
+    def notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Each as a sentence."""
+
+    def __init__(
+        self,
+        *,
+        notes: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["notes", b"notes"]) -> None: ...
+
+Global___SchemaNotes: typing_extensions.TypeAlias = SchemaNotes
 
 @typing.final
 class LaneProgress(google.protobuf.message.Message):

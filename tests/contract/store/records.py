@@ -90,6 +90,7 @@ def full_aggregate() -> RunAggregate:
         ranges=("1..5", "6.."),
         quarantine=FAILURE,
         conflicts=2,
+        schema_notes=("the trigger `t` is not carried", "“x”"),
     )
     lane = Lane(
         id="flights.flights",

@@ -261,17 +261,15 @@ class TestDuckdbFiles:
         target.rollback([staging])
         assert [info.relation for info in target.relations("*", 10)] == ["Orders"]
 
-    def test_a_table_with_an_index_is_not_replaced_and_stays_whole(self, harness: DuckdbHarness) -> None:
+    def test_a_table_with_an_index_is_replaced_and_has_it_again_after_a_rollback(self, harness: DuckdbHarness) -> None:
         harness.make("orders", [(1, "mine")])
         harness.run("CREATE INDEX by_name ON orders (name)")
         target, staging = harness.open(), a_staging(is_replace=True)
-        with pytest.raises(InvalidDefinition, match="index"):
-            target.check(staging)
-        staged(target, staging, numbered(1, 2))
-        with pytest.raises(InvalidDefinition, match="index"):
-            target.publish([staging])
+        published(target, staging, numbered(1, 2))
+        assert harness.run("SELECT index_name FROM duckdb_indexes()") == []
+        target.rollback([staging])
+        assert harness.run("SELECT index_name, table_name FROM duckdb_indexes()") == [("by_name", "orders")]
         assert harness.read("orders") == [(1, "mine")]
-        assert target.count_staging(staging) == 2
 
 
 def connect_elsewhere(path: Path) -> str:

@@ -176,22 +176,47 @@ class TestPostgresOwn:
         assert target.rows("orders") is None
         assert target.count_staging(staging) == 2
 
-    def test_what_others_built_on_the_table_stops_its_replacement(self, harness: PostgresHarness) -> None:
+    def test_a_view_on_the_table_stops_its_replacement(self, harness: PostgresHarness) -> None:
         harness.make("orders", [])
         harness.make_view("report", "orders")
-        harness.make("parents", [])
-        harness.run("ALTER TABLE parents ADD PRIMARY KEY (id)")
-        harness.run("CREATE TABLE children (id BIGINT REFERENCES parents)")
-        target = harness.open()
-        for relation, dependent in (("orders", "the view report"), ("parents", "the foreign key of children")):
-            staging = a_staging(relation)
-            staged(target, staging, numbered(1, 1))
-            with pytest.raises(InvalidDefinition, match=dependent) as refused:
-                target.check(staging)
-            assert refused.value.field == "target.relation"
-            with pytest.raises(InvalidDefinition, match=dependent):
-                target.publish([staging])
-            assert target.rows(relation) == 0
+        target, staging = harness.open(), a_staging("orders")
+        staged(target, staging, numbered(1, 1))
+        with pytest.raises(InvalidDefinition, match="the view report") as refused:
+            target.check(staging)
+        assert refused.value.field == "target.relation"
+        with pytest.raises(InvalidDefinition, match="the view report"):
+            target.publish([staging])
+        assert target.rows("orders") == 0
+
+    def test_foreign_keys_of_others_move_to_the_new_table_and_back(self, harness: PostgresHarness) -> None:
+        harness.make("orders", [(1, "mine"), (2, "mine")])
+        harness.run("ALTER TABLE orders ADD PRIMARY KEY (id)")
+        harness.run("CREATE TABLE items (order_id BIGINT CONSTRAINT of_order REFERENCES orders)")
+        harness.run("INSERT INTO items VALUES (2)")
+        target, staging = harness.open(), a_staging(key=("id",), is_replace=True)
+        published(target, staging, numbered(1, 3))
+        referred = "SELECT confrelid::regclass::text, convalidated FROM pg_constraint WHERE conname = 'of_order'"
+        assert harness.run(referred) == [("orders", True)]
+        harness.run("INSERT INTO items VALUES (3)")
+        harness.run("DELETE FROM items WHERE order_id = 3")
+        target.rollback([staging])
+        assert harness.run(referred) == [("orders", True)]
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            harness.run("INSERT INTO items VALUES (3)")
+
+    def test_what_no_longer_refers_to_anything_is_declared_unvalidated_and_told(self, harness: PostgresHarness) -> None:
+        harness.make("orders", [(9, "mine")])
+        harness.run("ALTER TABLE orders ADD PRIMARY KEY (id)")
+        harness.run("CREATE TABLE items (order_id BIGINT CONSTRAINT of_order REFERENCES orders)")
+        harness.run("INSERT INTO items VALUES (9)")
+        target, staging = PostgresTarget(harness.system), a_staging(key=("id",), is_replace=True)
+        published(target, staging, numbered(1, 3))
+        [note] = target.schema_notes(staging)
+        target.close()
+        assert "NOT VALID" in note
+        assert "of_order" in note
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            harness.run("INSERT INTO items VALUES (8)")
 
     def test_what_others_built_on_a_publication_keeps_it(self, harness: PostgresHarness) -> None:
         target, staging = harness.open(), a_staging()

@@ -9,8 +9,9 @@ from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.adapters.secrets.file import FileSecrets
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.domain.errors import InvalidDefinition, SecretMissing
+from pymigrate.engine.domain.schema import TableSchema
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.ports.connector import (
     CsvFormat,
     CursorPaging,
@@ -179,7 +180,8 @@ def test_staging_has_the_frozen_columns_and_the_declared_key_before_the_sources_
         ColumnInfo("price", ColumnType("decimal", 12, 2)),
     )
     target = {"relation": "orders", "loadMode": "LOAD_MODE_REPLACE"}
-    assert definitions.staging(a_work(target=target)) == Staging(StagingId("s1"), "orders", columns, ("id",), True)
+    expected = Staging(StagingId("s1"), "orders", columns, ("id",), True, schema=TableSchema(key=("id",)))
+    assert definitions.staging(a_work(target=target)) == expected
     other = definitions.staging(a_work(target={"relation": "orders"}, key=["price"]))
     assert (other.key, other.is_replace) == (("price",), False)
 
@@ -239,7 +241,7 @@ def test_a_relation_is_told_as_it_was_found() -> None:
     info = RelationInfo(
         "orders", (ColumnInfo("p", ColumnType("decimal", 12, 2), True, "NUMERIC"),), ("p",), 5, 50, True
     )
-    message = definitions.relation_message(info)
+    message = schemas.relation_message(info)
     assert json_format.MessageToDict(message, preserving_proto_field_name=True) == {
         "relation": "orders",
         "columns": [{"name": "p", "type": "decimal(12,2)", "required": True, "native_type": "NUMERIC"}],

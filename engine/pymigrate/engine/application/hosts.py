@@ -219,6 +219,7 @@ class Hosts:
             verification=result.verify.SerializeToString() if result.HasField("verify") else b"",
             is_prepared=result.prepare.is_prepared,
             conflicts=dict(result.publish.conflicts),
+            schema_notes={name: tuple(told.notes) for name, told in result.publish.schema_notes.items()},
         )
         if await self._board.apply(core.run.name, succeeded) and task is not None:
             self._scheduler.answered(core, task)

@@ -155,6 +155,7 @@ def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -
         copy_seconds=dataset.copy_seconds + seconds_under_way,
         quarantine=failure_message(dataset.quarantine),
         conflicts=dataset.conflicts,
+        schema_notes=dataset.schema_notes,
     )
     if dataset.verification:
         message.verification.ParseFromString(dataset.verification)

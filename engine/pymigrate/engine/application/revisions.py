@@ -90,6 +90,7 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
                 path=inspection.path,
                 path_reason=inspection.path_reason,
                 ranges=tuple(inspection.ranges),
+                schema_notes=tuple(inspection.ddl.notes),
             )
     return aggregate
 

@@ -201,6 +201,9 @@ class Runs:
         except InvalidDefinition as error:
             for problem in error.problems:
                 answer.problems.add(field=problem.field, description=problem.description)
+            return answer
+        for place, found in revision.inspections.items():
+            answer.ddl[place].CopyFrom(found.ddl)
         return answer
 
     async def _inspect(self, revision: run_pb2.PlanRevision, phases: Iterable[str]) -> None:

@@ -49,8 +49,18 @@ def publication_key(run: str, phase: str, target: str, attempt: int) -> str:
 
 def inspection_work(revision: run_pb2.PlanRevision, phase: str, dataset: str) -> worker_pb2.InspectWork:
     """A look at both sides of a dataset before its run exists."""
-    lanes_max = revision.plan.phases[phase].datasets[dataset].lanes
-    return worker_pb2.InspectWork(dataset=_dataset(revision, "", phase, dataset, 0), lanes_max=lanes_max)
+    definition = revision.plan.phases[phase].datasets[dataset]
+    return worker_pb2.InspectWork(
+        dataset=_dataset(revision, "", phase, dataset, 0),
+        lanes_max=definition.lanes,
+        relations={
+            other.source.relation: other.target.relation
+            for each in revision.plan.phases.values()
+            for other in each.datasets.values()
+            if (other.source.connection, other.target.connection)
+            == (definition.source.connection, definition.target.connection)
+        },
+    )
 
 
 def task_message(

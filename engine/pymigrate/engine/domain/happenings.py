@@ -39,13 +39,15 @@ class Progressed:
 @dataclass(frozen=True, slots=True)
 class Succeeded:
     """A task is done. `verification` is what a verification found, as the contract encodes it; `is_prepared` whether a publication is
-    kept prepared; `conflicts` counts rows by dataset that a merge found there with other content."""
+    kept prepared; `conflicts` counts rows by dataset that a merge found there with other content; `schema_notes` tell by dataset
+    what could not be declared."""
 
     task: str
     fence: int
     verification: bytes = b""
     is_prepared: bool = False
     conflicts: Mapping[str, int] = field(default_factory=dict)
+    schema_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,10 @@ class RunCore(Advancing):
                     dataset = self.aggregate.datasets[task.phase, name]
                     dataset.conflicts = rows
                     self._note(dataset)
+                for name, notes in event.schema_notes.items():
+                    dataset = self.aggregate.datasets[task.phase, name]
+                    dataset.schema_notes = tuple(dict.fromkeys((*dataset.schema_notes, *notes)))
+                    self._note(dataset)
             case TaskKind.STEP | TaskKind.UNDO:
                 self._emit(f"step.{task.kind}", self._step_subject(task), TaskState.LEASED, TaskState.DONE)
             case TaskKind.ROLLBACK | TaskKind.SEAL:

@@ -216,6 +216,7 @@ class DatasetRun:
     """One dataset within a run. `verification` is opaque to the core: what the host found, as the contract encodes it.
 
     `ranges` are what its lanes copy, one each; empty: one lane copies everything. `quarantine` is the failure that no try would mend.
+    `schema_notes` say what of the source's declarations the target was not given.
     """
 
     phase: str
@@ -235,6 +236,7 @@ class DatasetRun:
     quarantine: Failure | None = None
     conflicts: int = 0
     path_reason: str = ""
+    schema_notes: tuple[str, ...] = ()
     version: int = 0
 
 

@@ -41,12 +41,20 @@ class ColumnType:
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
-    """A column of a relation. `native_type` is the type in the system's own words, empty where there is none."""
+    """A column of a relation. `native_type` is the type in the system's own words, empty where there is none.
+
+    `default` is the value of a row that gives none, where every system means the same by it (see `standard_defaults`), and
+    `native_default` the same in the system's own words. `is_identity`: the system numbers such rows.
+    """
 
     name: str
     type: ColumnType
     is_required: bool = False
     native_type: str = ""
+    default: str = ""
+    native_default: str = ""
+    is_identity: bool = False
+    comment: str = ""
 
 
 def parse_type(text: str) -> ColumnType:

@@ -13,6 +13,7 @@ from typing import NewType, Protocol, runtime_checkable
 import pyarrow as pa
 
 from pymigrate.engine.domain.paths import CopyPath
+from pymigrate.engine.domain.schema import UNDECLARED, TableSchema
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.secrets import Secret
 
@@ -151,7 +152,8 @@ class SourceRelation:
 
 @dataclass(frozen=True, slots=True)
 class RelationInfo:
-    """What a relation looks like: columns in order, its own key, and its size (`UNKNOWN` where the system does not tell)."""
+    """What a relation looks like: columns in order, its own key, its size (`UNKNOWN` where the system does not tell), and what else it
+    declares."""
 
     relation: str
     columns: tuple[ColumnInfo, ...]
@@ -159,6 +161,7 @@ class RelationInfo:
     rows: int = UNKNOWN
     bytes: int = UNKNOWN
     is_exact_rows: bool = False
+    schema: TableSchema = UNDECLARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +267,8 @@ class Staging:
     """A dataset's place in a target before publication. `id` tells it from every other: letters, digits and `_`, at most 40.
 
     With `merge` its rows are merged by key into what the relation holds, rather than taking its place; with `is_append` they are added
-    to it. `path` is how they come, which may decide on the columns' native types.
+    to it. `path` is how they come, which may decide on the columns' native types. `schema` is what the relation is given beside columns
+    and key.
     """
 
     id: StagingId
@@ -276,11 +280,21 @@ class Staging:
     path: CopyPath = CopyPath.ARROW
     is_append: bool = False
     order_column: str = ""
+    schema: TableSchema = UNDECLARED
 
     @property
     def is_addition(self) -> bool:
         """Whether the relation keeps what it holds."""
         return self.is_append or self.merge is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TableDdl:
+    """What a target is given: statements in the order in which they take effect, by the relation's final name, and notes on what the
+    source declares and it is not given, and on what changes in the table that is replaced."""
+
+    statements: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,6 +489,19 @@ class DigestingTarget(Protocol):
 
     def digest(self, staging: Staging, share: int) -> RowsDigest:
         """Of the staged rows (after publication: the published ones), or of those of every `share`th value of the key."""
+        ...
+
+
+@runtime_checkable
+class Declaring(Protocol):
+    """What a Target may have on top: it tells what it declares for a relation."""
+
+    def ddl(self, staging: Staging) -> TableDdl:
+        """What a publication would declare as things stand. Changes nothing."""
+        ...
+
+    def schema_notes(self, staging: Staging) -> Sequence[str]:
+        """What of a published staging's declarations could not be made, and what was not taken over from the table it replaced."""
         ...
 
 

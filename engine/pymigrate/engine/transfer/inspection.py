@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.paths import PASSING, Choice, CopyPath, choose
+from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.ports.connector import (
+    Declaring,
     MergePolicy,
     PassingSource,
     PassingTarget,
@@ -20,10 +22,12 @@ from pymigrate.engine.ports.connector import (
     Staging,
     StagingId,
     SystemSpec,
+    TableDdl,
     Target,
 )
 
 ARROW = choose({}, {})
+NOTHING = TableDdl()
 LANE_BYTES = 512_000_000
 LANES_AUTOMATIC_MAX = 8
 DATASET_FIELDS = frozenset({"source", "target", "key", "references", "order_column", "transforms"})
@@ -34,7 +38,8 @@ Side = TypeVar("Side", Source, Target)
 class InspectJob:
     """What to look at. `references` are the referring columns by the reference's name. `lanes_max` is how many lanes the dataset may be
     split into; 0: one for each LANE_BYTES of a source that tells whether it has changed, at most LANES_AUTOMATIC_MAX. `is_unverified`:
-    nothing is to be read back."""
+    nothing is to be read back. `relations` are where the plan's datasets of the same source and target go, by source relation; `omit` is
+    what the target is spared."""
 
     relation: SourceRelation
     staging_id: StagingId
@@ -49,12 +54,14 @@ class InspectJob:
     is_unverified: bool = False
     lanes_max: int = 1
     is_transformed: bool = False
+    relations: Mapping[str, str] = field(default_factory=dict)
+    omit: frozenset[SchemaPart] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What was found. `source` is None when it could not be described; fields of `problems` are relative to the dataset. `ranges` are
-    what its lanes copy; empty: one lane copies everything."""
+    what its lanes copy; empty: one lane copies everything. `ddl` is what would be declared."""
 
     source: RelationInfo | None
     source_state: str
@@ -63,6 +70,7 @@ class Inspection:
     problems: tuple[Problem, ...]
     choice: Choice = ARROW
     ranges: tuple[SourceRange, ...] = ()
+    ddl: TableDdl = NOTHING
 
 
 def inspect(job: InspectJob, open_source: Callable[[], Source], open_target: Callable[[], Target]) -> Inspection:
@@ -71,6 +79,8 @@ def inspect(job: InspectJob, open_source: Callable[[], Source], open_target: Cal
     with ExitStack() as stack:
         source = _opened(open_source, "source.connection", stack, problems)
         info, state = _look_at_source(job, source, problems)
+        if info is not None:
+            info = _placed(info, job.relations)
         if _same_relation(job):
             problems.append(Problem("target.relation", f"`{job.target_relation}` is the dataset's own source"))
         if info is not None:
@@ -80,7 +90,22 @@ def inspect(job: InspectJob, open_source: Callable[[], Source], open_target: Cal
         choice, ranges = ARROW, tuple[SourceRange, ...]()
         if source is not None and info is not None and not problems:
             choice, ranges = _ways(job, source, info, state, target, problems)
-    return Inspection(info, state, rows is not None, rows or 0, tuple(dict.fromkeys(problems)), choice, ranges)
+        ddl = _ddl(job, info, target, choice.path) if info is not None and not problems else NOTHING
+    return Inspection(info, state, rows is not None, rows or 0, tuple(dict.fromkeys(problems)), choice, ranges, ddl)
+
+
+def _ddl(job: InspectJob, info: RelationInfo, target: object, path: CopyPath) -> TableDdl:
+    return target.ddl(_staging(job, info, path)) if isinstance(target, Declaring) else NOTHING
+
+
+def _placed(info: RelationInfo, relations: Mapping[str, str]) -> RelationInfo:
+    """With the target relations that foreign keys lead to. A name says the same with and without the schema that is the default."""
+    by_name = {name.removeprefix("public.").removeprefix("main."): relation for name, relation in relations.items()}
+    keys = tuple(
+        replace(key, target_relation=by_name.get(key.relation.removeprefix("public.").removeprefix("main."), ""))
+        for key in info.schema.foreign_keys
+    )
+    return replace(info, schema=replace(info.schema, foreign_keys=keys))
 
 
 def _opened(open_side: Callable[[], Side], path: str, stack: ExitStack, problems: list[Problem]) -> Side | None:
@@ -169,7 +194,7 @@ def _look_at_target(
     return rows
 
 
-def _staging(job: InspectJob, info: RelationInfo) -> Staging:
+def _staging(job: InspectJob, info: RelationInfo, path: CopyPath = CopyPath.ARROW) -> Staging:
     key = job.relation.key or info.key
     return Staging(
         job.staging_id,
@@ -178,8 +203,10 @@ def _staging(job: InspectJob, info: RelationInfo) -> Staging:
         key,
         job.is_replace,
         job.merge,
+        path,
         is_append=job.is_append,
         order_column=job.order_column,
+        schema=replace(info.schema, omit=job.omit),
     )
 
 

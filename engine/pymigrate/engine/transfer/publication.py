@@ -2,19 +2,34 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
-from pymigrate.engine.ports.connector import Staging, Target
+from pymigrate.engine.ports.connector import Declaring, Staging, Target
 
 
-def publish(stagings: Sequence[Staging], open_target: Callable[[], Target], prepared_key: str = "") -> list[int]:
-    """Publishes every staging, in one transaction where the target has them, or ends what was prepared under a key. The conflicts that
-    each of them met. Raises TargetOccupied and MergeConflict."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a publication met: rows that the target held with other content, and what could not be declared."""
+
+    conflicts: int = 0
+    schema_notes: tuple[str, ...] = ()
+
+
+def publish(stagings: Sequence[Staging], open_target: Callable[[], Target], prepared_key: str = "") -> list[Outcome]:
+    """Publishes every staging, in one transaction where the target has them, or ends what was prepared under a key, and tells what each
+    of them met. Raises TargetOccupied and MergeConflict."""
     with closing(open_target()) as target:
         if prepared_key:
             target.commit_publication(stagings, prepared_key)
         else:
             target.publish(stagings)
-        return [target.conflicts(staging) for staging in stagings]
+        return [
+            Outcome(
+                target.conflicts(staging),
+                tuple(target.schema_notes(staging)) if isinstance(target, Declaring) else (),
+            )
+            for staging in stagings
+        ]
 
 
 def prepare(stagings: Sequence[Staging], key: str, open_target: Callable[[], Target]) -> bool:

@@ -4,6 +4,7 @@ Staging tables have no index, since DuckDB renames no table that has one, and li
 """
 
 import fnmatch
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,10 +12,10 @@ from contextlib import contextmanager, suppress
 import duckdb
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors.duckdb_types import column_type, native_type
+from pymigrate.engine.adapters.connectors.duckdb_declaring import DuckdbDeclaring
+from pymigrate.engine.adapters.connectors.duckdb_types import column_type
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
-from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import (
     SCHEMA,
     Statements,
@@ -33,10 +34,11 @@ from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, a
 DEFAULT_SCHEMA = "main"
 WAIT_SECONDS_MAX = 0.2
 _BATCHES = "pymigrate_batches"
+_MARK = re.compile(r"PyMigrate \w+$")
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
 
 
-class DuckdbTarget(SqlTarget):
+class DuckdbTarget(DuckdbDeclaring):
     """See the port. `cursor` is this object's own; `ended` is shared by all of a file's users; `release` gives up the file."""
 
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
@@ -133,14 +135,6 @@ class DuckdbTarget(SqlTarget):
     def _type_problems(self, staging: Staging) -> Iterator[Problem]:
         if self._locate(staging.relation).schema.lower() in _SYSTEM_SCHEMAS:
             yield Problem("target.relation", f"`{staging.relation}` is in a schema of DuckDB's own")
-        if (existing := self._find(self._locate(staging.relation))) is not None:
-            indexes = self._query(
-                "SELECT index_name FROM duckdb_indexes() WHERE database_name = current_database() AND schema_name = ? "
-                "AND table_name = ?",
-                (existing.table.schema, existing.table.name),
-            )
-            if indexes:
-                yield Problem("target.relation", _unmovable(existing.table))
 
     def _has_own_relations(self) -> bool:
         self._is_ready = self._is_ready or self._find(Table(SCHEMA, "publication")) is not None
@@ -151,9 +145,10 @@ class DuckdbTarget(SqlTarget):
             self._execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
         for statement in self.statements.create:
             self._execute(statement)
-        columns = ", ".join(_definition(column) for column in staging.columns)
-        self._execute(f"CREATE TABLE IF NOT EXISTS {table.sql} ({columns})")
-        self._execute(f"COMMENT ON TABLE {table.sql} IS '{_mark(staging.id)}'")
+        if self._find(table) is None:
+            self._execute(self._create_statement(staging, table))
+            for step in self._comment_steps(staging, table):
+                self._execute(step.sql)
 
     def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
         reader = pa.RecordBatchReader.from_batches(arrow_schema(staging.columns), batches)
@@ -199,9 +194,6 @@ class DuckdbTarget(SqlTarget):
             problem = Problem("target.relation", _unmovable(table))
             raise InvalidDefinition((problem,)) from error
 
-    def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
-        """DuckDB needs nothing else: readers keep their snapshot, and a writer that is under way meets a conflict."""
-
     def _drop(self, table: Table) -> None:
         try:
             super()._drop(table)
@@ -220,13 +212,14 @@ class DuckdbTarget(SqlTarget):
         return isinstance(error, duckdb.ConstraintException | duckdb.ConversionException | duckdb.BinderException)
 
     def _identity(self, staging: StagingId, table: Table) -> str:
-        """The comment that every staging table gets when it is made."""
+        """The end of the comment that every staging table gets when it is made."""
         found = self._query(
             "SELECT comment FROM duckdb_tables() WHERE database_name = current_database() AND lower(schema_name) = lower(?) "
             "AND lower(table_name) = lower(?)",
             (table.schema, table.name),
         )
-        return str(found[0][0] or "") if found else ""
+        marked = _MARK.search(str(found[0][0] or "")) if found else None
+        return marked[0] if marked else ""
 
     def _fingerprint(self, table: Table) -> str:
         """The sum of DuckDB's hash of every row; another version of DuckDB may hash otherwise, and compares nothing."""
@@ -249,16 +242,8 @@ class DuckdbTarget(SqlTarget):
         )
 
 
-def _mark(staging: StagingId) -> str:
-    return f"PyMigrate {staging}"
-
-
 def _unmovable(table: Table) -> str:
-    return f"`{table.name}` has an index or is referred to by another table, and DuckDB renames no such table: drop that first"
-
-
-def _definition(column: ColumnInfo) -> str:
-    return f"{quote(column.name)} {native_type(column.type)}{' NOT NULL' if column.is_required else ''}"
+    return f"`{table.name}` is referred to by another table, and DuckDB renames no such table: drop that first"
 
 
 def _read_back(column: ColumnInfo) -> str:

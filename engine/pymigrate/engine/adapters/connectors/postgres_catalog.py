@@ -49,13 +49,11 @@ class PostgresCatalog:
         )
 
     def dependents(self, table: Table) -> list[str]:
-        """Views and foreign keys of other tables that mean this very table, whatever it is called."""
+        """Views that mean this very table, whatever it is called."""
         found = self._query(
             f"WITH t AS (SELECT c.oid {_NAMED}) "
             "SELECT DISTINCT 'the view ' || r.ev_class::regclass::text FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid "
-            "WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid IN (SELECT oid FROM t) AND r.ev_class <> d.refobjid "
-            "UNION SELECT 'the foreign key of ' || k.conrelid::regclass::text FROM pg_constraint AS k "
-            "WHERE k.contype = 'f' AND k.confrelid IN (SELECT oid FROM t) AND k.conrelid <> k.confrelid ORDER BY 1",
+            "WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid IN (SELECT oid FROM t) AND r.ev_class <> d.refobjid ORDER BY 1",
             (table.schema, table.name),
         )
         return [str(text) for (text,) in found]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
+from pymigrate.engine.adapters.connectors.postgres_declared import PostgresDeclared
 from pymigrate.engine.adapters.connectors.postgres_reading import column_type
 from pymigrate.engine.adapters.connectors.source_values import declared_columns, missing
 from pymigrate.engine.adapters.connectors.target_statements import Table, join_relation, quote, split_relation
@@ -58,6 +59,7 @@ class PostgresRelations:
     def __init__(self, query: Callable[[str, Sequence[object]], list[tuple[object, ...]]]) -> None:
         self._query = query
         self._catalog = PostgresCatalog(query)
+        self._declared = PostgresDeclared(query)
 
     def names(self) -> list[str]:
         """All tables and views that users made, in order."""
@@ -74,10 +76,13 @@ class PostgresRelations:
         """Columns, primary key, and the server's own idea of the size."""
         table = self.find(relation.relation)
         identifier = self._catalog.identifier(table)
-        columns = declared_columns(relation, self.columns(table))
+        columns = declared_columns(relation, self._declared.columns(identifier, self.columns(table)))
         rows, size = self._query(_SIZES, (identifier,))[0][2:]
         key = next((names for is_primary, names in self._unique(identifier) if is_primary), ())
-        return RelationInfo(relation.relation, columns, key, max(int(str(rows)), UNKNOWN), int(str(size)))
+        schema = self._declared.table(identifier, key)
+        return RelationInfo(
+            relation.relation, columns, key, max(int(str(rows)), UNKNOWN), int(str(size)), schema=schema
+        )
 
     def identifier(self, table: Table) -> str:
         """The object identifier."""

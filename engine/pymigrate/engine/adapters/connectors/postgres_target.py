@@ -11,7 +11,8 @@ from psycopg import errors
 
 from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
 from pymigrate.engine.adapters.connectors.postgres_connection import bound, connect, first_line, translated
-from pymigrate.engine.adapters.connectors.postgres_passed import PassedRows, refusing_rows, staged_type
+from pymigrate.engine.adapters.connectors.postgres_declaring import PostgresDeclaring, depended_on
+from pymigrate.engine.adapters.connectors.postgres_passed import refusing_rows
 from pymigrate.engine.adapters.connectors.postgres_values import (
     check_values,
     from_csv,
@@ -26,7 +27,6 @@ from pymigrate.engine.adapters.connectors.target_statements import (
     Table,
     is_own,
     join_relation,
-    marked,
     quote,
     split_relation,
 )
@@ -35,8 +35,8 @@ from pymigrate.engine.domain.errors import (
     CannotUndo,
     InvalidDefinition,
     Problem,
-    VerificationFailed,
 )
+from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, SystemSpec
 
@@ -47,13 +47,12 @@ WAIT_SECONDS = 0.1
 BATCH_BYTES_MAX = 16 << 20
 COLUMNS_MAX = 1_600
 KEY_COLUMNS_MAX = 32
-KEY_MARK = "__pymigrate_key_"
 # Any number that nobody else takes: it makes the creation of PyMigrate's own relations one after the other.
 ADVISORY_LOCK = 7_049_162_250_061_941
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
-class PostgresTarget(PassedRows):
+class PostgresTarget(PostgresDeclaring):
     """See the port. `lock_seconds` is how long a statement waits for a lock before it gives up."""
 
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
@@ -152,7 +151,7 @@ class PostgresTarget(PassedRows):
         if len(staging.key) > KEY_COLUMNS_MAX:
             yield Problem("key", f"PostgreSQL's keys have at most {KEY_COLUMNS_MAX} columns")
         if dependents := self._catalog.dependents(table):
-            yield _depended_on(staging, dependents)
+            yield depended_on(staging, dependents)
 
     def _has_own_relations(self) -> bool:
         self._is_ready = self._is_ready or self._find(Table(SCHEMA, "publication")) is not None
@@ -166,11 +165,10 @@ class PostgresTarget(PassedRows):
                 self._execute(f"CREATE SCHEMA {quote(schema)}")
         for statement in self.statements.create:
             self._execute(statement)
-        columns = ", ".join(
-            f"{quote(column.name)} {staged_type(staging, column)}{' NOT NULL' if column.is_required else ''}"
-            for column in staging.columns
-        )
-        self._execute(f"CREATE TABLE IF NOT EXISTS {table.sql} ({columns})")
+        if self._find(table) is None:
+            self._execute(self._create_statement(staging, table))
+            for step in self._comment_steps(staging, table) if staging.schema.has(SchemaPart.COMMENTS) else ():
+                self._execute(step.sql)
 
     def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
         check_values(staging, batches, row)
@@ -201,20 +199,6 @@ class PostgresTarget(PassedRows):
                     block, rows = bytearray(), 0
             if rows:
                 yield from_csv(bytes(block), staging.columns)
-
-    def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
-        """The lock first, since what depends on the table may change until then; the key last, since it takes long."""
-        if existing is not None:
-            self._execute(f"LOCK TABLE {existing.table.sql} IN ACCESS EXCLUSIVE MODE")
-            if dependents := self._catalog.dependents(existing.table):
-                raise InvalidDefinition((_depended_on(staging, dependents),))
-        if staging.key:
-            name = marked(self._locate(staging.relation).name, KEY_MARK, staging.id, self.name_bytes_max)
-            columns = ", ".join(quote(column) for column in staging.key)
-            try:
-                self._execute(f"ALTER TABLE {table.sql} ADD CONSTRAINT {quote(name)} PRIMARY KEY ({columns})")
-            except (errors.UniqueViolation, errors.NotNullViolation, errors.ProgramLimitExceeded) as error:
-                raise VerificationFailed(f"{staging.relation}: the key does not hold: {first_line(error)}") from error
 
     def _rename(self, table: Table, name: str) -> None:
         self._execute(f"ALTER TABLE {table.sql} RENAME TO {quote(name)}")
@@ -274,10 +258,3 @@ class PostgresTarget(PassedRows):
 
     def _columns(self, table: Table) -> list[str]:
         return [column.name for column in self._catalog.columns(table)]
-
-
-def _depended_on(staging: Staging, dependents: Sequence[str]) -> Problem:
-    return Problem(
-        "target.relation",
-        f"{', '.join(dependents)} would go on to mean the old rows of `{staging.relation}`: drop that first, and make it anew after",
-    )

@@ -31,6 +31,7 @@ class TwoPhaseTarget(SqlTarget):
         [(most,)] = self._query("SELECT current_setting('max_prepared_transactions')")
         if int(str(most)) == 0:
             return False
+        self._build_all(stagings)
         for _ in range(ATTEMPTS_MAX):
             if self._is_prepared(key) or all(self._state(staging) in {PUBLISHED, SEALED} for staging in stagings):
                 return True

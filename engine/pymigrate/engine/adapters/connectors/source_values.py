@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pymigrate.engine.adapters.connectors.standard_defaults import standard_default
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
@@ -190,4 +192,9 @@ def check_declared(relation: SourceRelation, known: Sequence[str]) -> None:
 def declared_columns(relation: SourceRelation, found: Sequence[ColumnInfo]) -> tuple[ColumnInfo, ...]:
     """The columns with the types that the dataset declares for them."""
     check_declared(relation, [column.name for column in found])
-    return tuple(ColumnInfo(c.name, relation.columns.get(c.name, c.type), c.is_required, c.native_type) for c in found)
+    return tuple(
+        replace(column, type=declared, default=standard_default(column.native_default, declared))
+        if (declared := relation.columns.get(column.name)) is not None
+        else column
+        for column in found
+    )

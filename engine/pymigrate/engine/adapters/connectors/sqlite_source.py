@@ -15,6 +15,7 @@ from pymigrate.engine.adapters.connectors.source_values import (
     refused,
     shown,
 )
+from pymigrate.engine.adapters.connectors.sqlite_declared import SqliteDeclared
 from pymigrate.engine.adapters.connectors.sqlite_reading import row_name, to_batch
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type
 from pymigrate.engine.domain.errors import (
@@ -68,6 +69,7 @@ class SqliteSource:
         except sqlite3.DatabaseError as error:
             self.close()
             raise _translated(self._path, error) from error
+        self._declared = SqliteDeclared(self._connection)
 
     def version(self) -> str:
         """`SQLite` and the library's version."""
@@ -97,8 +99,9 @@ class SqliteSource:
             raise InvalidDefinition((problem,)) from error
         found = [ColumnInfo(name, column_type(kind), required, kind) for name, kind, required, _ in rows]
         key = tuple(name for name, _, _, place in sorted(rows, key=lambda row: row[3]) if place)
-        columns = declared_columns(relation, found)
-        return RelationInfo(relation.relation, columns, key, count, self._path.stat().st_size, is_exact_rows=True)
+        columns = declared_columns(relation, self._declared.columns(table, found))
+        schema, size = self._declared.table(table, key), self._path.stat().st_size
+        return RelationInfo(relation.relation, columns, key, count, size, is_exact_rows=True, schema=schema)
 
     def state(self, relation: SourceRelation) -> str:
         """Size, time of change and change counter of the file, and of its write-ahead log."""

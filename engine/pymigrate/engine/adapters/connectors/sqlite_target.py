@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors.sqlite_types import column_type, native_type
+from pymigrate.engine.adapters.connectors.sqlite_declaring import SqliteDeclaring
+from pymigrate.engine.adapters.connectors.sqlite_types import column_type
 from pymigrate.engine.adapters.connectors.sqlite_values import from_rows, to_rows
 from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
-from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import Statements, Table, is_own, quote
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
 from pymigrate.engine.domain.errors import (
@@ -35,13 +35,13 @@ _MARK = re.compile(r"/\* (PyMigrate \w+) \*/\)$")
 _ROWIDS = ("rowid", "_rowid_", "oid")
 
 
-class SqliteTarget(SqlTarget):
+class SqliteTarget(SqliteDeclaring):
     """See the port. A relation is a table's name; `main.` before it may be left out. Who meets another writer waits `busy_seconds`."""
 
     statements = Statements(f"{OWN_PREFIX}checkpoint", f"{OWN_PREFIX}publication")
     tells_rows_apart = True
     # Decimals and unsigned numbers are kept as text, which is in another order.
-    unordered_kinds = SqlTarget.unordered_kinds | {"decimal", "uint64"}
+    unordered_kinds = SqliteDeclaring.unordered_kinds | {"decimal", "uint64"}
     distinct = "IS NOT"  # SQLite before 3.39 knows no other way to say it
 
     def __init__(self, system: SystemSpec, busy_seconds: float = BUSY_SECONDS) -> None:
@@ -156,11 +156,9 @@ class SqliteTarget(SqlTarget):
     def _create(self, staging: Staging, table: Table) -> None:
         for statement in self.statements.create:
             self._execute(statement)
-        columns = ", ".join(
-            f"{quote(column.name)} {native_type(column.type)}{' NOT NULL' if column.is_required else ''}"
-            for column in staging.columns
-        )
-        self._execute(f"CREATE TABLE IF NOT EXISTS {table.sql} ({columns} /* PyMigrate {staging.id} */)")
+        if self._find(table) is None:
+            statement = self._create_statement(staging, table).removesuffix(")")
+            self._execute(f"{statement} /* PyMigrate {staging.id} */)")
 
     def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
         statement = f"INSERT INTO {table.sql} VALUES ({', '.join('?' * len(staging.columns))})"
@@ -232,9 +230,6 @@ class SqliteTarget(SqlTarget):
 
     def _rename(self, table: Table, name: str) -> None:
         self._execute(f"ALTER TABLE {table.sql} RENAME TO {quote(name)}")
-
-    def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
-        """Nothing: the transaction has the file to itself."""
 
     def _lock_for_merge(self, table: Table) -> None:
         """Nothing: the transaction has the file to itself."""

@@ -15,7 +15,7 @@ from pymigrate.engine.ports.connector import Staging, arrow_schema, arrow_type
 
 DAY_FIRST, DAY_LAST = -719_162, 2_932_896
 DAY_MICROSECONDS = 86_400_000_000
-_AS_TEXT = frozenset({"uint64", "decimal", "date", "time", "timestamp", "timestamptz", "uuid"})
+AS_TEXT = frozenset({"uint64", "decimal", "date", "time", "timestamp", "timestamptz", "uuid"})
 
 
 def to_rows(staging: Staging, batch: pa.RecordBatch, row: int) -> list[tuple[object, ...]]:
@@ -75,7 +75,7 @@ def from_rows(staging: Staging, rows: Sequence[tuple[object, ...]]) -> pa.Record
 
 
 def _from_values(column: ColumnInfo, values: Sequence[object]) -> pa.Array:
-    if column.type.kind in _AS_TEXT:
+    if column.type.kind in AS_TEXT:
         return read_texts(pa.array(values, pa.string()), column.type)
     if column.type.kind == "bool":
         return pa.array(values, pa.int8()).cast(pa.bool_())

@@ -33,7 +33,7 @@ class SqlAppending(SqlMerging):
         with self._refusing(staging, DataRefused, "can't be appended"):
             if existing is None:
                 self._create(staging, target)
-                self._before_swap(staging, target, None)
+                self._declare(staging, target)
             self._lock_for_merge(target)
             self._refuse_present_keys(staging, source, target)
             self._execute(

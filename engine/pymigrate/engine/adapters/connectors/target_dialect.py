@@ -105,9 +105,13 @@ class SqlDialect(ABC):
     def _columns(self, table: Table) -> list[str]:
         """The names of a table's columns."""
 
-    @abstractmethod
-    def _before_swap(self, staging: Staging, table: Table, existing: Found | None) -> None:
-        """What else publication needs in its transaction: locks, keys."""
+    def _before_swaps(self, swaps: Sequence[tuple[Staging, Found]]) -> None:
+        """What else publication needs before any of these relations is replaced: locks, and what would be in the way."""
+        del swaps
+
+    def _after_swap(self, staging: Staging, table: Table, kept: Table | None) -> None:
+        """What else it needs when the staging has its name, and what it replaced another one."""
+        del staging, table, kept
 
     @abstractmethod
     def _is_constraint(self, error: BaseException) -> bool:

@@ -7,6 +7,8 @@ or overwritten, with the columns as they were before. Undoing compares the first
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from pymigrate.engine.adapters.connectors.target_compatibility import merge_notes, merge_problems
+from pymigrate.engine.adapters.connectors.target_declarations import SqlDeclarations
 from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_statements import (
     MERGED,
@@ -29,7 +31,7 @@ MADE = "made"
 EXAMPLES_MAX = 10
 
 
-class SqlMerging(SqlVersions):
+class SqlMerging(SqlVersions, SqlDeclarations):
     """What of a Target in SQL merges rows."""
 
     def _merge_in(self, staging: Staging, existing: Found | None) -> None:
@@ -39,7 +41,7 @@ class SqlMerging(SqlVersions):
         with self._refusing(staging, DataRefused, "can't be merged in"):
             if existing is None:
                 self._create(staging, target)
-                self._before_swap(staging, target, None)
+                self._declare(staging, target)
             self._lock_for_merge(target)
             self._drop(self._conflicts_table(staging))
             contested = self._settle_versions(staging)
@@ -87,6 +89,11 @@ class SqlMerging(SqlVersions):
             if (column.name.lower() if self.folds_case else column.name) not in folded:
                 text = f"`{staging.relation}` has no column `{column.name}`{nearest(column.name, known)}"
                 yield Problem(f"source.columns.{column.name}", text)
+        yield from merge_problems(staging, self._described(found.table), folds_case=self.folds_case)
+
+    def _merge_notes(self, staging: Staging, existing: Found) -> Iterator[str]:
+        """What differs without harm."""
+        yield from merge_notes(staging, self._described(existing.table), folds_case=self.folds_case)
 
     def _check_merge(self, staging: Staging, row: Publication) -> None:
         """Raises CannotUndo unless every row that was merged still is as it was written."""

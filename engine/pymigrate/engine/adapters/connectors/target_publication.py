@@ -1,9 +1,11 @@
 """Publication of SQL targets, and the way back: renames and a journal row in one transaction."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from pymigrate.engine.adapters.connectors.target_appending import SqlAppending
+from pymigrate.engine.adapters.connectors.target_declarations import Kind
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
 from pymigrate.engine.adapters.connectors.target_statements import (
     APPENDED,
@@ -34,13 +36,19 @@ class SqlPublications(SqlAppending):
     """What of a Target in SQL publishes and undoes."""
 
     def publish(self, stagings: Sequence[Staging]) -> None:
-        """Swaps all of them in, in one transaction, and journals it; nothing for those that are published already."""
-
+        """Builds what rows in place make possible, then swaps all of them in, in one transaction, and journals it; nothing for those
+        that are published already."""
+        self._build_all(stagings)
         try:
             self._again(lambda: self._put_in(stagings))
         except MergeConflict:
             self._again(lambda: self._record_all_conflicts(stagings))
             raise
+
+    def _build_all(self, stagings: Sequence[Staging]) -> None:
+        """Each in a transaction of its own, so that a crash costs one of them, and nobody waits for it."""
+        for staging in stagings:
+            self._again(partial(self._build, staging))
 
     def _put_in(self, stagings: Sequence[Staging]) -> None:
         """In the transaction that is open."""
@@ -49,13 +57,23 @@ class SqlPublications(SqlAppending):
             if self._state(staging) == ROLLED_BACK or self._find(self._staging_table(staging)) is None:
                 raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
         existing = {staging.id: self._existing(staging) for staging in waiting if not staging.is_addition}
+        swaps = [(staging, existing.get(staging.id)) for staging in waiting]
+        self._before_swaps([(staging, found) for staging, found in swaps if found is not None])
+        made: list[Staging] = []
         for staging in waiting:
-            if staging.is_append:
-                self._append(staging, self._existing(staging))
-            elif staging.merge is not None:
-                self._merge_in(staging, self._existing(staging))
-            else:
+            if not staging.is_addition:
                 self._swap_in(staging, existing[staging.id])
+            elif self._add(staging, self._existing(staging)):
+                continue
+            made.append(staging)
+        for staging in made:
+            self._declare_references(staging)
+
+    def _add(self, staging: Staging, existing: Found | None) -> bool:
+        """Whether the relation was there before."""
+        add = self._append if staging.is_append else self._merge_in
+        add(staging, existing)
+        return existing is not None
 
     def _record_all_conflicts(self, stagings: Sequence[Staging]) -> None:
         for staging in stagings:
@@ -98,6 +116,7 @@ class SqlPublications(SqlAppending):
                     self._drop_appended(staging, row)
                 elif row.kept:
                     self._drop(Table(row.schema, row.kept))
+                self._forget_declarations(staging, Kind.BEFORE, Kind.AFTER)
                 self._execute(self.statements.journal_rollback, (SEALED, staging.id))
                 self._execute(self.statements.touch, (staging.id,))
                 self._execute(self.statements.forget, (staging.id,))
@@ -122,8 +141,12 @@ class SqlPublications(SqlAppending):
                     self._check_append(staging, row)
                 elif row.state == PUBLISHED:
                     self._check_unchanged(staging, row)
+            self._lead_back([staging for staging, row in published if row.state == PUBLISHED], Kind.BEFORE)
             for staging in reversed(stagings):
                 self._take_back(staging, self._publication(staging.id))
+            self._lead_back([staging for staging, row in published if row.state == PUBLISHED], Kind.AFTER)
+            for staging in stagings:
+                self._forget_declarations(staging, *Kind)
 
         if self._has_own_relations():
             self._again(undo)
@@ -179,13 +202,15 @@ class SqlPublications(SqlAppending):
     def _swap_in(self, staging: Staging, existing: Found | None) -> None:
         source, table = self._staging_table(staging), self._locate(staging.relation)
         self._execute(self.statements.touch, (staging.id,))
-        self._before_swap(staging, source, existing)
         rows, fingerprint = self._count(source), self._fingerprint(source)
         kept = ""
         if existing is not None:
             kept = marked(existing.table.name, KEPT_MARK, staging.id, self.name_bytes_max)
             self._rename(existing.table, kept)
         self._rename(source, table.name)
+        if self.is_indexed_in_place:
+            self._declare(staging, table)
+        self._after_swap(staging, table, Table(table.schema, kept) if kept else None)
         identity = self._identity(staging.id, table)
         original = existing.table.name if existing else ""
         values = (PUBLISHED, table.schema, table.name, original, kept, identity, rows, fingerprint)

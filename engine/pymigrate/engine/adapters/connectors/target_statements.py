@@ -94,8 +94,8 @@ class Statements:
     publication: str
 
     @property
-    def create(self) -> tuple[str, str]:
-        """Makes both relations where they are missing."""
+    def create(self) -> tuple[str, ...]:
+        """Makes all relations where they are missing."""
         checkpoint = (
             f"CREATE TABLE IF NOT EXISTS {self.checkpoint} (staging TEXT NOT NULL, lane TEXT NOT NULL, fence BIGINT NOT NULL, "
             "chunks BIGINT NOT NULL, row_count BIGINT NOT NULL, byte_count BIGINT NOT NULL, position TEXT, "
@@ -106,7 +106,40 @@ class Statements:
             "schema_name TEXT NOT NULL, table_name TEXT NOT NULL, original TEXT NOT NULL, kept TEXT NOT NULL, "
             "identity TEXT NOT NULL, row_count BIGINT NOT NULL, fingerprint TEXT NOT NULL)"
         )
-        return checkpoint, publication
+        return checkpoint, publication, self.create_declarations
+
+    @property
+    def declaration(self) -> str:
+        """The relation of what became of declarations, and of the statements that lead back."""
+        return self.publication.replace("publication", "declaration")
+
+    @property
+    def create_declarations(self) -> str:
+        """Makes it where it is missing; targets of older versions have none."""
+        return (
+            f"CREATE TABLE IF NOT EXISTS {self.declaration} (staging TEXT NOT NULL, number BIGINT NOT NULL, kind TEXT NOT NULL, "
+            "content TEXT NOT NULL, PRIMARY KEY (staging, number))"
+        )
+
+    @property
+    def last_declaration(self) -> str:
+        """The highest number of a staging: staging."""
+        return f"SELECT coalesce(max(number), 0) FROM {self.declaration} WHERE staging = ?"
+
+    @property
+    def declare(self) -> str:
+        """Adds one: staging, number, kind, content."""
+        return f"INSERT INTO {self.declaration} VALUES (?, ?, ?, ?)"
+
+    @property
+    def declared(self) -> str:
+        """Those of a kind in order: staging, kind."""
+        return f"SELECT content FROM {self.declaration} WHERE staging = ? AND kind = ? ORDER BY number"
+
+    @property
+    def forget_declared(self) -> str:
+        """Removes those of a kind: staging, kind."""
+        return f"DELETE FROM {self.declaration} WHERE staging = ? AND kind = ?"
 
     @property
     def first(self) -> str:

@@ -144,6 +144,7 @@ class DatasetRunRow(Table, table=True):
     conflicts: int = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger)
     path_reason: str = Field(sa_type=Text)
+    schema_notes: tuple[str, ...] = Field(sa_type=Texts)
 
     def to_domain(self) -> DatasetRun:
         """The dataset as the core knows it."""

@@ -45,14 +45,21 @@ def apply(
             typer.echo(f"{name} {outcome}")
 
 
-def validate(plan: PlanName, home: Home = _HOME) -> None:
-    """Check a plan with its sources and targets; exit code 1 when a run could not start."""
+def validate(
+    plan: PlanName,
+    home: Home = _HOME,
+    ddl: Annotated[bool, typer.Option("--ddl", help="Print what a run would declare in the targets.")] = False,
+) -> None:
+    """Check a plan with its sources and targets; exit code 1 when a run could not start. Nothing is written."""
     with connected(home) as client:
         request = plan_pb2.ValidatePlanRequest(name=plan, check_systems=True)
         answer = client.plans.ValidatePlan(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
         if answer.problems:
             fail("\n".join(f"{problem.field}: {problem.description}" for problem in answer.problems))
-        typer.echo("\n".join(f"{at}. {', '.join(level.phases)}" for at, level in enumerate(answer.levels, 1)))
+        if ddl:
+            typer.echo("\n\n".join(_spelled(place, answer.ddl[place]) for place in sorted(answer.ddl)))
+        else:
+            typer.echo("\n".join(f"{at}. {', '.join(level.phases)}" for at, level in enumerate(answer.levels, 1)))
 
 
 def start(
@@ -156,6 +163,12 @@ def status(home: Home = _HOME, environment: Annotated[str, typer.Option(help="On
             answer = client.runs.ListRuns(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
             for run in answer.runs:
                 typer.echo(f"{run.name} {enum_word(run_pb2.RunState.DESCRIPTOR, run.state)} {run.rows:,} rows")
+
+
+def _spelled(place: str, ddl: plan_pb2.TargetDdl) -> str:
+    """The statements of a dataset, with everything else as comments."""
+    notes = ["-- " + note.replace("\n", " ") for note in ddl.notes]
+    return "\n".join([f"-- {place}", *ddl.statements, *notes])
 
 
 def _environments(client: Client) -> Iterator[str]:

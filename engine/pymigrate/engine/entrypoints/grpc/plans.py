@@ -63,7 +63,7 @@ class PlanCalls(plan_pb2_grpc.PlanServiceServicer):
     async def ValidatePlan(self, request: plan_pb2.ValidatePlanRequest, context: Any) -> plan_pb2.ValidatePlanResponse:
         answer = await self._store.read(lambda unit: self._plans.validate(unit, request.name))
         if request.check_systems and not answer.problems:
-            answer.problems.extend((await self._runs.check(request.name)).problems)
+            answer.MergeFrom(await self._runs.check(request.name))
         return answer
 
     async def CreatePhase(self, request: plan_pb2.CreatePhaseRequest, context: Any) -> plan_pb2.Phase:

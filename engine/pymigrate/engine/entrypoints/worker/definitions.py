@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.paths import CopyPath
-from pymigrate.engine.domain.types import ColumnInfo, parse_type
+from pymigrate.engine.domain.types import parse_type
+from pymigrate.engine.entrypoints.worker import schemas
 from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.connector import (
     CsvFormat,
@@ -19,7 +20,6 @@ from pymigrate.engine.ports.connector import (
     Paging,
     ParquetFormat,
     ReferenceCheck,
-    RelationInfo,
     SourceRelation,
     Staging,
     StagingId,
@@ -144,16 +144,14 @@ def staging(work: worker_pb2.DatasetWork) -> Staging:
     return Staging(
         id=StagingId(work.staging_id),
         relation=work.dataset.target.relation,
-        columns=tuple(
-            ColumnInfo(column.name, parse_type(column.type), column.required, column.native_type)
-            for column in work.schema.columns
-        ),
+        columns=tuple(map(schemas.column_info, work.schema.columns)),
         key=tuple(work.dataset.key or work.schema.key),
         is_replace=is_replace(work),
         merge=merge_policy(work),
         path=CopyPath(work.path or CopyPath.ARROW),
         is_append=is_append(work),
         order_column=work.dataset.order_column,
+        schema=schemas.table_schema(work.schema, work.dataset),
     )
 
 
@@ -224,23 +222,8 @@ def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: Syste
         target_system=target,
         references={name: tuple(reference.columns) for name, reference in work.dataset.references.items()},
         is_transformed=bool(work.dataset.transforms),
-    )
-
-
-def relation_message(info: RelationInfo) -> connection_pb2.RelationSchema:
-    """A relation as the contract tells it."""
-    return connection_pb2.RelationSchema(
-        relation=info.relation,
-        columns=[
-            connection_pb2.NamedColumn(
-                name=column.name, type=str(column.type), required=column.is_required, native_type=column.native_type
-            )
-            for column in info.columns
-        ],
-        key=info.key,
-        rows=info.rows,
-        bytes=info.bytes,
-        is_exact_rows=info.is_exact_rows,
+        relations=dict(asked.relations),
+        omit=schemas.omitted(work.dataset.target),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing, SystemUnavailable
-from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
 from pymigrate.engine.entrypoints.worker.transforms import transformed
 from pymigrate.engine.ports.calls import Calls
@@ -14,7 +14,7 @@ from pymigrate.engine.ports.secrets import Redactor, Secrets
 from pymigrate.engine.transfer.attempt import CopyOutcome, copy_lane
 from pymigrate.engine.transfer.inspection import Inspection, inspect
 from pymigrate.engine.transfer.means import DEFAULT, Means
-from pymigrate.engine.transfer.publication import prepare, publish, rollback, seal
+from pymigrate.engine.transfer.publication import Outcome, prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
@@ -91,9 +91,9 @@ class TaskRunner:
                 return _done(prepare=worker_pb2.Prepared(is_prepared=is_prepared))
             case "publish":
                 works = task.publish.datasets
-                conflicts = publish(_stagings(works), self._target_of(works), task.publish.prepared_key)
-                met = {work.dataset_id: rows for work, rows in zip(works, conflicts, strict=True) if rows}
-                return _done(publish=worker_pb2.Published(conflicts=met))
+                outcomes = publish(_stagings(works), self._target_of(works), task.publish.prepared_key)
+                met = {work.dataset_id: met for work, met in zip(works, outcomes, strict=True)}
+                return _done(publish=self._published_message(met))
             case "rollback":
                 works = task.rollback.datasets
                 rollback(_stagings(works), self._target_of(works), task.rollback.prepared_key)
@@ -119,7 +119,7 @@ class TaskRunner:
         with closing(self._any_side(work.connection)) as system:
             found = system.relations(work.relation_glob or "*", RELATIONS_MAX + 1)
         return connection_pb2.DiscoverSchemaResponse(
-            relations=[definitions.relation_message(info) for info in found[:RELATIONS_MAX]],
+            relations=[schemas.relation_message(info) for info in found[:RELATIONS_MAX]],
             is_truncated=len(found) > RELATIONS_MAX,
         )
 
@@ -148,6 +148,16 @@ class TaskRunner:
             lambda: self._target(target),
         )
         return _inspection_message(found, self._redactor)
+
+    def _published_message(self, met: Mapping[str, Outcome]) -> worker_pb2.Published:
+        return worker_pb2.Published(
+            conflicts={name: outcome.conflicts for name, outcome in met.items() if outcome.conflicts},
+            schema_notes={
+                name: worker_pb2.SchemaNotes(notes=map(self._redactor.clean, outcome.schema_notes))
+                for name, outcome in met.items()
+                if outcome.schema_notes
+            },
+        )
 
     def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         work = task.copy.dataset
@@ -222,9 +232,10 @@ def _inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspec
             plan_pb2.Problem(field=problem.field, description=redactor.clean(problem.description))
             for problem in found.problems
         ],
+        ddl=plan_pb2.TargetDdl(statements=found.ddl.statements, notes=found.ddl.notes),
     )
     if found.source is not None:
-        message.source.CopyFrom(definitions.relation_message(found.source))
+        message.source.CopyFrom(schemas.relation_message(found.source))
     return message
 
 

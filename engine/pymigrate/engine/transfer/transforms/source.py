@@ -52,7 +52,10 @@ class TransformedSource:
         pipeline = self._opened(info.columns)
         try:
             key = tuple(pipeline.destination(name) or "" for name in info.key)
-            return replace(info, columns=pipeline.columns, key=key if all(key) else (), is_exact_rows=False)
+            schema = info.schema.through(pipeline.destination)
+            return replace(
+                info, columns=pipeline.columns, key=key if all(key) else (), is_exact_rows=False, schema=schema
+            )
         finally:
             pipeline.close()
 
