@@ -165,6 +165,19 @@ def test_a_file_is_read_in_its_format(source: dict[str, object], expected: objec
     assert definitions.source_relation(work).format == expected
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"relation": "orders.jsonl"}, None),
+        ({"relation": "orders"}, None),
+        ({"relation": "orders-*.tsv.gz"}, CsvFormat("\t")),
+        ({"relation": "orders.tsv", "csv": {"nullValues": [""]}}, CsvFormat(",", ("",))),
+    ],
+)
+def test_a_staging_is_told_how_records_that_pass_are_written(source: dict[str, object], expected: object) -> None:
+    assert definitions.staging(a_work(source=source)).csv == expected
+
+
 def test_a_source_relation_has_the_declared_columns_key_and_chunk_size() -> None:
     columns = {"id": {"type": "int32"}, "note": {"required": True}}
     work = a_work(source={"relation": "r", "columns": columns}, key=["id"], chunkBytes="65536")

@@ -267,8 +267,8 @@ class Staging:
     """A dataset's place in a target before publication. `id` tells it from every other: letters, digits and `_`, at most 40.
 
     With `merge` its rows are merged by key into what the relation holds, rather than taking its place; with `is_append` they are added
-    to it. `path` is how they come, which may decide on the columns' native types. `schema` is what the relation is given beside columns
-    and key.
+    to it. `path` is how they come, which may decide on the columns' native types; `csv` is how records that pass as CSV are
+    written. `schema` is what the relation is given beside columns and key.
     """
 
     id: StagingId
@@ -281,6 +281,7 @@ class Staging:
     is_append: bool = False
     order_column: str = ""
     schema: TableSchema = UNDECLARED
+    csv: CsvFormat | None = None
 
     @property
     def is_addition(self) -> bool:

@@ -7,13 +7,13 @@ import csv
 import io
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from pymigrate.engine.adapters.connectors.csv_passing import pieces_of
 from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
@@ -24,17 +24,9 @@ from pymigrate.engine.ports.connector import UNKNOWN, CsvFormat, Position, Sourc
 
 RECORD_BYTES_MAX = 256 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
+NEWLINES_TRIED_MAX = 64  # one by one from the end, where most often the last line end is that of a record
 BOM = b"\xef\xbb\xbf"
 QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
-
-
-class Records(NamedTuple):
-    """Whole records as they lie in the file, what they parse to, and the place behind them."""
-
-    block: bytes
-    batches: tuple[pa.RecordBatch, ...]
-    rows: int
-    end: Place
 
 
 class CsvReader:
@@ -66,26 +58,37 @@ class CsvReader:
 
     def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
         """Records in the order of the file; a position is the offset and the number of records before it."""
-        for found in self.records(columns, chunk_bytes, span):
-            yield SourceChunk(found.batches, found.rows, len(found.block), found.end.position())
+        return self._chunks(columns, chunk_bytes, span, is_passing=False)
 
-    def records(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[Records]:
-        """The same, with the bytes. Empty lines hold no row unless there is one column."""
+    def passing_chunks(
+        self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange
+    ) -> Iterator[SourceChunk]:
+        """The same, with the records as they lie in the file wherever a server reads them alike. The columns are those of the header."""
+        if [column.name for column in columns] != self._names:
+            raise self._changed(f"has other columns than {', '.join(column.name for column in columns)}")
+        return self._chunks(columns, chunk_bytes, span, is_passing=True)
+
+    def _chunks(
+        self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange, *, is_passing: bool
+    ) -> Iterator[SourceChunk]:
         if gone := [column.name for column in columns if column.name not in self._names]:
-            raise SourceChanged(
-                f"{self._relation} has no column `{gone[0]}` any more: it changed since the run was started",
-                field="source.relation",
-            )
+            raise self._changed(f"has no column `{gone[0]}` any more")
         place = place_of(span.after, self._start)
         with TextStream(self._file, place) as stream:
             blocks = _Blocks(stream, end_of(span) - place.offset)
             while block := self._block(blocks, chunk_bytes, place.row):
-                table = self._parse(block, place.row)
-                batches = self._typed(table, columns, place.row)
-                place = place.after(block, table.num_rows)
+                texts = self._parse(block, place.row)
+                batches = self._typed(texts, columns, place.row)
+                place = place.after(block, texts.num_rows)
                 stream.row = place.row
-                if table.num_rows:
-                    yield Records(block, tuple(batches), table.num_rows, place)
+                if texts.num_rows:  # empty lines hold no row
+                    pieces = pieces_of(block, texts, columns) if is_passing else ()
+                    yield SourceChunk(tuple(batches), texts.num_rows, len(block), place.position(), pieces)
+
+    def _changed(self, what: str) -> SourceChanged:
+        return SourceChanged(
+            f"{self._relation} {what}: it changed since the run was started, start another", field="source.relation"
+        )
 
     def _read_header(self) -> tuple[list[str], Place]:
         with TextStream(self._file, start_of(self._file)) as stream:
@@ -130,19 +133,37 @@ class CsvReader:
     def _last_end(self, block: bytes, row: int, *, is_first: bool) -> int:
         """Where the last whole record ends (the first one, when that is asked for); 0 when none does."""
         codes = np.frombuffer(block, np.uint8)
-        newlines = np.flatnonzero(codes == NEWLINE)
-        quotes = np.flatnonzero(codes == QUOTE)
+        quotes = np.flatnonzero(codes == QUOTE) if b'"' in block else np.array([], np.int64)
         if quotes.size:
             self._refuse_stray(codes, quotes, row)
-            newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+        if b"\r" in block:
+            self._refuse_lone_returns(codes, quotes, row)
+        find = block.find if is_first else block.rfind
+        start, end = 0, len(block)
+        for _ in range(NEWLINES_TRIED_MAX):
+            at = find(b"\n", start, end)
+            if at < 0:
+                return 0
+            if int(np.searchsorted(quotes, at)) % 2 == 0:
+                return at + 1
+            start, end = (at + 1, end) if is_first else (start, at)
+        newlines = np.flatnonzero(codes == NEWLINE)
+        newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+        return int(newlines[0 if is_first else -1]) + 1 if newlines.size else 0
+
+    def _refuse_lone_returns(
+        self,
+        codes: "np.ndarray[tuple[int], np.dtype[np.uint8]]",
+        quotes: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+        row: int,
+    ) -> None:
         returns = np.flatnonzero(codes[:-1] == RETURN)
         returns = returns[codes[returns + 1] != NEWLINE]
         returns = returns[np.searchsorted(quotes, returns) % 2 == 0]
         if returns.size:
-            raise self._lone_return(row, int(np.count_nonzero(newlines < returns[0])))
-        if not newlines.size:
-            return 0
-        return int(newlines[0 if is_first else -1]) + 1
+            newlines = np.flatnonzero(codes[: returns[0]] == NEWLINE)
+            records = np.count_nonzero(np.searchsorted(quotes, newlines) % 2 == 0)
+            raise self._lone_return(row, int(records))
 
     def _lone_return(self, row: int, records: int) -> DataRefused:
         return DataRefused(

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from pymigrate.engine.adapters.connectors.file_reader import Reader
+from pymigrate.engine.adapters.connectors.file_reader import Reader, passing
 from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader, inferred_columns
-from pymigrate.engine.adapters.connectors.stored_files import Folder, StoredFile, is_listed, packing_of
+from pymigrate.engine.adapters.connectors.stored_files import Folder, StoredFile, is_listed
 from pymigrate.engine.domain.errors import DataRefused, Problem, SourceChanged, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange
+from pymigrate.engine.ports.file_formats import packing_of
 
 GLOB_FILES_MAX = 10_000
 DIFFERENCES_MAX = 20
@@ -102,11 +103,23 @@ class GlobReader:
 
     def chunks(self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange) -> Iterator[SourceChunk]:
         """File after file."""
-        for name, reader, inner in self.within(span):
+        for name, reader, inner in self._within(span):
             for chunk in reader.chunks(columns, chunk_bytes, inner):
                 yield replace(chunk, end=_position(name, chunk.end))
 
-    def within(self, span: SourceRange) -> Iterator[tuple[str, Reader, SourceRange]]:
+    def passing_chunks(
+        self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange
+    ) -> Iterator[SourceChunk]:
+        """File after file, with the records as they lie in them."""
+        for name, reader, inner in self._within(span):
+            for chunk in passing(reader).passing_chunks(columns, chunk_bytes, inner):
+                yield replace(chunk, end=_position(name, chunk.end))
+
+    def headers(self) -> set[tuple[str, ...]]:
+        """The orders in which the files have their columns."""
+        return {tuple(column.name for column in self._reader(file).columns()) for file in self._files}
+
+    def _within(self, span: SourceRange) -> Iterator[tuple[str, Reader, SourceRange]]:
         """The files that a range touches, each with its own part of it."""
         first, after = _place(span.after)
         last, until = _place(span.until)

@@ -1,24 +1,26 @@
 """Files below a root as a source: one file, or all that a glob matches, each handed to the reader of its format."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pymigrate.engine.adapters.connectors.file_reader import Reader
+from pymigrate.engine.adapters.connectors.csv_passing import relation_obstacle
+from pymigrate.engine.adapters.connectors.csv_source import CsvReader
+from pymigrate.engine.adapters.connectors.file_reader import Reader, passing
+from pymigrate.engine.adapters.connectors.files_glob import GlobReader, is_glob, matching
+from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
+from pymigrate.engine.adapters.connectors.parquet_source import ParquetReader
 from pymigrate.engine.adapters.connectors.source_values import declared_columns
 from pymigrate.engine.adapters.connectors.stored_files import (
-    ENDINGS,
-    PACKINGS,
     Folder,
     LocalFolder,
     StoredFile,
-    format_of,
-    packing_of,
     unreadable,
 )
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import (
     CsvFormat,
@@ -33,6 +35,7 @@ from pymigrate.engine.ports.connector import (
     SystemSpec,
     ranges_between,
 )
+from pymigrate.engine.ports.file_formats import ENDINGS, PACKINGS, format_of, packing_of
 
 LISTED_JSON_BYTES_MAX = 256 * 1024 * 1024  # of a listing: every line must be read to tell its columns
 
@@ -111,13 +114,39 @@ class FilesSource:
             _, reader = self._open(relation)
             return ranges_between(reader.split(parts) if parts > 1 else ())
 
+    def offers(self, relation: SourceRelation) -> Mapping[CopyPath, str]:
+        """Records of CSV as they lie in the file."""
+        with _translated(relation.relation):
+            files, reader = self._open(relation)
+            form = _format(files[0], relation)
+            if not isinstance(form, CsvFormat):
+                return {}
+            if form != (relation.format or format_of(relation.relation)):
+                return {CopyPath.CSV: f"`{relation.relation}` does not tell how its files are written"}
+            if isinstance(reader, GlobReader) and len(reader.headers()) > 1:
+                return {CopyPath.CSV: "the files have their columns in different orders"}
+            return {CopyPath.CSV: relation_obstacle(form, declared_columns(relation, reader.columns()))}
+
+    def passing_split(self, relation: SourceRelation, path: CopyPath, parts: int) -> Sequence[SourceRange]:
+        """As `split`: the path has no positions of its own."""
+        del path
+        return self.split(relation, parts)
+
+    def passing_chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], path: CopyPath, after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """As `chunks`, with the records as they lie in the files."""
+        del path
+        with _translated(relation.relation):
+            _, reader = self._open(relation)
+            span = SourceRange(after or relation.range.after, relation.range.until)
+            yield from passing(reader).passing_chunks(columns, relation.chunk_bytes, span)
+
     def close(self) -> None:
         """Nothing stays open between calls."""
 
     def _files(self, relation: SourceRelation) -> list[StoredFile]:
         """The files of a relation. A file that has the very name comes before what the name may stand for."""
-        from pymigrate.engine.adapters.connectors.files_glob import is_glob, matching
-
         if not is_glob(relation.relation):
             return [self._folder.find(relation.relation)]
         try:
@@ -129,8 +158,6 @@ class FilesSource:
         files = self._files(relation)
         if len(files) == 1 and files[0].name == relation.relation:
             return files, _reader(files[0], relation)
-        from pymigrate.engine.adapters.connectors.files_glob import GlobReader
-
         kinds = {file.name: type(_format(file, relation)).__name__ for file in files}
         if len(set(kinds.values())) > 1:
             other = next(name for name, kind in kinds.items() if kind != kinds[files[0].name])
@@ -155,16 +182,10 @@ def _format(file: StoredFile, relation: SourceRelation) -> CsvFormat | JsonLines
 def _reader(file: StoredFile, relation: SourceRelation) -> Reader:
     match _format(file, relation):
         case CsvFormat() as form:
-            from pymigrate.engine.adapters.connectors.csv_source import CsvReader
-
             return CsvReader(file, file.name, form)
         case JsonLinesFormat() as form:
-            from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
-
             return JsonLinesReader(file, file.name, form, relation.columns)
         case ParquetFormat():
-            from pymigrate.engine.adapters.connectors.parquet_source import ParquetReader
-
             return ParquetReader(file, file.name)
 
 

@@ -18,7 +18,7 @@ from pymigrate.engine.adapters.connectors.target_values import refused
 from pymigrate.engine.domain.errors import DataRefused, FenceLost
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Checkpoint, RowsDigest, Staging
+from pymigrate.engine.ports.connector import Checkpoint, CsvFormat, RowsDigest, Staging
 
 MODULUS = 2**64
 _PLACE = re.compile(r"COPY .*, line (\d+)(?:, column (.*?))?(?:: .*)?$", re.DOTALL)
@@ -35,14 +35,16 @@ class PassedRows(TwoPhaseTarget):
         """The connection, opened again where it was lost."""
 
     def takes(self, staging: Staging) -> Mapping[CopyPath, str]:
-        """Binary rows, unless they are merged into a table whose columns have other types."""
+        """CSV, and binary rows unless they are merged into a table whose columns have other types."""
+        return {CopyPath.POSTGRES_BINARY: self._binary_obstacle(staging), CopyPath.CSV: ""}
+
+    def _binary_obstacle(self, staging: Staging) -> str:
         existing = self._catalog.columns(self._locate(staging.relation)) if staging.merge else ()
         types = {column.name: column.native_type for column in existing}
         for column in staging.columns:
             if types.get(column.name, wire_type(column.native_type)) != wire_type(column.native_type):
-                why = f"they are merged into column `{column.name}`, which is {types[column.name]} there"
-                return {CopyPath.POSTGRES_BINARY: why}
-        return {CopyPath.POSTGRES_BINARY: ""}
+                return f"they are merged into column `{column.name}`, which is {types[column.name]} there"
+        return ""
 
     def commit_passed(
         self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, pieces: Sequence[bytes]
@@ -58,9 +60,28 @@ class PassedRows(TwoPhaseTarget):
         return RowsDigest(int(str(rows)), int(str(total)) % MODULUS)
 
     def _pass_in(self, staging: Staging, table: Table, pieces: Sequence[bytes], row: int) -> int:
-        columns = ", ".join(quote(column.name) for column in staging.columns)
         with refusing_rows(staging, row):
-            return copy_in(self._connection, f"COPY {table.sql} ({columns}) FROM STDIN (FORMAT binary)", pieces)
+            return copy_in(
+                self._connection, f"COPY {table.sql} ({_columns(staging)}) FROM STDIN ({_options(staging)})", pieces
+            )
+
+
+def _options(staging: Staging) -> str:
+    """COPY's options for the path. A CSV file without a text for NULL has none: an empty field is an empty text then."""
+    if staging.path is not CopyPath.CSV:
+        return "FORMAT binary"
+    form = staging.csv or CsvFormat()
+    null = f"NULL {_literal(form.null_values[0])}" if form.null_values else f"FORCE_NOT_NULL ({_columns(staging)})"
+    return f"FORMAT csv, ENCODING 'UTF8', DELIMITER {_literal(form.delimiter)}, {null}"
+
+
+def _columns(staging: Staging) -> str:
+    return ", ".join(quote(column.name) for column in staging.columns)
+
+
+def _literal(text: str) -> str:
+    """A string constant that means the same whatever standard_conforming_strings says."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @contextmanager

@@ -21,7 +21,8 @@ SHOWN_CHARACTERS_MAX = 60
 ROWS_FIRST = 16
 ROWS_GROWTH = 8
 ROWS_MAX = 4_096
-_BOOLEANS = {"true": True, "false": False, "t": True, "f": False, "1": True, "0": False}
+_BOOLEANS = ("true", "t", "1", "false", "f", "0")
+_TRUE = 3  # of them are true
 _UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _INTEGER = "^[+-]?[0-9]+$"
 _NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -94,8 +95,7 @@ def _cast(texts: pa.Array, column: ColumnType) -> pa.Array:
                     orjson.loads(text)
             return texts
         case "bool":
-            values = texts.to_pylist()
-            return pa.array([None if text is None else _boolean(text) for text in values], pa.bool_())
+            return _booleans(texts)
         case "bytes":
             return pc.cast(texts, pa.binary())
         case "uuid":
@@ -150,11 +150,11 @@ def _advice(text: str, column: ColumnType) -> str:
     return " that gives back all its digits: declare it as decimal or string"
 
 
-def _boolean(text: str) -> bool:
-    value = _BOOLEANS.get(text.lower())
-    if value is None:
+def _booleans(texts: pa.Array) -> pa.Array:
+    found = pc.index_in(pc.ascii_lower(texts), pa.array(_BOOLEANS))
+    if found.null_count != texts.null_count:
         raise ValueError("neither true nor false")
-    return value
+    return pc.less(found, _TRUE)
 
 
 def shown(text: str) -> str:

@@ -7,22 +7,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from pymigrate.engine.adapters.connectors.source_values import missing
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
-from pymigrate.engine.ports.connector import CsvFormat, FileFormat, JsonLinesFormat, ParquetFormat
 
 FILES_MAX = 100_000
-ENDINGS: dict[str, FileFormat] = {
-    ".csv": CsvFormat(),
-    ".tsv": CsvFormat(delimiter="\t"),
-    ".jsonl": JsonLinesFormat(),
-    ".ndjson": JsonLinesFormat(),
-    ".parquet": ParquetFormat(),
-}
-PACKINGS = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +90,6 @@ class LocalFolder:
 def is_listed(name: str) -> bool:
     """Whether a name is shown: no part of it begins with a dot."""
     return not any(part.startswith(".") for part in name.split("/"))
-
-
-def packing_of(name: str) -> str | None:
-    """How the file is compressed, by the ending of its name."""
-    return PACKINGS.get(PurePosixPath(name).suffix.lower())
-
-
-def format_of(name: str) -> FileFormat | None:
-    """The format of the file, by the ending of its name before that of its compression."""
-    path = PurePosixPath(name)
-    ending = PurePosixPath(path.stem).suffix if packing_of(name) else path.suffix
-    return ENDINGS.get(ending.lower())
 
 
 def unreadable(name: str, error: OSError) -> SourceMissing:

@@ -13,9 +13,10 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors.stored_files import StoredFile, packing_of
+from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.domain.errors import DataRefused, SourceChanged
 from pymigrate.engine.ports.connector import Position
+from pymigrate.engine.ports.file_formats import packing_of
 
 BUFFER_BYTES = 1024 * 1024
 

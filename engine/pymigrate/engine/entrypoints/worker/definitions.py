@@ -26,6 +26,7 @@ from pymigrate.engine.ports.connector import (
     SystemSpec,
     parse_range,
 )
+from pymigrate.engine.ports.file_formats import format_of
 from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
 from pymigrate.engine.transfer.attempt import LaneJob
 from pymigrate.engine.transfer.inspection import InspectJob
@@ -152,6 +153,7 @@ def staging(work: worker_pb2.DatasetWork) -> Staging:
         is_append=is_append(work),
         order_column=work.dataset.order_column,
         schema=schemas.table_schema(work.schema, work.dataset),
+        csv=_csv(work.dataset.source),
     )
 
 
@@ -225,6 +227,12 @@ def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: Syste
         relations=dict(asked.relations),
         omit=schemas.omitted(work.dataset.target),
     )
+
+
+def _csv(source: plan_pb2.DatasetSource) -> CsvFormat | None:
+    """How the source's CSV is written; None where it is no CSV."""
+    form = _format(source) or format_of(source.relation)
+    return form if isinstance(form, CsvFormat) else None
 
 
 def _format(source: plan_pb2.DatasetSource) -> FileFormat | HttpJsonFormat | None:
