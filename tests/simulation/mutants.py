@@ -200,8 +200,8 @@ class SupervisorWithoutSweep(Supervisor):
 class RunnerWithoutVerification(TaskRunner):
     """Says that all is well without a look."""
 
-    def _verify(self, work: worker_pb2.VerifyWork, signals: Signals) -> run_pb2.Verification:
-        del work, signals
+    def _verify(self, work: worker_pb2.VerifyWork, fence: int, signals: Signals) -> run_pb2.Verification:
+        del work, fence, signals
         return run_pb2.Verification(is_verified=True)
 
 

@@ -100,6 +100,8 @@ class Witness:
             self._check_verified(entry.subject, unit)
         elif entry.type == "phase.published":
             self.check_published(_last(entry.subject))
+        elif entry.type == "dataset.repaired":
+            self._break(f"storage keeps what it is given here, and rows had to be repaired: {why}")
         elif entry.type == "phase.rolled_back":
             self._check_order(_last(entry.subject))
         if entry.type == "run.paused":

@@ -485,6 +485,7 @@ class DatasetRun(google.protobuf.message.Message):
     CONFLICTS_FIELD_NUMBER: builtins.int
     PATH_REASON_FIELD_NUMBER: builtins.int
     SCHEMA_NOTES_FIELD_NUMBER: builtins.int
+    REPAIRED_ROWS_FIELD_NUMBER: builtins.int
     rows: builtins.int
     """Rows committed in the target's staging."""
     bytes: builtins.int
@@ -503,6 +504,8 @@ class DatasetRun(google.protobuf.message.Message):
     """Rows whose key the target held with other content."""
     path_reason: builtins.str
     """Why it moves so and not by a cheaper way."""
+    repaired_rows: builtins.int
+    """Rows that verification had to copy again, since the target held them otherwise than they were written."""
     @property
     def verification(self) -> Global___Verification:
         """What was compared and found; unset before verification."""
@@ -545,9 +548,10 @@ class DatasetRun(google.protobuf.message.Message):
         conflicts: builtins.int = ...,
         path_reason: builtins.str = ...,
         schema_notes: collections.abc.Iterable[builtins.str] | None = ...,
+        repaired_rows: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "quarantine", b"quarantine", "start_time", b"start_time", "verification", b"verification"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "rows", b"rows", "rows_expected", b"rows_expected", "schema_notes", b"schema_notes", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "repaired_rows", b"repaired_rows", "rows", b"rows", "rows_expected", b"rows_expected", "schema_notes", b"schema_notes", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___DatasetRun: typing_extensions.TypeAlias = DatasetRun
 
@@ -584,6 +588,8 @@ class Verification(google.protobuf.message.Message):
     COMPARED_ROWS_FIELD_NUMBER: builtins.int
     IS_VERIFIED_FIELD_NUMBER: builtins.int
     DANGLING_FIELD_NUMBER: builtins.int
+    REPAIRED_ROWS_FIELD_NUMBER: builtins.int
+    REPAIRED_FIELD_NUMBER: builtins.int
     level: pymigrate.v1.plan_pb2.VerificationLevel.ValueType
     """The level that was asked for."""
     source_rows: builtins.int
@@ -600,9 +606,17 @@ class Verification(google.protobuf.message.Message):
     """Rows that were read back for the digests."""
     is_verified: builtins.bool
     """Whether everything that was compared is equal and every check that may fail the phase holds."""
+    repaired_rows: builtins.int
+    """Rows that the target held otherwise than they were written, and that were copied again from the source; everything was then
+    compared in full. Storage that changes rows is alarming even where it was mended: find out what does.
+    """
     @property
     def dangling(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___DanglingReference]:
         """References that dangle, by the reference's name."""
+
+    @property
+    def repaired(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MismatchedRow]:
+        """The first of those rows, at most 10."""
 
     def __init__(
         self,
@@ -616,10 +630,40 @@ class Verification(google.protobuf.message.Message):
         compared_rows: builtins.int = ...,
         is_verified: builtins.bool = ...,
         dangling: collections.abc.Mapping[builtins.str, Global___DanglingReference] | None = ...,
+        repaired_rows: builtins.int = ...,
+        repaired: collections.abc.Iterable[Global___MismatchedRow] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["compared_rows", b"compared_rows", "dangling", b"dangling", "is_verified", b"is_verified", "level", b"level", "source_checksum", b"source_checksum", "source_rows", b"source_rows", "target_checksum", b"target_checksum", "target_rows", b"target_rows", "transfer_checksum", b"transfer_checksum"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["compared_rows", b"compared_rows", "dangling", b"dangling", "is_verified", b"is_verified", "level", b"level", "repaired", b"repaired", "repaired_rows", b"repaired_rows", "source_checksum", b"source_checksum", "source_rows", b"source_rows", "target_checksum", b"target_checksum", "target_rows", b"target_rows", "transfer_checksum", b"transfer_checksum"]) -> None: ...
 
 Global___Verification: typing_extensions.TypeAlias = Verification
+
+@typing.final
+class MismatchedRow(google.protobuf.message.Message):
+    """A row that the target held otherwise than it was written."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    row: builtins.str
+    """Its key; the row itself, cut short, where it has none."""
+    kind: builtins.str
+    """`missing`: it was not there. `surplus`: it was there though the source does not have it, or too often. `changed`: other values."""
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns with other values."""
+
+    def __init__(
+        self,
+        *,
+        row: builtins.str = ...,
+        kind: builtins.str = ...,
+        columns: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "kind", b"kind", "row", b"row"]) -> None: ...
+
+Global___MismatchedRow: typing_extensions.TypeAlias = MismatchedRow
 
 @typing.final
 class DanglingReference(google.protobuf.message.Message):

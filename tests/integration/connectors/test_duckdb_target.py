@@ -22,6 +22,7 @@ from tests.integration.connectors.target_crashes import CrashContract, hosts  # 
 from tests.integration.connectors.target_harness import a_staging, after, numbered, published, staged
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
 
@@ -95,8 +96,8 @@ class TestDuckdbMerge(MergeContract, ConflictTablesContract, SealContract):
     """Merging, and what can't be undone any more."""
 
 
-class TestDuckdbAppend(AppendContract):
-    """See the contract."""
+class TestDuckdbAppend(AppendContract, RepairContract):
+    """Appending, and exchanging rows of a staging."""
 
 
 class TestDuckdbCrashes(CrashContract):

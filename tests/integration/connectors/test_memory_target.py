@@ -11,6 +11,7 @@ from tests.integration.connectors.target_contract import LaneContract, StagingCo
 from tests.integration.connectors.target_harness import COLUMNS
 from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 
 
 class MemoryHarness:
@@ -70,8 +71,8 @@ class TestMemoryPublication(PublicationContract):
     """See the contract."""
 
 
-class TestMemoryAppend(AppendContract):
-    """See the contract."""
+class TestMemoryAppend(AppendContract, RepairContract):
+    """Appending, and exchanging rows of a staging."""
 
 
 class TestMemoryMerge(MergeContract, SealContract):

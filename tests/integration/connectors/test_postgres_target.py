@@ -39,6 +39,7 @@ from tests.integration.connectors.target_harness import (
 )
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
 
@@ -126,8 +127,8 @@ class TestPostgresMerge(MergeContract, ConflictTablesContract, SealContract):
     """Merging, and what can't be undone any more."""
 
 
-class TestPostgresAppend(AppendContract):
-    """See the contract."""
+class TestPostgresAppend(AppendContract, RepairContract):
+    """Appending, and exchanging rows of a staging."""
 
 
 class TestPostgresCrashes(CrashContract):

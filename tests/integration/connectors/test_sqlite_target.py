@@ -19,6 +19,7 @@ from tests.integration.connectors.target_crashes import CrashContract, hosts  # 
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, after, numbered, published
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import DAYS, FLOATS64, MOMENTS, TypeContract
 
 
@@ -91,8 +92,8 @@ class TestSqliteMerge(MergeContract, ConflictTablesContract, SealContract):
     """Merging, and what can't be undone any more."""
 
 
-class TestSqliteAppend(AppendContract):
-    """See the contract."""
+class TestSqliteAppend(AppendContract, RepairContract):
+    """Appending, and exchanging rows of a staging."""
 
 
 class TestSqliteCrashes(CrashContract):

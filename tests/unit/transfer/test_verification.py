@@ -2,15 +2,24 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from pymigrate.engine.domain.errors import InvalidDefinition, SourceChanged, VerificationFailed
+from pymigrate.engine.domain.errors import (
+    FailedPrecondition,
+    FenceLost,
+    InvalidDefinition,
+    SourceChanged,
+    SystemUnavailable,
+    VerificationFailed,
+)
 from pymigrate.engine.ports.connector import Position, ReferenceCheck, SourceRelation, Staging, Target, ranges_between
 from pymigrate.engine.testing.memory_target import MemoryTarget
 from pymigrate.engine.transfer import verification
+from pymigrate.engine.transfer.bisection import ROWS_MAX
 from pymigrate.engine.transfer.signals import Drained, LeaseLost
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
@@ -18,6 +27,7 @@ from tests.unit.transfer.lanes import COLUMNS, Asked, Lane, Row, orders
 
 ROWS = 700
 LEVELS = list(Level)
+FENCES = count(2)
 
 
 @pytest.fixture
@@ -34,7 +44,7 @@ def a_copied_lane(rows: list[Row] | None = None, *, has_state: bool = True) -> L
 
 
 def job(lane: Lane, level: Level, **references: NamedReference) -> VerifyJob:
-    return VerifyJob("orders", lane.job.relation, lane.job.staging, ("lane",), level, references)
+    return VerifyJob("orders", lane.job.relation, lane.job.staging, ("lane",), level, references, fence=next(FENCES))
 
 
 def verified(
@@ -49,6 +59,13 @@ def stage(lane: Lane, rows: Sequence[Row]) -> None:
         [("id", pa.int64()), ("name", pa.string())]
     ))  # fmt: skip
     lane.target.staged["s1"] = lane.target.staged["s1"].holding((batch,))
+
+
+class Unrepairable(MemoryTarget):
+    """Finds what differs, and exchanges no rows."""
+
+    def repair(self, *arguments: Any) -> None:
+        raise FailedPrecondition("nothing tells one row from another here")
 
 
 def test_full_reads_both_sides_again_and_finds_three_equal_digests() -> None:
@@ -87,8 +104,8 @@ def test_sampled_counts_equal_rows_as_often_as_they_are_there(tiny_samples: None
     lane.job = replace(lane.job, staging=replace(lane.job.staging, key=()))
     assert verified(lane, Level.SAMPLED).compared_rows == 10
     stage(lane, [(6, "x"), *rows[1:]])
-    with pytest.raises(VerificationFailed, match="1 are not in orders"):
-        verified(lane, Level.SAMPLED)
+    assert verified(lane, Level.SAMPLED).repair.rows == 1
+    assert lane.staged() == sorted(rows)
 
 
 def test_sampled_sees_a_row_more_often_in_the_target_than_in_the_source(tiny_samples: None) -> None:
@@ -96,9 +113,10 @@ def test_sampled_sees_a_row_more_often_in_the_target_than_in_the_source(tiny_sam
     lane.job = replace(lane.job, staging=replace(lane.job.staging, key=()))
     stage(lane, [orders(2)[1]] * ROWS)
     with pytest.raises(
-        VerificationFailed, match="of 100 rows read back from the staging of orders, 99 are not in orders"
+        VerificationFailed,
+        match="of 100 rows read back from the staging of orders, 99 are not in orders: 699 rows differ",
     ):
-        verified(lane, Level.SAMPLED)
+        verified(lane, Level.SAMPLED, open_target=lambda: Unrepairable(lane.target))
 
 
 def test_count_reads_no_row_again() -> None:
@@ -117,23 +135,31 @@ def test_an_empty_relation_is_equal_to_itself(level: Level) -> None:
     assert verified(a_copied_lane([]), level).target_rows == 0
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_a_row_that_is_missing_or_doubled_is_found_by_counting(level: Level) -> None:
-    for rows in (orders(ROWS - 1), [*orders(ROWS), orders(1)[0]]):
+@pytest.mark.parametrize("level", [level for level in LEVELS if level is not Level.NONE])
+def test_a_row_that_is_missing_or_doubled_is_found_by_counting_and_mended(level: Level) -> None:
+    for rows, kind in ((orders(ROWS - 1), "not staged"), ([*orders(ROWS), orders(1)[0]], "staged once too often")):
         lane = a_copied_lane()
         stage(lane, rows)
-        with pytest.raises(
-            VerificationFailed, match=f"dataset orders: 700 rows were read .* and {len(rows)} are staged"
-        ):
-            verified(lane, level)
+        counted = rf"dataset orders: 700 rows were read .* and {len(rows)} are staged for orders: 1 rows differ, such as .*{kind}"
+        with pytest.raises(VerificationFailed, match=counted):
+            verified(lane, level, open_target=lambda lane=lane: Unrepairable(lane.target))
+        found = verified(lane, level)
+        assert (found.repair.rows, found.target_rows) == (1, ROWS)
+        assert kind in str(found.repair.examples[0])
+        assert lane.staged() == sorted(orders(ROWS), key=str)
 
 
 @pytest.mark.parametrize("level", [Level.SAMPLED, Level.FULL])
 def test_a_cell_that_the_target_stores_otherwise_is_found(level: Level) -> None:
     lane = a_copied_lane()
     stage(lane, [*orders(ROWS)[:-1], (ROWS - 1, "other")])
-    with pytest.raises(VerificationFailed, match=r"digest duckdb-hash.* and what was written has duckdb-hash"):
-        verified(lane, level)
+    told = r"digest duckdb-hash.* and what was written has duckdb-hash.* 1 rows differ, such as 699 \(other values in name\)"
+    with pytest.raises(VerificationFailed, match=told):
+        verified(lane, level, open_target=lambda: Unrepairable(lane.target))
+    found = verified(lane, level)
+    assert [str(each) for each in found.repair.examples] == ["699 (other values in name)"]
+    assert found.target_checksum == found.transfer_checksum
+    assert lane.staged() == sorted(orders(ROWS), key=str)
 
 
 def test_a_source_that_changed_since_the_copy_is_told_from_a_target_that_errs() -> None:
@@ -181,6 +207,72 @@ def test_lanes_that_read_a_silent_source_at_different_times_are_compared_with_on
         else:
             with pytest.raises(outcome, match="it changed in between"):
                 verify(both, lane.open_source, lane.open_target, Asked())
+
+
+def test_a_repair_that_a_crash_followed_is_told_by_the_target() -> None:
+    lane = a_copied_lane()
+    stage(lane, orders(ROWS - 2))
+    lane.target.faults.fail("repair", is_after=True)
+    with pytest.raises(SystemUnavailable):
+        verified(lane, Level.FULL)
+    assert lane.staged() == sorted(orders(ROWS), key=str)
+    found = verified(lane, Level.FULL)
+    assert (found.repair.rows, [each.row for each in found.repair.examples]) == (2, ["698", "699"])
+
+
+def test_a_crash_before_a_repair_takes_hold_leaves_it_to_the_next_host() -> None:
+    lane = a_copied_lane()
+    stage(lane, orders(ROWS - 2))
+    lane.target.faults.fail("repair")
+    with pytest.raises(SystemUnavailable):
+        verified(lane, Level.FULL)
+    assert len(lane.staged()) == ROWS - 2
+    stale = replace(job(lane, Level.FULL), fence=1)
+    with pytest.raises(FenceLost):
+        verify(stale, lane.open_source, lane.open_target, Asked())
+    assert verified(lane, Level.FULL).repair.rows == 2
+
+
+def test_storage_that_changes_rows_again_is_not_mended_twice() -> None:
+    lane = a_copied_lane()
+    stage(lane, orders(ROWS - 2))
+    assert verified(lane, Level.FULL).repair.rows == 2
+    stage(lane, orders(ROWS - 1))
+    with pytest.raises(VerificationFailed, match=r"1 rows differ, such as 699 .* 2 rows were repaired already"):
+        verified(lane, Level.FULL)
+    assert len(lane.staged()) == ROWS - 1
+
+
+def test_storage_that_changes_what_a_repair_brings_fails_the_dataset() -> None:
+    lane = a_copied_lane()
+    stage(lane, orders(ROWS - 2))
+
+    class Changing(MemoryTarget):
+        def repair(self, *arguments: Any) -> None:
+            super().repair(*arguments)
+            stage(lane, orders(ROWS, "other"))
+
+    with pytest.raises(VerificationFailed, match="after 2 rows were repaired"):
+        verified(lane, Level.SAMPLED, open_target=lambda: Changing(lane.target))
+
+
+def test_rows_that_are_too_many_to_be_an_accident_are_not_mended() -> None:
+    rows = orders(ROWS_MAX + 100)
+    lane = a_copied_lane(rows)
+    stage(lane, orders(0))
+    with pytest.raises(VerificationFailed, match=r"10,100 rows differ, such as 0 .*too many to repair"):
+        verified(lane, Level.COUNT)
+    assert lane.staged() == []
+
+
+def test_a_source_that_changed_silently_mends_nothing() -> None:
+    for level in (Level.COUNT, Level.SAMPLED):
+        lane = a_copied_lane(has_state=False)
+        lane.source.put("orders", COLUMNS, orders(ROWS, "other"))
+        stage(lane, orders(ROWS - 1))
+        with pytest.raises(SourceChanged, match="no longer is what was copied"):
+            verified(lane, level)
+        assert lane.staged() == sorted(orders(ROWS - 1), key=str)
 
 
 def test_a_digest_in_flight_of_another_version_is_not_compared() -> None:

@@ -13,7 +13,7 @@ from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.limits import LaneLimits
-from pymigrate.engine.application.projections import failure_record
+from pymigrate.engine.application.projections import failure_record, repair_warning
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, Problem
 from pymigrate.engine.domain.happenings import Drained, Failed, Leased, Lost, Progressed, Renewed, Succeeded
 from pymigrate.engine.domain.names import matches, parent_of
@@ -220,6 +220,7 @@ class Hosts:
             is_prepared=result.prepare.is_prepared,
             conflicts=dict(result.publish.conflicts),
             schema_notes={name: tuple(told.notes) for name, told in result.publish.schema_notes.items()},
+            warning=repair_warning(result.verify),
         )
         if await self._board.apply(core.run.name, succeeded) and task is not None:
             self._scheduler.answered(core, task)

@@ -119,6 +119,18 @@ def failure_message(failure: Failure | None) -> run_pb2.Failure | None:
     )
 
 
+def repair_warning(found: run_pb2.Verification) -> Failure | None:
+    """What somebody should look into although the rows are mended; None where there was nothing to mend."""
+    if not found.repaired_rows:
+        return None
+    rows = ", ".join(row.row for row in found.repaired)
+    return Failure(
+        "ROWS_REPAIRED",
+        f"the target held {found.repaired_rows:,} rows otherwise than they were written, such as {rows}: they were copied again and "
+        "compared; find out what changes rows there",
+    )
+
+
 def failure_record(message: run_pb2.Failure) -> Failure:
     """A failure as the core keeps it."""
     return Failure(message.reason or "INTERNAL", message.message, message.field, message.is_temporary)
@@ -159,6 +171,7 @@ def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -
     )
     if dataset.verification:
         message.verification.ParseFromString(dataset.verification)
+        message.repaired_rows = message.verification.repaired_rows
     return message
 
 

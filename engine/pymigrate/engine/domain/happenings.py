@@ -40,7 +40,7 @@ class Progressed:
 class Succeeded:
     """A task is done. `verification` is what a verification found, as the contract encodes it; `is_prepared` whether a publication is
     kept prepared; `conflicts` counts rows by dataset that a merge found there with other content; `schema_notes` tell by dataset
-    what could not be declared."""
+    what could not be declared; `warning` is what somebody should look into although it is done."""
 
     task: str
     fence: int
@@ -48,6 +48,7 @@ class Succeeded:
     is_prepared: bool = False
     conflicts: Mapping[str, int] = field(default_factory=dict)
     schema_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warning: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,9 @@ class RunCore(Advancing):
                 dataset.verification = event.verification
                 dataset.end_time = self._now
                 self._note(dataset)
+                if event.warning is not None:
+                    subject = f"{self._subject('phases', task.phase)}/datasets/{task.datasets[0]}"
+                    self._emit("dataset.repaired", subject, TaskState.LEASED, TaskState.DONE, event.warning)
             case TaskKind.PREPARE:
                 task.is_prepared = event.is_prepared
             case TaskKind.PUBLISH:

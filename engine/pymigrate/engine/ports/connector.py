@@ -506,6 +506,27 @@ class Declaring(Protocol):
         ...
 
 
+@runtime_checkable
+class Repairing(Protocol):
+    """What a Target may have on top: rows of a staging can be exchanged."""
+
+    def repair(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        surplus: Sequence[pa.RecordBatch],
+        missing: Sequence[pa.RecordBatch],
+    ) -> None:
+        """Takes the surplus rows out, each as often as it is given, puts the missing ones in, and makes the lane's step from `before` to
+        `after`: in one transaction where the target has them; otherwise a crash leaves a part done, and the step not. Raises FenceLost,
+        with nothing changed, unless the lane stands at `before.chunks` under `fence`, and FailedPrecondition where a surplus row is not
+        there so often, or rows can't be told apart."""
+        ...
+
+
 class Connector(Protocol):
     """One kind of system."""
 

@@ -2,12 +2,12 @@
 times."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
-from pymigrate.engine.domain.errors import CannotUndo, MergeConflict
+from pymigrate.engine.domain.errors import CannotUndo, FailedPrecondition, MergeConflict
 from pymigrate.engine.ports.connector import Staging, arrow_schema
 from pymigrate.engine.testing.memory import MemoryAppend, MemoryRelation, Row
 
@@ -42,6 +42,17 @@ def taken_out(staging: Staging, append: MemoryAppend, there: MemoryRelation | No
         )
     left = _without(_rows(there), append.added)
     return None if append.is_made and not left else _holding(there, left)
+
+
+def exchanged(
+    staged: MemoryRelation, surplus: Sequence[pa.RecordBatch], missing: Sequence[pa.RecordBatch]
+) -> MemoryRelation:
+    """The staging without some rows and with others. Raises FailedPrecondition for a row that is not there."""
+    gone = Counter(tuple(row.values()) for batch in surplus for row in batch.to_pylist())
+    left = _without(_rows(staged), gone)
+    if len(left) != staged.rows - gone.total():
+        raise FailedPrecondition("rows to take out are not there as they were read")
+    return staged.holding((*_holding(staged, left).batches, *missing))
 
 
 def counted_off(gone: MemoryAppend, later: MemoryAppend) -> MemoryAppend:

@@ -113,6 +113,23 @@ class MemoryTarget:
             self._database.staged[staging.id] = staged.holding((*staged.batches, *batches))
             self._database.lanes[staging.id, lane] = MemoryLane(after, fence)
 
+    def repair(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        surplus: Sequence[pa.RecordBatch],
+        missing: Sequence[pa.RecordBatch],
+    ) -> None:
+        """All of it or nothing."""
+        with self._database.transaction("repair"):
+            self._stand(staging, lane, fence, before)
+            staged = self._database.staged[staging.id]
+            self._database.staged[staging.id] = appending.exchanged(staged, surplus, missing)
+            self._database.lanes[staging.id, lane] = MemoryLane(after, fence)
+
     def reset(self, staging: Staging, lane: str, fence: int) -> None:
         """Empties the staging, unless another lane has rows in it."""
         with self._database.transaction("reset"):

@@ -107,11 +107,19 @@ class RowHasher:
         return int(found[0])
 
     def each(self, batches: Iterable[pa.RecordBatch]) -> Any:
-        """Every row's hash, as a numpy array of uint64 in any order."""
+        """Every row's hash, as a numpy array of uint64 in the rows' order, which DuckDB keeps."""
         rows = [canonical(batch) for batch in batches if batch.num_rows]
         if not rows:
             return pa.array([], pa.uint64()).to_numpy(zero_copy_only=False)
         return self._query(rows, "SELECT hash(hash(1, {columns})) AS found FROM canonical")
+
+    def pairs(self, batches: Sequence[pa.RecordBatch], key: Sequence[int]) -> tuple[Any, Any]:
+        """For every row, in order, the hash of its columns at these places, and its own; without places its own twice."""
+        hashes = self.each(batches)
+        if not key:
+            return hashes, hashes
+        keys = [batch.select([batch.schema.names[at] for at in key]) for batch in batches]
+        return self.each(keys), hashes
 
     def close(self) -> None:
         """Gives up its DuckDB. May be called again."""
@@ -156,7 +164,12 @@ def combine(texts: Sequence[str]) -> str:
 
 def sum_of(hashes: Any) -> str:
     """The digest of rows whose hashes a RowHasher gave."""
-    return _text(int(hashes.sum(dtype="uint64")) % MODULUS)
+    return text_of(int(hashes.sum(dtype="uint64")))
+
+
+def text_of(total: int) -> str:
+    """The digest of rows whose hashes have this sum."""
+    return _text(total % MODULUS)
 
 
 def is_continuable(text: str) -> bool:

@@ -4,7 +4,7 @@ seven values of the key (all without a key)."""
 from collections.abc import Callable
 from dataclasses import replace
 
-from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged, VerificationFailed
+from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged
 from pymigrate.engine.ports.connector import (
     Checkpoint,
     Digesting,
@@ -15,7 +15,7 @@ from pymigrate.engine.ports.connector import (
     Target,
 )
 from pymigrate.engine.transfer.means import Means
-from pymigrate.engine.transfer.reading import SourceReader
+from pymigrate.engine.transfer.repair import RowsDiffer, digest_of_stream
 from pymigrate.engine.transfer.signals import Signals
 from pymigrate.engine.transfer.verification_job import Digests, Level, VerifyJob
 
@@ -44,26 +44,17 @@ def compare_servers(
         expected = reader.wait(reading)
         if found == expected:
             return Digests(_text(expected), _text(found), found.rows)
-        is_same = len(lanes) == 1 and _digest_of_stream(job, reader, means) == transferred
+        is_same = len(lanes) == 1 and digest_of_stream(job, reader, means) == transferred
     said = (
         f"dataset {job.dataset}: of the rows compared, {job.relation.relation} has {expected.rows:,} with digest {_text(expected)}, and "
         f"the staging of {job.staging.relation} {found.rows:,} with digest {_text(found)}"
     )
     if is_same:
-        raise VerificationFailed(
-            f"{said}, while the source is as it was: the target stores something other than it was given; nothing is published"
-        )
+        raise RowsDiffer(f"{said}, while the source is as it was: the target stores something other than it was given")
     raise SourceChanged(
         f"{said}: it changed since it was copied, and nothing is published; stop what writes to it, then retry the run",
         field="source.relation",
     )
-
-
-def _digest_of_stream(job: VerifyJob, reader: SourceReader, means: Means) -> str:
-    digest = means.digest(job.staging.path)
-    for chunk in reader.chunks(job.relation, job.staging.columns, None, job.staging.path):
-        digest.take(chunk)
-    return digest.text()
 
 
 def _text(digest: RowsDigest) -> str:

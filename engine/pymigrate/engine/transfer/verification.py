@@ -12,12 +12,14 @@ Rows are counted and hashed as they pass, at every level. On top of that
 Lanes of one dataset read their ranges at different times. Where the source can't tell whether it changed in between (it has no state
 token), it is read once more in one piece at every level but `none`, and its digest must be the one in flight.
 
+Where the counts or digests differ, `repair` finds the rows and copies them again, once; then everything is compared in full.
+
 Where rows pass from server to server undecoded, `server_comparison` compares what both hash instead.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import numpy as np
@@ -38,6 +40,7 @@ from pymigrate.engine.ports.connector import (
 from pymigrate.engine.transfer.checksum import OtherFunction, RowHasher, combine, grouped, sum_of
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
+from pymigrate.engine.transfer.repair import REPAIR_LANE, Repair, RowsDiffer, mend, repair_of
 from pymigrate.engine.transfer.server_comparison import compare_servers
 from pymigrate.engine.transfer.signals import Signals, check
 from pymigrate.engine.transfer.verification_job import Digests, Level, VerifyJob
@@ -49,7 +52,8 @@ SAMPLED_SHARE = 7
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was compared and found equal, and what dangles. Digests that the level does not ask for are empty."""
+    """What was compared and found equal, what dangles, and what had to be repaired first. Digests that the level does not ask for are
+    empty."""
 
     source_rows: int
     target_rows: int
@@ -58,6 +62,7 @@ class Verification:
     target_checksum: str = ""
     compared_rows: int = 0
     dangling: Mapping[str, Dangling] = field(default_factory=dict)
+    repair: Repair = field(default_factory=Repair)
 
 
 def verify(
@@ -74,19 +79,23 @@ def verify(
         lanes = [target.checkpoint(job.staging, lane)[0] for lane in job.lanes]
         rows = sum(lane.rows for lane in lanes)
         transferred = _transferred(job, lanes)
-        staged = target.count_staging(job.staging)
-        if staged != rows:
-            raise VerificationFailed(
-                f"dataset {job.dataset}: {rows:,} rows were read from {job.relation.relation} and {staged:,} are staged "
-                f"for {job.staging.relation}: nothing is published; retry the run to copy it again"
-            )
-        digests = _read_back(job, lanes, transferred, target, open_source, signals, means)
+        try:
+            staged, digests = _compared(job, lanes, transferred, target, open_source, signals, means)
+        except RowsDiffer as differ:
+            if job.level is Level.NONE:
+                raise
+            repair = mend(job, lanes, transferred, differ, target, open_source, signals, means)
+            try:
+                staged, digests = _compared(_in_full(job), lanes, transferred, target, open_source, signals, means)
+            except RowsDiffer as again:
+                raise RowsDiffer(f"{again.said}, after {repair.rows:,} rows were repaired") from again
+        repair = repair_of(target.checkpoint(job.staging, REPAIR_LANE)[0])
         check(signals)
         _check_key(job, target)
         dangling = _check_references(job, target)
     finally:
         target.close()
-    return Verification(rows, staged, transferred, digests.source, digests.target, digests.rows, dangling)
+    return Verification(rows, staged, transferred, digests.source, digests.target, digests.rows, dangling, repair)
 
 
 def _refuse_unverified(job: VerifyJob, target: Target) -> None:
@@ -106,6 +115,30 @@ def _transferred(job: VerifyJob, lanes: list[Checkpoint]) -> str:
         raise VerificationFailed(
             f"dataset {job.dataset}: {error}, so the two can't be compared: retry the run to copy it again"
         ) from error
+
+
+def _compared(
+    job: VerifyJob,
+    lanes: list[Checkpoint],
+    transferred: str,
+    target: Target,
+    open_source: Callable[[], Source],
+    signals: Signals,
+    means: Means,
+) -> tuple[int, Digests]:
+    """Counts and digests. Raises RowsDiffer, or VerificationFailed after a repair."""
+    rows, staged = sum(lane.rows for lane in lanes), target.count_staging(job.staging)
+    if staged != rows:
+        raise RowsDiffer(
+            f"dataset {job.dataset}: {rows:,} rows were read from {job.relation.relation} and {staged:,} are staged "
+            f"for {job.staging.relation}"
+        )
+    return staged, _read_back(job, lanes, transferred, target, open_source, signals, means)
+
+
+def _in_full(job: VerifyJob) -> VerifyJob:
+    """What was repaired is read back whole, whatever the level."""
+    return replace(job, level=Level.FULL)
 
 
 def _read_back(
@@ -183,9 +216,9 @@ def _refuse_change(job: VerifyJob, lanes: list[Checkpoint], reader: SourceReader
 
 def _compare(job: VerifyJob, transferred: str, found: str, rows: int) -> None:
     if found != transferred:
-        raise VerificationFailed(
+        raise RowsDiffer(
             f"dataset {job.dataset}: {rows:,} rows read back from the staging of {job.staging.relation} have digest {found}, and "
-            f"what was written has {transferred}: the target stores something other than it was given; nothing is published"
+            f"what was written has {transferred}: the target stores something other than it was given"
         )
 
 
@@ -226,10 +259,9 @@ def _compare_sample(
     finally:
         hasher.close()
     if missing.rows:
-        raise VerificationFailed(
+        raise RowsDiffer(
             f"dataset {job.dataset}: of {len(sample):,} rows read back from the staging of {job.staging.relation}, "
-            f"{missing.rows:,} are not in {job.relation.relation}: either it changed since it was copied, or the target stores something "
-            "other than it was given; nothing is published"
+            f"{missing.rows:,} are not in {job.relation.relation}"
         )
     digest = sum_of(sample)
     return Digests(digest, digest, len(sample))

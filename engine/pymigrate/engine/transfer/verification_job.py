@@ -26,7 +26,7 @@ class NamedReference:
 
 @dataclass(frozen=True, slots=True)
 class VerifyJob:
-    """What to compare. A key in `staging` is claimed to be unique."""
+    """What to compare. A key in `staging` is claimed to be unique. A repair is made under `fence`, the task's own."""
 
     dataset: str
     relation: SourceRelation
@@ -34,6 +34,7 @@ class VerifyJob:
     lanes: tuple[str, ...]
     level: Level
     references: Mapping[str, NamedReference] = field(default_factory=dict)
+    fence: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,17 @@ def refusing_rows(staging: Staging, row: int) -> Iterator[None]:
         raise refused(staging, place[2] or "", row + int(place[1]), first_line(error)) from error
 
 
+def as_texts(staging: Staging, table: Table) -> str:
+    """A FROM item of the staged rows, with what the source reads as text by the server's own cast as text by it, too."""
+    if staging.path is not CopyPath.POSTGRES_BINARY:
+        return table.sql
+    columns = [
+        f"{quote(column.name)}::text AS {quote(column.name)}" if column.type.kind == "string" else quote(column.name)
+        for column in staging.columns
+    ]
+    return f"(SELECT {', '.join(columns)} FROM {table.sql})"
+
+
 def staged_type(staging: Staging, column: ColumnInfo) -> str:
     """Rows that pass undecoded need the very types that they come with."""
     if staging.path is CopyPath.POSTGRES_BINARY:

@@ -12,7 +12,7 @@ from psycopg import errors
 from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
 from pymigrate.engine.adapters.connectors.postgres_connection import bound, connect, first_line, translated
 from pymigrate.engine.adapters.connectors.postgres_declaring import PostgresDeclaring, depended_on
-from pymigrate.engine.adapters.connectors.postgres_passed import refusing_rows
+from pymigrate.engine.adapters.connectors.postgres_passed import as_texts, refusing_rows, staged_type
 from pymigrate.engine.adapters.connectors.postgres_values import (
     check_values,
     from_csv,
@@ -183,7 +183,9 @@ class PostgresTarget(PostgresDeclaring):
 
     def _scan(self, staging: Staging, table: Table) -> Iterator[pa.RecordBatch]:
         """Over a connection of its own, so that a reader that pauses holds nobody up."""
-        statement = f"COPY (SELECT {select_list(staging.columns)} FROM {table.sql}) TO STDOUT (FORMAT csv)"
+        statement = (
+            f"COPY (SELECT {select_list(staging.columns)} FROM {as_texts(staging, table)} t) TO STDOUT (FORMAT csv)"
+        )
         with (
             translated(),
             self._connect() as connection,
@@ -235,6 +237,10 @@ class PostgresTarget(PostgresDeclaring):
     def _appended_text(self, table: Table, alias: str) -> str:
         """With the transaction that wrote the row: whoever changes it makes another of it."""
         return f"{alias}.xmin::text || ' ' || {super()._appended_text(table, alias)}"
+
+    def _staged_value(self, staging: Staging, column: ColumnInfo) -> str:
+        """Rows that pass undecoded have their own types in the staging."""
+        return f"{quote(column.name)}::{staged_type(staging, column)}"
 
     def _append_rows(self, staging: Staging, source: Table, target: Table, noted: Table) -> None:
         """Noted as the server returns them."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.target_inspection import check_columns, missing_relation
-from pymigrate.engine.adapters.connectors.target_publication import SqlPublications
+from pymigrate.engine.adapters.connectors.target_repair import SqlRepairs
 from pymigrate.engine.adapters.connectors.target_statements import (
     APPENDED,
     MERGED,
@@ -35,7 +35,7 @@ from pymigrate.engine.domain.errors import (
 from pymigrate.engine.ports.connector import Checkpoint, Dangling, ReferenceCheck, Staging, StagingId
 
 
-class SqlTarget(SqlPublications):
+class SqlTarget(SqlRepairs):
     """A Target over SQL; see the port. Not for several threads at once."""
 
     def rows(self, relation: str) -> int | None:
@@ -126,6 +126,25 @@ class SqlTarget(SqlPublications):
             self._stand(staging, lane, fence, before)
             if (rows := self._pass_in(staging, table, pieces, before.rows)) != wanted:
                 raise DataRefused(f"{staging.relation}: {wanted} rows were given to the target, and it counted {rows}")
+            self._advance(staging, lane, fence, before, after)
+
+        self._again(step)
+
+    def repair(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        surplus: Sequence[pa.RecordBatch],
+        missing: Sequence[pa.RecordBatch],
+    ) -> None:
+        """Rows out, rows in, and the lane's step, in one transaction."""
+
+        def step() -> None:
+            self._stand(staging, lane, fence, before)
+            self._exchange(staging, surplus, missing)
             self._advance(staging, lane, fence, before, after)
 
         self._again(step)

@@ -188,8 +188,8 @@ def lane_job(task: worker_pb2.Task) -> LaneJob:
     )
 
 
-def verify_job(work: worker_pb2.VerifyWork) -> VerifyJob:
-    """What to compare."""
+def verify_job(work: worker_pb2.VerifyWork, fence: int = 1) -> VerifyJob:
+    """What to compare, and the fence to repair under."""
     dataset = work.dataset.dataset
     return VerifyJob(
         dataset=work.dataset.dataset_id,
@@ -204,6 +204,7 @@ def verify_job(work: worker_pb2.VerifyWork) -> VerifyJob:
             )
             for name, reference in dataset.references.items()
         },
+        fence=fence,
     )
 
 

@@ -84,7 +84,7 @@ class TaskRunner:
             case "copy":
                 return self._copy(task, signals, on_progress)
             case "verify":
-                return _done(verify=self._verify(task.verify, signals))
+                return _done(verify=self._verify(task.verify, task.fence, signals))
             case "prepare":
                 works = task.prepare.datasets
                 is_prepared = prepare(_stagings(works), task.prepare.key, self._target_of(works))
@@ -175,7 +175,7 @@ class TaskRunner:
         return _done(copy=_progress(outcome.checkpoint))
 
     def _verify(self, work: worker_pb2.VerifyWork, signals: Signals) -> run_pb2.Verification:
-        source, job = definitions.system_spec(work.dataset.source, self._secrets), definitions.verify_job(work)
+        source, job = definitions.system_spec(work.dataset.source, self._secrets), definitions.verify_job(work, fence)
         with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
             found = verify(
                 job,
@@ -250,6 +250,10 @@ def _verification_message(found: Verification, level: "plan_pb2.VerificationLeve
         compared_rows=found.compared_rows,
         is_verified=True,
         dangling=_dangling(found.dangling),
+        repaired_rows=found.repair.rows,
+        repaired=[
+            run_pb2.MismatchedRow(row=each.row, kind=each.kind, columns=each.columns) for each in found.repair.examples
+        ],
     )
 
 

@@ -1,0 +1,228 @@
+"""Storage that does not keep what it was given, in real databases: the rows are found, named, copied again, and proved in full.
+
+Tens of thousands of rows, damaged by hand in the staging: a changed value, a lost row, a doubled row, values that changed places, an empty
+text for a NULL.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
+from pymigrate.engine.domain.errors import SourceChanged, VerificationFailed
+from pymigrate.engine.domain.paths import CopyPath
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.ports.connector import Source, SourceRelation, Staging, StagingId, SystemSpec
+from pymigrate.engine.testing.connectors import MemoryConnector
+from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
+from pymigrate.engine.transfer.mismatch import MismatchedRow
+from pymigrate.engine.transfer.verification import Verification, verify
+from pymigrate.engine.transfer.verification_job import Level, VerifyJob
+from tests.integration.connectors.test_duckdb_target import DuckdbHarness
+from tests.integration.connectors.test_postgres_target import PostgresHarness
+from tests.integration.connectors.test_sqlite_target import SqliteHarness
+from tests.unit.transfer.lanes import Asked
+
+ROWS = 30_000
+COLUMNS = (
+    ColumnInfo("id", ColumnType("int64"), is_required=True),
+    ColumnInfo("name", ColumnType("string")),
+    ColumnInfo("price", ColumnType("float64")),
+)
+LEGACY = SystemSpec("memory", "legacy", {"path": "legacy"})
+Harness = SqliteHarness | DuckdbHarness | PostgresHarness
+Row = tuple[object, ...]
+DAMAGED = {  # row by row as the staging's damage is told where there is a key
+    MismatchedRow("6", "changed", ("name",)),
+    MismatchedRow("9", "changed", ("name",)),
+    MismatchedRow("100", "changed", ("price",)),
+    MismatchedRow("101", "changed", ("price",)),
+    MismatchedRow("4711", "changed", ("name",)),
+    MismatchedRow("500", "surplus"),
+    MismatchedRow("20000", "missing"),
+}
+
+
+def rows_of(count: int) -> list[Row]:
+    return [(at, (None, "", f"name {at}")[at % 3], at / 7) for at in range(count)]
+
+
+class Copied:
+    """A staging that holds what a source does, and what is done to it."""
+
+    def __init__(self, harness: Harness, key: tuple[str, ...], rows: Sequence[Row]) -> None:
+        self.harness = harness
+        self.connector = MemoryConnector()
+        self.source = self.connector.databases["legacy"]
+        self.source.put("orders", COLUMNS, rows)
+        self.staging = Staging(StagingId("s1"), "orders", COLUMNS, key)
+        self.table = '"orders__pymigrate_s1"'
+        self.relation = SourceRelation("orders", chunk_bytes=200_000)
+        self.fence = 0
+        job = LaneJob("orders", self.relation, self.staging, "lane", 1)
+        copy_lane(job, self.open_source, harness.open, Asked(), lambda _: None)
+
+    def open_source(self) -> Source:
+        return self.connector.open_source(LEGACY)
+
+    def damage(self) -> None:
+        """As a disk or a trigger might."""
+        run, table = self.harness.run, self.table
+        row = "ctid" if isinstance(self.harness, PostgresHarness) else "rowid"
+        run(f"INSERT INTO {table} SELECT * FROM {table} WHERE id = 500")
+        run(f"DELETE FROM {table} WHERE {row} = (SELECT min({row}) FROM {table} WHERE id = 20000)")
+        run(f"UPDATE {table} SET name = 'changed' WHERE id = 4711")
+        run(f"UPDATE {table} SET name = '' WHERE id = 6")
+        run(f"UPDATE {table} SET name = NULL WHERE id = 9 + 1 - 1")
+        run(f"UPDATE {table} SET name = ' ' WHERE id = 9")
+        run(f"UPDATE {table} SET price = CASE id WHEN 100 THEN 101.0 / 7 ELSE 100.0 / 7 END WHERE id IN (100, 101)")
+
+    def verified(self, level: Level) -> Verification:
+        self.fence += 1
+        job = VerifyJob("orders", self.relation, self.staging, ("lane",), level, fence=self.fence)
+        return verify(job, self.open_source, self.harness.open, Asked())
+
+    def staged(self) -> list[Row]:
+        return sorted(self.harness.run(f"SELECT id, name, price FROM {self.table}"), key=repr)
+
+
+class DamageContract:
+    """What is done about a damaged staging."""
+
+    @pytest.mark.parametrize(("key", "level"), [(("id",), Level.FULL), ((), Level.SAMPLED)])
+    def test_exactly_the_damaged_rows_are_found_and_mended(
+        self, harness: Harness, key: tuple[str, ...], level: Level
+    ) -> None:
+        rows = rows_of(ROWS)
+        copied = Copied(harness, key, rows)
+        copied.damage()
+        found = copied.verified(level)
+        assert (found.repair.rows, found.target_rows) == (len(DAMAGED) if key else 6, ROWS)
+        if key:
+            assert set(found.repair.examples) == DAMAGED
+        assert found.target_checksum == found.transfer_checksum
+        assert copied.staged() == sorted(rows, key=repr)
+        assert copied.verified(level).repair == found.repair
+
+    def test_a_row_that_is_there_several_times_is_a_multiset_without_a_key(self, harness: Harness) -> None:
+        rows = [(7, "same", 1.5)] * 40 + [(8, None, None)] * 2
+        copied = Copied(harness, (), rows)
+        row = "ctid" if isinstance(harness, PostgresHarness) else "rowid"
+        harness.run(f"DELETE FROM {copied.table} WHERE {row} = (SELECT min({row}) FROM {copied.table} WHERE id = 7)")
+        harness.run(f"INSERT INTO {copied.table} VALUES (8, NULL, NULL), (8, NULL, NULL)")
+        found = copied.verified(Level.SAMPLED)
+        assert {(each.row, each.kind) for each in found.repair.examples} == {
+            ("(7, same, 1.5)", "missing"),
+            ("(8, NULL, NULL)", "surplus"),
+        }
+        assert copied.staged() == sorted(rows, key=repr)
+
+    def test_a_trigger_that_changes_rows_again_and_again_is_not_mended(self, harness: Harness) -> None:
+        if isinstance(harness, DuckdbHarness):
+            pytest.skip("DuckDB has no triggers")
+        copied = Copied(harness, ("id",), rows_of(500))
+        if isinstance(harness, PostgresHarness):
+            harness.run(
+                "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := 'spoiled'; RETURN NEW; END $$"
+            )
+            harness.run(f"CREATE TRIGGER t BEFORE INSERT ON {copied.table} FOR EACH ROW EXECUTE FUNCTION spoil()")
+        else:
+            harness.run(
+                f"CREATE TRIGGER t AFTER INSERT ON {copied.table} BEGIN UPDATE {copied.table} SET name = 'spoiled' "
+                "WHERE rowid = NEW.rowid; END"
+            )
+        harness.run(f"UPDATE {copied.table} SET name = 'changed' WHERE id = 99")
+        with pytest.raises(VerificationFailed, match="after 1 rows were repaired"):
+            copied.verified(Level.FULL)
+        with pytest.raises(VerificationFailed, match=r"99 \(other values in name\).* 1 rows were repaired already"):
+            copied.verified(Level.FULL)
+
+    def test_rows_of_a_source_that_changed_are_not_taken_for_the_copied_ones(self, harness: Harness) -> None:
+        copied = Copied(harness, ("id",), rows_of(500))
+        copied.source.put("orders", COLUMNS, [*rows_of(499), (499, "written since", None)])
+        harness.run(f"DELETE FROM {copied.table} WHERE id = 7")
+        with pytest.raises(SourceChanged):
+            copied.verified(Level.SAMPLED)
+        assert len(copied.staged()) == 499
+
+
+class TestFiles(DamageContract):
+    """Databases that are files."""
+
+    @pytest.fixture(params=["sqlite", "duckdb"])
+    def harness(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+        is_sqlite = request.param == "sqlite"
+        found = SqliteHarness(tmp_path / "w.sqlite") if is_sqlite else DuckdbHarness(tmp_path / "w.duckdb")
+        yield found
+        for target in found.opened:
+            target.close()
+
+
+class TestServers(DamageContract):
+    """PostgreSQL."""
+
+    @pytest.fixture
+    def harness(self, postgres_database: str) -> Iterator[Harness]:
+        found = PostgresHarness(postgres_database)
+        yield found
+        for target in found.opened:
+            target.close()
+
+
+EXOTIC = (
+    "id bigint PRIMARY KEY, amount numeric, address inet, tags text[], matrix int[][], span int4range, took interval, at timestamptz, "
+    "doc jsonb, raw bytea"
+)
+EXOTIC_ROWS = (
+    "SELECT n, CASE n % 3 WHEN 0 THEN NULL ELSE n * 1.10 END, ('10.0.0.' || n % 250)::inet, ARRAY['a,b', NULL, 'n' || n], "
+    "ARRAY[[n, 1], [2, 3]], int4range(n, n + 9), make_interval(mins => n), "
+    "CASE WHEN n % 500 = 0 THEN NULL ELSE timestamptz '2024-02-29 12:00+00' + make_interval(secs => n) END, "
+    """jsonb_build_object('n', n), decode(lpad(to_hex(n), 8, '0'), 'hex') FROM generate_series(1, 20000) n"""
+)
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_rows_that_passed_undecoded_are_mended_in_their_own_types(postgres_database: str, has_key: bool) -> None:
+    harness = PostgresHarness(postgres_database)
+    harness.run(f"CREATE TABLE legacy ({EXOTIC if has_key else EXOTIC.replace(' PRIMARY KEY', '')})")
+    harness.run(f"INSERT INTO legacy {EXOTIC_ROWS}")
+    relation = SourceRelation("legacy")
+    with closing(PostgresSource(harness.system)) as source:
+        info = source.describe(relation)
+    assert info.key == (("id",) if has_key else ())
+    staging = Staging(StagingId("s1"), "orders", info.columns, info.key, path=CopyPath.POSTGRES_BINARY)
+    job = LaneJob("orders", relation, staging, "lane", 1)
+
+    def open_source() -> Source:
+        return PostgresSource(harness.system)
+
+    copy_lane(job, open_source, harness.open, Asked(), lambda _: None)
+    table = '"orders__pymigrate_s1"'
+    harness.run(f"UPDATE {table} SET amount = amount + 0.01 WHERE id = 4711")
+    harness.run(f"UPDATE {table} SET tags = ARRAY['a', 'b', 'n12'] WHERE id = 12")
+    harness.run(f"UPDATE {table} SET doc = NULL, matrix = NULL WHERE id = 13")
+    harness.run(f"DELETE FROM {table} WHERE id = 14")
+    harness.run(f"INSERT INTO {table} SELECT * FROM {table} WHERE id = 15")
+    asked = VerifyJob("orders", relation, staging, ("lane",), Level.FULL)
+    found = verify(asked, open_source, harness.open, Asked())
+    if has_key:
+        assert set(found.repair.examples) == {
+            MismatchedRow("12", "changed", ("tags",)),
+            MismatchedRow("13", "changed", ("matrix", "doc")),
+            MismatchedRow("14", "missing"),
+            MismatchedRow("15", "surplus"),
+            MismatchedRow("4711", "changed", ("amount",)),
+        }
+    assert found.repair.rows == (5 if has_key else 4)
+    assert found.source_checksum == found.target_checksum
+    for one, other in (("legacy", table), (table, "legacy")):
+        assert harness.run(f"SELECT count(*) FROM (SELECT * FROM {one} EXCEPT ALL SELECT * FROM {other}) d") == [(0,)]
+    harness.run("UPDATE legacy SET amount = 0 WHERE id = 1")
+    harness.run(f"DELETE FROM {table} WHERE id = 2")
+    with pytest.raises(SourceChanged):
+        verify(replace(asked, fence=2), open_source, harness.open, Asked())
+    for target in harness.opened:
+        target.close()
