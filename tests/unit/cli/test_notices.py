@@ -64,3 +64,15 @@ def test_a_stalled_lane_and_a_failed_phase_say_why() -> None:
     assert told(seen) == ["first failed: the disk is full", "first.d waits: crm does not answer"]
     lane.state = run_pb2.LANE_STATE_RUNNING
     assert told(seen) == ["first failed: the disk is full"]
+
+
+def test_rows_that_had_to_be_copied_again_are_told_although_all_is_well() -> None:
+    seen = picture()
+    seen.run.phases["first"].state = run_pb2.PHASE_STATE_PUBLISHED
+    seen.run.phases["second"].state = run_pb2.PHASE_STATE_PUBLISHED
+    found = seen.run.phases["first"].datasets["orders"]
+    found.repaired_rows = 2
+    for key in ("7", "9"):
+        found.verification.repaired.add(row=key, kind="changed")
+    [text] = told(seen)
+    assert text.startswith("first/orders: the target held 2 rows otherwise than they were written (7, 9)")

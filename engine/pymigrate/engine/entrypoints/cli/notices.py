@@ -15,6 +15,8 @@ def notices(picture: run_pb2.WatchRunResponse) -> Iterator[tuple[str, str]]:
     yield f"{run.name} waits", f"waits for a successful run of {waiting}" if waiting else ""
     for name, phase in sorted(run.phases.items()):
         yield name, _phase_notice(run, name, phase)
+        for dataset, found in sorted(phase.datasets.items()):
+            yield f"{name}/{dataset} repaired", _repair_notice(f"{name}/{dataset}", found)
     for lane in picture.lanes:
         is_stalled = lane.state == run_pb2.LANE_STATE_STALLED and bool(lane.failure.message)
         yield lane.name, f"{lane.name.rpartition('/')[2]} waits: {lane.failure.message}" if is_stalled else ""
@@ -28,6 +30,16 @@ def _phase_notice(run: run_pb2.Run, name: str, phase: run_pb2.PhaseRun) -> str:
     if not due or run.state != run_pb2.RUN_STATE_RUNNING:
         return ""
     return "\n".join(f"{name} waits for gate {gate}: `pymigrate approve {run.name} {name} {gate}`" for gate in due)
+
+
+def _repair_notice(name: str, found: run_pb2.DatasetRun) -> str:
+    if not found.repaired_rows:
+        return ""
+    rows = ", ".join(row.row for row in found.verification.repaired)
+    return (
+        f"{name}: the target held {found.repaired_rows:,} rows otherwise than they were written ({rows}); they were copied again and "
+        "compared: find out what changes rows there"
+    )
 
 
 def _point(run: run_pb2.Run, phase: run_pb2.PhaseRun) -> int:
