@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_a_row_that_is_missing_or_doubled_is_found_by_counting_and_mended(level:
         stage(lane, rows)
         counted = rf"dataset orders: 700 rows were read .* and {len(rows)} are staged for orders: 1 rows differ, such as .*{kind}"
         with pytest.raises(VerificationFailed, match=counted):
-            verified(lane, level, open_target=lambda lane=lane: Unrepairable(lane.target))
+            verified(lane, level, open_target=partial(Unrepairable, lane.target))
         found = verified(lane, level)
         assert (found.repair.rows, found.target_rows) == (1, ROWS)
         assert kind in str(found.repair.examples[0])

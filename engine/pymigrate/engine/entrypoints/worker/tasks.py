@@ -174,7 +174,7 @@ class TaskRunner:
             return worker_pb2.FinishTaskRequest(drained=_progress(outcome.checkpoint))
         return _done(copy=_progress(outcome.checkpoint))
 
-    def _verify(self, work: worker_pb2.VerifyWork, signals: Signals) -> run_pb2.Verification:
+    def _verify(self, work: worker_pb2.VerifyWork, fence: int, signals: Signals) -> run_pb2.Verification:
         source, job = definitions.system_spec(work.dataset.source, self._secrets), definitions.verify_job(work, fence)
         with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
             found = verify(
