@@ -134,7 +134,7 @@ def test_the_table_of_codes_ends_with_the_root() -> None:
 
 def test_an_enum_is_a_short_lower_case_word() -> None:
     enum = plan_pb2.DowntimePolicy.DESCRIPTOR
-    assert enum_words(enum) == ("offline", "read_only")
+    assert enum_words(enum) == ("offline", "read_only", "online")
     assert enum_word(enum, plan_pb2.DOWNTIME_POLICY_READ_ONLY) == "read_only"
     assert enum_number(enum, "read_only") == plan_pb2.DOWNTIME_POLICY_READ_ONLY
     for wrong in ("READ_ONLY", "unspecified", "DOWNTIME_POLICY_READ_ONLY", ""):

@@ -82,6 +82,10 @@ class _DowntimePolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     """They are down from the first read to publication."""
     DOWNTIME_POLICY_READ_ONLY: _DowntimePolicy.ValueType  # 2
     """They serve reads meanwhile."""
+    DOWNTIME_POLICY_ONLINE: _DowntimePolicy.ValueType  # 3
+    """They serve reads and writes meanwhile. What changes is caught up on; writes are blocked for the last of it alone, until the data took
+    its place. Each dataset of the phase says by `catch_up` how.
+    """
 
 class DowntimePolicy(_DowntimePolicy, metaclass=_DowntimePolicyEnumTypeWrapper):
     """What a phase's source systems do while it runs."""
@@ -92,6 +96,10 @@ DOWNTIME_POLICY_OFFLINE: DowntimePolicy.ValueType  # 1
 """They are down from the first read to publication."""
 DOWNTIME_POLICY_READ_ONLY: DowntimePolicy.ValueType  # 2
 """They serve reads meanwhile."""
+DOWNTIME_POLICY_ONLINE: DowntimePolicy.ValueType  # 3
+"""They serve reads and writes meanwhile. What changes is caught up on; writes are blocked for the last of it alone, until the data took
+its place. Each dataset of the phase says by `catch_up` how.
+"""
 Global___DowntimePolicy: typing_extensions.TypeAlias = DowntimePolicy
 
 class _ConflictPolicy:
@@ -858,6 +866,7 @@ class Dataset(google.protobuf.message.Message):
     CONFLICT_POLICY_FIELD_NUMBER: builtins.int
     TRANSFORMS_FIELD_NUMBER: builtins.int
     ORDER_COLUMN_FIELD_NUMBER: builtins.int
+    CATCH_UP_FIELD_NUMBER: builtins.int
     verification: Global___VerificationLevel.ValueType
     """How much is read back and compared before publication. Unspecified means `sampled`."""
     chunk_bytes: builtins.int
@@ -894,6 +903,12 @@ class Dataset(google.protobuf.message.Message):
         target are those after the last one.
         """
 
+    @property
+    def catch_up(self) -> Global___CatchUp:
+        """How what changes in the source while it is copied reaches the target. Required in a phase with downtime policy `online`, and refused in
+        any other.
+        """
+
     def __init__(
         self,
         *,
@@ -907,9 +922,10 @@ class Dataset(google.protobuf.message.Message):
         conflict_policy: Global___ConflictPolicy.ValueType = ...,
         transforms: collections.abc.Iterable[Global___Transform] | None = ...,
         order_column: builtins.str = ...,
+        catch_up: Global___CatchUp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "references", b"references", "source", b"source", "target", b"target", "transforms", b"transforms", "verification", b"verification"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["catch_up", b"catch_up", "source", b"source", "target", b"target"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["catch_up", b"catch_up", "chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "references", b"references", "source", b"source", "target", b"target", "transforms", b"transforms", "verification", b"verification"]) -> None: ...
 
 Global___Dataset: typing_extensions.TypeAlias = Dataset
 
@@ -1116,6 +1132,53 @@ class DropColumns(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
 
 Global___DropColumns: typing_extensions.TypeAlias = DropColumns
+
+@typing.final
+class CatchUp(google.protobuf.message.Message):
+    """How a dataset follows its source while that is written to. Rows are told apart by the dataset's key, or by the source's own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOGICAL_FIELD_NUMBER: builtins.int
+    LAG_SECONDS_MAX_FIELD_NUMBER: builtins.int
+    OPENS_SOURCE_FIELD_NUMBER: builtins.int
+    lag_seconds_max: builtins.int
+    """How far the target may be behind before writes are blocked, 1 to 86,400 seconds. 0 means 10."""
+    opens_source: builtins.bool
+    """Whether the source may be written to again once its data is published. Otherwise it stays blocked, so that nothing is written that the
+    target would never hear of; a rollback lets writes in again.
+    """
+    @property
+    def logical(self) -> Global___LogicalCatchUp:
+        """From the source's log, with every change in it."""
+
+    def __init__(
+        self,
+        *,
+        logical: Global___LogicalCatchUp | None = ...,
+        lag_seconds_max: builtins.int = ...,
+        opens_source: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["by", b"by", "logical", b"logical"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["by", b"by", "lag_seconds_max", b"lag_seconds_max", "logical", b"logical", "opens_source", b"opens_source"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["by", b"by"]) -> typing.Literal["logical"] | None: ...
+
+Global___CatchUp: typing_extensions.TypeAlias = CatchUp
+
+@typing.final
+class LogicalCatchUp(google.protobuf.message.Message):
+    """From PostgreSQL's log, by logical decoding. The source's server needs `wal_level=logical`, and the connection's user the attribute
+    REPLICATION and the table as its own. A replication slot and a publication are made for the dataset, and dropped at its end,
+    whatever that is.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___LogicalCatchUp: typing_extensions.TypeAlias = LogicalCatchUp
 
 @typing.final
 class DatasetSource(google.protobuf.message.Message):

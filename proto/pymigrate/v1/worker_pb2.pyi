@@ -84,6 +84,8 @@ class Task(google.protobuf.message.Message):
     PREPARE_FIELD_NUMBER: builtins.int
     SEAL_FIELD_NUMBER: builtins.int
     STEP_FIELD_NUMBER: builtins.int
+    CAPTURE_FIELD_NUMBER: builtins.int
+    CATCH_UP_FIELD_NUMBER: builtins.int
     RATE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique and stable over attempts."""
@@ -132,6 +134,14 @@ class Task(google.protobuf.message.Message):
         """Calls something outside databases."""
 
     @property
+    def capture(self) -> Global___CaptureWork:
+        """Begins to keep what changes in a source, before anything of it is copied."""
+
+    @property
+    def catch_up(self) -> Global___CatchUpWork:
+        """Brings staging up to what has changed in the source."""
+
+    @property
     def rate(self) -> Global___LaneRate:
         """How fast a lane may go."""
 
@@ -151,11 +161,13 @@ class Task(google.protobuf.message.Message):
         prepare: Global___PrepareWork | None = ...,
         seal: Global___SealWork | None = ...,
         step: Global___StepWork | None = ...,
+        capture: Global___CaptureWork | None = ...,
+        catch_up: Global___CatchUpWork | None = ...,
         rate: Global___LaneRate | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step"] | None: ...
+    def HasField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step", "capture", "catch_up"] | None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
 
@@ -371,8 +383,50 @@ class CopyWork(google.protobuf.message.Message):
 Global___CopyWork: typing_extensions.TypeAlias = CopyWork
 
 @typing.final
+class CaptureWork(google.protobuf.message.Message):
+    """Begins to keep what changes in a source, before anything of it is copied."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: builtins.int
+    @property
+    def dataset(self) -> Global___DatasetWork:
+        """The dataset."""
+
+    def __init__(
+        self,
+        *,
+        dataset: Global___DatasetWork | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset"]) -> None: ...
+
+Global___CaptureWork: typing_extensions.TypeAlias = CaptureWork
+
+@typing.final
+class CatchUpWork(google.protobuf.message.Message):
+    """Brings staging up to what has changed in the source."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: builtins.int
+    @property
+    def dataset(self) -> Global___DatasetWork:
+        """The dataset."""
+
+    def __init__(
+        self,
+        *,
+        dataset: Global___DatasetWork | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset"]) -> None: ...
+
+Global___CatchUpWork: typing_extensions.TypeAlias = CatchUpWork
+
+@typing.final
 class VerifyWork(google.protobuf.message.Message):
-    """Compares staging with the source."""
+    """Compares staging with the source. A dataset that catches up has writes to its source blocked first, and the last changes brought in."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -622,6 +676,8 @@ class LaneProgress(google.protobuf.message.Message):
     ROWS_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     SOURCE_SECONDS_FIELD_NUMBER: builtins.int
+    LAG_SECONDS_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
     chunks: builtins.int
     """Chunks committed."""
     rows: builtins.int
@@ -630,6 +686,10 @@ class LaneProgress(google.protobuf.message.Message):
     """Bytes of source data committed."""
     source_seconds: builtins.float
     """Seconds that the source took to give the last chunk; 0 when that is not known."""
+    lag_seconds: builtins.float
+    """For a dataset that catches up: how many seconds its staging is behind the source at most."""
+    changes: builtins.int
+    """For a dataset that catches up: changes applied."""
     def __init__(
         self,
         *,
@@ -637,8 +697,10 @@ class LaneProgress(google.protobuf.message.Message):
         rows: builtins.int = ...,
         bytes: builtins.int = ...,
         source_seconds: builtins.float = ...,
+        lag_seconds: builtins.float = ...,
+        changes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "rows", b"rows", "source_seconds", b"source_seconds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "chunks", b"chunks", "lag_seconds", b"lag_seconds", "rows", b"rows", "source_seconds", b"source_seconds"]) -> None: ...
 
 Global___LaneProgress: typing_extensions.TypeAlias = LaneProgress
 
@@ -669,7 +731,7 @@ class TaskResult(google.protobuf.message.Message):
 
     @property
     def copy(self) -> Global___LaneProgress:
-        """The lane at its end."""
+        """The lane at its end, or how far staging is behind once it was brought up."""
 
     @property
     def verify(self) -> pymigrate.v1.run_pb2.Verification:

@@ -72,6 +72,7 @@ def full_aggregate() -> RunAggregate:
     phase = PhaseRun("flights", "ops", ("airlines", "planes"), 5, PhaseState.ROLLBACK_BLOCKED, 2, FAILURE, at(3), at(4))
     phase.gates, phase.approvals = {"go": "before_start", "ok": "before_publication"}, {"go": "ann@example.com"}
     phase.steps, phase.final_steps, phase.is_live = {"switch": "after_publication"}, ("switch",), True
+    phase.is_online, phase.is_caught_up = True, True
     dataset = DatasetRun(
         phase="flights",
         id="flights",
@@ -91,6 +92,10 @@ def full_aggregate() -> RunAggregate:
         quarantine=FAILURE,
         conflicts=2,
         schema_notes=("the trigger `t` is not carried", "“x”"),
+        lag_seconds=2.5,
+        lag_seconds_max=10.0,
+        changes=2**41,
+        fence=7,
     )
     lane = Lane(
         id="flights.flights",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from google.protobuf.message import Message
 
 from pymigrate.engine.application.controls import control_problems
+from pymigrate.engine.application.following import catch_up_problems
 from pymigrate.engine.application.http_definitions import http_json_problems, http_problems
 from pymigrate.engine.application.references import is_reference
 from pymigrate.engine.application.schedules import schedule_problems
@@ -118,6 +119,7 @@ def phase_problems(
         path = f"datasets.{name}"
         yield from _id(path, name)
         yield from _dataset(path, dataset, connections)
+        yield from catch_up_problems(path, phase, dataset, connections)
     yield from shared_targets({"": phase})
 
 

@@ -172,10 +172,18 @@ class Hosts:
         task = core.aggregate.tasks.get(lease.task_id)
         lane = core.aggregate.lanes.get(task.lane) if task else None
         chunks, size_bytes = (lane.chunks, lane.bytes) if lane else (0, 0)
-        event = Progressed(lease.task_id, lease.fence, progress.chunks, progress.rows, progress.bytes)
+        event = Progressed(
+            lease.task_id,
+            lease.fence,
+            progress.chunks,
+            progress.rows,
+            progress.bytes,
+            progress.lag_seconds,
+            progress.changes,
+        )
         if not await self._board.report(core.run.name, event):
             return False
-        if task is not None and progress.chunks > chunks:
+        if task is not None and lane is not None and progress.chunks > chunks:
             chunk_bytes = (progress.bytes - size_bytes) // (progress.chunks - chunks)
             limits, now = await self._limits.current(), self._surroundings.clock.now()
             cores, seconds = list(self._board.active()), progress.source_seconds

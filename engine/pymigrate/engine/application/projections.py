@@ -168,6 +168,8 @@ def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -
         quarantine=failure_message(dataset.quarantine),
         conflicts=dataset.conflicts,
         schema_notes=dataset.schema_notes,
+        lag_seconds=dataset.lag_seconds,
+        changes=dataset.changes,
     )
     if dataset.verification:
         message.verification.ParseFromString(dataset.verification)

@@ -35,6 +35,8 @@ _GATES = {
     plan_pb2.GATE_POINT_BEFORE_START: Point.BEFORE_START,
     plan_pb2.GATE_POINT_BEFORE_PUBLICATION: Point.BEFORE_PUBLICATION,
 }
+_LIVE = frozenset({plan_pb2.DOWNTIME_POLICY_READ_ONLY, plan_pb2.DOWNTIME_POLICY_ONLINE})
+LAG_SECONDS_MAX_DEFAULT = 10
 _STEPS = {
     plan_pb2.STEP_POINT_UNSPECIFIED: Point.AFTER_PUBLICATION,
     plan_pb2.STEP_POINT_BEFORE_START: Point.BEFORE_START,
@@ -72,7 +74,8 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
             gates={gate: _GATES[each.point] for gate, each in sorted(phase.gates.items())},
             steps={step: _STEPS[each.point] for step, each in sorted(phase.steps.items())},
             final_steps=tuple(sorted(step for step, each in phase.steps.items() if not each.HasField("undo"))),
-            is_live=phase.downtime_policy == plan_pb2.DOWNTIME_POLICY_READ_ONLY,
+            is_live=phase.downtime_policy in _LIVE,
+            is_online=phase.downtime_policy == plan_pb2.DOWNTIME_POLICY_ONLINE,
         )
         for dataset_id, dataset in sorted(phase.datasets.items()):
             inspection = revision.inspections[f"{name}/{dataset_id}"]
@@ -91,6 +94,7 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
                 path_reason=inspection.path_reason,
                 ranges=tuple(inspection.ranges),
                 schema_notes=tuple(inspection.ddl.notes),
+                lag_seconds_max=float(dataset.catch_up.lag_seconds_max or LAG_SECONDS_MAX_DEFAULT),
             )
     return aggregate
 

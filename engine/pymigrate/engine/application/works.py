@@ -80,6 +80,10 @@ def task_message(
             message.copy.lane = f"{run}/lanes/{task.lane}"
             message.copy.source_state = inspection.source_state
             message.copy.range = inspection.ranges[part - 1] if part else ""
+        case TaskKind.CAPTURE:
+            message.capture.dataset.CopyFrom(datasets[0])
+        case TaskKind.CATCH_UP:
+            message.catch_up.dataset.CopyFrom(datasets[0])
         case TaskKind.VERIFY:
             message.verify.dataset.CopyFrom(datasets[0])
             message.verify.lanes.extend(f"{run}/lanes/{lane}" for lane in _lanes(aggregate, task))

@@ -6,6 +6,7 @@ from pymigrate.engine.domain.run import (
     PHASE_DONE,
     PHASE_ENDED,
     PHASE_IN_HAND,
+    TASK_OPEN,
     DesiredState,
     Failure,
     Lane,
@@ -62,9 +63,14 @@ class Advancing(Undoing):
             phase.state is PhaseState.READY
             and not self._lanes(phase)
             and self._are_steps_done(phase, Point.BEFORE_START)
+            and self._is_captured(phase)
         ):
             self._open_lanes(phase)
-        if phase.state is PhaseState.STAGING and not self._uncopied[phase.id, phase.attempt]:
+        if (
+            phase.state is PhaseState.STAGING
+            and not self._uncopied[phase.id, phase.attempt]
+            and self._is_caught_up(phase)
+        ):
             self._step_phase(phase, PhaseState.VERIFYING)
             for dataset in self._datasets_of[phase.id]:
                 self._add_task(TaskKind.VERIFY, phase, (dataset,), dataset)
@@ -82,6 +88,40 @@ class Advancing(Undoing):
             phase.end_time = self._now
             self._step_phase(phase, PhaseState.PUBLISHED)
 
+    def _is_captured(self, phase: PhaseRun) -> bool:
+        """Whether the sources of an online phase keep what changes from now on: that comes before anything of them is read."""
+        if phase.is_online and not self._has(phase, TaskKind.CAPTURE):
+            for dataset in self._datasets_of[phase.id]:
+                record = self.aggregate.datasets[phase.id, dataset]
+                record.lag_seconds, record.changes = -1.0, 0
+                self._note(record)
+                self._add_task(TaskKind.CAPTURE, phase, (dataset,), dataset)
+        return not phase.is_online or self._are_done(phase, TaskKind.CAPTURE)
+
+    def _is_caught_up(self, phase: PhaseRun) -> bool:
+        """Whether writes to the sources of an online phase may be blocked now. Until then every dataset catches up again and again, also
+        while a gate holds it."""
+        if not phase.is_online:
+            return True
+        datasets = [self.aggregate.datasets[phase.id, dataset] for dataset in self._datasets_of[phase.id]]
+        if not self._has(phase, TaskKind.CATCH_UP):
+            for record in datasets:
+                self._add_task(TaskKind.CATCH_UP, phase, (record.id,), record.id)
+        tasks = self._tasks(phase, TaskKind.CATCH_UP)
+        is_first = any(task.not_before is None and task.state is TaskState.PENDING for task in tasks)
+        if is_first or any(not 0.0 <= record.lag_seconds <= record.lag_seconds_max for record in datasets):
+            return False
+        if not phase.is_caught_up:
+            phase.is_caught_up = True
+            self._note(phase)
+            self._emit("phase.caught_up", self._subject("phases", phase.id), phase.state, phase.state)
+        if not self._is_approved(phase, Point.BEFORE_PUBLICATION):
+            return False
+        for task in tasks:
+            if task.state is TaskState.PENDING and task.failure is None:
+                self._step_task(task, TaskState.DROPPED)
+        return not any(task.state in TASK_OPEN for task in tasks)
+
     def _may_start(self, phase: PhaseRun) -> bool:
         is_free = self._ready.is_free(phase.id) and not self.run.waiting_for
         return is_free and self._is_approved(phase, Point.BEFORE_START)
@@ -92,6 +132,7 @@ class Advancing(Undoing):
     def _make_ready(self, phase: PhaseRun) -> None:
         phase.attempt = self.run.attempt
         phase.failure = phase.end_time = None
+        phase.is_caught_up = False
         phase.start_time = self._now
         # What is published is other data than what was looked at before, and is approved anew.
         later = {name for name, where in phase.gates.items() if where == Point.BEFORE_PUBLICATION}

@@ -27,13 +27,15 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A lane got this far in the target."""
+    """A lane got this far in the target, or staging that catches up is so far behind, with so many changes applied."""
 
     task: str
     fence: int
     chunks: int
     rows: int
     bytes: int
+    lag_seconds: float = 0.0
+    changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,13 @@ from pymigrate.engine.domain.happenings import (
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.run import (
     AFTERWARDS,
+    PHASE_CUTTING_OVER,
     PHASE_IN_HAND,
     RUN_ENDED,
     DesiredState,
     Failure,
     LaneState,
+    PhaseRun,
     PhaseState,
     Point,
     RunAggregate,
@@ -59,6 +61,12 @@ BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 60.0
 BACKOFF_DOUBLINGS_MAX = 10
 RETRIABLE_REASONS = frozenset({"INTERNAL", "FENCE_LOST"})
+CATCH_UP_SECONDS = 2.0
+TO_DRAIN = {
+    TaskKind.CAPTURE: PhaseState.READY,
+    TaskKind.COPY: PhaseState.STAGING,
+    TaskKind.CATCH_UP: PhaseState.STAGING,
+}
 
 
 class RunCore(Advancing):
@@ -99,17 +107,23 @@ class RunCore(Advancing):
         return [task for task in self.heads(now) if not self._is_held(task)]
 
     def _is_held(self, task: Task) -> bool:
-        """A run that was cancelled while it was paused winds down."""
-        return self.run.desired is DesiredState.PAUSED and task.kind not in AFTERWARDS
+        """A run that was cancelled while it was paused winds down, and a phase that has blocked writes to its sources goes on."""
+        is_paused = self.run.desired is DesiredState.PAUSED
+        return is_paused and task.kind not in AFTERWARDS and not self.is_cutting_over(task)
+
+    def is_cutting_over(self, task: Task) -> bool:
+        """Whether nobody can write to the task's sources until it is done."""
+        phase = self.aggregate.phases[task.phase]
+        return phase.is_online and phase.state in PHASE_CUTTING_OVER
 
     def to_drain(self) -> list[str]:
-        """Leased copies that should stop at their next checkpoint: the run is held or ended, or their phase failed."""
+        """Leased copies that should stop at their next checkpoint, and what goes before and after them: the run is held or ended, or
+        their phase failed."""
         is_held = self.run.desired is not DesiredState.RUNNING
         return [
             task.id
             for task in self._leased.values()
-            if task.kind is TaskKind.COPY
-            and (is_held or self.aggregate.phases[task.phase].state is not PhaseState.STAGING)
+            if task.kind in TO_DRAIN and (is_held or self.aggregate.phases[task.phase].state is not TO_DRAIN[task.kind])
         ]
 
     def next_wake(self, since: datetime) -> datetime | None:
@@ -181,6 +195,12 @@ class RunCore(Advancing):
         self._step_task(task, TaskState.LEASED)
         task.host, task.lease_expires, task.leased_time, task.not_before = host, until, self._now, None
         phase = self.aggregate.phases[task.phase]
+        if phase.is_online and task.kind in {TaskKind.CAPTURE, TaskKind.CATCH_UP, TaskKind.VERIFY}:
+            changing = self.aggregate.datasets[task.phase, task.datasets[0]]
+            changing.fence += 1
+            task.fence = changing.fence
+            self._note(changing)
+            return True
         if task.kind is not TaskKind.COPY:
             task.fence += 1
             return True
@@ -199,6 +219,12 @@ class RunCore(Advancing):
         return True
 
     def _progress(self, task: Task, event: Progressed) -> None:
+        if task.kind is TaskKind.CATCH_UP:
+            dataset = self.aggregate.datasets[task.phase, task.datasets[0]]
+            if event.changes > dataset.changes:
+                task.retries, task.failing_since = 0, None
+            dataset.lag_seconds, dataset.changes = event.lag_seconds, max(dataset.changes, event.changes)
+            self._note(dataset)
         if not task.lane:  # a verification that drained has got nowhere
             return
         lane = self.aggregate.lanes[task.lane]
@@ -209,6 +235,9 @@ class RunCore(Advancing):
         self._note(lane)
 
     def _succeed(self, task: Task, event: Succeeded) -> None:
+        if task.kind is TaskKind.CATCH_UP:
+            self._caught_up(task)
+            return
         self._step_task(task, TaskState.DONE)
         match task.kind:
             case TaskKind.COPY:
@@ -237,10 +266,20 @@ class RunCore(Advancing):
                     self._note(dataset)
             case TaskKind.STEP | TaskKind.UNDO:
                 self._emit(f"step.{task.kind}", self._step_subject(task), TaskState.LEASED, TaskState.DONE)
-            case TaskKind.ROLLBACK | TaskKind.SEAL:
+            case TaskKind.CAPTURE | TaskKind.ROLLBACK | TaskKind.SEAL:
                 pass
             case _:
                 assert_never(task.kind)
+
+    def _caught_up(self, task: Task) -> None:
+        """It is done again and again until writes are blocked: the source goes on changing."""
+        dataset = self.aggregate.datasets[task.phase, task.datasets[0]]
+        dataset.lag_seconds = max(dataset.lag_seconds, 0.0)
+        self._note(dataset)
+        self._step_task(task, TaskState.PENDING)
+        task.retries, task.failing_since, task.failure = 0, None, None
+        task.not_before = self._now + timedelta(seconds=CATCH_UP_SECONDS)
+        self._touch(task.phase)
 
     def _step_subject(self, task: Task) -> str:
         return f"{self._subject('phases', task.phase)}/steps/{task.detail}"
@@ -370,13 +409,20 @@ class RunCore(Advancing):
             raise NotFound(f"there is no gate `{gate}` in phase `{name}`{nearest(gate, phase.gates)}", field="gate")
         if gate in phase.approvals:
             return False
-        if phase.gates[gate] == Point.BEFORE_PUBLICATION and phase.state is not PhaseState.VERIFYING:
-            raise FailedPrecondition(f"phase `{name}` is {phase.state}: gate `{gate}` is approved when it is verified")
+        if phase.gates[gate] == Point.BEFORE_PUBLICATION and not self._is_approvable(phase):
+            when = "has caught up" if phase.is_online else "is verified"
+            raise FailedPrecondition(f"phase `{name}` is {phase.state}: gate `{gate}` is approved when it {when}")
         phase.approvals = {**phase.approvals, gate: self._actor}
         self._note(phase)
         self._touch(name)
         self._emit("gate.approved", f"{self._subject('phases', name)}/gates/{gate}", "pending", "approved")
         return True
+
+    def _is_approvable(self, phase: PhaseRun) -> bool:
+        """Whether all of what is to be published can be looked at: what catches up is approved before writes are blocked."""
+        if phase.is_online:
+            return phase.state is PhaseState.STAGING and phase.is_caught_up
+        return phase.state is PhaseState.VERIFYING
 
     def _wait_no_longer(self, plan: str) -> bool:
         if plan not in self.run.waiting_for:

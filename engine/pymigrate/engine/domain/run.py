@@ -76,7 +76,9 @@ class TaskState(StrEnum):
 class TaskKind(StrEnum):
     """What a run asks of a host."""
 
+    CAPTURE = "capture"
     COPY = "copy"
+    CATCH_UP = "catch_up"
     VERIFY = "verify"
     PREPARE = "prepare"
     PUBLISH = "publish"
@@ -141,6 +143,7 @@ RUN_ENDED = frozenset({_R.SUCCEEDED, _R.FAILED, _R.CANCELLED, _R.ROLLED_BACK, _R
 PHASE_ENDED = frozenset({_P.PUBLISHED, _P.SEALED, _P.FAILED, _P.SKIPPED, _P.ROLLED_BACK, _P.ROLLBACK_BLOCKED})
 PHASE_IN_HAND = _IN_HAND
 PHASE_DONE = frozenset({_P.PUBLISHED, _P.SEALED})
+PHASE_CUTTING_OVER = frozenset({_P.VERIFYING, _P.PUBLISHING})
 TASK_OPEN = frozenset({_T.PENDING, _T.LEASED})
 UNDOING = frozenset({TaskKind.ROLLBACK, TaskKind.UNDO})
 AFTERWARDS = UNDOING | {TaskKind.SEAL}
@@ -191,7 +194,8 @@ class PhaseRun:
     """One phase within a run. `attempt` is the run's attempt that it was last made ready or skipped in.
 
     `gates` are the points of its gates by name, `approvals` who approved which. `steps` are the points of what is done outside
-    databases; `final_steps` those that can't be undone. `is_live`: its sources serve others meanwhile.
+    databases; `final_steps` those that can't be undone. `is_live`: its sources serve others meanwhile; `is_online`: they are written to,
+    and staging catches up: within its bound once `is_caught_up`.
     """
 
     id: str
@@ -209,6 +213,8 @@ class PhaseRun:
     final_steps: tuple[str, ...] = ()
     is_live: bool = False
     version: int = 0
+    is_online: bool = False
+    is_caught_up: bool = False
 
 
 @dataclass(slots=True)
@@ -217,6 +223,8 @@ class DatasetRun:
 
     `ranges` are what its lanes copy, one each; empty: one lane copies everything. `quarantine` is the failure that no try would mend.
     `schema_notes` say what of the source's declarations the target was not given.
+    One that catches up is `lag_seconds` behind its source (-1: not caught up yet), with `changes` applied; `fence` counts the hosts that
+    have had its changes, and within `lag_seconds_max` writes may be blocked.
     """
 
     phase: str
@@ -238,6 +246,10 @@ class DatasetRun:
     path_reason: str = ""
     schema_notes: tuple[str, ...] = ()
     version: int = 0
+    lag_seconds: float = -1.0
+    lag_seconds_max: float = 0.0
+    changes: int = 0
+    fence: int = 0
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ Pool = tuple[str, str, str]
 POOLS_KEPT_MAX = 10_000
 TIMED = frozenset({TaskKind.COPY, TaskKind.VERIFY, TaskKind.PREPARE, TaskKind.PUBLISH, TaskKind.STEP})
 DRAINED_BY_TIME = frozenset({TaskKind.COPY, TaskKind.VERIFY})
+READING = frozenset({TaskKind.CAPTURE, TaskKind.COPY, TaskKind.CATCH_UP, TaskKind.VERIFY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class Scheduler:
         for core in cores:
             draining.extend(core.to_drain())
             for task in core.leased():
+                if core.is_cutting_over(task):  # writes are blocked until it is done
+                    continue
                 if task.kind in DRAINED_BY_TIME and not are_open(limits.calendars_of(core.run.plan, task.phase), now):
                     draining.append(task.id)
                 elif task.kind is TaskKind.COPY and core.aggregate.phases[task.phase].is_live:
@@ -184,7 +187,8 @@ class Scheduler:
     # Whether it may ----------------------------------------------------------------------------------------------------------------
 
     def _admits(self, core: RunCore, task: Task, limits: Limits, usage: Counter[Pool], now: datetime) -> bool:
-        if task.kind in TIMED and not are_open(limits.calendars_of(core.run.plan, task.phase), now):
+        is_timed = task.kind in TIMED and not core.is_cutting_over(task)
+        if is_timed and not are_open(limits.calendars_of(core.run.plan, task.phase), now):
             return False
         for place in _systems(core, task):
             if place in self._breakers and not self._breakers[place].admits(task.id, now):
@@ -264,6 +268,6 @@ def _sides(core: RunCore, task: Task) -> dict[str, Place]:
     environment = environment_of(core.run.name)
     dataset = core.aggregate.datasets[task.phase, task.datasets[0]]
     target = {"target": (environment, dataset.target_connection)}
-    if task.kind in {TaskKind.COPY, TaskKind.VERIFY}:
+    if task.kind in READING:
         return {"source": (environment, dataset.source_connection), **target}
     return target

@@ -219,7 +219,8 @@ class Undoing(RunLedger):
 
     def _undo_data(self, phase: PhaseRun) -> bool:
         """Drops what is staged and takes back what is published, in every target. True: nothing is left to undo."""
-        if not any(task.fence > 0 for task in self._tasks(phase, TaskKind.COPY)):
+        begun = (*self._tasks(phase, TaskKind.CAPTURE), *self._tasks(phase, TaskKind.COPY))
+        if not any(task.fence > 0 for task in begun):
             return True
         is_over = True
         for target, datasets in self._targets(phase).items():

@@ -37,7 +37,8 @@ BACKOFF_FIRST_SECONDS = 0.2
 @dataclass(frozen=True, slots=True)
 class LaneJob:
     """What to copy, as whom. `source_state` is the state that the run froze, empty where the source has none. `is_alone`: no other lane
-    has rows in the staging, so that it may be emptied."""
+    has rows in the staging, so that it may be emptied. `is_followed`: what changes in the source is brought in afterwards, so that what is
+    committed stays whatever has become of it."""
 
     dataset: str
     relation: SourceRelation
@@ -46,6 +47,7 @@ class LaneJob:
     fence: int
     source_state: str = ""
     is_alone: bool = True
+    is_followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,9 @@ def _resume(
     committed, path = writer.checkpoint, job.staging.path
     if not committed.chunks:
         return reader.chunks(job.relation, job.staging.columns, None, path), means.digest(path)
+    if job.is_followed:
+        start = committed.checksum if is_continuable(committed.checksum) else ""
+        return reader.chunks(job.relation, job.staging.columns, committed.position, path), means.digest(path, start)
     is_same = bool(state) and committed.source_state == state
     if is_same and is_continuable(committed.checksum):
         rest = reader.chunks(job.relation, job.staging.columns, committed.position, path)
@@ -254,12 +259,17 @@ class LaneWriter:
         self.checkpoint = self._target.claim(self._job.staging, self._job.lane, self._job.fence)
 
     def commit(self, after: Checkpoint, chunk: SourceChunk) -> None:
-        """Rows and the step to `after`, exactly once. Raises FenceLost, LeaseLost, or what the target raised at last."""
+        """A chunk's rows and the step to `after`; see `step`."""
+        self.step(after, lambda target, before: self._write(target, before, after, chunk))
+
+    def step(self, after: Checkpoint, write: Callable[[Target, Checkpoint], None]) -> None:
+        """What `write` writes from the checkpoint before, and the step to `after`, exactly once. Raises FenceLost, LeaseLost, or what
+        the target raised at last."""
         job, before = self._job, self.checkpoint
         for attempt in range(COMMIT_TRIES_MAX):
             check(self._signals, is_draining_heeded=False)
             try:
-                self._write(before, after, chunk)
+                write(self._opened(), before)
             except TemporaryError as error:
                 log.warning("commit.unknown", lane=job.lane, chunk=after.chunks, error=error.message)
                 if self._is_committed(before, after):
@@ -270,6 +280,11 @@ class LaneWriter:
             else:
                 break
         self.checkpoint = after
+
+    def use(self, work: Callable[[Target], None]) -> None:
+        """What is no step of the lane, in its target."""
+        check(self._signals)
+        work(self._opened())
 
     def reset(self) -> None:
         """Empties the staging and starts the lane over."""
@@ -283,8 +298,8 @@ class LaneWriter:
             self._target.close()
             self._target = None
 
-    def _write(self, before: Checkpoint, after: Checkpoint, chunk: SourceChunk) -> None:
-        job, target = self._job, self._opened()
+    def _write(self, target: Target, before: Checkpoint, after: Checkpoint, chunk: SourceChunk) -> None:
+        job = self._job
         if not chunk.pieces:
             target.commit(job.staging, job.lane, job.fence, before, after, chunk.batches)
         elif isinstance(target, PassingTarget):

@@ -10,6 +10,7 @@ from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrate
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.paths import PASSING, Choice, CopyPath, choose
 from pymigrate.engine.domain.schema import SchemaPart
+from pymigrate.engine.ports.capture import Capture, ChangingTarget
 from pymigrate.engine.ports.connector import (
     Declaring,
     MergePolicy,
@@ -28,9 +29,12 @@ from pymigrate.engine.ports.connector import (
 
 ARROW = choose({}, {})
 NOTHING = TableDdl()
+FOLLOWED = Choice(
+    CopyPath.ARROW, f"{ARROW.reason}; not as bytes, since changes are told by key, and so rows are read in its order"
+)
 LANE_BYTES = 512_000_000
 LANES_AUTOMATIC_MAX = 8
-DATASET_FIELDS = frozenset({"source", "target", "key", "references", "order_column", "transforms"})
+DATASET_FIELDS = frozenset({"source", "target", "key", "references", "order_column", "transforms", "catch_up"})
 Side = TypeVar("Side", Source, Target)
 
 
@@ -39,7 +43,7 @@ class InspectJob:
     """What to look at. `references` are the referring columns by the reference's name. `lanes_max` is how many lanes the dataset may be
     split into; 0: one for each LANE_BYTES of a source that tells whether it has changed, at most LANES_AUTOMATIC_MAX. `is_unverified`:
     nothing is to be read back. `relations` are where the plan's datasets of the same source and target go, by source relation; `omit` is
-    what the target is spared."""
+    what the target is spared. `is_followed`: what changes in the source is to be brought in."""
 
     relation: SourceRelation
     staging_id: StagingId
@@ -56,6 +60,7 @@ class InspectJob:
     is_transformed: bool = False
     relations: Mapping[str, str] = field(default_factory=dict)
     omit: frozenset[SchemaPart] = frozenset()
+    is_followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,12 @@ class Inspection:
     ddl: TableDdl = NOTHING
 
 
-def inspect(job: InspectJob, open_source: Callable[[], Source], open_target: Callable[[], Target]) -> Inspection:
+def inspect(
+    job: InspectJob,
+    open_source: Callable[[], Source],
+    open_target: Callable[[], Target],
+    open_capture: Callable[[], Capture] | None = None,
+) -> Inspection:
     """Looks at both sides and changes nothing in them. A side that can't be reached is one of the problems."""
     problems: list[Problem] = []
     with ExitStack() as stack:
@@ -87,6 +97,8 @@ def inspect(job: InspectJob, open_source: Callable[[], Source], open_target: Cal
             problems.extend(_column_problems(job, info))
         target = _opened(open_target, "target.connection", stack, problems)
         rows = _look_at_target(job, info, target, problems)
+        if job.is_followed and info is not None:
+            problems.extend(_follow_problems(job, info, target, open_capture))
         choice, ranges = ARROW, tuple[SourceRange, ...]()
         if source is not None and info is not None and not problems:
             choice, ranges = _ways(job, source, info, state, target, problems)
@@ -128,13 +140,31 @@ def _look_at_source(job: InspectJob, source: Source | None, problems: list[Probl
     return None, ""
 
 
+def _follow_problems(
+    job: InspectJob, info: RelationInfo, target: Target | None, open_capture: Callable[[], Capture] | None
+) -> Iterator[Problem]:
+    if target is not None and not isinstance(target, ChangingTarget):
+        yield Problem(
+            "target.connection",
+            "takes no changes by key: name a PostgreSQL, DuckDB or SQLite, or choose another downtime policy",
+        )
+    if open_capture is None:
+        yield Problem("catch_up", "the source does not keep what changes in it: choose another downtime policy")
+        return
+    try:
+        with closing(open_capture()) as capture:
+            yield from capture.problems(job.relation, job.relation.key or info.key)
+    except PyMigrateError as error:
+        yield from _located(error, "source.connection")
+
+
 def _ways(
     job: InspectJob, source: Source, info: RelationInfo, state: str, target: Target | None, problems: list[Problem]
 ) -> tuple[Choice, tuple[SourceRange, ...]]:
     """How the rows will travel, and in which ranges."""
     choice = ARROW
     try:
-        choice = _choice(job, source, info, target)
+        choice = FOLLOWED if job.is_followed else _choice(job, source, info, target)
         parts = _parts(job, info, state)
         if parts <= 1:
             return choice, ()

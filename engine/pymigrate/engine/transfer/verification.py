@@ -91,8 +91,8 @@ def verify(
                 raise RowsDiffer(f"{again.said}, after {repair.rows:,} rows were repaired") from again
         repair = repair_of(target.checkpoint(job.staging, REPAIR_LANE)[0])
         check(signals)
-        _check_key(job, target)
-        dangling = _check_references(job, target)
+        check_key(job, target)
+        dangling = check_references(job, target)
     finally:
         target.close()
     return Verification(rows, staged, transferred, digests.source, digests.target, digests.rows, dangling, repair)
@@ -166,7 +166,7 @@ def _read_back(
         case Level.SAMPLED:
             with means.read(open_source, signals) as reader:
                 _refuse_change(job, lanes, reader)
-                return _compare_sample(job, sum(lane.rows for lane in lanes), target, reader, signals, means.hasher())
+                return compare_sample(job, sum(lane.rows for lane in lanes), target, reader, signals, means.hasher())
         case _:
             assert_never(job.level)
 
@@ -246,9 +246,10 @@ def _digest_of_target(job: VerifyJob, target: Target, signals: Signals, means: M
         checksum.close()
 
 
-def _compare_sample(
+def compare_sample(
     job: VerifyJob, rows: int, target: Target, reader: SourceReader, signals: Signals, hasher: RowHasher
 ) -> Digests:
+    """Reads a sample back from the target and finds it in the source. Raises VerificationFailed."""
     try:
         sample = _sample(job, rows, target, hasher, signals)
         missing = _Missing(sample)
@@ -299,7 +300,8 @@ class _Missing:
         self.rows = int(self._counts.sum())
 
 
-def _check_key(job: VerifyJob, target: Target) -> None:
+def check_key(job: VerifyJob, target: Target) -> None:
+    """Raises VerificationFailed where the key does not hold in staging."""
     if not job.staging.key:
         return
     duplicates, examples = target.duplicate_keys(job.staging)
@@ -314,7 +316,8 @@ def _check_key(job: VerifyJob, target: Target) -> None:
         )
 
 
-def _check_references(job: VerifyJob, target: Target) -> Mapping[str, Dangling]:
+def check_references(job: VerifyJob, target: Target) -> Mapping[str, Dangling]:
+    """What dangles, by reference. Raises VerificationFailed where that is fatal."""
     found: dict[str, Dangling] = {}
     for name, reference in sorted(job.references.items()):
         try:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.duckdb_declaring import DuckdbDeclaring
 from pymigrate.engine.adapters.connectors.duckdb_types import column_type
+from pymigrate.engine.adapters.connectors.target_changes import ChangedTarget
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import (
@@ -38,9 +39,10 @@ _MARK = re.compile(r"PyMigrate \w+$")
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
 
 
-class DuckdbTarget(DuckdbDeclaring):
+class DuckdbTarget(ChangedTarget, DuckdbDeclaring):
     """See the port. `cursor` is this object's own; `ended` is shared by all of a file's users; `release` gives up the file."""
 
+    indexes_keys = False  # DuckDB renames no table that has an index, and scans fast
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
 
     def __init__(

@@ -1,5 +1,6 @@
 """PostgreSQL databases, as sources and targets."""
 
+from pymigrate.engine.ports.capture import Capture
 from pymigrate.engine.ports.connector import Source, SystemSpec, Target
 
 
@@ -19,3 +20,9 @@ class PostgresConnector:
         from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 
         return PostgresTarget(system)
+
+    def open_capture(self, system: SystemSpec) -> Capture:
+        """Connects. Raises SystemUnavailable where it can't."""
+        from pymigrate.engine.adapters.connectors.postgres_capture import PostgresCapture
+
+        return PostgresCapture(system)

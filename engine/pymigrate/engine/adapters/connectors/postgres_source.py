@@ -1,6 +1,7 @@
 """PostgreSQL databases as sources: one snapshot, in the order of a key, through a cursor that stays on the server."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -31,8 +32,9 @@ from pymigrate.engine.ports.connector import (
 
 CURSOR = "pymigrate_rows"
 SPLIT_ROWS_MAX = 1_000_000
+_SNAPSHOT = re.compile(r"[0-9A-F]+(-[0-9A-F]+)*")
 # Texts that can be cast back to what they came from, whatever the role's settings are; and rows that a policy hides are an error.
-_SETTINGS = {
+SETTINGS = {
     "client_encoding": "UTF8",
     "datestyle": "ISO, YMD",
     "intervalstyle": "postgres",
@@ -50,13 +52,26 @@ class PostgresSource:
         self._cursors = 0
         with self._translated():
             self._connection = connect(system)
-            settings = ", ".join("set_config(%s, %s, false)" for _ in _SETTINGS)
+            settings = ", ".join("set_config(%s, %s, false)" for _ in SETTINGS)
             self._connection.execute(
-                f"SELECT {settings}".encode(), [text for pair in _SETTINGS.items() for text in pair]
+                f"SELECT {settings}".encode(), [text for pair in SETTINGS.items() for text in pair]
             )
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._relations = PostgresRelations(self._query)
         self._pages = PostgresPages(self._connection, self._relations, self._query)
+
+    def adopt(self, snapshot: str) -> bool:
+        """Imports it, while the session that exported it is there."""
+        if not _SNAPSHOT.fullmatch(snapshot):
+            raise ValueError(f"{snapshot!r} is no snapshot's name")
+        with self._translated():
+            try:
+                self._connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'".encode())
+            except (errors.InvalidParameterValue, errors.UndefinedObject):
+                self._connection.execute("ROLLBACK")
+                self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return False
+        return True
 
     def version(self) -> str:
         """Such as `PostgreSQL 15.14`."""

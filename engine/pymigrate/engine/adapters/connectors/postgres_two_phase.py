@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from psycopg import errors
 
+from pymigrate.engine.adapters.connectors.target_changes import ChangedTarget
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict
 from pymigrate.engine.adapters.connectors.target_publication import ATTEMPTS_MAX
-from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import PUBLISHED, SEALED
 from pymigrate.engine.domain.errors import MergeConflict, SystemUnavailable
 from pymigrate.engine.ports.connector import Staging
@@ -19,7 +19,7 @@ from pymigrate.engine.ports.connector import Staging
 PREPARED_MARK = "pymigrate_"
 
 
-class TwoPhaseTarget(SqlTarget):
+class TwoPhaseTarget(ChangedTarget):
     """What of a Target on PostgreSQL prepares publications."""
 
     @abstractmethod

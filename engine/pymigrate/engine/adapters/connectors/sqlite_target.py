@@ -14,6 +14,7 @@ import pyarrow as pa
 from pymigrate.engine.adapters.connectors.sqlite_declaring import SqliteDeclaring
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type
 from pymigrate.engine.adapters.connectors.sqlite_values import from_rows, to_rows
+from pymigrate.engine.adapters.connectors.target_changes import ChangedTarget
 from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import Statements, Table, is_own, quote
@@ -35,7 +36,7 @@ _MARK = re.compile(r"/\* (PyMigrate \w+) \*/\)$")
 _ROWIDS = ("rowid", "_rowid_", "oid")
 
 
-class SqliteTarget(SqliteDeclaring):
+class SqliteTarget(ChangedTarget, SqliteDeclaring):
     """See the port. A relation is a table's name; `main.` before it may be left out. Who meets another writer waits `busy_seconds`."""
 
     statements = Statements(f"{OWN_PREFIX}checkpoint", f"{OWN_PREFIX}publication")

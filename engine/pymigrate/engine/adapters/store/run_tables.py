@@ -109,6 +109,8 @@ class PhaseRunRow(Table, table=True):
     final_steps: tuple[str, ...] = Field(sa_type=Texts)
     is_live: bool = Field(sa_type=Boolean)
     version: int = Field(sa_type=BigInteger)
+    is_online: bool = Field(sa_type=Boolean)
+    is_caught_up: bool = Field(sa_type=Boolean)
 
     def to_domain(self) -> PhaseRun:
         """The phase as the core knows it."""
@@ -145,6 +147,10 @@ class DatasetRunRow(Table, table=True):
     version: int = Field(sa_type=BigInteger)
     path_reason: str = Field(sa_type=Text)
     schema_notes: tuple[str, ...] = Field(sa_type=Texts)
+    lag_seconds: float = Field(sa_type=Double)
+    lag_seconds_max: float = Field(sa_type=Double)
+    changes: int = Field(sa_type=BigInteger)
+    fence: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> DatasetRun:
         """The dataset as the core knows it."""

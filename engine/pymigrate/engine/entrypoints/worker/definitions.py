@@ -1,5 +1,6 @@
 """From the contract's messages to what the data plane works with; secrets are read here, where the drivers need them."""
 
+import re
 from dataclasses import replace
 
 from pymigrate.engine.domain.names import last_segment
@@ -29,6 +30,7 @@ from pymigrate.engine.ports.connector import (
 from pymigrate.engine.ports.file_formats import format_of
 from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
 from pymigrate.engine.transfer.attempt import LaneJob
+from pymigrate.engine.transfer.catching_up import FollowJob
 from pymigrate.engine.transfer.inspection import InspectJob
 from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
@@ -40,6 +42,7 @@ CALL_TIMEOUT_SECONDS = 30
 HTTP_TIMEOUT_SECONDS = 30
 HTTP_RETRIES_MAX = 5
 PAGE_ROWS_DEFAULT = 100
+KEPT_NAME_CHARACTERS = 30
 REFERENCES = ("env://", "file://")
 LEVELS = {
     plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED: Level.SAMPLED,
@@ -185,7 +188,32 @@ def lane_job(task: worker_pb2.Task) -> LaneJob:
         fence=task.fence,
         source_state=task.copy.source_state,
         is_alone=not task.copy.range,
+        is_followed=is_followed(work),
     )
+
+
+def is_followed(work: worker_pb2.DatasetWork) -> bool:
+    """Whether the dataset's source is written to, and what changes is brought in."""
+    return work.dataset.HasField("catch_up")
+
+
+def follow_job(work: worker_pb2.DatasetWork, fence: int = 0) -> FollowJob:
+    """What to follow."""
+    return FollowJob(
+        dataset=work.dataset_id,
+        relation=source_relation(work),
+        staging=staging(work),
+        lane=f"{work.run}/phases/{work.phase}/datasets/{work.dataset_id}/changes",
+        fence=fence,
+        name=_kept_name(work),
+        opens_source=work.dataset.catch_up.opens_source,
+    )
+
+
+def _kept_name(work: worker_pb2.DatasetWork) -> str:
+    """What the source keeps changes under: whose it is, for people, and the staging's id, for us."""
+    told = re.sub(r"[^a-z0-9_]", "_", f"{work.phase}_{work.dataset_id}".lower())[:KEPT_NAME_CHARACTERS]
+    return f"pymigrate_{told}_{work.staging_id}"
 
 
 def verify_job(work: worker_pb2.VerifyWork, fence: int = 1) -> VerifyJob:
@@ -227,6 +255,7 @@ def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: Syste
         is_transformed=bool(work.dataset.transforms),
         relations=dict(asked.relations),
         omit=schemas.omitted(work.dataset.target),
+        is_followed=is_followed(work),
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import closing
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing, SystemUnavailable
 from pymigrate.engine.entrypoints.worker import definitions, schemas
+from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
 from pymigrate.engine.entrypoints.worker.transforms import transformed
 from pymigrate.engine.ports.calls import Calls
@@ -16,14 +17,16 @@ from pymigrate.engine.transfer.inspection import Inspection, inspect
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.publication import Outcome, prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
+from pymigrate.engine.transfer.tail import verify_tail
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
 RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
-WORKS_ON_TARGET = frozenset({"copy", "verify", "prepare", "publish", "rollback", "seal"})
+WORKS_ON_TARGET = frozenset({"capture", "copy", "catch_up", "verify", "prepare", "publish", "rollback", "seal"})
 TARGET_FIELD = "target.connection"
 SIDES = 2
+CHANGES_BYTES = 64_000_000  # what one stretch of changes takes at most, as texts and as batches
 OnProgress = Callable[[worker_pb2.LaneProgress], None]
 
 
@@ -41,6 +44,7 @@ class TaskRunner:
         copy: Callable[..., CopyOutcome] = copy_lane,
     ) -> None:
         self._means = means
+        self._following = Following(connectors, secrets)
         self._copy_lane = copy
         self._connectors = connectors
         self._calls = calls
@@ -83,8 +87,15 @@ class TaskRunner:
                 return _done(inspect=self._inspect(task.inspect))
             case "copy":
                 return self._copy(task, signals, on_progress)
+            case "capture":
+                self._following.capture(task, self._target_of([task.capture.dataset]), signals)
+                return _done()
+            case "catch_up":
+                open_target = self._target_of([task.catch_up.dataset])
+                with self._means.budget.held(CHANGES_BYTES, signals):
+                    return _done(copy=self._following.catch_up(task, open_target, signals, on_progress))
             case "verify":
-                return _done(verify=self._verify(task.verify, task.fence, signals))
+                return _done(verify=self._verified(task, signals))
             case "prepare":
                 works = task.prepare.datasets
                 is_prepared = prepare(_stagings(works), task.prepare.key, self._target_of(works))
@@ -93,10 +104,12 @@ class TaskRunner:
                 works = task.publish.datasets
                 outcomes = publish(_stagings(works), self._target_of(works), task.publish.prepared_key)
                 met = {work.dataset_id: met for work, met in zip(works, outcomes, strict=True)}
+                self._following.end_published(works)
                 return _done(publish=self._published_message(met))
             case "rollback":
                 works = task.rollback.datasets
                 rollback(_stagings(works), self._target_of(works), task.rollback.prepared_key)
+                self._following.end_undone(works)
                 return _done()
             case "seal":
                 seal(_stagings(task.seal.datasets), self._target_of(task.seal.datasets))
@@ -146,6 +159,7 @@ class TaskRunner:
             definitions.inspect_job(asked, source, target),
             transformed(work, lambda: self._connectors(source.kind).open_source(source)),
             lambda: self._target(target),
+            self._following.opener(source) if definitions.is_followed(work) else None,
         )
         return _inspection_message(found, self._redactor)
 
@@ -162,9 +176,10 @@ class TaskRunner:
     def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         work = task.copy.dataset
         source, pace = definitions.system_spec(work.source, self._secrets), Pace()
+        snapshot = self._following.snapshot(work, self._target_of([work]))
         outcome = self._copy_lane(
             definitions.lane_job(task),
-            transformed(work, lambda: TimedSource(self._connectors(source.kind).open_source(source), pace)),
+            transformed(work, lambda: TimedSource(self._source(source, snapshot), pace)),
             self._target_of([work]),
             signals,
             lambda checkpoint: on_progress(_progress(checkpoint, pace.seconds)),
@@ -173,6 +188,27 @@ class TaskRunner:
         if outcome.is_drained:
             return worker_pb2.FinishTaskRequest(drained=_progress(outcome.checkpoint))
         return _done(copy=_progress(outcome.checkpoint))
+
+    def _source(self, spec: SystemSpec, snapshot: str) -> Source:
+        return self._following.adopting(self._connectors(spec.kind).open_source(spec), snapshot)
+
+    def _verified(self, task: worker_pb2.Task, signals: Signals) -> run_pb2.Verification:
+        work = task.verify.dataset
+        if not definitions.is_followed(work):
+            return self._verify(task.verify, task.fence, signals)
+        with self._means.budget.held(CHANGES_BYTES, signals):
+            rows = self._following.catch_up_for_good(task, self._target_of([work]), signals)
+        source, job = definitions.system_spec(work.source, self._secrets), definitions.verify_job(task.verify)
+        with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
+            found = verify_tail(
+                job,
+                rows,
+                lambda: self._connectors(source.kind).open_source(source),
+                self._target_of([work]),
+                signals,
+                self._means,
+            )
+        return _verification_message(found, work.dataset.verification)
 
     def _verify(self, work: worker_pb2.VerifyWork, fence: int, signals: Signals) -> run_pb2.Verification:
         source, job = definitions.system_spec(work.dataset.source, self._secrets), definitions.verify_job(work, fence)
@@ -267,6 +303,10 @@ def _dangling(found: Mapping[str, Dangling]) -> dict[str, run_pb2.DanglingRefere
 def _plan_field(field: str, task: worker_pb2.Task) -> str:
     """A dataset's field as one of the plan; empty where it can't be said which dataset is meant."""
     match task.WhichOneof("work"):
+        case "capture":
+            works = [task.capture.dataset]
+        case "catch_up":
+            works = [task.catch_up.dataset]
         case "copy":
             works = [task.copy.dataset]
         case "verify":

@@ -1,0 +1,42 @@
+"""How a dataset of an online phase follows its source, as it is declared: what stands against it before any system is looked at."""
+
+from collections.abc import Iterator, Mapping
+
+from pymigrate.engine.domain.errors import Problem
+from pymigrate.v1 import connection_pb2, plan_pb2
+
+LAG_SECONDS_MAX = 86_400
+LOGICAL = frozenset({"postgres"})
+
+
+def catch_up_problems(
+    path: str, phase: plan_pb2.Phase, dataset: plan_pb2.Dataset, connections: Mapping[str, connection_pb2.Connection]
+) -> Iterator[Problem]:
+    """Problems of a dataset's `catch_up` in its phase."""
+    is_online = phase.downtime_policy == plan_pb2.DOWNTIME_POLICY_ONLINE
+    if not dataset.HasField("catch_up"):
+        if is_online:
+            yield Problem(
+                f"{path}.catch_up",
+                "is required where the downtime policy is `online`: say how changes are found, such as `logical`, or choose another policy",
+            )
+        return
+    if not is_online:
+        yield Problem(
+            f"{path}.catch_up", "is for downtime policy `online` alone: the sources of this phase are not written to"
+        )
+    found, source = dataset.catch_up, connections.get(dataset.source.connection)
+    if found.WhichOneof("by") is None:
+        yield Problem(f"{path}.catch_up", "say how changes are found: set `logical`")
+    if found.WhichOneof("by") == "logical" and source is not None and source.WhichOneof("system") not in LOGICAL:
+        yield Problem(
+            f"{path}.catch_up.logical",
+            f"is for PostgreSQL; `{dataset.source.connection}` is {source.WhichOneof('system')}: choose another downtime policy",
+        )
+    if dataset.transforms:
+        yield Problem(
+            f"{path}.transforms",
+            "can't be used in an `online` phase: changes are told as the source has them; choose another downtime policy",
+        )
+    if not 0 <= found.lag_seconds_max <= LAG_SECONDS_MAX:
+        yield Problem(f"{path}.catch_up.lag_seconds_max", f"must be 1 to {LAG_SECONDS_MAX:,}, or 0 for 10")

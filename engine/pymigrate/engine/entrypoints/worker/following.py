@@ -1,0 +1,90 @@
+"""What of a host's tasks follows a source that is written to: keeps its changes, applies them, and ends that."""
+
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.ports.capture import Capture, CapturingConnector, SnapshotSource
+from pymigrate.engine.ports.connector import Connector, Source, SystemSpec, Target
+from pymigrate.engine.ports.secrets import Secrets
+from pymigrate.engine.transfer import catching_up
+from pymigrate.engine.transfer.catching_up import Followed
+from pymigrate.engine.transfer.signals import Signals
+from pymigrate.v1 import worker_pb2
+
+log = structlog.get_logger(__name__)
+OpenTarget = Callable[[], Target]
+
+
+class Following:
+    """Does its part of tasks, on any thread."""
+
+    def __init__(self, connectors: Callable[[str], Connector], secrets: Secrets) -> None:
+        self._connectors = connectors
+        self._secrets = secrets
+
+    def opener(self, spec: SystemSpec) -> Callable[[], Capture] | None:
+        """Opens a source for its changes; None where it can't be."""
+        connector = self._connectors(spec.kind)
+        return (lambda: connector.open_capture(spec)) if isinstance(connector, CapturingConnector) else None
+
+    def capture(self, task: worker_pb2.Task, open_target: OpenTarget, signals: Signals) -> None:
+        """Begins to keep changes."""
+        work = task.capture.dataset
+        catching_up.capture(definitions.follow_job(work, task.fence), self._capture_of(work), open_target, signals)
+
+    def snapshot(self, work: worker_pb2.DatasetWork, open_target: OpenTarget) -> str:
+        """The snapshot that was exported when keeping began; empty where there is none."""
+        return (
+            catching_up.snapshot_of(definitions.follow_job(work), open_target) if definitions.is_followed(work) else ""
+        )
+
+    def adopting(self, source: Source, snapshot: str) -> Source:
+        """The source, under the snapshot where that is still there."""
+        if snapshot and isinstance(source, SnapshotSource):
+            log.info("lane.snapshot", snapshot=snapshot, is_adopted=source.adopt(snapshot))
+        return source
+
+    def catch_up(
+        self,
+        task: worker_pb2.Task,
+        open_target: OpenTarget,
+        signals: Signals,
+        on_progress: Callable[[worker_pb2.LaneProgress], None],
+    ) -> worker_pb2.LaneProgress:
+        """Applies what was committed until now."""
+        work = task.catch_up.dataset
+        job = definitions.follow_job(work, task.fence)
+        opened = self._capture_of(work)
+        return _progress(
+            catching_up.catch_up(job, opened, open_target, signals, lambda followed: on_progress(_progress(followed)))
+        )
+
+    def catch_up_for_good(self, task: worker_pb2.Task, open_target: OpenTarget, signals: Signals) -> int:
+        """Blocks writes and applies the last changes; how many rows the source has."""
+        work = task.verify.dataset
+        job = definitions.follow_job(work, task.fence)
+        return catching_up.catch_up_for_good(job, self._capture_of(work), open_target, signals)
+
+    def end_published(self, works: Iterable[worker_pb2.DatasetWork]) -> None:
+        """Keeps nothing of published datasets any more."""
+        for work in filter(definitions.is_followed, works):
+            catching_up.end_published(definitions.follow_job(work), self._capture_of(work))
+
+    def end_undone(self, works: Iterable[worker_pb2.DatasetWork]) -> None:
+        """Keeps nothing of datasets that are undone, and lets writes in."""
+        for work in filter(definitions.is_followed, works):
+            catching_up.end_undone(definitions.follow_job(work), self._capture_of(work))
+
+    def _capture_of(self, work: worker_pb2.DatasetWork) -> Callable[[], Capture]:
+        spec = definitions.system_spec(work.source, self._secrets)
+        opened = self.opener(spec)
+        if opened is None:
+            raise FailedPrecondition(f"{spec.name} does not keep what changes in it: choose another downtime policy")
+        return opened
+
+
+def _progress(followed: Followed) -> worker_pb2.LaneProgress:
+    return worker_pb2.LaneProgress(lag_seconds=followed.lag_seconds, changes=followed.changes)
