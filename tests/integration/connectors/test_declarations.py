@@ -1,14 +1,13 @@
 """What targets are given of a PostgreSQL source's declarations: read back from each system's own catalogue."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
@@ -19,7 +18,9 @@ from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.schema import SchemaPart
-from pymigrate.engine.ports.connector import Checkpoint, SourceRelation, Staging, StagingId, SystemSpec
+from pymigrate.engine.ports.connector import Source, SourceRelation, Staging, StagingId, SystemSpec, Target
+from tests.integration.connectors import routes
+from tests.integration.connectors.routes import postgres_spec
 from tests.servers import PostgresCluster, empty_database
 
 SHOP = """
@@ -79,59 +80,25 @@ def run(dsn: str, statement: str, parameters: Sequence[object] | None = None) ->
         return cursor.fetchall() if cursor.description else []
 
 
-def spec(dsn: str) -> SystemSpec:
-    """How connectors reach a database."""
-    parts = conninfo_to_dict(dsn)
-    options = {"host": parts["host"], "port": parts["port"], "database": parts["dbname"], "user": parts["user"]}
-    return SystemSpec(
-        "postgres", "shop", {name: str(value) for name, value in options.items()} | {"ssl_mode": "disable"}
-    )
-
-
 def catalogue(dsn: str, table: str) -> dict[str, list[tuple[object, ...]]]:
     """What PostgreSQL says of a table."""
     return {what: run(dsn, statement, (table,)) for what, statement in CATALOGUE.items()}
 
 
 def moved(
-    source: PostgresSource | SqliteSource,
-    target: SqlTarget,
+    source: Source,
+    target: Target,
     relation: str,
     attempt: str = "a",
     path: CopyPath = CopyPath.ARROW,
-    relations: dict[str, str] = RELATIONS,
-    **changes: object,
+    relations: Mapping[str, str] = RELATIONS,
 ) -> Staging:
-    """A staging of the whole relation, with its rows."""
-    info = source.describe(SourceRelation(relation))
-    keys = tuple(replace(key, target_relation=relations.get(key.relation, "")) for key in info.schema.foreign_keys)
-    schema = replace(info.schema, foreign_keys=keys)
-    place = relations.get(relation, relation)
-    staging = Staging(
-        StagingId(f"{relation}_{attempt}"), place, info.columns, info.key, is_replace=True, path=path, schema=schema
-    )
-    staging = replace(staging, **changes)  # type: ignore[arg-type]  # the fields of Staging
-    target.check(staging)
-    target.prepare(staging)
-    target.claim(staging, "lane", 1)
-    at = Checkpoint()
-    if path is CopyPath.POSTGRES_BINARY:
-        assert isinstance(source, PostgresSource)
-        assert isinstance(target, PostgresTarget)
-        for chunk in source.passing_chunks(SourceRelation(relation), info.columns, path, None):
-            after = replace(at, chunks=at.chunks + 1, rows=at.rows + chunk.rows)
-            target.commit_passed(staging, "lane", 1, at, after, chunk.pieces)
-            at = after
-        return staging
-    for chunk in source.chunks(SourceRelation(relation), info.columns, None):
-        after = replace(at, chunks=at.chunks + 1, rows=at.rows + chunk.rows)
-        target.commit(staging, "lane", 1, at, after, chunk.batches)
-        at = after
-    return staging
+    """A staging with the shop's foreign keys between what is moved."""
+    return routes.moved(source, target, SourceRelation(relation), attempt, path, relations)
 
 
 def test_a_table_between_postgres_servers_is_declared_as_in_the_source(databases: tuple[str, str]) -> None:
-    source, target = PostgresSource(spec(databases[0])), PostgresTarget(spec(databases[1]))
+    source, target = PostgresSource(postgres_spec(databases[0])), PostgresTarget(postgres_spec(databases[1]))
     stagings = [moved(source, target, name, path=CopyPath.POSTGRES_BINARY) for name in ("orders", "customers")]
     printed = [target.ddl(staging) for staging in stagings]
     target.publish(stagings)
@@ -154,7 +121,7 @@ def test_a_table_between_postgres_servers_is_declared_as_in_the_source(databases
 def test_the_printed_statements_make_the_same_table_and_print_without_writing(
     databases: tuple[str, str], machine: PostgresCluster
 ) -> None:
-    source, target = PostgresSource(spec(databases[0])), PostgresTarget(spec(databases[1]))
+    source, target = PostgresSource(postgres_spec(databases[0])), PostgresTarget(postgres_spec(databases[1]))
     info = source.describe(SourceRelation("customers"))
     staging = Staging(StagingId("dry"), "shop.customers", info.columns, info.key, schema=info.schema)
     statements = target.ddl(staging).statements
@@ -170,7 +137,7 @@ def test_the_printed_statements_make_the_same_table_and_print_without_writing(
 
 
 def test_a_second_replacement_keeps_names_keys_and_rights_and_both_lead_back(databases: tuple[str, str]) -> None:
-    source, target = PostgresSource(spec(databases[0])), PostgresTarget(spec(databases[1]))
+    source, target = PostgresSource(postgres_spec(databases[0])), PostgresTarget(postgres_spec(databases[1]))
     first = [moved(source, target, name) for name in ("customers", "orders")]
     target.publish(first)
     before = {name: catalogue(databases[1], name) for name in ("customers", "orders")}
@@ -202,7 +169,7 @@ def test_a_second_replacement_keeps_names_keys_and_rights_and_both_lead_back(dat
 
 
 def test_a_foreign_key_that_dangles_is_told_or_fails_as_the_policy_says(databases: tuple[str, str]) -> None:
-    source, target = PostgresSource(spec(databases[0])), PostgresTarget(spec(databases[1]))
+    source, target = PostgresSource(postgres_spec(databases[0])), PostgresTarget(postgres_spec(databases[1]))
     run(databases[1], "CREATE TABLE clients (id integer PRIMARY KEY); INSERT INTO clients VALUES (1)")
     relations = {"customers": "clients", "orders": "orders"}
     told = moved(source, target, "orders", relations=relations)
@@ -221,7 +188,7 @@ def test_a_foreign_key_that_dangles_is_told_or_fails_as_the_policy_says(database
 
 
 def test_what_is_omitted_is_not_declared(databases: tuple[str, str]) -> None:
-    source, target = PostgresSource(spec(databases[0])), PostgresTarget(spec(databases[1]))
+    source, target = PostgresSource(postgres_spec(databases[0])), PostgresTarget(postgres_spec(databases[1]))
     staging = moved(source, target, "customers")
     staging = replace(staging, schema=replace(staging.schema, omit=frozenset(SchemaPart)))
     target.publish([staging])
@@ -233,7 +200,7 @@ def test_what_is_omitted_is_not_declared(databases: tuple[str, str]) -> None:
 
 
 def test_duckdb_declares_what_it_can_and_tells_the_rest(databases: tuple[str, str], tmp_path: Path) -> None:
-    source, connector = PostgresSource(spec(databases[0])), DuckdbConnector()
+    source, connector = PostgresSource(postgres_spec(databases[0])), DuckdbConnector()
     system = SystemSpec("duckdb", "lake", {"path": str(tmp_path / "lake.duckdb")})
     for attempt in ("a", "b"):  # the second replaces tables that have indexes
         target = connector.open_target(system)
@@ -272,7 +239,7 @@ def test_duckdb_declares_what_it_can_and_tells_the_rest(databases: tuple[str, st
 def test_sqlite_declares_foreign_keys_in_its_tables_and_reads_them_again(
     databases: tuple[str, str], tmp_path: Path
 ) -> None:
-    source, path = PostgresSource(spec(databases[0])), tmp_path / "shop.db"
+    source, path = PostgresSource(postgres_spec(databases[0])), tmp_path / "shop.db"
     target = SqliteTarget(SystemSpec("sqlite", "shop", {"path": str(path)}))
     for attempt in ("a", "b"):
         stagings = [moved(source, target, name, attempt) for name in ("orders", "customers")]
