@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
+from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
+from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
 from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 from pymigrate.engine.adapters.connectors.sqlite_source import SqliteSource
@@ -17,11 +19,11 @@ from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
 from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.paths import CopyPath
-from pymigrate.engine.domain.schema import SchemaPart
+from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.ports.connector import Source, SourceRelation, Staging, StagingId, SystemSpec, Target
 from tests.integration.connectors import routes
 from tests.integration.connectors.routes import postgres_spec
-from tests.servers import PostgresCluster, empty_database
+from tests.servers import MariadbDatabase, PostgresCluster, empty_database
 
 SHOP = """
 CREATE TYPE mood AS ENUM ('good', 'bad');
@@ -264,3 +266,65 @@ def test_sqlite_declares_foreign_keys_in_its_tables_and_reads_them_again(
         (("parent_id",), "orders", ""),
     ]
     again.close()
+
+
+def test_files_tell_what_they_have_no_place_for(databases: tuple[str, str], tmp_path: Path) -> None:
+    source = PostgresSource(postgres_spec(databases[0]))
+    info = source.describe(SourceRelation("orders"))
+    target = ParquetTarget(SystemSpec("files", "lake", {"root": str(tmp_path / "lake")}))
+    found = target.ddl(Staging(StagingId("s"), "orders", info.columns, info.key, schema=info.schema))
+    assert found.statements == ()
+    assert found.notes == (
+        "the key is checked and not declared: files have none",
+        "identity columns are not carried, since files have none: `id`",
+        "foreign keys are not carried, since files have none: `not_moved`, `of_customer`, `of_parent`",
+    )
+    source.close()
+    target.close()
+
+
+def test_a_mariadb_tells_what_it_declares(mariadb_database: MariadbDatabase) -> None:
+    mariadb_database.run(
+        "CREATE TABLE customers (id int AUTO_INCREMENT PRIMARY KEY, email varchar(40) COMMENT 'Lower', "
+        "UNIQUE one (email))"
+    )
+    mariadb_database.run(
+        "CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL DEFAULT 7, note varchar(20) DEFAULT 'it''s', "
+        "at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), "
+        "day date DEFAULT '2000-01-31', KEY by_note (note(3)), KEY by_day (day, id), "
+        "CONSTRAINT of_customer FOREIGN KEY (customer) REFERENCES customers (id) ON DELETE CASCADE) COMMENT 'What is bought'"
+    )
+    source = MysqlConnector().open_source(SystemSpec("mysql", "legacy", mariadb_database.options()))
+    customers, orders = (source.describe(SourceRelation(name)) for name in ("customers", "orders"))
+    source.close()
+    assert [column.is_identity for column in customers.columns] == [True, False]
+    assert customers.columns[1].comment == "Lower"
+    assert customers.schema.indexes == (TableIndex("one", ("email",), True, True),)
+    assert [column.default for column in orders.columns] == ["", "7", "'it''s'", "CURRENT_TIMESTAMP", "'2000-01-31'"]
+    assert orders.schema.comment == "What is bought"
+    assert orders.schema.indexes == (TableIndex("by_day", ("day", "id")), TableIndex("of_customer", ("customer",)))
+    assert orders.schema.foreign_keys == (ForeignKey("of_customer", ("customer",), "customers", ("id",), "CASCADE"),)
+    assert orders.schema.notes == ("the index `by_note` is not carried: it is more than columns in order",)
+
+
+def test_a_duckdb_file_tells_what_it_declares(tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    with duckdb.connect(path) as shop:
+        shop.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, email VARCHAR UNIQUE, CHECK (id > 0))")
+        shop.execute(
+            "CREATE TABLE orders (id INTEGER, customer INTEGER REFERENCES customers (id), day DATE DEFAULT '2000-01-31')"
+        )
+        shop.execute('CREATE INDEX "By Day" ON orders (day, id)')
+        shop.execute("CREATE INDEX negated ON orders ((-id))")
+        shop.execute("COMMENT ON TABLE orders IS 'What is bought\nPyMigrate s1'")
+        shop.execute("COMMENT ON COLUMN orders.day IS 'When'")
+    source = DuckdbConnector().open_source(SystemSpec("duckdb", "legacy", {"path": str(path)}))
+    customers, orders = (source.describe(SourceRelation(name)) for name in ("customers", "orders"))
+    source.close()
+    assert customers.schema.indexes == (TableIndex("customers_email_key", ("email",), True, True),)
+    assert customers.schema.notes == ("a check constraint is not carried",)
+    assert (orders.columns[2].default, orders.columns[2].comment) == ("'2000-01-31'", "When")
+    assert orders.schema.comment == "What is bought"
+    assert orders.schema.indexes == (TableIndex("By Day", ("day", "id")),)
+    assert orders.schema.foreign_keys == (ForeignKey("orders_customer_fkey", ("customer",), "customers", ("id",)),)
+    assert orders.schema.notes == ("the index `negated` is not carried: it is more than columns in order",)

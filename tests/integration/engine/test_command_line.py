@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from pymigrate.engine.entrypoints.cli import commands, progress
-from pymigrate.v1 import run_pb2
+from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.integration.engine.served import ServedEngine, ask
 from tests.unit.application.engines import PLAN, phase
 
@@ -141,6 +141,16 @@ def test_a_plan_is_checked_and_run_to_its_end(pymigrate: CommandLine) -> None:
     assert "a/orders" in pymigrate("report", name)
     assert f"{name} succeeded 20 rows" in pymigrate("status")
     assert pymigrate("status", "--environment", "e") == pymigrate("status")
+
+
+def test_what_would_be_declared_is_printed_as_statements_with_comments(
+    pymigrate: CommandLine, served: ServedEngine
+) -> None:
+    pymigrate.apply(FILE)
+    ddl = plan_pb2.TargetDdl(statements=["CREATE TABLE items ();", "CREATE INDEX i;"], notes=["one\nnote"])
+    found = run_pb2.Inspection(source=connection_pb2.RelationSchema(relation="items", rows=1), ddl=ddl)
+    served.outcomes["inspect items"] = worker_pb2.TaskResult(inspect=found)
+    assert "-- b/items\nCREATE TABLE items ();\nCREATE INDEX i;\n-- one note\n" in pymigrate("validate", PLAN, "--ddl")
 
 
 def test_a_plan_whose_systems_lack_something_is_told_dataset_by_dataset(

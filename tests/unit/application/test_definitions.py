@@ -54,6 +54,7 @@ def _delimiter(text: str) -> Break:
         (_delimiter('"'), "source.csv.delimiter", "one character"),
         (lambda d: setattr(d.source.columns["x"], "type", "int"), "source.columns.x.type", "int64"),
         (lambda d: d.key.extend(["a", "b", "a"]), "key", "twice"),
+        (lambda d: d.target.schema.omit.extend([1, 2, 1]), "target.schema.omit", "twice"),
         (lambda d: setattr(d, "chunk_bytes", 1024**3 + 1), "chunk_bytes", "65,536"),
         (lambda d: setattr(d, "chunk_bytes", -1), "chunk_bytes", "65,536"),
         (lambda d: setattr(d.references["Bad"], "relation", "x"), "references.Bad", "is no name"),

@@ -574,3 +574,14 @@ def test_the_cause_of_a_failed_run_is_the_failure_and_not_what_followed_from_it(
     finish(core, "b", TaskKind.ROLLBACK)
     assert core.run.failure is not None
     assert core.run.failure.reason == PERMANENT.reason
+
+
+def test_what_a_publication_could_not_declare_is_kept_beside_what_was_known() -> None:
+    core = core_of(a=())
+    [dataset] = core.aggregate.datasets.values()
+    dataset.schema_notes = ("known",)
+    finish(core, "a")
+    finish(core, "a", TaskKind.VERIFY)
+    task = lease(core, "a", TaskKind.PUBLISH)
+    core.apply(Succeeded(task.id, task.fence, schema_notes={dataset.id: ("known", "found")}), LATER)
+    assert list(dataset.schema_notes) == ["known", "found"]

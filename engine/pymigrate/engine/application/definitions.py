@@ -219,6 +219,8 @@ def _dataset(
                 yield Problem(f"{path}.source.columns.{name}.type", str(error))
     if len(set(dataset.key)) < len(dataset.key):
         yield Problem(f"{path}.key", "names a column twice")
+    if len(set(target.schema.omit)) < len(target.schema.omit):
+        yield Problem(f"{path}.target.schema.omit", "names a part twice")
     if dataset.chunk_bytes and not CHUNK_BYTES_MIN <= dataset.chunk_bytes <= CHUNK_BYTES_MAX:
         yield Problem(f"{path}.chunk_bytes", f"must be {CHUNK_BYTES_MIN:,} to {CHUNK_BYTES_MAX:,}, or 0 for 20 MB")
     yield from _range(f"{path}.lanes", dataset.lanes, 0, DATASET_LANES_MAX)

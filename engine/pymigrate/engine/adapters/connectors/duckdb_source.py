@@ -7,10 +7,12 @@ that is read is of one snapshot. Beside a target of the same file every reading 
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
+from pymigrate.engine.adapters.connectors.duckdb_declared import DuckdbDeclared
 from pymigrate.engine.adapters.connectors.duckdb_reading import is_known, reading
 from pymigrate.engine.adapters.connectors.duckdb_scan import (
     ALIAS,
@@ -86,9 +88,11 @@ class DuckdbSource:
                 for column in unknown
             ))  # fmt: skip
         info = self._listed(relation.relation, table, kind)
-        return RelationInfo(
-            info.relation, declared_columns(relation, columns), info.key, info.rows, info.bytes, info.is_exact_rows
-        )
+        if kind == "view":
+            return replace(info, columns=declared_columns(relation, columns))
+        declared = DuckdbDeclared(self._query)
+        found = declared_columns(relation, declared.columns(table, columns))
+        return replace(info, columns=found, schema=declared.table(table, info.key))
 
     def state(self, relation: SourceRelation) -> str:
         """Size, time of change and headers of the file, and size and time of its write-ahead log."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
+from pymigrate.engine.adapters.connectors.mysql_declared import MysqlDeclared
 from pymigrate.engine.adapters.connectors.mysql_types import column_type, native_type
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.types import ColumnInfo
@@ -16,6 +17,11 @@ class MysqlCatalog:
 
     def __init__(self, query: Callable[[str, Sequence[object]], list[tuple[object, ...]]]) -> None:
         self._query = query
+
+    @property
+    def declared(self) -> MysqlDeclared:
+        """What tables declare beside their columns' types."""
+        return MysqlDeclared(self._query)
 
     def names(self, schema: str) -> list[str]:
         """Tables and views of a database, in order."""

@@ -118,9 +118,11 @@ class MysqlRelations:
     def describe(self, relation: SourceRelation) -> RelationInfo:
         """Columns, primary key, and the server's own idea of the size."""
         table = self.find(relation.relation)
-        columns = declared_columns(relation, self._catalog.columns(table))
+        columns = declared_columns(relation, self._catalog.declared.columns(table, self._catalog.columns(table)))
         rows, size = self._catalog.size(table)
-        return RelationInfo(relation.relation, columns, self._catalog.primary_key(table), rows, size)
+        key = self._catalog.primary_key(table)
+        schema = self._catalog.declared.table(table, key, self._catalog.comment(table))
+        return RelationInfo(relation.relation, columns, key, rows, size, schema=schema)
 
     def order(self, table: Table) -> Order:
         """By the primary key, else by another unique key, else by the digest of the row."""

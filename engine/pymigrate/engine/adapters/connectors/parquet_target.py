@@ -51,6 +51,7 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
     TargetOccupied,
 )
+from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.ports.connector import (
     Checkpoint,
     Dangling,
@@ -59,6 +60,7 @@ from pymigrate.engine.ports.connector import (
     Staging,
     StagingId,
     SystemSpec,
+    TableDdl,
 )
 
 
@@ -102,6 +104,32 @@ class ParquetTarget:
         raise_if_any((*folder_problems(staging.relation), *name_problems(staging, None), *problems))
         if self._store.publication(staging.id) is None:
             self._check_place(staging)
+
+    def ddl(self, staging: Staging) -> TableDdl:
+        """No statements: files have types and NOT NULL alone."""
+        schema, notes = staging.schema, list(staging.schema.notes)
+        if staging.key and schema.has(SchemaPart.KEY):
+            notes.append("the key is checked and not declared: files have none")
+        for part, what, declared in (
+            (SchemaPart.DEFAULTS, "defaults", [column.name for column in staging.columns if column.native_default]),
+            (
+                SchemaPart.IDENTITY,
+                "identity columns",
+                [column.name for column in staging.columns if column.is_identity],
+            ),
+            (SchemaPart.INDEXES, "indexes", [index.name for index in schema.indexes]),
+            (SchemaPart.FOREIGN_KEYS, "foreign keys", [key.name for key in schema.foreign_keys]),
+            (SchemaPart.COMMENTS, "comments", [column.name for column in staging.columns if column.comment]),
+        ):
+            if declared and schema.has(part):
+                named = ", ".join(f"`{name}`" for name in declared)
+                notes.append(f"{what} are not carried, since files have none: {named}")
+        return TableDdl(notes=tuple(notes))
+
+    def schema_notes(self, staging: Staging) -> Sequence[str]:
+        """Nothing is found out at a publication."""
+        del staging
+        return ()
 
     def prepare(self, staging: Staging) -> None:
         """Makes the staging folder; does nothing for a staging that is published."""

@@ -6,6 +6,7 @@ systems of one kind alone, and told otherwise.
 
 import math
 import re
+from datetime import date
 
 from pymigrate.engine.domain.types import ColumnType, Kind
 
@@ -16,9 +17,7 @@ _NUMBER = re.compile(r"\(?([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\)?(?:::[\w ]+(?:
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BOOLEANS = {"true": "TRUE", "false": "FALSE", "t": "TRUE", "f": "FALSE", "1": "TRUE", "0": "FALSE"}
-_MOMENTS = frozenset(
-    {"current_timestamp", "now()", "transaction_timestamp()", "current_timestamp()", "get_current_timestamp()"}
-)
+_MOMENTS = re.compile(r"current_timestamp(\(\d?\))?|now\(\)|transaction_timestamp\(\)|get_current_timestamp\(\)")
 _UUIDS = frozenset({"gen_random_uuid()", "uuid()", "gen_random_uuid", "public.gen_random_uuid()"})
 _INTEGERS: frozenset[Kind] = frozenset({"int16", "int32", "int64", "uint64"})
 _FLOATS: frozenset[Kind] = frozenset({"float32", "float64"})
@@ -30,7 +29,7 @@ def standard_default(native: str, column: ColumnType) -> str:
     word = native.strip()
     lower = word.lower()
     if column.kind == "timestamptz":
-        return NOW if lower in _MOMENTS else ""
+        return NOW if _MOMENTS.fullmatch(lower) else ""
     if column.kind == "uuid" and lower in _UUIDS:
         return RANDOM_UUID
     if found := _TEXT.fullmatch(word):
@@ -60,7 +59,14 @@ def _literal(text: str, column: ColumnType) -> str:
     if kind in _FLOATS:
         return text if _NUMBER.fullmatch(text) and math.isfinite(float(text)) else ""
     if kind == "date":
-        return text_literal(text) if _DATE.fullmatch(text) else ""
+        return text_literal(text) if _is_date(text) else ""
     if kind == "uuid":
         return text_literal(text.lower()) if _UUID.fullmatch(text) else ""
     return text_literal(text) if kind in _AS_WRITTEN and "\\" not in text and "\0" not in text else ""
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(_DATE.fullmatch(text)) and bool(date.fromisoformat(text))
+    except ValueError:  # MySQL's zero dates
+        return False
