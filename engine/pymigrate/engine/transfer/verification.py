@@ -14,7 +14,8 @@ token), it is read once more in one piece at every level but `none`, and its dig
 
 Where the counts or digests differ, `repair` finds the rows and copies them again, once; then everything is compared in full.
 
-Where rows pass from server to server undecoded, `server_comparison` compares what both hash instead.
+Where rows pass as bytes there is no digest of rows in flight: both sides are read instead, decoded, all at `full`, and the sample at
+`sampled` whatever the size; between two PostgreSQLs `server_comparison` compares what both servers hash.
 """
 
 import math
@@ -30,7 +31,7 @@ from pymigrate.engine.domain.errors import (
     SourceChanged,
     VerificationFailed,
 )
-from pymigrate.engine.domain.paths import PASSING
+from pymigrate.engine.domain.paths import PASSING, CopyPath
 from pymigrate.engine.ports.connector import (
     Checkpoint,
     Dangling,
@@ -152,14 +153,18 @@ def _read_back(
 ) -> Digests:
     if job.level is Level.NONE:
         return Digests()
-    if job.staging.path in PASSING:
+    if job.staging.path is CopyPath.POSTGRES_BINARY:
         return compare_servers(job, lanes, transferred, target, open_source, signals, means)
     if job.level is Level.FULL or (len(lanes) > 1 and not _state(job, open_source, signals, means)):
+        if job.staging.path in PASSING:
+            return _compare_decoded(job, lanes, target, open_source, signals, means)
         return _compare_with_source(job, lanes, transferred, target, open_source, signals, means)
     match job.level:
         case Level.COUNT:
             return Digests()
-        case Level.SAMPLED if sum(lane.bytes for lane in lanes) <= SAMPLED_BYTES_MAX:
+        case Level.SAMPLED if (
+            job.staging.path not in PASSING and sum(lane.bytes for lane in lanes) <= SAMPLED_BYTES_MAX
+        ):
             found, rows = _digest_of_target(job, target, signals, means)
             _compare(job, transferred, found, rows)
             return Digests(target=found, rows=rows)
@@ -201,6 +206,28 @@ def _compare_with_source(
         )
     if not is_counted:
         _compare(job, transferred, found, rows)
+    return Digests(read, found, rows)
+
+
+def _compare_decoded(
+    job: VerifyJob,
+    lanes: list[Checkpoint],
+    target: Target,
+    open_source: Callable[[], Source],
+    signals: Signals,
+    means: Means,
+) -> Digests:
+    """Reads both sides whole, at once: the digest in flight was one of bytes, which no row that is read gives again."""
+    with means.read(open_source, signals) as reader:
+        _refuse_change(job, lanes, reader)
+        reading = reader.start(lambda source: _digest_of_source(job, source, signals, means))
+        found, rows = _digest_of_target(job, target, signals, means)
+        read, read_rows = reader.wait(reading)
+    if (read, read_rows) != (found, rows):
+        raise RowsDiffer(
+            f"dataset {job.dataset}: {rows:,} rows read back from the staging of {job.staging.relation} have digest {found}, and the "
+            f"{read_rows:,} rows of {job.relation.relation} have {read}"
+        )
     return Digests(read, found, rows)
 
 

@@ -4,16 +4,19 @@ Rows come in the order of a unique key. Where there is none, or one whose order 
 digest of the whole row: rows of the same digest are equal, so that it does not matter which of them comes first.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_reading import selected
 from pymigrate.engine.adapters.connectors.mysql_types import Declared, column_type, parse
 from pymigrate.engine.adapters.connectors.source_values import declared_columns, missing
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote, split_relation
+from pymigrate.engine.domain.errors import SourceChanged
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import RelationInfo, SourceRelation
+from pymigrate.engine.ports.connector import Position, RelationInfo, SourceRange, SourceRelation
 
 DIGEST = "digest"
 _NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year"})
@@ -139,3 +142,37 @@ def _digest(columns: Sequence[ColumnInfo]) -> str:
     own = [ColumnInfo(c.name, column_type(c.native_type), c.is_required, c.native_type) for c in columns]
     parts = ", ".join(f"IF({quote(c.name)} IS NULL, '-', MD5({selected(c)}))" for c in own)
     return f"MD5(CONCAT({parts}))"
+
+
+class Place(NamedTuple):
+    """A row's place in the order, and how many rows of that place have been read: 0 for what is before the first of them."""
+
+    texts: list[str]
+    rows: int
+
+
+def position(order: Order, place: Place) -> Position:
+    """The place as a position, with what it is a place of."""
+    return Position(json.dumps({"by": order.names, "at": place.texts, "rows": place.rows}))
+
+
+def place_of(found: Position | None, order: Order, relation: SourceRelation) -> Place | None:
+    """The place of a position. Raises SourceChanged where it is one of another order."""
+    if found is None:
+        return None
+    place = json.loads(found)
+    if place["by"] != order.names:
+        raise SourceChanged(
+            f"{relation.relation} has another key than when it was begun: begin it anew", field="source.relation"
+        )
+    return Place(place["at"], place["rows"])
+
+
+def where(order: Order, span: SourceRange, relation: SourceRelation) -> str:
+    """The condition for the rows of a range, empty for all. Of the first digest, rows that were read before are among them."""
+    conditions = []
+    if after := place_of(span.after, order, relation):
+        conditions.append(f"{order.digest} >= '{after.texts[0]}'" if order.digest else order.above(after.texts))
+    if until := place_of(span.until, order, relation):
+        conditions.append(f"{order.digest} < '{until.texts[0]}'" if order.digest else order.not_above(until.texts))
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

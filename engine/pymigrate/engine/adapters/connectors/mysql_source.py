@@ -4,16 +4,14 @@ A connection gives one result at a time, and no other can share its snapshot. A 
 is asked beside it goes over another one, under a snapshot of its own.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 import pyarrow as pa
 import pymysql
 
-from pymigrate.engine.adapters.connectors import mysql_wire
+from pymigrate.engine.adapters.connectors import mysql_passing, mysql_wire
 from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_connection import (
     Connection,
@@ -23,11 +21,14 @@ from pymigrate.engine.adapters.connectors.mysql_connection import (
     translated,
     version,
 )
+from pymigrate.engine.adapters.connectors.mysql_lines import obstacle
+from pymigrate.engine.adapters.connectors.mysql_passing import MysqlLines
 from pymigrate.engine.adapters.connectors.mysql_reading import advice, selected, to_array
-from pymigrate.engine.adapters.connectors.mysql_relations import MysqlRelations, Order
+from pymigrate.engine.adapters.connectors.mysql_relations import MysqlRelations, Order, Place, place_of, position, where
 from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged
+from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import (
     Position,
@@ -52,13 +53,6 @@ TRANSACTIONAL = frozenset({"innodb", "rocksdb", ""})
 Row = list[bytes | None]
 
 
-class Place(NamedTuple):
-    """A row's place in the order, and how many rows of that place have been read: 0 for what is before the first of them."""
-
-    texts: list[str]
-    rows: int
-
-
 class MysqlSource:
     """A database. The first read takes the snapshot, which holds until the source is closed."""
 
@@ -71,6 +65,7 @@ class MysqlSource:
             self._version = version(connection)
         self._catalog = MysqlCatalog(self._query)
         self._relations = MysqlRelations(self._catalog, self._database)
+        self._lines = MysqlLines(self._catalog, self._relations, self._query)
 
     def version(self) -> str:
         """Such as `MariaDB 10.11.19`."""
@@ -112,7 +107,7 @@ class MysqlSource:
                 f"SELECT {', '.join(order.texts)} FROM {table.sql}{where} ORDER BY {order.sql} LIMIT 1 OFFSET {step - 1}"
             )
             place = Place(_texts(found), 1)
-            ends.append(_position(order, place))
+            ends.append(position(order, place))
             where = f" WHERE {order.above(place.texts)}"
         return ranges_between(ends)
 
@@ -125,10 +120,37 @@ class MysqlSource:
         columns = self._native(relation, table, columns)
         span = SourceRange(after or relation.range.after, relation.range.until)
         names = ", ".join([*order.texts, *map(selected, columns)])
-        statement = f"SELECT {names} FROM {table.sql}{_where(order, span, relation)} ORDER BY {order.sql}"
+        statement = f"SELECT {names} FROM {table.sql}{where(order, span, relation)} ORDER BY {order.sql}"
         with self._refusing(relation), self._borrowed() as connection:
             rows = _unread(mysql_wire.packets(connection, statement), order, span, relation)
-            yield from _chunks(rows, relation, columns, order, _place(span.after, order, relation))
+            yield from _chunks(rows, relation, columns, order, place_of(span.after, order, relation))
+
+    def offers(self, relation: SourceRelation) -> Mapping[CopyPath, str]:
+        """Lines of COPY's text format."""
+        return self._lines.offers(relation)
+
+    def passing_split(self, relation: SourceRelation, path: CopyPath, parts: int) -> Sequence[SourceRange]:
+        """By the key."""
+        del path
+        return self.split(relation, parts)
+
+    def passing_chunks(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], path: CopyPath, after: Position | None
+    ) -> Iterator[SourceChunk]:
+        """In the order of the key."""
+        del path
+        table = self._relations.find(relation.relation)
+        order = self._relations.order(table)
+        columns = self._native(relation, table, columns)
+        if changed := next(filter(None, map(obstacle, columns)), ""):
+            raise SourceChanged(
+                f"{relation.relation} is not as it was when the run was started: {changed}; start another run",
+                field="source.relation",
+            )
+        span = SourceRange(after or relation.range.after, relation.range.until)
+        statement = self._lines.statement(relation, table, columns, order, span)
+        with self._refusing(relation), self._borrowed() as connection:
+            yield from mysql_passing.chunks(mysql_wire.packets(connection, statement), relation, order)
 
     def close(self) -> None:
         """Ends the snapshots and the connections."""
@@ -144,7 +166,7 @@ class MysqlSource:
         [(count,)] = self._query(f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} LIMIT {max(parts, 1)}) AS some")
         parts = int(str(count))
         ends = [f"{16**DIGEST_DIGITS * number // parts:0{DIGEST_DIGITS}x}" for number in range(1, parts)]
-        return ranges_between([_position(order, Place([end], 0)) for end in ends])
+        return ranges_between([position(order, Place([end], 0)) for end in ends])
 
     def _native(self, relation: SourceRelation, table: Table, columns: Sequence[ColumnInfo]) -> list[ColumnInfo]:
         """The columns with the native types that they have now."""
@@ -199,18 +221,9 @@ class MysqlSource:
             raise FailedPrecondition(text, field="source.relation") from error
 
 
-def _where(order: Order, span: SourceRange, relation: SourceRelation) -> str:
-    conditions = []
-    if after := _place(span.after, order, relation):
-        conditions.append(f"{order.digest} >= '{after.texts[0]}'" if order.digest else order.above(after.texts))
-    if until := _place(span.until, order, relation):
-        conditions.append(f"{order.digest} < '{until.texts[0]}'" if order.digest else order.not_above(until.texts))
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
 def _unread(packets: Iterator[list[bytes]], order: Order, span: SourceRange, relation: SourceRelation) -> Iterator[Row]:
     """The rows, without those of the first digest that were read before."""
-    after = _place(span.after, order, relation)
+    after = place_of(span.after, order, relation)
     skipped = after.rows if after and order.digest else 0
     for packet in packets:
         for row in map(mysql_wire.values, packet):
@@ -271,19 +284,4 @@ def _shown(order: Order, place: Sequence[str]) -> str:
 
 def _chunk(batches: Sequence[pa.RecordBatch], order: Order, place: Place) -> SourceChunk:
     rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
-    return SourceChunk(tuple(batches), rows, size, _position(order, place))
-
-
-def _position(order: Order, place: Place) -> Position:
-    return Position(json.dumps({"by": order.names, "at": place.texts, "rows": place.rows}))
-
-
-def _place(position: Position | None, order: Order, relation: SourceRelation) -> Place | None:
-    if position is None:
-        return None
-    place = json.loads(position)
-    if place["by"] != order.names:
-        raise SourceChanged(
-            f"{relation.relation} has another key than when it was begun: begin it anew", field="source.relation"
-        )
-    return Place(place["at"], place["rows"])
+    return SourceChunk(tuple(batches), rows, size, position(order, place))

@@ -35,8 +35,12 @@ class PassedRows(TwoPhaseTarget):
         """The connection, opened again where it was lost."""
 
     def takes(self, staging: Staging) -> Mapping[CopyPath, str]:
-        """CSV, and binary rows unless they are merged into a table whose columns have other types."""
-        return {CopyPath.POSTGRES_BINARY: self._binary_obstacle(staging), CopyPath.CSV: ""}
+        """Lines of text, CSV, and binary rows unless they are merged into a table whose columns have other types."""
+        return {
+            CopyPath.POSTGRES_BINARY: self._binary_obstacle(staging),
+            CopyPath.POSTGRES_TEXT: "",
+            CopyPath.CSV: "",
+        }
 
     def _binary_obstacle(self, staging: Staging) -> str:
         existing = self._catalog.columns(self._locate(staging.relation)) if staging.merge else ()
@@ -68,6 +72,8 @@ class PassedRows(TwoPhaseTarget):
 
 def _options(staging: Staging) -> str:
     """COPY's options for the path. A CSV file without a text for NULL has none: an empty field is an empty text then."""
+    if staging.path is CopyPath.POSTGRES_TEXT:
+        return "FORMAT text, ENCODING 'UTF8'"
     if staging.path is not CopyPath.CSV:
         return "FORMAT binary"
     form = staging.csv or CsvFormat()
