@@ -75,7 +75,10 @@ def test_a_mariadb_of_mixed_types_reaches_every_target_whole(
             found = dataset.verification
             assert found.source_rows == found.target_rows == rows
             assert found.source_checksum == found.target_checksum != ""
-            if (target, table) == ("postgres", "orders"):  # the server writes what PostgreSQL reads, and nothing is decoded
+            if (target, table) == (
+                "postgres",
+                "orders",
+            ):  # the server writes what PostgreSQL reads, and nothing is decoded
                 assert dataset.path == "postgres_text"
                 assert found.transfer_checksum.startswith("sha256-chunks:")
             else:

@@ -49,7 +49,7 @@ class MysqlLines:
         [(most,)] = self._query("SELECT @@max_allowed_packet")
         condition = too_long(columns, int(str(most)))
         if condition and self._query(f"SELECT 1 FROM {table.sql} WHERE {condition} LIMIT 1"):
-            return f"`{relation.relation}` has rows that are too long for the server to write in one piece (max_allowed_packet)"
+            return f"`{relation.relation}` has rows that are too long for the server to write in one piece"
         return ""
 
 
