@@ -15,6 +15,7 @@ import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.ports.connector import StagingId, SystemSpec
+from tests.integration.connectors.target_crashing_host import appended_rows
 from tests.integration.connectors.target_harness import Harness, LaneWriter, a_staging, numbered, pairs
 
 ROUNDS = 12
@@ -127,3 +128,33 @@ class CrashContract:
                 target.close()
                 number = last + 1
         assert len(contents) > ROUNDS / 2
+
+
+class AppendCrashContract:
+    """The same where rows are added to a relation."""
+
+    def test_a_host_killed_while_it_appends_or_takes_back_leaves_every_append_whole(
+        self, harness: Harness, hosts: Hosts
+    ) -> None:
+        harness.make("orders", [(0, "same")])
+        rng, number, there = random.Random(13), 1, list[tuple[int, str | None]]()
+        for seed in range(ROUNDS // 2):
+            told = hosts.kill_one("append", number, seed, rng.randrange(2, 4), rng.uniform(0.0, 0.05))
+            attempts = [int(line.split()[1]) for line in told if line.startswith("step ")]
+            there += [row for done in attempts[:-1] if (done + seed) % 3 != 0 for row in appended_rows(done)]
+            [last] = attempts[-1:]
+            target, staging = harness.open(), a_staging(id=StagingId(f"attempt_{last}"), is_append=True)
+            staged = target.checkpoint(staging, "lane")[0].rows
+            try:
+                if rng.random() < 0.5:
+                    target.publish([staging])
+                    there += appended_rows(last)[:staged]
+                else:
+                    target.rollback([staging])
+            except FailedPrecondition:
+                # It was not prepared yet, or taken back already, perhaps only half.
+                target.rollback([staging])
+            assert sorted(harness.read("orders"), key=str) == sorted([(0, "same"), *there], key=str)
+            target.close()
+            number = last + 1
+        assert there

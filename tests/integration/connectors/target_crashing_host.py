@@ -1,6 +1,6 @@
 """Hosts that die: a process that forks one for each line that it reads and tells how it ended.
 
-A line is `lane|publish`, the kind of system, its options, a fence or attempt, a seed. Run as a module.
+A line is `lane|publish|append`, the kind of system, its options, a fence or attempt, a seed. Run as a module.
 """
 
 import json
@@ -62,6 +62,24 @@ def publish_again_and_again(kind: str, options: dict[str, str], attempt: int, se
             target.rollback([staging])
 
 
+def append_again_and_again(kind: str, options: dict[str, str], attempt: int, seed: int) -> None:
+    """Append one attempt after the other; takes every third one back."""
+    target = open_target(kind, options)
+    for number in range(attempt, attempt + CHUNKS):
+        tell(f"step {number}")
+        staging = a_staging(id=StagingId(f"attempt_{number}"), is_append=True)
+        target.prepare(staging)
+        LaneWriter(target, staging).claim().commit(appended_rows(number))
+        target.publish([staging])
+        if (number + seed) % 3 == 0:
+            target.rollback([staging])
+
+
+def appended_rows(attempt: int) -> list[tuple[int, str | None]]:
+    """What an attempt appends: rows that others have too, and one of its own."""
+    return [(0, "same"), (0, "same"), (attempt, "own")]
+
+
 def tell(text: str) -> None:
     """One line to whoever started this."""
     sys.stdout.write(text + "\n")
@@ -74,7 +92,7 @@ def main() -> None:
         what, kind, options, number, seed = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            work = copy_lane if what == "lane" else publish_again_and_again
+            work = {"lane": copy_lane, "publish": publish_again_and_again, "append": append_again_and_again}[what]
             work(kind, options, number, seed)
             os._exit(0)
         tell(str(pid))

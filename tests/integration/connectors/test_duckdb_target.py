@@ -18,7 +18,7 @@ from pymigrate.engine.domain.errors import InvalidDefinition, SystemUnavailable
 from pymigrate.engine.ports.connector import Checkpoint, Staging, StagingId, SystemSpec, Target
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
-from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
+from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import a_staging, after, numbered, published, staged
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
@@ -100,7 +100,7 @@ class TestDuckdbAppend(AppendContract, RepairContract):
     """Appending, and exchanging rows of a staging."""
 
 
-class TestDuckdbCrashes(CrashContract):
+class TestDuckdbCrashes(CrashContract, AppendCrashContract):
     """See the contract."""
 
 

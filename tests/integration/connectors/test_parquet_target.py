@@ -15,8 +15,9 @@ from pymigrate.engine.adapters.connectors.parquet_store import ParquetStore, Pub
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import Dangling, MergePolicy, ReferenceCheck, Staging, SystemSpec, Target
+from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
-from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
+from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (
     ID,
     LaneWriter,
@@ -29,6 +30,7 @@ from tests.integration.connectors.target_harness import (
 )
 from tests.integration.connectors.target_merge_contract import SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
 SCHEMA = pa.schema([pa.field("id", pa.int64()), pa.field("name", pa.string())])
@@ -53,12 +55,21 @@ class ParquetHarness:
         pq.write_table(table, self.root / relation / name)
 
     def append(self, relation: str, row: tuple[int, str | None]) -> None:
-        self.write(relation, "more.parquet", [row])
+        self.write(relation, f"more-{len(list((self.root / relation).iterdir()))}.parquet", [row])
 
     def change(self, relation: str, id: int, name: str) -> None:
-        path = min((self.root / relation).glob("*.parquet"))
-        rows = [(at, name if at == id else text) for at, text in self.read(relation)]
-        self.write(relation, path.name, rows)
+        for path in sorted((self.root / relation).glob("*.parquet")):
+            rows = [(row["id"], row["name"]) for row in pq.read_table(path).to_pylist()]
+            if any(at == id for at, _ in rows):
+                self.write(relation, path.name, [(at, name if at == id else text) for at, text in rows])
+
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        path = max((self.root / relation).glob("*.parquet"))
+        rows = [(row["id"], row["name"]) for row in pq.read_table(path).to_pylist()]
+        self.write(relation, path.name, [(at, name if at == id else text) for at, text in rows])
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        raise NotADirectoryError(f"{relation} of {staging.id}: files are not merged into")
 
     def drop(self, relation: str) -> None:
         shutil.rmtree(self.root / relation)
@@ -70,12 +81,16 @@ class ParquetHarness:
         rows = []
         for path in (self.root / relation).glob("*.parquet"):
             rows += [(row["id"], row["name"]) for row in pq.read_table(path).to_pylist()]
-        return sorted(rows)
+        return sorted(rows, key=lambda row: (row[0], str(row[1])))
 
 
 @pytest.fixture
 def harness(tmp_path: Path) -> ParquetHarness:
     return ParquetHarness(tmp_path / "lake")
+
+
+class TestParquetAppend(AppendContract, RepairContract):
+    """Appending, and exchanging rows of a staging."""
 
 
 class TestParquetLanes(LaneContract):
@@ -94,7 +109,7 @@ class TestParquetMerge(SealContract):
     """Merging, and what can't be undone any more."""
 
 
-class TestParquetCrashes(CrashContract):
+class TestParquetCrashes(CrashContract, AppendCrashContract):
     """See the contract."""
 
 

@@ -25,7 +25,7 @@ from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, ReferenceCheck, Staging, SystemSpec, Target
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
-from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
+from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (
     ID,
     LaneWriter,
@@ -131,7 +131,7 @@ class TestPostgresAppend(AppendContract, RepairContract):
     """Appending, and exchanging rows of a staging."""
 
 
-class TestPostgresCrashes(CrashContract):
+class TestPostgresCrashes(CrashContract, AppendCrashContract):
     """See the contract."""
 
 
@@ -500,3 +500,39 @@ def test_merged_rows_that_others_refer_to_are_not_taken_back(harness: PostgresHa
     with pytest.raises(CannotUndo, match="referred to"):
         target.rollback([staging])
     assert harness.read("orders") == numbered(1, 3)
+
+
+def test_appended_rows_are_known_again_after_the_table_was_written_anew(harness: PostgresHarness) -> None:
+    harness.run("CREATE TABLE orders (id bigint, name text, n serial, at timestamptz DEFAULT now(), doc json)")
+    harness.run("INSERT INTO orders (id, name) SELECT g, 'name ' || g FROM generate_series(1, 3) g")
+    target, staging = harness.open(), a_staging(is_append=True)
+    target.check(staging)
+    published(target, staging, numbered(1, 3))
+    harness.run("DELETE FROM orders WHERE n = 2")
+    harness.run("VACUUM FULL FREEZE orders")
+    target.rollback([staging])
+    assert harness.run("SELECT n FROM orders ORDER BY n") == [(1,), (3,)]
+
+
+def test_an_append_into_a_partitioned_table_comes_out_of_its_parts(harness: PostgresHarness) -> None:
+    harness.run("CREATE TABLE orders (id bigint, name text) PARTITION BY RANGE (id)")
+    harness.run("CREATE TABLE low PARTITION OF orders FOR VALUES FROM (0) TO (5)")
+    harness.run("CREATE TABLE high PARTITION OF orders FOR VALUES FROM (5) TO (100)")
+    harness.run("INSERT INTO orders SELECT g, 'name ' || g FROM generate_series(1, 9) g")
+    target, staging = harness.open(), a_staging(is_append=True)
+    published(target, staging, numbered(3, 7))
+    target.rollback([staging])
+    assert harness.read("orders") == numbered(1, 9)
+
+
+def test_a_row_that_a_trigger_keeps_out_fails_the_whole_append(harness: PostgresHarness) -> None:
+    harness.make("orders", numbered(1, 1))
+    harness.run(
+        "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 4 THEN RETURN NULL; END IF; RETURN NEW; END $$"
+    )
+    harness.run("CREATE TRIGGER skip BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION skip()")
+    target, staging = harness.open(), a_staging(is_append=True)
+    staged(target, staging, numbered(2, 5))
+    with pytest.raises(DataRefused, match="4 rows were appended and 3 arrived"):
+        target.publish([staging])
+    assert harness.read("orders") == numbered(1, 1)

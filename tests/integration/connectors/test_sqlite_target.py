@@ -12,11 +12,11 @@ from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, Staging, SystemSpec, Target, arrow_schema
+from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, Staging, SystemSpec, Target, arrow_schema
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
-from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
-from tests.integration.connectors.target_harness import LaneWriter, a_staging, after, numbered, published
+from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
+from tests.integration.connectors.target_harness import ID, LaneWriter, a_staging, after, numbered, published
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
 from tests.integration.connectors.target_repair_contract import RepairContract
@@ -96,7 +96,7 @@ class TestSqliteAppend(AppendContract, RepairContract):
     """Appending, and exchanging rows of a staging."""
 
 
-class TestSqliteCrashes(CrashContract):
+class TestSqliteCrashes(CrashContract, AppendCrashContract):
     """See the contract."""
 
 
@@ -209,3 +209,29 @@ class TestSqliteFiles:
         harness.run("UPDATE orders SET id = 'seven' WHERE id = 2")
         with pytest.raises(DataRefused, match="column `id`"):
             list(target.read_staging(staging))
+
+
+@pytest.mark.parametrize("definition", ["id INTEGER PRIMARY KEY, name TEXT", "id INTEGER PRIMARY KEY DESC, name TEXT"])
+def test_appended_rows_are_known_where_a_column_is_the_rowid(harness: SqliteHarness, definition: str) -> None:
+    harness.run(f"CREATE TABLE orders ({definition})")
+    harness.run("INSERT INTO orders VALUES (50, 'mine'), (2, 'mine')")
+    target, staging = harness.open(), a_staging(is_append=True)
+    published(target, staging, [(7, "new"), (60, "new"), (1, None)])
+    harness.run("VACUUM")
+    target.rollback([staging])
+    assert harness.read("orders") == [(2, "mine"), (50, "mine")]
+
+
+def test_a_table_without_rowid_takes_no_appends(harness: SqliteHarness) -> None:
+    harness.run("CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT) WITHOUT ROWID")
+    with pytest.raises(InvalidDefinition, match="use `merge`") as refused:
+        harness.open().check(a_staging(is_append=True))
+    assert refused.value.field == "target.load_mode"
+
+
+def test_rows_are_not_put_in_order_by_what_sqlite_keeps_as_text(harness: SqliteHarness) -> None:
+    price = ColumnInfo("price", ColumnType("decimal", 9, 2))
+    staging = a_staging(columns=(ID, price), key=("id",), merge=MergePolicy.LATEST, order_column="price")
+    with pytest.raises(InvalidDefinition, match="can't put in order") as refused:
+        harness.open().check(staging)
+    assert refused.value.field == "order_column"

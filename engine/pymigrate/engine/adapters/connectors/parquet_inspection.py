@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
+from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
 from pymigrate.engine.ports.connector import Dangling, ReferenceCheck
 
@@ -49,6 +50,13 @@ class ParquetInspection:
     def duplicate_keys(self, key: Sequence[str]) -> tuple[int, tuple[str, ...]]:
         """See the port."""
         return self._inspection.duplicate_keys("staged", key) if self._sides["staged"][0] else (0, ())
+
+    def present_keys(self, key: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+        """How many staged rows have a key that the other files hold, and some of those keys."""
+        names = [quote(name) for name in key]
+        columns = ", ".join(f"s.{name}" for name in names)
+        pairs = " AND ".join(f"s.{name} = r.{name}" for name in names)
+        return self._inspection.sample(f"SELECT {columns} FROM staged AS s SEMI JOIN referenced AS r ON {pairs}", names)
 
     def dangling(self, reference: ReferenceCheck) -> Dangling:
         """See the port."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pymigrate.engine.adapters.connectors import parquet_appending as appending
 from pymigrate.engine.adapters.connectors.parquet_parts import facts, parts_of, rows_of, write_part
 from pymigrate.engine.adapters.connectors.parquet_store import (
     PUBLISHED,
@@ -40,6 +41,12 @@ def swap_in(store: ParquetStore, staging: Staging, committed: Sequence[Path]) ->
     settle(store, staging.id)
 
 
+def append_in(store: ParquetStore, staging: Staging, committed: Sequence[Path]) -> None:
+    """Publishes these parts beside what the relation holds."""
+    appending.append_in(store, staging, committed)
+    settle(store, staging.id)
+
+
 def take_back(store: ParquetStore, staging: Staging) -> None:
     """Undoes the publication, or says in the journal that there will be none, and deletes what was staged."""
     publication = settle(store, staging.id)
@@ -69,10 +76,12 @@ def settle(store: ParquetStore, staging: StagingId) -> Publication | None:
     if publication is None or publication.state in (PUBLISHED, ROLLED_BACK, SEALED):
         return publication
     if publication.state == PUBLISHING:
-        _go_in(store, staging, publication)
+        go_in = appending.go_in if publication.is_append else _go_in
+        go_in(store, staging, publication)
         publication = replace(publication, state=PUBLISHED)
     else:
-        _come_out(store, staging, publication)
+        come_out = appending.come_out if publication.is_append else _come_out
+        come_out(store, staging, publication)
         publication = replace(publication, state=ROLLED_BACK)
     store.journal(staging, publication)
     return publication
@@ -80,6 +89,9 @@ def settle(store: ParquetStore, staging: StagingId) -> Publication | None:
 
 def check_unchanged(store: ParquetStore, staging: Staging, publication: Publication) -> None:
     """Raises CannotUndo unless the folder's Parquet files have the names, sizes and times of change that they had."""
+    if publication.is_append:
+        appending.check_unchanged(store, staging, publication)
+        return
     if facts(parts_of(store.root / publication.relation)) != publication.files:
         raise CannotUndo(f"{staging.relation} no longer holds the files that were published: it was written to since")
     if publication.is_kept and not store.kept(staging.id).is_dir():

@@ -34,13 +34,15 @@ FileFacts = tuple[str, int, int]
 @dataclass(frozen=True, slots=True)
 class Publication:
     """A journal document. `files` are names, bytes and times of change of what is published; `is_kept` says that it replaced a
-    folder, which lies under `kept/`."""
+    folder, which lies under `kept/`; `is_append` that the files lie beside others, in a folder that it made where `is_made`."""
 
     state: str
     relation: str
     is_kept: bool = False
     rows: int = 0
     files: tuple[FileFacts, ...] = ()
+    is_append: bool = False
+    is_made: bool = False
 
 
 class ParquetStore:

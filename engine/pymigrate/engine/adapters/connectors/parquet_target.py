@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pymigrate.engine.adapters.connectors import parquet_appending as appending
 from pymigrate.engine.adapters.connectors.parquet_inspection import ParquetInspection
 from pymigrate.engine.adapters.connectors.parquet_parts import (
     describe,
@@ -22,12 +23,14 @@ from pymigrate.engine.adapters.connectors.parquet_parts import (
     write_part,
 )
 from pymigrate.engine.adapters.connectors.parquet_publication import (
+    append_in,
     check_unchanged,
     make_final,
     settle,
     swap_in,
     take_back,
 )
+from pymigrate.engine.adapters.connectors.parquet_repair import take_out
 from pymigrate.engine.adapters.connectors.parquet_store import (
     PUBLISHED,
     PUBLISHING,
@@ -98,12 +101,15 @@ class ParquetTarget:
     def check(self, staging: Staging) -> None:
         """Raises InvalidDefinition for names that can't be a folder or columns, and TargetOccupied already here."""
         merge = Problem(
-            "target.load_mode", "files can't be merged into: name a database as the target, or use `replace`"
+            "target.load_mode",
+            "files can't be merged into: name a database as the target, or use `replace` or `append`",
         )
         problems = (merge,) if staging.merge else ()
         raise_if_any((*folder_problems(staging.relation), *name_problems(staging, None), *problems))
         if self._store.publication(staging.id) is None:
             self._check_place(staging)
+            if staging.is_append:
+                raise_if_any(appending.column_problems(staging, parts_of(self._root / staging.relation)))
 
     def ddl(self, staging: Staging) -> TableDdl:
         """No statements: files have types and NOT NULL alone."""
@@ -202,6 +208,28 @@ class ParquetTarget:
             self._store.write_checkpoint(staging.id, lane, fence, Checkpoint())
             self._remove_beyond(self._store.staging(staging.id), lane_name(lane), 0)
 
+    def repair(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        surplus: Sequence[pa.RecordBatch],
+        missing: Sequence[pa.RecordBatch],
+    ) -> None:
+        """Parts without the surplus rows first, then a part of the missing ones, the lane's step last."""
+        folder = self._store.staging(staging.id)
+        with _translated(), self._store.lock():
+            self._check_stand(staging, lane, fence, before)
+            self._remove_beyond(folder, lane_name(lane), before.chunks)
+            take_out(staging, self._committed(staging.id), surplus)
+            if missing:
+                draft = folder / f".{lane_name(lane)}-{fence}.draft"
+                write_part(draft, staging.columns, missing)
+                move(draft, folder / _part(lane, after.chunks))
+            self._store.write_checkpoint(staging.id, lane, fence, after)
+
     def read_staging(self, staging: Staging) -> Iterator[pa.RecordBatch]:
         """The staged rows, or the published ones."""
         return read_parts(self._parts(staging), staging.columns)
@@ -246,8 +274,11 @@ class ParquetTarget:
                 publication = self._store.publication(staging.id)
                 if publication is not None and publication.state == ROLLED_BACK:
                     raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
+                if staging.is_append:
+                    appending.refuse_present_keys(self._store, staging, self._committed(staging.id))
             for staging in waiting:
-                swap_in(self._store, staging, self._committed(staging.id))
+                put_in = append_in if staging.is_append else swap_in
+                put_in(self._store, staging, self._committed(staging.id))
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
         """Undoes all of them; whatever was changed since is looked at before anything moves.
@@ -320,6 +351,8 @@ class ParquetTarget:
                 publication = settle(self._store, staging.id)
         if publication is not None and publication.state in (PUBLISHED, SEALED):
             files = parts_of(self._root / publication.relation)
+            if publication.is_append:
+                files = [path for path in appending.appended(self._store, publication) if path.exists()]
             if facts(files) == publication.files:
                 return files
         raise FailedPrecondition(f"the rows of staging {staging.id} of {staging.relation} are there no longer")
@@ -340,9 +373,9 @@ class ParquetTarget:
             raise InvalidDefinition(
                 (Problem("target.relation", f"`{staging.relation}` holds other folders: name one of its own"),)
             )
-        if not staging.is_replace and rows_of(parts_of(folder)):
+        if not (staging.is_replace or staging.is_append) and rows_of(parts_of(folder)):
             raise TargetOccupied(
-                f"{staging.relation} holds rows: name another relation, or let the dataset replace them",
+                f"{staging.relation} holds rows: name another relation, or let the dataset replace them or add to them",
                 field="target.relation",
             )
 
