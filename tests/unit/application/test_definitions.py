@@ -187,3 +187,41 @@ def test_what_is_no_port_is_refused(port: int) -> None:
     system = connection_pb2.PostgresSystem(host="h", database="d", user="u", port=port)
     found = told(definitions.connection_problems(connection_pb2.Connection(postgres=system)))
     assert found.keys() == {"postgres.port"}
+
+
+def followed(name: str = "legacy", policy: int = plan_pb2.DOWNTIME_POLICY_ONLINE) -> plan_pb2.Phase:
+    """A phase whose dataset follows its source."""
+    found = phase("orders")
+    found.downtime_policy = policy  # type: ignore[assignment]  # a number of the enum
+    found.datasets["orders"].source.connection = name
+    found.datasets["orders"].catch_up.logical.SetInParent()
+    return found
+
+
+def online_problems(found: plan_pb2.Phase) -> dict[str, str]:
+    connections = systems()
+    connections["shop"] = connection_pb2.Connection(
+        postgres=connection_pb2.PostgresSystem(host="h", database="d", user="u")
+    )
+    return told(definitions.phase_problems(found, connections, {"sales"}))
+
+
+def test_a_dataset_of_an_online_phase_says_how_it_follows_its_source() -> None:
+    found = followed("shop")
+    assert online_problems(found) == {}
+    found.datasets["orders"].ClearField("catch_up")
+    assert "is required" in online_problems(found)["datasets.orders.catch_up"]
+    found.datasets["orders"].catch_up.opens_source = True
+    assert "set `logical`" in online_problems(found)["datasets.orders.catch_up"]
+
+
+def test_what_can_not_be_followed_is_refused_at_once() -> None:
+    assert "is for PostgreSQL; `legacy` is sqlite" in online_problems(followed())["datasets.orders.catch_up.logical"]
+    offline = followed("shop", plan_pb2.DOWNTIME_POLICY_OFFLINE)
+    assert "for downtime policy `online` alone" in online_problems(offline)["datasets.orders.catch_up"]
+    found = followed("shop")
+    found.datasets["orders"].catch_up.lag_seconds_max = 86_401
+    assert "1 to 86,400" in online_problems(found)["datasets.orders.catch_up.lag_seconds_max"]
+    found = followed("shop")
+    found.datasets["orders"].transforms.add().drop.columns.append("x")
+    assert "changes are told as the source has them" in online_problems(found)["datasets.orders.transforms"]

@@ -100,8 +100,8 @@ def end_published(job: FollowJob, open_capture: OpenCapture) -> None:
 def end_undone(job: FollowJob, open_capture: OpenCapture) -> None:
     """After a failure or a rollback: nothing is kept any more, and writes are let in again."""
     with closing(open_capture()) as source:
+        source.stop(job.name)  # first: what is kept fills the source's disk
         source.open(job.relation, job.name)
-        source.stop(job.name)
 
 
 class _Changes:

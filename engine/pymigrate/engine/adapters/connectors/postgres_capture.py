@@ -15,11 +15,11 @@ from pymigrate.engine.adapters.connectors.postgres_connection import connect, fi
 from pymigrate.engine.adapters.connectors.postgres_obstacles import Obstacles
 from pymigrate.engine.adapters.connectors.postgres_pgoutput import Net, PgOutput, Texts, Unsent
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
-from pymigrate.engine.adapters.connectors.postgres_relations import PostgresRelations
+from pymigrate.engine.adapters.connectors.postgres_relations import DEFAULT_SCHEMA, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_slot import PostgresSlot, lost, lsn, spelled
 from pymigrate.engine.adapters.connectors.postgres_source import SETTINGS
 from pymigrate.engine.adapters.connectors.source_values import Unreadable
-from pymigrate.engine.adapters.connectors.target_statements import Table, quote
+from pymigrate.engine.adapters.connectors.target_statements import Table, quote, split_relation
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, Problem, SourceChanged, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.capture import Changed, RowChanges, Start
@@ -147,9 +147,16 @@ class PostgresCapture:
                 ) from error
 
     def open(self, relation: SourceRelation, name: str) -> None:
-        """Drops the function, and the triggers with it."""
-        table = self._relations.find(relation.relation)
-        self._query(f"DROP FUNCTION IF EXISTS {quote(table.schema)}.{quote(name)}() CASCADE")
+        """Drops the function, and the triggers with it. The table itself may be gone."""
+        schema = split_relation(relation.relation, DEFAULT_SCHEMA).schema
+        try:
+            self._query(f"DROP FUNCTION IF EXISTS {quote(schema)}.{quote(name)}() CASCADE")
+        except errors.LockNotAvailable as error:
+            raise SystemUnavailable(
+                f"{relation.relation}: a transaction that reads it goes on for more than {self._lock_seconds:g} s, and writes can't be let "
+                "in before it ends: end it, or wait; it is tried again",
+                field=SOURCE_FIELD,
+            ) from error
 
     def stop(self, name: str) -> None:
         """Drops slot and publication."""
