@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 from pymigrate.engine.adapters.connectors.sqlite_source import SqliteSource
 from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
 from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
-from pymigrate.engine.domain.errors import VerificationFailed
+from pymigrate.engine.domain.errors import InvalidDefinition, VerificationFailed
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
-from pymigrate.engine.ports.connector import Source, SourceRelation, Staging, StagingId, SystemSpec, Target
+from pymigrate.engine.ports.connector import MergePolicy, Source, SourceRelation, Staging, StagingId, SystemSpec, Target
 from tests.integration.connectors import routes
 from tests.integration.connectors.routes import postgres_spec
 from tests.servers import MariadbDatabase, PostgresCluster, empty_database
@@ -187,6 +188,43 @@ def test_a_foreign_key_that_dangles_is_told_or_fails_as_the_policy_says(database
     assert run(databases[1], "SELECT to_regclass('orders')") == [(None,)]
     source.close()
     target.close()
+
+
+def test_every_difference_of_a_table_that_is_there_is_told(databases: tuple[str, str], tmp_path: Path) -> None:
+    source = PostgresSource(postgres_spec(databases[0]))
+    info = source.describe(SourceRelation("orders"))
+    source.close()
+    create = (
+        "CREATE TABLE orders (id integer NOT NULL UNIQUE, parent_id bigint, elsewhere integer NOT NULL, "
+        "needed varchar(9) NOT NULL, filled varchar(9) DEFAULT 'x' NOT NULL)"
+    )
+    run(databases[1], create)
+    with closing(sqlite3.connect(tmp_path / "t.sqlite")) as there:
+        there.execute(create)
+    with duckdb.connect(tmp_path / "t.duckdb") as there:
+        there.execute(create)
+    staging = Staging(StagingId("s"), "orders", info.columns, info.key, merge=MergePolicy.FAIL, schema=info.schema)
+    systems = {
+        "postgres": postgres_spec(databases[1]),
+        "sqlite": SystemSpec("sqlite", "t", {"path": str(tmp_path / "t.sqlite")}),
+        "duckdb": SystemSpec("duckdb", "t", {"path": str(tmp_path / "t.duckdb")}),
+    }
+    for kind, system in systems.items():
+        target = routes.CONNECTORS[kind]().open_target(system)
+        assert isinstance(target, SqlTarget)
+        with pytest.raises(InvalidDefinition) as refused:
+            target.check(staging)
+        fields = [problem.field for problem in refused.value.problems]
+        narrow = [] if kind == "sqlite" else ["source.columns.id"]  # SQLite's integers are all of one kind
+        assert fields == ["source.columns.customer_id", *narrow, "target.relation"], kind
+        replaced = target.ddl(replace(staging, merge=None, is_replace=True)).notes
+        assert {note.split("`")[1] for note in replaced if "`orders`" in note} >= {
+            "customer_id",
+            "needed",
+            "filled",
+            "elsewhere",
+        }
+        target.close()
 
 
 def test_what_is_omitted_is_not_declared(databases: tuple[str, str]) -> None:

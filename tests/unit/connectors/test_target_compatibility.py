@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pymigrate.engine.adapters.connectors.target_compatibility import (
+    key_differences,
     merge_notes,
     merge_problems,
     replaced_differences,
@@ -90,3 +91,11 @@ def test_a_replacement_tells_what_becomes_of_each_column() -> None:
     ]
     keyed = replace(wanted, key=("a",))
     assert len(list(replaced_differences(keyed, existing, types))) == 3
+
+
+def test_a_key_that_nothing_holds_unique_is_told_with_what_is() -> None:
+    wanted = replace(staging(column("a", "int64")), key=("a",))
+    assert list(key_differences(wanted, [frozenset({"a"})])) == []
+    assert list(key_differences(staging(column("a", "int64")), [])) == []
+    [note] = key_differences(wanted, [frozenset({"b", "c"})])
+    assert note == "nothing in `orders` holds the key (a) unique as it is, but (b, c)"

@@ -74,6 +74,15 @@ class DuckdbDeclared:
             SYSTEM, comment, tuple(key), indexes=tuple(indexes), foreign_keys=tuple(keys), notes=tuple(notes)
         )
 
+    def unique(self, table: Table) -> list[frozenset[str]]:
+        """Columns that the table holds unique."""
+        rows = self._query(
+            f"SELECT constraint_column_names FROM duckdb_constraints() WHERE {_HERE} AND constraint_type = 'PRIMARY KEY'",
+            (table.schema, table.name),
+        )
+        keys = [frozenset(map(str, names)) for (names,) in rows if isinstance(names, list)]
+        return [*keys, *(frozenset(index.columns) for index in self.table(table, ()).indexes if index.is_unique)]
+
     def _names(self, table: Table) -> list[str]:
         rows = self._query(f"SELECT column_name FROM duckdb_columns() WHERE {_HERE}", (table.schema, table.name))
         return [str(name) for (name,) in rows]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 
+from pymigrate.engine.adapters.connectors.duckdb_declared import DuckdbDeclared
 from pymigrate.engine.adapters.connectors.duckdb_types import native_type
 from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
 from pymigrate.engine.adapters.connectors.target_declarations import Kind, Naming, Step
@@ -134,7 +135,10 @@ class DuckdbDeclaring(SqlTarget):
             yield f"the index `{name}` of the table that is replaced is dropped, and made again by a rollback"
 
     def _described(self, table: Table) -> tuple[ColumnInfo, ...]:
-        return self._describe(table)
+        return DuckdbDeclared(self._query).columns(table, self._describe(table))
+
+    def _unique_columns(self, table: Table) -> list[frozenset[str]]:
+        return DuckdbDeclared(self._query).unique(table)
 
     def _has_declarations(self) -> bool:
         return self._find(Table(SCHEMA, "declaration")) is not None

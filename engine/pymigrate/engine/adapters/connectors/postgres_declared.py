@@ -82,6 +82,16 @@ class PostgresDeclared:
             (*notes, *of_keys, *others, *generated, *policies, *partitions),
         )  # fmt: skip
 
+    def unique(self, identifier: str) -> list[frozenset[str]]:
+        """Columns that an index of the whole table holds unique, whether they may be NULL or not."""
+        found = self._query(
+            "SELECT array_agg(a.attname::text) FROM pg_index AS i CROSS JOIN unnest(i.indkey::smallint[]) AS n (number) "
+            "JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = n.number WHERE i.indrelid = ?::oid AND i.indisunique "
+            "AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid ORDER BY i.indexrelid",
+            (identifier,),
+        )
+        return [frozenset(map(str, names)) for (names,) in found if isinstance(names, list)]
+
     def _indexes(self, identifier: str) -> tuple[list[TableIndex], list[str]]:
         indexes, notes = list[TableIndex](), list[str]()
         for name, is_unique, kind, definition, columns, spelled, is_deferrable in self._query(_INDEXES, (identifier,)):

@@ -172,6 +172,9 @@ class PostgresDeclaring(PassedRows):
     def _described(self, table: Table) -> tuple[ColumnInfo, ...]:
         return self._declared.columns(self._catalog.identifier(table), self._catalog.columns(table))
 
+    def _unique_columns(self, table: Table) -> list[frozenset[str]]:
+        return self._declared.unique(self._catalog.identifier(table))
+
     def _has_declarations(self) -> bool:
         return self._find(Table("pymigrate", "declaration")) is not None
 

@@ -59,6 +59,14 @@ class SqliteDeclared:
             notes=tuple(notes),
         )
 
+    def unique(self, table: str) -> list[frozenset[str]]:
+        """Columns that the table holds unique."""
+        key = self._key(table)
+        unique = [
+            frozenset(index.columns) for index in self._indexes(table)[0] if index.is_unique and not index.definition
+        ]
+        return [frozenset(key), *unique] if key else unique
+
     def _indexes(self, table: str) -> tuple[list[TableIndex], list[str]]:
         found, notes = list[TableIndex](), list[str]()
         listed = self._connection.execute(f"PRAGMA index_list({quote(table)})").fetchall()

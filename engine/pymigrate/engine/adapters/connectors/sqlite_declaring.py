@@ -109,5 +109,8 @@ class SqliteDeclaring(SqlTarget):
     def _described(self, table: Table) -> tuple[ColumnInfo, ...]:
         return SqliteDeclared(self._connection).columns(table.name, self._describe(table.name))
 
+    def _unique_columns(self, table: Table) -> list[frozenset[str]]:
+        return SqliteDeclared(self._connection).unique(table.name)
+
     def _has_declarations(self) -> bool:
         return self._find(Table("", self.statements.declaration)) is not None

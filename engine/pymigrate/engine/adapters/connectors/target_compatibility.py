@@ -60,6 +60,14 @@ def merge_notes(staging: Staging, existing: Sequence[ColumnInfo], *, folds_case:
             yield f"the column `{old.name}` is {column.type} in the source, and {old.native_type or old.type} in `{staging.relation}`"
 
 
+def key_differences(staging: Staging, unique: Sequence[frozenset[str]]) -> Iterator[str]:
+    """Whether the relation that is there holds the dataset's key unique, and what else it does."""
+    key = frozenset(staging.key)
+    if key and key not in unique:
+        held = f", but ({'), ('.join(', '.join(sorted(columns)) for columns in unique)})" if unique else ""
+        yield f"nothing in `{staging.relation}` holds the key ({', '.join(staging.key)}) unique as it is{held}"
+
+
 def _narrower(given: ColumnType, kept: ColumnType) -> str:
     """Why values of the one type could be changed by being kept in the other; empty where they can't, or are refused as they come."""
     if given == kept:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pymigrate.engine.adapters.connectors.standard_defaults import standard_default
-from pymigrate.engine.adapters.connectors.target_compatibility import replaced_differences
+from pymigrate.engine.adapters.connectors.target_compatibility import key_differences, replaced_differences
 from pymigrate.engine.adapters.connectors.target_dialect import Found, SqlDialect
 from pymigrate.engine.adapters.connectors.target_inspection import check_columns
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
@@ -96,6 +96,10 @@ class SqlDeclarations(SqlDialect):
     def _described(self, table: Table) -> tuple[ColumnInfo, ...]:
         """A table's columns, with their defaults."""
 
+    @abstractmethod
+    def _unique_columns(self, table: Table) -> list[frozenset[str]]:
+        """Sets of columns that a key or an index of the table holds unique."""
+
     def ddl(self, staging: Staging) -> TableDdl:
         """By the relation's final name."""
         table = self._locate(staging.relation)
@@ -117,6 +121,7 @@ class SqlDeclarations(SqlDialect):
         notes = [*staging.schema.notes, *self._omissions(staging)]
         if existing is not None and existing.kind == "table":
             notes += replaced_differences(staging, self._described(existing.table), self._types(staging))
+            notes += key_differences(staging, self._unique_columns(existing.table))
             notes += self._replaced_notes(existing)
         return TableDdl(tuple(f"{statement};" for statement in statements), tuple(dict.fromkeys(notes)))
 

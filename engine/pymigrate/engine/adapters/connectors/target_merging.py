@@ -7,7 +7,7 @@ or overwritten, with the columns as they were before. Undoing compares the first
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pymigrate.engine.adapters.connectors.target_compatibility import merge_notes, merge_problems
+from pymigrate.engine.adapters.connectors.target_compatibility import key_differences, merge_notes, merge_problems
 from pymigrate.engine.adapters.connectors.target_declarations import SqlDeclarations
 from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_statements import (
@@ -94,6 +94,7 @@ class SqlMerging(SqlVersions, SqlDeclarations):
     def _merge_notes(self, staging: Staging, existing: Found) -> Iterator[str]:
         """What differs without harm."""
         yield from merge_notes(staging, self._described(existing.table), folds_case=self.folds_case)
+        yield from key_differences(staging, self._unique_columns(existing.table))
 
     def _check_merge(self, staging: Staging, row: Publication) -> None:
         """Raises CannotUndo unless every row that was merged still is as it was written."""
