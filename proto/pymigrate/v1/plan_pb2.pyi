@@ -102,6 +102,86 @@ its place. Each dataset of the phase says by `catch_up` how.
 """
 Global___DowntimePolicy: typing_extensions.TypeAlias = DowntimePolicy
 
+class _CastErrorPolicy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CastErrorPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_CastErrorPolicy.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CAST_ERROR_POLICY_UNSPECIFIED: _CastErrorPolicy.ValueType  # 0
+    """Not said."""
+    CAST_ERROR_POLICY_REFUSE: _CastErrorPolicy.ValueType  # 1
+    """Its row is refused."""
+    CAST_ERROR_POLICY_NULL: _CastErrorPolicy.ValueType  # 2
+    """NULL takes its place."""
+
+class CastErrorPolicy(_CastErrorPolicy, metaclass=_CastErrorPolicyEnumTypeWrapper):
+    """What becomes of a value that does not fit."""
+
+CAST_ERROR_POLICY_UNSPECIFIED: CastErrorPolicy.ValueType  # 0
+"""Not said."""
+CAST_ERROR_POLICY_REFUSE: CastErrorPolicy.ValueType  # 1
+"""Its row is refused."""
+CAST_ERROR_POLICY_NULL: CastErrorPolicy.ValueType  # 2
+"""NULL takes its place."""
+Global___CastErrorPolicy: typing_extensions.TypeAlias = CastErrorPolicy
+
+class _LookupMissPolicy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LookupMissPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LookupMissPolicy.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LOOKUP_MISS_POLICY_UNSPECIFIED: _LookupMissPolicy.ValueType  # 0
+    """Not said."""
+    LOOKUP_MISS_POLICY_REFUSE: _LookupMissPolicy.ValueType  # 1
+    """The row is refused."""
+    LOOKUP_MISS_POLICY_NULL: _LookupMissPolicy.ValueType  # 2
+    """Its new columns are NULL."""
+    LOOKUP_MISS_POLICY_DROP: _LookupMissPolicy.ValueType  # 3
+    """The row is left out."""
+
+class LookupMissPolicy(_LookupMissPolicy, metaclass=_LookupMissPolicyEnumTypeWrapper):
+    """What becomes of a row for which nothing is found."""
+
+LOOKUP_MISS_POLICY_UNSPECIFIED: LookupMissPolicy.ValueType  # 0
+"""Not said."""
+LOOKUP_MISS_POLICY_REFUSE: LookupMissPolicy.ValueType  # 1
+"""The row is refused."""
+LOOKUP_MISS_POLICY_NULL: LookupMissPolicy.ValueType  # 2
+"""Its new columns are NULL."""
+LOOKUP_MISS_POLICY_DROP: LookupMissPolicy.ValueType  # 3
+"""The row is left out."""
+Global___LookupMissPolicy: typing_extensions.TypeAlias = LookupMissPolicy
+
+class _MaskMethod:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _MaskMethodEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_MaskMethod.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    MASK_METHOD_UNSPECIFIED: _MaskMethod.ValueType  # 0
+    """Not said."""
+    MASK_METHOD_HASH: _MaskMethod.ValueType  # 1
+    """HMAC-SHA-256 of its text under the key: 64 hexadecimal digits."""
+    MASK_METHOD_TOKENISE: _MaskMethod.ValueType  # 2
+    """A pseudonym: `tok_` and 26 characters of `a` to `z` and `2` to `7`, 128 bits of HMAC-SHA-256 under a key derived from the key."""
+    MASK_METHOD_REDACT: _MaskMethod.ValueType  # 3
+    """The same text for every value."""
+
+class MaskMethod(_MaskMethod, metaclass=_MaskMethodEnumTypeWrapper):
+    """What takes a value's place."""
+
+MASK_METHOD_UNSPECIFIED: MaskMethod.ValueType  # 0
+"""Not said."""
+MASK_METHOD_HASH: MaskMethod.ValueType  # 1
+"""HMAC-SHA-256 of its text under the key: 64 hexadecimal digits."""
+MASK_METHOD_TOKENISE: MaskMethod.ValueType  # 2
+"""A pseudonym: `tok_` and 26 characters of `a` to `z` and `2` to `7`, 128 bits of HMAC-SHA-256 under a key derived from the key."""
+MASK_METHOD_REDACT: MaskMethod.ValueType  # 3
+"""The same text for every value."""
+Global___MaskMethod: typing_extensions.TypeAlias = MaskMethod
+
 class _ConflictPolicy:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -865,6 +945,7 @@ class Dataset(google.protobuf.message.Message):
     LANES_FIELD_NUMBER: builtins.int
     CONFLICT_POLICY_FIELD_NUMBER: builtins.int
     TRANSFORMS_FIELD_NUMBER: builtins.int
+    QUARANTINE_FIELD_NUMBER: builtins.int
     ORDER_COLUMN_FIELD_NUMBER: builtins.int
     CATCH_UP_FIELD_NUMBER: builtins.int
     verification: Global___VerificationLevel.ValueType
@@ -904,6 +985,10 @@ class Dataset(google.protobuf.message.Message):
         """
 
     @property
+    def quarantine(self) -> Global___Quarantine:
+        """Where rows go that a transform or a type refuses, and how many of them are borne. Unset: any such row fails the dataset."""
+
+    @property
     def catch_up(self) -> Global___CatchUp:
         """How what changes in the source while it is copied reaches the target. Required in a phase with downtime policy `online`, and refused in
         any other.
@@ -921,13 +1006,42 @@ class Dataset(google.protobuf.message.Message):
         lanes: builtins.int = ...,
         conflict_policy: Global___ConflictPolicy.ValueType = ...,
         transforms: collections.abc.Iterable[Global___Transform] | None = ...,
+        quarantine: Global___Quarantine | None = ...,
         order_column: builtins.str = ...,
         catch_up: Global___CatchUp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["catch_up", b"catch_up", "source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["catch_up", b"catch_up", "chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "references", b"references", "source", b"source", "target", b"target", "transforms", b"transforms", "verification", b"verification"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["catch_up", b"catch_up", "quarantine", b"quarantine", "source", b"source", "target", b"target"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["catch_up", b"catch_up", "chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "quarantine", b"quarantine", "references", b"references", "source", b"source", "target", b"target", "transforms", b"transforms", "verification", b"verification"]) -> None: ...
 
 Global___Dataset: typing_extensions.TypeAlias = Dataset
+
+@typing.final
+class Quarantine(google.protobuf.message.Message):
+    """A relation beside the target that takes in rows which are refused, each with its lane, chunk, number, column and reason, and as JSON. It is
+    written with the chunk that they were in, published and taken back with the dataset, and holds what the last run refused.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RELATION_FIELD_NUMBER: builtins.int
+    ROWS_MAX_FIELD_NUMBER: builtins.int
+    SHARE_MAX_FIELD_NUMBER: builtins.int
+    relation: builtins.str
+    """The relation, in the target's connection. Empty: the target relation's name with `_quarantine` after it."""
+    rows_max: builtins.int
+    """The most rows that may be refused before the dataset fails. 0: no such limit, where `share_max` is set."""
+    share_max: builtins.float
+    """The greatest share of the rows read that may be refused, above 0 and at most 1. 0: no such limit, where `rows_max` is set."""
+    def __init__(
+        self,
+        *,
+        relation: builtins.str = ...,
+        rows_max: builtins.int = ...,
+        share_max: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["relation", b"relation", "rows_max", b"rows_max", "share_max", b"share_max"]) -> None: ...
+
+Global___Quarantine: typing_extensions.TypeAlias = Quarantine
 
 @typing.final
 class Transform(google.protobuf.message.Message):
@@ -938,13 +1052,25 @@ class Transform(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RENAME_FIELD_NUMBER: builtins.int
+    CAST_FIELD_NUMBER: builtins.int
     FILTER_FIELD_NUMBER: builtins.int
     DERIVE_FIELD_NUMBER: builtins.int
     SELECT_FIELD_NUMBER: builtins.int
     DROP_FIELD_NUMBER: builtins.int
+    LOOKUP_FIELD_NUMBER: builtins.int
+    DEDUPLICATE_FIELD_NUMBER: builtins.int
+    SPLIT_FIELD_NUMBER: builtins.int
+    MERGE_FIELD_NUMBER: builtins.int
+    MASK_FIELD_NUMBER: builtins.int
+    PLUGIN_FIELD_NUMBER: builtins.int
+    PYTHON_FIELD_NUMBER: builtins.int
     @property
     def rename(self) -> Global___RenameColumns:
         """Gives columns other names."""
+
+    @property
+    def cast(self) -> Global___CastColumns:
+        """Gives columns other types."""
 
     @property
     def filter(self) -> Global___FilterRows:
@@ -962,18 +1088,54 @@ class Transform(google.protobuf.message.Message):
     def drop(self) -> Global___DropColumns:
         """Leaves columns out."""
 
+    @property
+    def lookup(self) -> Global___LookupColumns:
+        """Adds columns that are taken from another relation by a key."""
+
+    @property
+    def deduplicate(self) -> Global___DeduplicateRows:
+        """Keeps the first of rows that are alike."""
+
+    @property
+    def split(self) -> Global___SplitColumn:
+        """Makes several columns of one."""
+
+    @property
+    def merge(self) -> Global___MergeColumns:
+        """Makes one column of several."""
+
+    @property
+    def mask(self) -> Global___MaskColumns:
+        """Puts pseudonyms, or nothing, in the place of what must not arrive."""
+
+    @property
+    def plugin(self) -> Global___PluginTransform:
+        """Does what an installed package brings."""
+
+    @property
+    def python(self) -> Global___PythonTransform:
+        """Calls a Python function in a process of its own."""
+
     def __init__(
         self,
         *,
         rename: Global___RenameColumns | None = ...,
+        cast: Global___CastColumns | None = ...,
         filter: Global___FilterRows | None = ...,
         derive: Global___DeriveColumns | None = ...,
         select: Global___SelectColumns | None = ...,
         drop: Global___DropColumns | None = ...,
+        lookup: Global___LookupColumns | None = ...,
+        deduplicate: Global___DeduplicateRows | None = ...,
+        split: Global___SplitColumn | None = ...,
+        merge: Global___MergeColumns | None = ...,
+        mask: Global___MaskColumns | None = ...,
+        plugin: Global___PluginTransform | None = ...,
+        python: Global___PythonTransform | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["derive", b"derive", "drop", b"drop", "filter", b"filter", "kind", b"kind", "rename", b"rename", "select", b"select"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["derive", b"derive", "drop", b"drop", "filter", b"filter", "kind", b"kind", "rename", b"rename", "select", b"select"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["rename", "filter", "derive", "select", "drop"] | None: ...
+    def HasField(self, field_name: typing.Literal["cast", b"cast", "deduplicate", b"deduplicate", "derive", b"derive", "drop", b"drop", "filter", b"filter", "kind", b"kind", "lookup", b"lookup", "mask", b"mask", "merge", b"merge", "plugin", b"plugin", "python", b"python", "rename", b"rename", "select", b"select", "split", b"split"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cast", b"cast", "deduplicate", b"deduplicate", "derive", b"derive", "drop", b"drop", "filter", b"filter", "kind", b"kind", "lookup", b"lookup", "mask", b"mask", "merge", b"merge", "plugin", b"plugin", "python", b"python", "rename", b"rename", "select", b"select", "split", b"split"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["rename", "cast", "filter", "derive", "select", "drop", "lookup", "deduplicate", "split", "merge", "mask", "plugin", "python"] | None: ...
 
 Global___Transform: typing_extensions.TypeAlias = Transform
 
@@ -1012,6 +1174,66 @@ class RenameColumns(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
 
 Global___RenameColumns: typing_extensions.TypeAlias = RenameColumns
+
+@typing.final
+class CastColumns(google.protobuf.message.Message):
+    """Gives columns other types."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ColumnsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___CastColumn: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___CastColumn | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    @property
+    def columns(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___CastColumn]:
+        """The columns by name."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Mapping[builtins.str, Global___CastColumn] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
+
+Global___CastColumns: typing_extensions.TypeAlias = CastColumns
+
+@typing.final
+class CastColumn(google.protobuf.message.Message):
+    """What becomes of a column's values. A value is kept or refused, never rounded or cut: `1.50` is no `int64`, and a time of day no `date`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: builtins.int
+    ON_ERROR_FIELD_NUMBER: builtins.int
+    type: builtins.str
+    """The new type, such as `int64` or `decimal(12,2)`."""
+    on_error: Global___CastErrorPolicy.ValueType
+    """What becomes of a value that the type does not hold. Unspecified means `refuse`."""
+    def __init__(
+        self,
+        *,
+        type: builtins.str = ...,
+        on_error: Global___CastErrorPolicy.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["on_error", b"on_error", "type", b"type"]) -> None: ...
+
+Global___CastColumn: typing_extensions.TypeAlias = CastColumn
 
 @typing.final
 class FilterRows(google.protobuf.message.Message):
@@ -1132,6 +1354,341 @@ class DropColumns(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
 
 Global___DropColumns: typing_extensions.TypeAlias = DropColumns
+
+@typing.final
+class LookupColumns(google.protobuf.message.Message):
+    """Adds columns that are taken from another relation, in which a key occurs once at most. It is read whole at the start of every attempt."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class KeysEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class ColumnsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    KEYS_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    WHEN_MISSING_FIELD_NUMBER: builtins.int
+    when_missing: Global___LookupMissPolicy.ValueType
+    """What becomes of a row whose key the relation does not have. Unspecified means `refuse`."""
+    @property
+    def source(self) -> Global___DatasetSource:
+        """The relation, in any connection but a DuckDB file."""
+
+    @property
+    def keys(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The columns of the relation by the columns of the row that they equal. Both have the same type; NULL equals nothing."""
+
+    @property
+    def columns(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The columns of the relation by the names that they get. They follow in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        source: Global___DatasetSource | None = ...,
+        keys: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        columns: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        when_missing: Global___LookupMissPolicy.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["source", b"source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "keys", b"keys", "source", b"source", "when_missing", b"when_missing"]) -> None: ...
+
+Global___LookupColumns: typing_extensions.TypeAlias = LookupColumns
+
+@typing.final
+class DeduplicateRows(google.protobuf.message.Message):
+    """Keeps the first of rows that are alike, in the order in which the source is read. It holds for the whole dataset, which is therefore
+    copied by one lane.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns by which rows are alike: bit by bit, and NULL is like NULL. Empty: all of them."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns"]) -> None: ...
+
+Global___DeduplicateRows: typing_extensions.TypeAlias = DeduplicateRows
+
+@typing.final
+class SplitColumn(google.protobuf.message.Message):
+    """Makes several columns of one. A row with more parts than columns is refused; of one with fewer the last are NULL."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: builtins.int
+    SEPARATOR_FIELD_NUMBER: builtins.int
+    INTO_FIELD_NUMBER: builtins.int
+    KEEP_FIELD_NUMBER: builtins.int
+    column: builtins.str
+    """A column of text."""
+    separator: builtins.str
+    """What lies between the parts, as it is: no pattern."""
+    keep: builtins.bool
+    """Keeps the column too."""
+    @property
+    def into(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns that the parts become, in order; all are `string`."""
+
+    def __init__(
+        self,
+        *,
+        column: builtins.str = ...,
+        separator: builtins.str = ...,
+        into: collections.abc.Iterable[builtins.str] | None = ...,
+        keep: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["column", b"column", "into", b"into", "keep", b"keep", "separator", b"separator"]) -> None: ...
+
+Global___SplitColumn: typing_extensions.TypeAlias = SplitColumn
+
+@typing.final
+class MergeColumns(google.protobuf.message.Message):
+    """Makes one column of text of several. What is NULL is left out; all NULL makes NULL."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    SEPARATOR_FIELD_NUMBER: builtins.int
+    INTO_FIELD_NUMBER: builtins.int
+    KEEP_FIELD_NUMBER: builtins.int
+    separator: builtins.str
+    """What comes between them."""
+    into: builtins.str
+    """The column that they become."""
+    keep: builtins.bool
+    """Keeps the columns too."""
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The columns, in order. What is no text is cast to it."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Iterable[builtins.str] | None = ...,
+        separator: builtins.str = ...,
+        into: builtins.str = ...,
+        keep: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "into", b"into", "keep", b"keep", "separator", b"separator"]) -> None: ...
+
+Global___MergeColumns: typing_extensions.TypeAlias = MergeColumns
+
+@typing.final
+class MaskColumns(google.protobuf.message.Message):
+    """Puts pseudonyms, or nothing, in the place of what must not arrive. A masked column is `string`; NULL stays NULL."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ColumnsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___MaskColumn: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___MaskColumn | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """Where the key of pseudonyms is: a reference such as `env://NAME` or `file:///path#key`, never the key itself. At least 16 bytes. The same
+    key gives the same pseudonyms in every run, lane, dataset and column.
+    """
+    @property
+    def columns(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___MaskColumn]:
+        """The columns by name."""
+
+    def __init__(
+        self,
+        *,
+        columns: collections.abc.Mapping[builtins.str, Global___MaskColumn] | None = ...,
+        key: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "key", b"key"]) -> None: ...
+
+Global___MaskColumns: typing_extensions.TypeAlias = MaskColumns
+
+@typing.final
+class MaskColumn(google.protobuf.message.Message):
+    """How a column is masked."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    method: Global___MaskMethod.ValueType
+    """What takes a value's place."""
+    text: builtins.str
+    """The text that `redact` puts there. Empty means `[redacted]`."""
+    def __init__(
+        self,
+        *,
+        method: Global___MaskMethod.ValueType = ...,
+        text: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["method", b"method", "text", b"text"]) -> None: ...
+
+Global___MaskColumn: typing_extensions.TypeAlias = MaskColumn
+
+@typing.final
+class PluginTransform(google.protobuf.message.Message):
+    """Does what an installed package brings under an entry point of the group `pymigrate.transforms`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SettingsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    NAME_FIELD_NUMBER: builtins.int
+    SETTINGS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The entry point's name."""
+    @property
+    def settings(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What it is told, in words of its own."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        settings: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "settings", b"settings"]) -> None: ...
+
+Global___PluginTransform: typing_extensions.TypeAlias = PluginTransform
+
+@typing.final
+class PythonTransform(google.protobuf.message.Message):
+    """Calls a Python function in a process of its own, without the host's environment, and within limits. It must be deterministic, and look
+    at each row by itself; verification calls it again to see.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SettingsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class ColumnsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> pymigrate.v1.connection_pb2.Column: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: pymigrate.v1.connection_pb2.Column | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    FUNCTION_FIELD_NUMBER: builtins.int
+    SETTINGS_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_MAX_FIELD_NUMBER: builtins.int
+    BATCH_SECONDS_MAX_FIELD_NUMBER: builtins.int
+    function: builtins.str
+    """`module:function`; the worker host can import the module."""
+    memory_bytes_max: builtins.int
+    """Memory that it may take on top of its interpreter's, 64 MiB to 16 GiB. 0 means 512 MiB."""
+    batch_seconds_max: builtins.int
+    """Seconds that a batch may take, 1 to 3,600. 0 means 60."""
+    @property
+    def settings(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What it is told beside the rows."""
+
+    @property
+    def columns(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, pymigrate.v1.connection_pb2.Column]:
+        """The columns that it gives, by name; one of a name that is there takes its place. Others stay as they are."""
+
+    def __init__(
+        self,
+        *,
+        function: builtins.str = ...,
+        settings: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        columns: collections.abc.Mapping[builtins.str, pymigrate.v1.connection_pb2.Column] | None = ...,
+        memory_bytes_max: builtins.int = ...,
+        batch_seconds_max: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch_seconds_max", b"batch_seconds_max", "columns", b"columns", "function", b"function", "memory_bytes_max", b"memory_bytes_max", "settings", b"settings"]) -> None: ...
+
+Global___PythonTransform: typing_extensions.TypeAlias = PythonTransform
 
 @typing.final
 class CatchUp(google.protobuf.message.Message):

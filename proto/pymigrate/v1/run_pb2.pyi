@@ -484,6 +484,7 @@ class DatasetRun(google.protobuf.message.Message):
     QUARANTINE_FIELD_NUMBER: builtins.int
     CONFLICTS_FIELD_NUMBER: builtins.int
     PATH_REASON_FIELD_NUMBER: builtins.int
+    QUARANTINED_ROWS_FIELD_NUMBER: builtins.int
     LAG_SECONDS_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
     SCHEMA_NOTES_FIELD_NUMBER: builtins.int
@@ -506,6 +507,8 @@ class DatasetRun(google.protobuf.message.Message):
     """Rows whose key the target held with other content."""
     path_reason: builtins.str
     """Why it moves so and not by a cheaper way."""
+    quarantined_rows: builtins.int
+    """Rows that were refused and lie in the dataset's quarantine."""
     lag_seconds: builtins.float
     """How many seconds its staging is behind the source at most; -1 where it does not catch up, or has not yet."""
     changes: builtins.int
@@ -553,13 +556,14 @@ class DatasetRun(google.protobuf.message.Message):
         quarantine: Global___Failure | None = ...,
         conflicts: builtins.int = ...,
         path_reason: builtins.str = ...,
+        quarantined_rows: builtins.int = ...,
         lag_seconds: builtins.float = ...,
         changes: builtins.int = ...,
         schema_notes: collections.abc.Iterable[builtins.str] | None = ...,
         repaired_rows: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "quarantine", b"quarantine", "start_time", b"start_time", "verification", b"verification"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lag_seconds", b"lag_seconds", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "repaired_rows", b"repaired_rows", "rows", b"rows", "rows_expected", b"rows_expected", "schema_notes", b"schema_notes", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lag_seconds", b"lag_seconds", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "quarantined_rows", b"quarantined_rows", "repaired_rows", b"repaired_rows", "rows", b"rows", "rows_expected", b"rows_expected", "schema_notes", b"schema_notes", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___DatasetRun: typing_extensions.TypeAlias = DatasetRun
 

@@ -249,6 +249,24 @@ class DatasetWork(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class LookupsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> pymigrate.v1.connection_pb2.Connection: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: pymigrate.v1.connection_pb2.Connection | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     RUN_FIELD_NUMBER: builtins.int
     PHASE_FIELD_NUMBER: builtins.int
     DATASET_ID_FIELD_NUMBER: builtins.int
@@ -258,6 +276,7 @@ class DatasetWork(google.protobuf.message.Message):
     SCHEMA_FIELD_NUMBER: builtins.int
     STAGING_ID_FIELD_NUMBER: builtins.int
     PATH_FIELD_NUMBER: builtins.int
+    LOOKUPS_FIELD_NUMBER: builtins.int
     run: builtins.str
     """The run's resource name."""
     phase: builtins.str
@@ -284,6 +303,10 @@ class DatasetWork(google.protobuf.message.Message):
     def schema(self) -> pymigrate.v1.connection_pb2.RelationSchema:
         """The columns and key that the target gets, as the run froze them: the source's, after the dataset's transforms. Empty for an inspection."""
 
+    @property
+    def lookups(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, pymigrate.v1.connection_pb2.Connection]:
+        """The connections that its transforms look things up in, by name."""
+
     def __init__(
         self,
         *,
@@ -296,9 +319,10 @@ class DatasetWork(google.protobuf.message.Message):
         schema: pymigrate.v1.connection_pb2.RelationSchema | None = ...,
         staging_id: builtins.str = ...,
         path: builtins.str = ...,
+        lookups: collections.abc.Mapping[builtins.str, pymigrate.v1.connection_pb2.Connection] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["dataset", b"dataset", "schema", b"schema", "source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "dataset_id", b"dataset_id", "path", b"path", "phase", b"phase", "run", b"run", "schema", b"schema", "source", b"source", "staging_id", b"staging_id", "target", b"target"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "dataset_id", b"dataset_id", "lookups", b"lookups", "path", b"path", "phase", b"phase", "run", b"run", "schema", b"schema", "source", b"source", "staging_id", b"staging_id", "target", b"target"]) -> None: ...
 
 Global___DatasetWork: typing_extensions.TypeAlias = DatasetWork
 
@@ -676,6 +700,7 @@ class LaneProgress(google.protobuf.message.Message):
     ROWS_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
     SOURCE_SECONDS_FIELD_NUMBER: builtins.int
+    QUARANTINED_ROWS_FIELD_NUMBER: builtins.int
     LAG_SECONDS_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
     chunks: builtins.int
@@ -686,6 +711,8 @@ class LaneProgress(google.protobuf.message.Message):
     """Bytes of source data committed."""
     source_seconds: builtins.float
     """Seconds that the source took to give the last chunk; 0 when that is not known."""
+    quarantined_rows: builtins.int
+    """Rows committed to the quarantine."""
     lag_seconds: builtins.float
     """For a dataset that catches up: how many seconds its staging is behind the source at most."""
     changes: builtins.int
@@ -697,10 +724,11 @@ class LaneProgress(google.protobuf.message.Message):
         rows: builtins.int = ...,
         bytes: builtins.int = ...,
         source_seconds: builtins.float = ...,
+        quarantined_rows: builtins.int = ...,
         lag_seconds: builtins.float = ...,
         changes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "chunks", b"chunks", "lag_seconds", b"lag_seconds", "rows", b"rows", "source_seconds", b"source_seconds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "chunks", b"chunks", "lag_seconds", b"lag_seconds", "quarantined_rows", b"quarantined_rows", "rows", b"rows", "source_seconds", b"source_seconds"]) -> None: ...
 
 Global___LaneProgress: typing_extensions.TypeAlias = LaneProgress
 

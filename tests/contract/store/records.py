@@ -114,6 +114,7 @@ def full_aggregate() -> RunAggregate:
         start_time=at(7),
         end_time=at(8),
         part=2,
+        quarantined_rows=17,
     )
     task = Task(
         id="copy.flights",

@@ -22,6 +22,7 @@ from tests.integration.connectors.target_crashes import AppendCrashContract, Cra
 from tests.integration.connectors.target_harness import a_staging, after, numbered, published, staged
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -86,6 +87,10 @@ class TestDuckdbLanes(LaneContract):
 
 class TestDuckdbStaging(StagingContract):
     """See the contract."""
+
+
+class TestDuckdbQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestDuckdbPublication(PublicationContract, ViewContract):

@@ -11,6 +11,7 @@ from tests.integration.connectors.target_contract import LaneContract, StagingCo
 from tests.integration.connectors.target_harness import COLUMNS
 from tests.integration.connectors.target_merge_contract import MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 
 
@@ -65,6 +66,10 @@ class TestMemoryLanes(LaneContract):
 
 class TestMemoryStaging(StagingContract):
     """See the contract."""
+
+
+class TestMemoryQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestMemoryPublication(PublicationContract):

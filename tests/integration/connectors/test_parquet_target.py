@@ -30,6 +30,7 @@ from tests.integration.connectors.target_harness import (
 )
 from tests.integration.connectors.target_merge_contract import SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -99,6 +100,10 @@ class TestParquetLanes(LaneContract):
 
 class TestParquetStaging(StagingContract):
     """See the contract."""
+
+
+class TestParquetQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestParquetPublication(PublicationContract):

@@ -39,6 +39,7 @@ from tests.integration.connectors.target_harness import (
 )
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -117,6 +118,10 @@ class TestPostgresLanes(LaneContract):
 
 class TestPostgresStaging(StagingContract):
     """See the contract."""
+
+
+class TestPostgresQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestPostgresPublication(PublicationContract, ViewContract):

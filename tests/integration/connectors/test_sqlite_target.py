@@ -19,6 +19,7 @@ from tests.integration.connectors.target_crashes import AppendCrashContract, Cra
 from tests.integration.connectors.target_harness import ID, LaneWriter, a_staging, after, numbered, published
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import DAYS, FLOATS64, MOMENTS, TypeContract
 
@@ -82,6 +83,10 @@ class TestSqliteLanes(LaneContract):
 
 class TestSqliteStaging(StagingContract):
     """See the contract."""
+
+
+class TestSqliteQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestSqlitePublication(PublicationContract, ViewContract):

@@ -76,3 +76,12 @@ def test_rows_that_had_to_be_copied_again_are_told_although_all_is_well() -> Non
         found.verification.repaired.add(row=key, kind="changed")
     [text] = told(seen)
     assert text.startswith("first/orders: the target held 2 rows otherwise than they were written (7, 9)")
+
+
+def test_rows_in_quarantine_are_told_once_all_is_read() -> None:
+    seen = picture(run_pb2.RUN_STATE_SUCCEEDED)
+    found = seen.run.phases["first"].datasets["d"]
+    found.quarantined_rows = 3
+    assert told(seen) == []
+    found.verification.is_verified = True
+    assert told(seen) == ["first/d: 3 rows were refused and are in its quarantine, each with its reason"]

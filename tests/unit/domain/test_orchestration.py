@@ -250,6 +250,17 @@ def test_progress_forgives_earlier_failures() -> None:
     assert phase(core, "a") is PhaseState.STAGING
 
 
+def test_a_lane_that_put_rows_into_quarantine_tells_it_when_it_is_done() -> None:
+    core = core_of(a=())
+    task = lease(core, "a")
+    core.apply(Progressed(task.id, task.fence, 1, 10, 100, quarantined_rows=3), LATER)
+    core.apply(Succeeded(task.id, task.fence), LATER)
+    assert core.aggregate.lanes[task.lane].quarantined_rows == 3
+    [event] = [each for each in core.take()[1] if each.type == "dataset.quarantined"]
+    assert event.failure is not None
+    assert event.failure.message == "3 rows were refused and are in quarantine"
+
+
 def test_an_error_that_nobody_expected_is_tried_a_few_times_only() -> None:
     core = core_of(a=())
     for _ in range(RETRIES_INTERNAL_MAX + 1):

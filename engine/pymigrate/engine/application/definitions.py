@@ -10,7 +10,11 @@ from pymigrate.engine.application.following import catch_up_problems
 from pymigrate.engine.application.http_definitions import http_json_problems, http_problems
 from pymigrate.engine.application.references import is_reference
 from pymigrate.engine.application.schedules import schedule_problems
-from pymigrate.engine.application.transform_definitions import transform_problems
+from pymigrate.engine.application.transform_definitions import (
+    quarantine_problems,
+    shared_quarantines,
+    transform_problems,
+)
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import ID_RULE, is_id, nearest
@@ -121,6 +125,7 @@ def phase_problems(
         yield from _dataset(path, dataset, connections)
         yield from catch_up_problems(path, phase, dataset, connections)
     yield from shared_targets({"": phase})
+    yield from shared_quarantines({"": phase})
 
 
 def plan_own_problems(plan: plan_pb2.Plan) -> Iterator[Problem]:
@@ -197,6 +202,7 @@ def plan_problems(
     if cycle := graph.find_cycle(phase_dependencies(phases)):
         yield graph.cycle_problem(cycle)
     yield from shared_targets(phases)
+    yield from shared_quarantines(phases)
 
 
 def _dataset(
@@ -224,7 +230,8 @@ def _dataset(
     if dataset.chunk_bytes and not CHUNK_BYTES_MIN <= dataset.chunk_bytes <= CHUNK_BYTES_MAX:
         yield Problem(f"{path}.chunk_bytes", f"must be {CHUNK_BYTES_MIN:,} to {CHUNK_BYTES_MAX:,}, or 0 for 20 MB")
     yield from _range(f"{path}.lanes", dataset.lanes, 0, DATASET_LANES_MAX)
-    yield from transform_problems(path, dataset)
+    yield from transform_problems(path, dataset, connections)
+    yield from quarantine_problems(path, dataset)
     if dataset.conflict_policy and target.load_mode != plan_pb2.LOAD_MODE_MERGE:
         yield Problem(f"{path}.conflict_policy", "is for load mode `merge` alone")
     yield from _order_column(path, dataset)

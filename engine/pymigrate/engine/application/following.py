@@ -33,6 +33,10 @@ def catch_up_problems(
             f"{path}.catch_up.logical",
             f"is for PostgreSQL; `{dataset.source.connection}` is {source.WhichOneof('system')}: choose another downtime policy",
         )
+    if dataset.HasField("quarantine"):
+        yield Problem(
+            f"{path}.quarantine", "can't be used in an `online` phase: changes are applied as the source has them"
+        )
     if dataset.transforms:
         yield Problem(
             f"{path}.transforms",

@@ -180,6 +180,7 @@ class Hosts:
             progress.bytes,
             progress.lag_seconds,
             progress.changes,
+            progress.quarantined_rows,
         )
         if not await self._board.report(core.run.name, event):
             return False

@@ -170,6 +170,7 @@ def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -
         schema_notes=dataset.schema_notes,
         lag_seconds=dataset.lag_seconds,
         changes=dataset.changes,
+        quarantined_rows=sum(lane.quarantined_rows for lane in lanes),
     )
     if dataset.verification:
         message.verification.ParseFromString(dataset.verification)

@@ -117,7 +117,8 @@ def run_key(plan: str, revision_hash: str, triggers: Mapping[str, str]) -> str:
 
 def _used(phases: Mapping[str, plan_pb2.Phase]) -> list[str]:
     datasets = [dataset for phase in phases.values() for dataset in phase.datasets.values()]
-    return sorted({d.source.connection for d in datasets} | {d.target.connection for d in datasets})
+    looked_up = {t.lookup.source.connection for d in datasets for t in d.transforms if t.HasField("lookup")}
+    return sorted({d.source.connection for d in datasets} | {d.target.connection for d in datasets} | looked_up)
 
 
 def _content(message: Message) -> dict[str, Any]:

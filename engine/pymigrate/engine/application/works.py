@@ -135,6 +135,10 @@ def _dataset(
     if rates:
         chunk_bytes = dataset.chunk_bytes or CHUNK_BYTES_DEFAULT
         work.dataset.chunk_bytes = max(CHUNK_BYTES_MIN, min(chunk_bytes, *rates))
+    for transform in dataset.transforms:
+        if transform.HasField("lookup") and transform.lookup.source.connection in revision.connections:
+            name = transform.lookup.source.connection
+            work.lookups[name].CopyFrom(revision.connections[name])
     place = f"{phase}/{dataset_id}"
     if place in revision.inspections:
         work.schema.CopyFrom(revision.inspections[place].source)

@@ -36,6 +36,7 @@ class Progressed:
     bytes: int
     lag_seconds: float = 0.0
     changes: int = 0
+    quarantined_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ LOSSES_WITHOUT_DELAY = 2
 OUTAGE_SECONDS_MAX = 86_400.0
 OUTAGE_REASON = "SYSTEM_UNAVAILABLE"
 LOSSES_REASON = "HOST_LOST"
+REFUSED_REASON = "DATA_REFUSED"
 CONFLICT_REASON = "MERGE_CONFLICT"
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 60.0
@@ -232,6 +233,7 @@ class RunCore(Advancing):
             task.retries, task.failing_since = 0, None
             lane.failure = None
         lane.chunks, lane.rows, lane.bytes = event.chunks, event.rows, event.bytes
+        lane.quarantined_rows = event.quarantined_rows
         self._note(lane)
 
     def _succeed(self, task: Task, event: Succeeded) -> None:
@@ -243,6 +245,10 @@ class RunCore(Advancing):
             case TaskKind.COPY:
                 lane = self.aggregate.lanes[task.lane]
                 self._step_lane(lane, LaneState.DONE)
+                if lane.quarantined_rows:
+                    said = Failure(REFUSED_REASON, f"{lane.quarantined_rows:,} rows were refused and are in quarantine")
+                    subject = f"{self._subject('phases', task.phase)}/datasets/{lane.dataset}"
+                    self._emit("dataset.quarantined", subject, TaskState.LEASED, TaskState.DONE, said)
                 lane.end_time = self._now
                 lane.failure = None
             case TaskKind.VERIFY:

@@ -273,6 +273,7 @@ class Lane:
     start_time: datetime | None = None
     end_time: datetime | None = None
     part: int = 0
+    quarantined_rows: int = 0
     version: int = 0
 
 

@@ -25,8 +25,10 @@ from pymigrate.v1 import worker_pb2
 
 if TYPE_CHECKING:
     from pymigrate.engine.ports.connector import Connector
+    from pymigrate.engine.ports.transform import TransformKind
 
 CONNECTORS = "pymigrate.connectors"
+TRANSFORMS = "pymigrate.transforms"
 FILE_AFFINITY = "file:"
 DRAIN_SECONDS = 20.0
 HANGING_SECONDS = 1.0
@@ -113,7 +115,7 @@ def build_runner(redactor: Redactor, memory: HostMemory) -> Runner:
     secrets = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, redactor)
     means = Means()
     memory.tell(means.budget.resize)
-    return TaskRunner(connectors_by_kind(memory), secrets, redactor, HttpCalls(), means)
+    return TaskRunner(connectors_by_kind(memory), secrets, redactor, HttpCalls(), means, plugins=transforms_by_name())
 
 
 def connectors_by_kind(memory: HostMemory) -> "Callable[[str], Connector]":
@@ -138,6 +140,26 @@ def connectors_by_kind(memory: HostMemory) -> "Callable[[str], Connector]":
                 if isinstance(made, MemoryLimited):
                     memory.tell(made.limit_memory)
             return built[kind]
+
+    return find
+
+
+def transforms_by_name() -> "Callable[[str], TransformKind]":
+    """Finds a transform's kind by entry point, and imports it."""
+    from importlib.metadata import entry_points
+
+    from pymigrate.engine.domain.errors import InvalidDefinition, Problem
+    from pymigrate.engine.domain.names import nearest
+
+    def find(name: str) -> "TransformKind":
+        known = {point.name: point for point in entry_points(group=TRANSFORMS)}
+        if name not in known:
+            said = (
+                f"this worker host has no transform `{name}`{nearest(name, known)}: install the package that brings it"
+            )
+            raise InvalidDefinition((Problem("plugin.name", said),))
+        kind: TransformKind = known[name].load()()
+        return kind
 
     return find
 

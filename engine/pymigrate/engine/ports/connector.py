@@ -442,6 +442,30 @@ class PassingSource(Protocol):
 
 
 @runtime_checkable
+class SettingApart(Protocol):
+    """What a Target may have on top: rows that are refused go into a staging of their own in the same transaction."""
+
+    def commit_apart(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        batches: Sequence[pa.RecordBatch],
+        apart: Staging,
+        refused: Sequence[pa.RecordBatch],
+    ) -> None:
+        """As `Target.commit`, with rows for `apart`, which is prepared, published, rolled back and sealed like any staging, and has no
+        lanes of its own."""
+        ...
+
+    def reset_apart(self, staging: Staging, lane: str, fence: int, apart: Staging) -> None:
+        """As `Target.reset`, and empties `apart` too."""
+        ...
+
+
+@runtime_checkable
 class Rereading(Protocol):
     """What a Source has on top whose chunks hold fewer rows than were read for them."""
 

@@ -6,11 +6,13 @@ All calls block; they are made on one thread, one object a lane attempt.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 import pyarrow as pa
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
+from pymigrate.engine.ports.connector import SourceRelation
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,134 @@ class Drop:
     columns: Sequence[str]
 
 
-TransformSpec = Rename | Filter | Derive | Select | Drop
+@dataclass(frozen=True, slots=True)
+class CastTo:
+    """A column's new type. `is_lenient`: a value that it does not hold becomes NULL rather than refusing its row."""
+
+    type: ColumnType
+    is_lenient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CastAll:
+    """Other types, by the names of the columns."""
+
+    columns: Mapping[str, CastTo]
+
+
+class Missing(StrEnum):
+    """What becomes of a row for which a lookup finds nothing."""
+
+    REFUSE = "refuse"
+    NULL = "null"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Takes columns (new name → the relation's) from a relation of a connection, by keys (own column → the relation's)."""
+
+    connection: str
+    relation: SourceRelation
+    keys: Mapping[str, str]
+    columns: Mapping[str, str]
+    missing: Missing = Missing.REFUSE
+
+
+@dataclass(frozen=True, slots=True)
+class Deduplicate:
+    """Keeps the first of rows that are alike in these columns; in all of them where none is named."""
+
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Makes columns of a text's parts."""
+
+    column: str
+    separator: str
+    into: Sequence[str]
+    is_kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Makes a text of columns."""
+
+    columns: Sequence[str]
+    separator: str
+    into: str
+    is_kept: bool = False
+
+
+class MaskMethod(StrEnum):
+    """What takes a value's place."""
+
+    HASH = "hash"
+    TOKENISE = "tokenise"
+    REDACT = "redact"
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """How a column is masked. `text` is what redaction puts there, empty for the usual one."""
+
+    method: MaskMethod
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Masks columns; `key` makes their pseudonyms, and is not shown."""
+
+    columns: Mapping[str, Masked]
+    key: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A transform that another package brings, with its settings."""
+
+    name: str
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """A function (`module:name`) that gives columns, in a process with limits."""
+
+    function: str
+    settings: Mapping[str, str]
+    columns: Mapping[str, ColumnType]
+    memory_bytes_max: int
+    seconds_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Refuses rows that the target's types would: NULL in a required column, and text with NUL where that is said."""
+
+    required: Sequence[str] = ()
+    refuses_nul: bool = False
+
+
+TransformSpec = (
+    Rename
+    | CastAll
+    | Filter
+    | Derive
+    | Select
+    | Drop
+    | Lookup
+    | Deduplicate
+    | Split
+    | Merge
+    | Mask
+    | Plugin
+    | Python
+    | Gate
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +234,9 @@ class Transform(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class TransformColumns:
-    """What a transform makes of columns."""
+class TransformKind(Protocol):
+    """What an entry point of the group `pymigrate.transforms` gives when it is called without arguments."""
 
-    columns: tuple[ColumnInfo, ...]
-    origins: Mapping[str, str] = field(default_factory=dict)
+    def bind(self, columns: Sequence[ColumnInfo], settings: Mapping[str, str]) -> Transform:
+        """The transform over these columns. Raises InvalidDefinition with fields relative to the settings."""
+        ...

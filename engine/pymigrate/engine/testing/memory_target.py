@@ -103,14 +103,29 @@ class MemoryTarget:
         batches: Sequence[pa.RecordBatch],
     ) -> None:
         """All of it or nothing."""
+        self.commit_apart(staging, lane, fence, before, after, batches, staging, ())
+
+    def commit_apart(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        batches: Sequence[pa.RecordBatch],
+        apart: Staging,
+        refused: Sequence[pa.RecordBatch],
+    ) -> None:
+        """The same, with rows for another staging."""
         rows = sum(batch.num_rows for batch in batches)
         if after.rows - before.rows != rows:
             raise ValueError(f"{rows} rows do not lead from {before} to {after}")
         _refuse_nulls(staging, batches, before.rows)
         with self._database.transaction("commit"):
             self._stand(staging, lane, fence, before)
-            staged = self._database.staged[staging.id]
-            self._database.staged[staging.id] = staged.holding((*staged.batches, *batches))
+            for each, more in ((staging, batches), (apart, refused)):
+                staged = self._database.staged[each.id]
+                self._database.staged[each.id] = staged.holding((*staged.batches, *more))
             self._database.lanes[staging.id, lane] = MemoryLane(after, fence)
 
     def repair(
@@ -132,13 +147,18 @@ class MemoryTarget:
 
     def reset(self, staging: Staging, lane: str, fence: int) -> None:
         """Empties the staging, unless another lane has rows in it."""
+        self.reset_apart(staging, lane, fence, staging)
+
+    def reset_apart(self, staging: Staging, lane: str, fence: int, apart: Staging) -> None:
+        """Empties both."""
         with self._database.transaction("reset"):
             at = self._database.lanes.get((staging.id, lane), MemoryLane())
             self._stand(staging, lane, fence, at.checkpoint)
             lanes = self._database.lanes.items()
             if any(of == staging.id and name != lane and it.checkpoint.rows for (of, name), it in lanes):
                 raise FailedPrecondition(f"other lanes have rows in the staging of {staging.relation}")
-            self._database.staged[staging.id] = self._database.staged[staging.id].holding(())
+            for each in (staging, apart):
+                self._database.staged[each.id] = self._database.staged[each.id].holding(())
             self._database.lanes[staging.id, lane] = MemoryLane(Checkpoint(), fence)
 
     def read_staging(self, staging: Staging) -> Iterator[pa.RecordBatch]:

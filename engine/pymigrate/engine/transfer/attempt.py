@@ -15,6 +15,7 @@ from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, Source
 from pymigrate.engine.ports.connector import (
     Checkpoint,
     PassingTarget,
+    SettingApart,
     Source,
     SourceChunk,
     SourceRelation,
@@ -26,6 +27,7 @@ from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.signals import Drained, Signals, check
 from pymigrate.engine.transfer.transforms.place import Place, place_of
+from pymigrate.engine.transfer.transforms.quarantine import Quarantine, quarantined
 from pymigrate.engine.transfer.transforms.refusals import refuse_rows
 
 log = structlog.get_logger(__name__)
@@ -48,6 +50,7 @@ class LaneJob:
     source_state: str = ""
     is_alone: bool = True
     is_followed: bool = False
+    quarantine: Quarantine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def _copy(
             rows = sum(batch.num_rows for batch in chunk.batches) if chunk.batches else chunk.rows
             if rows != chunk.rows or (rows and not (chunk.batches or chunk.pieces)):
                 raise ValueError(f"{job.relation.relation}: a chunk says {chunk.rows} rows and holds {rows}")
-            refuse_rows(job.dataset, chunk.refused)
+            _bear(job, chunk)
             checksum.take(chunk)
             writer.commit(
                 Checkpoint(
@@ -118,6 +121,14 @@ def _copy(
         checksum.close()
     _refuse_change(job, reader.call(lambda source: source.state(job.relation)))
     return CopyOutcome(writer.checkpoint, is_drained=False)
+
+
+def _bear(job: LaneJob, chunk: SourceChunk) -> None:
+    """Raises DataRefused for refused rows that are too many; any is, where there is no quarantine."""
+    if job.quarantine is None:
+        refuse_rows(job.dataset, chunk.refused)
+    elif chunk.refused:
+        job.quarantine.check_rows(job.dataset, place_of(chunk.end).refused, chunk.refused)
 
 
 def _refuse_change(job: LaneJob, state: str) -> None:
@@ -165,6 +176,13 @@ def _remainder(job: LaneJob, reader: SourceReader, committed: Checkpoint) -> "Re
     if again is not None:
         return RereadRemainder(*again)
     return Remainder(reader.chunks(job.relation, job.staging.columns, None, job.staging.path))
+
+
+def setting_apart(target: Target) -> SettingApart:
+    """The target as one that keeps refused rows. Raises FailedPrecondition where it can't."""
+    if not isinstance(target, SettingApart):
+        raise FailedPrecondition(f"{target.version()} keeps no quarantine: leave it out", field="quarantine")
+    return target
 
 
 class Remainder:
@@ -256,6 +274,8 @@ class LaneWriter:
         check(self._signals, is_draining_heeded=False)
         self._target = self._open_target()
         self._target.prepare(self._job.staging)
+        if self._job.quarantine is not None:
+            self._target.prepare(self._job.quarantine.staging)
         self.checkpoint = self._target.claim(self._job.staging, self._job.lane, self._job.fence)
 
     def commit(self, after: Checkpoint, chunk: SourceChunk) -> None:
@@ -289,7 +309,11 @@ class LaneWriter:
     def reset(self) -> None:
         """Empties the staging and starts the lane over."""
         check(self._signals)
-        self._opened().reset(self._job.staging, self._job.lane, self._job.fence)
+        job, target = self._job, self._opened()
+        if job.quarantine is None:
+            target.reset(job.staging, job.lane, job.fence)
+        else:
+            setting_apart(target).reset_apart(job.staging, job.lane, job.fence, job.quarantine.staging)
         self.checkpoint = Checkpoint()
 
     def close(self) -> None:
@@ -300,7 +324,13 @@ class LaneWriter:
 
     def _write(self, target: Target, before: Checkpoint, after: Checkpoint, chunk: SourceChunk) -> None:
         job = self._job
-        if not chunk.pieces:
+        if job.quarantine is not None:
+            refused = quarantined(job.dataset, job.lane, after.chunks, chunk.refused)
+            apart = job.quarantine.staging
+            setting_apart(target).commit_apart(
+                job.staging, job.lane, job.fence, before, after, chunk.batches, apart, refused
+            )
+        elif not chunk.pieces:
             target.commit(job.staging, job.lane, job.fence, before, after, chunk.batches)
         elif isinstance(target, PassingTarget):
             target.commit_passed(job.staging, job.lane, job.fence, before, after, chunk.pieces)

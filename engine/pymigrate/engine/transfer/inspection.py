@@ -17,6 +17,7 @@ from pymigrate.engine.ports.connector import (
     PassingSource,
     PassingTarget,
     RelationInfo,
+    SettingApart,
     Source,
     SourceRange,
     SourceRelation,
@@ -26,6 +27,7 @@ from pymigrate.engine.ports.connector import (
     TableDdl,
     Target,
 )
+from pymigrate.engine.transfer.transforms.quarantine import Quarantine
 
 ARROW = choose({}, {})
 NOTHING = TableDdl()
@@ -34,7 +36,10 @@ FOLLOWED = Choice(
 )
 LANE_BYTES = 512_000_000
 LANES_AUTOMATIC_MAX = 8
-DATASET_FIELDS = frozenset({"source", "target", "key", "references", "order_column", "transforms", "catch_up"})
+RELATIONS_MAX = 10
+DATASET_FIELDS = frozenset(
+    {"source", "target", "key", "references", "order_column", "transforms", "catch_up", "quarantine"}
+)
 Side = TypeVar("Side", Source, Target)
 
 
@@ -61,6 +66,7 @@ class InspectJob:
     relations: Mapping[str, str] = field(default_factory=dict)
     omit: frozenset[SchemaPart] = frozenset()
     is_followed: bool = False
+    quarantine: Quarantine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +186,8 @@ def _ways(
 
 def _choice(job: InspectJob, source: object, info: RelationInfo, target: object) -> Choice:
     if job.is_transformed:
-        return Choice(CopyPath.ARROW, f"{ARROW.reason}, which the dataset's transforms work on")
+        by = "transforms work on" if job.quarantine is None else "transforms and quarantine work on"
+        return Choice(CopyPath.ARROW, f"{ARROW.reason}, which the dataset's {by}")
     if not isinstance(source, PassingSource) or not isinstance(target, PassingTarget):
         return ARROW
     return choose(source.offers(job.relation), target.takes(_staging(job, info)))
@@ -221,7 +228,28 @@ def _look_at_target(
             target.check(_staging(job, info))
     except PyMigrateError as error:
         problems.extend(_located(error, "target.relation"))
+    if job.quarantine is not None:
+        problems.extend(_quarantine_problems(job.quarantine.staging, target))
     return rows
+
+
+def _quarantine_problems(staging: Staging, target: Target) -> Iterator[Problem]:
+    if not isinstance(target, SettingApart):
+        yield Problem("quarantine", f"{target.version()} can't keep refused rows beside the others: leave it out")
+        return
+    try:
+        target.check(staging)
+        names = {column.name for column in staging.columns}
+        for found in target.relations(staging.relation, RELATIONS_MAX):
+            if found.relation == staging.relation and {column.name for column in found.columns} != names:
+                yield Problem(
+                    "quarantine.relation", f"`{staging.relation}` holds something else: name another relation"
+                )
+    except InvalidDefinition as error:
+        for problem in error.problems:
+            yield Problem("quarantine.relation", problem.description)
+    except PyMigrateError as error:
+        yield Problem("quarantine.relation", error.message)
 
 
 def _staging(job: InspectJob, info: RelationInfo, path: CopyPath = CopyPath.ARROW) -> Staging:

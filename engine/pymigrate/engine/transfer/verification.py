@@ -10,7 +10,8 @@ Rows are counted and hashed as they pass, at every level. On top of that
 - `full` reads source and target whole, at once: the digests in flight, of the source and of the target must be equal.
 
 Lanes of one dataset read their ranges at different times. Where the source can't tell whether it changed in between (it has no state
-token), it is read once more in one piece at every level but `none`, and its digest must be the one in flight.
+token), it is read once more in one piece at every level but `none`, and its digest must be the one in flight. So it is where transforms
+call code that others wrote: it is called again, and must give the same rows.
 
 Where the counts or digests differ, `repair` finds the rows and copies them again, once; then everything is compared in full.
 
@@ -44,11 +45,13 @@ from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.repair import REPAIR_LANE, Repair, RowsDiffer, mend, repair_of
 from pymigrate.engine.transfer.server_comparison import compare_servers
 from pymigrate.engine.transfer.signals import Signals, check
+from pymigrate.engine.transfer.transforms.place import place_of
 from pymigrate.engine.transfer.verification_job import Digests, Level, VerifyJob
 
 SAMPLED_BYTES_MAX = 256_000_000
 SAMPLED_ROWS_MAX = 4_000_000
 SAMPLED_SHARE = 7
+_OR_CODE = ", or the Python or plugin among its transforms does not give the same rows for the same rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ def verify(
         lanes = [target.checkpoint(job.staging, lane)[0] for lane in job.lanes]
         rows = sum(lane.rows for lane in lanes)
         transferred = _transferred(job, lanes)
+        read = _check_refused(job, lanes, rows, target)
         try:
             staged, digests = _compared(job, lanes, transferred, target, open_source, signals, means)
         except RowsDiffer as differ:
@@ -96,7 +100,25 @@ def verify(
         dangling = check_references(job, target)
     finally:
         target.close()
-    return Verification(rows, staged, transferred, digests.source, digests.target, digests.rows, dangling, repair)
+    return Verification(read, staged, transferred, digests.source, digests.target, digests.rows, dangling, repair)
+
+
+def _check_refused(job: VerifyJob, lanes: list[Checkpoint], rows: int, target: Target) -> int:
+    """How many rows were read from the source: those that were written, left out and refused. The refused ones must all be in the
+    quarantine, and within its budget."""
+    if not job.is_transformed:
+        return rows
+    places = [place_of(lane.position) for lane in lanes]
+    read, refused = sum(place.read for place in places), sum(place.refused for place in places)
+    if job.quarantine is not None:
+        kept = target.count_staging(job.quarantine.staging)
+        if kept != refused:
+            raise VerificationFailed(
+                f"dataset {job.dataset}: {refused:,} rows were refused and {kept:,} are staged for {job.quarantine.staging.relation}: "
+                "nothing is published; retry the run to copy it again"
+            )
+        job.quarantine.check(job.dataset, refused, read)
+    return read
 
 
 def _refuse_unverified(job: VerifyJob, target: Target) -> None:
@@ -155,7 +177,7 @@ def _read_back(
         return Digests()
     if job.staging.path is CopyPath.POSTGRES_BINARY:
         return compare_servers(job, lanes, transferred, target, open_source, signals, means)
-    if job.level is Level.FULL or (len(lanes) > 1 and not _state(job, open_source, signals, means)):
+    if job.level is Level.FULL or job.has_code or (len(lanes) > 1 and not _state(job, open_source, signals, means)):
         if job.staging.path in PASSING:
             return _compare_decoded(job, lanes, target, open_source, signals, means)
         return _compare_with_source(job, lanes, transferred, target, open_source, signals, means)
@@ -201,7 +223,7 @@ def _compare_with_source(
         raise SourceChanged(
             f"dataset {job.dataset}: {job.relation.relation} gave {sum(lane.rows for lane in lanes):,} rows with digest "
             f"{transferred} while it was copied, and {read_rows:,} rows with digest {read} when it was read again: it "
-            "changed in between, and nothing is published; stop what writes to it, then retry the run",
+            f"changed in between{_OR_CODE if job.has_code else ''}, and nothing is published; stop what writes to it, then retry the run",
             field="source.relation",
         )
     if not is_counted:

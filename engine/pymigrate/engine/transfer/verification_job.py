@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pymigrate.engine.ports.connector import ReferenceCheck, SourceRelation, Staging
+from pymigrate.engine.transfer.transforms.quarantine import Quarantine
 
 
 class Level(StrEnum):
@@ -26,7 +27,9 @@ class NamedReference:
 
 @dataclass(frozen=True, slots=True)
 class VerifyJob:
-    """What to compare. A key in `staging` is claimed to be unique. A repair is made under `fence`, the task's own."""
+    """What to compare. A key in `staging` is claimed to be unique. A repair is made under `fence`, the task's own. `has_code`: code of
+    others made the rows, and is to make them again. `is_transformed`: positions count the source's rows, which may be more than were
+    written."""
 
     dataset: str
     relation: SourceRelation
@@ -35,6 +38,9 @@ class VerifyJob:
     level: Level
     references: Mapping[str, NamedReference] = field(default_factory=dict)
     fence: int = 1
+    has_code: bool = False
+    is_transformed: bool = False
+    quarantine: Quarantine | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,24 +178,61 @@ class ParquetTarget:
         """The part first, then the checkpoint; the part is encoded before the lock is taken, so that lanes run side by side."""
         check_step(staging, before, after, batches)
         check_values(staging, batches, before.rows)
+        self._commit(staging, lane, fence, before, after, ((staging, batches),))
+
+    def commit_apart(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        batches: Sequence[pa.RecordBatch],
+        apart: Staging,
+        refused: Sequence[pa.RecordBatch],
+    ) -> None:
+        """Both parts first. What is apart has a checkpoint of its own, written before the lane's: a part of a chunk that the lane has not
+        got to yet is written anew before anybody looks at it."""
+        check_step(staging, before, after, batches)
+        check_values(staging, batches, before.rows)
+        self._commit(staging, lane, fence, before, after, ((apart, refused), (staging, batches)))
+
+    def _commit(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        written: Sequence[tuple[Staging, Sequence[pa.RecordBatch]]],
+    ) -> None:
         self._check_stand(staging, lane, fence, before)
-        folder = self._store.staging(staging.id)
-        draft = folder / f".{lane_name(lane)}-{fence}.draft"
+        drafts = [self._store.staging(each.id) / f".{lane_name(lane)}-{fence}.draft" for each, _ in written]
         with _translated():
             try:
-                if has_rows := any(batch.num_rows for batch in batches):
-                    write_part(draft, staging.columns, batches)
+                for draft, (each, batches) in zip(drafts, written, strict=True):
+                    if any(batch.num_rows for batch in batches):
+                        write_part(draft, each.columns, batches)
                 with self._store.lock():
                     self._check_stand(staging, lane, fence, before)
-                    self._remove_beyond(folder, lane_name(lane), before.chunks)
-                    if has_rows:
-                        move(draft, folder / _part(lane, after.chunks))
-                    self._store.write_checkpoint(staging.id, lane, fence, after)
+                    for draft, (each, _) in zip(drafts, written, strict=True):
+                        self._remove_beyond(draft.parent, lane_name(lane), before.chunks)
+                        if draft.exists():
+                            move(draft, draft.parent / _part(lane, after.chunks))
+                        self._store.write_checkpoint(each.id, lane, fence, after)
             finally:
-                draft.unlink(missing_ok=True)
+                for draft in drafts:
+                    draft.unlink(missing_ok=True)
 
     def reset(self, staging: Staging, lane: str, fence: int) -> None:
         """The checkpoint first: parts beyond it are gone for every reader. Raises FailedPrecondition where another lane has rows."""
+        self._reset(staging, lane, fence, (staging,))
+
+    def reset_apart(self, staging: Staging, lane: str, fence: int, apart: Staging) -> None:
+        """What is apart first, since a lane that stands at its start puts nothing there before it has a chunk."""
+        self._reset(staging, lane, fence, (apart, staging))
+
+    def _reset(self, staging: Staging, lane: str, fence: int, emptied: Sequence[Staging]) -> None:
         with _translated(), self._store.lock():
             at, _ = self._store.checkpoint(staging.id, lane)
             self._check_stand(staging, lane, fence, at)
@@ -205,8 +242,9 @@ class ParquetTarget:
                 raise FailedPrecondition(
                     f"other lanes have rows in the staging of {staging.relation}: roll it back instead"
                 )
-            self._store.write_checkpoint(staging.id, lane, fence, Checkpoint())
-            self._remove_beyond(self._store.staging(staging.id), lane_name(lane), 0)
+            for each in emptied:
+                self._store.write_checkpoint(each.id, lane, fence, Checkpoint())
+                self._remove_beyond(self._store.staging(each.id), lane_name(lane), 0)
 
     def repair(
         self,

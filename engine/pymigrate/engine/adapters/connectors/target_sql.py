@@ -104,6 +104,20 @@ class SqlTarget(SqlRepairs):
     ) -> None:
         """Rows and checkpoint in one transaction. After a conflict the truth is read, and the step tried again only where the lane
         still stands under the fence. Raises ValueError where rows and checkpoints do not add up."""
+        self.commit_apart(staging, lane, fence, before, after, batches, staging, ())
+
+    def commit_apart(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        batches: Sequence[pa.RecordBatch],
+        apart: Staging,
+        refused: Sequence[pa.RecordBatch],
+    ) -> None:
+        """The same, with rows for another staging."""
         check_step(staging, before, after, batches)
         check_values(staging, batches, before.rows)
         table = self._staging_table(staging)
@@ -112,6 +126,8 @@ class SqlTarget(SqlRepairs):
             self._stand(staging, lane, fence, before)
             if any(batch.num_rows for batch in batches):
                 self._insert(staging, table, batches, before.rows)
+            if refused:
+                self._insert(apart, self._staging_table(apart), refused, 0)
             self._advance(staging, lane, fence, before, after)
 
         self._again(step)
@@ -151,7 +167,13 @@ class SqlTarget(SqlRepairs):
 
     def reset(self, staging: Staging, lane: str, fence: int) -> None:
         """Empties the staging. Raises FailedPrecondition where another lane has rows in it: they would go without its knowledge."""
+        self._reset(staging, lane, fence, (staging,))
 
+    def reset_apart(self, staging: Staging, lane: str, fence: int, apart: Staging) -> None:
+        """Empties both."""
+        self._reset(staging, lane, fence, (staging, apart))
+
+    def _reset(self, staging: Staging, lane: str, fence: int, emptied: Sequence[Staging]) -> None:
         def empty() -> None:
             at, _ = self._read(staging.id, lane)
             self._stand(staging, lane, fence, at)
@@ -160,7 +182,8 @@ class SqlTarget(SqlRepairs):
                 raise FailedPrecondition(
                     f"other lanes have rows in the staging of {staging.relation}: roll it back instead"
                 )
-            self._execute(f"DELETE FROM {self._staging_table(staging).sql}")
+            for each in emptied:
+                self._execute(f"DELETE FROM {self._staging_table(each).sql}")
             self._advance(staging, lane, fence, at, Checkpoint())
 
         self._again(empty)

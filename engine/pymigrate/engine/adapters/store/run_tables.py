@@ -185,6 +185,7 @@ class LaneRow(Table, table=True):
     end_time: datetime | None = Field(sa_type=Instant)
     part: int = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger)
+    quarantined_rows: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> Lane:
         """The lane as the core knows it."""

@@ -17,6 +17,7 @@ def notices(picture: run_pb2.WatchRunResponse) -> Iterator[tuple[str, str]]:
         yield name, _phase_notice(run, name, phase)
         for dataset, found in sorted(phase.datasets.items()):
             yield f"{name}/{dataset} repaired", _repair_notice(f"{name}/{dataset}", found)
+            yield f"{name}/{dataset} quarantined", _quarantine_notice(f"{name}/{dataset}", found)
     for lane in picture.lanes:
         is_stalled = lane.state == run_pb2.LANE_STATE_STALLED and bool(lane.failure.message)
         yield lane.name, f"{lane.name.rpartition('/')[2]} waits: {lane.failure.message}" if is_stalled else ""
@@ -40,6 +41,13 @@ def _repair_notice(name: str, found: run_pb2.DatasetRun) -> str:
         f"{name}: the target held {found.repaired_rows:,} rows otherwise than they were written ({rows}); they were copied again and "
         "compared: find out what changes rows there"
     )
+
+
+def _quarantine_notice(name: str, found: run_pb2.DatasetRun) -> str:
+    """Once all is read: a number that still grows is no news."""
+    if not found.quarantined_rows or not found.verification.is_verified:
+        return ""
+    return f"{name}: {found.quarantined_rows:,} rows were refused and are in its quarantine, each with its reason"
 
 
 def _point(run: run_pb2.Run, phase: run_pb2.PhaseRun) -> int:

@@ -42,7 +42,7 @@ def table(run: run_pb2.Run) -> Table:
     state = enum_word(run_pb2.RunState.DESCRIPTOR, run.state)
     grid = Table(title=f"{run.name}: {state}", title_justify="left")
     grid.add_column("dataset")
-    for title in ("rows", "source checksum", "target checksum", "equal", "seconds", "MB/s", "dangling"):
+    for title in ("rows", "source checksum", "target checksum", "equal", "seconds", "MB/s", "dangling", "quarantined"):
         grid.add_column(title, justify="left" if "checksum" in title else "right")
     for phase_name, phase in sorted(run.phases.items()):
         for name, dataset in sorted(phase.datasets.items()):
@@ -58,6 +58,7 @@ def table(run: run_pb2.Run) -> Table:
                 f"{dataset.copy_seconds:.2f}",
                 f"{speed:.1f}",
                 dangling or "none",
+                f"{dataset.quarantined_rows:,}",
             )
     return grid
 

@@ -32,6 +32,7 @@ from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
 from pymigrate.engine.transfer.attempt import LaneJob
 from pymigrate.engine.transfer.catching_up import FollowJob
 from pymigrate.engine.transfer.inspection import InspectJob
+from pymigrate.engine.transfer.transforms.quarantine import Quarantine, beside
 from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 
@@ -44,6 +45,7 @@ HTTP_RETRIES_MAX = 5
 PAGE_ROWS_DEFAULT = 100
 KEPT_NAME_CHARACTERS = 30
 REFERENCES = ("env://", "file://")
+CODE = frozenset({"python", "plugin"})
 LEVELS = {
     plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED: Level.SAMPLED,
     plan_pb2.VERIFICATION_LEVEL_COUNT: Level.COUNT,
@@ -133,13 +135,19 @@ def outside_call(work: worker_pb2.StepWork, secrets: Secrets) -> OutsideCall:
 
 def source_relation(work: worker_pb2.DatasetWork) -> SourceRelation:
     """What is read."""
-    source = work.dataset.source
+    return replace(
+        relation_of(work.dataset.source),
+        key=tuple(work.dataset.key),
+        chunk_bytes=work.dataset.chunk_bytes or CHUNK_BYTES_DEFAULT,
+    )
+
+
+def relation_of(source: plan_pb2.DatasetSource) -> SourceRelation:
+    """A relation of a connection, whole."""
     return SourceRelation(
         relation=source.relation,
         format=_format(source),
         columns={name: parse_type(column.type) for name, column in source.columns.items() if column.type},
-        key=tuple(work.dataset.key),
-        chunk_bytes=work.dataset.chunk_bytes or CHUNK_BYTES_DEFAULT,
     )
 
 
@@ -158,6 +166,19 @@ def staging(work: worker_pb2.DatasetWork) -> Staging:
         schema=schemas.table_schema(work.schema, work.dataset),
         csv=_csv(work.dataset.source),
     )
+
+
+def is_transformed(dataset: plan_pb2.Dataset) -> bool:
+    """Whether its rows go through anything on their way, if only to see which of them are to be refused."""
+    return bool(dataset.transforms) or dataset.HasField("quarantine")
+
+
+def quarantine(work: worker_pb2.DatasetWork) -> Quarantine | None:
+    """Where refused rows go."""
+    declared = work.dataset.quarantine
+    if not work.dataset.HasField("quarantine"):
+        return None
+    return Quarantine(beside(staging(work), declared.relation), declared.rows_max, declared.share_max)
 
 
 def merge_policy(work: worker_pb2.DatasetWork) -> MergePolicy | None:
@@ -189,6 +210,7 @@ def lane_job(task: worker_pb2.Task) -> LaneJob:
         source_state=task.copy.source_state,
         is_alone=not task.copy.range,
         is_followed=is_followed(work),
+        quarantine=quarantine(work),
     )
 
 
@@ -232,6 +254,9 @@ def verify_job(work: worker_pb2.VerifyWork, fence: int = 1) -> VerifyJob:
             )
             for name, reference in dataset.references.items()
         },
+        is_transformed=is_transformed(dataset),
+        quarantine=quarantine(work.dataset),
+        has_code=any(transform.WhichOneof("kind") in CODE for transform in dataset.transforms),
         fence=fence,
     )
 
@@ -252,7 +277,8 @@ def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: Syste
         source_system=source,
         target_system=target,
         references={name: tuple(reference.columns) for name, reference in work.dataset.references.items()},
-        is_transformed=bool(work.dataset.transforms),
+        is_transformed=is_transformed(work.dataset),
+        quarantine=quarantine(work),
         relations=dict(asked.relations),
         omit=schemas.omitted(work.dataset.target),
         is_followed=is_followed(work),

@@ -8,16 +8,19 @@ from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrate
 from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
-from pymigrate.engine.entrypoints.worker.transforms import transformed
+from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, Staging, SystemSpec, Target
 from pymigrate.engine.ports.secrets import Redactor, Secrets
+from pymigrate.engine.ports.transform import TransformKind
 from pymigrate.engine.transfer.attempt import CopyOutcome, copy_lane
 from pymigrate.engine.transfer.inspection import Inspection, inspect
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.publication import Outcome, prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
 from pymigrate.engine.transfer.tail import verify_tail
+from pymigrate.engine.transfer.transforms.binding import no_plugin
+from pymigrate.engine.transfer.transforms.place import place_of
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
@@ -31,7 +34,8 @@ OnProgress = Callable[[worker_pb2.LaneProgress], None]
 
 
 class TaskRunner:
-    """Runs tasks, on any thread. `connectors` finds a kind's connector; it is imported when it is first asked for. `means` and `copy`
+    """Runs tasks, on any thread. `connectors` finds a kind's connector, `plugins` a transform's kind; each is imported when it is first
+    asked for. `means` and `copy`
     are what a simulation puts others in place of."""
 
     def __init__(
@@ -42,6 +46,7 @@ class TaskRunner:
         calls: Calls,
         means: Means = DEFAULT,
         copy: Callable[..., CopyOutcome] = copy_lane,
+        plugins: Callable[[str], TransformKind] = no_plugin,
     ) -> None:
         self._means = means
         self._following = Following(connectors, secrets)
@@ -50,6 +55,7 @@ class TaskRunner:
         self._calls = calls
         self._secrets = secrets
         self._redactor = redactor
+        self._transforms = Transforms(connectors, secrets, plugins)
 
     def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         """The task's outcome, without host and session. Raises LeaseLost, which nobody waits for, and what is not an error of the
@@ -103,7 +109,7 @@ class TaskRunner:
             case "publish":
                 works = task.publish.datasets
                 outcomes = publish(_stagings(works), self._target_of(works), task.publish.prepared_key)
-                met = {work.dataset_id: met for work, met in zip(works, outcomes, strict=True)}
+                met = {work.dataset_id: met for work, met in zip(works, outcomes, strict=False)}
                 self._following.end_published(works)
                 return _done(publish=self._published_message(met))
             case "rollback":
@@ -157,7 +163,7 @@ class TaskRunner:
         source, target = systems
         found = inspect(
             definitions.inspect_job(asked, source, target),
-            transformed(work, lambda: self._connectors(source.kind).open_source(source)),
+            self._transforms.over(work, lambda: self._connectors(source.kind).open_source(source)),
             lambda: self._target(target),
             self._following.opener(source) if definitions.is_followed(work) else None,
         )
@@ -179,15 +185,15 @@ class TaskRunner:
         snapshot = self._following.snapshot(work, self._target_of([work]))
         outcome = self._copy_lane(
             definitions.lane_job(task),
-            transformed(work, lambda: TimedSource(self._source(source, snapshot), pace)),
+            self._transforms.over(work, lambda: TimedSource(self._source(source, snapshot), pace)),
             self._target_of([work]),
             signals,
-            lambda checkpoint: on_progress(_progress(checkpoint, pace.seconds)),
+            lambda checkpoint: on_progress(_progress(work, checkpoint, pace.seconds)),
             self._means,
         )
         if outcome.is_drained:
-            return worker_pb2.FinishTaskRequest(drained=_progress(outcome.checkpoint))
-        return _done(copy=_progress(outcome.checkpoint))
+            return worker_pb2.FinishTaskRequest(drained=_progress(work, outcome.checkpoint))
+        return _done(copy=_progress(work, outcome.checkpoint))
 
     def _source(self, spec: SystemSpec, snapshot: str) -> Source:
         return self._following.adopting(self._connectors(spec.kind).open_source(spec), snapshot)
@@ -215,7 +221,7 @@ class TaskRunner:
         with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
             found = verify(
                 job,
-                transformed(work.dataset, lambda: self._connectors(source.kind).open_source(source)),
+                self._transforms.over(work.dataset, lambda: self._connectors(source.kind).open_source(source)),
                 self._target_of([work.dataset]),
                 signals,
                 self._means,
@@ -232,7 +238,10 @@ class TaskRunner:
 
 
 def _stagings(works: Iterable[worker_pb2.DatasetWork]) -> list[Staging]:
-    return [definitions.staging(work) for work in works]
+    """The datasets' stagings, and after them those of their quarantines."""
+    listed = list(works)
+    apart = [found.staging for work in listed if (found := definitions.quarantine(work)) is not None]
+    return [*(definitions.staging(work) for work in listed), *apart]
 
 
 def _done(
@@ -250,9 +259,16 @@ def _done(
     return worker_pb2.FinishTaskRequest(result=result)
 
 
-def _progress(checkpoint: Checkpoint, source_seconds: float = 0.0) -> worker_pb2.LaneProgress:
+def _progress(
+    work: worker_pb2.DatasetWork, checkpoint: Checkpoint, source_seconds: float = 0.0
+) -> worker_pb2.LaneProgress:
+    is_transformed = definitions.is_transformed(work.dataset)
     return worker_pb2.LaneProgress(
-        chunks=checkpoint.chunks, rows=checkpoint.rows, bytes=checkpoint.bytes, source_seconds=source_seconds
+        chunks=checkpoint.chunks,
+        rows=checkpoint.rows,
+        bytes=checkpoint.bytes,
+        source_seconds=source_seconds,
+        quarantined_rows=place_of(checkpoint.position).refused if is_transformed else 0,
     )
 
 

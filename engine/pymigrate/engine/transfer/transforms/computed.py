@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import arrow_schema
-from pymigrate.engine.ports.transform import Derive, Filter, Outcome, Refusal
+from pymigrate.engine.ports.transform import CastAll, Derive, Filter, Outcome, Refusal
 from pymigrate.engine.transfer.transforms.casting import Cast, cast
-from pymigrate.engine.transfer.transforms.problems import doubled, raise_if_any
-from pymigrate.engine.transfer.transforms.sql import SqlEngine
+from pymigrate.engine.transfer.transforms.problems import column_of, doubled, raise_if_any, unknown
+from pymigrate.engine.transfer.transforms.sql import SqlEngine, quote
 
 
 class FilterStep:
@@ -81,8 +81,8 @@ class ComputeStep:
         values: dict[str, pa.Array] = {}
         for at, each in enumerate(self._computed):
             name, kind = each.column.name, each.column.type
-            array = _flat(found.column(f"v{at}"))
-            holds = _flat(found.column(f"holds{at}"))
+            array = flat(found.column(f"v{at}"))
+            holds = flat(found.column(f"holds{at}"))
             if each.is_lenient:
                 array = pc.if_else(holds, array, pa.scalar(None, array.type))
             else:
@@ -99,7 +99,7 @@ class ComputeStep:
         result = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         if not refusals:
             return Outcome(result)
-        rows = pa.array([row for row in range(batch.num_rows) if row not in refusals], pa.int64())
+        rows = without(batch.num_rows, list(refusals))
         return Outcome(result.take(rows), rows, tuple(refusals[row] for row in sorted(refusals)))
 
     def close(self) -> None:
@@ -130,6 +130,19 @@ def bind_derive(spec: Derive, given: Sequence[ColumnInfo]) -> ComputeStep:
     return ComputeStep(given, computed, engine)
 
 
+def bind_cast(spec: CastAll, given: Sequence[ColumnInfo]) -> ComputeStep:
+    """Raises InvalidDefinition for columns that are not there, and for types between which no cast keeps values."""
+    raise_if_any(unknown("cast.columns", spec.columns, given))
+    engine = SqlEngine()
+    computed: list[Computed] = []
+    try:
+        raise_if_any(_cast_problems(spec, given, engine, computed))
+    except BaseException:
+        engine.close()
+        raise
+    return ComputeStep(given, computed, engine)
+
+
 def tried(expression: str) -> str:
     """The SQL of a struct with the expression's value as `v`; NULL where the expression fails."""
     return f"TRY({{'v': ({expression}\n)}})"
@@ -143,7 +156,14 @@ def rows_where(mask: pa.ChunkedArray | pa.Array) -> list[int]:
     return found
 
 
-def _flat(column: pa.ChunkedArray) -> pa.Array:
+def without(rows: int, left_out: Sequence[int]) -> pa.Int64Array:
+    """The numbers of so many rows but those that are left out."""
+    gone = frozenset(left_out)
+    return pa.array([row for row in range(rows) if row not in gone], pa.int64())
+
+
+def flat(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
     combined = column.combine_chunks()
     return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
 
@@ -155,6 +175,21 @@ def _condition_problems(spec: Filter, given: Sequence[ColumnInfo], engine: SqlEn
         native = "?"
     if not native and (found := engine.type_of(spec.condition, given)) != "BOOLEAN":
         yield Problem("filter.condition", f"must be true or false, and is {found}")
+
+
+def _cast_problems(
+    spec: CastAll, given: Sequence[ColumnInfo], engine: SqlEngine, computed: list[Computed]
+) -> Iterator[Problem]:
+    for name, goal in spec.columns.items():
+        column = column_of(name, given)
+        native = "JSON" if column.type.kind == "json" else engine.type_of(quote(name), given)
+        how = cast(f"r{len(computed)}.v", native, goal.type)
+        if how is None:
+            said = f"no {column.type} becomes {goal.type} as it is: derive a column, and say in its expression how"
+            yield Problem(f"cast.columns.{name}.type", said)
+            continue
+        made = ColumnInfo(name, goal.type, column.is_required and not goal.is_lenient)
+        computed.append(Computed(made, quote(name), how, goal.is_lenient))
 
 
 def _derive_problems(

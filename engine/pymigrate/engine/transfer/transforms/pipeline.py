@@ -8,7 +8,7 @@ import pyarrow as pa
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import arrow_schema
-from pymigrate.engine.ports.transform import Refusal, Transform, TransformSpec
+from pymigrate.engine.ports.transform import Mask, Refusal, Transform, TransformSpec
 
 Bind = Callable[[TransformSpec, Sequence[ColumnInfo]], Transform]
 
@@ -22,15 +22,24 @@ class Shaped:
 
 
 class Pipeline:
-    """Transforms bound to given columns. Close it. Raises InvalidDefinition with the fields of the dataset (`transforms[2].rename...`)."""
+    """Transforms bound to given columns. Close it. `lead` are steps before those of the dataset. Raises InvalidDefinition with the
+    dataset's fields (`transforms[2].rename...`)."""
 
-    def __init__(self, specs: Sequence[TransformSpec], given: Sequence[ColumnInfo], bind: Bind) -> None:
+    def __init__(
+        self,
+        specs: Sequence[TransformSpec],
+        given: Sequence[ColumnInfo],
+        bind: Bind,
+        lead: Sequence[TransformSpec] = (),
+    ) -> None:
         self._steps: list[Transform] = []
         self.given = tuple(given)
         self.columns: tuple[ColumnInfo, ...] = tuple(given)
         self._origins = {column.name: column.name for column in given}
+        self.hidden: frozenset[str] = frozenset()
         try:
-            for at, spec in enumerate(specs):
+            for at, spec in enumerate([*lead, *specs], start=-len(lead)):
+                self._hide(spec)
                 step = _bound(bind, spec, self.columns, at)
                 self._steps.append(step)
                 self._origins = {name: self._origins[old] for name, old in step.origins.items() if old in self._origins}
@@ -52,6 +61,13 @@ class Pipeline:
     def destination(self, given: str) -> str | None:
         """The first column that has the values of a given one unchanged."""
         return next((column.name for column in self.columns if self._origins.get(column.name) == given), None)
+
+    def _hide(self, spec: TransformSpec) -> None:
+        """Notes the given columns that nobody is to see; all of them, where it can't be said what a masked one was made of."""
+        if isinstance(spec, Mask):
+            given = {self._origins.get(name) for name in spec.columns}
+            found = {column.name for column in self.given} if None in given else {name for name in given if name}
+            self.hidden |= found
 
     def apply(self, batch: pa.RecordBatch) -> Shaped:
         """The batch after the last transform."""

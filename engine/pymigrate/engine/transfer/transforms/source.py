@@ -31,11 +31,22 @@ OpenPipeline = Callable[[Sequence[ColumnInfo]], Pipeline]
 
 
 class TransformedSource:
-    """See the port, and Rereading. `open_pipeline` binds the transforms to the source's columns. It passes no rows as bytes."""
+    """See the port, and Rereading. `open_pipeline` binds the transforms to the source's columns, `lookup_states` tells the states of the
+    relations that they look things up in. `reads_text`: declared types are the transforms' matter, not the source's. It passes no rows
+    as bytes."""
 
-    def __init__(self, source: Source, open_pipeline: OpenPipeline) -> None:
+    def __init__(
+        self,
+        source: Source,
+        open_pipeline: OpenPipeline,
+        lookup_states: Callable[[], Sequence[str]] = tuple,
+        *,
+        reads_text: bool = False,
+    ) -> None:
         self._source = source
         self._open_pipeline = open_pipeline
+        self._lookup_states = lookup_states
+        self._reads_text = reads_text
         self._pipelines: list[Pipeline] = []
 
     def version(self) -> str:
@@ -48,7 +59,10 @@ class TransformedSource:
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
         """The columns and the key after the transforms; the size is the source's, and an estimate."""
-        info = self._source.describe(replace(relation, key=()))
+        self._source.describe(
+            replace(relation, key=())
+        )  # with the declared types, which may name columns that are not there
+        info = self._source.describe(self._keyless(relation))
         pipeline = self._opened(info.columns)
         try:
             key = tuple(pipeline.destination(name) or "" for name in info.key)
@@ -60,8 +74,12 @@ class TransformedSource:
             pipeline.close()
 
     def state(self, relation: SourceRelation) -> str:
-        """The source's."""
-        return self._source.state(replace(relation, key=()))
+        """The source's, with those of the relations that are looked up; empty where one of them has none."""
+        own = self._source.state(self._keyless(relation))
+        others = list(self._lookup_states())
+        if not others:
+            return own
+        return json.dumps([own, *others]) if own and all(others) else ""
 
     def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
         """The source's ranges; a single one where what becomes of a row depends on others."""
@@ -101,10 +119,13 @@ class TransformedSource:
 
     def _inner(self, relation: SourceRelation) -> tuple[SourceRelation, Pipeline]:
         """The relation as the source itself knows it: its key in the names before the transforms, where each column of it has one."""
-        keyless = replace(relation, key=())
+        keyless = self._keyless(relation)
         pipeline = self._opened(self._source.describe(keyless).columns)
         key = tuple(pipeline.origin(name) or "" for name in relation.key)
-        return (replace(relation, key=key) if all(key) else keyless), pipeline
+        return (replace(keyless, key=key) if all(key) else keyless), pipeline
+
+    def _keyless(self, relation: SourceRelation) -> SourceRelation:
+        return replace(relation, key=(), columns={} if self._reads_text else relation.columns)
 
     def _opened(self, columns: Sequence[ColumnInfo]) -> Pipeline:
         pipeline = self._open_pipeline(columns)
@@ -155,7 +176,7 @@ class _Progress:
             if shaped.batch.num_rows:
                 batches.append(shaped.batch)
             for refusal in shaped.refusals:
-                text = row_text(batch, refusal.row)
+                text = row_text(batch, refusal.row, pipeline.hidden)
                 refused.append(RefusedRow(read + refusal.row + 1, refusal.column, refusal.reason, text))
             read += batch.num_rows
         for row in refused:

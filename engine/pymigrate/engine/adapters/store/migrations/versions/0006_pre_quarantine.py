@@ -1,0 +1,16 @@
+"""A lane counts the rows that it put into quarantine.
+
+Frozen, as every revision.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("lane", sa.Column("quarantined_rows", sa.BigInteger(), nullable=False, server_default="0"))
