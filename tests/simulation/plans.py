@@ -27,6 +27,14 @@ class DrawnPlan:
     targets: dict[Place, Place] = field(default_factory=dict)
     before: dict[Place, Rows] = field(default_factory=dict)
 
+    def added(self, place: Place, rows: Rows) -> Rows:
+        """What of a published relation's rows was published: without those that an append found there."""
+        phase, name = place
+        if self.phases[phase].datasets[name].target.load_mode != plan_pb2.LOAD_MODE_APPEND:
+            return rows
+        found = self.before[self.targets[place]]
+        return rows[len(found) :] if rows[: len(found)] == found else rows
+
     def needs(self, phase: str) -> tuple[str, ...]:
         """The phases that must be published before it starts."""
         return tuple(self.phases[phase].dependencies)
@@ -77,8 +85,9 @@ def _add_dataset(
         dataset.key.append("id")
     if rng.random() < 0.4:
         dataset.lanes = rng.randint(2, 3)
-    if rng.random() < 0.3:
-        dataset.target.load_mode = plan_pb2.LOAD_MODE_REPLACE
+    if (drawn := rng.random()) < 0.3:
+        is_append = drawn < 0.1 and not dataset.key
+        dataset.target.load_mode = plan_pb2.LOAD_MODE_APPEND if is_append else plan_pb2.LOAD_MODE_REPLACE
         plan.before[target] = ((0, "old"), (1, "older"))
         systems.database(target[0]).put(relation, COLUMNS, plan.before[target])
     plan.sources[place], plan.targets[place] = source, target

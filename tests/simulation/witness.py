@@ -221,8 +221,8 @@ class Witness:
             rows = self._rows(self.plan.targets[place])
             if rows is None:
                 self._break(f"{place} is published, and its relation is not there")
-            elif not self._is_version(self.plan.sources[place], rows):
-                told = _difference(self.systems.versions[self.plan.sources[place]], rows)
+            elif not self._is_version(self.plan.sources[place], self.plan.added(place, rows)):
+                told = _difference(self.systems.versions[self.plan.sources[place]], self.plan.added(place, rows))
                 self._break(f"{place} is published with {len(rows)} rows: {told}")
 
     def check_end(self, unit: Unit) -> None:

@@ -15,7 +15,7 @@ from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
 from pymigrate.engine.adapters.connectors.target_statements import advance_parameters
 from pymigrate.engine.domain.errors import InvalidDefinition, SystemUnavailable
-from pymigrate.engine.ports.connector import Checkpoint, Staging, StagingId, SystemSpec, Target
+from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, Staging, StagingId, SystemSpec, Target
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
@@ -305,3 +305,17 @@ def test_files_that_are_open_share_the_memory_that_the_host_has_for_them(tmp_pat
     assert {memory_limit(connector, path) for path in paths} == {"61.0 MiB"}
     for target in targets:
         target.close()
+
+
+@pytest.mark.parametrize("is_append", [True, False])
+def test_rows_are_added_to_a_table_with_an_index_and_taken_out_again(harness: DuckdbHarness, is_append: bool) -> None:
+    harness.run("CREATE TABLE orders (id BIGINT PRIMARY KEY, name VARCHAR)")
+    for row in numbered(1, 3):
+        harness.append("orders", row)
+    policy = None if is_append else MergePolicy.OVERWRITE
+    target, staging = harness.open(), a_staging(key=("id",), is_append=is_append, merge=policy)
+    target.check(staging)
+    published(target, staging, numbered(4, 6) if is_append else [(3, "new"), (4, "name 4")])
+    assert target.rows("orders") == (6 if is_append else 4)
+    target.rollback([staging])
+    assert harness.read("orders") == numbered(1, 3)

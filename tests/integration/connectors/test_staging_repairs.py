@@ -9,19 +9,24 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pymigrate.engine.adapters.connectors.parquet_parts import parts_of
+from pymigrate.engine.adapters.connectors.parquet_repair import take_out
 from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.domain.errors import SourceChanged, VerificationFailed
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Source, SourceRelation, Staging, StagingId, SystemSpec
+from pymigrate.engine.ports.connector import Source, SourceRelation, Staging, StagingId, SystemSpec, arrow_schema
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
 from pymigrate.engine.transfer.mismatch import MismatchedRow
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.engine.transfer.verification_job import Level, VerifyJob
 from tests.integration.connectors.test_duckdb_target import DuckdbHarness
+from tests.integration.connectors.test_parquet_target import ParquetHarness
 from tests.integration.connectors.test_postgres_target import PostgresHarness
 from tests.integration.connectors.test_sqlite_target import SqliteHarness
 from tests.unit.transfer.lanes import Asked
@@ -226,3 +231,43 @@ def test_rows_that_passed_undecoded_are_mended_in_their_own_types(postgres_datab
         verify(replace(asked, fence=2), open_source, harness.open, Asked())
     for target in harness.opened:
         target.close()
+
+
+def test_damaged_parquet_is_written_anew_also_where_a_crash_left_a_part_of_it_done(tmp_path: Path) -> None:
+    harness, connector, rows = ParquetHarness(tmp_path / "lake"), MemoryConnector(), rows_of(ROWS)
+    connector.databases["legacy"].put("orders", COLUMNS, rows)
+    staging = Staging(StagingId("s1"), "orders", COLUMNS, ("id",))
+    relation = SourceRelation("orders", chunk_bytes=100_000)
+
+    def open_source() -> Source:
+        return connector.open_source(LEGACY)
+
+    copy_lane(LaneJob("orders", relation, staging, "lane", 1), open_source, harness.open, Asked(), lambda _: None)
+    parts = parts_of(tmp_path / "lake/.pymigrate/staging/s1")
+    assert len(parts) > 2
+    for part, damage in ((parts[0], [(3, "changed", 3.0)]), (parts[1], [])):
+        table = pq.read_table(part)
+        spoiled = [tuple(row.values()) for row in table.to_pylist()]
+        spoiled = [*spoiled[:3], *damage, *spoiled[4:], spoiled[5]]
+        arrays = [pa.array([row[at] for row in spoiled], field.type) for at, field in enumerate(table.schema)]
+        pq.write_table(pa.Table.from_arrays(arrays, schema=table.schema), part)
+    first = [tuple(row.values()) for row in pq.read_table(parts[0]).to_pylist()]
+    # What a host had done when it died: one part is written anew, and the lane of repairs has made no step.
+    take_out(staging, parts, [batch_of([first[3]])])
+    job = VerifyJob("orders", relation, staging, ("lane",), Level.FULL, fence=1)
+    found = verify(job, open_source, harness.open, Asked())
+    assert {(each.row, each.kind) for each in found.repair.examples} == {
+        ("3", "missing"),
+        ("5", "surplus"),
+        (str(len(first) + 2), "missing"),
+        (str(len(first) + 4), "surplus"),
+    }
+    harness.open().publish([staging])
+    stored = [tuple(row.values()) for row in pq.read_table(tmp_path / "lake/orders").to_pylist()]
+    assert sorted(stored, key=repr) == sorted(rows, key=repr)
+
+
+def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:
+    schema = arrow_schema(COLUMNS)
+    arrays = [pa.array([row[at] for row in rows], field.type) for at, field in enumerate(schema)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -44,6 +44,7 @@ class DuckdbTarget(ChangedTarget, DuckdbDeclaring):
 
     indexes_keys = False  # DuckDB renames no table that has an index, and scans fast
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
+    names_rows = True
 
     def __init__(
         self, cursor: duckdb.DuckDBPyConnection, ended: threading.Condition, release: Callable[[], None]

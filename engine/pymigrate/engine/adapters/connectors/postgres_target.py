@@ -56,6 +56,7 @@ class PostgresTarget(PostgresDeclaring):
     """See the port. `lock_seconds` is how long a statement waits for a lock before it gives up."""
 
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
+    names_rows = True
     name_bytes_max = 63
     folds_case = False
     tells_rows_apart = True

@@ -40,6 +40,7 @@ class SqliteTarget(ChangedTarget, SqliteDeclaring):
     """See the port. A relation is a table's name; `main.` before it may be left out. Who meets another writer waits `busy_seconds`."""
 
     statements = Statements(f"{OWN_PREFIX}checkpoint", f"{OWN_PREFIX}publication")
+    names_rows = True
     tells_rows_apart = True
     # Decimals and unsigned numbers are kept as text, which is in another order.
     unordered_kinds = SqliteDeclaring.unordered_kinds | {"decimal", "uint64"}

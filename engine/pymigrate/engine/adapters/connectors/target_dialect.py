@@ -33,6 +33,7 @@ class SqlDialect(ABC):
     name_bytes_max: int | None = None
     distinct = "IS DISTINCT FROM"
     folds_case = True
+    names_rows = False
     tells_rows_apart = False
     unordered_kinds: frozenset[str] = frozenset({"json", "bytes", "uuid", "bool"})
 
@@ -132,8 +133,8 @@ class SqlDialect(ABC):
         return reference
 
     def _row_names(self, table: Table) -> tuple[str, ...]:
-        """What the system itself calls a row by while a transaction lasts; empty where it has no such words. Without them nothing is
-        appended, and rows of a staging that have the same key are refused."""
+        """What the system itself calls a row by while a transaction lasts (`names_rows`: it does); empty where it has no such words.
+        Without them nothing is appended, and rows of a staging that have the same key are refused."""
         del table
         return ()
 

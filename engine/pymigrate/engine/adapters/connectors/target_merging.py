@@ -78,18 +78,19 @@ class SqlMerging(SqlVersions, SqlDeclarations):
             yield Problem("key", "a merge needs a key: name the columns that tell one row from another")
         yield from self._order_problems(staging)
         found = self._find(self._locate(staging.relation))
-        if found is None or found.kind != "table":
-            return
-        known = self._columns(found.table)
-        if staging.is_append and not self._row_names(found.table):
+        table = found.table if found is not None and found.kind == "table" else None
+        if staging.is_append and not (self._row_names(table) if table else self.names_rows):
             text = f"nothing tells one row of `{staging.relation}` from another here: use `merge`, or another relation"
             yield Problem("target.load_mode", text)
+        if table is None:
+            return
+        known = self._columns(table)
         folded = {name.lower() if self.folds_case else name for name in known}
         for column in staging.columns:
             if (column.name.lower() if self.folds_case else column.name) not in folded:
                 text = f"`{staging.relation}` has no column `{column.name}`{nearest(column.name, known)}"
                 yield Problem(f"source.columns.{column.name}", text)
-        yield from merge_problems(staging, self._described(found.table), folds_case=self.folds_case)
+        yield from merge_problems(staging, self._described(table), folds_case=self.folds_case)
 
     def _merge_notes(self, staging: Staging, existing: Found) -> Iterator[str]:
         """What differs without harm."""
