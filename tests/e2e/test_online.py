@@ -262,3 +262,34 @@ def test_a_host_that_is_killed_at_commits_while_it_catches_up_loses_and_doubles_
         statement = f"SELECT {columns} FROM {{}} ORDER BY id"
         expected = one.execute(statement.format(table).encode()).fetchall()
         assert other.execute(statement.format(f"copied_{table}").encode()).fetchall() == expected
+
+
+def test_a_growing_column_is_followed_and_a_deletion_that_it_does_not_tell_is_found_at_the_end(
+    engine: EngineProcess, source: str, tmp_path: Path
+) -> None:
+    following = {"catchUp": {"column": {"name": "version"}, "opensSource": True}}
+    phases = {name: {**online(name, **following), "gates": {"go": {}}} for name in ("duckdb", "sqlite")}
+    touch = "UPDATE {} SET version = nextval('versions'), customer = 'changed' WHERE id % 10 = 1"
+    with psycopg.connect(source) as connection:
+        connection.execute("CREATE SEQUENCE versions")
+        for name in phases:
+            connection.execute(
+                f"ALTER TABLE {TABLES[name]} ADD COLUMN version bigint NOT NULL DEFAULT nextval('versions')".encode()
+            )
+    with engine.client() as client:
+        declare(client, definitions(targets(source, tmp_path), phases, tmp_path / "none.db"), tmp_path / "plan.yaml")
+        name = start(client)
+        wait_until(lambda: all(run_of(client, name).phases[p].datasets[p].lag_seconds >= 0 for p in phases))
+        with psycopg.connect(source) as connection:
+            for table in (TABLES["duckdb"], TABLES["sqlite"]):
+                connection.execute(touch.format(table).encode())
+            connection.execute("DELETE FROM of_sqlite WHERE id = 5")
+        for phase in phases:
+            approve(client, name, phase)
+        run = ended(client, name, 60)
+    assert run.phases["duckdb"].state == run_pb2.PHASE_STATE_PUBLISHED, run.phases["duckdb"].failure
+    verification = run.phases["duckdb"].datasets["duckdb"].verification
+    assert verification.source_checksum == verification.target_checksum != ""
+    assert run.phases["sqlite"].failure.reason == "VERIFICATION_FAILED"
+    assert f"has {ROWS - 1:,} rows and {ROWS:,} are staged" in run.phases["sqlite"].failure.message
+    assert all(may_write(source, TABLES[name]) for name in phases)

@@ -1697,6 +1697,7 @@ class CatchUp(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     LOGICAL_FIELD_NUMBER: builtins.int
+    COLUMN_FIELD_NUMBER: builtins.int
     LAG_SECONDS_MAX_FIELD_NUMBER: builtins.int
     OPENS_SOURCE_FIELD_NUMBER: builtins.int
     lag_seconds_max: builtins.int
@@ -1709,16 +1710,21 @@ class CatchUp(google.protobuf.message.Message):
     def logical(self) -> Global___LogicalCatchUp:
         """From the source's log, with every change in it."""
 
+    @property
+    def column(self) -> Global___ColumnCatchUp:
+        """From a column that grows with every insert and update."""
+
     def __init__(
         self,
         *,
         logical: Global___LogicalCatchUp | None = ...,
+        column: Global___ColumnCatchUp | None = ...,
         lag_seconds_max: builtins.int = ...,
         opens_source: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["by", b"by", "logical", b"logical"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["by", b"by", "lag_seconds_max", b"lag_seconds_max", "logical", b"logical", "opens_source", b"opens_source"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["by", b"by"]) -> typing.Literal["logical"] | None: ...
+    def HasField(self, field_name: typing.Literal["by", b"by", "column", b"column", "logical", b"logical"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["by", b"by", "column", b"column", "lag_seconds_max", b"lag_seconds_max", "logical", b"logical", "opens_source", b"opens_source"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["by", b"by"]) -> typing.Literal["logical", "column"] | None: ...
 
 Global___CatchUp: typing_extensions.TypeAlias = CatchUp
 
@@ -1736,6 +1742,33 @@ class LogicalCatchUp(google.protobuf.message.Message):
     ) -> None: ...
 
 Global___LogicalCatchUp: typing_extensions.TypeAlias = LogicalCatchUp
+
+@typing.final
+class ColumnCatchUp(google.protobuf.message.Message):
+    """From a column of a PostgreSQL table that every insert and update sets higher, such as the time of the last change or a version that a
+    sequence gives. Deleted rows and changed keys are not seen by it: what of them is left in the target fails verification, which compares
+    counts at every level.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    OVERLAP_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The column. Never NULL; a time, a date or a number."""
+    overlap: builtins.int
+    """How far back each round reads again, since a transaction that commits late may have written a lower value than one that committed before
+    it: seconds of a time or a date, units of a number. 0 means 600 seconds, and 100,000 units.
+    """
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        overlap: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "overlap", b"overlap"]) -> None: ...
+
+Global___ColumnCatchUp: typing_extensions.TypeAlias = ColumnCatchUp
 
 @typing.final
 class DatasetSource(google.protobuf.message.Message):

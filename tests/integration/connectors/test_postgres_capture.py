@@ -13,10 +13,11 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.adapters.connectors.postgres_capture import PostgresCapture
+from pymigrate.engine.adapters.connectors.postgres_column_capture import PostgresColumnCapture
 from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 from pymigrate.engine.domain.errors import FenceLost, SourceChanged, SystemUnavailable
-from pymigrate.engine.ports.capture import RowChanges
+from pymigrate.engine.ports.capture import GrowingColumn, RowChanges
 from pymigrate.engine.ports.connector import (
     Checkpoint,
     Position,
@@ -55,7 +56,7 @@ class Shop:
             "ALTER TABLE orders ALTER COLUMN note SET STORAGE EXTERNAL",
             "INSERT INTO orders SELECT n, 'name ' || n, repeat('x', 3000) || n FROM generate_series(1, 9) AS n",
         )
-        self.capture = PostgresCapture(self.spec, lock_seconds=0.3)
+        self.capture: PostgresCapture = PostgresCapture(self.spec, lock_seconds=0.3)
         self.target = PostgresTarget(self.spec)
         with closing(PostgresSource(self.spec)) as source:
             self.info: RelationInfo = source.describe(ORDERS)
@@ -305,3 +306,86 @@ def test_a_server_without_logical_decoding_is_refused_with_advice() -> None:
             (problem,) = capture.problems(ORDERS, ("id",))
     assert problem.field == "catch_up.logical"
     assert "wal_level=replica: set wal_level=logical" in problem.description
+
+
+class Versioned(Shop):
+    """A shop whose rows tell by a column when they changed."""
+
+    def __init__(self, dsn: str, native: str, value: str) -> None:
+        super().__init__(dsn)
+        self.run(
+            f"ALTER TABLE orders ADD COLUMN version {native} NOT NULL DEFAULT {value}",
+            "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN NEW.version := {value}; RETURN NEW; END $$",
+            "CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch()",
+        )
+        self.capture.close()
+        self.capture = PostgresColumnCapture(self.spec, GrowingColumn("version"))
+        with closing(PostgresSource(self.spec)) as source:
+            self.info = source.describe(ORDERS)
+        self.staging = Staging(StagingId("s2"), "copied", self.info.columns, ("id",))
+        self.target.prepare(self.staging)
+        self.target.claim(self.staging, LANE, 1)
+        self.target.claim(self.staging, COPY, 1)
+
+
+@pytest.mark.parametrize(
+    ("native", "value"),
+    [
+        ("timestamptz", "clock_timestamp()"),
+        ("timestamp(3)", "clock_timestamp()"),
+        ("date", "current_date"),
+        ("bigint", "nextval('versions')"),
+        ("numeric(20,3)", "nextval('versions')"),
+    ],
+)
+def test_a_growing_column_tells_what_came_and_changed_since(postgres_database: str, native: str, value: str) -> None:
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute("CREATE SEQUENCE versions")
+    shop = Versioned(postgres_database, native, value)
+    try:
+        assert shop.capture.problems(ORDERS, ("id",)) == []
+        start = shop.capture.start(ORDERS, NAME, heed).position
+        with psycopg.connect(shop.dsn) as late:
+            late.execute("UPDATE orders SET name = 'late' WHERE id = 3")  # commits after others with higher values
+            shop.run("UPDATE orders SET name = 'other' WHERE id = 1")
+            shop.copy(SourceRange())
+            shop.run("INSERT INTO orders VALUES (10, 'new', NULL)", "UPDATE orders SET note = '%' WHERE id = 2")
+            shop.follow(start)
+        (*_, last) = shop.capture.changes(ORDERS, shop.info.columns, ("id",), NAME, start, Position(""))
+        shop.follow(last.end)
+        assert shop.is_exact()
+    finally:
+        shop.capture.close()
+        shop.target.close()
+
+
+def test_a_growing_column_follows_a_table_that_was_empty(postgres_database: str) -> None:
+    shop = Versioned(postgres_database, "timestamptz", "clock_timestamp()")
+    try:
+        shop.run("DELETE FROM orders")
+        start = shop.capture.start(ORDERS, NAME, heed).position
+        shop.copy(SourceRange())
+        shop.run("INSERT INTO orders VALUES (1, 'a', 'b')")
+        shop.follow(start)
+        assert shop.is_exact()
+    finally:
+        shop.capture.close()
+        shop.target.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "field", "says"),
+    [
+        ("nmae", "catch_up.column.name", "did you mean `name`"),
+        ("name", "catch_up.column.name", "is text: name a time, a date or a number"),
+        ("several", "catch_up.column.name", "name a time, a date or a number"),
+        ("maybe", "catch_up.column.name", "declare it NOT NULL"),
+    ],
+)
+def test_a_column_that_can_not_tell_changes_is_refused(shop: Shop, column: str, field: str, says: str) -> None:
+    shop.run("ALTER TABLE orders ADD COLUMN maybe int, ADD COLUMN several int[] NOT NULL DEFAULT '{}'")
+    with closing(PostgresColumnCapture(shop.spec, GrowingColumn(column))) as capture:
+        (problem,) = capture.problems(ORDERS, ("id",))
+    assert problem.field == field
+    assert says in problem.description

@@ -212,7 +212,7 @@ def test_a_dataset_of_an_online_phase_says_how_it_follows_its_source() -> None:
     found.datasets["orders"].ClearField("catch_up")
     assert "is required" in online_problems(found)["datasets.orders.catch_up"]
     found.datasets["orders"].catch_up.opens_source = True
-    assert "set `logical`" in online_problems(found)["datasets.orders.catch_up"]
+    assert "set `logical` or `column`" in online_problems(found)["datasets.orders.catch_up"]
 
 
 def test_what_can_not_be_followed_is_refused_at_once() -> None:
@@ -222,6 +222,10 @@ def test_what_can_not_be_followed_is_refused_at_once() -> None:
     found = followed("shop")
     found.datasets["orders"].catch_up.lag_seconds_max = 86_401
     assert "1 to 86,400" in online_problems(found)["datasets.orders.catch_up.lag_seconds_max"]
+    found = followed("shop")
+    found.datasets["orders"].catch_up.column.overlap = -1
+    assert "name the column" in online_problems(found)["datasets.orders.catch_up.column.name"]
+    assert "negative" in online_problems(found)["datasets.orders.catch_up.column.overlap"]
     found = followed("shop")
     found.datasets["orders"].transforms.add().drop.columns.append("x")
     assert "changes are told as the source has them" in online_problems(found)["datasets.orders.transforms"]

@@ -6,7 +6,7 @@ from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2, plan_pb2
 
 LAG_SECONDS_MAX = 86_400
-LOGICAL = frozenset({"postgres"})
+FOLLOWED = frozenset({"postgres"})
 
 
 def catch_up_problems(
@@ -27,16 +27,22 @@ def catch_up_problems(
         )
     found, source = dataset.catch_up, connections.get(dataset.source.connection)
     if found.WhichOneof("by") is None:
-        yield Problem(f"{path}.catch_up", "say how changes are found: set `logical`")
-    if found.WhichOneof("by") == "logical" and source is not None and source.WhichOneof("system") not in LOGICAL:
+        yield Problem(f"{path}.catch_up", "say how changes are found: set `logical` or `column`")
+    if found.WhichOneof("by") is not None and source is not None and source.WhichOneof("system") not in FOLLOWED:
         yield Problem(
-            f"{path}.catch_up.logical",
+            f"{path}.catch_up.{found.WhichOneof('by')}",
             f"is for PostgreSQL; `{dataset.source.connection}` is {source.WhichOneof('system')}: choose another downtime policy",
         )
     if dataset.HasField("quarantine"):
         yield Problem(
             f"{path}.quarantine", "can't be used in an `online` phase: changes are applied as the source has them"
         )
+    if found.WhichOneof("by") == "column" and not found.column.name:
+        yield Problem(
+            f"{path}.catch_up.column.name", "is required: name the column that grows with every insert and update"
+        )
+    if found.column.overlap < 0:
+        yield Problem(f"{path}.catch_up.column.overlap", "can't be negative")
     if dataset.transforms:
         yield Problem(
             f"{path}.transforms",

@@ -44,6 +44,14 @@ class Start:
     snapshot: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class GrowingColumn:
+    """A column that every insert and update sets higher, and how far back to read again; 0: as far as its type suggests."""
+
+    name: str
+    overlap: int = 0
+
+
 class Capture(Protocol):
     """A source that keeps what changes in a relation, under a name. Everything is idempotent and safe to call again after a crash at any
     instruction. Calls that wait call `heed`, which raises to end the wait."""
@@ -103,8 +111,8 @@ class Capture(Protocol):
 class CapturingConnector(Protocol):
     """What a Connector may have on top."""
 
-    def open_capture(self, system: SystemSpec) -> Capture:
-        """Opens a source for its changes. Raises SystemUnavailable."""
+    def open_capture(self, system: SystemSpec, column: GrowingColumn | None = None) -> Capture:
+        """Opens a source for its changes, as its log or a column tells them. Raises SystemUnavailable."""
         ...
 
 

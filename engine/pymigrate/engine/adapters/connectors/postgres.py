@@ -1,6 +1,6 @@
 """PostgreSQL databases, as sources and targets."""
 
-from pymigrate.engine.ports.capture import Capture
+from pymigrate.engine.ports.capture import Capture, GrowingColumn
 from pymigrate.engine.ports.connector import Source, SystemSpec, Target
 
 
@@ -21,8 +21,12 @@ class PostgresConnector:
 
         return PostgresTarget(system)
 
-    def open_capture(self, system: SystemSpec) -> Capture:
+    def open_capture(self, system: SystemSpec, column: GrowingColumn | None = None) -> Capture:
         """Connects. Raises SystemUnavailable where it can't."""
+        if column is not None:
+            from pymigrate.engine.adapters.connectors.postgres_column_capture import PostgresColumnCapture
+
+            return PostgresColumnCapture(system, column)
         from pymigrate.engine.adapters.connectors.postgres_capture import PostgresCapture
 
         return PostgresCapture(system)

@@ -274,7 +274,7 @@ class Rows:
 
     def _read(self, columns: Sequence[ColumnInfo], texts: Sequence[Texts]) -> pa.RecordBatch:
         if not texts:
-            return _batch(self._relation, columns, [])
+            return batch_of(self._relation, columns, [])
         names = ", ".join(quote(column.name) for column in columns)
         arrays = ", ".join("%s::text[]" for _ in columns)
         values = ", ".join(f"{quote(c.name)}::{c.native_type} AS {quote(c.name)}" for c in columns)
@@ -283,14 +283,14 @@ class Rows:
             f"FROM unnest(%ARRAYS%) WITH ORDINALITY AS told ({names}, {NUMBER})) AS told ORDER BY {NUMBER}"
         )
         statement = statement.replace("%ARRAYS%", "\0").replace("%", "%%").replace("\0", arrays)
-        return _batch(
+        return batch_of(
             self._relation, columns, self._fetch(statement, [list(column) for column in zip(*texts, strict=True)])
         )
 
     def _look_up(self, keys: Sequence[Texts]) -> pa.RecordBatch:
         """The rows as they are now; those that are gone by now go with a later change."""
         if not keys:
-            return _batch(self._relation, self._columns, [])
+            return batch_of(self._relation, self._columns, [])
         names = ", ".join(quote(column.name) for column in self._key)
         arrays = ", ".join("%s::text[]" for _ in self._key)
         values = ", ".join(f"{quote(c.name)}::{c.native_type}" for c in self._key)
@@ -299,12 +299,13 @@ class Rows:
             f"(SELECT {values} FROM unnest(%ARRAYS%) AS told ({names}))"
         )
         statement = statement.replace("%ARRAYS%", "\0").replace("%", "%%").replace("\0", arrays)
-        return _batch(
+        return batch_of(
             self._relation, self._columns, self._fetch(statement, [list(column) for column in zip(*keys, strict=True)])
         )
 
 
-def _batch(relation: str, columns: Sequence[ColumnInfo], rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
+def batch_of(relation: str, columns: Sequence[ColumnInfo], rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
+    """Rows as a source's cursor gives them, as a batch. Raises DataRefused."""
     schema = arrow_schema(columns)
     if not rows:
         return pa.RecordBatch.from_pylist([], schema=schema)

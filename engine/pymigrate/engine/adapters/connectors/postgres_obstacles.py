@@ -71,7 +71,7 @@ class Obstacles:
     def _of_table(
         self, relation: SourceRelation, table: Table, identifier: str, key: Sequence[str]
     ) -> Iterator[Problem]:
-        [(kind, persistence, identity, is_owner, owner, may_create)] = self._query(_TABLE, (identifier,))
+        [(kind, persistence, identity, *_)] = self._query(_TABLE, (identifier,))
         name = relation.relation
         if kind not in {"r", "p"}:
             yield Problem(
@@ -82,16 +82,7 @@ class Obstacles:
             yield Problem(
                 "source.relation", f"`{name}` is not in the log: ALTER TABLE {table.sql} SET LOGGED puts it there"
             )
-        if not is_owner:
-            yield Problem(
-                "source.relation",
-                f"`{name}` belongs to {owner}: the connection's user must own it, or be a member of that role",
-            )
-        if not may_create:
-            yield Problem(
-                "source.relation",
-                f"the connection's user may make nothing in the schema `{table.schema}`, and so can't block writes in the end",
-            )
+        yield from self.of_owner(relation, table, identifier)
         if not key:
             yield Problem("key", f"`{name}` has no key: changes are told by it; declare a primary key")
         elif identity != "f":
@@ -103,3 +94,24 @@ class Obstacles:
                     f"changes of `{name}` tell {told}, and the key is ({', '.join(key)}): ALTER TABLE {table.sql} REPLICA IDENTITY FULL, "
                     "or USING INDEX with a unique index of the key",
                 )
+
+    def of_owner(self, relation: SourceRelation, table: Table, identifier: str) -> Iterator[Problem]:
+        """What keeps writes from being blocked."""
+        [(kind, _, _, is_owner, owner, may_create)] = self._query(_TABLE, (identifier,))
+        name = relation.relation
+        if kind not in {"r", "p"}:
+            yield Problem(
+                "source.relation",
+                f"`{name}` is no table, and writes to it can't be blocked: name the tables that it shows",
+            )
+            return
+        if not is_owner:
+            yield Problem(
+                "source.relation",
+                f"`{name}` belongs to {owner}: the connection's user must own it, or be a member of that role",
+            )
+        if not may_create:
+            yield Problem(
+                "source.relation",
+                f"the connection's user may make nothing in the schema `{table.schema}`, and so can't block writes in the end",
+            )

@@ -8,6 +8,7 @@ from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import parse_type
 from pymigrate.engine.entrypoints.worker import schemas
 from pymigrate.engine.ports.calls import OutsideCall
+from pymigrate.engine.ports.capture import GrowingColumn
 from pymigrate.engine.ports.connector import (
     CsvFormat,
     CursorPaging,
@@ -230,6 +231,13 @@ def follow_job(work: worker_pb2.DatasetWork, fence: int = 0) -> FollowJob:
         name=_kept_name(work),
         opens_source=work.dataset.catch_up.opens_source,
     )
+
+
+def growing_column(work: worker_pb2.DatasetWork) -> GrowingColumn | None:
+    """The column that tells changes; None where the source's log does."""
+    if work.dataset.catch_up.WhichOneof("by") != "column":
+        return None
+    return GrowingColumn(work.dataset.catch_up.column.name, work.dataset.catch_up.column.overlap)
 
 
 def _kept_name(work: worker_pb2.DatasetWork) -> str:

@@ -25,10 +25,10 @@ class Following:
         self._connectors = connectors
         self._secrets = secrets
 
-    def opener(self, spec: SystemSpec) -> Callable[[], Capture] | None:
+    def opener(self, work: worker_pb2.DatasetWork, spec: SystemSpec) -> Callable[[], Capture] | None:
         """Opens a source for its changes; None where it can't be."""
-        connector = self._connectors(spec.kind)
-        return (lambda: connector.open_capture(spec)) if isinstance(connector, CapturingConnector) else None
+        connector, column = self._connectors(spec.kind), definitions.growing_column(work)
+        return (lambda: connector.open_capture(spec, column)) if isinstance(connector, CapturingConnector) else None
 
     def capture(self, task: worker_pb2.Task, open_target: OpenTarget, signals: Signals) -> None:
         """Begins to keep changes."""
@@ -80,7 +80,7 @@ class Following:
 
     def _capture_of(self, work: worker_pb2.DatasetWork) -> Callable[[], Capture]:
         spec = definitions.system_spec(work.source, self._secrets)
-        opened = self.opener(spec)
+        opened = self.opener(work, spec)
         if opened is None:
             raise FailedPrecondition(f"{spec.name} does not keep what changes in it: choose another downtime policy")
         return opened

@@ -165,7 +165,7 @@ class TaskRunner:
             definitions.inspect_job(asked, source, target),
             self._transforms.over(work, lambda: self._connectors(source.kind).open_source(source)),
             lambda: self._target(target),
-            self._following.opener(source) if definitions.is_followed(work) else None,
+            self._following.opener(work, source) if definitions.is_followed(work) else None,
         )
         return _inspection_message(found, self._redactor)
 
