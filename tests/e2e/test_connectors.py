@@ -1,8 +1,9 @@
 """Connectors beside databases and files, through a real engine."""
 
 import json
-import sqlite3
 from pathlib import Path
+
+from pyiceberg.catalog.sql import SqlCatalog
 
 from pymigrate.v1 import run_pb2
 from tests.apis import ApiServer, Asked, Reply, json_reply
@@ -53,7 +54,7 @@ def by_cursor(asked: Asked) -> Reply:
     return Reply(status=404)
 
 
-def test_an_api_is_read_into_a_warehouse(engine: EngineProcess, api: ApiServer, tmp_path: Path) -> None:
+def test_an_api_is_read_into_an_iceberg_table(engine: EngineProcess, api: ApiServer, tmp_path: Path) -> None:
     asked: list[str] = []
 
     def answer(some: Asked) -> Reply:
@@ -72,16 +73,19 @@ def test_an_api_is_read_into_a_warehouse(engine: EngineProcess, api: ApiServer, 
         plan(
             {
                 "crm": {"http": {"baseUrl": api.url, "headers": headers, "requestsPerSecondMax": 500}},
-                "warehouse": {"sqlite": {"path": f"{tmp_path}/w.db"}},
+                "lake": {"iceberg": {"catalogPath": f"{tmp_path}/catalog.db", "warehouse": f"{tmp_path}/lake"}},
             },
-            {"orders": {"source": source, "target": {"connection": "warehouse", "relation": "orders"}, "key": ["id"]}},
+            {"orders": {"source": source, "target": {"connection": "lake", "relation": "sales.orders"}, "key": ["id"]}},
         ),
         tmp_path / "plan.yaml",
     )
     assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run
     dataset = run.phases["all"].datasets["orders"]
     assert (dataset.rows, dataset.rows_expected) == (250, 250)
-    with sqlite3.connect(tmp_path / "w.db") as connection:
-        rows = connection.execute("SELECT id, price, extra FROM orders ORDER BY id").fetchall()
-    connection.close()
-    assert rows == [(number, f"{number}.10", json.dumps({"n": number})) for number in range(1, 251)]
+    assert dataset.delivery == run_pb2.DELIVERY_EXACTLY_ONCE
+    catalog = SqlCatalog("default", uri=f"sqlite:///{tmp_path}/catalog.db")
+    rows = catalog.load_table("sales.orders").scan().to_arrow().to_pylist()
+    catalog.close()
+    assert sorted((row["id"], str(row["price"]), row["extra"]) for row in rows) == [
+        (number, f"{number}.10", json.dumps({"n": number})) for number in range(1, 251)
+    ]

@@ -50,6 +50,7 @@ class Connection(google.protobuf.message.Message):
     FILES_FIELD_NUMBER: builtins.int
     MYSQL_FIELD_NUMBER: builtins.int
     HTTP_FIELD_NUMBER: builtins.int
+    ICEBERG_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
@@ -107,6 +108,10 @@ class Connection(google.protobuf.message.Message):
         """An HTTP API that answers in JSON."""
 
     @property
+    def iceberg(self) -> Global___IcebergSystem:
+        """Iceberg tables."""
+
+    @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free labels, at most 64."""
 
@@ -129,6 +134,7 @@ class Connection(google.protobuf.message.Message):
         files: Global___FilesSystem | None = ...,
         mysql: Global___MysqlSystem | None = ...,
         http: Global___HttpApiSystem | None = ...,
+        iceberg: Global___IcebergSystem | None = ...,
         lanes_max: builtins.int = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         uid: builtins.str = ...,
@@ -140,9 +146,9 @@ class Connection(google.protobuf.message.Message):
         bytes_per_second_max: builtins.int = ...,
         rows_per_second_max: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "mysql", b"mysql", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "rows_per_second_max", b"rows_per_second_max", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http"] | None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "iceberg", b"iceberg", "mysql", b"mysql", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "iceberg", b"iceberg", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "rows_per_second_max", b"rows_per_second_max", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http", "iceberg"] | None: ...
 
 Global___Connection: typing_extensions.TypeAlias = Connection
 
@@ -337,6 +343,32 @@ class HttpApiSystem(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["base_url", b"base_url", "ca_file", b"ca_file", "headers", b"headers", "requests_per_second_max", b"requests_per_second_max", "retries_max", b"retries_max", "timeout_seconds", b"timeout_seconds"]) -> None: ...
 
 Global___HttpApiSystem: typing_extensions.TypeAlias = HttpApiSystem
+
+@typing.final
+class IcebergSystem(google.protobuf.message.Message):
+    """Iceberg tables of an SQL catalogue in a SQLite file, as a target. One worker host alone writes to them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CATALOG_PATH_FIELD_NUMBER: builtins.int
+    WAREHOUSE_FIELD_NUMBER: builtins.int
+    CATALOG_NAME_FIELD_NUMBER: builtins.int
+    catalog_path: builtins.str
+    """Absolute path of the catalogue's SQLite file on the worker host; it is created where it is missing."""
+    warehouse: builtins.str
+    """Where new tables lie: the absolute path of a folder on the worker host, or `file://` before it; it is created where it is missing."""
+    catalog_name: builtins.str
+    """The catalogue's name, which others that read it must give too. Empty means `default`."""
+    def __init__(
+        self,
+        *,
+        catalog_path: builtins.str = ...,
+        warehouse: builtins.str = ...,
+        catalog_name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["catalog_name", b"catalog_name", "catalog_path", b"catalog_path", "warehouse", b"warehouse"]) -> None: ...
+
+Global___IcebergSystem: typing_extensions.TypeAlias = IcebergSystem
 
 @typing.final
 class Column(google.protobuf.message.Message):

@@ -166,6 +166,30 @@ PHASE_STATE_ROLLBACK_BLOCKED: PhaseState.ValueType  # 12
 """It could not be undone entirely; a person must act."""
 Global___PhaseState: typing_extensions.TypeAlias = PhaseState
 
+class _Delivery:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DeliveryEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Delivery.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    DELIVERY_UNSPECIFIED: _Delivery.ValueType  # 0
+    """Not known: the run is older than this field."""
+    DELIVERY_EXACTLY_ONCE: _Delivery.ValueType  # 1
+    """Once: rows and checkpoint, and publication, each take place as a whole or not at all."""
+    DELIVERY_AT_LEAST_ONCE: _Delivery.ValueType  # 2
+    """Once or more often: after a crash rows may be written again, or a publication may be seen half done."""
+
+class Delivery(_Delivery, metaclass=_DeliveryEnumTypeWrapper):
+    """How often a row that was read arrives, when hosts, engines and connections die on the way."""
+
+DELIVERY_UNSPECIFIED: Delivery.ValueType  # 0
+"""Not known: the run is older than this field."""
+DELIVERY_EXACTLY_ONCE: Delivery.ValueType  # 1
+"""Once: rows and checkpoint, and publication, each take place as a whole or not at all."""
+DELIVERY_AT_LEAST_ONCE: Delivery.ValueType  # 2
+"""Once or more often: after a crash rows may be written again, or a publication may be seen half done."""
+Global___Delivery: typing_extensions.TypeAlias = Delivery
+
 class _LaneState:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -484,6 +508,7 @@ class DatasetRun(google.protobuf.message.Message):
     QUARANTINE_FIELD_NUMBER: builtins.int
     CONFLICTS_FIELD_NUMBER: builtins.int
     PATH_REASON_FIELD_NUMBER: builtins.int
+    DELIVERY_FIELD_NUMBER: builtins.int
     QUARANTINED_ROWS_FIELD_NUMBER: builtins.int
     LAG_SECONDS_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
@@ -507,6 +532,8 @@ class DatasetRun(google.protobuf.message.Message):
     """Rows whose key the target held with other content."""
     path_reason: builtins.str
     """Why it moves so and not by a cheaper way."""
+    delivery: Global___Delivery.ValueType
+    """What its target guarantees about the rows, whatever dies on the way."""
     quarantined_rows: builtins.int
     """Rows that were refused and lie in the dataset's quarantine."""
     lag_seconds: builtins.float
@@ -556,6 +583,7 @@ class DatasetRun(google.protobuf.message.Message):
         quarantine: Global___Failure | None = ...,
         conflicts: builtins.int = ...,
         path_reason: builtins.str = ...,
+        delivery: Global___Delivery.ValueType = ...,
         quarantined_rows: builtins.int = ...,
         lag_seconds: builtins.float = ...,
         changes: builtins.int = ...,
@@ -563,7 +591,7 @@ class DatasetRun(google.protobuf.message.Message):
         repaired_rows: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "quarantine", b"quarantine", "start_time", b"start_time", "verification", b"verification"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "end_time", b"end_time", "lag_seconds", b"lag_seconds", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "quarantined_rows", b"quarantined_rows", "repaired_rows", b"repaired_rows", "rows", b"rows", "rows_expected", b"rows_expected", "schema_notes", b"schema_notes", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "conflicts", b"conflicts", "copy_seconds", b"copy_seconds", "delivery", b"delivery", "end_time", b"end_time", "lag_seconds", b"lag_seconds", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "quarantine", b"quarantine", "quarantined_rows", b"quarantined_rows", "repaired_rows", b"repaired_rows", "rows", b"rows", "rows_expected", b"rows_expected", "schema_notes", b"schema_notes", "source", b"source", "start_time", b"start_time", "target", b"target", "verification", b"verification"]) -> None: ...
 
 Global___DatasetRun: typing_extensions.TypeAlias = DatasetRun
 
@@ -1407,6 +1435,7 @@ class Inspection(google.protobuf.message.Message):
     RANGES_FIELD_NUMBER: builtins.int
     PATH_REASON_FIELD_NUMBER: builtins.int
     DDL_FIELD_NUMBER: builtins.int
+    DELIVERY_FIELD_NUMBER: builtins.int
     is_target_present: builtins.bool
     """Whether the target relation exists."""
     target_rows: builtins.int
@@ -1417,6 +1446,8 @@ class Inspection(google.protobuf.message.Message):
     """How the data will move: `arrow`, `csv`, `postgres_binary` or `postgres_text`."""
     path_reason: builtins.str
     """Why it will move so and not by a cheaper way."""
+    delivery: Global___Delivery.ValueType
+    """What the target guarantees about the rows."""
     @property
     def source(self) -> pymigrate.v1.connection_pb2.RelationSchema:
         """The source's columns and key as they will be written, after the dataset's transforms, and its size before them."""
@@ -1445,8 +1476,9 @@ class Inspection(google.protobuf.message.Message):
         ranges: collections.abc.Iterable[builtins.str] | None = ...,
         path_reason: builtins.str = ...,
         ddl: pymigrate.v1.plan_pb2.TargetDdl | None = ...,
+        delivery: Global___Delivery.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["ddl", b"ddl", "source", b"source"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ddl", b"ddl", "is_target_present", b"is_target_present", "path", b"path", "path_reason", b"path_reason", "problems", b"problems", "ranges", b"ranges", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ddl", b"ddl", "delivery", b"delivery", "is_target_present", b"is_target_present", "path", b"path", "path_reason", b"path_reason", "problems", b"problems", "ranges", b"ranges", "source", b"source", "source_state", b"source_state", "target_rows", b"target_rows"]) -> None: ...
 
 Global___Inspection: typing_extensions.TypeAlias = Inspection

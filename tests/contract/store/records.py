@@ -84,6 +84,7 @@ def full_aggregate() -> RunAggregate:
         rows_expected=336_776,
         path="csv-arrow",
         path_reason="postgres_binary is not taken: it is a view",
+        delivery="exactly_once",
         verification=b"\x00\xff",
         start_time=at(5),
         end_time=at(6),

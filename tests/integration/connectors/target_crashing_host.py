@@ -3,6 +3,7 @@
 A line is `lane|publish|append`, the kind of system, its options, a fence or attempt, a seed. Run as a module.
 """
 
+import importlib
 import json
 import os
 import random
@@ -13,6 +14,13 @@ from pymigrate.engine.ports.connector import StagingId, SystemSpec, Target
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, numbered
 
 CHUNKS = 400
+MODULES = {
+    "duckdb": "duckdb_target",
+    "files": "parquet_target",
+    "iceberg": "iceberg_target",
+    "postgres": "postgres_target",
+    "sqlite": "sqlite_target",
+}
 
 
 def open_target(kind: str, options: dict[str, str]) -> Target:
@@ -31,6 +39,10 @@ def open_target(kind: str, options: dict[str, str]) -> Target:
             from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 
             return PostgresTarget(system)
+        case "iceberg":
+            from pymigrate.engine.adapters.connectors.iceberg_target import IcebergTarget
+
+            return IcebergTarget(system)
     from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
 
     return ParquetTarget(system)
@@ -90,6 +102,8 @@ def main() -> None:
     """Fork a host for each line."""
     for line in sys.stdin:
         what, kind, options, number, seed = json.loads(line)
+        # What takes long to import is imported before the fork, since every host would do it again.
+        importlib.import_module(f"pymigrate.engine.adapters.connectors.{MODULES[kind]}")
         pid = os.fork()
         if pid == 0:
             work = {"lane": copy_lane, "publish": publish_again_and_again, "append": append_again_and_again}[what]

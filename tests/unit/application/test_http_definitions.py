@@ -102,6 +102,34 @@ def test_an_api_is_a_source_only_and_has_a_format_of_its_own() -> None:
     assert "`api` is an HTTP API, which is a source only" in problems["datasets.orders.target.connection"]
 
 
+def test_iceberg_tables_are_a_target_only_that_is_not_merged_into() -> None:
+    lake = connection_pb2.Connection(
+        iceberg=connection_pb2.IcebergSystem(catalog_path="/lake/catalog.db", warehouse="file:///lake/warehouse")
+    )
+    assert told(definitions.connection_problems(lake)) == {}
+    connections = {**systems(), "lake": lake}
+    found = phase("orders")
+    found.datasets["orders"].target.connection = "lake"
+    assert told(definitions.phase_problems(found, connections, {"sales"})) == {}
+    found.datasets["orders"].source.connection = "lake"
+    found.datasets["orders"].target.load_mode = plan_pb2.LOAD_MODE_MERGE
+    problems = told(definitions.phase_problems(found, connections, {"sales"}))
+    assert "is an Iceberg catalogue, which is a target only" in problems["datasets.orders.source.connection"]
+    assert "are not merged into" in problems["datasets.orders.target.load_mode"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("", "absolute"), ("lake", "absolute"), ("/a b", "no space"), ("/a%20", "none of %"), ("/a/../b", "..")],
+)
+def test_where_iceberg_tables_lie_is_a_plain_absolute_path(path: str, says: str) -> None:
+    system = connection_pb2.IcebergSystem(catalog_path=path, warehouse=path)
+    found = definitions.connection_problems(connection_pb2.Connection(iceberg=system))
+    for field in ("iceberg.catalog_path", "iceberg.warehouse"):
+        assert any(says in problem.description for problem in found if problem.field == field)
+        found = definitions.connection_problems(connection_pb2.Connection(iceberg=system))
+
+
 def test_a_connection_to_nothing_names_every_kind() -> None:
     problem = told(definitions.connection_problems(connection_pb2.Connection()))["system"]
     for field in connection_pb2.Connection.DESCRIPTOR.oneofs_by_name["system"].fields:

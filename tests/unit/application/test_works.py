@@ -21,7 +21,11 @@ def test_a_file_that_admits_one_writer_has_one_host(affinity: str) -> None:
 
 def test_only_a_duckdb_file_is_read_by_its_own_host_too() -> None:
     found = {affinity: works.reader_affinity(system) for affinity, system in SYSTEMS.items()}
-    assert found == {"file:/w.duckdb": "file:/w.duckdb", "file:/w.db": "shared", "shared": "shared"}
+    assert found == {
+        "file:/w.duckdb": "file:/w.duckdb",
+        "file:/w.db": "shared",
+        "shared": "shared",
+    }
 
 
 def test_a_dataset_is_moved_by_its_targets_host_or_else_by_the_one_that_may_read_its_source() -> None:
@@ -30,6 +34,12 @@ def test_a_dataset_is_moved_by_its_targets_host_or_else_by_the_one_that_may_read
     assert works.dataset_affinity(duckdb, sqlite) == "file:/w.db"
     assert works.dataset_affinity(sqlite, postgres) == "shared"
     assert works.dataset_affinity(postgres, duckdb) == "file:/w.duckdb"
+
+
+def test_an_iceberg_catalogue_has_one_host_for_its_file() -> None:
+    lake = connection_pb2.Connection(iceberg=connection_pb2.IcebergSystem(catalog_path="/c.db", warehouse="/w"))
+    assert works.affinity_of(lake) == "file:/c.db"
+    assert works.reader_affinity(lake) == "shared"
 
 
 def test_a_folder_of_files_admits_many_writers() -> None:

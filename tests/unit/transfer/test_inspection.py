@@ -39,6 +39,24 @@ def test_a_dataset_that_can_be_copied_has_no_problems(lane: Lane) -> None:
     assert lane.target.staged == {}
 
 
+class Bare:
+    """A target that says nothing of what it guarantees, as one that others wrote may be."""
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        if name == "delivery":
+            raise AttributeError(name)
+        return getattr(self._target, name)
+
+
+def test_what_the_target_guarantees_is_found_and_nothing_is_promised_for_one_that_does_not_say(lane: Lane) -> None:
+    assert look(lane).delivery == "exactly_once"
+    found = inspect(JOB, lane.open_source, lambda: Bare(lane.open_target()))  # type: ignore[arg-type,return-value]  # a Target all the same
+    assert (found.problems, found.delivery) == ((), "at_least_once")
+
+
 def test_a_missing_source_names_the_nearest(lane: Lane) -> None:
     found = look(lane, replace(JOB, relation=SourceRelation("order")))
     assert found.source is None

@@ -64,6 +64,11 @@ def a_work(**dataset: object) -> worker_pb2.DatasetWork:
         ({"duckdb": {"path": "/x.duckdb"}}, "duckdb", {"path": "/x.duckdb"}),
         ({"files": {"root": "/x"}}, "files", {"root": "/x"}),
         (
+            {"iceberg": {"catalogPath": "/c.db", "warehouse": "file:///w"}},
+            "iceberg",
+            {"catalog_path": "/c.db", "warehouse": "file:///w", "catalog_name": "default"},
+        ),
+        (
             {"postgres": {"host": "db", "database": "d", "user": "u"}},
             "postgres",
             {"host": "db", "port": "5432", "database": "d", "user": "u", "ssl_mode": "prefer"},

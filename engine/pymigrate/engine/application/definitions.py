@@ -35,6 +35,7 @@ LATENCY_FACTOR_MIN = 1.1
 LATENCY_FACTOR_MAX = 100.0
 RATE_MAX = 10**15
 SYSTEMS = tuple(field.name for field in connection_pb2.Connection.DESCRIPTOR.oneofs_by_name["system"].fields)
+_TARGETS_ONLY = {"iceberg": "an Iceberg catalogue"}
 _SOURCES_ONLY = {"http": "an HTTP API", "mysql": "a MySQL database"}
 _MYSQL_SSL_MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
 _POSTGRES_SSL_MODES = _MYSQL_SSL_MODES | {"allow"}
@@ -88,6 +89,8 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
             yield from _server("mysql", connection.mysql, _MYSQL_SSL_MODES)
         case "http":
             yield from http_problems(connection.http)
+        case "iceberg":
+            yield from _iceberg(connection.iceberg)
         case _:
             yield Problem("system", f"say what it reaches: set one of {', '.join(SYSTEMS)}")
 
@@ -213,10 +216,16 @@ def _dataset(
     yield from _endpoint(f"{path}.target", target.connection, target.relation, connections)
     yield from _source_format(f"{path}.source", source, connections.get(source.connection))
     yield from _duckdb_sides(path, dataset, connections)
-    kind = connections[target.connection].WhichOneof("system") if target.connection in connections else None
-    if kind in _SOURCES_ONLY:
-        text = f"`{target.connection}` is {_SOURCES_ONLY[kind]}, which is a source only"
-        yield Problem(f"{path}.target.connection", text)
+    for side, name, kinds, only in (
+        ("source", source.connection, _TARGETS_ONLY, "target"),
+        ("target", target.connection, _SOURCES_ONLY, "source"),
+    ):
+        kind = connections[name].WhichOneof("system") if name in connections else None
+        if kind in kinds:
+            yield Problem(f"{path}.{side}.connection", f"`{name}` is {kinds[kind]}, which is a {only} only")
+    is_iceberg = target.connection in connections and connections[target.connection].HasField("iceberg")
+    if is_iceberg and target.load_mode == plan_pb2.LOAD_MODE_MERGE:
+        yield Problem(f"{path}.target.load_mode", "Iceberg tables are not merged into: use `replace` or `append`")
     for name, column in sorted(source.columns.items()):
         if column.type:
             try:
@@ -310,6 +319,15 @@ def _server(
     if system.ssl_mode and system.ssl_mode not in ssl_modes:
         yield Problem(f"{kind}.ssl_mode", f"must be one of {', '.join(sorted(ssl_modes))}")
     yield from _secret(f"{kind}.password", system.password)
+
+
+def _iceberg(system: connection_pb2.IcebergSystem) -> Iterator[Problem]:
+    for name, value in (("catalog_path", system.catalog_path), ("warehouse", system.warehouse.removeprefix("file://"))):
+        yield from _absolute(f"iceberg.{name}", value)
+        if any(character in "%?#" or character.isspace() for character in value):
+            yield Problem(
+                f"iceberg.{name}", "must hold no space and none of %, ? and #, which tables refer to files with"
+            )
 
 
 def _secret(path: str, reference: str) -> Iterator[Problem]:

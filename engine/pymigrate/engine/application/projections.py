@@ -159,6 +159,7 @@ def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -
         rows_expected=dataset.rows_expected,
         path=dataset.path,
         path_reason=dataset.path_reason,
+        delivery=run_pb2.Delivery.Value(f"DELIVERY_{dataset.delivery.upper() or 'UNSPECIFIED'}"),
         source=f"{dataset.source_connection}:{dataset.source_relation}",
         target=f"{dataset.target_connection}:{dataset.target_relation}",
         start_time=_time(dataset.start_time),

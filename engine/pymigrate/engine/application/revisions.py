@@ -15,6 +15,7 @@ from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Point, Run, RunAggregate
 from pymigrate.engine.ports.store import Resource, Unit
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
+from pymigrate.v1.shape import enum_word
 
 # What can change without another run being due: how a thing is called and steered, and which secret opens it.
 _NO_MATTER = frozenset(
@@ -92,6 +93,7 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
                 rows_expected=inspection.source.rows,
                 path=inspection.path,
                 path_reason=inspection.path_reason,
+                delivery=enum_word(run_pb2.Delivery.DESCRIPTOR, inspection.delivery) if inspection.delivery else "",
                 ranges=tuple(inspection.ranges),
                 schema_notes=tuple(inspection.ddl.notes),
                 lag_seconds_max=float(dataset.catch_up.lag_seconds_max or LAG_SECONDS_MAX_DEFAULT),

@@ -17,6 +17,8 @@ def affinity_of(target: connection_pb2.Connection) -> str:
     match target.WhichOneof("system"):
         case "duckdb":
             return f"file:{target.duckdb.path}"
+        case "iceberg":
+            return f"file:{target.iceberg.catalog_path}"
         case "sqlite":
             return f"file:{target.sqlite.path}"
         case _:

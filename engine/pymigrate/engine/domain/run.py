@@ -244,6 +244,7 @@ class DatasetRun:
     quarantine: Failure | None = None
     conflicts: int = 0
     path_reason: str = ""
+    delivery: str = ""
     schema_notes: tuple[str, ...] = ()
     version: int = 0
     lag_seconds: float = -1.0

@@ -25,11 +25,12 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class SystemSpec:
-    """How to reach a system: its kind (`sqlite`, `duckdb`, `postgres`, `mysql`, `files`, `http`), the connection's name, and the kind's
-    settings.
+    """How to reach a system: its kind (`sqlite`, `duckdb`, `postgres`, `mysql`, `files`, `http`, `iceberg`), the connection's name, and the
+    kind's settings.
 
     Keys of `options`: sqlite and duckdb `path`; files `root`; postgres and mysql `host`, `port`, `database`, `user`, `ssl_mode`; http
-    `base_url`, `requests_per_second_max`, `timeout_seconds`, `retries_max`, `ca_file`, and `header.<name>`, here or in `secrets`.
+    `base_url`, `requests_per_second_max`, `timeout_seconds`, `retries_max`, `ca_file`, and `header.<name>`, here or in `secrets`; iceberg
+    `catalog_path`, `warehouse`, `catalog_name`.
     """
 
     kind: str
@@ -247,6 +248,13 @@ class Checkpoint:
     position: Position | None = None
     checksum: str = ""
     source_state: str = ""
+
+
+class Delivery(StrEnum):
+    """How often a row arrives when hosts, engines and connections die on the way."""
+
+    EXACTLY_ONCE = "exactly_once"
+    AT_LEAST_ONCE = "at_least_once"
 
 
 class MergePolicy(StrEnum):
@@ -548,6 +556,15 @@ class Repairing(Protocol):
         `after`: in one transaction where the target has them; otherwise a crash leaves a part done, and the step not. Raises FenceLost,
         with nothing changed, unless the lane stands at `before.chunks` under `fence`, and FailedPrecondition where a surplus row is not
         there so often, or rows can't be told apart."""
+        ...
+
+
+@runtime_checkable
+class Guaranteeing(Protocol):
+    """What a Target has that knows what it guarantees; of one without it no more than `at_least_once` is told."""
+
+    def delivery(self, staging: Staging) -> Delivery:
+        """How often each row of the staging arrives, whatever dies on the way."""
         ...
 
 

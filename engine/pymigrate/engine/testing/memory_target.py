@@ -22,6 +22,7 @@ from pymigrate.engine.ports.connector import (
     UNKNOWN,
     Checkpoint,
     Dangling,
+    Delivery,
     MergePolicy,
     ReferenceCheck,
     RelationInfo,
@@ -180,6 +181,11 @@ class MemoryTarget:
         counts = Counter(_tuples(self._place(staging), staging.key))
         found = [value for value, times in counts.items() if times > 1 or None in value]
         return len(found), _examples(found)
+
+    def delivery(self, staging: Staging) -> Delivery:
+        """Everything changes under one lock."""
+        del staging
+        return Delivery.EXACTLY_ONCE
 
     def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
         """Staged rows whose reference finds nothing; a relation may refer to itself."""

@@ -13,6 +13,8 @@ from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.ports.capture import Capture, ChangingTarget
 from pymigrate.engine.ports.connector import (
     Declaring,
+    Delivery,
+    Guaranteeing,
     MergePolicy,
     PassingSource,
     PassingTarget,
@@ -72,7 +74,8 @@ class InspectJob:
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What was found. `source` is None when it could not be described; fields of `problems` are relative to the dataset. `ranges` are
-    what its lanes copy; empty: one lane copies everything. `ddl` is what would be declared."""
+    what its lanes copy; empty: one lane copies everything. `ddl` is what would be declared, and
+    `delivery` what the target guarantees."""
 
     source: RelationInfo | None
     source_state: str
@@ -82,6 +85,7 @@ class Inspection:
     choice: Choice = ARROW
     ranges: tuple[SourceRange, ...] = ()
     ddl: TableDdl = NOTHING
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
 
 
 def inspect(
@@ -109,7 +113,15 @@ def inspect(
         if source is not None and info is not None and not problems:
             choice, ranges = _ways(job, source, info, state, target, problems)
         ddl = _ddl(job, info, target, choice.path) if info is not None and not problems else NOTHING
-    return Inspection(info, state, rows is not None, rows or 0, tuple(dict.fromkeys(problems)), choice, ranges, ddl)
+        delivery = _delivery(job, info, target)
+    found = tuple(dict.fromkeys(problems))
+    return Inspection(info, state, rows is not None, rows or 0, found, choice, ranges, ddl, delivery)
+
+
+def _delivery(job: InspectJob, info: RelationInfo | None, target: object) -> Delivery:
+    if info is None or not isinstance(target, Guaranteeing):
+        return Delivery.AT_LEAST_ONCE
+    return target.delivery(_staging(job, info))
 
 
 def _ddl(job: InspectJob, info: RelationInfo, target: object, path: CopyPath) -> TableDdl:

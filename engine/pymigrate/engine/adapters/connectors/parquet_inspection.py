@@ -1,6 +1,6 @@
 """Keys and references of Parquet files, asked of a DuckDB in memory that streams them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,20 +15,27 @@ from pymigrate.engine.ports.connector import Dangling, ReferenceCheck
 
 MEMORY_BYTES_MAX = 512 << 20
 THREADS = 1
+Rows = Sequence[Path] | Callable[[], pa.RecordBatchReader]
 
 
 class ParquetInspection:
-    """`files` with the columns that are asked about, and `others` that they refer to. What does not fit into memory goes to `folder`."""
+    """`files` with the columns that are asked about, and `others` that they refer to, as files or as what reads them anew.
+
+    What does not fit into memory goes to `folder`.
+    """
 
     def __init__(
         self,
         folder: Path,
         files: Sequence[Path],
         columns: Sequence[str],
-        others: Sequence[Path] = (),
+        others: Rows = (),
         other_columns: Sequence[str] = (),
     ) -> None:
-        self._sides = {"staged": (files, columns), "referenced": (others, other_columns)}
+        self._sides: dict[str, tuple[Rows, Sequence[str]]] = {
+            "staged": (files, columns),
+            "referenced": (others, other_columns),
+        }
         self._connection = duckdb.connect(
             config={
                 "memory_limit": f"{MEMORY_BYTES_MAX}B",
@@ -70,6 +77,9 @@ class ParquetInspection:
         types = list[pa.DataType]()
         for name, (files, columns) in self._sides.items():
             wanted = list(dict.fromkeys(columns))
+            if callable(files):
+                self._connection.register(name, files())
+                continue
             # A side without files takes the other side's types, so that nothing is converted for the comparison.
             types = [pq.read_schema(files[0]).field(column).type for column in wanted] if files else types
             schema = pa.schema(list(zip(wanted, types, strict=False)))

@@ -58,6 +58,7 @@ from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.ports.connector import (
     Checkpoint,
     Dangling,
+    Delivery,
     ReferenceCheck,
     RelationInfo,
     Staging,
@@ -74,7 +75,7 @@ class ParquetTarget:
         root = system.options.get("root", "")
         if not root or (Path(root).exists() and not Path(root).is_dir()):
             raise InvalidDefinition((Problem("root", f"`{root}` is no folder"),))
-        with _translated():
+        with translated():
             make_folder(Path(root))
         self._root = Path(root)
         self._store = ParquetStore(self._root)
@@ -82,6 +83,11 @@ class ParquetTarget:
     def version(self) -> str:
         """What writes the files."""
         return f"Apache Parquet by pyarrow {pa.__version__}"
+
+    def delivery(self, staging: Staging) -> Delivery:
+        """A part beyond its lane's checkpoint does not exist, and a publication that was begun is ended by whoever comes next."""
+        del staging
+        return Delivery.EXACTLY_ONCE
 
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
         """Folders below the root that hold Parquet files."""
@@ -139,7 +145,7 @@ class ParquetTarget:
 
     def prepare(self, staging: Staging) -> None:
         """Makes the staging folder; does nothing for a staging that is published."""
-        with _translated(), self._store.lock():
+        with translated(), self._store.lock():
             publication = self._store.publication(staging.id)
             if publication is not None and publication.state in (ROLLING_BACK, ROLLED_BACK):
                 raise FailedPrecondition(
@@ -150,7 +156,7 @@ class ParquetTarget:
 
     def claim(self, staging: Staging, lane: str, fence: int) -> Checkpoint:
         """Takes the lane for the fence, and removes what an older holder left half written."""
-        with _translated(), self._store.lock():
+        with translated(), self._store.lock():
             publication = self._store.publication(staging.id)
             at, holder = self._store.checkpoint(staging.id, lane)
             if fence <= holder or (publication is not None and publication.state in (ROLLING_BACK, ROLLED_BACK)):
@@ -163,7 +169,7 @@ class ParquetTarget:
 
     def checkpoint(self, staging: Staging, lane: str) -> tuple[Checkpoint, int]:
         """How far the lane got, and its fence."""
-        with _translated():
+        with translated():
             return self._store.checkpoint(staging.id, lane)
 
     def commit(
@@ -208,11 +214,11 @@ class ParquetTarget:
     ) -> None:
         self._check_stand(staging, lane, fence, before)
         drafts = [self._store.staging(each.id) / f".{lane_name(lane)}-{fence}.draft" for each, _ in written]
-        with _translated():
+        with translated():
             try:
                 for draft, (each, batches) in zip(drafts, written, strict=True):
                     if any(batch.num_rows for batch in batches):
-                        write_part(draft, each.columns, batches)
+                        self._write_part(draft, each, batches)
                 with self._store.lock():
                     self._check_stand(staging, lane, fence, before)
                     for draft, (each, _) in zip(drafts, written, strict=True):
@@ -233,7 +239,7 @@ class ParquetTarget:
         self._reset(staging, lane, fence, (apart, staging))
 
     def _reset(self, staging: Staging, lane: str, fence: int, emptied: Sequence[Staging]) -> None:
-        with _translated(), self._store.lock():
+        with translated(), self._store.lock():
             at, _ = self._store.checkpoint(staging.id, lane)
             self._check_stand(staging, lane, fence, at)
             if any(
@@ -258,7 +264,7 @@ class ParquetTarget:
     ) -> None:
         """Parts without the surplus rows first, then a part of the missing ones, the lane's step last."""
         folder = self._store.staging(staging.id)
-        with _translated(), self._store.lock():
+        with translated(), self._store.lock():
             self._check_stand(staging, lane, fence, before)
             self._remove_beyond(folder, lane_name(lane), before.chunks)
             take_out(staging, self._committed(staging.id), surplus)
@@ -302,7 +308,7 @@ class ParquetTarget:
     def publish(self, stagings: Sequence[Staging]) -> None:
         """Swaps folders one after the other, each journaled before it moves. A crash in between is made up for by the next call, of
         this or of `rollback`; everything that could refuse is looked at before anything moves."""
-        with _translated(), self._store.lock():
+        with translated(), self._store.lock():
             waiting = [staging for staging in stagings if settle(self._store, staging.id) is None]
             for staging in waiting:
                 if not self._store.staging(staging.id).is_dir():
@@ -324,7 +330,7 @@ class ParquetTarget:
         A published folder counts as unchanged while its Parquet files have the names, sizes and times of change that they had."""
         if not self._store.own.is_dir():
             return
-        with _translated(), self._store.lock():
+        with translated(), self._store.lock():
             for staging in stagings:
                 publication = settle(self._store, staging.id)
                 if publication is not None and publication.state == SEALED:
@@ -354,12 +360,15 @@ class ParquetTarget:
     def seal(self, stagings: Sequence[Staging]) -> None:
         """Deletes the folders that were replaced; the journal stays, and says so."""
         if self._store.own.is_dir():
-            with _translated(), self._store.lock():
+            with translated(), self._store.lock():
                 for staging in stagings:
                     make_final(self._store, staging)
 
     def close(self) -> None:
         """Nothing stays open between calls."""
+
+    def _write_part(self, path: Path, staging: Staging, batches: Sequence[pa.RecordBatch]) -> None:
+        write_part(path, staging.columns, batches)
 
     def _check_stand(self, staging: Staging, lane: str, fence: int, before: Checkpoint) -> None:
         at, holder = self._store.checkpoint(staging.id, lane)
@@ -430,7 +439,8 @@ def _place_of(path: Path) -> tuple[str, int]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """The file system's errors as PyMigrate's."""
     try:
         yield
     except OSError as error:

@@ -32,11 +32,16 @@ from pymigrate.engine.domain.errors import (
     FailedPrecondition,
     FenceLost,
 )
-from pymigrate.engine.ports.connector import Checkpoint, Dangling, ReferenceCheck, Staging, StagingId
+from pymigrate.engine.ports.connector import Checkpoint, Dangling, Delivery, ReferenceCheck, Staging, StagingId
 
 
 class SqlTarget(SqlRepairs):
     """A Target over SQL; see the port. Not for several threads at once."""
+
+    def delivery(self, staging: Staging) -> Delivery:
+        """Rows and checkpoint commit in one transaction, and so does a publication."""
+        del staging
+        return Delivery.EXACTLY_ONCE
 
     def rows(self, relation: str) -> int | None:
         """Exact number of rows; None when there is no such relation."""

@@ -151,6 +151,7 @@ class DatasetRunRow(Table, table=True):
     lag_seconds_max: float = Field(sa_type=Double)
     changes: int = Field(sa_type=BigInteger)
     fence: int = Field(sa_type=BigInteger)
+    delivery: str = Field(sa_type=Text)
 
     def to_domain(self) -> DatasetRun:
         """The dataset as the core knows it."""

@@ -38,11 +38,22 @@ def follow(client: Client, run: str, console: Console) -> run_pb2.Run:
 
 
 def table(run: run_pb2.Run) -> Table:
-    """Every dataset with its rows, checksums on both sides, duration and speed."""
+    """Every dataset with its rows, checksums on both sides, duration and speed, and what its target guarantees."""
     state = enum_word(run_pb2.RunState.DESCRIPTOR, run.state)
     grid = Table(title=f"{run.name}: {state}", title_justify="left")
     grid.add_column("dataset")
-    for title in ("rows", "source checksum", "target checksum", "equal", "seconds", "MB/s", "dangling", "quarantined"):
+    titles = (
+        "rows",
+        "source checksum",
+        "target checksum",
+        "equal",
+        "seconds",
+        "MB/s",
+        "dangling",
+        "quarantined",
+        "delivery",
+    )
+    for title in titles:
         grid.add_column(title, justify="left" if "checksum" in title else "right")
     for phase_name, phase in sorted(run.phases.items()):
         for name, dataset in sorted(phase.datasets.items()):
@@ -59,6 +70,7 @@ def table(run: run_pb2.Run) -> Table:
                 f"{speed:.1f}",
                 dangling or "none",
                 f"{dataset.quarantined_rows:,}",
+                enum_word(run_pb2.Delivery.DESCRIPTOR, dataset.delivery) if dataset.delivery else "-",
             )
     return grid
 

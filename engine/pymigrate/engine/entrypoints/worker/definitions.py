@@ -45,6 +45,7 @@ HTTP_TIMEOUT_SECONDS = 30
 HTTP_RETRIES_MAX = 5
 PAGE_ROWS_DEFAULT = 100
 KEPT_NAME_CHARACTERS = 30
+ICEBERG_CATALOG_DEFAULT = "default"
 REFERENCES = ("env://", "file://")
 CODE = frozenset({"python", "plugin"})
 LEVELS = {
@@ -80,6 +81,14 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
             return _server_spec(kind, name, connection.mysql, secrets)
         case "http":
             return _http_spec(name, connection.http, secrets)
+        case "iceberg":
+            system = connection.iceberg
+            options = {
+                "catalog_path": system.catalog_path,
+                "warehouse": system.warehouse,
+                "catalog_name": system.catalog_name or ICEBERG_CATALOG_DEFAULT,
+            }
+            return SystemSpec(kind, name, options)
         case _:
             raise ValueError(
                 f"{connection.name} names no system that this worker host knows: it may be older than the engine"

@@ -27,6 +27,7 @@ from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
 WORKS_ON_TARGET = frozenset({"capture", "copy", "catch_up", "verify", "prepare", "publish", "rollback", "seal"})
+TARGETS_ONLY = frozenset({"iceberg"})
 TARGET_FIELD = "target.connection"
 SIDES = 2
 CHANGES_BYTES = 64_000_000  # what one stretch of changes takes at most, as texts and as batches
@@ -145,6 +146,8 @@ class TaskRunner:
     def _any_side(self, connection: connection_pb2.Connection) -> Source | Target:
         """A system opened for a look: for reading; a DuckDB file that is not there yet is made, as a run would make it."""
         spec = definitions.system_spec(connection, self._secrets)
+        if spec.kind in TARGETS_ONLY:
+            return self._target(spec)
         try:
             return self._connectors(spec.kind).open_source(spec)
         except SourceMissing:
@@ -279,6 +282,7 @@ def _inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspec
         source_state=found.source_state,
         path=found.choice.path,
         path_reason=found.choice.reason,
+        delivery=run_pb2.Delivery.Value(f"DELIVERY_{found.delivery.upper()}"),
         ranges=[span.text() for span in found.ranges],
         problems=[
             plan_pb2.Problem(field=problem.field, description=redactor.clean(problem.description))

@@ -1,0 +1,13 @@
+"""A dataset within a run says what its target guarantees about its rows."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("dataset_run", sa.Column("delivery", sa.Text(), nullable=False, server_default=""))
