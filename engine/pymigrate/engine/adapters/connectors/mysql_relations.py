@@ -6,7 +6,7 @@ digest of the whole row: rows of the same digest are equal, so that it does not 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
@@ -118,14 +118,19 @@ class MysqlRelations:
             raise missing(relation, [f"{prefix}{name}" for name in names])
         return table
 
-    def describe(self, relation: SourceRelation) -> RelationInfo:
-        """Columns, primary key, and the server's own idea of the size."""
+    def sketch(self, relation: SourceRelation) -> RelationInfo:
+        """Columns, primary key, and the server's own idea of the size; no declarations, which a listing of thousands does without."""
         table = self.find(relation.relation)
-        columns = declared_columns(relation, self._catalog.declared.columns(table, self._catalog.columns(table)))
+        columns = declared_columns(relation, self._catalog.columns(table))
         rows, size = self._catalog.size(table)
-        key = self._catalog.primary_key(table)
-        schema = self._catalog.declared.table(table, key, self._catalog.comment(table))
-        return RelationInfo(relation.relation, columns, key, rows, size, schema=schema)
+        return RelationInfo(relation.relation, columns, self._catalog.primary_key(table), rows, size)
+
+    def describe(self, relation: SourceRelation) -> RelationInfo:
+        """The same with everything that it declares."""
+        info, table = self.sketch(relation), self.find(relation.relation)
+        declared = self._catalog.declared
+        columns = declared_columns(relation, declared.columns(table, self._catalog.columns(table)))
+        return replace(info, columns=columns, schema=declared.table(table, info.key, self._catalog.comment(table)))
 
     def order(self, table: Table) -> Order:
         """By the primary key, else by another unique key, else by the digest of the row."""

@@ -74,7 +74,7 @@ class MysqlSource:
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
         """Tables and views of the connection's database."""
         names = [name for name in self._catalog.names(self._database) if fnmatchcase(name, glob)]
-        return [self._relations.describe(SourceRelation(name)) for name in names[:limit]]
+        return [self._relations.sketch(SourceRelation(name)) for name in names[:limit]]
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
         """Columns, primary key, and the number of rows and bytes as the server's statistics have them."""

@@ -1,7 +1,7 @@
 """What a PostgreSQL source must know of a relation beyond its columns: what kind it is, how it is ordered, and how large it is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pymigrate.engine.adapters.connectors.postgres_catalog import PostgresCatalog
 from pymigrate.engine.adapters.connectors.postgres_declared import PostgresDeclared
@@ -72,17 +72,21 @@ class PostgresRelations:
             raise missing(relation, self.names())
         return table
 
-    def describe(self, relation: SourceRelation) -> RelationInfo:
-        """Columns, primary key, and the server's own idea of the size."""
+    def sketch(self, relation: SourceRelation) -> RelationInfo:
+        """Columns, primary key, and the server's own idea of the size; no declarations, which a listing of thousands does without."""
         table = self.find(relation.relation)
         identifier = self._catalog.identifier(table)
-        columns = declared_columns(relation, self._declared.columns(identifier, self.columns(table)))
+        columns = declared_columns(relation, self.columns(table))
         rows, size = self._query(_SIZES, (identifier,))[0][2:]
         key = next((names for is_primary, names in self._unique(identifier) if is_primary), ())
-        schema = self._declared.table(identifier, key)
-        return RelationInfo(
-            relation.relation, columns, key, max(int(str(rows)), UNKNOWN), int(str(size)), schema=schema
-        )
+        return RelationInfo(relation.relation, columns, key, max(int(str(rows)), UNKNOWN), int(str(size)))
+
+    def describe(self, relation: SourceRelation) -> RelationInfo:
+        """The same with everything that it declares."""
+        info, table = self.sketch(relation), self.find(relation.relation)
+        identifier = self._catalog.identifier(table)
+        columns = declared_columns(relation, self._declared.columns(identifier, self.columns(table)))
+        return replace(info, columns=columns, schema=self._declared.table(identifier, info.key))
 
     def identifier(self, table: Table) -> str:
         """The object identifier."""

@@ -81,7 +81,7 @@ class PostgresSource:
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
         """Tables and views outside PostgreSQL's own schemas."""
         names = [name for name in self._relations.names() if fnmatchcase(name, glob)]
-        return [self._relations.describe(SourceRelation(name)) for name in names[:limit]]
+        return [self._relations.sketch(SourceRelation(name)) for name in names[:limit]]
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
         """Columns, primary key, and the number of rows and bytes as the server's statistics have them."""
@@ -116,7 +116,7 @@ class PostgresSource:
         database itself holds unique, such as a view, is not split. Each range is read under a snapshot of its own."""
         table = self._relations.find(relation.relation)
         order = self._relations.order(relation, table)
-        estimate = self._relations.describe(relation).rows
+        estimate = self._relations.sketch(relation).rows
         if parts <= 1 or not order.is_trusted:
             return ranges_between(())
         sample = ""
