@@ -12,9 +12,18 @@ import pytest
 from pymigrate.engine.adapters.connectors.files import FilesConnector
 from pymigrate.engine.adapters.connectors.parquet_parts import facts, parts_of, write_part
 from pymigrate.engine.adapters.connectors.parquet_store import ParquetStore, Publication
-from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
+from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Dangling, MergePolicy, ReferenceCheck, Staging, SystemSpec, Target
+from pymigrate.engine.ports.connector import (
+    Checkpoint,
+    Dangling,
+    MergePolicy,
+    ReferenceCheck,
+    SettingApart,
+    Staging,
+    SystemSpec,
+    Target,
+)
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
@@ -30,7 +39,7 @@ from tests.integration.connectors.target_harness import (
 )
 from tests.integration.connectors.target_merge_contract import SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
-from tests.integration.connectors.target_quarantine_contract import QuarantineContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract, refused, step
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -104,6 +113,20 @@ class TestParquetStaging(StagingContract):
 
 class TestParquetQuarantine(QuarantineContract):
     """Rows that are refused."""
+
+    def test_a_crash_between_both_checkpoints_doubles_no_refused_row(self, harness: ParquetHarness) -> None:
+        staging, apart = self._prepared(harness)
+        target = harness.open()
+        assert isinstance(target, SettingApart)
+        chunk = (Checkpoint(), step(1, 1), [a_batch([(1, "a")])], apart, refused(1))
+        in_the_way = harness.root / ".pymigrate" / "checkpoints" / staging.id / "lane.draft"
+        in_the_way.mkdir()
+        with pytest.raises(SystemUnavailable):
+            target.commit_apart(staging, "lane", 1, *chunk)
+        in_the_way.rmdir()
+        assert target.claim(staging, "lane", 2) == Checkpoint()
+        target.commit_apart(staging, "lane", 2, *chunk)
+        assert (target.count_staging(staging), target.count_staging(apart)) == (1, 1)
 
 
 class TestParquetPublication(PublicationContract):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.engine.application.following import catch_up_problems
 from pymigrate.engine.application.transform_definitions import (
     quarantine_problems,
     shared_quarantines,
@@ -124,3 +125,13 @@ def test_two_datasets_do_not_share_a_quarantine_nor_take_a_target_for_one() -> N
         "phases.p.datasets.b.quarantine.relation",
         "phases.p.datasets.c.quarantine.relation",
     ]
+
+
+def test_what_is_followed_while_it_is_written_to_has_neither_transforms_nor_a_quarantine() -> None:
+    dataset = plan_pb2.Dataset()
+    source = {"connection": "legacy", "relation": "x"}
+    from_data({"source": source, "catchUp": {"logical": {}}, "quarantine": {"rowsMax": 1}}, dataset)
+    dataset.transforms.append(transform("drop", columns=["b"]))
+    phase = plan_pb2.Phase(downtime_policy=plan_pb2.DOWNTIME_POLICY_ONLINE)
+    found = {problem.field for problem in catch_up_problems("d", phase, dataset, SYSTEMS)}
+    assert {"d.transforms", "d.quarantine"} <= found
