@@ -6,6 +6,7 @@ Arrow type of its own comes as PostgreSQL's text.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -79,23 +80,36 @@ def to_array(column: ColumnInfo, values: Sequence[object]) -> pa.Array:
     """Raises Unreadable for a value that the column's type does not hold."""
     if _is_in(_READ, column):
         return (
-            _moments(column.type, values) if column.type.kind in _MOMENTS else pa.array(values, arrow_type(column.type))
+            _moments_of(column.type, values)
+            if column.type.kind in _MOMENTS
+            else pa.array(values, arrow_type(column.type))
         )
     texts = pa.array(values, pa.string())
     return texts if _is_in(_WRITTEN, column) else read_texts(texts, column.type)
+
+
+def is_read(column: ColumnInfo) -> bool:
+    """Whether a column's own values are read, rather than their text."""
+    return _is_in(_READ, column)
 
 
 def _is_in(known: Mapping[Kind, tuple[str, ...]], column: ColumnInfo) -> bool:
     return _SIZE.sub("", column.native_type) in known.get(column.type.kind, ())
 
 
-def _moments(kind: ColumnType, values: Sequence[object]) -> pa.Array:
-    """Dates and times from their big-endian numbers, which count from 2000 on."""
+def _moments_of(kind: ColumnType, values: Sequence[object]) -> pa.Array:
+    """Dates and times from the bytes of their big-endian numbers."""
     width = "i4" if kind.kind == "date" else "i8"
     is_null = np.fromiter((value is None for value in values), bool, len(values))
     nothing = bytes(np.dtype(width).itemsize)
     joined = b"".join(nothing if value is None else value for value in values)  # type: ignore[misc]  # Raw gives bytes
-    numbers = np.frombuffer(joined, f">{width}").astype(np.int64)
+    return moments(kind, np.frombuffer(joined, f">{width}"), is_null)
+
+
+def moments(kind: ColumnType, numbers: Any, is_null: Any) -> pa.Array:
+    """Dates and times from numbers that count from 2000 on; those of NULLs are 0. Raises Unreadable for what no calendar here holds."""
+    width = "i4" if kind.kind == "date" else "i8"
+    numbers = numbers.astype(np.int64)
     if kind.kind == "time":
         _refuse(numbers >= DAY_MICROSECONDS, kind, "24:00:00")
     else:

@@ -81,6 +81,22 @@ def copy_out(connection: psycopg.Connection, statement: str) -> tuple[list[bytes
     return pieces, _ended(libpq)
 
 
+def copy_messages(connection: psycopg.Connection, statement: str) -> list[bytes]:
+    """The messages of a COPY … TO STDOUT, each a row; the header of the binary format is part of the first. Raises the driver's errors."""
+    libpq = connection.pgconn
+    _require(libpq, libpq.exec_(statement.encode()), ExecStatus.COPY_OUT)
+    held: list[bytes] = []
+    read, wait = libpq.get_copy_data, _poll(libpq, select.POLLIN)
+    while (found := read(1))[0] >= 0:
+        if found[0]:
+            held.append(bytes(found[1]))
+        else:
+            wait()
+            libpq.consume_input()
+    _ended(libpq)
+    return held
+
+
 def copy_in(connection: psycopg.Connection, statement: str, pieces: Sequence[bytes]) -> int:
     """Gives pieces to a COPY … FROM STDIN, and returns how many rows the server took. Raises the driver's errors."""
     libpq = connection.pgconn

@@ -41,22 +41,27 @@ class Unreadable(ValueError):
 
 
 class RowPace:
-    """How many rows to ask for next, so that a chunk comes to about `chunk_bytes` and never holds much more, however wide rows are."""
+    """How many rows to ask for next, so that a chunk comes to about `chunk_bytes` and never holds much more, however wide rows are.
 
-    def __init__(self, chunk_bytes: int) -> None:
+    Where asking costs much, as many rows as may be are asked for at once, and a chunk is full that is nearly so.
+    """
+
+    def __init__(self, chunk_bytes: int, rows_max: int = ROWS_MAX, share: float = 1.0) -> None:
         self.rows = ROWS_FIRST
+        self._rows_max = rows_max
         self._chunk_bytes = chunk_bytes
+        self._full_bytes = int(chunk_bytes * share)
         self._bytes = 0
 
     def fills(self, batch: pa.RecordBatch) -> bool:
         """Counts a batch to the chunk. True when the chunk is full, and the next one begins."""
         self._bytes += batch.nbytes
-        is_full = self._bytes >= self._chunk_bytes
+        is_full = self._bytes >= self._full_bytes
         if is_full:
             self._bytes = 0
         row_bytes = max(1, batch.nbytes // batch.num_rows)
         fitting = (self._chunk_bytes - self._bytes) // row_bytes
-        self.rows = max(1, min(ROWS_MAX, self.rows * ROWS_GROWTH, fitting))
+        self.rows = max(1, min(self._rows_max, self.rows * ROWS_GROWTH, fitting))
         return is_full
 
 
