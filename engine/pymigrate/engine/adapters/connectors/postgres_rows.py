@@ -7,7 +7,7 @@ See https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from pymigrate.engine.ports.connector import arrow_type
 HEADER_BYTES = 19  # signature, flags and the length of an extension, which no version has
 TRAILER = b"\xff\xff"
 PADDING = bytes(64)  # so that a NULL at the very end can be read as if it were something
+BLOCK_ROWS = 8_192
 DIGITS_MAX = 18  # that a 64-bit integer holds whatever they are
 NEGATIVE, NAN = 0x4000, 0xC000
 SPECIAL = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
@@ -55,7 +56,7 @@ class Field:
     def fixed(self, kind: str) -> Any:
         """The same, of values that are nothing but the number."""
         width = np.dtype(kind).itemsize
-        if not ((self.lengths == width) | self.is_null).all():
+        if not np.all((self.lengths == width) | self.is_null):
             raise _confused()
         return self.numbers(kind)
 
@@ -102,27 +103,49 @@ def copy_rows(connection: psycopg.Connection, statement: str) -> tuple[bytes, An
     return b"".join([*held, PADDING]), np.fromiter(map(len, held), np.int64, len(held))
 
 
-def fields(data: bytes, lengths: Any, count: int) -> list[Field]:
-    """The fields of the rows, of which there are `count` in each. Raises FailedPrecondition where the bytes are not such rows."""
+def blocks(data: bytes, lengths: Any) -> Iterator[tuple[bytes, Any]]:
+    """The same rows in pieces that a processor's cache holds: every column is a walk through all of the bytes."""
     ends = np.cumsum(lengths)
-    starts = ends - lengths
-    whole = Field(data, starts, lengths, np.zeros(len(lengths), bool))
-    if (lengths < 2).any() or (whole.numbers(">i2") != count).any():
-        raise _confused()
+    for first in range(0, len(lengths), BLOCK_ROWS):
+        some = lengths[first : first + BLOCK_ROWS]
+        yield data[int(ends[first] - lengths[first]) : int(ends[first + len(some) - 1])] + PADDING, some
+
+
+def fields(data: bytes, lengths: Any, columns: Sequence[ColumnInfo | None]) -> list[Field]:
+    """The fields of the rows, of which each has these columns (None: some text). Raises FailedPrecondition where the bytes are not such
+    rows."""
+    ends = np.cumsum(lengths)
+    at = ends - lengths
+    nothing = np.zeros(len(lengths), bool)
     found = []
-    at = starts + 2
-    for _ in range(count):
-        if (at + 4 > ends).any():
+    try:
+        if (Field(data, at, lengths, nothing).numbers(">i2") != len(columns)).any():
             raise _confused()
-        size = Field(data, at, lengths, whole.is_null).numbers(">i4").astype(np.int64)
-        is_null = size < 0
-        size[is_null] = 0
-        at = at + 4
-        found.append(Field(data, at, size, is_null))
-        at = at + size
+        at = at + 2
+        for column in columns:
+            width = _width_known(column)
+            if width:
+                start, size, is_null = at + 4, width, nothing
+            else:
+                size = Field(data, at, lengths, nothing).numbers(">i4").astype(np.int64)
+                start, is_null = at + 4, size < 0
+                if is_null.any():
+                    size[is_null] = 0
+            found.append(Field(data, start, size, is_null))
+            at = start + size
+    except IndexError as error:
+        raise _confused() from error
     if (at != ends).any():
         raise _confused()
     return found
+
+
+def _width_known(column: ColumnInfo | None) -> int:
+    """The bytes of each value of a column that is never NULL and of one width, which is then not looked for; what is not so shows at the
+    rows' ends. 0 for any other."""
+    if column is None or not column.is_required or not is_read(column):
+        return 0
+    return np.dtype(_WIDTHS[column.type.kind]).itemsize if column.type.kind in _WIDTHS else 0
 
 
 def array_of(column: ColumnInfo, field: Field) -> pa.Array:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -14,7 +15,7 @@ from pymigrate.engine.adapters.connectors.postgres_connection import connect
 from pymigrate.engine.adapters.connectors.postgres_passing import PostgresPages
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
 from pymigrate.engine.adapters.connectors.postgres_relations import ALIAS, Order, PostgresRelations
-from pymigrate.engine.adapters.connectors.postgres_rows import array_of, copied, copy_rows, fields
+from pymigrate.engine.adapters.connectors.postgres_rows import Field, array_of, blocks, copied, copy_rows, fields
 from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SourceChanged, SystemUnavailable
@@ -232,10 +233,10 @@ class PostgresSource:
                 is_more = len(lengths) == rows
                 if len(lengths):
                     with _refusing(relation.relation):
-                        batch, last = _decoded(data, lengths, relation.relation, columns, order)
-                    held.append(batch)
+                        batches, last = _decoded(data, lengths, relation.relation, columns, order)
+                    held += batches
                     span = SourceRange(_position(order, last), span.until)
-                    if pace.fills(batch):
+                    if pace.fills(*batches):
                         yield _chunk(held, order, last)
                         held = []
         if held:
@@ -332,22 +333,30 @@ def _literal(text: str) -> str:
 
 
 def _decoded(
-    data: bytes, lengths: Sequence[int], relation: str, columns: Sequence[ColumnInfo], order: Order
-) -> tuple[pa.RecordBatch, list[object]]:
-    """A batch, and the place of its last row."""
-    found = fields(data, lengths, len(order.terms) + len(columns))
-    terms = found[: len(order.terms)]
+    data: bytes, lengths: Any, relation: str, columns: Sequence[ColumnInfo], order: Order
+) -> tuple[list[pa.RecordBatch], list[object]]:
+    """Batches, and the place of the last row."""
+    batches, last = [], list[object]()
+    for block, some in blocks(data, lengths):
+        found = fields(block, some, [*(None for _ in order.terms), *columns])
+        batches.append(_columns(found, relation, columns, order))
+        last = _place_in(found, order, len(some) - 1)
+    return batches, last
 
-    def place(row: int) -> list[object]:
-        return [term.text_at(row) for term in terms]
 
+def _columns(found: Sequence[Field], relation: str, columns: Sequence[ColumnInfo], order: Order) -> pa.RecordBatch:
     arrays = []
-    for column, field in zip(columns, found[len(terms) :], strict=True):
+    for column, field in zip(columns, found[len(order.terms) :], strict=True):
         try:
             arrays.append(array_of(column, field))
         except Unreadable as error:
-            raise refused(relation, column.name, _shown(order, place(error.row)), str(error)) from error
-    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns)), place(len(lengths) - 1)
+            place = _shown(order, _place_in(found, order, error.row))
+            raise refused(relation, column.name, place, str(error)) from error
+    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
+
+
+def _place_in(found: Sequence[Field], order: Order, row: int) -> list[object]:
+    return [term.text_at(row) for term in found[: len(order.terms)]]
 
 
 def _check_unique(relation: str, order: Order, last: Sequence[object], rows: Sequence[tuple[object, ...]]) -> None:

@@ -53,13 +53,14 @@ class RowPace:
         self._full_bytes = int(chunk_bytes * share)
         self._bytes = 0
 
-    def fills(self, batch: pa.RecordBatch) -> bool:
-        """Counts a batch to the chunk. True when the chunk is full, and the next one begins."""
-        self._bytes += batch.nbytes
+    def fills(self, *batches: pa.RecordBatch) -> bool:
+        """Counts batches to the chunk. True when the chunk is full, and the next one begins."""
+        size, rows = sum(batch.nbytes for batch in batches), sum(batch.num_rows for batch in batches)
+        self._bytes += size
         is_full = self._bytes >= self._full_bytes
         if is_full:
             self._bytes = 0
-        row_bytes = max(1, batch.nbytes // batch.num_rows)
+        row_bytes = max(1, size // rows)
         fitting = (self._chunk_bytes - self._bytes) // row_bytes
         self.rows = max(1, min(self._rows_max, self.rows * ROWS_GROWTH, fitting))
         return is_full
