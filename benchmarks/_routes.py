@@ -30,6 +30,7 @@ from pymigrate.engine.adapters.connectors.duckdb_extensions import load  # noqa:
 from pymigrate.engine.adapters.connectors.files import FilesConnector  # noqa: E402
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector  # noqa: E402
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector  # noqa: E402
+from pymigrate.engine.domain.rates import FREE, Rate  # noqa: E402
 from pymigrate.engine.ports.connector import (  # noqa: E402
     Connector,
     ParquetFormat,
@@ -107,6 +108,10 @@ class Never:
 
     def wait(self, seconds: float) -> None:
         """Nothing is waited for here."""
+
+    def rate(self) -> Rate:
+        """As fast as it goes."""
+        return FREE
 
 
 @dataclass(frozen=True, slots=True)
