@@ -122,7 +122,7 @@ def test_large_numbers_keep_every_digit(postgres_database: str) -> None:
 )
 def test_bytes_that_are_no_rows_are_not_guessed_at(data: bytes) -> None:
     with pytest.raises(FailedPrecondition, match="something other than rows"):
-        fields(data + PADDING, np.array([len(data)]), [None])
+        fields(data + PADDING, np.array([len(data)]), 1)
 
 
 def _table(batches: object) -> pa.Table:

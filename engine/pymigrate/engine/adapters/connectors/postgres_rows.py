@@ -111,26 +111,21 @@ def blocks(data: bytes, lengths: Any) -> Iterator[tuple[bytes, Any]]:
         yield data[int(ends[first] - lengths[first]) : int(ends[first + len(some) - 1])] + PADDING, some
 
 
-def fields(data: bytes, lengths: Any, columns: Sequence[ColumnInfo | None]) -> list[Field]:
-    """The fields of the rows, of which each has these columns (None: some text). Raises FailedPrecondition where the bytes are not such
-    rows."""
+def fields(data: bytes, lengths: Any, count: int) -> list[Field]:
+    """The fields of the rows, of which each has so many. Raises FailedPrecondition where the bytes are not such rows."""
     ends = np.cumsum(lengths)
     at = ends - lengths
     nothing = np.zeros(len(lengths), bool)
     found = []
     try:
-        if (Field(data, at, lengths, nothing).numbers(">i2") != len(columns)).any():
+        if (Field(data, at, lengths, nothing).numbers(">i2") != count).any():
             raise _confused()
         at = at + 2
-        for column in columns:
-            width = _width_known(column)
-            if width:
-                start, size, is_null = at + 4, width, nothing
-            else:
-                size = Field(data, at, lengths, nothing).numbers(">i4").astype(np.int64)
-                start, is_null = at + 4, size < 0
-                if is_null.any():
-                    size[is_null] = 0
+        for _ in range(count):
+            size = Field(data, at, lengths, nothing).numbers(">i4").astype(np.int64)
+            start, is_null = at + 4, size < 0
+            if is_null.any():
+                size[is_null] = 0
             found.append(Field(data, start, size, is_null))
             at = start + size
     except IndexError as error:
@@ -138,14 +133,6 @@ def fields(data: bytes, lengths: Any, columns: Sequence[ColumnInfo | None]) -> l
     if (at != ends).any():
         raise _confused()
     return found
-
-
-def _width_known(column: ColumnInfo | None) -> int:
-    """The bytes of each value of a column that is never NULL and of one width, which is then not looked for; what is not so shows at the
-    rows' ends. 0 for any other."""
-    if column is None or not column.is_required or not is_read(column):
-        return 0
-    return np.dtype(_WIDTHS[column.type.kind]).itemsize if column.type.kind in _WIDTHS else 0
 
 
 def array_of(column: ColumnInfo, field: Field) -> pa.Array:

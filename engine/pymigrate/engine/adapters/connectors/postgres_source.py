@@ -338,7 +338,7 @@ def _decoded(
     """Batches, and the place of the last row."""
     batches, last = [], list[object]()
     for block, some in blocks(data, lengths):
-        found = fields(block, some, [*(None for _ in order.terms), *columns])
+        found = fields(block, some, len(order.terms) + len(columns))
         batches.append(_columns(found, relation, columns, order))
         last = _place_in(found, order, len(some) - 1)
     return batches, last
