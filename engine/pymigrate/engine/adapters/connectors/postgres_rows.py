@@ -7,7 +7,7 @@ See https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
