@@ -169,7 +169,7 @@ class Scene:
                 left = connection.execute(
                     "SELECT table_schema, table_name FROM information_schema.tables"
                     " WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
-                    " AND table_name NOT IN ('checkpoint', 'publication')"
+                    " AND table_name NOT IN ('checkpoint', 'publication', 'declaration')"
                 ).fetchall()
                 lanes = connection.execute("SELECT count(*) FROM pymigrate.checkpoint").fetchone()
             assert left == []
