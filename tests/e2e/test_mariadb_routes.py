@@ -1,5 +1,6 @@
-"""A MariaDB of mixed types, to where consolidated data goes: counted, hashed, read back whole, and equal."""
+"""A MariaDB of mixed types to where consolidated data goes, and a PostgreSQL to a MariaDB: counted, hashed, read back whole, and equal."""
 
+from datetime import date, datetime
 from pathlib import Path
 
 import psycopg
@@ -94,3 +95,43 @@ def test_a_mariadb_of_mixed_types_reaches_every_target_whole(
     assert (int(first[0]), first[1], str(first[2]), *first[4:]) == (
         2**63, "Käufer \\ \t 1", "1.25", "2020-01-01 00:01:00", True, "001",
     )  # fmt: skip
+
+
+BACK = """
+CREATE TABLE customers (
+  id bigint PRIMARY KEY, name text NOT NULL, born date, seen timestamptz, share double precision, raw bytea, extra jsonb
+);
+INSERT INTO customers SELECT n, 'Käufer \\ ' || n, date '1970-01-01' + n, timestamptz '2020-01-01 00:00:00Z' + n * interval '1 minute',
+  n / 3.0, decode(md5(n::text), 'hex'), jsonb_build_object('n', n) FROM generate_series(1, 3000) AS n;
+"""
+
+
+def test_a_postgres_reaches_a_mariadb_whole_and_replaces_what_was_there(
+    mariadb_database: MariadbDatabase, postgres_database: str, engine: EngineProcess, tmp_path: Path
+) -> None:
+    mariadb_database.run("CREATE TABLE customers (id int)")
+    mariadb_database.run("INSERT INTO customers VALUES (1)")
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(BACK)
+    text = definitions(mariadb_database, postgres_database, tmp_path)
+    phase = (
+        "{department: sales, datasets: {customers: {source: {connection: postgres, relation: customers}, verification: full, "
+        "chunkBytes: 100000, target: {connection: legacy, relation: customers, loadMode: replace}}}}"
+    )
+    *head, _ = text.split("---\n")
+    with engine.client() as client:
+        plan = document("Plan", "back", f"{{phases: {{back: {phase}}}}}")
+        declare(client, "---\n".join([*head, plan]), tmp_path / "back.yaml")
+        started = client.runs.StartRun(
+            run_pb2.StartRunRequest(parent="environments/e/plans/back"), metadata=client.metadata, timeout=120
+        )
+        run = ended(client, started.name)
+    assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run.failure
+    found = run.phases["back"].datasets["customers"].verification
+    assert found.source_rows == found.target_rows == 3_000
+    assert found.source_checksum == found.target_checksum == found.transfer_checksum != ""
+    assert mariadb_database.run("SELECT name, born, seen FROM customers WHERE id = 7") == [
+        ("Käufer \\ 7", date(1970, 1, 8), datetime.fromisoformat("2020-01-01T00:07:00"))
+    ]
+    [(_, definition)] = mariadb_database.run("SHOW CREATE TABLE customers")
+    assert "PRIMARY KEY (`id`)" in str(definition)

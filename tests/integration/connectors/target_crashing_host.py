@@ -43,6 +43,10 @@ def open_target(kind: str, options: dict[str, str]) -> Target:
             from pymigrate.engine.adapters.connectors.iceberg_target import IcebergTarget
 
             return IcebergTarget(system)
+        case "mysql":
+            from pymigrate.engine.adapters.connectors.mysql_target import MysqlTarget
+
+            return MysqlTarget(system)
     from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
 
     return ParquetTarget(system)

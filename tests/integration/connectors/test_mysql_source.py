@@ -13,7 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
-from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SourceChanged, SystemUnavailable
+from pymigrate.engine.domain.errors import (
+    DataRefused,
+    FailedPrecondition,
+    SourceChanged,
+    SourceMissing,
+    SystemUnavailable,
+)
 from pymigrate.engine.domain.types import parse_type
 from pymigrate.engine.ports.connector import Source, SourceRelation, SystemSpec
 from pymigrate.engine.ports.secrets import Secret
@@ -304,6 +310,12 @@ def test_relations_of_other_databases_have_the_database_in_their_name(legacy: Le
             source.describe(SourceRelation(f"{other}.peopel"))
     finally:
         legacy.run(f"DROP DATABASE {other}")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "\U0001f600", "no.where", "."])
+def test_what_is_not_there_is_missing_whatever_its_name(legacy: Legacy, name: str) -> None:
+    with closing(legacy.open()) as source, pytest.raises(SourceMissing):
+        source.describe(SourceRelation(name))
 
 
 def test_rows_of_many_megabytes_arrive_whole(legacy: Legacy) -> None:

@@ -1,6 +1,5 @@
-"""MySQL and MariaDB databases, as sources."""
+"""MySQL and MariaDB databases, as sources and targets."""
 
-from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.ports.connector import Source, SystemSpec, Target
 
 
@@ -16,5 +15,7 @@ class MysqlConnector:
         return MysqlSource(system)
 
     def open_target(self, system: SystemSpec) -> Target:
-        """There is none."""
-        raise FailedPrecondition(f"`{system.name}` is a MySQL database, which is a source only")
+        """Connects. Raises SystemUnavailable where it can't."""
+        from pymigrate.engine.adapters.connectors.mysql_target import MysqlTarget
+
+        return MysqlTarget(system)

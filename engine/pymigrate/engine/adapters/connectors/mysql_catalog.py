@@ -9,6 +9,7 @@ from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.types import ColumnInfo
 
 _KINDS = {"BASE TABLE": "table", "SYSTEM VERSIONED": "table", "VIEW": "view"}
+NAME_LAST = 0xFFFF  # the last character of MySQL's names
 _JSON = re.compile(r"""json_valid\((?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)")\)""")
 
 
@@ -16,12 +17,12 @@ class MysqlCatalog:
     """`query` gives all rows of a statement with `?` for its parameters."""
 
     def __init__(self, query: Callable[[str, Sequence[object]], list[tuple[object, ...]]]) -> None:
-        self._query = query
+        self._ask = query
 
     @property
     def declared(self) -> MysqlDeclared:
         """What tables declare beside their columns' types."""
-        return MysqlDeclared(self._query)
+        return MysqlDeclared(self._ask)
 
     def names(self, schema: str) -> list[str]:
         """Tables and views of a database, in order."""
@@ -110,6 +111,12 @@ class MysqlCatalog:
         )
         others = {(str(schema), str(name)) for schema, name, referred in found if referred == table.name}
         return sorted(f"{schema}.{name}" for schema, name in others - {(table.schema, table.name)})
+
+    def _query(self, statement: str, names: Sequence[str]) -> list[tuple[object, ...]]:
+        """Nothing for a name that MySQL can't have, which it would not even compare with others."""
+        if any(ord(character) > NAME_LAST for name in names for character in name):
+            return []
+        return self._ask(statement, names)
 
     def _entry(self, table: Table, *fields: str) -> tuple[object, ...] | None:
         found = self._query(

@@ -89,23 +89,30 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """The statements, for the names that a system gives to the two relations. Parameters are `?`, in the order of the text."""
+    """The statements, for the names that a system gives to the two relations, and in its words. Parameters are `?`, in the order of the
+    text."""
 
     checkpoint: str
     publication: str
+    text: str = "TEXT"
+    key_text: str = "TEXT"  # of what is part of a key
+    where_there: str = "ON CONFLICT (staging, lane) DO NOTHING"
+    options: str = ""
 
     @property
     def create(self) -> tuple[str, ...]:
         """Makes all relations where they are missing."""
         checkpoint = (
-            f"CREATE TABLE IF NOT EXISTS {self.checkpoint} (staging TEXT NOT NULL, lane TEXT NOT NULL, fence BIGINT NOT NULL, "
-            "chunks BIGINT NOT NULL, row_count BIGINT NOT NULL, byte_count BIGINT NOT NULL, position TEXT, "
-            "checksum TEXT NOT NULL, source_state TEXT NOT NULL, writes BIGINT NOT NULL, PRIMARY KEY (staging, lane))"
+            f"CREATE TABLE IF NOT EXISTS {self.checkpoint} (staging {self.key_text} NOT NULL, "
+            f"lane {self.key_text} NOT NULL, fence BIGINT NOT NULL, chunks BIGINT NOT NULL, "
+            f"row_count BIGINT NOT NULL, byte_count BIGINT NOT NULL, position {self.text}, "
+            f"checksum {self.text} NOT NULL, source_state {self.text} NOT NULL, writes BIGINT NOT NULL, "
+            f"PRIMARY KEY (staging, lane)){self.options}"
         )
         publication = (
-            f"CREATE TABLE IF NOT EXISTS {self.publication} (staging TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL, "
-            "schema_name TEXT NOT NULL, table_name TEXT NOT NULL, original TEXT NOT NULL, kept TEXT NOT NULL, "
-            "identity TEXT NOT NULL, row_count BIGINT NOT NULL, fingerprint TEXT NOT NULL)"
+            f"CREATE TABLE IF NOT EXISTS {self.publication} (staging {self.key_text} NOT NULL PRIMARY KEY, state {self.text} NOT NULL, "
+            f"schema_name {self.text} NOT NULL, table_name {self.text} NOT NULL, original {self.text} NOT NULL, kept {self.text} NOT NULL, "
+            f"identity {self.text} NOT NULL, row_count BIGINT NOT NULL, fingerprint {self.text} NOT NULL){self.options}"
         )
         return checkpoint, publication, self.create_declarations
 
@@ -118,8 +125,8 @@ class Statements:
     def create_declarations(self) -> str:
         """Makes it where it is missing; targets of older versions have none."""
         return (
-            f"CREATE TABLE IF NOT EXISTS {self.declaration} (staging TEXT NOT NULL, number BIGINT NOT NULL, kind TEXT NOT NULL, "
-            "content TEXT NOT NULL, PRIMARY KEY (staging, number))"
+            f"CREATE TABLE IF NOT EXISTS {self.declaration} (staging {self.key_text} NOT NULL, number BIGINT NOT NULL, "
+            f"kind {self.text} NOT NULL, content {self.text} NOT NULL, PRIMARY KEY (staging, number)){self.options}"
         )
 
     @property
@@ -145,7 +152,7 @@ class Statements:
     @property
     def first(self) -> str:
         """Puts a lane at its start, where it is new: staging, lane."""
-        return f"INSERT INTO {self.checkpoint} VALUES (?, ?, 0, 0, 0, 0, NULL, '', '', 0) ON CONFLICT (staging, lane) DO NOTHING"
+        return f"INSERT INTO {self.checkpoint} VALUES (?, ?, 0, 0, 0, 0, NULL, '', '', 0) {self.where_there}"
 
     @property
     def claim(self) -> str:
