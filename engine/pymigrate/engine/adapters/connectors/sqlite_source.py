@@ -17,6 +17,7 @@ from pymigrate.engine.adapters.connectors.source_values import (
 )
 from pymigrate.engine.adapters.connectors.sqlite_declared import SqliteDeclared
 from pymigrate.engine.adapters.connectors.sqlite_reading import row_name, to_batch
+from pymigrate.engine.adapters.connectors.sqlite_scanning import SqliteScan, is_scanned
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type
 from pymigrate.engine.domain.errors import (
     DataRefused,
@@ -63,7 +64,12 @@ class SqliteSource:
             f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=busy_seconds, isolation_level=None,
             check_same_thread=False,
         )  # fmt: skip
+        self._watch = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=busy_seconds, isolation_level=None,
+            check_same_thread=False,
+        )  # fmt: skip
         try:
+            self._version = self._watch.execute("PRAGMA data_version").fetchone()[0]
             self._connection.execute("BEGIN")
             self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.DatabaseError as error:
@@ -124,6 +130,10 @@ class SqliteSource:
         declared = {name: kind for name, kind, _, _ in self._columns(table)}
         columns = [ColumnInfo(c.name, c.type, c.is_required, declared.get(c.name, "")) for c in columns]
         span = SourceRange(after or relation.range.after, relation.range.until)
+        if self._is_scanned(table, columns, order, span, is_view=is_view):
+            for chunk in self._scanned(table, relation, columns, span):
+                yield chunk
+                span = SourceRange(chunk.end)
         statement, values = _select(table, [column.name for column in columns], order, span)
         try:
             cursor = self._connection.execute(statement, values)
@@ -149,6 +159,43 @@ class SqliteSource:
     def close(self) -> None:
         """Ends the snapshot."""
         self._connection.close()
+        self._watch.close()
+
+    def _is_scanned(
+        self, table: str, columns: Sequence[ColumnInfo], order: Sequence[str], span: SourceRange, *, is_view: bool
+    ) -> bool:
+        """Whether DuckDB's scanner is asked first. It reads whole tables: for one range of several it would read them once a range."""
+        if is_view or span.until is not None or list(order) != [f"{ALIAS}.{_ROWIDS[0]}"] or not is_scanned(columns):
+            return False
+        found = self._connection.execute("SELECT sql FROM sqlite_master WHERE name = ? AND type = 'table'", (table,))
+        return "VIRTUAL" not in found.fetchone()[0].upper().split()[:2]
+
+    def _scanned(
+        self, table: str, relation: SourceRelation, columns: Sequence[ColumnInfo], span: SourceRange
+    ) -> Iterator[SourceChunk]:
+        """As far as the scanner vouches for what it gives. Every row up to there has been handed out: they are counted."""
+        after = int(str(_place(span.after)[0])) if span.after else None
+        scan = SqliteScan(self._path, self._connection, self._watch, self._version)
+        held: list[pa.RecordBatch] = []
+        size, rows, last = 0, 0, 0
+        for batch, last in scan.batches(table, columns, after, relation.chunk_bytes):
+            held.append(batch)
+            size, rows = size + batch.nbytes, rows + batch.num_rows
+            if size >= relation.chunk_bytes:
+                yield _chunk(held, [last])
+                held, size = [], 0
+        if rows:
+            first = "rowid > ? AND" if after is not None else ""
+            values = [value for value in (after, last) if value is not None]
+            counting = f"SELECT count(*) FROM {_quote(table)} WHERE {first} rowid <= ?"
+            counted = self._connection.execute(counting, values).fetchone()[0]
+            if counted != rows:
+                raise SystemUnavailable(
+                    f"{relation.relation}: DuckDB's scanner gave {rows:,} rows of {counted:,}",
+                    field="source.connection",
+                )
+        if held:
+            yield _chunk(held, [last])
 
     def _read(
         self,
