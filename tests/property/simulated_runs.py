@@ -65,6 +65,8 @@ GATES = 0.2
 STEPS_OUTSIDE = 0.2
 FINAL_STEPS = 0.3
 SEVERAL_LANES = 0.3
+ONLINE = 0.25
+LAG_SECONDS_MAX = 10.0
 OTHER_PLANS = 0.1
 
 
@@ -107,7 +109,9 @@ def adorn(aggregate: RunAggregate, rng: random.Random) -> None:
             points = [Point.BEFORE_START, Point.AFTER_PUBLICATION]
             phase.steps = {name: str(rng.choice(points)) for name in ("call", "tell")[: rng.randint(1, 2)]}
             phase.final_steps = ("tell",) if rng.random() < FINAL_STEPS else ()
+        phase.is_online = rng.random() < ONLINE
     for dataset in aggregate.datasets.values():
+        dataset.lag_seconds_max = LAG_SECONDS_MAX
         if rng.random() < SEVERAL_LANES:
             dataset.ranges = ("..5", "5..9", "9..")
     if rng.random() < OTHER_PLANS:
@@ -218,10 +222,12 @@ class Simulation:
             assert all(task.kind is TaskKind.SEAL for task in open_tasks)
             assert run.end_time is not None
             assert all(phase.state in PHASE_ENDED for phase in self.aggregate.phases.values())
+            self.check_let_go()
         if run.state is RunState.RUNNING:
             assert run.desired is not DesiredState.PAUSED
         if run.desired is DesiredState.PAUSED:
-            assert all(task.kind in AFTERWARDS for task in self.core.claimable(self.now + timedelta(days=1)))
+            claimable = self.core.claimable(self.now + timedelta(days=1))
+            assert all(task.kind in AFTERWARDS or self.core.is_cutting_over(task) for task in claimable)
         fences = {task.id: task.fence for task in self.aggregate.tasks.values()}
         fences |= {lane.id: lane.fence for lane in self.aggregate.lanes.values()}
         assert all(fences[part] >= fence for part, fence in self.fences.items())
@@ -229,6 +235,20 @@ class Simulation:
         for task in self.aggregate.tasks.values():
             assert task.state in TASK_STEPS
             assert (task.state is TaskState.LEASED) == bool(task.host)
+
+    def check_let_go(self) -> None:
+        """What keeps changes in a source that was not published is undone, or told to be left; nothing is read before it is kept."""
+        for phase in self.aggregate.phases.values():
+            tasks = [t for t in self.aggregate.tasks.values() if (t.phase, t.attempt) == (phase.id, phase.attempt)]
+            captures = [task for task in tasks if task.kind is TaskKind.CAPTURE]
+            undone = any(t.kind is TaskKind.ROLLBACK and t.state in {TaskState.DONE, TaskState.FAILED} for t in tasks)
+            is_published = any(task.kind is TaskKind.PUBLISH and task.fence for task in tasks)
+            is_kept = phase.state in DONE or (phase.state is PhaseState.ROLLBACK_BLOCKED and is_published)
+            if any(task.fence for task in captures) and not is_kept:
+                assert undone, phase
+            if phase.is_online and any(task.kind is TaskKind.COPY for task in tasks):
+                assert captures
+                assert all(task.state is TaskState.DONE for task in captures)
 
     def check_undoing(self, task: Task) -> None:
         """Nothing is undone that something published needs, or that would be left half undone."""
@@ -279,11 +299,13 @@ class Simulation:
             case "progress" if task.lane:
                 done = self.aggregate.lanes[task.lane].chunks + 1
                 return Progressed(task.id, fence, done, done * 10, done * 100)
+            case "progress" if task.kind is TaskKind.CATCH_UP:
+                return self.behind(task, fence, self.rng.uniform(0, 2 * LAG_SECONDS_MAX))
             case "fail":
                 return Failed(task.id, fence, TEMPORARY)
             case "fatal":
                 return Failed(task.id, fence, PERMANENT)
-            case "drain" if task.lane:
+            case "drain" if task.lane or task.kind in {TaskKind.CAPTURE, TaskKind.CATCH_UP}:
                 return Drained(task.id, fence)
             case "succeed" | "stale":
                 return Succeeded(task.id, fence, b"found")
@@ -308,6 +330,8 @@ class Simulation:
         leased = [task for task in self.aggregate.tasks.values() if task.state is TaskState.LEASED]
         if leased:
             task = leased[0]
+            if task.kind is TaskKind.CATCH_UP and self.lag_seconds(task) > LAG_SECONDS_MAX:
+                return self.behind(task, task.fence, LAG_SECONDS_MAX / 2)
             return (
                 Drained(task.id, task.fence)
                 if task.id in self.core.to_drain()
@@ -319,10 +343,20 @@ class Simulation:
         if self.core.run.waiting_for:
             return PlanSucceeded(self.core.run.waiting_for[0])
         for phase in self.aggregate.phases.values():
-            is_due = phase.state is PhaseState.VERIFYING or phase.gates.get("go") == Point.BEFORE_START
+            is_near = phase.is_caught_up and phase.state is PhaseState.STAGING
+            is_due = is_near or phase.state is PhaseState.VERIFYING or phase.gates.get("go") == Point.BEFORE_START
             if phase.gates and not phase.approvals and is_due:
                 return Approved(phase.id, "go", "people")
         return Steered(DesiredState.RUNNING, "people") if self.core.run.state is RunState.PAUSED else Begun()
+
+    def behind(self, task: Task, fence: int, seconds: float) -> Progressed:
+        """Staging is so far behind, after one more change."""
+        changes = self.aggregate.datasets[task.phase, task.datasets[0]].changes + 1
+        return Progressed(task.id, fence, 0, 0, 0, seconds, changes)
+
+    def lag_seconds(self, task: Task) -> float:
+        """How far behind staging is, as far as was told."""
+        return self.aggregate.datasets[task.phase, task.datasets[0]].lag_seconds
 
     def lease(self, task: Task) -> Leased:
         """A host takes a task."""

@@ -114,7 +114,7 @@ class Advancing(Undoing):
         if not phase.is_caught_up:
             phase.is_caught_up = True
             self._note(phase)
-            self._emit("phase.caught_up", self._subject("phases", phase.id), phase.state, phase.state)
+            self._emit("staging.caught_up", self._subject("phases", phase.id), phase.state, phase.state)
         if not self._is_approved(phase, Point.BEFORE_PUBLICATION):
             return False
         for task in tasks:

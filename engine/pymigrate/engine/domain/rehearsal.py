@@ -259,7 +259,7 @@ class Rehearsal:
             part = last_segment(moment.subject)
             if moment.type == f"run.{RunState.SUCCEEDED}":
                 self._tell_others(core)
-            elif moment.type in {"phase.verifying", "phase.caught_up"}:
+            elif moment.type in {"phase.verifying", "staging.caught_up"}:
                 self._approve(core, part, Point.BEFORE_PUBLICATION)
             elif moment.type == f"run.{RunState.RUNNING}":
                 for phase in list(core.aggregate.phases):

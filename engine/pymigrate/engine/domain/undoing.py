@@ -170,12 +170,18 @@ class Undoing(RunLedger):
         if is_rolling_back and not self._is_clear(phase):
             return
         if is_rolling_back and (final := self._final_step(phase)) is not None:
-            self._block(phase, final)
+            if self._lets_go(phase):
+                self._block(phase, final)
             return
         if not self._undo_steps(phase, Point.AFTER_PUBLICATION) or not self._undo_data(phase):
             return
         if self._undo_steps(phase, Point.BEFORE_START) and is_rolling_back:
             self._step_phase(phase, PhaseState.ROLLED_BACK, phase.failure)
+
+    def _lets_go(self, phase: PhaseRun) -> bool:
+        """Whether the sources of a phase that is blocked no longer keep what changes: one that is published has ended that itself."""
+        is_published = any(task.fence > 0 for task in self._tasks(phase, TaskKind.PUBLISH))
+        return not phase.is_online or is_published or self._undo_data(phase)
 
     def _is_clear(self, phase: PhaseRun) -> bool:
         """Whether nothing that needs it is in the way any more; where one is blocked, so is the phase."""
