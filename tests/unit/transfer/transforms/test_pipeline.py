@@ -144,3 +144,18 @@ def test_a_required_column_stays_required_and_a_computed_one_may_be_null() -> No
     with opened([Rename({"id": "ident"}), Derive({"v": Derived("ident", ColumnType("int64"))})], given) as pipeline:
         assert [(column.name, column.is_required) for column in pipeline.columns][:1] == [("ident", True)]
         assert not pipeline.columns[-1].is_required
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "repeat(name, 2) = 'aa'",
+        "name LIKE 'a%' AND id IN (1, 2) AND id BETWEEN 0 AND 9",
+        "CASE WHEN id IS NULL THEN false ELSE regexp_matches(name, '^a') END",
+        "coalesce(nullif(trim(name), ''), 'x') || CAST(id AS VARCHAR) = 'a1'",
+        "[id, 2][1] = 1 AND extract(year FROM DATE '2020-01-01') = 2020",
+        "age(TIMESTAMP '2020-01-02', TIMESTAMP '2020-01-01') > INTERVAL 1 HOUR",
+    ],
+)
+def test_sql_that_computes_from_its_row_alone_is_taken(expression: str) -> None:
+    assert problems_of([Filter(expression)]) == ()

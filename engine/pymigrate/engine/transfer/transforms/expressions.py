@@ -47,10 +47,10 @@ _ALONE = frozenset({"age"})
 
 
 def allowed_functions(connection: duckdb.DuckDBPyConnection) -> Mapping[str, bool]:
-    """Whether a function of DuckDB's may be used, by its name."""
+    """Whether a function of DuckDB's may be used, by its name. A table function of the same name can't be meant within an expression."""
     found = connection.execute(
         "SELECT function_name, bool_and(function_type = 'scalar' AND stability = 'CONSISTENT') FROM duckdb_functions() "
-        "GROUP BY function_name"
+        "WHERE function_type NOT IN ('table', 'table_macro', 'pragma') GROUP BY function_name"
     ).fetchall()
     allowed = {str(name): bool(is_allowed) and name not in _NOT_CONSISTENT for name, is_allowed in found}
     return {**allowed, **dict.fromkeys(_MACROS, True)}
