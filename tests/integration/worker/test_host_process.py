@@ -115,6 +115,7 @@ def test_what_was_published_can_be_undone(
 def test_a_killed_hosts_lane_goes_on_where_it_stood(
     engine: EngineDouble, start_host: StartHost, lanes: Lanes, tmp_path: Path
 ) -> None:
+    fill(tmp_path, MANY)
     first = start_host("file:warehouse")
     lanes.freeze(engine.run(lanes.inspect()))
     engine.give(lanes.copy())
@@ -124,13 +125,13 @@ def test_a_killed_hosts_lane_goes_on_where_it_stood(
     committed = max(report.progress.rows for report in engine.reports)
     engine.reports.clear()
     second = start_host("file:warehouse")
-    assert engine.run(lanes.copy()).result.copy.rows == ROWS
+    assert engine.run(lanes.copy()).result.copy.rows == MANY
     assert engine.reports[0].progress.rows >= committed
     assert engine.run(lanes.verify()).result.verify.is_verified
     engine.run(lanes.publish())
     second.send_signal(signal.SIGTERM)
     assert second.wait(60) == 0
-    assert warehouse_rows(tmp_path) == expected()
+    assert warehouse_rows(tmp_path) == expected(MANY)
 
 
 def test_a_missing_source_is_a_problem_of_the_dataset(
