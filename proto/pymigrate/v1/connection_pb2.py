@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpymigrate/v1/connection.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x05\n\nConnection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12,\n\x06sqlite\x18\x03 \x01(\x0b\x32\x1a.pymigrate.v1.SqliteSystemH\x00\x12,\n\x06\x64uckdb\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.DuckdbSystemH\x00\x12\x30\n\x08postgres\x18\x05 \x01(\x0b\x32\x1c.pymigrate.v1.PostgresSystemH\x00\x12*\n\x05\x66iles\x18\x06 \x01(\x0b\x32\x19.pymigrate.v1.FilesSystemH\x00\x12*\n\x05mysql\x18\x0f \x01(\x0b\x32\x19.pymigrate.v1.MysqlSystemH\x00\x12+\n\x04http\x18\x10 \x01(\x0b\x32\x1b.pymigrate.v1.HttpApiSystemH\x00\x12.\n\x07iceberg\x18\x12 \x01(\x0b\x32\x1b.pymigrate.v1.IcebergSystemH\x00\x12\x11\n\tlanes_max\x18\x07 \x01(\x05\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Connection.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x12\x1a\n\x12latency_factor_max\x18\x0e \x01(\x01\x12\x1c\n\x14\x62ytes_per_second_max\x18\x13 \x01(\x03\x12\x1b\n\x13rows_per_second_max\x18\x14 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06system\"\x1c\n\x0cSqliteSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"\x1c\n\x0c\x44uckdbSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"p\n\x0ePostgresSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"m\n\x0bMysqlSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"\x1b\n\x0b\x46ilesSystem\x12\x0c\n\x04root\x18\x01 \x01(\t\"\xec\x01\n\rHttpApiSystem\x12\x10\n\x08\x62\x61se_url\x18\x01 \x01(\t\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.pymigrate.v1.HttpApiSystem.HeadersEntry\x12\x1f\n\x17requests_per_second_max\x18\x03 \x01(\x01\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x05\x12\x13\n\x0bretries_max\x18\x05 \x01(\x05\x12\x0f\n\x07\x63\x61_file\x18\x06 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\rIcebergSystem\x12\x14\n\x0c\x63\x61talog_path\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x61talog_name\x18\x03 \x01(\t\"(\n\x06\x43olumn\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\"\xac\x02\n\x0eRelationSchema\x12\x10\n\x08relation\x18\x01 \x01(\t\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.pymigrate.v1.NamedColumn\x12\x0b\n\x03key\x18\x03 \x03(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\x12\x15\n\ris_exact_rows\x18\x06 \x01(\x08\x12\x0e\n\x06system\x18\x07 \x01(\t\x12\x0f\n\x07\x63omment\x18\x08 \x01(\t\x12\x10\n\x08key_name\x18\t \x01(\t\x12)\n\x07indexes\x18\n \x03(\x0b\x32\x18.pymigrate.v1.TableIndex\x12.\n\x0c\x66oreign_keys\x18\x0b \x03(\x0b\x32\x18.pymigrate.v1.ForeignKey\x12\r\n\x05notes\x18\x0c \x03(\t\"i\n\nTableIndex\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x11\n\tis_unique\x18\x03 \x01(\x08\x12\x15\n\ris_constraint\x18\x04 \x01(\x08\x12\x12\n\ndefinition\x18\x05 \x01(\t\"\x96\x01\n\nForeignKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x18\n\x10relation_columns\x18\x04 \x03(\t\x12\x11\n\ton_delete\x18\x05 \x01(\t\x12\x11\n\ton_update\x18\x06 \x01(\t\x12\x17\n\x0ftarget_relation\x18\x07 \x01(\t\"\x9f\x01\n\x0bNamedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x13\n\x0bnative_type\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x05 \x01(\t\x12\x16\n\x0enative_default\x18\x06 \x01(\t\x12\x13\n\x0bis_identity\x18\x07 \x01(\x08\x12\x0f\n\x07\x63omment\x18\x08 \x01(\t\"\x99\x01\n\x17\x43reateConnectionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12,\n\nconnection\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListConnectionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListConnectionsResponse\x12-\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateConnectionRequest\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"%\n\x15TestConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x16TestConnectionResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x01\"<\n\x15\x44iscoverSchemaRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rrelation_glob\x18\x02 \x01(\t\"_\n\x16\x44iscoverSchemaResponse\x12/\n\trelations\x18\x01 \x03(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x14\n\x0cis_truncated\x18\x02 \x01(\x08\x32\x8a\x08\n\x11\x43onnectionService\x12\x90\x01\n\x10\x43reateConnection\x12%.pymigrate.v1.CreateConnectionRequest\x1a\x18.pymigrate.v1.Connection\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/connections:\nconnection\x12~\n\rGetConnection\x12\".pymigrate.v1.GetConnectionRequest\x1a\x18.pymigrate.v1.Connection\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/connections/*}\x12\x8f\x01\n\x0fListConnections\x12$.pymigrate.v1.ListConnectionsRequest\x1a%.pymigrate.v1.ListConnectionsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/connections\x12\x9b\x01\n\x10UpdateConnection\x12%.pymigrate.v1.UpdateConnectionRequest\x1a\x18.pymigrate.v1.Connection\"F\x82\xd3\xe4\x93\x02@22/v1/{connection.name=environments/*/connections/*}:\nconnection\x12\x82\x01\n\x10\x44\x65leteConnection\x12%.pymigrate.v1.DeleteConnectionRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/connections/*}\x12\x94\x01\n\x0eTestConnection\x12#.pymigrate.v1.TestConnectionRequest\x1a$.pymigrate.v1.TestConnectionResponse\"7\x82\xd3\xe4\x93\x02\x31\",/v1/{name=environments/*/connections/*}:test:\x01*\x12\x95\x01\n\x0e\x44iscoverSchema\x12#.pymigrate.v1.DiscoverSchemaRequest\x1a$.pymigrate.v1.DiscoverSchemaResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{name=environments/*/connections/*}:discoverb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpymigrate/v1/connection.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x05\n\nConnection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12,\n\x06sqlite\x18\x03 \x01(\x0b\x32\x1a.pymigrate.v1.SqliteSystemH\x00\x12,\n\x06\x64uckdb\x18\x04 \x01(\x0b\x32\x1a.pymigrate.v1.DuckdbSystemH\x00\x12\x30\n\x08postgres\x18\x05 \x01(\x0b\x32\x1c.pymigrate.v1.PostgresSystemH\x00\x12*\n\x05\x66iles\x18\x06 \x01(\x0b\x32\x19.pymigrate.v1.FilesSystemH\x00\x12*\n\x05mysql\x18\x0f \x01(\x0b\x32\x19.pymigrate.v1.MysqlSystemH\x00\x12+\n\x04http\x18\x10 \x01(\x0b\x32\x1b.pymigrate.v1.HttpApiSystemH\x00\x12.\n\x07iceberg\x18\x12 \x01(\x0b\x32\x1b.pymigrate.v1.IcebergSystemH\x00\x12\x11\n\tlanes_max\x18\x07 \x01(\x05\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Connection.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x12\x1a\n\x12latency_factor_max\x18\x0e \x01(\x01\x12\x1c\n\x14\x62ytes_per_second_max\x18\x13 \x01(\x03\x12\x1b\n\x13rows_per_second_max\x18\x14 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06system\"\x1c\n\x0cSqliteSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"\x1c\n\x0c\x44uckdbSystem\x12\x0c\n\x04path\x18\x01 \x01(\t\"p\n\x0ePostgresSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"m\n\x0bMysqlSystem\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x10\n\x08password\x18\x05 \x01(\t\x12\x10\n\x08ssl_mode\x18\x06 \x01(\t\"\x84\x01\n\x0b\x46ilesSystem\x12\x0c\n\x04root\x18\x01 \x01(\t\x12\x37\n\x07options\x18\x02 \x03(\x0b\x32&.pymigrate.v1.FilesSystem.OptionsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xec\x01\n\rHttpApiSystem\x12\x10\n\x08\x62\x61se_url\x18\x01 \x01(\t\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.pymigrate.v1.HttpApiSystem.HeadersEntry\x12\x1f\n\x17requests_per_second_max\x18\x03 \x01(\x01\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x05\x12\x13\n\x0bretries_max\x18\x05 \x01(\x05\x12\x0f\n\x07\x63\x61_file\x18\x06 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\rIcebergSystem\x12\x14\n\x0c\x63\x61talog_path\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x61talog_name\x18\x03 \x01(\t\"(\n\x06\x43olumn\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\"\xac\x02\n\x0eRelationSchema\x12\x10\n\x08relation\x18\x01 \x01(\t\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.pymigrate.v1.NamedColumn\x12\x0b\n\x03key\x18\x03 \x03(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\x12\x15\n\ris_exact_rows\x18\x06 \x01(\x08\x12\x0e\n\x06system\x18\x07 \x01(\t\x12\x0f\n\x07\x63omment\x18\x08 \x01(\t\x12\x10\n\x08key_name\x18\t \x01(\t\x12)\n\x07indexes\x18\n \x03(\x0b\x32\x18.pymigrate.v1.TableIndex\x12.\n\x0c\x66oreign_keys\x18\x0b \x03(\x0b\x32\x18.pymigrate.v1.ForeignKey\x12\r\n\x05notes\x18\x0c \x03(\t\"i\n\nTableIndex\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x11\n\tis_unique\x18\x03 \x01(\x08\x12\x15\n\ris_constraint\x18\x04 \x01(\x08\x12\x12\n\ndefinition\x18\x05 \x01(\t\"\x96\x01\n\nForeignKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x18\n\x10relation_columns\x18\x04 \x03(\t\x12\x11\n\ton_delete\x18\x05 \x01(\t\x12\x11\n\ton_update\x18\x06 \x01(\t\x12\x17\n\x0ftarget_relation\x18\x07 \x01(\t\"\x9f\x01\n\x0bNamedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x13\n\x0bnative_type\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x05 \x01(\t\x12\x16\n\x0enative_default\x18\x06 \x01(\t\x12\x13\n\x0bis_identity\x18\x07 \x01(\x08\x12\x0f\n\x07\x63omment\x18\x08 \x01(\t\"\x99\x01\n\x17\x43reateConnectionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12,\n\nconnection\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListConnectionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListConnectionsResponse\x12-\n\x0b\x63onnections\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Connection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateConnectionRequest\x12,\n\nconnection\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Connection\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"%\n\x15TestConnectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x16TestConnectionResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x01\"<\n\x15\x44iscoverSchemaRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rrelation_glob\x18\x02 \x01(\t\"_\n\x16\x44iscoverSchemaResponse\x12/\n\trelations\x18\x01 \x03(\x0b\x32\x1c.pymigrate.v1.RelationSchema\x12\x14\n\x0cis_truncated\x18\x02 \x01(\x08\x32\x8a\x08\n\x11\x43onnectionService\x12\x90\x01\n\x10\x43reateConnection\x12%.pymigrate.v1.CreateConnectionRequest\x1a\x18.pymigrate.v1.Connection\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/connections:\nconnection\x12~\n\rGetConnection\x12\".pymigrate.v1.GetConnectionRequest\x1a\x18.pymigrate.v1.Connection\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/connections/*}\x12\x8f\x01\n\x0fListConnections\x12$.pymigrate.v1.ListConnectionsRequest\x1a%.pymigrate.v1.ListConnectionsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/connections\x12\x9b\x01\n\x10UpdateConnection\x12%.pymigrate.v1.UpdateConnectionRequest\x1a\x18.pymigrate.v1.Connection\"F\x82\xd3\xe4\x93\x02@22/v1/{connection.name=environments/*/connections/*}:\nconnection\x12\x82\x01\n\x10\x44\x65leteConnection\x12%.pymigrate.v1.DeleteConnectionRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/connections/*}\x12\x94\x01\n\x0eTestConnection\x12#.pymigrate.v1.TestConnectionRequest\x1a$.pymigrate.v1.TestConnectionResponse\"7\x82\xd3\xe4\x93\x02\x31\",/v1/{name=environments/*/connections/*}:test:\x01*\x12\x95\x01\n\x0e\x44iscoverSchema\x12#.pymigrate.v1.DiscoverSchemaRequest\x1a$.pymigrate.v1.DiscoverSchemaResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{name=environments/*/connections/*}:discoverb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONNECTION_LABELSENTRY']._loaded_options = None
   _globals['_CONNECTION_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_FILESSYSTEM_OPTIONSENTRY']._loaded_options = None
+  _globals['_FILESSYSTEM_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_HTTPAPISYSTEM_HEADERSENTRY']._loaded_options = None
   _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_CONNECTIONSERVICE'].methods_by_name['CreateConnection']._loaded_options = None
@@ -65,44 +67,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSTGRESSYSTEM']._serialized_end=1080
   _globals['_MYSQLSYSTEM']._serialized_start=1082
   _globals['_MYSQLSYSTEM']._serialized_end=1191
-  _globals['_FILESSYSTEM']._serialized_start=1193
-  _globals['_FILESSYSTEM']._serialized_end=1220
-  _globals['_HTTPAPISYSTEM']._serialized_start=1223
-  _globals['_HTTPAPISYSTEM']._serialized_end=1459
-  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_start=1413
-  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_end=1459
-  _globals['_ICEBERGSYSTEM']._serialized_start=1461
-  _globals['_ICEBERGSYSTEM']._serialized_end=1539
-  _globals['_COLUMN']._serialized_start=1541
-  _globals['_COLUMN']._serialized_end=1581
-  _globals['_RELATIONSCHEMA']._serialized_start=1584
-  _globals['_RELATIONSCHEMA']._serialized_end=1884
-  _globals['_TABLEINDEX']._serialized_start=1886
-  _globals['_TABLEINDEX']._serialized_end=1991
-  _globals['_FOREIGNKEY']._serialized_start=1994
-  _globals['_FOREIGNKEY']._serialized_end=2144
-  _globals['_NAMEDCOLUMN']._serialized_start=2147
-  _globals['_NAMEDCOLUMN']._serialized_end=2306
-  _globals['_CREATECONNECTIONREQUEST']._serialized_start=2309
-  _globals['_CREATECONNECTIONREQUEST']._serialized_end=2462
-  _globals['_GETCONNECTIONREQUEST']._serialized_start=2464
-  _globals['_GETCONNECTIONREQUEST']._serialized_end=2500
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=2502
-  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=2581
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=2583
-  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=2680
-  _globals['_UPDATECONNECTIONREQUEST']._serialized_start=2683
-  _globals['_UPDATECONNECTIONREQUEST']._serialized_end=2826
-  _globals['_DELETECONNECTIONREQUEST']._serialized_start=2828
-  _globals['_DELETECONNECTIONREQUEST']._serialized_end=2881
-  _globals['_TESTCONNECTIONREQUEST']._serialized_start=2883
-  _globals['_TESTCONNECTIONREQUEST']._serialized_end=2920
-  _globals['_TESTCONNECTIONRESPONSE']._serialized_start=2922
-  _globals['_TESTCONNECTIONRESPONSE']._serialized_end=2989
-  _globals['_DISCOVERSCHEMAREQUEST']._serialized_start=2991
-  _globals['_DISCOVERSCHEMAREQUEST']._serialized_end=3051
-  _globals['_DISCOVERSCHEMARESPONSE']._serialized_start=3053
-  _globals['_DISCOVERSCHEMARESPONSE']._serialized_end=3148
-  _globals['_CONNECTIONSERVICE']._serialized_start=3151
-  _globals['_CONNECTIONSERVICE']._serialized_end=4185
+  _globals['_FILESSYSTEM']._serialized_start=1194
+  _globals['_FILESSYSTEM']._serialized_end=1326
+  _globals['_FILESSYSTEM_OPTIONSENTRY']._serialized_start=1280
+  _globals['_FILESSYSTEM_OPTIONSENTRY']._serialized_end=1326
+  _globals['_HTTPAPISYSTEM']._serialized_start=1329
+  _globals['_HTTPAPISYSTEM']._serialized_end=1565
+  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_start=1519
+  _globals['_HTTPAPISYSTEM_HEADERSENTRY']._serialized_end=1565
+  _globals['_ICEBERGSYSTEM']._serialized_start=1567
+  _globals['_ICEBERGSYSTEM']._serialized_end=1645
+  _globals['_COLUMN']._serialized_start=1647
+  _globals['_COLUMN']._serialized_end=1687
+  _globals['_RELATIONSCHEMA']._serialized_start=1690
+  _globals['_RELATIONSCHEMA']._serialized_end=1990
+  _globals['_TABLEINDEX']._serialized_start=1992
+  _globals['_TABLEINDEX']._serialized_end=2097
+  _globals['_FOREIGNKEY']._serialized_start=2100
+  _globals['_FOREIGNKEY']._serialized_end=2250
+  _globals['_NAMEDCOLUMN']._serialized_start=2253
+  _globals['_NAMEDCOLUMN']._serialized_end=2412
+  _globals['_CREATECONNECTIONREQUEST']._serialized_start=2415
+  _globals['_CREATECONNECTIONREQUEST']._serialized_end=2568
+  _globals['_GETCONNECTIONREQUEST']._serialized_start=2570
+  _globals['_GETCONNECTIONREQUEST']._serialized_end=2606
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_start=2608
+  _globals['_LISTCONNECTIONSREQUEST']._serialized_end=2687
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_start=2689
+  _globals['_LISTCONNECTIONSRESPONSE']._serialized_end=2786
+  _globals['_UPDATECONNECTIONREQUEST']._serialized_start=2789
+  _globals['_UPDATECONNECTIONREQUEST']._serialized_end=2932
+  _globals['_DELETECONNECTIONREQUEST']._serialized_start=2934
+  _globals['_DELETECONNECTIONREQUEST']._serialized_end=2987
+  _globals['_TESTCONNECTIONREQUEST']._serialized_start=2989
+  _globals['_TESTCONNECTIONREQUEST']._serialized_end=3026
+  _globals['_TESTCONNECTIONRESPONSE']._serialized_start=3028
+  _globals['_TESTCONNECTIONRESPONSE']._serialized_end=3095
+  _globals['_DISCOVERSCHEMAREQUEST']._serialized_start=3097
+  _globals['_DISCOVERSCHEMAREQUEST']._serialized_end=3157
+  _globals['_DISCOVERSCHEMARESPONSE']._serialized_start=3159
+  _globals['_DISCOVERSCHEMARESPONSE']._serialized_end=3254
+  _globals['_CONNECTIONSERVICE']._serialized_start=3257
+  _globals['_CONNECTIONSERVICE']._serialized_end=4291
 # @@protoc_insertion_point(module_scope)

@@ -268,19 +268,45 @@ Global___MysqlSystem: typing_extensions.TypeAlias = MysqlSystem
 
 @typing.final
 class FilesSystem(google.protobuf.message.Message):
-    """A folder of files: CSV, JSON Lines or Parquet as a source, Parquet as a target."""
+    """Files below a root: CSV, JSON Lines and Parquet, as sources and targets."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class OptionsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     ROOT_FIELD_NUMBER: builtins.int
+    OPTIONS_FIELD_NUMBER: builtins.int
     root: builtins.str
-    """Absolute path of the folder on the worker host. As a target it is created where it is missing."""
+    """Absolute path of a folder on the worker host, or as a source the URL of a prefix in any filesystem of fsspec, such as
+    `s3://bucket/prefix`. As a target the folder is created where it is missing.
+    """
+    @property
+    def options(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Options of the URL's filesystem, by fsspec's names. A value that is JSON (`true`, `5`, `{"a": 1}`) is that; a reference (`env://NAME`,
+        `file:///path`, with `#key` for a JSON file's field) is the secret that it leads to, and passwords, keys and tokens must be one.
+        """
+
     def __init__(
         self,
         *,
         root: builtins.str = ...,
+        options: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["root", b"root"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["options", b"options", "root", b"root"]) -> None: ...
 
 Global___FilesSystem: typing_extensions.TypeAlias = FilesSystem
 

@@ -221,6 +221,34 @@ CONFLICT_POLICY_QUARANTINE: ConflictPolicy.ValueType  # 5
 """The row that comes is not written. The relation of conflicts stays, also after the phase is sealed."""
 Global___ConflictPolicy: typing_extensions.TypeAlias = ConflictPolicy
 
+class _FilePacking:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _FilePackingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_FilePacking.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    FILE_PACKING_UNSPECIFIED: _FilePacking.ValueType  # 0
+    """Not said."""
+    FILE_PACKING_NONE: _FilePacking.ValueType  # 1
+    """Not at all."""
+    FILE_PACKING_GZIP: _FilePacking.ValueType  # 2
+    """With gzip; the name ends in `.gz`."""
+    FILE_PACKING_ZSTD: _FilePacking.ValueType  # 3
+    """With zstd; the name ends in `.zst`."""
+
+class FilePacking(_FilePacking, metaclass=_FilePackingEnumTypeWrapper):
+    """How a file is packed as a whole."""
+
+FILE_PACKING_UNSPECIFIED: FilePacking.ValueType  # 0
+"""Not said."""
+FILE_PACKING_NONE: FilePacking.ValueType  # 1
+"""Not at all."""
+FILE_PACKING_GZIP: FilePacking.ValueType  # 2
+"""With gzip; the name ends in `.gz`."""
+FILE_PACKING_ZSTD: FilePacking.ValueType  # 3
+"""With zstd; the name ends in `.zst`."""
+Global___FilePacking: typing_extensions.TypeAlias = FilePacking
+
 class _SchemaPart:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -2082,6 +2110,9 @@ class DatasetTarget(google.protobuf.message.Message):
     RELATION_FIELD_NUMBER: builtins.int
     LOAD_MODE_FIELD_NUMBER: builtins.int
     SCHEMA_FIELD_NUMBER: builtins.int
+    CSV_FIELD_NUMBER: builtins.int
+    JSON_LINES_FIELD_NUMBER: builtins.int
+    PARQUET_FIELD_NUMBER: builtins.int
     connection: builtins.str
     """The connection, by its last segment."""
     relation: builtins.str
@@ -2092,6 +2123,18 @@ class DatasetTarget(google.protobuf.message.Message):
     def schema(self) -> Global___TargetSchema:
         """What of the source's declarations the target's table is given. Unset: everything that it can hold."""
 
+    @property
+    def csv(self) -> Global___CsvFiles:
+        """Delimiter-separated text."""
+
+    @property
+    def json_lines(self) -> Global___JsonLinesFiles:
+        """One JSON object a line."""
+
+    @property
+    def parquet(self) -> Global___ParquetFormat:
+        """Apache Parquet."""
+
     def __init__(
         self,
         *,
@@ -2099,11 +2142,51 @@ class DatasetTarget(google.protobuf.message.Message):
         relation: builtins.str = ...,
         load_mode: Global___LoadMode.ValueType = ...,
         schema: Global___TargetSchema | None = ...,
+        csv: Global___CsvFiles | None = ...,
+        json_lines: Global___JsonLinesFiles | None = ...,
+        parquet: Global___ParquetFormat | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["schema", b"schema"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connection", b"connection", "load_mode", b"load_mode", "relation", b"relation", "schema", b"schema"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["csv", b"csv", "format", b"format", "json_lines", b"json_lines", "parquet", b"parquet", "schema", b"schema"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["connection", b"connection", "csv", b"csv", "format", b"format", "json_lines", b"json_lines", "load_mode", b"load_mode", "parquet", b"parquet", "relation", b"relation", "schema", b"schema"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["format", b"format"]) -> typing.Literal["csv", "json_lines", "parquet"] | None: ...
 
 Global___DatasetTarget: typing_extensions.TypeAlias = DatasetTarget
+
+@typing.final
+class CsvFiles(google.protobuf.message.Message):
+    """CSV files: RFC 4180 in UTF-8 with a header line and commas. Every text is quoted, and an empty field without quotes is NULL."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PACKING_FIELD_NUMBER: builtins.int
+    packing: Global___FilePacking.ValueType
+    """How each file is packed. Unspecified means not at all."""
+    def __init__(
+        self,
+        *,
+        packing: Global___FilePacking.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["packing", b"packing"]) -> None: ...
+
+Global___CsvFiles: typing_extensions.TypeAlias = CsvFiles
+
+@typing.final
+class JsonLinesFiles(google.protobuf.message.Message):
+    """JSON Lines files: an object a line with every column. Decimals, dates, times, json and what JSON has no number for are strings."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PACKING_FIELD_NUMBER: builtins.int
+    packing: Global___FilePacking.ValueType
+    """How each file is packed. Unspecified means not at all."""
+    def __init__(
+        self,
+        *,
+        packing: Global___FilePacking.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["packing", b"packing"]) -> None: ...
+
+Global___JsonLinesFiles: typing_extensions.TypeAlias = JsonLinesFiles
 
 @typing.final
 class TargetSchema(google.protobuf.message.Message):

@@ -16,7 +16,7 @@ from tests.integration.connectors.target_harness import LaneWriter, a_staging, n
 CHUNKS = 400
 MODULES = {
     "duckdb": "duckdb_target",
-    "files": "parquet_target",
+    "files": "files_target",
     "iceberg": "iceberg_target",
     "postgres": "postgres_target",
     "sqlite": "sqlite_target",
@@ -47,9 +47,9 @@ def open_target(kind: str, options: dict[str, str]) -> Target:
             from pymigrate.engine.adapters.connectors.mysql_target import MysqlTarget
 
             return MysqlTarget(system)
-    from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
+    from pymigrate.engine.adapters.connectors.files_target import FilesTarget
 
-    return ParquetTarget(system)
+    return FilesTarget(system, options.get("ending", "parquet"))
 
 
 def copy_lane(kind: str, options: dict[str, str], fence: int, seed: int) -> None:

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
+from pymigrate.engine.adapters.connectors.files_target import FilesTarget
 from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
-from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
 from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 from pymigrate.engine.adapters.connectors.sqlite_source import SqliteSource
@@ -309,7 +309,7 @@ def test_sqlite_declares_foreign_keys_in_its_tables_and_reads_them_again(
 def test_files_tell_what_they_have_no_place_for(databases: tuple[str, str], tmp_path: Path) -> None:
     source = PostgresSource(postgres_spec(databases[0]))
     info = source.describe(SourceRelation("orders"))
-    target = ParquetTarget(SystemSpec("files", "lake", {"root": str(tmp_path / "lake")}))
+    target = FilesTarget(SystemSpec("files", "lake", {"root": str(tmp_path / "lake")}))
     found = target.ddl(Staging(StagingId("s"), "orders", info.columns, info.key, schema=info.schema))
     assert found.statements == ()
     assert found.notes == (

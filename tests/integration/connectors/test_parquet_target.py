@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pymigrate.engine.adapters.connectors.files import FilesConnector
-from pymigrate.engine.adapters.connectors.parquet_parts import facts, parts_of, write_part
-from pymigrate.engine.adapters.connectors.parquet_store import ParquetStore, Publication
+from pymigrate.engine.adapters.connectors.part_formats import FORMATS, facts, parts_of
+from pymigrate.engine.adapters.connectors.parts_store import PartsStore, Publication
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import (
@@ -147,8 +147,8 @@ class TestParquetTypes(TypeContract):
 
 def stray(harness: ParquetHarness, staging: Staging, name: str) -> Path:
     """A part that a host left behind when it died between part and checkpoint."""
-    path = ParquetStore(harness.root).staging(staging.id) / name
-    write_part(path, staging.columns, [a_batch([(99, "stray")])])
+    path = PartsStore(harness.root).staging(staging.id) / name
+    FORMATS["parquet"].write(path, staging.columns, [a_batch([(99, "stray")])])
     return path
 
 
@@ -236,7 +236,7 @@ class TestParquetCrashBetweenRenames:
     def half_published(self, harness: ParquetHarness, moved: int) -> Staging:
         """The journal says `publishing`, and `moved` of the two folders are in their places."""
         harness.make("orders", [(9, "mine")])
-        target, staging, store = harness.open(), a_staging(is_replace=True), ParquetStore(harness.root)
+        target, staging, store = harness.open(), a_staging(is_replace=True), PartsStore(harness.root)
         staged(target, staging, numbered(1, 3))
         files = facts(parts_of(store.staging(staging.id)))
         store.journal(staging.id, Publication("publishing", "orders", True, 3, files))
@@ -250,7 +250,7 @@ class TestParquetCrashBetweenRenames:
     def half_taken_back(self, harness: ParquetHarness, moved: int) -> Staging:
         """The journal says `rolling_back`, and `moved` of the two folders are in their places."""
         harness.make("orders", [(9, "mine")])
-        target, staging, store = harness.open(), a_staging(is_replace=True), ParquetStore(harness.root)
+        target, staging, store = harness.open(), a_staging(is_replace=True), PartsStore(harness.root)
         published(target, staging, numbered(1, 3))
         journal = store.publication(staging.id)
         assert journal is not None
@@ -283,7 +283,7 @@ class TestParquetCrashBetweenRenames:
         staging = self.half_taken_back(harness, moved)
         harness.open().rollback([staging])
         assert harness.read("orders") == [(9, "mine")]
-        assert not ParquetStore(harness.root).discarded(staging.id).exists()
+        assert not PartsStore(harness.root).discarded(staging.id).exists()
 
     def test_publishing_does_not_turn_a_way_back_around(self, harness: ParquetHarness, moved: int) -> None:
         staging = self.half_taken_back(harness, moved)

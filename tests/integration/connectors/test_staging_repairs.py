@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pymigrate.engine.adapters.connectors.parquet_parts import parts_of
-from pymigrate.engine.adapters.connectors.parquet_repair import take_out
+from pymigrate.engine.adapters.connectors.part_formats import parts_of
+from pymigrate.engine.adapters.connectors.parts_repair import take_out
 from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.domain.errors import SourceChanged, VerificationFailed
 from pymigrate.engine.domain.paths import CopyPath

@@ -183,6 +183,28 @@ def test_a_staging_is_told_how_records_that_pass_are_written(source: dict[str, o
     assert definitions.staging(a_work(source=source)).csv == expected
 
 
+@pytest.mark.parametrize(
+    ("form", "ending"),
+    [
+        ({}, ""),
+        ({"csv": {}}, "csv"),
+        ({"csv": {"packing": "FILE_PACKING_GZIP"}}, "csv.gz"),
+        ({"jsonLines": {"packing": "FILE_PACKING_ZSTD"}}, "jsonl.zst"),
+        ({"parquet": {}}, "parquet"),
+    ],
+)
+def test_a_staging_has_the_ending_of_the_targets_files(form: dict[str, object], ending: str) -> None:
+    assert definitions.staging(a_work(target={"relation": "orders", **form})).ending == ending
+
+
+def test_options_of_a_filesystem_are_settings_and_secrets(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hunter2")
+    files = {"root": "s3://b/x", "options": {"anon": "true", "secret": f"file://{tmp_path}/key"}}
+    spec = definitions.system_spec(a_connection(files=files), SECRETS)
+    assert spec.options == {"root": "s3://b/x", "option.anon": "true"}
+    assert spec.secrets["option.secret"].reveal() == "hunter2"
+
+
 def test_a_source_relation_has_the_declared_columns_key_and_chunk_size() -> None:
     columns = {"id": {"type": "int32"}, "note": {"required": True}}
     work = a_work(source={"relation": "r", "columns": columns}, key=["id"], chunkBytes="65536")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from google.protobuf.message import Message
 
 from pymigrate.engine.application.controls import control_problems
+from pymigrate.engine.application.file_definitions import files_problems, root_protocol, target_format_problems
 from pymigrate.engine.application.following import catch_up_problems
 from pymigrate.engine.application.http_definitions import http_json_problems, http_problems
 from pymigrate.engine.application.references import is_reference
@@ -82,7 +83,9 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
         case "duckdb":
             yield from _absolute("duckdb.path", connection.duckdb.path)
         case "files":
-            yield from _absolute("files.root", connection.files.root)
+            if not root_protocol(connection.files):
+                yield from _absolute("files.root", connection.files.root)
+            yield from files_problems(connection.files)
         case "postgres":
             yield from _server("postgres", connection.postgres, _POSTGRES_SSL_MODES)
         case "mysql":
@@ -215,6 +218,7 @@ def _dataset(
     yield from _endpoint(f"{path}.source", source.connection, source.relation, connections)
     yield from _endpoint(f"{path}.target", target.connection, target.relation, connections)
     yield from _source_format(f"{path}.source", source, connections.get(source.connection))
+    yield from target_format_problems(f"{path}.target", target, connections.get(target.connection))
     yield from _duckdb_sides(path, dataset, connections)
     for side, name, kinds, only in (
         ("source", source.connection, _TARGETS_ONLY, "target"),

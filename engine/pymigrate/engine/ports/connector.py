@@ -276,7 +276,8 @@ class Staging:
 
     With `merge` its rows are merged by key into what the relation holds, rather than taking its place; with `is_append` they are added
     to it. `path` is how they come, which may decide on the columns' native types; `csv` is how records that pass as CSV are
-    written. `schema` is what the relation is given beside columns and key.
+    written. `schema` is what the relation is given beside columns and key. `ending` is that of a files target's parts, such as `csv.gz`;
+    empty: `parquet`.
     """
 
     id: StagingId
@@ -290,6 +291,7 @@ class Staging:
     order_column: str = ""
     schema: TableSchema = UNDECLARED
     csv: CsvFormat | None = None
+    ending: str = ""
 
     @property
     def is_addition(self) -> bool:

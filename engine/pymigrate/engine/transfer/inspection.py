@@ -50,7 +50,7 @@ class InspectJob:
     """What to look at. `references` are the referring columns by the reference's name. `lanes_max` is how many lanes the dataset may be
     split into; 0: one for each LANE_BYTES of a source that tells whether it has changed, at most LANES_AUTOMATIC_MAX. `is_unverified`:
     nothing is to be read back. `relations` are where the plan's datasets of the same source and target go, by source relation; `omit` is
-    what the target is spared. `is_followed`: what changes in the source is to be brought in."""
+    what the target is spared. `is_followed`: what changes in the source is to be brought in. `ending` is that of a files target's parts."""
 
     relation: SourceRelation
     staging_id: StagingId
@@ -69,6 +69,7 @@ class InspectJob:
     omit: frozenset[SchemaPart] = frozenset()
     is_followed: bool = False
     quarantine: Quarantine | None = None
+    ending: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +278,7 @@ def _staging(job: InspectJob, info: RelationInfo, path: CopyPath = CopyPath.ARRO
         is_append=job.is_append,
         order_column=job.order_column,
         schema=replace(info.schema, omit=job.omit),
+        ending=job.ending,
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders of files: CSV, JSON Lines and Parquet as sources, Parquet as a target."""
+"""Folders of files: CSV, JSON Lines and Parquet as sources and targets."""
 
 from pymigrate.engine.ports.connector import Source, SystemSpec, Target
 
@@ -16,6 +16,6 @@ class FilesConnector:
 
     def open_target(self, system: SystemSpec) -> Target:
         """Opens the folder, and makes it where it is missing."""
-        from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget
+        from pymigrate.engine.adapters.connectors.files_target import FilesTarget
 
-        return ParquetTarget(system)
+        return FilesTarget(system)

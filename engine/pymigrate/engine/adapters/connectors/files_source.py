@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from pymigrate.engine.adapters.connectors.csv_passing import relation_obstacle
 from pymigrate.engine.adapters.connectors.csv_source import CsvReader
@@ -17,6 +16,7 @@ from pymigrate.engine.adapters.connectors.stored_files import (
     Folder,
     LocalFolder,
     StoredFile,
+    local_root,
     unreadable,
 )
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing, SystemUnavailable
@@ -45,7 +45,7 @@ class FilesSource:
 
     def __init__(self, system: SystemSpec, listed_json_bytes_max: int = LISTED_JSON_BYTES_MAX) -> None:
         self._listed_json_bytes_max = listed_json_bytes_max
-        self._folder: Folder = LocalFolder(Path(system.options["root"]))
+        self._folder = _folder(system)
 
     def version(self) -> str:
         """The root."""
@@ -164,6 +164,16 @@ class FilesSource:
             why = f"`{relation.relation}` matches files of several formats, such as {files[0].name} and {other}: name those of one"
             raise InvalidDefinition((Problem("source.relation", why),))
         return files, GlobReader(relation.relation, files, lambda file: _reader(file, relation), relation.columns)
+
+
+def _folder(system: SystemSpec) -> Folder:
+    """The root, which is a path, or a URL whose library is imported for it."""
+    root = system.options["root"]
+    if (local := local_root(root)) is not None:
+        return LocalFolder(local)
+    from pymigrate.engine.adapters.connectors.remote_files import RemoteFolder
+
+    return RemoteFolder(system)
 
 
 def _format(file: StoredFile, relation: SourceRelation) -> CsvFormat | JsonLinesFormat | ParquetFormat:

@@ -17,8 +17,8 @@ from pyiceberg.table import Table
 from pymigrate.engine.adapters.connectors.iceberg_catalog import IcebergCatalog, Place, files_of, snapshots_of
 from pymigrate.engine.adapters.connectors.iceberg_store import IcebergPublication, IcebergStore
 from pymigrate.engine.adapters.connectors.iceberg_types import table_schema
-from pymigrate.engine.adapters.connectors.parquet_parts import parts_of, rows_of
-from pymigrate.engine.adapters.connectors.parquet_store import (
+from pymigrate.engine.adapters.connectors.part_formats import parts_of, rows_of
+from pymigrate.engine.adapters.connectors.parts_store import (
     PUBLISHED,
     PUBLISHING,
     ROLLED_BACK,

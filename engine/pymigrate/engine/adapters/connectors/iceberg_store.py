@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pymigrate.engine.adapters.connectors.parquet_store import ParquetStore, Publication, read_json
+from pymigrate.engine.adapters.connectors.parts_store import PartsStore, Publication, read_json
 from pymigrate.engine.ports.connector import StagingId
 
 
@@ -18,7 +18,7 @@ class IcebergPublication(Publication):
     data: str = ""
 
 
-class IcebergStore(ParquetStore):
+class IcebergStore(PartsStore):
     """The folder `.pymigrate` of a warehouse."""
 
     def publication(self, staging: StagingId) -> IcebergPublication | None:

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyiceberg
 from pyiceberg.table import Table
 
+from pymigrate.engine.adapters.connectors.files_target import FilesTarget, named, translated
 from pymigrate.engine.adapters.connectors.iceberg_catalog import SCHEME, IcebergCatalog, has_files
 from pymigrate.engine.adapters.connectors.iceberg_publication import IcebergPublications, place_of, relation_of
 from pymigrate.engine.adapters.connectors.iceberg_store import IcebergPublication, IcebergStore
 from pymigrate.engine.adapters.connectors.iceberg_types import column_type, from_stored, stored_columns, to_stored
-from pymigrate.engine.adapters.connectors.parquet_inspection import ParquetInspection
-from pymigrate.engine.adapters.connectors.parquet_parts import parts_of, read_parts, rows_of, write_part
-from pymigrate.engine.adapters.connectors.parquet_store import PUBLISHED, PUBLISHING, ROLLED_BACK, SEALED
-from pymigrate.engine.adapters.connectors.parquet_target import ParquetTarget, translated
+from pymigrate.engine.adapters.connectors.part_formats import FORMATS, parts_of, read_parts, rows_of
+from pymigrate.engine.adapters.connectors.parts_inspection import PartsInspection
+from pymigrate.engine.adapters.connectors.parts_store import PUBLISHED, PUBLISHING, ROLLED_BACK, SEALED
 from pymigrate.engine.adapters.connectors.target_inspection import check_columns, missing_relation
 from pymigrate.engine.adapters.connectors.target_statements import is_own
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX, name_problems, raise_if_any
@@ -35,7 +35,7 @@ from pymigrate.engine.ports.connector import Checkpoint, Dangling, ReferenceChec
 NAME_CHARACTERS_MAX = 200
 
 
-class IcebergTarget(ParquetTarget):
+class IcebergTarget(FilesTarget):
     """See the port. A relation is `namespace.table`, or a table of the namespace `default`."""
 
     _store: IcebergStore
@@ -124,14 +124,22 @@ class IcebergTarget(ParquetTarget):
         own = self._parts(staging)
         if place_of(reference.relation) == place_of(staging.relation):
             check_columns(reference, [column.name for column in staging.columns])
-            inspection = ParquetInspection(self._store.own, own, reference.columns, own, reference.relation_columns)
+            inspection = PartsInspection(
+                self._store.own,
+                own,
+                named(self._stored_columns(staging), reference.columns),
+                own,
+                named(self._stored_columns(staging), reference.relation_columns),
+            )
         else:
             table = self._catalog.find(place_of(reference.relation))
             if table is None:
                 raise missing_relation(reference)
             check_columns(reference, [column.name for column in _columns(table)])
             others = _reader(table, reference.relation_columns)
-            inspection = ParquetInspection(self._store.own, own, reference.columns, others, reference.relation_columns)
+            inspection = PartsInspection(
+                self._store.own, own, named(self._stored_columns(staging), reference.columns), others
+            )
         with inspection:
             return inspection.dangling(reference)
 
@@ -154,7 +162,7 @@ class IcebergTarget(ParquetTarget):
                 committed = self._committed(staging.id) if self._store.staging(staging.id).is_dir() else []
                 if self._store.staging(staging.id).is_dir() and not committed:
                     part = self._store.staging(staging.id) / "part-none-00000000.parquet"
-                    self._write_part(part, staging, [])
+                    self._write_part(part, staging, [], self._ending)
                     committed = [part]
                 self._publications.put_in(staging, committed)
 
@@ -181,8 +189,12 @@ class IcebergTarget(ParquetTarget):
         """Gives up the catalogue."""
         self._catalog.close()
 
-    def _write_part(self, path: Path, staging: Staging, batches: Sequence[pa.RecordBatch]) -> None:
-        write_part(path, stored_columns(staging.columns), to_stored(batches, staging.columns))
+    def _write_part(self, path: Path, staging: Staging, batches: Sequence[pa.RecordBatch], ending: str) -> None:
+        FORMATS[ending].write(path, stored_columns(staging.columns), to_stored(batches, staging.columns))
+
+    def _stored_columns(self, staging: Staging) -> Sequence[ColumnInfo]:
+        """As Iceberg has them."""
+        return stored_columns(staging.columns)
 
     def _parts(self, staging: Staging) -> list[Path]:
         """The files that hold the staging's rows now."""
@@ -213,7 +225,9 @@ class IcebergTarget(ParquetTarget):
         if table is None or not (parts := self._parts(staging)):
             return
         others = _reader(table, staging.key)
-        with ParquetInspection(self._store.own, parts, staging.key, others, staging.key) as inspection:
+        with PartsInspection(
+            self._store.own, parts, named(self._stored_columns(staging), staging.key), others
+        ) as inspection:
             count, examples = inspection.present_keys(staging.key)
         if count:
             raise MergeConflict(

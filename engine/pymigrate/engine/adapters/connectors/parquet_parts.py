@@ -1,4 +1,4 @@
-"""Parquet files with a relation's rows: written to last, read back exactly, counted by their footers."""
+"""Parquet files as parts: written to last, read back exactly, counted by their footers."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,68 +7,61 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pymigrate.engine.adapters.connectors.parquet_store import FileFacts
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, parse_type
-from pymigrate.engine.ports.connector import UNKNOWN, RelationInfo, arrow_schema, arrow_type
+from pymigrate.engine.ports.connector import Staging, arrow_schema, arrow_type
 
 TYPE = b"pymigrate.type"
 ROW_GROUP_ROWS = 131_072
 
 
-def parts_of(folder: Path) -> list[Path]:
-    """The folder's Parquet files, by name; none where there is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix == ".parquet" and not path.name.startswith("."))
+class ParquetParts:
+    """See PartFormat. The column's type is kept with each field: json and uuid are strings."""
 
+    has_types = True
 
-def facts(files: Sequence[Path]) -> tuple[FileFacts, ...]:
-    """Name, bytes and time of change (nanoseconds) of each file."""
-    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    def check(self, staging: Staging, batches: Sequence[pa.RecordBatch], row: int) -> None:
+        """Parquet holds every value of Arrow."""
 
+    def write(self, path: Path, columns: Sequence[ColumnInfo], batches: Sequence[pa.RecordBatch]) -> None:
+        """Row groups of ROW_GROUP_ROWS, packed with zstd."""
+        fields = [
+            pa.field(column.name, arrow_type(column.type), not column.is_required, {TYPE: str(column.type)})
+            for column in columns
+        ]
+        schema = pa.schema(fields)
+        with path.open("wb") as file:
+            with pq.ParquetWriter(file, schema, version="2.6", compression="zstd") as writer:
+                table = pa.Table.from_batches(
+                    [pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in batches], schema
+                )
+                writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            file.flush()
+            os.fsync(file.fileno())
 
-def rows_of(files: Sequence[Path]) -> int:
-    """The number of rows in the files."""
-    return sum(pq.read_metadata(path).num_rows for path in files)
-
-
-def write_part(path: Path, columns: Sequence[ColumnInfo], batches: Sequence[pa.RecordBatch]) -> None:
-    """Writes a file and waits until it is on the disk. The column's type is kept with each field: json and uuid are strings."""
-    fields = [
-        pa.field(column.name, arrow_type(column.type), not column.is_required, {TYPE: str(column.type)})
-        for column in columns
-    ]
-    schema = pa.schema(fields)
-    with path.open("wb") as file:
-        with pq.ParquetWriter(file, schema, version="2.6", compression="zstd") as writer:
-            table = pa.Table.from_batches(
-                [pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in batches], schema
-            )
-            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_parts(files: Sequence[Path], columns: Sequence[ColumnInfo]) -> Iterator[pa.RecordBatch]:
-    """The rows of all files, file after file, as `arrow_schema(columns)`."""
-    schema = arrow_schema(columns)
-    for path in files:
+    def read(self, path: Path, columns: Sequence[ColumnInfo]) -> Iterator[pa.RecordBatch]:
+        """In pieces of at most BATCH_ROWS_MAX rows."""
+        schema = arrow_schema(columns)
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS_MAX, columns=schema.names, use_threads=False):
-                yield pa.RecordBatch.from_arrays([batch.column(name) for name in schema.names], schema=schema)
+                yield pa.RecordBatch.from_arrays([_as(batch.column(f.name), f.type) for f in schema], schema=schema)
+
+    def rows(self, path: Path) -> int:
+        """By the footer."""
+        count: int = pq.read_metadata(path).num_rows
+        return count
+
+    def columns(self, path: Path) -> tuple[ColumnInfo, ...]:
+        """By the file's schema."""
+        return tuple(
+            ColumnInfo(field.name, _column_type(field), not field.nullable, str(field.type))
+            for field in pq.read_schema(path)
+        )
 
 
-def describe(relation: str, files: Sequence[Path]) -> RelationInfo:
-    """The relation by the first file's schema, its exact rows and its bytes."""
-    if not files:
-        return RelationInfo(relation, (), rows=0, bytes=UNKNOWN, is_exact_rows=True)
-    schema = pq.read_schema(files[0])
-    columns = tuple(
-        ColumnInfo(field.name, _column_type(field), not field.nullable, str(field.type)) for field in schema
-    )
-    size = sum(path.stat().st_size for path in files)
-    return RelationInfo(relation, columns, rows=rows_of(files), bytes=size, is_exact_rows=True)
+def _as(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The values of a file that somebody else may have written, with a type that Arrow carries alike."""
+    return values if values.type == kind else values.cast(kind)
 
 
 def _column_type(field: pa.Field) -> ColumnType:

@@ -4,6 +4,7 @@ A name is a path below the root. What begins with a dot is not listed: drafts, a
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from pymigrate.engine.adapters.connectors.source_values import missing
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
 
 FILES_MAX = 100_000
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,14 @@ class LocalFolder:
         status = path.stat()
         state = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
         return StoredFile(name, status.st_size, state, lambda: path.open("rb"), path)
+
+
+def local_root(root: str) -> Path | None:
+    """The path of a root on the worker host, which may be written as a URL; None for a URL that leads elsewhere."""
+    for scheme in ("file://", "local://"):
+        if root.startswith(scheme):
+            return Path(root.removeprefix(scheme))
+    return None if _URL.match(root) else Path(root)
 
 
 def is_listed(name: str) -> bool:

@@ -65,6 +65,14 @@ POLICIES = {
 }
 
 
+PACKINGS = {
+    plan_pb2.FILE_PACKING_UNSPECIFIED: "",
+    plan_pb2.FILE_PACKING_NONE: "",
+    plan_pb2.FILE_PACKING_GZIP: ".gz",
+    plan_pb2.FILE_PACKING_ZSTD: ".zst",
+}
+
+
 def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> SystemSpec:
     """How to reach the connection's system. Raises SecretMissing and InvalidDefinition."""
     kind, name = connection.WhichOneof("system"), last_segment(connection.name)
@@ -74,7 +82,7 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
         case "duckdb":
             return SystemSpec(kind, name, {"path": connection.duckdb.path})
         case "files":
-            return SystemSpec(kind, name, {"root": connection.files.root})
+            return _files_spec(name, connection.files, secrets)
         case "postgres":
             return _server_spec(kind, name, connection.postgres, secrets)
         case "mysql":
@@ -108,6 +116,16 @@ def _server_spec(
     }
     password = secrets.read(parse_secret_ref(system.password, f"{kind}.password")) if system.password else None
     return SystemSpec(kind, name, options, password)
+
+
+def _files_spec(name: str, system: connection_pb2.FilesSystem, secrets: Secrets) -> SystemSpec:
+    options, hidden = {"root": system.root}, dict[str, Secret]()
+    for option, value in sorted(system.options.items()):
+        if value.startswith(REFERENCES):
+            hidden[f"option.{option}"] = secrets.read(parse_secret_ref(value, f"files.options.{option}"))
+        else:
+            options[f"option.{option}"] = value
+    return SystemSpec("files", name, options, secrets=hidden)
 
 
 def _http_spec(name: str, system: connection_pb2.HttpApiSystem, secrets: Secrets) -> SystemSpec:
@@ -175,6 +193,7 @@ def staging(work: worker_pb2.DatasetWork) -> Staging:
         order_column=work.dataset.order_column,
         schema=schemas.table_schema(work.schema, work.dataset),
         csv=_csv(work.dataset.source),
+        ending=_ending(work.dataset.target),
     )
 
 
@@ -299,7 +318,21 @@ def inspect_job(asked: worker_pb2.InspectWork, source: SystemSpec, target: Syste
         relations=dict(asked.relations),
         omit=schemas.omitted(work.dataset.target),
         is_followed=is_followed(work),
+        ending=_ending(work.dataset.target),
     )
+
+
+def _ending(target: plan_pb2.DatasetTarget) -> str:
+    """The ending of the files that the target's format has; empty where none is said."""
+    match target.WhichOneof("format"):
+        case "csv":
+            return f"csv{PACKINGS[target.csv.packing]}"
+        case "json_lines":
+            return f"jsonl{PACKINGS[target.json_lines.packing]}"
+        case "parquet":
+            return "parquet"
+        case _:
+            return ""
 
 
 def _csv(source: plan_pb2.DatasetSource) -> CsvFormat | None:

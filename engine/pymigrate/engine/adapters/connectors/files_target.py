@@ -1,4 +1,4 @@
-"""A folder of Parquet folders as a target: a relation is `<root>/<relation>/`, with one part a chunk.
+"""A folder of folders as a target: a relation is `<root>/<relation>/`, with one part a chunk: Parquet, CSV or JSON Lines.
 
 There are no transactions here. A part is written aside, and comes to its name under the lock and the fence; the checkpoint follows. A
 part beyond its lane's checkpoint does not exist for readers and is written anew. Publication is two journaled renames.
@@ -12,17 +12,20 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors import parquet_appending as appending
-from pymigrate.engine.adapters.connectors.parquet_inspection import ParquetInspection
-from pymigrate.engine.adapters.connectors.parquet_parts import (
+from pymigrate.engine.adapters.connectors import parts_appending as appending
+from pymigrate.engine.adapters.connectors.part_formats import (
+    ENDING_DEFAULT,
+    FORMATS,
     describe,
+    ending_of,
     facts,
+    format_of_part,
     parts_of,
     read_parts,
     rows_of,
-    write_part,
 )
-from pymigrate.engine.adapters.connectors.parquet_publication import (
+from pymigrate.engine.adapters.connectors.parts_inspection import PartsInspection
+from pymigrate.engine.adapters.connectors.parts_publication import (
     append_in,
     check_unchanged,
     make_final,
@@ -30,19 +33,20 @@ from pymigrate.engine.adapters.connectors.parquet_publication import (
     swap_in,
     take_back,
 )
-from pymigrate.engine.adapters.connectors.parquet_repair import take_out
-from pymigrate.engine.adapters.connectors.parquet_store import (
+from pymigrate.engine.adapters.connectors.parts_repair import take_out
+from pymigrate.engine.adapters.connectors.parts_store import (
     PUBLISHED,
     PUBLISHING,
     ROLLED_BACK,
     ROLLING_BACK,
     SEALED,
-    ParquetStore,
+    PartsStore,
     folder_problems,
     lane_name,
     make_folder,
     move,
 )
+from pymigrate.engine.adapters.connectors.stored_files import local_root
 from pymigrate.engine.adapters.connectors.target_inspection import check_columns, missing_relation
 from pymigrate.engine.adapters.connectors.target_values import check_step, check_values, name_problems, raise_if_any
 from pymigrate.engine.domain.errors import (
@@ -55,6 +59,7 @@ from pymigrate.engine.domain.errors import (
     TargetOccupied,
 )
 from pymigrate.engine.domain.schema import SchemaPart
+from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.connector import (
     Checkpoint,
     Dangling,
@@ -68,21 +73,27 @@ from pymigrate.engine.ports.connector import (
 )
 
 
-class ParquetTarget:
+class FilesTarget:
     """See the port. The folder is `root` of the system's options; it is made where it is missing."""
 
-    def __init__(self, system: SystemSpec) -> None:
-        root = system.options.get("root", "")
-        if not root or (Path(root).exists() and not Path(root).is_dir()):
-            raise InvalidDefinition((Problem("root", f"`{root}` is no folder"),))
+    _ending = ENDING_DEFAULT
+
+    def __init__(self, system: SystemSpec, ending: str = ENDING_DEFAULT) -> None:
+        """`ending` is that of the parts of a staging that names none."""
+        given = system.options.get("root", "")
+        root = local_root(given) if given else None
+        if root is None:
+            raise InvalidDefinition((Problem("root", f"`{given}` is no folder of the worker host"),))
+        if root.exists() and not root.is_dir():
+            raise InvalidDefinition((Problem("root", f"`{given}` is no folder"),))
         with translated():
-            make_folder(Path(root))
-        self._root = Path(root)
-        self._store = ParquetStore(self._root)
+            make_folder(root)
+        self._root, self._ending = root, ending
+        self._store = PartsStore(self._root)
 
     def version(self) -> str:
         """What writes the files."""
-        return f"Apache Parquet by pyarrow {pa.__version__}"
+        return f"files by pyarrow {pa.__version__}"
 
     def delivery(self, staging: Staging) -> Delivery:
         """A part beyond its lane's checkpoint does not exist, and a publication that was begun is ended by whoever comes next."""
@@ -90,17 +101,17 @@ class ParquetTarget:
         return Delivery.EXACTLY_ONCE
 
     def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
-        """Folders below the root that hold Parquet files."""
+        """Folders below the root that hold parts."""
         names = []
         for folder, below, files in os.walk(self._root):
             below[:] = [name for name in below if not name.startswith(".")]
-            if any(name.endswith(".parquet") for name in files):
+            if any(ending_of(Path(name)) and not name.startswith(".") for name in files):
                 names.append(str(Path(folder).relative_to(self._root)))
         matching = sorted(name for name in names if name != "." and fnmatch.fnmatchcase(name, glob))
         return [describe(name, parts_of(self._root / name)) for name in matching[:limit]]
 
     def rows(self, relation: str) -> int | None:
-        """By the files' footers; None where there is no such folder."""
+        """Of all parts; None where there is no such folder."""
         folder = self._root / relation
         return rows_of(parts_of(folder)) if folder.is_dir() else None
 
@@ -115,7 +126,9 @@ class ParquetTarget:
         if self._store.publication(staging.id) is None:
             self._check_place(staging)
             if staging.is_append:
-                raise_if_any(appending.column_problems(staging, parts_of(self._root / staging.relation)))
+                files = parts_of(self._root / staging.relation)
+                raise_if_any(appending.ending_problems(staging, files, self._ending_of(staging)))
+                raise_if_any(appending.column_problems(staging, files))
 
     def ddl(self, staging: Staging) -> TableDdl:
         """No statements: files have types and NOT NULL alone."""
@@ -212,19 +225,22 @@ class ParquetTarget:
         after: Checkpoint,
         written: Sequence[tuple[Staging, Sequence[pa.RecordBatch]]],
     ) -> None:
+        endings = [each.ending or self._ending_of(staging) for each, _ in written]
+        for ending, (each, batches) in zip(endings, written, strict=True):
+            FORMATS[ending].check(each, batches, before.rows)
         self._check_stand(staging, lane, fence, before)
         drafts = [self._store.staging(each.id) / f".{lane_name(lane)}-{fence}.draft" for each, _ in written]
         with translated():
             try:
-                for draft, (each, batches) in zip(drafts, written, strict=True):
+                for draft, ending, (each, batches) in zip(drafts, endings, written, strict=True):
                     if any(batch.num_rows for batch in batches):
-                        self._write_part(draft, each, batches)
+                        self._write_part(draft, each, batches, ending)
                 with self._store.lock():
                     self._check_stand(staging, lane, fence, before)
-                    for draft, (each, _) in zip(drafts, written, strict=True):
+                    for draft, ending, (each, _) in zip(drafts, endings, written, strict=True):
                         self._remove_beyond(draft.parent, lane_name(lane), before.chunks)
                         if draft.exists():
-                            move(draft, draft.parent / _part(lane, after.chunks))
+                            move(draft, draft.parent / _part(lane, after.chunks, ending))
                         self._store.write_checkpoint(each.id, lane, fence, after)
             finally:
                 for draft in drafts:
@@ -270,8 +286,9 @@ class ParquetTarget:
             take_out(staging, self._committed(staging.id), surplus)
             if missing:
                 draft = folder / f".{lane_name(lane)}-{fence}.draft"
-                write_part(draft, staging.columns, missing)
-                move(draft, folder / _part(lane, after.chunks))
+                ending = self._ending_of(staging)
+                self._write_part(draft, staging, missing, ending)
+                move(draft, folder / _part(lane, after.chunks, ending))
             self._store.write_checkpoint(staging.id, lane, fence, after)
 
     def read_staging(self, staging: Staging) -> Iterator[pa.RecordBatch]:
@@ -279,30 +296,37 @@ class ParquetTarget:
         return read_parts(self._parts(staging), staging.columns)
 
     def count_staging(self, staging: Staging) -> int:
-        """By the files' footers."""
+        """Of all parts."""
         return rows_of(self._parts(staging))
 
     def duplicate_keys(self, staging: Staging) -> tuple[int, tuple[str, ...]]:
         """Key values that occur more than once or hold a NULL; (0, ()) without a key."""
         if not staging.key:
             return 0, ()
-        with ParquetInspection(self._store.own, self._parts(staging), staging.key) as inspection:
+        with PartsInspection(
+            self._store.own, self._parts(staging), named(self._stored_columns(staging), staging.key)
+        ) as inspection:
             return inspection.duplicate_keys(staging.key)
 
     def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
         """Staged rows whose reference finds nothing. A relation that refers to itself is looked up in its own staging."""
         own, folder = self._parts(staging), self._root / reference.relation
+        referring = named(self._stored_columns(staging), reference.columns)
         if reference.relation == staging.relation:
-            others, columns = own, staging.columns
+            others, columns, has_types = own, staging.columns, True
         elif folder.is_dir():
             others = parts_of(folder)
-            columns = describe(reference.relation, others).columns
+            form = format_of_part(others[0]) if others else None
+            columns = form.columns(others[0]) if form else ()
+            has_types = form is not None and form.has_types
         else:
             raise missing_relation(reference)
         check_columns(reference, [column.name for column in columns])
-        with ParquetInspection(
-            self._store.own, own, reference.columns, others, reference.relation_columns
-        ) as inspection:
+        referred = named(columns, reference.relation_columns)
+        if not has_types:  # text is read as what refers to it
+            pairs = zip(referred, referring, strict=True)
+            referred = [ColumnInfo(column.name, other.type) for column, other in pairs]
+        with PartsInspection(self._store.own, own, referring, others, referred) as inspection:
             return inspection.dangling(reference)
 
     def publish(self, stagings: Sequence[Staging]) -> None:
@@ -322,12 +346,12 @@ class ParquetTarget:
                     appending.refuse_present_keys(self._store, staging, self._committed(staging.id))
             for staging in waiting:
                 put_in = append_in if staging.is_append else swap_in
-                put_in(self._store, staging, self._committed(staging.id))
+                put_in(self._store, staging, self._committed(staging.id), self._ending_of(staging))
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
         """Undoes all of them; whatever was changed since is looked at before anything moves.
 
-        A published folder counts as unchanged while its Parquet files have the names, sizes and times of change that they had."""
+        A published folder counts as unchanged while its parts have the names, sizes and times of change that they had."""
         if not self._store.own.is_dir():
             return
         with translated(), self._store.lock():
@@ -367,8 +391,15 @@ class ParquetTarget:
     def close(self) -> None:
         """Nothing stays open between calls."""
 
-    def _write_part(self, path: Path, staging: Staging, batches: Sequence[pa.RecordBatch]) -> None:
-        write_part(path, staging.columns, batches)
+    def _ending_of(self, staging: Staging) -> str:
+        return staging.ending or self._ending
+
+    def _write_part(self, path: Path, staging: Staging, batches: Sequence[pa.RecordBatch], ending: str) -> None:
+        FORMATS[ending].write(path, staging.columns, batches)
+
+    def _stored_columns(self, staging: Staging) -> Sequence[ColumnInfo]:
+        """The columns as they lie in the parts."""
+        return staging.columns
 
     def _check_stand(self, staging: Staging, lane: str, fence: int, before: Checkpoint) -> None:
         at, holder = self._store.checkpoint(staging.id, lane)
@@ -427,13 +458,19 @@ class ParquetTarget:
             )
 
 
-def _part(lane: str, chunk: int) -> str:
-    return f"part-{lane_name(lane)}-{chunk:08}.parquet"
+def _part(lane: str, chunk: int, ending: str) -> str:
+    return f"part-{lane_name(lane)}-{chunk:08}.{ending}"
+
+
+def named(columns: Sequence[ColumnInfo], names: Sequence[str]) -> list[ColumnInfo]:
+    """The columns that have these names, in the order of the names."""
+    by_name = {column.name: column for column in columns}
+    return [by_name[name] for name in names]
 
 
 def _place_of(path: Path) -> tuple[str, int]:
     """Lane and chunk of a staged part."""
-    _, _, rest = path.stem.partition("-")
+    _, _, rest = path.name.partition(".")[0].partition("-")
     lane, _, chunk = rest.rpartition("-")
     return lane, int(chunk)
 

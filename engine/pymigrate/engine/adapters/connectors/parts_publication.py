@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pymigrate.engine.adapters.connectors import parquet_appending as appending
-from pymigrate.engine.adapters.connectors.parquet_parts import facts, parts_of, rows_of, write_part
-from pymigrate.engine.adapters.connectors.parquet_store import (
+from pymigrate.engine.adapters.connectors import parts_appending as appending
+from pymigrate.engine.adapters.connectors.part_formats import FORMATS, facts, parts_of, rows_of
+from pymigrate.engine.adapters.connectors.parts_store import (
     PUBLISHED,
     PUBLISHING,
     ROLLED_BACK,
     ROLLING_BACK,
     SEALED,
-    ParquetStore,
+    PartsStore,
     Publication,
     make_folder,
     move,
@@ -26,14 +26,15 @@ from pymigrate.engine.domain.errors import CannotUndo, TargetOccupied
 from pymigrate.engine.ports.connector import Staging, StagingId
 
 
-def swap_in(store: ParquetStore, staging: Staging, committed: Sequence[Path]) -> None:
-    """Publishes the staging with these of its parts; anything else in its folder is a part that was never committed."""
+def swap_in(store: PartsStore, staging: Staging, committed: Sequence[Path], ending: str) -> None:
+    """Publishes the staging with these of its parts, whose names have the ending. Anything else in its folder is a part that was never
+    committed."""
     folder = store.staging(staging.id)
     for path in folder.iterdir():
         if path not in committed:
             path.unlink()
     if not committed:
-        write_part(folder / "part-00000000.parquet", staging.columns, [])
+        FORMATS[ending].write(folder / f"part-00000000.{ending}", staging.columns, [])
     sync_folder(folder)
     files = parts_of(folder)
     is_kept = (store.root / staging.relation).is_dir()
@@ -41,13 +42,14 @@ def swap_in(store: ParquetStore, staging: Staging, committed: Sequence[Path]) ->
     settle(store, staging.id)
 
 
-def append_in(store: ParquetStore, staging: Staging, committed: Sequence[Path]) -> None:
+def append_in(store: PartsStore, staging: Staging, committed: Sequence[Path], ending: str) -> None:
     """Publishes these parts beside what the relation holds."""
+    del ending
     appending.append_in(store, staging, committed)
     settle(store, staging.id)
 
 
-def take_back(store: ParquetStore, staging: Staging) -> None:
+def take_back(store: PartsStore, staging: Staging) -> None:
     """Undoes the publication, or says in the journal that there will be none, and deletes what was staged."""
     publication = settle(store, staging.id)
     if publication is None:
@@ -58,7 +60,7 @@ def take_back(store: ParquetStore, staging: Staging) -> None:
     store.forget(staging.id)
 
 
-def make_final(store: ParquetStore, staging: Staging) -> None:
+def make_final(store: PartsStore, staging: Staging) -> None:
     """Says in the journal that there is no way back, and deletes what was kept for it."""
     publication = settle(store, staging.id)
     if publication is None or publication.state not in (PUBLISHED, SEALED):
@@ -70,7 +72,7 @@ def make_final(store: ParquetStore, staging: Staging) -> None:
     store.forget(staging.id)
 
 
-def settle(store: ParquetStore, staging: StagingId) -> Publication | None:
+def settle(store: PartsStore, staging: StagingId) -> Publication | None:
     """Ends what a crash left in the middle, and gives the journal's document as it is then."""
     publication = store.publication(staging)
     if publication is None or publication.state in (PUBLISHED, ROLLED_BACK, SEALED):
@@ -87,8 +89,8 @@ def settle(store: ParquetStore, staging: StagingId) -> Publication | None:
     return publication
 
 
-def check_unchanged(store: ParquetStore, staging: Staging, publication: Publication) -> None:
-    """Raises CannotUndo unless the folder's Parquet files have the names, sizes and times of change that they had."""
+def check_unchanged(store: PartsStore, staging: Staging, publication: Publication) -> None:
+    """Raises CannotUndo unless the folder's parts have the names, sizes and times of change that they had."""
     if publication.is_append:
         appending.check_unchanged(store, staging, publication)
         return
@@ -98,7 +100,7 @@ def check_unchanged(store: ParquetStore, staging: Staging, publication: Publicat
         raise CannotUndo(f"what {staging.relation} replaced is no longer kept in {store.kept(staging.id)}")
 
 
-def _go_in(store: ParquetStore, staging: StagingId, publication: Publication) -> None:
+def _go_in(store: PartsStore, staging: StagingId, publication: Publication) -> None:
     folder, kept = store.root / publication.relation, store.kept(staging)
     if publication.is_kept and not kept.is_dir():
         make_folder(kept.parent)
@@ -112,7 +114,7 @@ def _go_in(store: ParquetStore, staging: StagingId, publication: Publication) ->
         move(store.staging(staging), folder)
 
 
-def _come_out(store: ParquetStore, staging: StagingId, publication: Publication) -> None:
+def _come_out(store: PartsStore, staging: StagingId, publication: Publication) -> None:
     folder, kept, discarded = store.root / publication.relation, store.kept(staging), store.discarded(staging)
     if not discarded.is_dir() and folder.is_dir():
         make_folder(discarded.parent)

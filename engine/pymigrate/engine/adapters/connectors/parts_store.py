@@ -45,7 +45,7 @@ class Publication:
     is_made: bool = False
 
 
-class ParquetStore:
+class PartsStore:
     """The folder `.pymigrate` of a root. What changes something is called under the lock."""
 
     def __init__(self, root: Path) -> None:

@@ -1,24 +1,24 @@
-"""Keys and references of Parquet files, asked of a DuckDB in memory that streams them."""
+"""Keys and references of parts, asked of a DuckDB in memory that streams them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pymigrate.engine.adapters.connectors.part_formats import read_parts
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import quote
-from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
-from pymigrate.engine.ports.connector import Dangling, ReferenceCheck
+from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.connector import Dangling, ReferenceCheck, arrow_schema
 
 MEMORY_BYTES_MAX = 512 << 20
 THREADS = 1
 Rows = Sequence[Path] | Callable[[], pa.RecordBatchReader]
 
 
-class ParquetInspection:
+class PartsInspection:
     """`files` with the columns that are asked about, and `others` that they refer to, as files or as what reads them anew.
 
     What does not fit into memory goes to `folder`.
@@ -28,11 +28,11 @@ class ParquetInspection:
         self,
         folder: Path,
         files: Sequence[Path],
-        columns: Sequence[str],
+        columns: Sequence[ColumnInfo],
         others: Rows = (),
-        other_columns: Sequence[str] = (),
+        other_columns: Sequence[ColumnInfo] = (),
     ) -> None:
-        self._sides: dict[str, tuple[Rows, Sequence[str]]] = {
+        self._sides: dict[str, tuple[Rows, Sequence[ColumnInfo]]] = {
             "staged": (files, columns),
             "referenced": (others, other_columns),
         }
@@ -46,7 +46,7 @@ class ParquetInspection:
         )
         self._inspection = Inspection(self._query, lambda expression: f"CAST({expression} AS VARCHAR)")
 
-    def __enter__(self) -> "ParquetInspection":
+    def __enter__(self) -> "PartsInspection":
         return self
 
     def __exit__(
@@ -74,22 +74,12 @@ class ParquetInspection:
         )
 
     def _query(self, statement: str) -> list[tuple[object, ...]]:
-        types = list[pa.DataType]()
         for name, (files, columns) in self._sides.items():
-            wanted = list(dict.fromkeys(columns))
             if callable(files):
                 self._connection.register(name, files())
                 continue
-            # A side without files takes the other side's types, so that nothing is converted for the comparison.
-            types = [pq.read_schema(files[0]).field(column).type for column in wanted] if files else types
-            schema = pa.schema(list(zip(wanted, types, strict=False)))
+            wanted = list({column.name: column for column in columns}.values())
             if wanted:
-                self._connection.register(name, pa.RecordBatchReader.from_batches(schema, _batches(files, wanted)))
+                batches = read_parts(files, wanted)
+                self._connection.register(name, pa.RecordBatchReader.from_batches(arrow_schema(wanted), batches))
         return self._connection.execute(statement).fetchall()
-
-
-def _batches(files: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    for path in files:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH_ROWS_MAX, columns=columns, use_threads=False):
-                yield pa.RecordBatch.from_arrays([batch.column(name) for name in columns], names=columns)

@@ -1,4 +1,4 @@
-"""Exchanging rows of staged Parquet: the parts that hold surplus rows are written anew without them, and a part of its own brings the
+"""Exchanging rows of staged parts: the parts that hold surplus rows are written anew without them, and a part of its own brings the
 missing ones.
 
 Files have no transactions. A crash leaves some parts written anew and the lane of repairs where it was: the next verification finds what
@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pymigrate.engine.adapters.connectors.parquet_parts import read_parts, write_part
-from pymigrate.engine.adapters.connectors.parquet_store import move
+from pymigrate.engine.adapters.connectors.part_formats import format_of_part, read_parts
+from pymigrate.engine.adapters.connectors.parts_store import move
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.ports.connector import Staging
 from pymigrate.engine.transfer.checksum import RowHasher
@@ -35,10 +34,9 @@ def take_out(staging: Staging, parts: Sequence[Path], surplus: Sequence[pa.Recor
         raise FailedPrecondition(f"{due.total():,} rows to take out of the staging are not there as they were read")
     for path, mask in kept.items():
         if not mask.all():
-            table = pq.read_table(path, use_threads=False).filter(pa.array(mask))
             draft = path.with_name(DRAFT)
-            columns = [table.column(column.name).combine_chunks() for column in staging.columns]
-            write_part(draft, staging.columns, [pa.RecordBatch.from_arrays(columns, names=table.schema.names)])
+            table = pa.Table.from_batches(read_parts([path], staging.columns)).filter(pa.array(mask)).combine_chunks()
+            format_of_part(path).write(draft, staging.columns, table.to_batches())
             move(draft, path)
 
 
