@@ -1,8 +1,10 @@
 """Connectors beside databases and files, through a real engine."""
 
 import json
+import sqlite3
 from pathlib import Path
 
+import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
 
 from pymigrate.v1 import run_pb2
@@ -89,3 +91,33 @@ def test_an_api_is_read_into_an_iceberg_table(engine: EngineProcess, api: ApiSer
     assert sorted((row["id"], str(row["price"]), row["extra"]) for row in rows) == [
         (number, f"{number}.10", json.dumps({"n": number})) for number in range(1, 251)
     ]
+
+
+def test_any_dialect_is_read_into_postgresql(engine: EngineProcess, postgres_database: str, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "legacy.db") as legacy:
+        legacy.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)")
+        legacy.executemany("INSERT INTO people VALUES (?, ?)", [(n, f"name {n}") for n in range(1, 501)])
+    legacy.close()
+    found = psycopg.conninfo.conninfo_to_dict(postgres_database)
+    server = {name: found[key] for name, key in (("host", "host"), ("database", "dbname"), ("user", "user"))}
+    run = migrated(
+        engine,
+        plan(
+            {
+                "legacy": {"sqlalchemy": {"url": f"sqlite:///{tmp_path}/legacy.db"}},
+                "warehouse": {"postgres": {**server, "port": int(str(found["port"]))}},
+            },
+            {
+                "people": {
+                    "source": {"connection": "legacy", "relation": "people"},
+                    "target": {"connection": "warehouse", "relation": "people"},
+                }
+            },
+        ),
+        tmp_path / "plan.yaml",
+    )
+    assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run
+    assert run.phases["all"].datasets["people"].delivery == run_pb2.DELIVERY_EXACTLY_ONCE
+    with psycopg.connect(postgres_database) as connection:
+        rows = connection.execute("SELECT id, name FROM people ORDER BY id").fetchall()
+    assert rows == [(n, f"name {n}") for n in range(1, 501)]

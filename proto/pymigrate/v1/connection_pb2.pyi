@@ -50,6 +50,7 @@ class Connection(google.protobuf.message.Message):
     FILES_FIELD_NUMBER: builtins.int
     MYSQL_FIELD_NUMBER: builtins.int
     HTTP_FIELD_NUMBER: builtins.int
+    SQLALCHEMY_FIELD_NUMBER: builtins.int
     ICEBERG_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
@@ -108,6 +109,10 @@ class Connection(google.protobuf.message.Message):
         """An HTTP API that answers in JSON."""
 
     @property
+    def sqlalchemy(self) -> Global___SqlalchemySystem:
+        """A database that SQLAlchemy has a dialect for."""
+
+    @property
     def iceberg(self) -> Global___IcebergSystem:
         """Iceberg tables."""
 
@@ -134,6 +139,7 @@ class Connection(google.protobuf.message.Message):
         files: Global___FilesSystem | None = ...,
         mysql: Global___MysqlSystem | None = ...,
         http: Global___HttpApiSystem | None = ...,
+        sqlalchemy: Global___SqlalchemySystem | None = ...,
         iceberg: Global___IcebergSystem | None = ...,
         lanes_max: builtins.int = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
@@ -146,9 +152,9 @@ class Connection(google.protobuf.message.Message):
         bytes_per_second_max: builtins.int = ...,
         rows_per_second_max: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "iceberg", b"iceberg", "mysql", b"mysql", "postgres", b"postgres", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "iceberg", b"iceberg", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "rows_per_second_max", b"rows_per_second_max", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http", "iceberg"] | None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "iceberg", b"iceberg", "mysql", b"mysql", "postgres", b"postgres", "sqlalchemy", b"sqlalchemy", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "iceberg", b"iceberg", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "rows_per_second_max", b"rows_per_second_max", "sqlalchemy", b"sqlalchemy", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http", "sqlalchemy", "iceberg"] | None: ...
 
 Global___Connection: typing_extensions.TypeAlias = Connection
 
@@ -369,6 +375,32 @@ class HttpApiSystem(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["base_url", b"base_url", "ca_file", b"ca_file", "headers", b"headers", "requests_per_second_max", b"requests_per_second_max", "retries_max", b"retries_max", "timeout_seconds", b"timeout_seconds"]) -> None: ...
 
 Global___HttpApiSystem: typing_extensions.TypeAlias = HttpApiSystem
+
+@typing.final
+class SqlalchemySystem(google.protobuf.message.Message):
+    """A database that SQLAlchemy has a dialect for, as a source, and as a target where the dialect's DDL is transactional: the slow but general
+    path, for systems that have no connector of their own.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    URL_FIELD_NUMBER: builtins.int
+    PASSWORD_FIELD_NUMBER: builtins.int
+    url: builtins.str
+    """SQLAlchemy's URL without the password, such as `oracle+oracledb://reader@host:1521/?service_name=erp`. The dialect and its driver must
+    be installed on the worker hosts.
+    """
+    password: builtins.str
+    """Reference to the password: `env://NAME` or `file:///path`, with `#key` for a JSON file's field. Empty: none is sent."""
+    def __init__(
+        self,
+        *,
+        url: builtins.str = ...,
+        password: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["password", b"password", "url", b"url"]) -> None: ...
+
+Global___SqlalchemySystem: typing_extensions.TypeAlias = SqlalchemySystem
 
 @typing.final
 class IcebergSystem(google.protobuf.message.Message):

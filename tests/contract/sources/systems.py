@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from psycopg.conninfo import conninfo_to_dict
 
+from pymigrate.engine.adapters.connectors.alchemy import SqlalchemyConnector
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.files import FilesConnector
 from pymigrate.engine.adapters.connectors.http_api import HttpApiConnector
@@ -128,6 +129,25 @@ def lay_mariadb(database: MariadbDatabase, key: str) -> System:
     writer = _mariadb_writer(database, key)
     place = "id=3" if key else "digest="
     return System("mysql", system, MysqlConnector(), "", writer, is_state_known=False, place=place)
+
+
+@dataclass(frozen=True)
+class AlchemySystem(System):
+    """Every relation is read by its dataset's key, since it has none of its own."""
+
+    def relation(
+        self, name: str, chunk_bytes: int = 1_000, types: Mapping[str, str] | None = None, key: tuple[str, ...] = ()
+    ) -> SourceRelation:
+        return super().relation(name, chunk_bytes, types, key or ("id",))
+
+
+def lay_alchemy(place: Path) -> System:
+    """A SQLite file, read through SQLAlchemy's dialect for it."""
+    path = place / "legacy.db"
+    sqlite3.connect(path).close()
+    path.touch()
+    system = SystemSpec("sqlalchemy", "legacy", {"url": f"sqlite:///{path}"})
+    return AlchemySystem("sqlalchemy", system, SqlalchemyConnector(), "", _sqlite_writer(path), is_state_known=False)
 
 
 @dataclass(frozen=True)

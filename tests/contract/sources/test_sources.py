@@ -9,7 +9,7 @@ from pymigrate.engine.domain.errors import DataRefused, SourceMissing
 from pymigrate.engine.ports.connector import EVERYTHING
 from tests.apis import ApiServer
 from tests.contract.sources.source_contract import ROWS, Open, SourceContract
-from tests.contract.sources.systems import System, chunks_of, lay, lay_api, lay_glob, lay_mariadb, rows_of
+from tests.contract.sources.systems import System, chunks_of, lay, lay_alchemy, lay_api, lay_glob, lay_mariadb, rows_of
 from tests.servers import MariadbDatabase
 
 
@@ -102,3 +102,24 @@ class TestHttpApi(SourceContract):
         source, relation = opened(system), system.relation("people")
         assert source.split(relation, parts) == (EVERYTHING,)
         assert rows_of(chunks_of(source, relation)) == ROWS
+
+
+class TestSqlalchemy(SourceContract):
+    """See the contract; read by one lane in the order of a key."""
+
+    @pytest.fixture
+    def system(self, tmp_path: Path) -> System:
+        return lay_alchemy(tmp_path)
+
+    def test_a_description_has_columns_and_no_wrong_size(self, system: System, opened: Open) -> None:
+        system.write("people", ROWS)
+        info = opened(system).describe(system.relation("people"))
+        assert [(column.name, column.type.kind) for column in info.columns] == [("id", "int64"), ("name", "string")]
+        assert (info.rows, info.bytes, info.is_exact_rows) == (-1, -1, False)
+
+    @pytest.mark.parametrize("parts", [1, 64])
+    def test_the_ranges_of_a_split_hold_every_row_once(self, system: System, opened: Open, parts: int) -> None:
+        system.write("people", ROWS)
+        source, relation = opened(system), system.relation("people")
+        assert source.split(relation, parts) == (EVERYTHING,)
+        assert sorted(rows_of(chunks_of(source, relation))) == sorted(ROWS)

@@ -130,6 +130,24 @@ def test_where_iceberg_tables_lie_is_a_plain_absolute_path(path: str, says: str)
         found = definitions.connection_problems(connection_pb2.Connection(iceberg=system))
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "is no URL"),
+        ("sqlite", "is no URL"),
+        ("a b://x", "is no URL"),
+        ("mysql+pymysql://u:hunter2@h/d", "no password"),
+    ],
+)
+def test_the_url_of_a_dialect_has_no_password(url: str, says: str) -> None:
+    system = connection_pb2.SqlalchemySystem(url=url, password="env://PW")
+    found = told(definitions.connection_problems(connection_pb2.Connection(sqlalchemy=system)))
+    assert says in found["sqlalchemy.url"]
+    assert "hunter2" not in str(found)
+    system.url = "mssql+pyodbc://reader@host:1433/erp"
+    assert told(definitions.connection_problems(connection_pb2.Connection(sqlalchemy=system))) == {}
+
+
 def test_a_connection_to_nothing_names_every_kind() -> None:
     problem = told(definitions.connection_problems(connection_pb2.Connection()))["system"]
     for field in connection_pb2.Connection.DESCRIPTOR.oneofs_by_name["system"].fields:

@@ -94,6 +94,8 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
             yield from http_problems(connection.http)
         case "iceberg":
             yield from _iceberg(connection.iceberg)
+        case "sqlalchemy":
+            yield from _sqlalchemy(connection.sqlalchemy)
         case _:
             yield Problem("system", f"say what it reaches: set one of {', '.join(SYSTEMS)}")
 
@@ -323,6 +325,15 @@ def _server(
     if system.ssl_mode and system.ssl_mode not in ssl_modes:
         yield Problem(f"{kind}.ssl_mode", f"must be one of {', '.join(sorted(ssl_modes))}")
     yield from _secret(f"{kind}.password", system.password)
+
+
+def _sqlalchemy(system: connection_pb2.SqlalchemySystem) -> Iterator[Problem]:
+    scheme, separator, rest = system.url.partition("://")
+    if not separator or not re.fullmatch(r"[a-z0-9_]+(\+[a-z0-9_]+)?", scheme):
+        yield Problem("sqlalchemy.url", "is no URL of SQLAlchemy's: write dialect+driver://user@host:port/database")
+    elif ":" in rest.partition("/")[0].rpartition("@")[0]:
+        yield Problem("sqlalchemy.url", "must hold no password: name a reference to it as `password`")
+    yield from _secret("sqlalchemy.password", system.password)
 
 
 def _iceberg(system: connection_pb2.IcebergSystem) -> Iterator[Problem]:

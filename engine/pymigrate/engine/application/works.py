@@ -19,6 +19,8 @@ def affinity_of(target: connection_pb2.Connection) -> str:
             return f"file:{target.duckdb.path}"
         case "iceberg":
             return f"file:{target.iceberg.catalog_path}"
+        case "sqlalchemy" if target.sqlalchemy.url.startswith("sqlite"):
+            return f"file:{target.sqlalchemy.url}"
         case "sqlite":
             return f"file:{target.sqlite.path}"
         case _:

@@ -30,7 +30,7 @@ class SystemSpec:
 
     Keys of `options`: sqlite and duckdb `path`; files `root`; postgres and mysql `host`, `port`, `database`, `user`, `ssl_mode`; http
     `base_url`, `requests_per_second_max`, `timeout_seconds`, `retries_max`, `ca_file`, and `header.<name>`, here or in `secrets`; iceberg
-    `catalog_path`, `warehouse`, `catalog_name`.
+    `catalog_path`, `warehouse`, `catalog_name`; sqlalchemy `url`.
     """
 
     kind: str

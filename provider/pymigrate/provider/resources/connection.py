@@ -18,7 +18,15 @@ class ConnectionResource(DeclaredResource):
         connection_pb2,
         parent="environment",
         required=(
-            *("sqlite.path", "duckdb.path", "files.root", "http.base_url", "iceberg.catalog_path", "iceberg.warehouse"),
+            *(
+                "sqlite.path",
+                "duckdb.path",
+                "files.root",
+                "http.base_url",
+                "iceberg.catalog_path",
+                "iceberg.warehouse",
+                "sqlalchemy.url",
+            ),
             *(f"{system}.{field}" for system in ("postgres", "mysql") for field in ("host", "database", "user")),
         ),
     )

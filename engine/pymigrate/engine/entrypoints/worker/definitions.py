@@ -89,6 +89,10 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
             return _server_spec(kind, name, connection.mysql, secrets)
         case "http":
             return _http_spec(name, connection.http, secrets)
+        case "sqlalchemy":
+            given = connection.sqlalchemy.password
+            password = secrets.read(parse_secret_ref(given, "sqlalchemy.password")) if given else None
+            return SystemSpec(kind, name, {"url": connection.sqlalchemy.url}, password)
         case "iceberg":
             system = connection.iceberg
             options = {
