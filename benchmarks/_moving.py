@@ -1,0 +1,135 @@
+"""What the benchmark of transfers moves, and how: tables of mixed and of wide rows, and one lane from a source into a published target.
+
+Ours is all that a run does but its read-back, which is measured apart: staging, chunks with their checkpoints, the digest in flight,
+publication. No key is declared, so that nobody builds an index.
+"""
+
+import itertools
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from psycopg.conninfo import conninfo_to_dict
+
+from pymigrate.engine.domain.paths import CopyPath
+from pymigrate.engine.domain.rates import FREE, Rate
+from pymigrate.engine.domain.types import ColumnType
+from pymigrate.engine.main.worker import HostMemory, connectors_by_kind
+from pymigrate.engine.ports.connector import (
+    Checkpoint,
+    FileFormat,
+    Source,
+    SourceRelation,
+    Staging,
+    StagingId,
+    SystemSpec,
+    Target,
+)
+from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
+from pymigrate.engine.transfer.inspection import InspectJob, inspect
+from pymigrate.engine.transfer.publication import publish, rollback
+from pymigrate.engine.transfer.verification import verify
+from pymigrate.engine.transfer.verification_job import Level, VerifyJob
+
+MIXED = (
+    "id bigint, a integer, b smallint, c bigint, d numeric(12,2), e numeric(18,4), f double precision, g real, h boolean, i date, "
+    "j timestamp, k timestamptz, l text, m varchar(40), n text, o uuid, p jsonb, q time, r text, s integer, t text"
+)
+FILL_MIXED = """
+INSERT INTO mixed SELECT n, (n % 1000)::int, (n % 300)::smallint, n * 7919, n * 1.25, n * 0.0003, n / 3.0, n / 7.0, n % 2 = 0,
+  date '2020-01-01' + (n % 1000)::int, timestamp '2020-01-01' + n * interval '1 second',
+  timestamptz '2020-01-01 00:00:00Z' + n * interval '1 second', 'customer ' || n, 'note ' || n % 100, md5(n::text), md5(n::text)::uuid,
+  jsonb_build_object('n', n, 's', 'x'), time '00:00' + n * interval '1 second',
+  CASE WHEN n % 5 = 0 THEN NULL ELSE 'street ' || n END, (n % 77)::int, 'Zürich'
+FROM generate_series(1::bigint, {rows}) AS n
+"""
+WIDE = "id bigint, a text, b text"
+FILL_WIDE = """
+INSERT INTO wide SELECT n, repeat(md5(n::text), 24), repeat(md5((n + 1)::text), 24) FROM generate_series(1::bigint, {rows}) AS n
+"""
+_NUMBERS = itertools.count(1)
+
+
+class Unasked:
+    """Signals of a lane that nobody asks anything."""
+
+    def is_draining(self) -> bool:
+        return False
+
+    def is_lost(self) -> bool:
+        return False
+
+    def wait(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
+
+    def rate(self) -> Rate:
+        return FREE
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is read."""
+
+    system: SystemSpec
+    relation: str
+    format: FileFormat | None = None
+    columns: Mapping[str, ColumnType] = field(default_factory=dict)
+
+
+def postgres(dsn: str) -> SystemSpec:
+    """The system of a DSN."""
+    found = conninfo_to_dict(dsn)
+    names = {"host": "host", "port": "port", "database": "dbname", "user": "user"}
+    options = {name: str(found[key]) for name, key in names.items()}
+    return SystemSpec("postgres", options["database"], {**options, "ssl_mode": "disable"})
+
+
+class Move:
+    """One dataset, inspected once, that is copied over and over: the path is the planner's own choice."""
+
+    def __init__(self, origin: Origin, target: SystemSpec, relation: str) -> None:
+        self._connectors = connectors_by_kind(HostMemory())
+        self._origin, self._target, self._target_relation = origin, target, relation
+        self._relation = SourceRelation(origin.relation, origin.format, columns=origin.columns)
+        job = InspectJob(self._relation, StagingId("look"), relation, True, origin.system, target)
+        found = inspect(job, self._open_source, self._open_target)
+        if found.problems or found.source is None:
+            raise AssertionError(found.problems)
+        self._columns, self.path = found.source.columns, CopyPath(found.choice.path)
+        self._state = found.source_state
+
+    def copy(self, on_progress: Callable[[Checkpoint], None] = lambda _: None) -> Staging:
+        """Everything into a new staging by one lane, and published."""
+        number = next(_NUMBERS)
+        staging = Staging(StagingId(f"b{number}"), f"{self._target_relation}_{number}", self._columns, path=self.path)
+        job = LaneJob("bench", self._relation, staging, "lane", 1, self._state)
+        copy_lane(job, self._open_source, self._open_target, Unasked(), on_progress)
+        publish([staging], self._open_target)
+        return staging
+
+    def copy_and_drop(self) -> None:
+        """The same, and taken back."""
+        self.drop(self.copy())
+
+    def drop(self, staging: Staging) -> None:
+        """Takes a copy back."""
+        rollback([staging], self._open_target)
+
+    def verify(self, staging: Staging, level: Level = Level.SAMPLED) -> None:
+        """Reads back what the level asks for."""
+        job = VerifyJob("bench", self._relation, staging, ("lane",), level)
+        verify(job, self._open_source, self._open_target, Unasked())
+
+    def _open_source(self) -> Source:
+        return self._connectors(self._origin.system.kind).open_source(self._origin.system)
+
+    def _open_target(self) -> Target:
+        return self._connectors(self._target.kind).open_target(self._target)
+
+
+def shell(command: str) -> None:
+    """Runs a pipe of programs, all of which must succeed."""
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(f"{command}: {done.stdout[-2000:]} {done.stderr[-2000:]}")

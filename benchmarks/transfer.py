@@ -1,0 +1,322 @@
+"""One lane of every route against the best tool for it: the same rows, in turns, on the same machine.
+
+Bytes are those of the rows as CSV, whatever travels; where it says so, those of COPY's binary form. Exactly-once commits and the digest in
+flight are on; the read-back of `sampled` is measured apart. Servers run without fsync, for both sides alike. Peers that are not installed
+are named and not measured (see `_peers.py`).
+
+`--part NAME` measures one part, `--long` copies at least 5 GB in one go as well.
+"""
+
+import argparse
+import contextlib
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import _peers  # noqa: E402
+import psycopg  # noqa: E402  # the tests' servers are found from the root
+from _figures import RESULTS, Report, seconds  # noqa: E402
+from _moving import FILL_MIXED, FILL_WIDE, MIXED, WIDE, Move, Origin, postgres, shell  # noqa: E402
+
+from pymigrate.engine.domain.types import parse_type  # noqa: E402
+from pymigrate.engine.ports.connector import SystemSpec  # noqa: E402
+from tests.servers import PostgresCluster, machine_binaries, newest, running_cluster, running_mariadb  # noqa: E402
+
+MB = 1e6
+WIDE_MB_PER_SECOND = 167
+SUSTAINED_BYTES = 5_000_000_000
+QUARTERS = 4
+PLAIN = "id, a, b, c, d, e, f, g, h, i, j, k, l, m, n, r, s, t"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is moved: rows of each table, rounds, and rows where a slow peer takes part."""
+
+    mixed: int
+    wide: int
+    slow: int
+    rounds: int
+
+
+SIZES = {
+    "tiny": Size(500, 200, 300, 1),
+    "quick": Size(150_000, 60_000, 30_000, 2),
+    "whole": Size(1_500_000, 600_000, 300_000, 5),
+}
+
+
+class Bench:
+    """A PostgreSQL with the tables, and where figures go."""
+
+    def __init__(self, report: Report, cluster: PostgresCluster, folder: Path, size: Size) -> None:
+        self.report, self.cluster, self.folder, self.size = report, cluster, folder, size
+        with self.connect() as connection:
+            connection.execute("CREATE DATABASE target")
+
+    @property
+    def source(self) -> str:
+        """The database that is read."""
+        return self.cluster.dsn()
+
+    @property
+    def target(self) -> str:
+        """The database that is written."""
+        return self.cluster.dsn("target")
+
+    def connect(self, dsn: str = "") -> psycopg.Connection:
+        """A connection, the source's unless it is told another."""
+        return psycopg.connect(dsn or self.source, autocommit=True)
+
+    def fill(self, table: str, rows: int) -> int:
+        """Makes a table anew, and tells its bytes as CSV."""
+        columns, fill = (MIXED, FILL_MIXED) if table == "mixed" else (WIDE, FILL_WIDE)
+        with self.connect() as connection:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute(f"CREATE TABLE {table} ({columns})")
+            connection.execute(fill.format(rows=rows))
+            connection.execute(f"VACUUM ANALYZE {table}")
+            with connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT csv)") as copy:
+                return sum(map(len, copy))
+
+    def clear(self, table: str, columns: str) -> None:
+        """An empty table in the target for a reference."""
+        with self.connect(self.target) as connection:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute(f"CREATE TABLE {table} ({columns})")
+
+    def pipe(self, table: str, columns: str) -> None:
+        """psql's COPY binary pipe."""
+        self.clear("piped", columns)
+        shell(
+            f"psql -qXc 'COPY {table} TO STDOUT (FORMAT binary)' '{self.source}' | "
+            f"psql -qXc 'COPY piped FROM STDIN (FORMAT binary)' '{self.target}'"
+        )
+
+    def compare(
+        self,
+        figure: str,
+        size_bytes: int,
+        ours: Callable[[], object],
+        name: str,
+        theirs: Callable[[], object] | None,
+        least: float,
+    ) -> None:
+        """Both in turns, after one turn that warms them; MB a second of either."""
+        if theirs is None:
+            print(f"{figure}: {name} is not installed: not measured")
+            return
+        rounds = [(seconds(ours), seconds(theirs)) for _ in range(self.size.rounds + 1)][1:] or [
+            (seconds(ours), seconds(theirs))
+        ]
+        mine, other = (statistics.median(side) for side in zip(*rounds, strict=True))
+        self.report.add(
+            figure,
+            size_bytes / MB / mine,
+            "MB/s",
+            reference=name,
+            reference_value=size_bytes / MB / other,
+            goal=f"at least {least:g} times as fast",
+            met=statistics.median(their / our for our, their in rounds) >= least,
+        )
+
+
+def postgres_to_postgres(bench: Bench) -> None:
+    """Mixed rows against psql's pipe, what reading back a sample costs on top, and against other tools."""
+    size = bench.fill("mixed", bench.size.mixed)
+    move = Move(Origin(postgres(bench.source), "mixed"), postgres(bench.target), "moved")
+    bench.compare(
+        f"PostgreSQL to PostgreSQL, 21 mixed columns, {move.path}", size, move.copy_and_drop, "psql COPY binary pipe",
+        lambda: bench.pipe("mixed", MIXED), 0.95,
+    )  # fmt: skip
+    staging = move.copy()
+    copying, verifying = seconds(move.copy_and_drop), seconds(lambda: move.verify(staging))
+    move.drop(staging)
+    bench.report.add(
+        "PostgreSQL to PostgreSQL, read-back of `sampled`",
+        verifying,
+        "s",
+        reference="the copy itself",
+        reference_value=copying,
+        goal="measured apart",
+        met=True,
+    )
+    bench.fill("mixed", bench.size.slow)
+    with bench.connect() as connection:  # the other tools have no way for uuid, jsonb or time
+        connection.execute(f"DROP TABLE IF EXISTS plain; CREATE TABLE plain AS SELECT {PLAIN} FROM mixed")
+        with connection.cursor().copy("COPY plain TO STDOUT (FORMAT csv)") as copy:
+            size = sum(map(len, copy))
+    move = Move(Origin(postgres(bench.source), "plain"), postgres(bench.target), "moved")
+    for name, peer, least in (
+        ("ingestr", _peers.ingestr, 3.0),
+        ("sling", _peers.sling, 6.0),
+        ("pgloader", _peers.pgloader, 8.0),
+    ):
+        theirs = peer(bench.source, bench.target, "plain")
+        bench.compare("PostgreSQL to PostgreSQL, 18 mixed columns", size, move.copy_and_drop, name, theirs, least)
+
+
+def wide_rows(bench: Bench) -> None:
+    """Rows of 1.5 kB, against psql's pipe and against 10 GB a minute."""
+    size = bench.fill("wide", bench.size.wide)
+    move = Move(Origin(postgres(bench.source), "wide"), postgres(bench.target), "moved")
+    bench.compare(
+        "PostgreSQL to PostgreSQL, rows of 1.5 kB", size, move.copy_and_drop, "psql COPY binary pipe",
+        lambda: bench.pipe("wide", WIDE), 0.95,
+    )  # fmt: skip
+    fastest = min(seconds(move.copy_and_drop) for _ in range(bench.size.rounds))
+    bench.report.add(
+        "PostgreSQL to PostgreSQL, rows of 1.5 kB, the best round",
+        size / MB / fastest,
+        "MB/s",
+        reference="10 GB a minute",
+        reference_value=WIDE_MB_PER_SECOND,
+        goal="at least 1 times as fast where the machine allows it",
+        met=size / MB / fastest >= WIDE_MB_PER_SECOND,
+    )
+
+
+def csv_to_postgres(bench: Bench) -> None:
+    """A CSV file against psql's \\copy into the same types."""
+    columns = {
+        **{name: parse_type("int64") for name in ("id", "c")},
+        **{name: parse_type("int32") for name in ("a", "s")},
+        "b": parse_type("int16"),
+        "d": parse_type("decimal(12,2)"),
+        "f": parse_type("float64"),
+        "i": parse_type("date"),
+    }
+    kept = "id, a, b, c, d, f, i, l, m, n, r, s, t"
+    path = bench.folder / "rows.csv"
+    bench.fill("mixed", bench.size.mixed)
+    shell(
+        f"psql -qXc \"\\copy (SELECT {kept} FROM mixed) TO '{path}' (FORMAT csv, HEADER, FORCE_QUOTE (l, m, n, r, t))\" '{bench.source}'"
+    )
+    files = SystemSpec("files", "lake", {"root": str(bench.folder)})
+    move = Move(Origin(files, path.name, columns=columns), postgres(bench.target), "loaded")
+    declared = "id bigint, a integer, b smallint, c bigint, d numeric(12,2), f double precision, i date, l text, m text, n text, r text, "
+
+    def reference() -> None:
+        bench.clear("copied", f"{declared}s integer, t text")
+        shell(f"psql -qXc \"\\copy copied FROM '{path}' (FORMAT csv, HEADER)\" '{bench.target}'")
+
+    bench.compare(
+        f"CSV to PostgreSQL, 13 columns, {move.path}",
+        path.stat().st_size,
+        move.copy_and_drop,
+        "psql \\copy",
+        reference,
+        0.9,
+    )
+
+
+def mariadb_to_postgres(bench: Bench) -> None:
+    """A MariaDB table against pgloader and connectorx."""
+    columns = "id BIGINT PRIMARY KEY, a INT, d DECIMAL(12,2), f DOUBLE, i DATE, k DATETIME, l VARCHAR(60), m VARCHAR(40), n TEXT"
+    rows = bench.size.slow
+    with running_mariadb() as cluster:
+        with cluster.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE legacy CHARACTER SET utf8mb4")
+            cursor.execute("USE legacy")
+            cursor.execute(f"CREATE TABLE mixed ({columns})")
+            cursor.execute(
+                "INSERT INTO mixed SELECT seq, seq % 1000, seq * 1.25, seq / 3.0, DATE '2020-01-01' + INTERVAL seq % 1000 DAY, "
+                "TIMESTAMP '2020-01-01 00:00:00' + INTERVAL seq SECOND, CONCAT('customer ', seq), CONCAT('note ', seq % 100), "
+                f"IF(seq % 5 = 0, NULL, CONCAT('street ', MD5(seq))) FROM seq_1_to_{rows}"
+            )
+            connection.commit()
+            cursor.execute("SELECT SUM(LENGTH(CONCAT_WS(',', id, a, d, f, i, k, l, m, n)) + 1) FROM mixed")
+            size = int(str(cursor.fetchall()[0][0]))
+        options = {
+            "host": cluster.host,
+            "port": str(cluster.port),
+            "database": "legacy",
+            "user": "root",
+            "ssl_mode": "disable",
+        }
+        move = Move(Origin(SystemSpec("mysql", "legacy", options), "mixed"), postgres(bench.target), "from_mariadb")
+        url = f"mysql://root@{cluster.host}:{cluster.port}/legacy"
+        figure = f"MariaDB to PostgreSQL, 9 columns, {move.path}"
+        bench.compare(figure, size, move.copy_and_drop, "pgloader", _peers.pgloader(url, bench.target, "mixed"), 3.0)
+        bench.compare(
+            figure, size, move.copy_and_drop, "connectorx", _peers.connectorx(url, bench.target, "mixed"), 1.0
+        )
+
+
+def sustained(bench: Bench) -> None:
+    """At least 5 GB in one go: the last quarter against the first, and the memory of the process."""
+    rows = SUSTAINED_BYTES // 1_550 + 1
+    bench.fill("wide", rows)
+    move = Move(Origin(postgres(bench.source), "wide"), postgres(bench.target), "moved")
+    marks: list[tuple[int, float, int]] = []
+    move.drop(move.copy(lambda checkpoint: marks.append((checkpoint.bytes, time.perf_counter(), _resident_bytes()))))
+    total, begun = marks[-1][0], marks[0][1]
+    at = [next(mark for mark in marks if mark[0] >= total * quarter // QUARTERS) for quarter in range(QUARTERS + 1)]
+    speeds = [(later[0] - earlier[0]) / MB / (later[1] - earlier[1]) for earlier, later in itertools.pairwise(at)]
+    print(
+        f"{total / MB:,.0f} MB as COPY binary in {marks[-1][1] - begun:.1f} s; quarters: {', '.join(f'{s:.0f}' for s in speeds)} MB/s"
+    )
+    bench.report.add(
+        f"PostgreSQL to PostgreSQL, {total / 1e9:.1f} GB of COPY binary, last quarter", speeds[-1], "MB/s", reference="first quarter",
+        reference_value=speeds[0], goal="at least 0.9 times as fast", met=speeds[-1] >= 0.9 * speeds[0],
+    )  # fmt: skip
+    bench.report.add(
+        "the same, resident memory at its end", at[-1][2] / MB, "MB", reference="after the first quarter", reference_value=at[1][2] / MB,
+        goal="at most 1.1 times as much", met=at[-1][2] <= 1.1 * at[1][2],
+    )  # fmt: skip
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "postgres": postgres_to_postgres,
+    "wide": wide_rows,
+    "csv": csv_to_postgres,
+    "mariadb": mariadb_to_postgres,
+}
+
+
+@contextlib.contextmanager
+def bench_of(report: Report, size: Size) -> Iterator[Bench]:
+    """A server of the machine's version where there is one, since psql and the other tools are of that."""
+    place = "machine" if newest(machine_binaries()) else "registry"
+    with running_cluster(place) as cluster, tempfile.TemporaryDirectory() as folder:
+        yield Bench(report, cluster, Path(folder), size)
+
+
+def main() -> None:
+    """Measures and keeps the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a first look, within 50 seconds")
+    parser.add_argument(
+        "--tiny", action="store_true", help="the smallest size that runs everything; its figures say nothing"
+    )
+    parser.add_argument("--long", action="store_true", help="with a copy of at least 5 GB")
+    parser.add_argument(
+        "--part", choices=sorted(PARTS), action="append", help="measure this part alone; may be repeated"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON")
+    given = parser.parse_args()
+    size = SIZES["tiny" if given.tiny else "quick" if given.quick else "whole"]
+    report = Report("transfer", ["psycopg", "pyarrow", "duckdb", "pgpq"])
+    with bench_of(report, size) as bench:
+        for name in given.part or PARTS:
+            PARTS[name](bench)
+        if given.long:
+            sustained(bench)
+    report.write(given.results)
+
+
+if __name__ == "__main__":
+    main()
