@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import _fifty_lanes  # noqa: E402
 import _peers  # noqa: E402
 import psycopg  # noqa: E402  # the tests' servers are found from the root
 from _figures import RESULTS, Report, seconds  # noqa: E402
@@ -35,6 +36,8 @@ MB = 1e6
 WIDE_MB_PER_SECOND = 167
 SUSTAINED_BYTES = 5_000_000_000
 QUARTERS = 4
+LANES = 50
+HOSTS_BYTES_MAX = 4_000_000_000
 PLAIN = "id, a, b, c, d, e, f, g, h, i, j, k, l, m, n, r, s, t"
 
 
@@ -275,6 +278,25 @@ def sustained(bench: Bench) -> None:
     )  # fmt: skip
 
 
+def fifty_lanes(bench: Bench) -> None:
+    """What all worker hosts together hold while fifty lanes copy with chunks of 20 MB."""
+    size = bench.fill("mixed", bench.size.mixed)
+    with bench.connect() as connection:
+        connection.execute("ALTER TABLE mixed ADD PRIMARY KEY (id)")
+    system = {"host": bench.cluster.host, "port": bench.cluster.port, "database": "postgres", "user": "postgres"}
+    text = _fifty_lanes.definitions(system, {**system, "database": "target"}, bench.folder, LANES)
+    held, hosts, lanes = _fifty_lanes.peak_bytes(text, bench.folder)
+    bench.report.add(
+        f"{lanes} lanes, {size / MB:,.0f} MB into PostgreSQL and into DuckDB, {hosts} hosts, the most that they held",
+        held / MB,
+        "MB",
+        reference="what they may hold",
+        reference_value=HOSTS_BYTES_MAX / MB,
+        goal="at most 4 GB",
+        met=held <= HOSTS_BYTES_MAX,
+    )
+
+
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -284,6 +306,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "wide": wide_rows,
     "csv": csv_to_postgres,
     "mariadb": mariadb_to_postgres,
+    "lanes": fifty_lanes,
 }
 
 
