@@ -24,19 +24,41 @@ sys.path.insert(0, str(ROOT))
 
 import _fifty_lanes  # noqa: E402
 import _peers  # noqa: E402
+import _routes  # noqa: E402
+import duckdb  # noqa: E402
 import psycopg  # noqa: E402  # the tests' servers are found from the root
 from _figures import RESULTS, Report, seconds  # noqa: E402
 from _moving import FILL_MIXED, FILL_WIDE, MIXED, WIDE, Move, Origin, postgres, shell  # noqa: E402
 
 from pymigrate.engine.domain.types import parse_type  # noqa: E402
 from pymigrate.engine.ports.connector import SystemSpec  # noqa: E402
-from tests.servers import PostgresCluster, machine_binaries, newest, running_cluster, running_mariadb  # noqa: E402
+from tests.servers import PostgresCluster, machine_binaries, mariadb_program, newest, running_cluster, running_mariadb  # noqa: E402
 
 MB = 1e6
 WIDE_MB_PER_SECOND = 167
 SUSTAINED_BYTES = 5_000_000_000
 QUARTERS = 4
 LANES = 50
+CSV_COLUMNS = {
+    "id": "bigint",
+    "a": "integer",
+    "b": "smallint",
+    "c": "bigint",
+    "d": "numeric(12,2)",
+    "f": "double precision",
+    "i": "date",
+    **dict.fromkeys("lmnr", "varchar"),
+    "s": "integer",
+    "t": "varchar",
+}
+CSV_TYPES = {
+    **{name: parse_type("int64") for name in ("id", "c")},
+    **{name: parse_type("int32") for name in ("a", "s")},
+    "b": parse_type("int16"),
+    "d": parse_type("decimal(12,2)"),
+    "f": parse_type("float64"),
+    "i": parse_type("date"),
+}
 HOSTS_BYTES_MAX = 4_000_000_000
 PLAIN = "id, a, b, c, d, e, f, g, h, i, j, k, l, m, n, r, s, t"
 
@@ -188,44 +210,57 @@ def wide_rows(bench: Bench) -> None:
     )
 
 
-def csv_to_postgres(bench: Bench) -> None:
-    """A CSV file against psql's \\copy into the same types."""
-    columns = {
-        **{name: parse_type("int64") for name in ("id", "c")},
-        **{name: parse_type("int32") for name in ("a", "s")},
-        "b": parse_type("int16"),
-        "d": parse_type("decimal(12,2)"),
-        "f": parse_type("float64"),
-        "i": parse_type("date"),
-    }
-    kept = "id, a, b, c, d, f, i, l, m, n, r, s, t"
+def csv_file(bench: Bench) -> Path:
+    """Thirteen columns of the mixed rows as a file; text is quoted."""
     path = bench.folder / "rows.csv"
     bench.fill("mixed", bench.size.mixed)
     shell(
-        f"psql -qXc \"\\copy (SELECT {kept} FROM mixed) TO '{path}' (FORMAT csv, HEADER, FORCE_QUOTE (l, m, n, r, t))\" '{bench.source}'"
+        f"psql -qXc \"\\copy (SELECT {', '.join(CSV_COLUMNS)} FROM mixed) TO '{path}' (FORMAT csv, HEADER, FORCE_QUOTE (l, m, n, r, t))\" "
+        f"'{bench.source}'"
     )
+    return path
+
+
+def csv_to_postgres(bench: Bench) -> None:
+    """A CSV file against psql's \\copy into the same types."""
+    path = csv_file(bench)
     files = SystemSpec("files", "lake", {"root": str(bench.folder)})
-    move = Move(Origin(files, path.name, columns=columns), postgres(bench.target), "loaded")
-    declared = "id bigint, a integer, b smallint, c bigint, d numeric(12,2), f double precision, i date, l text, m text, n text, r text, "
+    move = Move(Origin(files, path.name, columns=CSV_TYPES), postgres(bench.target), "loaded")
+    declared = ", ".join(f"{name} {CSV_COLUMNS[name]}" for name in CSV_COLUMNS)
 
     def reference() -> None:
-        bench.clear("copied", f"{declared}s integer, t text")
+        bench.clear("copied", declared)
         shell(f"psql -qXc \"\\copy copied FROM '{path}' (FORMAT csv, HEADER)\" '{bench.target}'")
 
-    bench.compare(
-        f"CSV to PostgreSQL, 13 columns, {move.path}",
-        path.stat().st_size,
-        move.copy_and_drop,
-        "psql \\copy",
-        reference,
-        0.9,
-    )
+    figure = f"CSV to PostgreSQL, 13 columns, {move.path}"
+    bench.compare(figure, path.stat().st_size, move.copy_and_drop, "psql \\copy", reference, 0.9)
+
+
+def csv_to_parquet(bench: Bench) -> None:
+    """A CSV file against DuckDB's own reader and writer, with the same types and compression."""
+    path = csv_file(bench)
+    files = SystemSpec("files", "lake", {"root": str(bench.folder)})
+    move = Move(Origin(files, path.name, columns=CSV_TYPES), files, "parquet")
+    types = ", ".join(f"'{name}': '{CSV_COLUMNS[name]}'" for name in CSV_COLUMNS)
+
+    def reference() -> None:
+        with duckdb.connect(config={"threads": os.cpu_count() or 1}) as tool:
+            tool.execute(
+                f"COPY (SELECT * FROM read_csv('{path}', header = true, columns = {{{types}}})) "
+                f"TO '{bench.folder}/reference.parquet' (FORMAT parquet, COMPRESSION zstd)"
+            )
+
+    figure = f"CSV to Parquet, 13 columns, {move.path}"
+    bench.compare(figure, path.stat().st_size, move.copy_and_drop, "DuckDB's COPY", reference, 0.9)
 
 
 def mariadb_to_postgres(bench: Bench) -> None:
     """A MariaDB table against pgloader and connectorx."""
     columns = "id BIGINT PRIMARY KEY, a INT, d DECIMAL(12,2), f DOUBLE, i DATE, k DATETIME, l VARCHAR(60), m VARCHAR(40), n TEXT"
     rows = bench.size.slow
+    if mariadb_program("mariadbd") is None:
+        print("MariaDB is not installed: its route is not measured")
+        return
     with running_mariadb() as cluster:
         with cluster.connect() as connection, connection.cursor() as cursor:
             cursor.execute("CREATE DATABASE legacy CHARACTER SET utf8mb4")
@@ -278,6 +313,21 @@ def sustained(bench: Bench) -> None:
     )  # fmt: skip
 
 
+def arrow_routes(bench: Bench) -> None:
+    """Every route whose rows travel as Arrow, against the tool that is best at it; on servers and files of its own."""
+    for name, measure in _routes.ROUTES.items():
+        found = measure(bench.size.mixed // 3, bench.size.rounds)
+        bench.report.add(
+            name.replace("_", " "),
+            found.bytes / MB / found.ours_seconds,
+            "MB/s",
+            reference=(measure.__doc__ or "").partition("Reference: ")[2].split(",")[0].rstrip("."),
+            reference_value=found.bytes / MB / found.reference_seconds,
+            goal="at least 0.9 times as fast",
+            met=found.ratio >= 0.9,
+        )
+
+
 def fifty_lanes(bench: Bench) -> None:
     """What all worker hosts together hold while fifty lanes copy with chunks of 20 MB."""
     size = bench.fill("mixed", bench.size.mixed)
@@ -305,7 +355,9 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "postgres": postgres_to_postgres,
     "wide": wide_rows,
     "csv": csv_to_postgres,
+    "parquet": csv_to_parquet,
     "mariadb": mariadb_to_postgres,
+    "routes": arrow_routes,
     "lanes": fifty_lanes,
 }
 
