@@ -280,7 +280,7 @@ def test_what_is_no_map_at_all_is_refused() -> None:
 def connections(draw: st.DrawFn) -> connection_pb2.Connection:
     """A connection to any system."""
     found = connection_pb2.Connection(description=draw(st.text(max_size=9)), labels=draw(st.dictionaries(WORDS, WORDS)))
-    match draw(st.sampled_from(["", "sqlite", "duckdb", "postgres", "mysql", "files", "http", "iceberg"])):
+    match draw(st.sampled_from(["", "sqlite", "duckdb", "postgres", "mysql", "files", "http", "iceberg", "plugin"])):
         case "sqlite":
             found.sqlite.path = draw(WORDS)
         case "duckdb":
@@ -293,6 +293,8 @@ def connections(draw: st.DrawFn) -> connection_pb2.Connection:
             found.files.root = draw(WORDS)
         case "iceberg":
             found.iceberg.warehouse = draw(WORDS)
+        case "plugin":
+            found.plugin.kind = draw(WORDS)
         case "http":
             found.http.headers[draw(WORDS)] = draw(st.text(max_size=9))
     return found

@@ -52,6 +52,7 @@ class Connection(google.protobuf.message.Message):
     HTTP_FIELD_NUMBER: builtins.int
     SQLALCHEMY_FIELD_NUMBER: builtins.int
     ICEBERG_FIELD_NUMBER: builtins.int
+    PLUGIN_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
@@ -117,6 +118,10 @@ class Connection(google.protobuf.message.Message):
         """Iceberg tables."""
 
     @property
+    def plugin(self) -> Global___PluginSystem:
+        """A system whose connector another package brings."""
+
+    @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free labels, at most 64."""
 
@@ -141,6 +146,7 @@ class Connection(google.protobuf.message.Message):
         http: Global___HttpApiSystem | None = ...,
         sqlalchemy: Global___SqlalchemySystem | None = ...,
         iceberg: Global___IcebergSystem | None = ...,
+        plugin: Global___PluginSystem | None = ...,
         lanes_max: builtins.int = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         uid: builtins.str = ...,
@@ -152,11 +158,51 @@ class Connection(google.protobuf.message.Message):
         bytes_per_second_max: builtins.int = ...,
         rows_per_second_max: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "iceberg", b"iceberg", "mysql", b"mysql", "postgres", b"postgres", "sqlalchemy", b"sqlalchemy", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "iceberg", b"iceberg", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "postgres", b"postgres", "rows_per_second_max", b"rows_per_second_max", "sqlalchemy", b"sqlalchemy", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http", "sqlalchemy", "iceberg"] | None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "duckdb", b"duckdb", "files", b"files", "http", b"http", "iceberg", b"iceberg", "mysql", b"mysql", "plugin", b"plugin", "postgres", b"postgres", "sqlalchemy", b"sqlalchemy", "sqlite", b"sqlite", "system", b"system", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes_per_second_max", b"bytes_per_second_max", "create_time", b"create_time", "description", b"description", "duckdb", b"duckdb", "etag", b"etag", "files", b"files", "http", b"http", "iceberg", b"iceberg", "labels", b"labels", "lanes_max", b"lanes_max", "latency_factor_max", b"latency_factor_max", "managed_by", b"managed_by", "mysql", b"mysql", "name", b"name", "plugin", b"plugin", "postgres", b"postgres", "rows_per_second_max", b"rows_per_second_max", "sqlalchemy", b"sqlalchemy", "sqlite", b"sqlite", "system", b"system", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["system", b"system"]) -> typing.Literal["sqlite", "duckdb", "postgres", "files", "mysql", "http", "sqlalchemy", "iceberg", "plugin"] | None: ...
 
 Global___Connection: typing_extensions.TypeAlias = Connection
+
+@typing.final
+class PluginSystem(google.protobuf.message.Message):
+    """A system that a connector of another package reaches: one that is named under the entry point group `pymigrate.connectors`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class OptionsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    KIND_FIELD_NUMBER: builtins.int
+    OPTIONS_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """The connector's kind, under which the package names it: lower-case letters, digits, `-` and `_`, and none of PyMigrate's own."""
+    @property
+    def options(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """What the connector needs to know, at most 64 options. A value may be a secret reference, never the secret itself."""
+
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        options: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["kind", b"kind", "options", b"options"]) -> None: ...
+
+Global___PluginSystem: typing_extensions.TypeAlias = PluginSystem
 
 @typing.final
 class SqliteSystem(google.protobuf.message.Message):

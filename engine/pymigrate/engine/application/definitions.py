@@ -94,6 +94,8 @@ def connection_problems(connection: connection_pb2.Connection) -> Iterator[Probl
             yield from http_problems(connection.http)
         case "iceberg":
             yield from _iceberg(connection.iceberg)
+        case "plugin":
+            yield from _plugin(connection.plugin)
         case "sqlalchemy":
             yield from _sqlalchemy(connection.sqlalchemy)
         case _:
@@ -334,6 +336,14 @@ def _sqlalchemy(system: connection_pb2.SqlalchemySystem) -> Iterator[Problem]:
     elif ":" in rest.partition("/")[0].rpartition("@")[0]:
         yield Problem("sqlalchemy.url", "must hold no password: name a reference to it as `password`")
     yield from _secret("sqlalchemy.password", system.password)
+
+
+def _plugin(system: connection_pb2.PluginSystem) -> Iterator[Problem]:
+    if system.kind in SYSTEMS:
+        yield Problem("plugin.kind", f"`{system.kind}` is one of PyMigrate's own: set `{system.kind}` itself")
+    yield from _id("plugin.kind", system.kind)
+    if len(system.options) > LABELS_MAX:
+        yield Problem("plugin.options", f"has at most {LABELS_MAX} entries")
 
 
 def _iceberg(system: connection_pb2.IcebergSystem) -> Iterator[Problem]:

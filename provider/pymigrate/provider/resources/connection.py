@@ -24,6 +24,7 @@ class ConnectionResource(DeclaredResource):
                 "files.root",
                 "http.base_url",
                 "iceberg.catalog_path",
+                "plugin.kind",
                 "iceberg.warehouse",
                 "sqlalchemy.url",
             ),

@@ -1,6 +1,7 @@
 """From the contract's messages to what the data plane works with; secrets are read here, where the drivers need them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pymigrate.engine.domain.names import last_segment
@@ -101,6 +102,9 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
                 "catalog_name": system.catalog_name or ICEBERG_CATALOG_DEFAULT,
             }
             return SystemSpec(kind, name, options)
+        case "plugin":
+            plain, hidden = _split_options(connection.plugin.options, "plugin.options", secrets)
+            return SystemSpec(connection.plugin.kind, name, plain, secrets=hidden)
         case _:
             raise ValueError(
                 f"{connection.name} names no system that this worker host knows: it may be older than the engine"
@@ -123,13 +127,21 @@ def _server_spec(
 
 
 def _files_spec(name: str, system: connection_pb2.FilesSystem, secrets: Secrets) -> SystemSpec:
-    options, hidden = {"root": system.root}, dict[str, Secret]()
-    for option, value in sorted(system.options.items()):
+    options, hidden = _split_options(system.options, "files.options", secrets, "option.")
+    return SystemSpec("files", name, {"root": system.root, **options}, secrets=hidden)
+
+
+def _split_options(
+    given: Mapping[str, str], path: str, secrets: Secrets, prefix: str = ""
+) -> tuple[dict[str, str], dict[str, Secret]]:
+    """Options as they are, and those that are read because they are references, each under its name after the prefix."""
+    options, hidden = dict[str, str](), dict[str, Secret]()
+    for name, value in sorted(given.items()):
         if value.startswith(REFERENCES):
-            hidden[f"option.{option}"] = secrets.read(parse_secret_ref(value, f"files.options.{option}"))
+            hidden[prefix + name] = secrets.read(parse_secret_ref(value, f"{path}.{name}"))
         else:
-            options[f"option.{option}"] = value
-    return SystemSpec("files", name, options, secrets=hidden)
+            options[prefix + name] = value
+    return options, hidden
 
 
 def _http_spec(name: str, system: connection_pb2.HttpApiSystem, secrets: Secrets) -> SystemSpec:
@@ -140,13 +152,8 @@ def _http_spec(name: str, system: connection_pb2.HttpApiSystem, secrets: Secrets
         "retries_max": str(max(0, system.retries_max or HTTP_RETRIES_MAX)),
         "ca_file": system.ca_file,
     }
-    hidden: dict[str, Secret] = {}
-    for header, value in sorted(system.headers.items()):
-        if value.startswith(REFERENCES):
-            hidden[f"header.{header}"] = secrets.read(parse_secret_ref(value, f"http.headers.{header}"))
-        else:
-            options[f"header.{header}"] = value
-    return SystemSpec("http", name, options, secrets=hidden)
+    headers, hidden = _split_options(system.headers, "http.headers", secrets, "header.")
+    return SystemSpec("http", name, {**options, **headers}, secrets=hidden)
 
 
 def outside_call(work: worker_pb2.StepWork, secrets: Secrets) -> OutsideCall:
