@@ -7,6 +7,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.files import FilesConnector
+from pymigrate.engine.adapters.connectors.iceberg import IcebergConnector
 from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
@@ -31,6 +32,7 @@ CONNECTORS: Mapping[str, Callable[[], Connector]] = {
     "sqlite": SqliteConnector,
     "duckdb": DuckdbConnector,
     "files": FilesConnector,
+    "iceberg": IcebergConnector,
 }
 
 

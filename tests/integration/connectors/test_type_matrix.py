@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pyiceberg.catalog.sql import SqlCatalog
 
 from pymigrate.engine.adapters.connectors.type_matrix import SOURCES, TARGETS, SourceTypes, document
 from pymigrate.engine.domain.errors import DataRefused
@@ -202,6 +203,10 @@ VALUES: Mapping[str, Mapping[str, Sequence[object]]] = {
     "sqlite": SQLITE,
     "duckdb": DUCKDB,
 }
+REFUSED_FLOATS = {
+    "sqlite": frozenset({"NaN", "-0.0"}),
+    "mysql": frozenset({"NaN", "-0.0", "Infinity", "-Infinity", "inf", "-inf"}),
+}
 ATTEMPTS = count(1)
 ROUTES = [(source, target.kind) for source in SOURCES for target in TARGETS]
 
@@ -218,6 +223,9 @@ class Place:
         if kind == "mysql":
             assert self.mariadb is not None
             return SystemSpec(kind, kind, self.mariadb.options())
+        if kind == "iceberg":
+            options = {"catalog_path": f"{self.folder}/catalog.db", "warehouse": f"{self.folder}/ice"}
+            return SystemSpec(kind, kind, {**options, "catalog_name": "default"})
         if kind == "files":
             return SystemSpec(kind, kind, {"root": str(self.folder / "lake")})
         return SystemSpec(kind, kind, {"path": str(self.folder / f"{name}.{kind}")})
@@ -290,9 +298,8 @@ class Place:
 
     def _texts_mysql(self, relation: str, columns: Sequence[str], types: Sequence[ColumnType]) -> list[list[object]]:
         assert self.mariadb is not None
-        terms = ", ".join(
-            f"hex({c})" if t.kind == "bytes" else f"CONCAT({c}, '')" for c, t in zip(columns, types, strict=True)
-        )
+        how = {"bytes": "hex({0})", "float32": "CONCAT(CAST({0} AS DOUBLE), '')"}
+        terms = ", ".join(how.get(t.kind, "CONCAT({0}, '')").format(c) for c, t in zip(columns, types, strict=True))
         with self.mariadb.cluster.connect(self.mariadb.name) as connection, connection.cursor() as cursor:
             cursor.execute("SET time_zone = '+00:00'")
             cursor.execute(f"SELECT {terms} FROM {relation} ORDER BY id")
@@ -313,6 +320,15 @@ class Place:
     def _texts_files(self, relation: str, columns: Sequence[str], types: Sequence[ColumnType]) -> list[list[object]]:
         parts = sorted((self.folder / "lake" / relation).glob("*.parquet"))
         rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+        return [[row[column] for column in columns] for row in sorted(rows, key=lambda row: row["id"])]
+
+    def _texts_iceberg(self, relation: str, columns: Sequence[str], types: Sequence[ColumnType]) -> list[list[object]]:
+        catalog = SqlCatalog("default", uri=f"sqlite:///{self.folder}/catalog.db")
+        try:
+            [table] = [name for space in catalog.list_namespaces() for name in catalog.list_tables(space)]
+            rows = catalog.load_table(table).scan().to_arrow().to_pylist()
+        finally:
+            catalog.close()
         return [[row[column] for column in columns] for row in sorted(rows, key=lambda row: row["id"])]
 
 
@@ -357,11 +373,10 @@ def place(tmp_path: Path, database: str) -> Place:
 
 def fitting(source: SourceTypes, target: str) -> dict[str, Sequence[object]]:
     """The values that the target does not refuse."""
-    values = dict(VALUES[source.kind])
-    if target == "sqlite":
-        for native, given in values.items():
-            if source.column_type(native).kind in {"float32", "float64"}:
-                values[native] = [value for value in given if value not in {"NaN", "-0.0"}]
+    values, refused = dict(VALUES[source.kind]), REFUSED_FLOATS.get(target, frozenset())
+    for native, samples in values.items():
+        if source.column_type(native).kind in {"float32", "float64"}:
+            values[native] = [value for value in samples if str(value) not in refused]
     return values
 
 
@@ -392,7 +407,7 @@ def assert_same(
 def test_every_type_arrives_as_it_was(
     source: SourceTypes, target: str, place: Place, request: pytest.FixtureRequest
 ) -> None:
-    if source.kind == "mysql":
+    if "mysql" in {source.kind, target}:
         place.mariadb = request.getfixturevalue("mariadb_database")
     assert set(VALUES[source.kind]) == set(source.natives)
     place.make(source, fitting(source, target))
@@ -463,7 +478,8 @@ def test_whatever_is_drawn_arrives_as_it_was(place: Place, drawn: dict[str, Sequ
     nothing: Mapping[str, Sequence[object]] = dict.fromkeys(SOURCES[0].natives, ())
     place.make(SOURCES[0], {**nothing, **drawn})
     for target in TARGETS:
-        assert_same(place, SOURCES[0], target.kind, "seen")
+        if target.kind not in {"mysql", "iceberg"}:  # tried by the routes; here the suite's time counts
+            assert_same(place, SOURCES[0], target.kind, "seen")
 
 
 def test_the_page_is_what_the_connectors_say() -> None:

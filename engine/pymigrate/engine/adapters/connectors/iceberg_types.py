@@ -33,6 +33,14 @@ _STORED: dict[Kind, ColumnType] = {
     "json": ColumnType("string"),
     "uuid": ColumnType("string"),
 }
+_NATIVE: dict[Kind, str] = {
+    "bool": "boolean",
+    **dict.fromkeys(("int16", "int32"), "int"),
+    "int64": "long",
+    "float32": "float",
+    "float64": "double",
+    "bytes": "binary",
+}
 _KINDS: tuple[tuple[type[IcebergType], Kind], ...] = (
     (BooleanType, "bool"),
     (IntegerType, "int32"),
@@ -48,6 +56,11 @@ _KINDS: tuple[tuple[type[IcebergType], Kind], ...] = (
     (TimestamptzType, "timestamptz"),
     (UUIDType, "uuid"),
 )
+
+
+def native_type(column: ColumnType) -> str:
+    """The Iceberg type that holds a column type."""
+    return _NATIVE.get(column.kind, str(_STORED.get(column.kind, column)))
 
 
 def stored_columns(columns: Sequence[ColumnInfo]) -> tuple[ColumnInfo, ...]:

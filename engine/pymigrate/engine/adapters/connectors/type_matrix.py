@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from pymigrate.engine.adapters.connectors import (
     duckdb_types,
+    iceberg_types,
     mysql_types,
+    mysql_values,
     postgres_reading,
     postgres_values,
     postgres_wire,
@@ -263,6 +265,19 @@ TARGETS: tuple[TargetTypes, ...] = (
             "date": "a day outside PostgreSQL's calendar is refused",
         },
     ),
+    TargetTypes(
+        "mysql",
+        "MySQL, MariaDB",
+        mysql_values.native_type,
+        frozenset({"json", "uuid"}),
+        {
+            "float32": "NaN, infinities and -0.0 are refused",
+            "float64": "NaN, infinities and -0.0 are refused",
+            "date": _YEARS,
+            "timestamp": _YEARS,
+            "timestamptz": _YEARS,
+        },
+    ),
     TargetTypes("duckdb", "DuckDB", duckdb_types.native_type, refused={"json": "what is no JSON is refused"}),
     TargetTypes(
         "sqlite",
@@ -278,6 +293,7 @@ TARGETS: tuple[TargetTypes, ...] = (
         },
     ),
     TargetTypes("files", "Parquet", lambda column: str(arrow_type(column)), frozenset({"json", "uuid"})),
+    TargetTypes("iceberg", "Iceberg", iceberg_types.native_type, frozenset({"json", "uuid"})),
 )
 
 
