@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TEST_SYSTEM_PACKAGES := postgresql mariadb-server git
 TEST_ARGS ?=
 # Files of tests run side by side in so many processes; half of the time of many goes into waiting for servers to start.
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 BENCH_ARGS ?= --quick
 DEMO_ARGS ?=
 

@@ -18,6 +18,7 @@ MODULES = {
     "duckdb": "duckdb_target",
     "files": "files_target",
     "iceberg": "iceberg_target",
+    "mysql": "mysql_target",
     "postgres": "postgres_target",
     "sqlite": "sqlite_target",
 }
