@@ -26,6 +26,7 @@ from pymigrate.engine.ports.connector import (
 
 PAGES_VERSION = 140_000  # from here on a range of pages is read without reading the others
 BY_PAGES = "pages"
+RAMP = 8
 MODULUS = 2**64
 Query = Callable[[str, Sequence[object]], list[tuple[object, ...]]]
 _LEAVES = (
@@ -77,7 +78,7 @@ class PostgresPages:
     def chunks(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
     ) -> Iterator[SourceChunk]:
-        """Ranges of pages of about `chunk_bytes`; those without rows are left out."""
+        """Ranges of pages of about `chunk_bytes`, the first ones smaller; those without rows are left out."""
         # Naming it takes the lock that keeps it from being written anew (VACUUM FULL, TRUNCATE) before its pages are counted.
         self._query(f"SELECT FROM {self._relations.find(relation.relation).sql} LIMIT 0", ())
         leaves = self._leaves(relation)
@@ -90,8 +91,7 @@ class PostgresPages:
             if (first and at < first[0]) or (last and at > last[0]):
                 continue
             step = max(1, relation.chunk_bytes // leaf.page_bytes)
-            for page in range(begin, end, step):
-                until = min(page + step, end)
+            for page, until in _ranges(begin, end, step):
                 pieces, rows = copy_out(
                     self._connection,
                     f"COPY (SELECT {selected} FROM ONLY {leaf.table.sql} AS {ALIAS} WHERE ctid >= '({page},0)' "
@@ -147,6 +147,15 @@ class PostgresPages:
                     field=f"source.columns.{column.name}",
                 )
         return list(columns)
+
+
+def _ranges(begin: int, end: int, step: int) -> Iterator[tuple[int, int]]:
+    """Ranges of pages: small ones first, so that the first can be written while the second is read, then of `step` pages each."""
+    size = max(1, step // RAMP)
+    while begin < end:
+        until = min(begin + size, end)
+        yield begin, until
+        begin, size = until, min(step, 2 * size)
 
 
 def _position(identifier: int, page: int) -> Position:
