@@ -13,6 +13,9 @@ import pytest
 pytest_plugins = ["tests.servers", "tests.apis"]
 
 LONG = "PYMIGRATE_TEST_LONG"
+# Servers are started as another user, for which Python forks rather than spawns; what gRPC would do in the child before it becomes
+# the server may end it.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("long", parent=hypothesis.settings.get_profile("seeded"), max_examples=2_000)
