@@ -13,7 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Servers that tests start for themselves, as Debian names them: installed by `make test` where it is root.
 TEST_SYSTEM_PACKAGES := postgresql mariadb-server git
 TEST_ARGS ?=
-# Files of tests run side by side in so many processes; half of the time of many goes into waiting for servers to start.
+# Files of tests run side by side in so many processes, in their order: half of the time of many goes into waiting for servers to start,
+# and those that take longest come first.
 TEST_WORKERS ?= 3
 BENCH_ARGS ?= --quick
 DEMO_ARGS ?=
@@ -71,7 +72,7 @@ demo-clean: ## remove everything that the demo wrote
 .PHONY: test
 test: setup ## run every test, with coverage, and write pytest_results.json
 	@tools/system_packages.sh $(TEST_SYSTEM_PACKAGES)
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --cov --cov-report=term --json-report --json-report-file=pytest_results.json $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term --json-report --json-report-file=pytest_results.json $(TEST_ARGS)
 
 # Every check runs, whatever the ones before it found; the last line names those that failed.
 .PHONY: check
