@@ -23,6 +23,7 @@ import psycopg  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from _figures import interleaved  # noqa: E402
+from _moving import Unasked  # noqa: E402
 from psycopg.conninfo import conninfo_to_dict  # noqa: E402
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector  # noqa: E402
@@ -30,7 +31,6 @@ from pymigrate.engine.adapters.connectors.duckdb_extensions import load  # noqa:
 from pymigrate.engine.adapters.connectors.files import FilesConnector  # noqa: E402
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector  # noqa: E402
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector  # noqa: E402
-from pymigrate.engine.domain.rates import FREE, Rate  # noqa: E402
 from pymigrate.engine.ports.connector import (  # noqa: E402
     Connector,
     ParquetFormat,
@@ -95,25 +95,6 @@ class Measured:
         return self.reference_seconds / self.ours_seconds
 
 
-class Never:
-    """Signals of a task that nobody stops."""
-
-    def is_draining(self) -> bool:
-        """Never."""
-        return False
-
-    def is_lost(self) -> bool:
-        """Never."""
-        return False
-
-    def wait(self, seconds: float) -> None:
-        """Nothing is waited for here."""
-
-    def rate(self) -> Rate:
-        """As fast as it goes."""
-        return FREE
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """A relation of a source, and the target that it is copied into under a new name each time."""
@@ -135,7 +116,7 @@ class Route:
             raise AssertionError(found.problems)
         staging = Staging(job.staging_id, name, found.source.columns, path=found.choice.path)
         lane = LaneJob("orders", self.relation, staging, "lane", 1, found.source_state)
-        copy_lane(lane, self._open_source, self._open_target, Never(), lambda _: None)
+        copy_lane(lane, self._open_source, self._open_target, Unasked(), lambda _: None)
         publish([staging], self._open_target)
         rollback([staging], self._open_target)
         return found.choice.path
