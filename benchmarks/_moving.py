@@ -16,16 +16,12 @@ from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.types import ColumnType
 from pymigrate.engine.main.worker import HostMemory, connectors_by_kind
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    FileFormat,
-    Source,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-    Target,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import FileFormat
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
 from pymigrate.engine.transfer.inspection import InspectJob, inspect
 from pymigrate.engine.transfer.publication import publish, rollback

@@ -31,16 +31,12 @@ from pymigrate.engine.adapters.connectors.duckdb_extensions import load  # noqa:
 from pymigrate.engine.adapters.connectors.files import FilesConnector  # noqa: E402
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector  # noqa: E402
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector  # noqa: E402
-from pymigrate.engine.ports.connector import (  # noqa: E402
-    Connector,
-    ParquetFormat,
-    Source,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-    Target,
-)
+from pymigrate.engine.ports.connector import Connector, SystemSpec  # noqa: E402
+from pymigrate.engine.ports.file_formats import ParquetFormat  # noqa: E402
+from pymigrate.engine.ports.relations import SourceRelation  # noqa: E402
+from pymigrate.engine.ports.source import Source  # noqa: E402
+from pymigrate.engine.ports.staging import Staging, StagingId  # noqa: E402
+from pymigrate.engine.ports.target import Target  # noqa: E402
 from pymigrate.engine.transfer.attempt import LaneJob, copy_lane  # noqa: E402
 from pymigrate.engine.transfer.inspection import InspectJob, inspect  # noqa: E402
 from pymigrate.engine.transfer.publication import publish, rollback  # noqa: E402

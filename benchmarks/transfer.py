@@ -31,7 +31,8 @@ from _figures import RESULTS, Report, seconds  # noqa: E402
 from _moving import FILL_MIXED, FILL_WIDE, MIXED, WIDE, Move, Origin, postgres, shell  # noqa: E402
 
 from pymigrate.engine.domain.types import parse_type  # noqa: E402
-from pymigrate.engine.ports.connector import Staging, SystemSpec  # noqa: E402
+from pymigrate.engine.ports.connector import SystemSpec  # noqa: E402
+from pymigrate.engine.ports.staging import Staging  # noqa: E402
 from tests.servers import PostgresCluster, machine_binaries, mariadb_program, newest, running_cluster, running_mariadb  # noqa: E402
 
 MB = 1e6

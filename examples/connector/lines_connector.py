@@ -12,18 +12,12 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import (
-    EVERYTHING,
-    Position,
-    RelationInfo,
-    Source,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    SystemSpec,
-    Target,
-    arrow_schema,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import EVERYTHING, Position, SourceRange
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import Source, SourceChunk
+from pymigrate.engine.ports.target import Target
 
 COLUMNS = (ColumnInfo("line", ColumnType("int64"), is_required=True), ColumnInfo("text", ColumnType("string")))
 

@@ -20,8 +20,11 @@ from pymigrate.engine.domain.run import Entity, Failure, PhaseRun, Point, RunEve
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
-from pymigrate.engine.ports.connector import Checkpoint, Position, SourceChunk, SourceRelation, Staging
 from pymigrate.engine.ports.feed import Claim
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.store import AuditEntry, HostRecord, Unit
 from pymigrate.engine.testing.memory import MemoryLane
 from pymigrate.engine.testing.simulated_systems import SimulatedSource, SimulatedTarget

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from pymigrate.engine.ports.connector import Source
+from pymigrate.engine.ports.source import Source
 from tests.contract.sources.systems import System
 
 pytest.register_assert_rewrite("tests.contract.sources.source_contract")

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SourceMissing
-from pymigrate.engine.ports.connector import Source, arrow_schema, parse_range
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.ranges import parse_range
+from pymigrate.engine.ports.source import Source
 from tests.contract.sources.systems import Row, System, chunks_of, rows_of
 
 ROWS: list[Row] = [(number, None if number % 7 == 0 else f"name {number} é") for number in range(1_000, 0, -1)]

@@ -24,17 +24,12 @@ from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.domain.types import ColumnType, parse_type
-from pymigrate.engine.ports.connector import (
-    Connector,
-    CsvFormat,
-    HttpJsonFormat,
-    OffsetPaging,
-    Position,
-    Source,
-    SourceChunk,
-    SourceRelation,
-    SystemSpec,
-)
+from pymigrate.engine.ports.connector import Connector, SystemSpec
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.http_format import HttpJsonFormat, OffsetPaging
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import Source, SourceChunk
 from tests.apis import ApiServer, by_offset
 from tests.servers import MariadbDatabase
 

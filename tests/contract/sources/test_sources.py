@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
-from pymigrate.engine.ports.connector import EVERYTHING
+from pymigrate.engine.ports.ranges import EVERYTHING
 from tests.apis import ApiServer
 from tests.contract.sources.source_contract import ROWS, Open, SourceContract
 from tests.contract.sources.systems import System, chunks_of, lay, lay_alchemy, lay_api, lay_glob, lay_mariadb, rows_of

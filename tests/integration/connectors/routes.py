@@ -12,19 +12,11 @@ from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.domain.paths import CopyPath
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Connector,
-    PassingSource,
-    PassingTarget,
-    Source,
-    SourceChunk,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-    Target,
-)
+from pymigrate.engine.ports.connector import Connector, SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import PassingSource, Source, SourceChunk
+from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
+from pymigrate.engine.ports.target import PassingTarget, Target
 
 CONNECTORS: Mapping[str, Callable[[], Connector]] = {
     "postgres": PostgresConnector,

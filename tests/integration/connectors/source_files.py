@@ -6,14 +6,11 @@ from pathlib import Path
 
 from pymigrate.engine.adapters.connectors.files_source import FilesSource
 from pymigrate.engine.domain.types import parse_type
-from pymigrate.engine.ports.connector import (
-    FileFormat,
-    Position,
-    RelationInfo,
-    SourceChunk,
-    SourceRelation,
-    SystemSpec,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import FileFormat
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 
 class Folder:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pymigrate.engine.domain.errors import CannotUndo, InvalidDefinition, MergeConflict
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 from tests.integration.connectors.target_harness import (
     COLUMNS,
     ID,

@@ -10,7 +10,8 @@ import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, FenceLost, InvalidDefinition
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, Dangling, ReferenceCheck, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, ReferenceCheck
 from tests.integration.connectors.target_harness import (
     COLUMNS,
     ID,

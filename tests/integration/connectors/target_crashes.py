@@ -14,7 +14,8 @@ from types import TracebackType
 import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition
-from pymigrate.engine.ports.connector import StagingId, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import StagingId
 from tests.integration.connectors.target_crashing_host import appended_rows
 from tests.integration.connectors.target_harness import Harness, LaneWriter, a_staging, numbered, pairs
 

@@ -10,7 +10,9 @@ import random
 import sys
 from pathlib import Path
 
-from pymigrate.engine.ports.connector import StagingId, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import StagingId
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, numbered
 
 CHUNKS = 400

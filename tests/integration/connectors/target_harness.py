@@ -8,7 +8,11 @@ from typing import Protocol
 import pyarrow as pa
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, Position, Staging, StagingId, SystemSpec, Target, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
+from pymigrate.engine.ports.target import Target
 
 ID = ColumnInfo("id", ColumnType("int64"), is_required=True)
 NAME = ColumnInfo("name", ColumnType("string"))

@@ -6,7 +6,7 @@ import pytest
 
 from pymigrate.engine.domain.errors import CannotUndo, FailedPrecondition, InvalidDefinition, MergeConflict
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import MergePolicy, Staging
+from pymigrate.engine.ports.staging import MergePolicy, Staging
 from tests.integration.connectors.target_harness import (
     ID,
     NAME,

@@ -11,7 +11,7 @@ from pymigrate.engine.domain.errors import (
     InvalidDefinition,
     TargetOccupied,
 )
-from pymigrate.engine.ports.connector import Checkpoint
+from pymigrate.engine.ports.staging import Checkpoint
 from tests.integration.connectors.target_harness import (
     Harness,
     LaneWriter,

@@ -4,7 +4,10 @@ import pyarrow as pa
 import pytest
 
 from pymigrate.engine.domain.errors import FenceLost
-from pymigrate.engine.ports.connector import Checkpoint, Position, RefusedRow, SettingApart, Staging
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.source import RefusedRow
+from pymigrate.engine.ports.staging import Checkpoint, Staging
+from pymigrate.engine.ports.target import SettingApart
 from pymigrate.engine.transfer.transforms.quarantine import beside, quarantined
 from tests.integration.connectors.target_harness import Harness, a_batch, a_staging
 

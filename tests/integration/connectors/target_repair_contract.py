@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost
-from pymigrate.engine.ports.connector import Checkpoint, Position, Repairing, Staging, Target
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.staging import Checkpoint, Staging
+from pymigrate.engine.ports.target import Repairing, Target
 from tests.integration.connectors.target_harness import (
     Harness,
     a_batch,

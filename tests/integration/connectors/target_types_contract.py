@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition
 from pymigrate.engine.domain.types import KINDS, ColumnInfo, ColumnType, parse_type
-from pymigrate.engine.ports.connector import Checkpoint, Target, arrow_schema, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
+from pymigrate.engine.ports.staging import Checkpoint
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_harness import Harness, a_staging, after
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

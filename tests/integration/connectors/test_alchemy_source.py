@@ -7,8 +7,10 @@ import pytest
 
 from pymigrate.engine.adapters.connectors.alchemy import SqlalchemyConnector
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, InvalidDefinition, SourceMissing
-from pymigrate.engine.ports.connector import Source, SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.secrets import Secret
+from pymigrate.engine.ports.source import Source
 from tests.integration.connectors.test_alchemy_target import postgres_url
 
 CREATE = """

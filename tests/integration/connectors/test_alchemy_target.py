@@ -15,7 +15,10 @@ from pymigrate.engine.adapters.connectors.alchemy import SqlalchemyConnector
 from pymigrate.engine.adapters.connectors.alchemy_target import AlchemyTarget
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
-from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, SystemSpec, Target, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import Checkpoint, MergePolicy
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, after, numbered, published
 from tests.integration.connectors.target_merge_contract import SealContract

@@ -18,15 +18,11 @@ from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 from pymigrate.engine.domain.errors import DataRefused, SourceChanged
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import parse_type
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    CsvFormat,
-    SourceChunk,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
+from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
 from pymigrate.engine.transfer.checksum import Checksum
 from tests.contract.sources.systems import postgres_spec
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pymigrate.engine.adapters.connectors.csv_source import CsvReader
 from pymigrate.engine.adapters.connectors.stored_files import LocalFolder
 from pymigrate.engine.domain.errors import DataRefused, SourceMissing
-from pymigrate.engine.ports.connector import CsvFormat, SourceRange
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.ranges import SourceRange
 from tests.integration.connectors.source_files import Folder
 
 FIELDS = st.text(st.sampled_from('ab",;\t \n\ré€') | st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)

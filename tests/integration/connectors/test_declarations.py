@@ -21,7 +21,11 @@ from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.domain.errors import InvalidDefinition, VerificationFailed
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
-from pymigrate.engine.ports.connector import MergePolicy, Source, SourceRelation, Staging, StagingId, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.staging import MergePolicy, Staging, StagingId
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors import routes
 from tests.integration.connectors.routes import postgres_spec
 from tests.servers import MariadbDatabase, PostgresCluster, empty_database

@@ -15,7 +15,9 @@ from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
 from pymigrate.engine.adapters.connectors.target_statements import advance_parameters
 from pymigrate.engine.domain.errors import InvalidDefinition, SystemUnavailable
-from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, Staging, StagingId, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import Checkpoint, MergePolicy, Staging, StagingId
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture

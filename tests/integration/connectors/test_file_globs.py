@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SourceChanged, SourceMissing
-from pymigrate.engine.ports.connector import SourceRelation
+from pymigrate.engine.ports.relations import SourceRelation
 from tests.contract.sources.systems import chunks_of, rows_of
 from tests.integration.connectors.source_files import Folder
 

@@ -7,7 +7,9 @@ import pytest
 from pymigrate.engine.adapters.connectors.files import FilesConnector
 from pymigrate.engine.adapters.connectors.files_source import FilesSource
 from pymigrate.engine.domain.errors import InvalidDefinition, SourceMissing
-from pymigrate.engine.ports.connector import CsvFormat, SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.relations import SourceRelation
 from tests.integration.connectors.source_files import Folder
 
 

@@ -29,19 +29,19 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
 )
 from pymigrate.engine.domain.types import parse_type
-from pymigrate.engine.ports.connector import (
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import JsonLinesFormat
+from pymigrate.engine.ports.http_format import (
     CursorPaging,
     HttpJsonFormat,
-    JsonLinesFormat,
     LinkHeaderPaging,
     OffsetPaging,
     PageNumberPaging,
     Paging,
-    Source,
-    SourceRelation,
-    SystemSpec,
 )
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.secrets import Secret
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.testing.clock import START, HastyClock
 from pymigrate.provider.sdk import certificates
 from tests.apis import ApiServer, Asked, Reply, json_reply, serving

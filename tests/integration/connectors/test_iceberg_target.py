@@ -28,7 +28,9 @@ from pymigrate.engine.domain.errors import (
     TargetOccupied,
 )
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
-from pymigrate.engine.ports.connector import MergePolicy, Staging, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import MergePolicy, Staging
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import a_staging, numbered, pairs, published, staged

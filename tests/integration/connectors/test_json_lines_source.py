@@ -8,7 +8,8 @@ import pytest
 from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesReader
 from pymigrate.engine.adapters.connectors.stored_files import LocalFolder
 from pymigrate.engine.domain.errors import DataRefused
-from pymigrate.engine.ports.connector import JsonLinesFormat, SourceRange
+from pymigrate.engine.ports.file_formats import JsonLinesFormat
+from pymigrate.engine.ports.ranges import SourceRange
 from tests.integration.connectors.source_files import Folder
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pymigrate.engine.ports.connector import Staging, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import Staging
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.connectors import MemoryConnector
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract

@@ -20,12 +20,9 @@ from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 from pymigrate.engine.domain.errors import DataRefused, SourceChanged
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import parse_type
-from pymigrate.engine.ports.connector import (
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.staging import Staging, StagingId
 from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
 from pymigrate.engine.transfer.verification import verify
 from pymigrate.engine.transfer.verification_job import Level, VerifyJob

@@ -21,8 +21,10 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
 )
 from pymigrate.engine.domain.types import parse_type
-from pymigrate.engine.ports.connector import Source, SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.secrets import Secret
+from pymigrate.engine.ports.source import Source
 from tests.contract.sources.systems import chunks_of, rows_of
 from tests.proxies import proxied
 from tests.servers import MariadbDatabase

@@ -13,7 +13,9 @@ from pymigrate.engine.domain.errors import (
     VerificationFailed,
 )
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import Checkpoint, MergePolicy
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (

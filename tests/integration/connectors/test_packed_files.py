@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SourceChanged, SourceMissing
-from pymigrate.engine.ports.connector import Position
+from pymigrate.engine.ports.ranges import Position
 from tests.integration.connectors.source_files import Folder
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {

@@ -14,16 +14,9 @@ from pymigrate.engine.adapters.connectors.part_formats import FORMATS, facts, pa
 from pymigrate.engine.adapters.connectors.parts_store import PartsStore, Publication
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Dangling,
-    MergePolicy,
-    ReferenceCheck,
-    SettingApart,
-    Staging,
-    SystemSpec,
-    Target,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, MergePolicy, ReferenceCheck, Staging
+from pymigrate.engine.ports.target import SettingApart, Target
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture

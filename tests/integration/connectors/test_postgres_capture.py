@@ -18,16 +18,10 @@ from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 from pymigrate.engine.domain.errors import FenceLost, SourceChanged, SystemUnavailable
 from pymigrate.engine.ports.capture import GrowingColumn, RowChanges
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Position,
-    RelationInfo,
-    SourceRange,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
 from tests.servers import running_cluster
 
 NAME = "pymigrate_sales_orders_s1"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.postgres_rows import PADDING, fields
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition
-from pymigrate.engine.ports.connector import SourceRelation
+from pymigrate.engine.ports.relations import SourceRelation
 from tests.contract.sources.systems import chunks_of, postgres_spec
 
 TYPES = {

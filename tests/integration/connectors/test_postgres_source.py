@@ -20,8 +20,11 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
 )
 from pymigrate.engine.domain.types import parse_type
-from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.secrets import Secret
+from pymigrate.engine.ports.source import SourceChunk
 
 
 class Legacy:

@@ -22,7 +22,9 @@ from pymigrate.engine.domain.errors import (
     VerificationFailed,
 )
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, ReferenceCheck, Staging, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import Checkpoint, MergePolicy, ReferenceCheck, Staging
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture

@@ -22,7 +22,8 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
 )
 from pymigrate.engine.domain.types import ColumnType
-from pymigrate.engine.ports.connector import SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.secrets import Secret
 from tests.contract.sources.systems import chunks_of, rows_of
 

@@ -17,7 +17,9 @@ from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnType
-from pymigrate.engine.ports.connector import Source, SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import Source
 from tests.contract.sources.systems import chunks_of, postgres_spec, rows_of
 
 TEXTS = st.text(st.sampled_from('ab",\n\r é\\'), max_size=6).map(lambda text: text.replace("\r", "\r\n"))

@@ -14,7 +14,9 @@ from pymigrate.engine.adapters.connectors.sqlite_scanning import SqliteScan
 from pymigrate.engine.adapters.connectors.sqlite_source import SqliteSource
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
-from pymigrate.engine.ports.connector import SourceRange, SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import SourceRange
+from pymigrate.engine.ports.relations import SourceRelation
 from tests.contract.sources.systems import chunks_of, rows_of
 
 DECLARED = "id INTEGER PRIMARY KEY, i BIGINT, r REAL, t TEXT, v VARCHAR(20), b BLOB, f BOOLEAN, d DOUBLE PRECISION"

@@ -12,7 +12,10 @@ from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector
 from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, MergePolicy, Staging, SystemSpec, Target, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.staging import Checkpoint, MergePolicy, Staging
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture

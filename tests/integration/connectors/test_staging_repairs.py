@@ -19,7 +19,11 @@ from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.domain.errors import SourceChanged, VerificationFailed
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Source, SourceRelation, Staging, StagingId, SystemSpec, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.staging import Staging, StagingId
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
 from pymigrate.engine.transfer.mismatch import MismatchedRow

@@ -20,15 +20,11 @@ import zstandard
 from pymigrate.engine.adapters.connectors.files_target import FilesTarget
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    CsvFormat,
-    Dangling,
-    ReferenceCheck,
-    SystemSpec,
-    Target,
-    arrow_schema,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, ReferenceCheck
+from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.source_files import Folder
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
 from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture

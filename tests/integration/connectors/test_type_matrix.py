@@ -25,7 +25,8 @@ from pymigrate.engine.adapters.connectors.type_matrix import SOURCES, TARGETS, S
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnType
-from pymigrate.engine.ports.connector import SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
 from tests.integration.connectors.routes import CONNECTORS, moved, postgres_spec
 from tests.servers import MariadbDatabase, PostgresCluster, empty_database
 

@@ -11,7 +11,7 @@ from pymigrate.engine.adapters.connectors.target_compatibility import (
     replaced_differences,
 )
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
-from pymigrate.engine.ports.connector import Staging, StagingId
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 
 def column(name: str, kind: str, native: str = "", *, is_required: bool = False, default: str = "") -> ColumnInfo:

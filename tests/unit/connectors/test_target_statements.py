@@ -19,7 +19,8 @@ from pymigrate.engine.adapters.connectors.target_statements import (
 from pymigrate.engine.adapters.connectors.target_values import check_step, check_values
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Checkpoint, Staging, StagingId, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
 
 IDS = st.text("abcXYZ019_", min_size=1, max_size=40).map(StagingId)
 ROWS = (ColumnInfo("id", ColumnType("int64"), is_required=True), ColumnInfo("mark", ColumnType("uuid")))

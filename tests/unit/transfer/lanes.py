@@ -5,15 +5,11 @@ from dataclasses import dataclass, field, replace
 
 from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Source,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-    Target,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.testing.memory import MemoryDatabase
 from pymigrate.engine.transfer.attempt import CopyOutcome, LaneJob, copy_lane

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, FenceLost, PyMigrateError, SourceChanged, SystemUnavailable
-from pymigrate.engine.ports.connector import Checkpoint, Position, Source, SourceChunk, Staging
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.source import Source, SourceChunk
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.testing.connectors import MemorySource
 from pymigrate.engine.testing.faults import Crash
 from pymigrate.engine.testing.memory_target import MemoryTarget

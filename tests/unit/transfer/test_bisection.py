@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.transfer import bisection
 from pymigrate.engine.transfer.bisection import Batches, Found, Sides, bisect
 from pymigrate.engine.transfer.checksum import RowHasher

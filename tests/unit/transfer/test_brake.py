@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from pymigrate.engine.domain.rates import Rate
-from pymigrate.engine.ports.connector import Position, SourceChunk
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.source import SourceChunk
 from pymigrate.engine.transfer.brake import WAIT_SECONDS_MAX, Brake
 from tests.unit.transfer.lanes import Asked, Lane, orders
 

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.transfer.checksum import (
     FUNCTION,
     Checksum,

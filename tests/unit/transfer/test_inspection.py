@@ -6,7 +6,8 @@ import pytest
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnType
-from pymigrate.engine.ports.connector import MergePolicy, SourceRelation, StagingId
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.staging import MergePolicy, StagingId
 from pymigrate.engine.transfer import inspection
 from pymigrate.engine.transfer.inspection import Inspection, InspectJob, inspect
 from pymigrate.engine.transfer.publication import publish, rollback

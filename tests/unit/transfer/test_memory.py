@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from pymigrate.engine.ports.connector import Position, SourceChunk
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.source import SourceChunk
 from pymigrate.engine.transfer.memory import LaneMemory, MemoryBudget
 from tests.unit.transfer.lanes import Asked, Lane, orders
 

@@ -8,7 +8,7 @@ import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, SourceChanged, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Source
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.transform import Deduplicate, Derive, Derived, Filter, Python, Rename, TransformSpec
 from pymigrate.engine.transfer.attempt import copy_lane
 from pymigrate.engine.transfer.transforms.binding import Binding

@@ -17,7 +17,10 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
     VerificationFailed,
 )
-from pymigrate.engine.ports.connector import Position, ReferenceCheck, SourceRelation, Staging, Target, ranges_between
+from pymigrate.engine.ports.ranges import Position, ranges_between
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.staging import ReferenceCheck, Staging
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.memory_target import MemoryTarget
 from pymigrate.engine.transfer import verification
 from pymigrate.engine.transfer.bisection import ROWS_MAX

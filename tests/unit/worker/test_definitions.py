@@ -12,24 +12,18 @@ from pymigrate.engine.domain.errors import InvalidDefinition, SecretMissing
 from pymigrate.engine.domain.schema import TableSchema
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.entrypoints.worker import definitions, schemas
-from pymigrate.engine.ports.connector import (
-    CsvFormat,
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import CsvFormat, JsonLinesFormat, ParquetFormat
+from pymigrate.engine.ports.http_format import (
     CursorPaging,
     HttpJsonFormat,
-    JsonLinesFormat,
     LinkHeaderPaging,
-    MergePolicy,
     OffsetPaging,
     PageNumberPaging,
-    ParquetFormat,
-    ReferenceCheck,
-    RelationInfo,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
 )
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
 from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.staging import MergePolicy, ReferenceCheck, Staging, StagingId
 from pymigrate.engine.transfer.verification_job import Level, NamedReference
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 

@@ -3,7 +3,7 @@
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex, TableSchema
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.entrypoints.worker import schemas
-from pymigrate.engine.ports.connector import RelationInfo
+from pymigrate.engine.ports.relations import RelationInfo
 from pymigrate.v1 import plan_pb2
 
 COLUMN = ColumnInfo("id", ColumnType("int64"), True, "bigint", "7", "'7'::bigint", True, "What it is")

@@ -12,7 +12,10 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Checkpoint, Position, SourceRelation, Staging, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,31 @@
-"""How a file is written, by the ending of its name: what the side that reads it and the side that is given its bytes agree on."""
+"""How a file is written, and what its name's ending says of that: what the side that reads it and the side that is given its bytes agree
+on."""
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from pymigrate.engine.ports.connector import CsvFormat, FileFormat, JsonLinesFormat, ParquetFormat
+
+@dataclass(frozen=True, slots=True)
+class CsvFormat:
+    """RFC 4180 text with a header line. Unquoted fields equal to one of `null_values` are NULL."""
+
+    delimiter: str = ","
+    null_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLinesFormat:
+    """One JSON object a line. JSON's null, an absent field and strings equal to one of `null_values` are NULL."""
+
+    null_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFormat:
+    """Apache Parquet."""
+
+
+FileFormat = CsvFormat | JsonLinesFormat | ParquetFormat
 
 ENDINGS: dict[str, FileFormat] = {
     ".csv": CsvFormat(),

@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import SourceRelation
+from pymigrate.engine.ports.relations import SourceRelation
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,11 @@ from collections.abc import Iterator, Sequence
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Position,
-    RelationInfo,
-    Source,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    SystemSpec,
-    Target,
-    ranges_between,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import Source, SourceChunk
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryRelation
 from pymigrate.engine.testing.memory_target import MemoryTarget
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pymigrate.engine.ports.connector import Source
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.transfer.checksum import MODULUS, RowHasher
 from pymigrate.engine.transfer.means import Means
 from pymigrate.engine.transfer.memory import MemoryBudget

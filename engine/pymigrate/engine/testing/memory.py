@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Checkpoint, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.staging import Checkpoint
 from pymigrate.engine.testing.faults import Faults
 
 _numbers = itertools.count(1)

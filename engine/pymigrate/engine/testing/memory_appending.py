@@ -8,7 +8,8 @@ from dataclasses import replace
 import pyarrow as pa
 
 from pymigrate.engine.domain.errors import CannotUndo, FailedPrecondition, MergeConflict
-from pymigrate.engine.ports.connector import Staging, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.testing.memory import MemoryAppend, MemoryRelation, Row
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from pymigrate.engine.domain.errors import CannotUndo, MergeConflict
-from pymigrate.engine.ports.connector import MergePolicy, Staging, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.staging import MergePolicy, Staging
 from pymigrate.engine.testing.memory import MemoryMerge, MemoryRelation, Row
 
 EXAMPLES_MAX = 10

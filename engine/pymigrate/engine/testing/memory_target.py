@@ -18,17 +18,9 @@ from pymigrate.engine.domain.errors import (
     TargetOccupied,
 )
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.ports.connector import (
-    UNKNOWN,
-    Checkpoint,
-    Dangling,
-    Delivery,
-    MergePolicy,
-    ReferenceCheck,
-    RelationInfo,
-    Staging,
-    arrow_schema,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.relations import UNKNOWN, RelationInfo
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, Delivery, MergePolicy, ReferenceCheck, Staging
 from pymigrate.engine.testing import memory_appending as appending
 from pymigrate.engine.testing import memory_merging as merging
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane, MemoryPublication, MemoryRelation

@@ -13,15 +13,11 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Position,
-    RelationInfo,
-    SourceChunk,
-    SourceRelation,
-    Staging,
-    SystemSpec,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.testing.connectors import ROW_BYTES, MemorySource
 from pymigrate.engine.testing.fibers import Fibers
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane

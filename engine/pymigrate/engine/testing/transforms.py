@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.transform import Outcome, Refusal, Transform
 
 Row = tuple[object, ...]

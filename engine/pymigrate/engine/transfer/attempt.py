@@ -12,16 +12,10 @@ import pyarrow as pa
 import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, SourceChanged, TemporaryError
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    PassingTarget,
-    SettingApart,
-    Source,
-    SourceChunk,
-    SourceRelation,
-    Staging,
-    Target,
-)
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import Source, SourceChunk
+from pymigrate.engine.ports.staging import Checkpoint, Staging
+from pymigrate.engine.ports.target import PassingTarget, SettingApart, Target
 from pymigrate.engine.transfer.checksum import Checksum, PassingChecksum, is_continuable
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader

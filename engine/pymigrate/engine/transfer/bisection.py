@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.transfer.checksum import RowHasher
 
 BUCKET_BITS = 16

@@ -5,7 +5,7 @@ Before the first chunk it waits for a random part of what that will take, so tha
 
 import random
 
-from pymigrate.engine.ports.connector import SourceChunk
+from pymigrate.engine.ports.source import SourceChunk
 from pymigrate.engine.transfer.signals import Signals
 
 WAIT_SECONDS_MAX = 1.0

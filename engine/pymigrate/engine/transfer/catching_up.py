@@ -14,8 +14,12 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.capture import Capture, ChangingTarget, RowChanges
-from pymigrate.engine.ports.connector import Checkpoint, Position, SourceRelation, Staging, Target, arrow_schema
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.staging import Checkpoint, Staging
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.attempt import LaneJob, LaneWriter
 from pymigrate.engine.transfer.signals import Signals, check
 

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pymigrate.engine.ports.connector import SourceChunk
+from pymigrate.engine.ports.source import SourceChunk
 
 FUNCTION = f"duckdb-hash-{duckdb.__version__}"
 PASSING_FUNCTION = "sha256-chunks"

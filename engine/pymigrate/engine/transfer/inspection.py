@@ -11,24 +11,12 @@ from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.paths import PASSING, Choice, CopyPath, choose
 from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.ports.capture import Capture, ChangingTarget
-from pymigrate.engine.ports.connector import (
-    Declaring,
-    Delivery,
-    Guaranteeing,
-    MergePolicy,
-    PassingSource,
-    PassingTarget,
-    RelationInfo,
-    SettingApart,
-    Source,
-    SourceRange,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-    TableDdl,
-    Target,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import SourceRange
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import PassingSource, Source
+from pymigrate.engine.ports.staging import Delivery, MergePolicy, Staging, StagingId, TableDdl
+from pymigrate.engine.ports.target import Declaring, Guaranteeing, PassingTarget, SettingApart, Target
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine
 
 ARROW = choose({}, {})

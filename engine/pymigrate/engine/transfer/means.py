@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pymigrate.engine.domain.paths import PASSING, CopyPath
-from pymigrate.engine.ports.connector import Source
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.transfer.checksum import Checksum, PassingChecksum, RowHasher
 from pymigrate.engine.transfer.memory import MemoryBudget
 from pymigrate.engine.transfer.reading import SourceReader

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pymigrate.engine.ports.connector import SourceChunk
+from pymigrate.engine.ports.source import SourceChunk
 from pymigrate.engine.transfer.signals import Signals
 
 POLL_SECONDS = 0.2

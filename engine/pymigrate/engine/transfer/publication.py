@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from pymigrate.engine.ports.connector import Declaring, Staging, Target
+from pymigrate.engine.ports.staging import Staging
+from pymigrate.engine.ports.target import Declaring, Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,9 @@ from typing import TypeVar
 from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
 from pymigrate.engine.domain.paths import PASSING, CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    PassingSource,
-    Position,
-    Rereading,
-    Source,
-    SourceChunk,
-    SourceRelation,
-)
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import PassingSource, Rereading, Source, SourceChunk
 from pymigrate.engine.transfer.brake import Brake
 from pymigrate.engine.transfer.checksum import digested
 from pymigrate.engine.transfer.memory import LaneMemory, MemoryBudget

@@ -12,7 +12,10 @@ import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged, VerificationFailed
 from pymigrate.engine.domain.paths import PASSING
-from pymigrate.engine.ports.connector import Checkpoint, Position, Repairing, Source, Target
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.staging import Checkpoint
+from pymigrate.engine.ports.target import Repairing, Target
 from pymigrate.engine.transfer.bisection import ROWS_MAX, Batches, Found, Sides, bisect
 from pymigrate.engine.transfer.checksum import grouped, text_of
 from pymigrate.engine.transfer.means import Means

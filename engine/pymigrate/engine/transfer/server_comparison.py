@@ -5,15 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Digesting,
-    DigestingTarget,
-    RowsDigest,
-    Source,
-    SourceRelation,
-    Target,
-)
+from pymigrate.engine.ports.relations import RowsDigest, SourceRelation
+from pymigrate.engine.ports.source import Digesting, Source
+from pymigrate.engine.ports.staging import Checkpoint
+from pymigrate.engine.ports.target import DigestingTarget, Target
 from pymigrate.engine.transfer.means import Means
 from pymigrate.engine.transfer.repair import RowsDiffer, digest_of_stream
 from pymigrate.engine.transfer.signals import Signals

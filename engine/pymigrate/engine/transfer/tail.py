@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from pymigrate.engine.domain.errors import VerificationFailed
-from pymigrate.engine.ports.connector import Source, Target
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.checksum import grouped
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.signals import Signals, check

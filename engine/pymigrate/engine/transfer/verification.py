@@ -33,12 +33,9 @@ from pymigrate.engine.domain.errors import (
     VerificationFailed,
 )
 from pymigrate.engine.domain.paths import PASSING, CopyPath
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Dangling,
-    Source,
-    Target,
-)
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.staging import Checkpoint, Dangling
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.checksum import OtherFunction, RowHasher, combine, grouped, sum_of
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pymigrate.engine.ports.connector import ReferenceCheck, SourceRelation, Staging
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.staging import ReferenceCheck, Staging
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine
 
 

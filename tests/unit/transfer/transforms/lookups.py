@@ -1,7 +1,8 @@
 """A relation to look things up in."""
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Source, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.transform import Lookup
 from pymigrate.engine.testing.connectors import MemoryConnector
 

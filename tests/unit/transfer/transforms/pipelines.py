@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.transform import Refusal, TransformSpec
 from pymigrate.engine.transfer.transforms.binding import Binding
 from pymigrate.engine.transfer.transforms.pipeline import Pipeline

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pymigrate.engine.domain.types import parse_type
-from pymigrate.engine.ports.connector import SourceRelation
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.transform import (
     CastAll,
     CastTo,

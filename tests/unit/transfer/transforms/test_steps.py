@@ -11,7 +11,7 @@ import pytest
 
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, parse_type
-from pymigrate.engine.ports.connector import SourceRelation
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.transform import (
     CastAll,
     CastTo,

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
-from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.target import Target
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -14,7 +14,7 @@ from pymigrate.engine.adapters.connectors.target_statements import Table, quote
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 SAVEPOINT = "pymigrate_step"
 MARK = "pymigrate_"

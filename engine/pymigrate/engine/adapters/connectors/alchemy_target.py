@@ -28,7 +28,9 @@ from pymigrate.engine.adapters.connectors.target_statements import Statements, T
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, Problem
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.relations import RelationInfo
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 OWN_PREFIX = "_pymigrate_"
 MARK = "pymigrate_"

@@ -10,7 +10,8 @@ from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_
 from pymigrate.engine.adapters.connectors.sqlite_values import DAY_FIRST, DAY_LAST, DAY_MICROSECONDS
 from pymigrate.engine.adapters.connectors.target_values import refuse_where
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Staging, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
+from pymigrate.engine.ports.staging import Staging
 
 _WRONG = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError)
 _NAN_BITS = {"float32": (pa.uint32(), 0x7FC00000), "float64": (pa.uint64(), 0x7FF8000000000000)}

@@ -17,7 +17,10 @@ from pymigrate.engine.adapters.connectors.text_parts import (
     written,
 )
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import EVERYTHING, CsvFormat, Staging, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.ranges import EVERYTHING
+from pymigrate.engine.ports.staging import Staging
 
 FORM = CsvFormat(null_values=("",))
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import CsvFormat, Piece
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.source import Piece
 
 PIECE_BYTES = 256 * 1024
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"

@@ -20,7 +20,11 @@ from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.adapters.connectors.text_stream import Place, TextStream, place_of, start_of
 from pymigrate.engine.domain.errors import DataRefused, SourceChanged, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import UNKNOWN, CsvFormat, Position, SourceChunk, SourceRange, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.relations import UNKNOWN
+from pymigrate.engine.ports.source import SourceChunk
 
 RECORD_BYTES_MAX = 256 * 1024 * 1024
 HEADER_BYTES = 64 * 1024

@@ -15,7 +15,9 @@ from pymigrate.engine.adapters.connectors.duckdb_source import DuckdbSource
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing, SystemUnavailable
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.target import Target
 
 log = structlog.get_logger(__name__)
 MEMORY_BYTES_MAX = 1 << 30

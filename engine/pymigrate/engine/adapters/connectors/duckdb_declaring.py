@@ -19,7 +19,7 @@ from pymigrate.engine.adapters.connectors.target_statements import SCHEMA, Table
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Staging, StagingId
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 INDEX_ROWS_MAX = 20_000_000
 _UNINDEXED = frozenset({"json"})

@@ -16,7 +16,7 @@ from pymigrate.engine.adapters.connectors.duckdb_types import column_type
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, shown
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
 
 DAY_MICROSECONDS = 86_400_000_000
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})

@@ -10,7 +10,10 @@ from pymigrate.engine.adapters.connectors.duckdb_reading import Reading, arrays_
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition
-from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange, SourceRelation, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 ALIAS = "source"
 ROWID = "rowid"

@@ -44,14 +44,9 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
 )
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Position,
-    RelationInfo,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    ranges_between,
-)
+from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 DEFAULT_SCHEMA = "main"
 ROWS_AT_ONCE = 8_192

@@ -30,7 +30,9 @@ from pymigrate.engine.adapters.connectors.target_statements import (
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX, refused
 from pymigrate.engine.domain.errors import CannotUndo, DataRefused, InvalidDefinition, Problem, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.relations import RelationInfo
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 DEFAULT_SCHEMA = "main"
 WAIT_SECONDS_MAX = 0.2

@@ -5,7 +5,8 @@ from typing import Protocol, runtime_checkable
 
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.source import SourceChunk
 
 
 class Reader(Protocol):

@@ -1,6 +1,8 @@
 """Folders of files: CSV, JSON Lines and Parquet as sources and targets."""
 
-from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.target import Target
 
 
 class FilesConnector:

@@ -15,8 +15,9 @@ from pymigrate.engine.adapters.connectors.json_lines_source import JsonLinesRead
 from pymigrate.engine.adapters.connectors.stored_files import Folder, StoredFile, is_listed
 from pymigrate.engine.domain.errors import DataRefused, Problem, SourceChanged, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange
 from pymigrate.engine.ports.file_formats import packing_of
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.source import SourceChunk
 
 GLOB_FILES_MAX = 10_000
 DIFFERENCES_MAX = 20

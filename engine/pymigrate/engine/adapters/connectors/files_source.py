@@ -22,20 +22,20 @@ from pymigrate.engine.adapters.connectors.stored_files import (
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing, SystemUnavailable
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import (
+    ENDINGS,
+    PACKINGS,
     CsvFormat,
-    HttpJsonFormat,
     JsonLinesFormat,
     ParquetFormat,
-    Position,
-    RelationInfo,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    SystemSpec,
-    ranges_between,
+    format_of,
+    packing_of,
 )
-from pymigrate.engine.ports.file_formats import ENDINGS, PACKINGS, format_of, packing_of
+from pymigrate.engine.ports.http_format import HttpJsonFormat
+from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 LISTED_JSON_BYTES_MAX = 256 * 1024 * 1024  # of a listing: every line must be read to tell its columns
 

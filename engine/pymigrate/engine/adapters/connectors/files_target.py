@@ -60,17 +60,9 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Checkpoint,
-    Dangling,
-    Delivery,
-    ReferenceCheck,
-    RelationInfo,
-    Staging,
-    StagingId,
-    SystemSpec,
-    TableDdl,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import RelationInfo
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, Delivery, ReferenceCheck, Staging, StagingId, TableDdl
 
 
 class FilesTarget:

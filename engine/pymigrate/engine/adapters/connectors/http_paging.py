@@ -12,15 +12,15 @@ import orjson
 from pymigrate.engine.adapters.connectors.http_client import Answer, HttpClient, PageMissing
 from pymigrate.engine.adapters.connectors.json_values import Number
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceChanged
-from pymigrate.engine.ports.connector import (
-    UNKNOWN,
+from pymigrate.engine.ports.http_format import (
     CursorPaging,
     HttpJsonFormat,
     LinkHeaderPaging,
     OffsetPaging,
     PageNumberPaging,
-    Position,
 )
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import UNKNOWN
 
 PAGES_MAX = 10_000_000
 ABSENT = object()

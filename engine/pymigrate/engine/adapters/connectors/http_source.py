@@ -26,17 +26,11 @@ from pymigrate.engine.adapters.connectors.source_values import check_declared, r
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    EVERYTHING,
-    UNKNOWN,
-    HttpJsonFormat,
-    Position,
-    RelationInfo,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    arrow_schema,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.http_format import HttpJsonFormat
+from pymigrate.engine.ports.ranges import EVERYTHING, Position, SourceRange
+from pymigrate.engine.ports.relations import UNKNOWN, RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 BATCH_ROWS_MAX = 8_192
 SUGGESTED_MAX = 20

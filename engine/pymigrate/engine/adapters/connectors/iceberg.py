@@ -1,7 +1,9 @@
 """Iceberg tables of an SQL catalogue in a SQLite file, as targets."""
 
 from pymigrate.engine.domain.errors import FailedPrecondition
-from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.target import Target
 
 
 class IcebergConnector:

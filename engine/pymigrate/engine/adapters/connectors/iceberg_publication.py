@@ -29,7 +29,7 @@ from pymigrate.engine.adapters.connectors.parts_store import (
     sync_folder,
 )
 from pymigrate.engine.domain.errors import CannotUndo
-from pymigrate.engine.ports.connector import Staging, StagingId
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pymigrate.engine.adapters.connectors.parts_store import PartsStore, Publication, read_json
-from pymigrate.engine.ports.connector import StagingId
+from pymigrate.engine.ports.staging import StagingId
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,9 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Checkpoint, Dangling, ReferenceCheck, RelationInfo, Staging, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import RelationInfo
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, ReferenceCheck, Staging
 
 NAME_CHARACTERS_MAX = 200
 

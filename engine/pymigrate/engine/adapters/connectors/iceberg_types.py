@@ -25,7 +25,7 @@ from pyiceberg.types import (
 )
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 
 _STORED: dict[Kind, ColumnType] = {
     "int16": ColumnType("int32"),

@@ -20,7 +20,9 @@ from pymigrate.engine.adapters.connectors.text_parts import (
     written,
 )
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import EVERYTHING, JsonLinesFormat, Staging
+from pymigrate.engine.ports.file_formats import JsonLinesFormat
+from pymigrate.engine.ports.ranges import EVERYTHING
+from pymigrate.engine.ports.staging import Staging
 
 ROWS_AT_ONCE = 8_192
 _AS_THEY_ARE = frozenset({"bool", "int16", "int32", "int64", "uint64", "string", "json", "uuid"})

@@ -13,13 +13,10 @@ from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.adapters.connectors.text_stream import Place, TextStream, place_of, start_of
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import (
-    JsonLinesFormat,
-    Position,
-    SourceChunk,
-    SourceRange,
-    arrow_schema,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.file_formats import JsonLinesFormat
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.source import SourceChunk
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
 BATCH_BYTES = 1_000_000  # read at once: Python's objects take some ten times the room of their text

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts, refused, shown
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
 
 
 class Number(str):

@@ -17,7 +17,7 @@ from pymigrate.engine.adapters.connectors.target_statements import Table, quote
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 DONE = frozenset({1061, 1068})  # there is such an index, or a primary key, already
 DUPLICATE = 1062

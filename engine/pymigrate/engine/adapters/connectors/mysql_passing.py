@@ -13,7 +13,9 @@ from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import SourceChunk, SourceRange, SourceRelation
+from pymigrate.engine.ports.ranges import SourceRange
+from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 PIECE_ROWS = 2_048
 _NULL, _TWO, _THREE = 0xFB, 0xFC, 0xFD

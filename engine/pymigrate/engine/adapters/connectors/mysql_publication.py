@@ -22,7 +22,7 @@ from pymigrate.engine.adapters.connectors.target_statements import (
     marked,
 )
 from pymigrate.engine.domain.errors import CannotUndo, FailedPrecondition
-from pymigrate.engine.ports.connector import Checkpoint, Staging
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 
 PUBLISHING = "publishing"
 TAKING_BACK = "taking_back"

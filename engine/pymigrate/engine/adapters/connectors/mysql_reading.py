@@ -12,7 +12,7 @@ from pymigrate.engine.adapters.connectors.mysql_types import BYTES, TEXTS, Decla
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
 
 # Character sets whose every character UTF-8 has, and whose every byte sequence that MySQL stores is a character.
 _WHOLE = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1"})

@@ -16,7 +16,8 @@ from pymigrate.engine.adapters.connectors.source_values import declared_columns,
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote, split_relation
 from pymigrate.engine.domain.errors import SourceChanged
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Position, RelationInfo, SourceRange, SourceRelation
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
 
 DIGEST = "digest"
 _NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year"})

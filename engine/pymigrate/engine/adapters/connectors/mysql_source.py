@@ -30,16 +30,11 @@ from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Position,
-    RelationInfo,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    SystemSpec,
-    arrow_schema,
-    ranges_between,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 # A reader that waits for its target must not be given up on.
 SETTINGS = (

@@ -38,7 +38,10 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
 )
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, SystemSpec, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import RelationInfo
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 LOCK_SECONDS = 30
 IDLE_SECONDS = 60

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pymigrate.engine.adapters.connectors.target_values import refuse_where
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 KEY_BYTES_MAX = 3_072
 CHARACTER_BYTES = 4

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, parse_type
-from pymigrate.engine.ports.connector import Staging, arrow_schema, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
+from pymigrate.engine.ports.staging import Staging
 
 TYPE = b"pymigrate.type"
 ROW_GROUP_ROWS = 131_072

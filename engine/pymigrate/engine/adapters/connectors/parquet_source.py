@@ -14,7 +14,9 @@ from pymigrate.engine.adapters.connectors.source_values import Unreadable, first
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.domain.errors import DataRefused, Problem, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
-from pymigrate.engine.ports.connector import Position, SourceChunk, SourceRange, arrow_schema, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.source import SourceChunk
 
 BATCH_ROWS = 65_536
 _KINDS: tuple[tuple[pa.DataType, Kind], ...] = (

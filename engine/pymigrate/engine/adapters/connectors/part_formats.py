@@ -11,7 +11,8 @@ from pymigrate.engine.adapters.connectors.json_lines_parts import JsonLinesParts
 from pymigrate.engine.adapters.connectors.parquet_parts import ParquetParts
 from pymigrate.engine.adapters.connectors.parts_store import FileFacts
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import UNKNOWN, RelationInfo, Staging
+from pymigrate.engine.ports.relations import UNKNOWN, RelationInfo
+from pymigrate.engine.ports.staging import Staging
 
 ENDING_DEFAULT = "parquet"
 

@@ -19,7 +19,7 @@ from pymigrate.engine.adapters.connectors.parts_store import (
 )
 from pymigrate.engine.domain.errors import CannotUndo, MergeConflict, Problem
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.ports.connector import Staging, StagingId
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 PART = "part-"
 

@@ -11,7 +11,8 @@ from pymigrate.engine.adapters.connectors.part_formats import read_parts
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Dangling, ReferenceCheck, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.staging import Dangling, ReferenceCheck
 
 MEMORY_BYTES_MAX = 512 << 20
 THREADS = 1

@@ -23,7 +23,7 @@ from pymigrate.engine.adapters.connectors.parts_store import (
     sync_folder,
 )
 from pymigrate.engine.domain.errors import CannotUndo, TargetOccupied
-from pymigrate.engine.ports.connector import Staging, StagingId
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 
 def swap_in(store: PartsStore, staging: Staging, committed: Sequence[Path], ending: str) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pymigrate.engine.adapters.connectors.part_formats import format_of_part, read_parts
 from pymigrate.engine.adapters.connectors.parts_store import move
 from pymigrate.engine.domain.errors import FailedPrecondition
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.transfer.checksum import RowHasher
 
 DRAFT = ".repair.draft"

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pymigrate.engine.domain.errors import Problem, SystemUnavailable
-from pymigrate.engine.ports.connector import Checkpoint, StagingId
+from pymigrate.engine.ports.staging import Checkpoint, StagingId
 
 OWN = ".pymigrate"
 LOCK_ATTEMPTS_MAX = 600

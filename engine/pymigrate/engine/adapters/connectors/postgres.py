@@ -1,7 +1,9 @@
 """PostgreSQL databases, as sources and targets."""
 
 from pymigrate.engine.ports.capture import Capture, GrowingColumn
-from pymigrate.engine.ports.connector import Source, SystemSpec, Target
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.target import Target
 
 
 class PostgresConnector:

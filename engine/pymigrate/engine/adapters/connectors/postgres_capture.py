@@ -22,8 +22,11 @@ from pymigrate.engine.adapters.connectors.source_values import Unreadable
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote, split_relation
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, Problem, SourceChanged, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.capture import Changed, RowChanges, Start
-from pymigrate.engine.ports.connector import Position, SourceRelation, SystemSpec, arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
 
 CHANGES_AT_ONCE = 50_000
 FETCHED_AT_ONCE = 2_000

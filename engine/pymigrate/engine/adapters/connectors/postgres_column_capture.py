@@ -13,7 +13,9 @@ from pymigrate.engine.domain.errors import Problem, SourceChanged
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.capture import Changed, GrowingColumn, RowChanges, Start
-from pymigrate.engine.ports.connector import Position, SourceRelation, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.relations import SourceRelation
 
 ROWS_AT_ONCE = 5_000
 FIELD = "catch_up.column.name"

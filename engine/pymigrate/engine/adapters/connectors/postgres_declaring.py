@@ -27,7 +27,7 @@ from pymigrate.engine.adapters.connectors.target_statements import (
 from pymigrate.engine.domain.errors import CannotUndo, InvalidDefinition, Problem, VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 NOT_VALID = " NOT VALID"
 FOREIGN_KEY = " FOREIGN KEY ("

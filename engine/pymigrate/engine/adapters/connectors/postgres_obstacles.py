@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import Problem
-from pymigrate.engine.ports.connector import SourceRelation
+from pymigrate.engine.ports.relations import SourceRelation
 
 FIELD = "catch_up.logical"
 VERSION_MIN = 130_000

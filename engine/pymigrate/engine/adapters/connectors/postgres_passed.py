@@ -18,7 +18,9 @@ from pymigrate.engine.adapters.connectors.target_values import refused
 from pymigrate.engine.domain.errors import DataRefused, FenceLost
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Checkpoint, CsvFormat, RowsDigest, Staging
+from pymigrate.engine.ports.file_formats import CsvFormat
+from pymigrate.engine.ports.relations import RowsDigest
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 
 MODULUS = 2**64
 _PLACE = re.compile(r"COPY .*, line (\d+)(?:, column (.*?))?(?:: .*)?$", re.DOTALL)

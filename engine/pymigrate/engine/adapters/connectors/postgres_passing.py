@@ -15,14 +15,9 @@ from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import SourceChanged
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Position,
-    RowsDigest,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    ranges_between,
-)
+from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.relations import RowsDigest, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 PAGES_VERSION = 140_000  # from here on a range of pages is read without reading the others
 BY_PAGES = "pages"

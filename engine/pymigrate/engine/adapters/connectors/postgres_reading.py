@@ -17,7 +17,7 @@ from psycopg.pq import Format
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.types import DECIMAL_PRECISION_MAX, ColumnInfo, ColumnType, Kind
-from pymigrate.engine.ports.connector import arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
 
 EPOCH_DAYS = 10_957  # from 1970 to 2000, where PostgreSQL's calendar begins to count
 EPOCH_MICROSECONDS = EPOCH_DAYS * 86_400_000_000

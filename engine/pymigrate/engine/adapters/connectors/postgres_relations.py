@@ -10,7 +10,7 @@ from pymigrate.engine.adapters.connectors.source_values import declared_columns,
 from pymigrate.engine.adapters.connectors.target_statements import Table, join_relation, quote, split_relation
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import UNKNOWN, RelationInfo, SourceRelation
+from pymigrate.engine.ports.relations import UNKNOWN, RelationInfo, SourceRelation
 
 DEFAULT_SCHEMA = "public"
 ALIAS = "source"

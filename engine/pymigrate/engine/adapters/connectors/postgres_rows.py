@@ -21,7 +21,7 @@ from pymigrate.engine.adapters.connectors.source_values import Unreadable
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
 
 HEADER_BYTES = 19  # signature, flags and the length of an extension, which no version has
 TRAILER = b"\xff\xff"

@@ -17,7 +17,8 @@ from pymigrate.engine.adapters.connectors.postgres_connection import CONNECT_SEC
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged, SystemUnavailable
 from pymigrate.engine.ports.capture import Start
-from pymigrate.engine.ports.connector import Position, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position
 
 POLL_SECONDS = 0.2
 DROP_TRIES_MAX = 50

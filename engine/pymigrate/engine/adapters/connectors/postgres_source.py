@@ -21,17 +21,11 @@ from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SourceChanged, SystemUnavailable
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Position,
-    RelationInfo,
-    RowsDigest,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    SystemSpec,
-    arrow_schema,
-    ranges_between,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.relations import RelationInfo, RowsDigest, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 CURSOR = "pymigrate_rows"
 SPLIT_ROWS_MAX = 1_000_000

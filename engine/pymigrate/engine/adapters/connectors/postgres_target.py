@@ -38,7 +38,9 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.domain.schema import SchemaPart
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import RelationInfo
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 DEFAULT_SCHEMA = "public"
 LOCK_SECONDS = 30.0

@@ -14,7 +14,7 @@ from pymigrate.engine.adapters.connectors.target_dialect import Conflict
 from pymigrate.engine.adapters.connectors.target_publication import ATTEMPTS_MAX
 from pymigrate.engine.adapters.connectors.target_statements import PUBLISHED, SEALED
 from pymigrate.engine.domain.errors import MergeConflict, SystemUnavailable
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 PREPARED_MARK = "pymigrate_"
 

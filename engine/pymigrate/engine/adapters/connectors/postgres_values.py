@@ -16,7 +16,8 @@ import pyarrow.csv as csv
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.adapters.connectors.target_values import refuse_where
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
-from pymigrate.engine.ports.connector import Staging, arrow_schema, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
+from pymigrate.engine.ports.staging import Staging
 
 ROWS_AT_ONCE = 8_192
 # PostgreSQL's calendar begins at 4714-11-24 BC, and its dates end with the year 5874897.

@@ -8,8 +8,8 @@ import numpy as np
 
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.adapters.connectors.text_stream import Place
-from pymigrate.engine.ports.connector import Position, SourceRange
 from pymigrate.engine.ports.file_formats import packing_of
+from pymigrate.engine.ports.ranges import Position, SourceRange
 
 SCAN_BYTES = 16 * 1024 * 1024
 SCANNED_BYTES_MAX = 32 * 1024**3  # what is scanned within half a minute; a larger file is read by one lane

@@ -15,7 +15,8 @@ from pymigrate.engine.adapters.connectors.standard_defaults import standard_defa
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import SourceRelation, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
+from pymigrate.engine.ports.relations import SourceRelation
 
 SHOWN_CHARACTERS_MAX = 60
 ROWS_FIRST = 16

@@ -17,7 +17,7 @@ from pymigrate.engine.adapters.connectors.target_statements import Table, quote
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 _SAVEPOINT = "pymigrate_step"
 _NOW = "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000Z')"  # as PyMigrate writes a moment into text

@@ -8,7 +8,7 @@ from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_
 from pymigrate.engine.adapters.connectors.sqlite_types import is_numeric, is_text
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, Kind
-from pymigrate.engine.ports.connector import arrow_schema, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
 
 Refuse = Callable[[int, str], DataRefused]
 _STORED: dict[Kind, tuple[type, ...]] = {

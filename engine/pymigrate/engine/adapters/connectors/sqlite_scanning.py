@@ -21,7 +21,7 @@ from pymigrate.engine.adapters.connectors.sqlite_types import column_type, is_te
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import arrow_schema, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
 
 log = structlog.get_logger(__name__)
 MEMORY_BYTES_MAX = 128 << 20

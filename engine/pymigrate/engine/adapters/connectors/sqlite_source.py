@@ -30,15 +30,10 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Position,
-    RelationInfo,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    SystemSpec,
-    ranges_between,
-)
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 
 BUSY_SECONDS = 10.0
 ALIAS = "source"

@@ -27,7 +27,9 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
 )
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import RelationInfo, Staging, StagingId, SystemSpec
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.relations import RelationInfo
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 BUSY_SECONDS = 30.0
 OWN_PREFIX = "_pymigrate_"

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts
 from pymigrate.engine.adapters.connectors.target_values import refuse_where, refused
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Staging, arrow_schema, arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
+from pymigrate.engine.ports.staging import Staging
 
 DAY_FIRST, DAY_LAST = -719_162, 2_932_896
 DAY_MICROSECONDS = 86_400_000_000

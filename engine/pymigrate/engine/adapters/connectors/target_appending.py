@@ -18,7 +18,7 @@ from pymigrate.engine.adapters.connectors.target_statements import (
     quote,
 )
 from pymigrate.engine.domain.errors import CannotUndo, DataRefused, MergeConflict
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 
 class SqlAppending(SqlMerging):

@@ -6,7 +6,7 @@ from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
 from pymigrate.engine.adapters.connectors.target_values import check_values
 from pymigrate.engine.ports.capture import RowChanges
-from pymigrate.engine.ports.connector import Checkpoint, Staging
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 
 GONE_MARK = "__pymigrate_gone_"
 INDEX_MARK = "__pymigrate_changes_"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 _BITS = {"int16": 16, "int32": 32, "int64": 64}
 _DIGITS = {"int16": 5, "int32": 10, "int64": 19, "uint64": 20}

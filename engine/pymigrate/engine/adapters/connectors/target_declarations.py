@@ -19,7 +19,7 @@ from pymigrate.engine.adapters.connectors.target_statements import Table, quote
 from pymigrate.engine.domain.errors import InvalidDefinition, VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Dangling, ReferenceCheck, Staging, StagingId, TableDdl
+from pymigrate.engine.ports.staging import Dangling, ReferenceCheck, Staging, StagingId, TableDdl
 
 NAMES_MAX = 1_000
 _ANY = Table("", "any")

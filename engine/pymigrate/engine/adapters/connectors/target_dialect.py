@@ -11,7 +11,7 @@ from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import Statements, Table, quote
 from pymigrate.engine.domain.errors import Problem, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Staging, StagingId
+from pymigrate.engine.ports.staging import Staging, StagingId
 
 
 class Conflict(SystemUnavailable):

@@ -7,7 +7,7 @@ from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.adapters.connectors.target_values import raise_if_any
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.ports.connector import Dangling, ReferenceCheck
+from pymigrate.engine.ports.staging import Dangling, ReferenceCheck
 
 EXAMPLES_MAX = 10
 

@@ -22,7 +22,7 @@ from pymigrate.engine.adapters.connectors.target_statements import (
 from pymigrate.engine.adapters.connectors.target_versions import SqlVersions
 from pymigrate.engine.domain.errors import CannotUndo, DataRefused, MergeConflict, PermanentError, Problem
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.ports.connector import MergePolicy, Staging
+from pymigrate.engine.ports.staging import MergePolicy, Staging
 
 ACTION = quote("__pymigrate_action")
 INSERTED = "inserted"

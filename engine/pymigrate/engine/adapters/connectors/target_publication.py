@@ -26,7 +26,7 @@ from pymigrate.engine.domain.errors import (
     Problem,
     TargetOccupied,
 )
-from pymigrate.engine.ports.connector import MergePolicy, Staging, StagingId
+from pymigrate.engine.ports.staging import MergePolicy, Staging, StagingId
 
 ATTEMPTS_MAX = 50
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from pymigrate.engine.adapters.connectors.target_publication import SqlPublicati
 from pymigrate.engine.adapters.connectors.target_statements import REPAIR_MARK, Table, quote
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.paths import CopyPath
-from pymigrate.engine.ports.connector import Staging
+from pymigrate.engine.ports.staging import Staging
 
 NOTED_MARK = f"{REPAIR_MARK}noted_"
 

@@ -32,7 +32,7 @@ from pymigrate.engine.domain.errors import (
     FailedPrecondition,
     FenceLost,
 )
-from pymigrate.engine.ports.connector import Checkpoint, Dangling, Delivery, ReferenceCheck, Staging, StagingId
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, Delivery, ReferenceCheck, Staging, StagingId
 
 
 class SqlTarget(SqlRepairs):

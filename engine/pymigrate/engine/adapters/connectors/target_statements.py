@@ -6,7 +6,8 @@ changes, so that without it a zombie's advance and a claim could both commit.
 
 from dataclasses import dataclass
 
-from pymigrate.engine.ports.connector import Checkpoint, Position, StagingId
+from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.staging import Checkpoint, StagingId
 
 SCHEMA = "pymigrate"
 STAGING_MARK = "__pymigrate_"

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 
 from pymigrate.engine.adapters.connectors.target_statements import SCHEMA, is_own
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem
-from pymigrate.engine.ports.connector import Checkpoint, Staging, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 
 BATCH_ROWS_MAX = 65_536
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"

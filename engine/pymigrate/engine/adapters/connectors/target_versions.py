@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pymigrate.engine.adapters.connectors.target_dialect import SqlDialect
 from pymigrate.engine.adapters.connectors.target_statements import CONFLICTS_MARK, STAGING_MARK, Table, marked, quote
 from pymigrate.engine.domain.errors import Problem
-from pymigrate.engine.ports.connector import MergePolicy, Staging
+from pymigrate.engine.ports.staging import MergePolicy, Staging
 
 
 class SqlVersions(SqlDialect):

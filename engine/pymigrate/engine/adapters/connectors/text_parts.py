@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX, refuse_where
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import SourceChunk, Staging, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.source import SourceChunk
+from pymigrate.engine.ports.staging import Staging
 
 READ_BYTES = 4_000_000
 DAY_FIRST, DAY_LAST = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31: four digits of a year are what text has

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.domain.errors import DataRefused, SourceChanged
-from pymigrate.engine.ports.connector import Position
 from pymigrate.engine.ports.file_formats import packing_of
+from pymigrate.engine.ports.ranges import Position
 
 BUFFER_BYTES = 1024 * 1024
 

@@ -18,7 +18,7 @@ from pymigrate.engine.adapters.connectors import (
     sqlite_types,
 )
 from pymigrate.engine.domain.types import KINDS, ColumnType, Kind
-from pymigrate.engine.ports.connector import arrow_type
+from pymigrate.engine.ports.arrow_types import arrow_type
 
 _YEARS = "a day before the year 1 or after 9999 is refused"
 _INFINITE = "infinity and -infinity are refused: declare the column as `string` to have them as text"

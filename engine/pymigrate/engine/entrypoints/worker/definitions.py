@@ -10,27 +10,20 @@ from pymigrate.engine.domain.types import parse_type
 from pymigrate.engine.entrypoints.worker import schemas
 from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.capture import GrowingColumn
-from pymigrate.engine.ports.connector import (
-    CsvFormat,
+from pymigrate.engine.ports.connector import SystemSpec
+from pymigrate.engine.ports.file_formats import CsvFormat, FileFormat, JsonLinesFormat, ParquetFormat, format_of
+from pymigrate.engine.ports.http_format import (
     CursorPaging,
-    FileFormat,
     HttpJsonFormat,
-    JsonLinesFormat,
     LinkHeaderPaging,
-    MergePolicy,
     OffsetPaging,
     PageNumberPaging,
     Paging,
-    ParquetFormat,
-    ReferenceCheck,
-    SourceRelation,
-    Staging,
-    StagingId,
-    SystemSpec,
-    parse_range,
 )
-from pymigrate.engine.ports.file_formats import format_of
+from pymigrate.engine.ports.ranges import parse_range
+from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
+from pymigrate.engine.ports.staging import MergePolicy, ReferenceCheck, Staging, StagingId
 from pymigrate.engine.transfer.attempt import LaneJob
 from pymigrate.engine.transfer.catching_up import FollowJob
 from pymigrate.engine.transfer.inspection import InspectJob

@@ -7,8 +7,10 @@ import structlog
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.ports.capture import Capture, CapturingConnector, SnapshotSource
-from pymigrate.engine.ports.connector import Connector, Source, SystemSpec, Target
+from pymigrate.engine.ports.connector import Connector, SystemSpec
 from pymigrate.engine.ports.secrets import Secrets
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer import catching_up
 from pymigrate.engine.transfer.catching_up import Followed
 from pymigrate.engine.transfer.signals import Signals

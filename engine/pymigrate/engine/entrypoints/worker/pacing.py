@@ -6,15 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    PassingSource,
-    Position,
-    RelationInfo,
-    Source,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-)
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import PassingSource, Source, SourceChunk
 
 
 class Pace:

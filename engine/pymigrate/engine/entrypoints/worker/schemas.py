@@ -2,7 +2,7 @@
 
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex, TableSchema
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
-from pymigrate.engine.ports.connector import RelationInfo
+from pymigrate.engine.ports.relations import RelationInfo
 from pymigrate.v1 import connection_pb2, plan_pb2
 
 PARTS = {

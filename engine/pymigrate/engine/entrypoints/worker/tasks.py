@@ -10,8 +10,11 @@ from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
 from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.calls import Calls
-from pymigrate.engine.ports.connector import Checkpoint, Connector, Dangling, Source, Staging, SystemSpec, Target
+from pymigrate.engine.ports.connector import Connector, SystemSpec
 from pymigrate.engine.ports.secrets import Redactor, Secrets
+from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, Staging
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.ports.transform import TransformKind
 from pymigrate.engine.transfer.attempt import CopyOutcome, copy_lane
 from pymigrate.engine.transfer.inspection import Inspection, inspect

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.entrypoints.worker import definitions
-from pymigrate.engine.ports.connector import Connector, Source
+from pymigrate.engine.ports.connector import Connector
 from pymigrate.engine.ports.secrets import Secrets, parse_secret_ref
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.transform import (
     CastAll,
     CastTo,

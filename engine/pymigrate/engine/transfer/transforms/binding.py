@@ -6,7 +6,7 @@ from typing import assert_never
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Source
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.transform import (
     CastAll,
     Deduplicate,

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.transform import CastAll, Derive, Filter, Outcome, Refusal
 from pymigrate.engine.transfer.transforms.casting import Cast, cast
 from pymigrate.engine.transfer.transforms.problems import column_of, doubled, raise_if_any, unknown

@@ -12,7 +12,8 @@ import pyarrow as pa
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, PyMigrateError, SystemUnavailable
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import Source, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.transform import Lookup, Missing, Outcome, Refusal
 from pymigrate.engine.transfer.transforms.computed import flat, rows_where, without
 from pymigrate.engine.transfer.transforms.problems import column_of, doubled, raise_if_any, unknown

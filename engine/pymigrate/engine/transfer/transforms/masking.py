@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.transform import Mask, Masked, MaskMethod, Outcome
 from pymigrate.engine.transfer.transforms.casting import cast
 from pymigrate.engine.transfer.transforms.problems import column_of, raise_if_any, unknown

@@ -4,7 +4,7 @@ were refused. Rows that a lane commits are not enough to know that: a filter lea
 import json
 from dataclasses import dataclass
 
-from pymigrate.engine.ports.connector import Position
+from pymigrate.engine.ports.ranges import Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.transform import Outcome, Python, Refusal
 from pymigrate.engine.transfer.transforms.computed import without
 from pymigrate.engine.transfer.transforms.problems import doubled, raise_if_any

@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import RefusedRow, Staging, StagingId, arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.source import RefusedRow
+from pymigrate.engine.ports.staging import Staging, StagingId
 from pymigrate.engine.transfer.transforms.refusals import said
 
 SUFFIX = "_quarantine"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pymigrate.engine.domain.errors import DataRefused
-from pymigrate.engine.ports.connector import RefusedRow
+from pymigrate.engine.ports.source import RefusedRow
 
 SHOWN_MAX = 3
 

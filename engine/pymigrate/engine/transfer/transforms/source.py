@@ -13,16 +13,10 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import SourceChanged
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import (
-    Position,
-    RefusedRow,
-    RelationInfo,
-    Source,
-    SourceChunk,
-    SourceRange,
-    SourceRelation,
-    arrow_schema,
-)
+from pymigrate.engine.ports.arrow_types import arrow_schema
+from pymigrate.engine.ports.ranges import Position, SourceRange
+from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
+from pymigrate.engine.ports.source import RefusedRow, Source, SourceChunk
 from pymigrate.engine.transfer.transforms.pipeline import Pipeline
 from pymigrate.engine.transfer.transforms.place import Place, place_of
 from pymigrate.engine.transfer.transforms.rows import row_text

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.transfer.transforms.expressions import allowed_functions, objections
 
 MEMORY_LIMIT = "256MB"

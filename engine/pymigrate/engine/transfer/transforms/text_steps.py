@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.ports.connector import arrow_schema
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.transform import Merge, Outcome, Refusal, Split
 from pymigrate.engine.transfer.transforms.casting import cast
 from pymigrate.engine.transfer.transforms.computed import flat, rows_where, without
