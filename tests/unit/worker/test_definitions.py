@@ -12,6 +12,7 @@ from pymigrate.engine.domain.errors import InvalidDefinition, SecretMissing
 from pymigrate.engine.domain.schema import TableSchema
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.entrypoints.worker import definitions, schemas
+from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.file_formats import CsvFormat, JsonLinesFormat, ParquetFormat
 from pymigrate.engine.ports.http_format import (
@@ -82,12 +83,12 @@ def a_work(**dataset: object) -> worker_pb2.DatasetWork:
 def test_a_connection_becomes_its_kind_and_settings(
     system: dict[str, object], kind: str, options: dict[str, str]
 ) -> None:
-    assert definitions.system_spec(a_connection(**system), SECRETS) == SystemSpec(kind, "legacy", options)
+    assert system_spec(a_connection(**system), SECRETS) == SystemSpec(kind, "legacy", options)
 
 
 def test_an_api_has_its_defaults_and_its_secret_headers_apart() -> None:
     headers = {"Authorization": "env://PG", "X-Tenant": "north"}
-    spec = definitions.system_spec(a_connection(http={"baseUrl": "https://api", "headers": headers}), SECRETS)
+    spec = system_spec(a_connection(http={"baseUrl": "https://api", "headers": headers}), SECRETS)
     assert spec.options == {
         "base_url": "https://api",
         "requests_per_second_max": "0.0",
@@ -98,7 +99,7 @@ def test_an_api_has_its_defaults_and_its_secret_headers_apart() -> None:
     }
     assert {name: secret.reveal() for name, secret in spec.secrets.items()} == {"header.Authorization": "s3cret"}
     assert "s3cret" not in repr(spec)
-    never = definitions.system_spec(a_connection(http={"baseUrl": "https://api", "retriesMax": -1}), SECRETS)
+    never = system_spec(a_connection(http={"baseUrl": "https://api", "retriesMax": -1}), SECRETS)
     assert never.options["retries_max"] == "0"
 
 
@@ -126,27 +127,27 @@ def test_an_api_is_read_by_its_paging(paging: dict[str, object], expected: objec
 def test_a_password_is_read_where_its_reference_leads(tmp_path: Path) -> None:
     (tmp_path / "pw.json").write_text('{"pg": "other"}')
     for reference, value in (("env://PG", "s3cret"), (f"file://{tmp_path}/pw.json#pg", "other")):
-        spec = definitions.system_spec(a_connection(postgres={"host": "db", "password": reference}), SECRETS)
+        spec = system_spec(a_connection(postgres={"host": "db", "password": reference}), SECRETS)
         assert spec.password is not None
         assert spec.password.reveal() == value
         assert value not in repr(spec)
-        spec = definitions.system_spec(a_connection(mysql={"host": "db", "password": reference}), SECRETS)
+        spec = system_spec(a_connection(mysql={"host": "db", "password": reference}), SECRETS)
         assert spec.password is not None
         assert spec.password.reveal() == value
 
 
 def test_a_password_written_as_itself_is_refused_without_being_shown() -> None:
     with pytest.raises(InvalidDefinition) as refused:
-        definitions.system_spec(a_connection(postgres={"host": "db", "password": "hunter2"}), SECRETS)
+        system_spec(a_connection(postgres={"host": "db", "password": "hunter2"}), SECRETS)
     assert refused.value.field == "postgres.password"
     assert "hunter2" not in str(refused.value)
     with pytest.raises(SecretMissing, match="vault:// is no place for secrets: use one of env://, file://"):
-        definitions.system_spec(a_connection(postgres={"host": "db", "password": "vault://x"}), SECRETS)
+        system_spec(a_connection(postgres={"host": "db", "password": "vault://x"}), SECRETS)
 
 
 def test_a_connection_of_an_unknown_kind_says_that_the_host_is_older() -> None:
     with pytest.raises(ValueError, match="older than the engine"):
-        definitions.system_spec(a_connection(), SECRETS)
+        system_spec(a_connection(), SECRETS)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_a_staging_has_the_ending_of_the_targets_files(form: dict[str, object], 
 def test_options_of_a_filesystem_are_settings_and_secrets(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hunter2")
     files = {"root": "s3://b/x", "options": {"anon": "true", "secret": f"file://{tmp_path}/key"}}
-    spec = definitions.system_spec(a_connection(files=files), SECRETS)
+    spec = system_spec(a_connection(files=files), SECRETS)
     assert spec.options == {"root": "s3://b/x", "option.anon": "true"}
     assert spec.secrets["option.secret"].reveal() == "hunter2"
 

@@ -6,6 +6,7 @@ import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.ports.capture import Capture, CapturingConnector, SnapshotSource
 from pymigrate.engine.ports.connector import Connector, SystemSpec
 from pymigrate.engine.ports.secrets import Secrets
@@ -81,7 +82,7 @@ class Following:
             catching_up.end_undone(definitions.follow_job(work), self._capture_of(work))
 
     def _capture_of(self, work: worker_pb2.DatasetWork) -> Callable[[], Capture]:
-        spec = definitions.system_spec(work.source, self._secrets)
+        spec = system_spec(work.source, self._secrets)
         opened = self.opener(work, spec)
         if opened is None:
             raise FailedPrecondition(f"{spec.name} does not keep what changes in it: choose another downtime policy")

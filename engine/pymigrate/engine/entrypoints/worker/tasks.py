@@ -8,6 +8,7 @@ from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrate
 from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
+from pymigrate.engine.entrypoints.worker.systems import outside_call, system_spec
 from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Connector, SystemSpec
@@ -125,7 +126,7 @@ class TaskRunner:
                 seal(_stagings(task.seal.datasets), self._target_of(task.seal.datasets))
                 return _done()
             case "step":
-                self._calls.call(definitions.outside_call(task.step, self._secrets))
+                self._calls.call(outside_call(task.step, self._secrets))
                 return _done()
             case _:
                 raise ValueError(
@@ -148,7 +149,7 @@ class TaskRunner:
 
     def _any_side(self, connection: connection_pb2.Connection) -> Source | Target:
         """A system opened for a look: for reading; a DuckDB file that is not there yet is made, as a run would make it."""
-        spec = definitions.system_spec(connection, self._secrets)
+        spec = system_spec(connection, self._secrets)
         if spec.kind in TARGETS_ONLY:
             return self._target(spec)
         try:
@@ -163,7 +164,7 @@ class TaskRunner:
         systems: list[SystemSpec] = []
         for side, connection in (("source", work.source), ("target", work.target)):
             try:
-                systems.append(definitions.system_spec(connection, self._secrets))
+                systems.append(system_spec(connection, self._secrets))
             except PyMigrateError as error:
                 raise InvalidDefinition((Problem(f"{side}.connection", error.message),)) from error
         source, target = systems
@@ -187,7 +188,7 @@ class TaskRunner:
 
     def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         work = task.copy.dataset
-        source, pace = definitions.system_spec(work.source, self._secrets), Pace()
+        source, pace = system_spec(work.source, self._secrets), Pace()
         snapshot = self._following.snapshot(work, self._target_of([work]))
         outcome = self._copy_lane(
             definitions.lane_job(task),
@@ -210,7 +211,7 @@ class TaskRunner:
             return self._verify(task.verify, task.fence, signals)
         with self._means.budget.held(CHANGES_BYTES, signals):
             rows = self._following.catch_up_for_good(task, self._target_of([work]), signals)
-        source, job = definitions.system_spec(work.source, self._secrets), definitions.verify_job(task.verify)
+        source, job = system_spec(work.source, self._secrets), definitions.verify_job(task.verify)
         with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
             found = verify_tail(
                 job,
@@ -223,7 +224,7 @@ class TaskRunner:
         return _verification_message(found, work.dataset.verification)
 
     def _verify(self, work: worker_pb2.VerifyWork, fence: int, signals: Signals) -> run_pb2.Verification:
-        source, job = definitions.system_spec(work.dataset.source, self._secrets), definitions.verify_job(work, fence)
+        source, job = system_spec(work.dataset.source, self._secrets), definitions.verify_job(work, fence)
         with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
             found = verify(
                 job,
@@ -236,7 +237,7 @@ class TaskRunner:
 
     def _target_of(self, works: Iterable[worker_pb2.DatasetWork]) -> Callable[[], Target]:
         """Opens the target that the datasets have in common."""
-        target = definitions.system_spec(next(iter(works)).target, self._secrets)
+        target = system_spec(next(iter(works)).target, self._secrets)
         return lambda: self._target(target)
 
     def _target(self, spec: SystemSpec) -> Target:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.entrypoints.worker import definitions
+from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.ports.connector import Connector
 from pymigrate.engine.ports.secrets import Secrets, parse_secret_ref
 from pymigrate.engine.ports.source import Source
@@ -98,7 +99,7 @@ class Transforms:
         if lookup.connection not in work.lookups:
             problem = Problem("lookup.source.connection", f"there is no connection `{lookup.connection}`")
             raise InvalidDefinition((problem,))
-        system = definitions.system_spec(work.lookups[lookup.connection], self.secrets)
+        system = system_spec(work.lookups[lookup.connection], self.secrets)
         return self.connectors(system.kind).open_source(system)
 
     def _state(self, work: worker_pb2.DatasetWork, lookup: Lookup) -> str:
