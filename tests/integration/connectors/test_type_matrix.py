@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
-from pymigrate.engine.adapters.connectors.type_matrix import SOURCES, TARGETS, SourceTypes, document
+from pymigrate.engine.adapters.connectors.type_matrix import SOURCES, TARGETS, SourceTypes
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnType
@@ -29,6 +29,7 @@ from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.relations import SourceRelation
 from tests.integration.connectors.routes import CONNECTORS, moved, postgres_spec
 from tests.servers import MariadbDatabase, PostgresCluster, empty_database
+from tools.types_page import document
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXTS = (

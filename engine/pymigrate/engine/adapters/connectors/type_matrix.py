@@ -17,11 +17,12 @@ from pymigrate.engine.adapters.connectors import (
     postgres_wire,
     sqlite_types,
 )
-from pymigrate.engine.domain.types import KINDS, ColumnType, Kind
+from pymigrate.engine.domain.types import ColumnType, Kind
 from pymigrate.engine.ports.arrow_types import arrow_type
 
 _YEARS = "a day before the year 1 or after 9999 is refused"
 _INFINITE = "infinity and -infinity are refused: declare the column as `string` to have them as text"
+_ZERO_DATES = "zero dates are refused: declare the column as `string` to have them as text"
 _DAY_END = "24:00:00 is refused"
 
 
@@ -56,68 +57,21 @@ class TargetTypes:
     refused: Mapping[Kind, str] = field(default_factory=dict)
 
 
+def _natives(listed: str) -> tuple[str, ...]:
+    return tuple(listed.split("; "))
+
+
 SOURCES: tuple[SourceTypes, ...] = (
     SourceTypes(
         "postgres",
         "PostgreSQL",
-        (
-            *(
-                "boolean",
-                "smallint",
-                "integer",
-                "bigint",
-                "numeric(12,2)",
-                "numeric(40,10)",
-                "numeric",
-                "real",
-                "double precision",
-            ),
-            *("money", "text", "character varying(40)", "character(5)", "name", '"char"', "bytea", "date"),
-            *(
-                "time without time zone",
-                "time with time zone",
-                "timestamp without time zone",
-                "timestamp with time zone",
-            ),
-            *(
-                "interval",
-                "uuid",
-                "json",
-                "jsonb",
-                "xml",
-                "inet",
-                "cidr",
-                "macaddr",
-                "macaddr8",
-                "bit(3)",
-                "bit varying(8)",
-            ),
-            *(
-                "point",
-                "line",
-                "lseg",
-                "box",
-                "path",
-                "polygon",
-                "circle",
-                "tsvector",
-                "tsquery",
-                "int4range",
-                "int8range",
-            ),
-            *(
-                "numrange",
-                "tsrange",
-                "tstzrange",
-                "daterange",
-                "int4multirange",
-                "oid",
-                "pg_lsn",
-                "integer[]",
-                "text[]",
-                "numeric[]",
-            ),
-            *("an enumeration", "a composite", "a domain"),
+        _natives(
+            "boolean; smallint; integer; bigint; numeric(12,2); numeric(40,10); numeric; real; double precision; "
+            'money; text; character varying(40); character(5); name; "char"; bytea; date; time without time zone; '
+            "time with time zone; timestamp without time zone; timestamp with time zone; interval; uuid; json; "
+            "jsonb; xml; inet; cidr; macaddr; macaddr8; bit(3); bit varying(8); point; line; lseg; box; path; "
+            "polygon; circle; tsvector; tsquery; int4range; int8range; numrange; tsrange; tstzrange; daterange; "
+            "int4multirange; oid; pg_lsn; integer[]; text[]; numeric[]; an enumeration; a composite; a domain"
         ),
         postgres_reading.column_type,
         frozenset({"text", "character varying(40)", "character(5)", "name", '"char"'}),
@@ -132,68 +86,27 @@ SOURCES: tuple[SourceTypes, ...] = (
     SourceTypes(
         "mysql",
         "MySQL, MariaDB",
-        (
-            *(
-                "tinyint(1)",
-                "tinyint",
-                "tinyint unsigned",
-                "smallint",
-                "smallint unsigned",
-                "mediumint",
-                "mediumint unsigned",
-                "int",
-            ),
-            *(
-                "int unsigned",
-                "bigint",
-                "bigint unsigned",
-                "year",
-                "decimal(12,2)",
-                "decimal(50,10)",
-                "float",
-                "double",
-                "bit(8)",
-            ),
-            *(
-                "char(5)",
-                "varchar(40)",
-                "text",
-                "enum('a','b')",
-                "set('a','b')",
-                "binary(4)",
-                "varbinary(8)",
-                "blob",
-                "date",
-                "time(6)",
-            ),
-            *("datetime(6)", "timestamp(6)", "json", "uuid", "inet6", "point"),
+        _natives(
+            "tinyint(1); tinyint; tinyint unsigned; smallint; smallint unsigned; mediumint; mediumint unsigned; int; "
+            "int unsigned; bigint; bigint unsigned; year; decimal(12,2); decimal(50,10); float; double; bit(8); "
+            "char(5); varchar(40); text; enum('a','b'); set('a','b'); binary(4); varbinary(8); blob; date; time(6); "
+            "datetime(6); timestamp(6); json; uuid; inet6; point"
         ),
         mysql_types.column_type,
         frozenset({"char(5)", "varchar(40)", "text", "enum('a','b')"}),
         {
-            "date": "zero dates are refused: declare the column as `string` to have them as text",
-            "timestamp": "zero dates are refused: declare the column as `string` to have them as text",
-            "timestamptz": "zero dates are refused: declare the column as `string` to have them as text",
+            "date": _ZERO_DATES,
+            "timestamp": _ZERO_DATES,
+            "timestamptz": _ZERO_DATES,
             "time": "negative times and those of 24 hours and more are refused: declare the column as `string` to have them as text",
         },
     ),
     SourceTypes(
         "sqlite",
         "SQLite",
-        (
-            *(
-                "INTEGER",
-                "BIGINT",
-                "SMALLINT",
-                "REAL",
-                "DOUBLE PRECISION",
-                "FLOAT",
-                "BOOLEAN",
-                "TEXT",
-                "VARCHAR(40)",
-                "CHAR(5)",
-            ),
-            *("CLOB", "BLOB", "NUMERIC", "DECIMAL(12,2)", "DATE", "DATETIME", "TIMESTAMP", "JSON", "(none)"),
+        _natives(
+            "INTEGER; BIGINT; SMALLINT; REAL; DOUBLE PRECISION; FLOAT; BOOLEAN; TEXT; VARCHAR(40); CHAR(5); CLOB; "
+            "BLOB; NUMERIC; DECIMAL(12,2); DATE; DATETIME; TIMESTAMP; JSON; (none)"
         ),
         lambda native: sqlite_types.column_type("" if native == "(none)" else native),
         frozenset({"TEXT", "VARCHAR(40)", "CHAR(5)", "CLOB"}),
@@ -212,48 +125,17 @@ SOURCES: tuple[SourceTypes, ...] = (
     SourceTypes(
         "duckdb",
         "DuckDB",
-        (
-            *(
-                "BOOLEAN",
-                "TINYINT",
-                "SMALLINT",
-                "INTEGER",
-                "BIGINT",
-                "HUGEINT",
-                "UTINYINT",
-                "USMALLINT",
-                "UINTEGER",
-                "UBIGINT",
-            ),
-            *(
-                "FLOAT",
-                "DOUBLE",
-                "DECIMAL(12,2)",
-                "VARCHAR",
-                "BLOB",
-                "DATE",
-                "TIME",
-                "TIME WITH TIME ZONE",
-                "TIMESTAMP",
-            ),
-            *(
-                "TIMESTAMP_S",
-                "TIMESTAMP_MS",
-                "TIMESTAMP_NS",
-                "TIMESTAMP WITH TIME ZONE",
-                "INTERVAL",
-                "JSON",
-                "UUID",
-                "BIT",
-            ),
-            *("ENUM('a', 'b')", "INTEGER[]", "STRUCT(a INTEGER)", "MAP(VARCHAR, INTEGER)"),
+        _natives(
+            "BOOLEAN; TINYINT; SMALLINT; INTEGER; BIGINT; HUGEINT; UTINYINT; USMALLINT; UINTEGER; UBIGINT; FLOAT; "
+            "DOUBLE; DECIMAL(12,2); VARCHAR; BLOB; DATE; TIME; TIME WITH TIME ZONE; TIMESTAMP; TIMESTAMP_S; "
+            "TIMESTAMP_MS; TIMESTAMP_NS; TIMESTAMP WITH TIME ZONE; INTERVAL; JSON; UUID; BIT; ENUM('a', 'b'); "
+            "INTEGER[]; STRUCT(a INTEGER); MAP(VARCHAR, INTEGER)"
         ),
         duckdb_types.column_type,
         frozenset({"VARCHAR", "ENUM('a', 'b')"}),
         {"date": _INFINITE, "timestamp": _INFINITE, "timestamptz": _INFINITE, "time": _DAY_END},
     ),
 )
-
 TARGETS: tuple[TargetTypes, ...] = (
     TargetTypes(
         "postgres",
@@ -295,90 +177,3 @@ TARGETS: tuple[TargetTypes, ...] = (
     TargetTypes("files", "Parquet", lambda column: str(arrow_type(column)), frozenset({"json", "uuid"})),
     TargetTypes("iceberg", "Iceberg", iceberg_types.native_type, frozenset({"json", "uuid"})),
 )
-
-
-def document() -> str:
-    """`docs/types.md`."""
-    parts = [_HEAD]
-    parts += [_target_table(), _LIMITS]
-    for target in TARGETS:
-        parts += [
-            f"- **{target.title}**: {_refusals(target.refused)}"
-            if target.refused
-            else f"- **{target.title}**: every value."
-        ]
-    parts.append("")
-    for source in SOURCES:
-        parts += [_source_table(source), ""]
-    return "\n".join(parts).rstrip() + "\n"
-
-
-def _target_table() -> str:
-    lines = [f"| PyMigrate | {' | '.join(target.title for target in TARGETS)} |", f"| --- |{' --- |' * len(TARGETS)}"]
-    for kind in KINDS:
-        column = ColumnType(kind, 12, 2) if kind == "decimal" else ColumnType(kind)
-        cells = []
-        for target in TARGETS:
-            mark = ", as text" if kind in target.as_text else ""
-            cells.append(f"`{target.native_type(column)}`{mark}")
-        lines.append(f"| `{column}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _source_table(source: SourceTypes) -> str:
-    has_wire = source.wire is not None
-    head = ["type", "PyMigrate", *(target.title for target in TARGETS)]
-    lines = [f"## From {source.title}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for native in source.natives:
-        column = source.column_type(native)
-        read = "as text" if source.is_text(native) else "exact"
-        cells = [f"`{target.native_type(column)}`{_how(source, target, native, column)}" for target in TARGETS]
-        if has_wire:
-            passed = source.wire(native) if source.wire else native
-            same = f"`{passed}`" + ("" if passed == native else ", as text")
-            cells = [
-                f"{same}; decoded {cell}" if target.kind == source.kind else cell
-                for target, cell in zip(TARGETS, cells, strict=True)
-            ]
-        remark = f" ({source.remarks[native]})" if native in source.remarks else ""
-        lines.append(f"| {_code(native)} | `{column}`, {read}{remark} | {' | '.join(cells)} |".replace("|,", "|"))
-    if source.refused:
-        lines += ["", f"Refused with column and row: {_refusals(source.refused)}"]
-    return "\n".join(lines)
-
-
-def _how(source: SourceTypes, target: TargetTypes, native: str, column: ColumnType) -> str:
-    if source.is_text(native) or column.kind in target.as_text:
-        return ", as text"
-    return ""
-
-
-def _refusals(refused: Mapping[Kind, str]) -> str:
-    kinds: dict[str, list[str]] = {}
-    for kind, what in refused.items():
-        kinds.setdefault(what, []).append(f"`{kind}`")
-    return "; ".join(f"of {', '.join(names)}: {what}" for what, names in kinds.items()) + "."
-
-
-def _code(native: str) -> str:
-    return native if native.startswith(("a ", "an ", "(")) else f"`{native}`"
-
-
-_HEAD = """\
-# Types
-
-Generated from the connectors by `python -m tools.types_page`; `make check` fails where it is not up to date. Every cell is tried by
-`tests/integration/connectors/test_type_matrix.py`: values that systems like to spoil go from the real source into the real target, and both
-are read by means of their own and compared.
-
-A value arrives exactly, or as its text (`as text`), or is refused with the dataset, the column and the row. Nothing is rounded, cut or
-replaced, and an empty text is never NULL. What is carried as text can be given a type in the definition (`source.columns.x.type`): then
-every text is read strictly as that type. Between PostgreSQLs rows of tables pass undecoded (`postgres_binary`), with every type of
-PostgreSQL's own as it is, infinite dates and all; views and columns with another type in the definition are decoded, as the second entry
-says.
-
-## PyMigrate's types in each target
-"""
-_LIMITS = """
-Values that a target can't hold, and refuses with column and row:
-"""
