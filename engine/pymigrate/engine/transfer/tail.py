@@ -15,14 +15,10 @@ from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.checksum import grouped
 from pymigrate.engine.transfer.means import DEFAULT, Means
+from pymigrate.engine.transfer.sample import SAMPLED_BYTES_MAX, compare_sample
 from pymigrate.engine.transfer.signals import Signals, check
-from pymigrate.engine.transfer.verification import (
-    SAMPLED_BYTES_MAX,
-    Verification,
-    check_key,
-    check_references,
-    compare_sample,
-)
+from pymigrate.engine.transfer.staging_checks import check_key, check_references
+from pymigrate.engine.transfer.verification import Verification
 from pymigrate.engine.transfer.verification_job import Digests, Level, VerifyJob
 
 
