@@ -9,7 +9,8 @@ from pymigrate.engine.domain.types import ColumnType
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import MergePolicy, StagingId
 from pymigrate.engine.transfer import inspection
-from pymigrate.engine.transfer.inspection import Inspection, InspectJob, inspect
+from pymigrate.engine.transfer.inspection import inspect
+from pymigrate.engine.transfer.inspection_job import Inspection, InspectJob
 from pymigrate.engine.transfer.publication import publish, rollback
 from tests.unit.transfer.lanes import COLUMNS, LEGACY, WAREHOUSE, Lane, orders
 

@@ -14,7 +14,7 @@ from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import MergePolicy, ReferenceCheck, Staging, StagingId
 from pymigrate.engine.transfer.attempt import LaneJob
 from pymigrate.engine.transfer.catching_up import FollowJob
-from pymigrate.engine.transfer.inspection import InspectJob
+from pymigrate.engine.transfer.inspection_job import InspectJob
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine, beside
 from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
 from pymigrate.v1 import plan_pb2, worker_pb2
