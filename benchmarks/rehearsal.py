@@ -12,7 +12,8 @@ from _figures import Report, arguments, seconds
 
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rehearsal import CopyShape, Rehearsal, Rehearsed
-from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Run, RunAggregate, RunState, Task
+from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Run, RunAggregate, Task
+from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.domain.schedule import Limits, Place, Scheduler
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

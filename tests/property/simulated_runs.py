@@ -29,7 +29,8 @@ from pymigrate.engine.domain.happenings import (
     Succeeded,
 )
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import (
+from pymigrate.engine.domain.run import DatasetRun, Failure, PhaseRun, Run, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_states import (
     AFTERWARDS,
     LANE_STEPS,
     PHASE_ENDED,
@@ -40,18 +41,11 @@ from pymigrate.engine.domain.run import (
     TASK_OPEN,
     TASK_STEPS,
     UNDOING,
-    DatasetRun,
     DesiredState,
-    Failure,
-    PhaseRun,
     PhaseState,
     Point,
-    Run,
-    RunAggregate,
-    RunEvent,
     RunState,
     State,
-    Task,
     TaskKind,
     TaskState,
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.domain import orchestration
 from pymigrate.engine.domain.happenings import Begun
-from pymigrate.engine.domain.run import RUN_ENDED, RunState
+from pymigrate.engine.domain.run_states import RUN_ENDED, RunState
 from tests.property.simulated_runs import Simulation, traces
 
 SEEDS = 360 if os.environ.get("PYMIGRATE_TEST_LONG") != "1" else 20_000

@@ -16,7 +16,8 @@ from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.domain.errors import FailedPrecondition, StaleWrite, StoreUnavailable, TemporaryError
 from pymigrate.engine.domain.happenings import CoreEvent
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import Entity, Failure, PhaseRun, Point, RunEvent, Task, TaskKind
+from pymigrate.engine.domain.run import Entity, Failure, PhaseRun, RunEvent, Task
+from pymigrate.engine.domain.run_states import Point, TaskKind
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner

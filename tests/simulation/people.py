@@ -10,7 +10,7 @@ from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.errors import AlreadyExists, PermanentError, StaleWrite, TemporaryError
-from pymigrate.engine.domain.run import RUN_ENDED, DesiredState
+from pymigrate.engine.domain.run_states import RUN_ENDED, DesiredState
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.faults import Crash
 from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2

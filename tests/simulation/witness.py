@@ -5,16 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pymigrate.engine.application.works import staging_id
-from pymigrate.engine.domain.run import (
-    LANE_STEPS,
-    PHASE_IN_HAND,
-    PHASE_STEPS,
-    RUN_STEPS,
-    TASK_OPEN,
-    PhaseState,
-    Task,
-)
+from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_ledger import ENGINE
+from pymigrate.engine.domain.run_states import LANE_STEPS, PHASE_IN_HAND, PHASE_STEPS, RUN_STEPS, TASK_OPEN, PhaseState
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.simulated_systems import Rows, SimulatedSystems

@@ -4,23 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from pymigrate.engine.domain.run import (
-    DatasetRun,
-    DesiredState,
-    Entity,
-    Failure,
-    Lane,
-    LaneState,
-    PhaseRun,
-    PhaseState,
-    Run,
-    RunAggregate,
-    RunEvent,
-    RunState,
-    Task,
-    TaskKind,
-    TaskState,
-)
+from pymigrate.engine.domain.run import DatasetRun, Entity, Failure, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
 from pymigrate.engine.ports.store import HostRecord, Resource, Store, Unit
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from pymigrate.engine.domain.errors import StaleWrite
-from pymigrate.engine.domain.run import RunAggregate, RunState, Task, TaskKind, TaskState
+from pymigrate.engine.domain.run import RunAggregate, Task
+from pymigrate.engine.domain.run_states import RunState, TaskKind, TaskState
 from pymigrate.engine.ports.store import Store
 from tests.contract.store.records import FAILURE, NOW, PLAN, RUN, appending, at, event, insert_run, new_run
 

@@ -7,14 +7,8 @@ from datetime import timedelta, timezone
 import pytest
 
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.domain.run import (
-    DatasetRun,
-    Lane,
-    PhaseRun,
-    RunAggregate,
-    Task,
-    TaskKind,
-)
+from pymigrate.engine.domain.run import DatasetRun, Lane, PhaseRun, RunAggregate, Task
+from pymigrate.engine.domain.run_states import TaskKind
 from pymigrate.engine.ports.store import Store, Unit
 from tests.contract.store.records import (
     NOW,

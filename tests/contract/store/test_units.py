@@ -6,10 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pymigrate.engine.domain.errors import EngineUnavailable, StaleWrite
-from pymigrate.engine.domain.run import (
-    Lane,
-    RunAggregate,
-)
+from pymigrate.engine.domain.run import Lane, RunAggregate
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from tests.contract.store.records import (
     NOW,

@@ -9,7 +9,7 @@ import pytest
 from pymigrate.engine.application.board import IDLE_CORES_MAX
 from pymigrate.engine.domain.errors import NotFound, StoreUnavailable
 from pymigrate.engine.domain.happenings import Progressed
-from pymigrate.engine.domain.run import DesiredState, RunState
+from pymigrate.engine.domain.run_states import DesiredState, RunState
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import run_pb2

@@ -6,7 +6,7 @@ import pytest
 
 from pymigrate.engine.application.hosts import WAIT_MAX_SECONDS, LeaseTerms
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound
-from pymigrate.engine.domain.run import DesiredState, TaskState
+from pymigrate.engine.domain.run_states import DesiredState, TaskState
 from pymigrate.engine.testing.hosts import lease_of
 from pymigrate.v1 import run_pb2, worker_pb2
 from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase

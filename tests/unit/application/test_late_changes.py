@@ -7,7 +7,7 @@ import pytest
 
 from pymigrate.engine.application.followups import CATCH_UP_INTERVAL_SECONDS
 from pymigrate.engine.domain.happenings import Leased, Lost, Retried, Steered
-from pymigrate.engine.domain.run import DesiredState
+from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.v1 import connection_pb2, run_pb2, worker_pb2
 from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase
 

@@ -15,7 +15,7 @@ from pymigrate.engine.domain.errors import (
     StaleWrite,
     SystemUnavailable,
 )
-from pymigrate.engine.domain.run import DesiredState
+from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.engine.testing.hosts import Outcome
 from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
 from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase

@@ -20,7 +20,8 @@ from pymigrate.engine.domain.happenings import (
     Succeeded,
 )
 from pymigrate.engine.domain.orchestration import CATCH_UP_SECONDS, RunCore
-from pymigrate.engine.domain.run import DesiredState, Failure, PhaseState, RunState, Task, TaskKind, TaskState
+from pymigrate.engine.domain.run import Failure, Task
+from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState, TaskKind, TaskState
 from pymigrate.engine.domain.schedule import Limits, Scheduler
 from tests.property.simulated_runs import PERMANENT, START, TEMPORARY, aggregate_of
 

@@ -26,16 +26,8 @@ from pymigrate.engine.domain.orchestration import (
     RETRIES_MAX,
     RunCore,
 )
-from pymigrate.engine.domain.run import (
-    DesiredState,
-    Failure,
-    LaneState,
-    PhaseState,
-    RunState,
-    Task,
-    TaskKind,
-    TaskState,
-)
+from pymigrate.engine.domain.run import Failure, Task
+from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
 from tests.property.simulated_runs import PERMANENT, START, TEMPORARY, aggregate_of
 
 LATER = START + timedelta(seconds=1)

@@ -11,7 +11,8 @@ from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.precedence import Precedence
 from pymigrate.engine.domain.rehearsal import CopyShape, Rehearsal, Rehearsed
-from pymigrate.engine.domain.run import PhaseState, RunAggregate, RunState, Task
+from pymigrate.engine.domain.run import RunAggregate, Task
+from pymigrate.engine.domain.run_states import PhaseState, RunState
 from pymigrate.engine.domain.schedule import Limits, Place, Scheduler
 from tests.property.simulated_runs import PLAN, START, aggregate_of
 

@@ -11,7 +11,8 @@ from pymigrate.engine.domain.calendar import Calendar, WeeklyWindow
 from pymigrate.engine.domain.happenings import Begun, Failed, Leased, RollbackAsked, Succeeded
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import Rate
-from pymigrate.engine.domain.run import Failure, PhaseState, RunState, Task, TaskKind
+from pymigrate.engine.domain.run import Failure, Task
+from pymigrate.engine.domain.run_states import PhaseState, RunState, TaskKind
 from pymigrate.engine.domain.schedule import Limits, Scheduler
 from pymigrate.engine.domain.throttle import PAUSE_SECONDS
 from tests.property.simulated_runs import PLAN, START, aggregate_of

@@ -18,7 +18,8 @@ from pymigrate.engine.domain.happenings import (
     Succeeded,
 )
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import Failure, LaneState, PhaseState, RunAggregate, RunState, TaskKind
+from pymigrate.engine.domain.run import Failure, RunAggregate
+from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState, TaskKind
 from tests.property.simulated_runs import PERMANENT, START, aggregate_of
 from tests.unit.domain.test_orchestration import LATER, fail, finish, lease, phase, publish, state
 

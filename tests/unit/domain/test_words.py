@@ -8,7 +8,15 @@ import pytest
 
 from pymigrate.engine.domain import names
 from pymigrate.engine.domain.errors import IllegalTransition, InvalidDefinition, from_reason
-from pymigrate.engine.domain.run import LANE_STEPS, PHASE_STEPS, RUN_STEPS, TASK_STEPS, PhaseState, RunState, check_step
+from pymigrate.engine.domain.run_states import (
+    LANE_STEPS,
+    PHASE_STEPS,
+    RUN_STEPS,
+    TASK_STEPS,
+    PhaseState,
+    RunState,
+    check_step,
+)
 from pymigrate.engine.domain.types import ColumnType, parse_type
 
 

@@ -12,7 +12,8 @@ import structlog
 from pymigrate.engine.domain.errors import EngineUnavailable, NotFound
 from pymigrate.engine.domain.happenings import Begun, CoreEvent, Progressed
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import RUN_ENDED, Entity, RunAggregate, RunEvent, RunState
+from pymigrate.engine.domain.run import Entity, RunAggregate, RunEvent
+from pymigrate.engine.domain.run_states import RUN_ENDED, RunState
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import run_pb2

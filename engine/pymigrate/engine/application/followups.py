@@ -9,8 +9,8 @@ import structlog
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.domain.happenings import PlanSucceeded, SealAsked
 from pymigrate.engine.domain.names import environment_of
-from pymigrate.engine.domain.run import RunState
 from pymigrate.engine.domain.run_ledger import ENGINE
+from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
 

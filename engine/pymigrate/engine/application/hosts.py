@@ -19,7 +19,8 @@ from pymigrate.engine.domain.happenings import Drained, Failed, Leased, Lost, Pr
 from pymigrate.engine.domain.names import matches, parent_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import Rate
-from pymigrate.engine.domain.run import Failure, Task, TaskState
+from pymigrate.engine.domain.run import Failure, Task
+from pymigrate.engine.domain.run_states import TaskState
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.store import HostRecord, Store
 from pymigrate.v1 import worker_pb2

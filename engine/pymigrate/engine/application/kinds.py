@@ -7,7 +7,7 @@ from pymigrate.engine.application.catalog import PAGE_MAX, Kind
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment, nearest, parent_of
-from pymigrate.engine.domain.run import RunState
+from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.store import Resource, Unit
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, run_pb2
 

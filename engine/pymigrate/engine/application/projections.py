@@ -5,19 +5,8 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from pymigrate.engine.domain.run import (
-    DatasetRun,
-    DesiredState,
-    Failure,
-    Lane,
-    PhaseRun,
-    Point,
-    Run,
-    RunAggregate,
-    RunEvent,
-    TaskKind,
-    TaskState,
-)
+from pymigrate.engine.domain.run import DatasetRun, Failure, Lane, PhaseRun, Run, RunAggregate, RunEvent
+from pymigrate.engine.domain.run_states import DesiredState, Point, TaskKind, TaskState
 from pymigrate.v1 import plan_pb2, run_pb2
 
 T = TypeVar("T")

@@ -12,7 +12,8 @@ from pymigrate.engine.application import definitions, works
 from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, phases_of
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import environment_of
-from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Point, Run, RunAggregate
+from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Run, RunAggregate
+from pymigrate.engine.domain.run_states import Point
 from pymigrate.engine.ports.store import Resource, Unit
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
 from pymigrate.v1.shape import enum_word

@@ -23,13 +23,8 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.domain.happenings import Approved, CoreEvent, Retried, RollbackAsked, SealAsked, Steered
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
-from pymigrate.engine.domain.run import (
-    DesiredState,
-    PhaseState,
-    Run,
-    RunAggregate,
-    RunState,
-)
+from pymigrate.engine.domain.run import Run, RunAggregate
+from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
 

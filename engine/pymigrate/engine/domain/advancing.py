@@ -2,15 +2,13 @@
 
 from datetime import timedelta
 
-from pymigrate.engine.domain.run import (
+from pymigrate.engine.domain.run import Failure, Lane, PhaseRun
+from pymigrate.engine.domain.run_states import (
     PHASE_DONE,
     PHASE_ENDED,
     PHASE_IN_HAND,
     TASK_OPEN,
     DesiredState,
-    Failure,
-    Lane,
-    PhaseRun,
     PhaseState,
     Point,
     RunState,

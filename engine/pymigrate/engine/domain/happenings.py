@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pymigrate.engine.domain.run import DesiredState, Failure
+from pymigrate.engine.domain.run import Failure
+from pymigrate.engine.domain.run_states import DesiredState
 
 
 @dataclass(frozen=True, slots=True)

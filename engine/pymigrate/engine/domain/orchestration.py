@@ -31,24 +31,21 @@ from pymigrate.engine.domain.happenings import (
     Succeeded,
 )
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.domain.run import (
+from pymigrate.engine.domain.run import Failure, PhaseRun, RunAggregate, Task
+from pymigrate.engine.domain.run_ledger import ENGINE
+from pymigrate.engine.domain.run_states import (
     AFTERWARDS,
     PHASE_CUTTING_OVER,
     PHASE_IN_HAND,
     RUN_ENDED,
     DesiredState,
-    Failure,
     LaneState,
-    PhaseRun,
     PhaseState,
     Point,
-    RunAggregate,
     RunState,
-    Task,
     TaskKind,
     TaskState,
 )
-from pymigrate.engine.domain.run_ledger import ENGINE
 
 RETRIES_MAX = 20
 RETRIES_INTERNAL_MAX = 3

@@ -24,7 +24,8 @@ from pymigrate.engine.domain.happenings import (
 )
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import RUN_ENDED, Point, RunEvent, RunState, Task, TaskKind
+from pymigrate.engine.domain.run import RunEvent, Task
+from pymigrate.engine.domain.run_states import RUN_ENDED, Point, RunState, TaskKind
 from pymigrate.engine.domain.schedule import Limits, Place, Scheduler
 
 REHEARSER = "rehearsal"

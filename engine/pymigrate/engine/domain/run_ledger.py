@@ -9,7 +9,8 @@ from collections import Counter
 from datetime import datetime
 
 from pymigrate.engine.domain.precedence import Precedence, ReadySet
-from pymigrate.engine.domain.run import (
+from pymigrate.engine.domain.run import Entity, Failure, Lane, PhaseRun, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_states import (
     LANE_STEPS,
     PHASE_DONE,
     PHASE_STEPS,
@@ -17,16 +18,9 @@ from pymigrate.engine.domain.run import (
     TASK_OPEN,
     TASK_STEPS,
     UNDOING,
-    Entity,
-    Failure,
-    Lane,
     LaneState,
-    PhaseRun,
     PhaseState,
-    RunAggregate,
-    RunEvent,
     RunState,
-    Task,
     TaskKind,
     TaskState,
     check_step,

@@ -6,7 +6,9 @@ is blocked before anything of it is touched.
 
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.domain.run import (
+from pymigrate.engine.domain.run import Failure, PhaseRun, Task
+from pymigrate.engine.domain.run_ledger import RunLedger
+from pymigrate.engine.domain.run_states import (
     AFTERWARDS,
     PHASE_DONE,
     PHASE_IN_HAND,
@@ -14,16 +16,12 @@ from pymigrate.engine.domain.run import (
     TASK_OPEN,
     UNDOING,
     DesiredState,
-    Failure,
-    PhaseRun,
     PhaseState,
     Point,
     RunState,
-    Task,
     TaskKind,
     TaskState,
 )
-from pymigrate.engine.domain.run_ledger import RunLedger
 
 NOT_STARTED_AGAIN = frozenset({PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLED_BACK})
 TO_CLEAN_UP = frozenset({PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLING_BACK})

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent, RunState
+from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent
+from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
 
 Result = TypeVar("Result")

@@ -10,18 +10,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, StaleWrite
-from pymigrate.engine.domain.run import (
-    TASK_OPEN,
-    DatasetRun,
-    Entity,
-    Lane,
-    PhaseRun,
-    Run,
-    RunAggregate,
-    RunEvent,
-    RunState,
-    Task,
-)
+from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_states import TASK_OPEN, RunState
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import HostRecord, Resource, Unit
 from pymigrate.engine.testing.feed import Consumer, MemoryAudit, MemoryFeed, MemoryOutbox, append_event

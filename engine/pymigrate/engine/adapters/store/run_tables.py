@@ -14,20 +14,8 @@ from sqlmodel import Field, UniqueConstraint
 
 from pymigrate.engine.adapters.store.columns import NAME, Instant, Labels, Reason, Texts, choice
 from pymigrate.engine.adapters.store.tables import Table
-from pymigrate.engine.domain.run import (
-    DatasetRun,
-    DesiredState,
-    Failure,
-    Lane,
-    LaneState,
-    PhaseRun,
-    PhaseState,
-    Run,
-    RunState,
-    Task,
-    TaskKind,
-    TaskState,
-)
+from pymigrate.engine.domain.run import DatasetRun, Failure, Lane, PhaseRun, Run, Task
+from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
 
 
 def _fields_of(record: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:

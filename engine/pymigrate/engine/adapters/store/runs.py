@@ -25,18 +25,8 @@ from pymigrate.engine.adapters.store.run_tables import (
     TaskRow,
 )
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.domain.run import (
-    TASK_OPEN,
-    DatasetRun,
-    Entity,
-    Lane,
-    PhaseRun,
-    Run,
-    RunAggregate,
-    RunEvent,
-    RunState,
-    Task,
-)
+from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_states import TASK_OPEN, RunState
 
 ALL_PLANS = "/-"
 AFTER_SLASH = "0"  # the character that follows "/"

@@ -7,7 +7,7 @@ from pymigrate.engine.application.catalog import page_limit
 from pymigrate.engine.application.runs import Runs, read_sequence
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
 from pymigrate.engine.domain.names import nearest, parent_of
-from pymigrate.engine.domain.run import DesiredState
+from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.engine.entrypoints.grpc.interceptors import caller
 from pymigrate.v1 import run_pb2, run_pb2_grpc
 
