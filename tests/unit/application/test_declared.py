@@ -5,6 +5,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS, PHASES
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.revisions import phase_hash, plan_hash
@@ -305,12 +306,12 @@ def test_a_digest_is_the_same_in_every_version() -> None:
 def test_what_is_wrong_with_a_connection_is_told_at_its_field(
     connection: connection_pb2.Connection, field: str
 ) -> None:
-    assert field in [problem.field for problem in definitions.connection_problems(connection)]
+    assert field in [problem.field for problem in connection_problems(connection)]
 
 
 def test_a_password_that_is_no_reference_is_never_repeated() -> None:
     system = connection_pb2.PostgresSystem(host="h", database="d", user="u", password="hunter2")
-    problems = list(definitions.connection_problems(connection_pb2.Connection(postgres=system)))
+    problems = list(connection_problems(connection_pb2.Connection(postgres=system)))
     assert problems
     assert not any("hunter2" in problem.description for problem in problems)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from pymigrate.engine.application import definitions
+from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 from tests.unit.application.engines import phase, systems
@@ -171,13 +172,13 @@ def test_what_is_no_amount_of_money_is_refused(amount: float) -> None:
 )
 def test_a_reference_to_a_secret_is_right(password: str) -> None:
     system = connection_pb2.PostgresSystem(host="h", database="d", user="u", password=password, port=5432)
-    assert told(definitions.connection_problems(connection_pb2.Connection(postgres=system))) == {}
+    assert told(connection_problems(connection_pb2.Connection(postgres=system))) == {}
 
 
 @pytest.mark.parametrize("password", ["env://1A", "file://relative", "http://x/y", "env://A b", "vault://x"])
 def test_what_is_no_reference_is_refused_without_repeating_it(password: str) -> None:
     system = connection_pb2.PostgresSystem(host="h", database="d", user="u", password=password)
-    found = told(definitions.connection_problems(connection_pb2.Connection(postgres=system)))
+    found = told(connection_problems(connection_pb2.Connection(postgres=system)))
     assert found.keys() == {"postgres.password"}
     assert password not in found["postgres.password"]
 
@@ -185,7 +186,7 @@ def test_what_is_no_reference_is_refused_without_repeating_it(password: str) -> 
 @pytest.mark.parametrize("port", [-1, 65_536])
 def test_what_is_no_port_is_refused(port: int) -> None:
     system = connection_pb2.PostgresSystem(host="h", database="d", user="u", port=port)
-    found = told(definitions.connection_problems(connection_pb2.Connection(postgres=system)))
+    found = told(connection_problems(connection_pb2.Connection(postgres=system)))
     assert found.keys() == {"postgres.port"}
 
 

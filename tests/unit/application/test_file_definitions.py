@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from pymigrate.engine.application.definitions import connection_problems
+from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.application.file_definitions import target_format_problems
 from pymigrate.v1 import connection_pb2, plan_pb2
 

@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import json_format
 
 from pymigrate.engine.application import definitions
+from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.application.http_definitions import http_json_problems
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2, plan_pb2
@@ -17,9 +18,9 @@ def told(problems: Iterable[Problem]) -> dict[str, str]:
     return {problem.field: problem.description for problem in problems}
 
 
-def connection_problems(**system: object) -> dict[str, str]:
+def of_connection(**system: object) -> dict[str, str]:
     document = {"http": {"baseUrl": "https://api.example.com/v2", **system}}
-    return told(definitions.connection_problems(json_format.ParseDict(document, connection_pb2.Connection())))
+    return told(connection_problems(json_format.ParseDict(document, connection_pb2.Connection())))
 
 
 def format_problems(**form: object) -> dict[str, str]:
@@ -28,8 +29,8 @@ def format_problems(**form: object) -> dict[str, str]:
 
 def test_an_api_that_is_right_has_no_problem() -> None:
     headers = {"Authorization": "env://TOKEN", "X-Api-Key": "file:///run/keys.json#crm", "Accept-Language": "de"}
-    assert connection_problems(headers=headers, requestsPerSecondMax=2.5, timeoutSeconds=600, retriesMax=-1) == {}
-    assert connection_problems(baseUrl="http://10.0.0.7:8080", caFile="/etc/ca.pem") == {}
+    assert of_connection(headers=headers, requestsPerSecondMax=2.5, timeoutSeconds=600, retriesMax=-1) == {}
+    assert of_connection(baseUrl="http://10.0.0.7:8080", caFile="/etc/ca.pem") == {}
     assert format_problems(records="/a/b", total="meta.n", cursor={"next": "n", "parameter": "after"}) == {}
 
 
@@ -57,7 +58,7 @@ def test_an_api_that_is_right_has_no_problem() -> None:
     ],
 )
 def test_what_is_wrong_with_an_api_is_told_at_its_field(system: dict[str, object], field: str, says: str) -> None:
-    found = connection_problems(**system)
+    found = of_connection(**system)
     assert says in found[f"http.{field}"]
     assert "hunter2" not in str(found)
 
@@ -106,7 +107,7 @@ def test_iceberg_tables_are_a_target_only_that_is_not_merged_into() -> None:
     lake = connection_pb2.Connection(
         iceberg=connection_pb2.IcebergSystem(catalog_path="/lake/catalog.db", warehouse="file:///lake/warehouse")
     )
-    assert told(definitions.connection_problems(lake)) == {}
+    assert told(connection_problems(lake)) == {}
     connections = {**systems(), "lake": lake}
     found = phase("orders")
     found.datasets["orders"].target.connection = "lake"
@@ -124,10 +125,10 @@ def test_iceberg_tables_are_a_target_only_that_is_not_merged_into() -> None:
 )
 def test_where_iceberg_tables_lie_is_a_plain_absolute_path(path: str, says: str) -> None:
     system = connection_pb2.IcebergSystem(catalog_path=path, warehouse=path)
-    found = definitions.connection_problems(connection_pb2.Connection(iceberg=system))
+    found = connection_problems(connection_pb2.Connection(iceberg=system))
     for field in ("iceberg.catalog_path", "iceberg.warehouse"):
         assert any(says in problem.description for problem in found if problem.field == field)
-        found = definitions.connection_problems(connection_pb2.Connection(iceberg=system))
+        found = connection_problems(connection_pb2.Connection(iceberg=system))
 
 
 @pytest.mark.parametrize(
@@ -141,14 +142,14 @@ def test_where_iceberg_tables_lie_is_a_plain_absolute_path(path: str, says: str)
 )
 def test_the_url_of_a_dialect_has_no_password(url: str, says: str) -> None:
     system = connection_pb2.SqlalchemySystem(url=url, password="env://PW")
-    found = told(definitions.connection_problems(connection_pb2.Connection(sqlalchemy=system)))
+    found = told(connection_problems(connection_pb2.Connection(sqlalchemy=system)))
     assert says in found["sqlalchemy.url"]
     assert "hunter2" not in str(found)
     system.url = "mssql+pyodbc://reader@host:1433/erp"
-    assert told(definitions.connection_problems(connection_pb2.Connection(sqlalchemy=system))) == {}
+    assert told(connection_problems(connection_pb2.Connection(sqlalchemy=system))) == {}
 
 
 def test_a_connection_to_nothing_names_every_kind() -> None:
-    problem = told(definitions.connection_problems(connection_pb2.Connection()))["system"]
+    problem = told(connection_problems(connection_pb2.Connection()))["system"]
     for field in connection_pb2.Connection.DESCRIPTOR.oneofs_by_name["system"].fields:
         assert field.name in problem

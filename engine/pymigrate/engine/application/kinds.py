@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.catalog import PAGE_MAX, Kind
+from pymigrate.engine.application.connection_definitions import connection_problems
+from pymigrate.engine.application.dataset_definitions import shared_targets
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment, nearest, parent_of
@@ -61,7 +63,7 @@ def _check_department(unit: Unit, department: environment_pb2.Department) -> Ite
 
 def _check_connection(unit: Unit, connection: connection_pb2.Connection) -> Iterator[Problem]:
     del unit
-    return definitions.connection_problems(connection)
+    return connection_problems(connection)
 
 
 def _check_phase(unit: Unit, phase: plan_pb2.Phase) -> Iterator[Problem]:
@@ -71,7 +73,7 @@ def _check_phase(unit: Unit, phase: plan_pb2.Phase) -> Iterator[Problem]:
     phases[name] = phase
     if cycle := graph.find_cycle(definitions.phase_dependencies(phases), through=name):
         yield Problem("dependencies", graph.cycle_problem(cycle).description)
-    for problem in definitions.shared_targets(phases):
+    for problem in shared_targets(phases):
         if problem.field.startswith(f"phases.{name}."):
             yield Problem(problem.field.removeprefix(f"phases.{name}."), problem.description)
 

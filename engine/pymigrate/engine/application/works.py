@@ -3,7 +3,7 @@
 import hashlib
 from typing import assert_never
 
-from pymigrate.engine.application.definitions import CHUNK_BYTES_MIN
+from pymigrate.engine.application.dataset_definitions import CHUNK_BYTES_MIN
 from pymigrate.engine.domain.run import RunAggregate, Task
 from pymigrate.engine.domain.run_states import TaskKind
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
