@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
@@ -31,7 +32,7 @@ class RowChanges:
 @dataclass(frozen=True, slots=True)
 class Changed:
     """A stretch of what the source keeps: what it comes to, of how many changes, up to where, and how many seconds ago that was
-    committed. `end` is the position before, where the stretch ends within a transaction."""
+    committed. `end` is the position before, where the stretch ends within a transaction, or a round of a column."""
 
     changes: RowChanges
     count: int
@@ -53,6 +54,14 @@ class GrowingColumn:
 
     name: str
     overlap: int = 0
+
+
+def no_changes(columns: Sequence[ColumnInfo], key: Sequence[str]) -> RowChanges:
+    """Of rows of these columns."""
+    by_name = {column.name: column for column in columns}
+    keys = arrow_schema([by_name[name] for name in key])
+    rows = arrow_schema(columns)
+    return RowChanges(pa.RecordBatch.from_pylist([], schema=keys), pa.RecordBatch.from_pylist([], schema=rows))
 
 
 class Capture(Protocol):
@@ -115,7 +124,8 @@ class CapturingConnector(Protocol):
     """What a Connector may have on top."""
 
     def open_capture(self, system: SystemSpec, column: GrowingColumn | None = None) -> Capture:
-        """Opens a source for its changes, as its log or a column tells them. Raises SystemUnavailable."""
+        """Opens a source for its changes, as its log or a column tells them. Raises SystemUnavailable, and FailedPrecondition where it
+        has no log to read."""
         ...
 
 

@@ -126,7 +126,7 @@ def _bear(job: LaneJob, chunk: SourceChunk) -> None:
 
 
 def _refuse_change(job: LaneJob, state: str) -> None:
-    if job.source_state and state != job.source_state:
+    if job.source_state and state != job.source_state and not job.is_followed:
         raise SourceChanged(
             f"dataset {job.dataset}: {job.relation.relation} has changed since the run was started: "
             "start another run, or retry this one to take it as it is now",

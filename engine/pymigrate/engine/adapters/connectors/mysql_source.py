@@ -32,7 +32,7 @@ from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.connector import SystemSpec
-from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.ranges import EVERYTHING, Position, SourceRange, ranges_between
 from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
 from pymigrate.engine.ports.source import SourceChunk
 
@@ -119,6 +119,18 @@ class MysqlSource:
         with self._refusing(relation), self._borrowed() as connection:
             rows = _unread(mysql_wire.packets(connection, statement), order, span, relation)
             yield from _chunks(rows, relation, columns, order, place_of(span.after, order, relation))
+
+    def changed(self, relation: SourceRelation, columns: Sequence[ColumnInfo], condition: str) -> Iterator[SourceChunk]:
+        """The rows that meet a condition in SQL, all where it is empty, in the order of `chunks`."""
+        table = self._relations.find(relation.relation)
+        order = self._relations.order(table)
+        columns = self._native(relation, table, columns)
+        names = ", ".join([*order.texts, *map(selected, columns)])
+        filtered = f" WHERE {condition}" if condition else ""
+        statement = f"SELECT {names} FROM {table.sql}{filtered} ORDER BY {order.sql}"
+        with self._refusing(relation), self._borrowed() as connection:
+            rows = _unread(mysql_wire.packets(connection, statement), order, EVERYTHING, relation)
+            yield from _chunks(rows, relation, columns, order, None)
 
     def offers(self, relation: SourceRelation) -> Mapping[CopyPath, str]:
         """Lines of COPY's text format."""

@@ -3,27 +3,30 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
+from pymigrate.engine.adapters.connectors.growing_column import (
+    EMPTY,
+    SECONDS_DEFAULT,
+    UNITS_DEFAULT,
+    column_problems,
+    gone,
+    went_backwards,
+)
 from pymigrate.engine.adapters.connectors.postgres_capture import PostgresCapture, batch_of
 from pymigrate.engine.adapters.connectors.postgres_connection import connect
 from pymigrate.engine.adapters.connectors.postgres_obstacles import Obstacles
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected
 from pymigrate.engine.adapters.connectors.postgres_source import SETTINGS
 from pymigrate.engine.adapters.connectors.target_statements import quote
-from pymigrate.engine.domain.errors import Problem, SourceChanged
-from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.capture import Changed, GrowingColumn, RowChanges, Start
+from pymigrate.engine.ports.capture import Changed, GrowingColumn, RowChanges, Start, no_changes
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
 
 ROWS_AT_ONCE = 5_000
-FIELD = "catch_up.column.name"
-SECONDS_DEFAULT = 600
-UNITS_DEFAULT = 100_000
 _TIMES = ("timestamp without time zone", "timestamp with time zone", "date")
 _NUMBERS = ("smallint", "integer", "bigint", "numeric")
-EMPTY = Position("")
 
 
 class PostgresColumnCapture(PostgresCapture):
@@ -38,19 +41,10 @@ class PostgresColumnCapture(PostgresCapture):
         """Of the column, and of what blocking writes needs."""
         table = self._relations.find(relation.relation)
         known = {column.name: column for column in self._relations.columns(table)}
-        found, problems = known.get(self._column.name), list[Problem]()
-        if found is None:
-            text = f"`{relation.relation}` has no column `{self._column.name}`{nearest(self._column.name, known)}"
-            problems.append(Problem(FIELD, text))
-        elif not self._is_time(found.native_type) and not self._is_number(found.native_type):
-            problems.append(Problem(FIELD, f"`{found.name}` is {found.native_type}: name a time, a date or a number"))
-        elif not found.is_required:
-            problems.append(
-                Problem(FIELD, f"`{found.name}` may be NULL, and such rows would not be seen: declare it NOT NULL")
-            )
-        if not key:
-            problems.append(Problem("key", f"`{relation.relation}` has no key: changed rows are found by it"))
-        return [*problems, *Obstacles(self._query).of_owner(relation, table, self._relations.identifier(table))]
+        found = column_problems(
+            relation, self._column, known, key, lambda each: _is_time(each.native_type) or _is_number(each.native_type)
+        )
+        return [*found, *Obstacles(self._query).of_owner(relation, table, self._relations.identifier(table))]
 
     def start(self, relation: SourceRelation, name: str, heed: Callable[[], None]) -> Start:
         """Nothing is made: the rows keep their changes themselves."""
@@ -75,12 +69,11 @@ class PostgresColumnCapture(PostgresCapture):
         table, end = self._relations.find(relation.relation), self._highest(relation)
         native = {column.name: column.native_type for column in self._relations.columns(table)}
         if missing := [name for name in (*(c.name for c in columns), self._column.name) if name not in native]:
-            raise SourceChanged(
-                f"{relation.relation}: column `{missing[0]}` is gone since the run was started: retry the run"
-            )
+            raise gone(relation, missing[0])
         columns = [ColumnInfo(c.name, c.type, c.is_required, native[c.name]) for c in columns]
         statement = f"SELECT {', '.join(map(selected, columns))} FROM {table.sql}".replace("%", "%%")
         if after != EMPTY:
+            self._refuse_backward(relation, native[self._column.name], after, end)
             bound = f"{quote(self._column.name)} >= ".replace("%", "%%") + self._below(native[self._column.name])
             statement += f" WHERE {bound}"
         if self._reader is None:
@@ -97,8 +90,7 @@ class PostgresColumnCapture(PostgresCapture):
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
                 batch = batch_of(relation.relation, columns, rows)
                 yield Changed(RowChanges(batch.select(list(key)), batch), batch.num_rows, after, 0.0)
-        nothing = batch_of(relation.relation, columns, [])
-        yield Changed(RowChanges(nothing.select(list(key)), nothing), 0, end, 0.0)
+        yield Changed(no_changes(columns, key), 0, end, 0.0)
 
     def confirm(self, name: str, position: Position) -> None:
         """Nothing is kept."""
@@ -111,13 +103,23 @@ class PostgresColumnCapture(PostgresCapture):
         [(highest,)] = self._query(f"SELECT coalesce(max({quote(self._column.name)})::text, '') FROM {table.sql}")
         return Position(str(highest))
 
+    def _refuse_backward(self, relation: SourceRelation, native: str, after: Position, end: Position) -> None:
+        kind = native if _is_time(native) else "numeric"
+        if end == EMPTY or self._query(
+            f"SELECT 1 WHERE ?::{kind} < {self._below(native).replace('%s', '?')}", (end, after)
+        ):
+            raise went_backwards(relation, self._column, after, end)
+
     def _below(self, native: str) -> str:
-        if self._is_time(native):
-            return f"%s::{native} - make_interval(secs => {self._column.overlap or SECONDS_DEFAULT})"
+        """Of a day the whole of it: what was written within the overlap has no more than that."""
+        if _is_time(native):
+            return f"(%s::{native} - make_interval(secs => {self._column.overlap or SECONDS_DEFAULT}))::{native}"
         return f"%s::numeric - {self._column.overlap or UNITS_DEFAULT}"
 
-    def _is_time(self, native: str) -> bool:
-        return native.startswith((*_TIMES, "timestamp(")) and not native.endswith("[]")
 
-    def _is_number(self, native: str) -> bool:
-        return native.startswith(_NUMBERS) and not native.endswith("[]")
+def _is_time(native: str) -> bool:
+    return native.startswith((*_TIMES, "timestamp(")) and not native.endswith("[]")
+
+
+def _is_number(native: str) -> bool:
+    return native.startswith(_NUMBERS) and not native.endswith("[]")

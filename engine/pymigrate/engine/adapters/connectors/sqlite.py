@@ -1,5 +1,7 @@
 """SQLite database files, as sources and targets."""
 
+from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.ports.capture import Capture, GrowingColumn
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.target import Target
@@ -21,3 +23,14 @@ class SqliteConnector:
         from pymigrate.engine.adapters.connectors.sqlite_target import SqliteTarget
 
         return SqliteTarget(system)
+
+    def open_capture(self, system: SystemSpec, column: GrowingColumn | None = None) -> Capture:
+        """Opens the file. Raises FailedPrecondition without a column, and SystemUnavailable where it can't."""
+        from pymigrate.engine.adapters.connectors.sqlite_column_capture import SqliteColumnCapture
+
+        if column is None:
+            raise FailedPrecondition(
+                "no log of SQLite is read: say which column grows with every insert and update",
+                field="catch_up.logical",
+            )
+        return SqliteColumnCapture(system, column)

@@ -138,6 +138,26 @@ class SqliteSource:
                 raise self._undecodable(statement, values, relation.relation, columns, len(order)) from error
             raise _translated(self._path, error) from error
 
+    def changed(
+        self, relation: SourceRelation, columns: Sequence[ColumnInfo], column: str, low: object
+    ) -> Iterator[SourceChunk]:
+        """The rows that hold no less than a value in a column, in the order of `chunks`; all where it is None."""
+        table = self._table(relation.relation)
+        order, is_view = self._order(table, relation)
+        declared = {name: kind for name, kind, _, _ in self._columns(table)}
+        columns = [ColumnInfo(c.name, c.type, c.is_required, declared.get(c.name, "")) for c in columns]
+        names = ", ".join([*order, *(_term(each.name) for each in columns)])
+        filtered, values = (f" WHERE {_term(column)} >= ?", [low]) if low is not None else ("", [])
+        statement = f"SELECT {names} FROM {_quote(table)} AS {ALIAS}{filtered} ORDER BY {', '.join(order)}"
+        try:
+            yield from self._read(
+                self._connection.execute(statement, values), relation, columns, len(order), is_view=is_view
+            )
+        except sqlite3.DatabaseError as error:
+            if "decode" in str(error):
+                raise self._undecodable(statement, values, relation.relation, columns, len(order)) from error
+            raise _translated(self._path, error) from error
+
     def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
         """Into ranges of as many rows each, in one pass over the rowids or primary keys; a view is not split."""
         table = self._table(relation.relation)
