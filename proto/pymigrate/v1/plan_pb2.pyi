@@ -1773,9 +1773,9 @@ Global___LogicalCatchUp: typing_extensions.TypeAlias = LogicalCatchUp
 
 @typing.final
 class ColumnCatchUp(google.protobuf.message.Message):
-    """From a column of a PostgreSQL table that every insert and update sets higher, such as the time of the last change or a version that a
-    sequence gives. Deleted rows and changed keys are not seen by it: what of them is left in the target fails verification, which compares
-    counts at every level.
+    """From a column of a PostgreSQL, MySQL, MariaDB or SQLite table that every insert and update sets higher, such as the time of the last change
+    or a version that a sequence gives. Deleted rows and changed keys are not seen by it: what of them is left in the target fails
+    verification, which compares counts at every level.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -1783,7 +1783,7 @@ class ColumnCatchUp(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     OVERLAP_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """The column. Never NULL; a time, a date or a number."""
+    """The column, by its name in the source. Never NULL; a time, a date or a number."""
     overlap: builtins.int
     """How far back each round reads again, since a transaction that commits late may have written a lower value than one that committed before
     it: seconds of a time or a date, units of a number. 0 means 600 seconds, and 100,000 units.

@@ -204,6 +204,15 @@ def online_problems(found: plan_pb2.Phase) -> dict[str, str]:
     connections["shop"] = connection_pb2.Connection(
         postgres=connection_pb2.PostgresSystem(host="h", database="d", user="u")
     )
+    connections["server"] = connection_pb2.Connection(
+        mysql=connection_pb2.MysqlSystem(host="h", database="d", user="u")
+    )
+    connections["file"] = connection_pb2.Connection(duckdb=connection_pb2.DuckdbSystem(path="/other.duckdb"))
+    connections["folder"] = connection_pb2.Connection(files=connection_pb2.FilesSystem(root="/data"))
+    connections["api"] = connection_pb2.Connection(http=connection_pb2.HttpApiSystem(base_url="https://h"))
+    connections["general"] = connection_pb2.Connection(
+        sqlalchemy=connection_pb2.SqlalchemySystem(url="oracle+oracledb://h")
+    )
     return told(definitions.phase_problems(found, connections, {"sales"}))
 
 
@@ -229,4 +238,31 @@ def test_what_can_not_be_followed_is_refused_at_once() -> None:
     assert "negative" in online_problems(found)["datasets.orders.catch_up.column.overlap"]
     found = followed("shop")
     found.datasets["orders"].transforms.add().drop.columns.append("x")
-    assert "changes are told as the source has them" in online_problems(found)["datasets.orders.transforms"]
+    found.datasets["orders"].transforms.add().deduplicate.columns.append("x")
+    assert online_problems(found).keys() == {"datasets.orders.transforms[1].deduplicate"}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("file", "nobody else can write to a DuckDB file while it is read"),
+        ("folder", "nothing keeps files from being written to"),
+        ("api", "behind an API"),
+        ("general", "name it as such"),
+    ],
+)
+def test_a_source_that_can_not_keep_writes_out_is_refused_with_what_to_do(name: str, says: str) -> None:
+    found = followed(name)
+    found.datasets["orders"].catch_up.column.name = "version"
+    problem = online_problems(found)["datasets.orders.catch_up.column"]
+    assert says in problem
+    assert "use downtime policy `read_only` or `offline`" in problem
+
+
+def test_a_growing_column_follows_mysql_and_sqlite_into_targets_that_take_changes_by_key() -> None:
+    for name in ("shop", "legacy", "server"):
+        found = followed(name)
+        found.datasets["orders"].catch_up.column.name = "version"
+        assert online_problems(found) == {}
+        found.datasets["orders"].target.connection = "server"
+        assert "is mysql, which takes no changes by key" in online_problems(found)["datasets.orders.target.connection"]

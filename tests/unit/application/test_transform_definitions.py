@@ -127,11 +127,12 @@ def test_two_datasets_do_not_share_a_quarantine_nor_take_a_target_for_one() -> N
     ]
 
 
-def test_what_is_followed_while_it_is_written_to_has_neither_transforms_nor_a_quarantine() -> None:
+def test_what_is_followed_while_it_is_written_to_has_no_quarantine_and_looks_at_each_row_by_itself() -> None:
     dataset = plan_pb2.Dataset()
     source = {"connection": "legacy", "relation": "x"}
     from_data({"source": source, "catchUp": {"logical": {}}, "quarantine": {"rowsMax": 1}}, dataset)
     dataset.transforms.append(transform("drop", columns=["b"]))
+    dataset.transforms.append(transform("deduplicate", columns=["a"]))
     phase = plan_pb2.Phase(downtime_policy=plan_pb2.DOWNTIME_POLICY_ONLINE)
     found = {problem.field for problem in catch_up_problems("d", phase, dataset, SYSTEMS)}
-    assert {"d.transforms", "d.quarantine"} <= found
+    assert found == {"d.transforms[1].deduplicate", "d.quarantine", "d.catch_up.logical"}

@@ -11,26 +11,25 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
 from pymigrate.engine.domain.errors import FailedPrecondition
-from pymigrate.engine.ports.arrow_types import arrow_schema
-from pymigrate.engine.ports.capture import Capture, ChangingTarget, RowChanges
+from pymigrate.engine.ports.capture import Capture, ChangingTarget, RowChanges, no_changes
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.attempt import LaneJob, LaneWriter
 from pymigrate.engine.transfer.signals import Signals, check
+from pymigrate.engine.transfer.transforms.changes import AsTheyAre, Shape
 
 OpenCapture = Callable[[], Capture]
 OpenTarget = Callable[[], Target]
+NOT_CAUGHT_UP = -1.0
 
 
 @dataclass(frozen=True, slots=True)
 class FollowJob:
     """What to follow, as whom. `lane` is the checkpoint of the changes, `name` what the source keeps them under. `opens_source`: writes to
-    the source are let in again once it is published."""
+    the source are let in again once it is published. `open_shape` opens what is made of changes; None: nothing is."""
 
     dataset: str
     relation: SourceRelation
@@ -39,11 +38,13 @@ class FollowJob:
     fence: int
     name: str
     opens_source: bool = False
+    open_shape: Callable[[], Shape] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """How far staging is: how many seconds behind the source at most, after so many changes."""
+    """How far staging is: how many seconds behind the source at most, after so many changes; -1: what it is on the way to is longer ago
+    than can be said."""
 
     lag_seconds: float
     changes: int
@@ -57,7 +58,10 @@ def capture(job: FollowJob, open_capture: OpenCapture, open_target: OpenTarget, 
         if changes.checkpoint.position is not None:
             return
         start = source.start(job.relation, job.name, lambda: check(signals))
-        changes.apply(Checkpoint(chunks=1, position=start.position, source_state=start.snapshot), _nothing(job.staging))
+        changes.apply(
+            Checkpoint(chunks=1, position=start.position, source_state=start.snapshot),
+            no_changes(job.staging.columns, job.staging.key),
+        )
 
 
 def snapshot_of(job: FollowJob, open_target: OpenTarget) -> str:
@@ -150,19 +154,25 @@ class _Changes:
             raise FailedPrecondition(
                 f"dataset {job.dataset}: what changes in {job.relation.relation} is not kept: retry the run"
             )
-        for changed in source.changes(job.relation, job.staging.columns, job.staging.key, job.name, position, until):
-            check(self._signals)
-            before = self.checkpoint
-            after = replace(
-                before,
-                chunks=before.chunks + 1,
-                rows=before.rows + changed.count,
-                position=changed.end,
-                source_state="",
-            )
-            self.apply(after, changed.changes)
-            source.confirm(job.name, changed.end)
-            on_progress(Followed(changed.lag_seconds, after.rows))
+        with closing(self._shape()) as shape:
+            for changed in source.changes(job.relation, shape.columns, shape.key, job.name, position, until):
+                check(self._signals)
+                before = self.checkpoint
+                after = replace(
+                    before,
+                    chunks=before.chunks + 1,
+                    rows=before.rows + changed.count,
+                    position=changed.end,
+                    source_state="",
+                )
+                self.apply(after, shape.apply(changed.changes))
+                source.confirm(job.name, changed.end)
+                lag_seconds = NOT_CAUGHT_UP if changed.end == before.position else changed.lag_seconds
+                on_progress(Followed(lag_seconds, after.rows))
+
+    def _shape(self) -> Shape:
+        staging = self._job.staging
+        return self._job.open_shape() if self._job.open_shape else AsTheyAre(staging.columns, staging.key)
 
     def close(self) -> None:
         """Gives up the target."""
@@ -175,10 +185,3 @@ def _changing(target: Target) -> ChangingTarget:
             f"{target.version()} takes no changes by key: name another target, or another downtime policy"
         )
     return target
-
-
-def _nothing(staging: Staging) -> RowChanges:
-    by_name = {column.name: column for column in staging.columns}
-    keys = arrow_schema([by_name[name] for name in staging.key])
-    rows = arrow_schema(staging.columns)
-    return RowChanges(pa.RecordBatch.from_pylist([], schema=keys), pa.RecordBatch.from_pylist([], schema=rows))

@@ -16,6 +16,7 @@ from pymigrate.engine.ports.source import PassingSource, Source
 from pymigrate.engine.ports.staging import Delivery, Staging, TableDdl
 from pymigrate.engine.ports.target import Declaring, Guaranteeing, PassingTarget, SettingApart, Target
 from pymigrate.engine.transfer.inspection_job import ARROW, NOTHING, Inspection, InspectJob
+from pymigrate.engine.transfer.transforms.source import TransformedSource
 
 FOLLOWED = Choice(
     CopyPath.ARROW, f"{ARROW.reason}; not as bytes, since changes are told by key, and so rows are read in its order"
@@ -49,7 +50,7 @@ def inspect(
         target = _opened(open_target, "target.connection", stack, problems)
         rows = _look_at_target(job, info, target, problems)
         if job.is_followed and info is not None:
-            problems.extend(_follow_problems(job, info, target, open_capture))
+            problems.extend(_follow_problems(job, info, source, target, open_capture))
         choice, ranges = ARROW, tuple[SourceRange, ...]()
         if source is not None and info is not None and not problems:
             choice, ranges = _ways(job, source, info, state, target, problems)
@@ -100,8 +101,13 @@ def _look_at_source(job: InspectJob, source: Source | None, problems: list[Probl
 
 
 def _follow_problems(
-    job: InspectJob, info: RelationInfo, target: Target | None, open_capture: Callable[[], Capture] | None
+    job: InspectJob,
+    info: RelationInfo,
+    source: Source | None,
+    target: Target | None,
+    open_capture: Callable[[], Capture] | None,
 ) -> Iterator[Problem]:
+    relation = replace(job.relation, key=job.relation.key or info.key)
     if target is not None and not isinstance(target, ChangingTarget):
         yield Problem(
             "target.connection",
@@ -111,8 +117,13 @@ def _follow_problems(
         yield Problem("catch_up", "the source does not keep what changes in it: choose another downtime policy")
         return
     try:
+        if isinstance(source, TransformedSource):
+            relation, problems = source.followed(relation)
+            yield from problems
+            if problems:
+                return
         with closing(open_capture()) as capture:
-            yield from capture.problems(job.relation, job.relation.key or info.key)
+            yield from capture.problems(relation, relation.key)
     except PyMigrateError as error:
         yield from _located(error, "source.connection")
 

@@ -1,19 +1,21 @@
 """What of a host's tasks follows a source that is written to: keeps its changes, applies them, and ends that."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.entrypoints.worker.systems import system_spec
+from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.capture import Capture, CapturingConnector, SnapshotSource
 from pymigrate.engine.ports.connector import Connector, SystemSpec
 from pymigrate.engine.ports.secrets import Secrets
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer import catching_up
-from pymigrate.engine.transfer.catching_up import Followed
+from pymigrate.engine.transfer.catching_up import Followed, FollowJob
 from pymigrate.engine.transfer.signals import Signals
 from pymigrate.v1 import worker_pb2
 
@@ -24,9 +26,10 @@ OpenTarget = Callable[[], Target]
 class Following:
     """Does its part of tasks, on any thread."""
 
-    def __init__(self, connectors: Callable[[str], Connector], secrets: Secrets) -> None:
+    def __init__(self, connectors: Callable[[str], Connector], secrets: Secrets, transforms: Transforms) -> None:
         self._connectors = connectors
         self._secrets = secrets
+        self._transforms = transforms
 
     def opener(self, work: worker_pb2.DatasetWork, spec: SystemSpec) -> Callable[[], Capture] | None:
         """Opens a source for its changes; None where it can't be."""
@@ -59,7 +62,7 @@ class Following:
     ) -> worker_pb2.LaneProgress:
         """Applies what was committed until now."""
         work = task.catch_up.dataset
-        job = definitions.follow_job(work, task.fence)
+        job = self._shaping(work, definitions.follow_job(work, task.fence))
         opened = self._capture_of(work)
         return _progress(
             catching_up.catch_up(job, opened, open_target, signals, lambda followed: on_progress(_progress(followed)))
@@ -68,7 +71,7 @@ class Following:
     def catch_up_for_good(self, task: worker_pb2.Task, open_target: OpenTarget, signals: Signals) -> int:
         """Blocks writes and applies the last changes; how many rows the source has."""
         work = task.verify.dataset
-        job = definitions.follow_job(work, task.fence)
+        job = self._shaping(work, definitions.follow_job(work, task.fence))
         return catching_up.catch_up_for_good(job, self._capture_of(work), open_target, signals)
 
     def end_published(self, works: Iterable[worker_pb2.DatasetWork]) -> None:
@@ -80,6 +83,15 @@ class Following:
         """Keeps nothing of datasets that are undone, and lets writes in."""
         for work in filter(definitions.is_followed, works):
             catching_up.end_undone(definitions.follow_job(work), self._capture_of(work))
+
+    def _shaping(self, work: worker_pb2.DatasetWork, job: FollowJob) -> FollowJob:
+        """The job with what its dataset's transforms make of changes."""
+        if not definitions.is_transformed(work.dataset):
+            return job
+        spec = system_spec(work.source, self._secrets)
+        return replace(
+            job, open_shape=self._transforms.shape(work, lambda: self._connectors(spec.kind).open_source(spec), job)
+        )
 
     def _capture_of(self, work: worker_pb2.DatasetWork) -> Callable[[], Capture]:
         spec = system_spec(work.source, self._secrets)

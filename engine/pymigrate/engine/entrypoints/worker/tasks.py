@@ -55,13 +55,13 @@ class TaskRunner:
         plugins: Callable[[str], TransformKind] = no_plugin,
     ) -> None:
         self._means = means
-        self._following = Following(connectors, secrets)
         self._copy_lane = copy
         self._connectors = connectors
         self._calls = calls
         self._secrets = secrets
         self._redactor = redactor
         self._transforms = Transforms(connectors, secrets, plugins)
+        self._following = Following(connectors, secrets, self._transforms)
 
     def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         """The task's outcome, without host and session. Raises LeaseLost, which nobody waits for, and what is not an error of the
@@ -217,7 +217,7 @@ class TaskRunner:
             found = verify_tail(
                 job,
                 rows,
-                lambda: self._connectors(source.kind).open_source(source),
+                self._transforms.over(work, lambda: self._connectors(source.kind).open_source(source)),
                 self._target_of([work]),
                 signals,
                 self._means,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
@@ -34,7 +34,9 @@ from pymigrate.engine.ports.transform import (
     TransformKind,
     TransformSpec,
 )
+from pymigrate.engine.transfer.catching_up import FollowJob
 from pymigrate.engine.transfer.transforms.binding import Binding
+from pymigrate.engine.transfer.transforms.changes import Shape
 from pymigrate.engine.transfer.transforms.pipeline import Pipeline
 from pymigrate.engine.transfer.transforms.source import TransformedSource
 from pymigrate.v1 import plan_pb2, worker_pb2
@@ -68,19 +70,31 @@ class Transforms:
         if not definitions.is_transformed(work.dataset):
             return open_source
 
-        def opened() -> Source:
-            specs = self._specs(work)
-            binding = Binding(self.plugins, lambda lookup: self._open(work, lookup))
-            lead = _typing(work)
-            lookups = [spec for spec in specs if isinstance(spec, Lookup)]
+        return lambda: self._transformed(work, open_source)
 
-            def open_pipeline(columns: Sequence[ColumnInfo]) -> Pipeline:
-                return Pipeline(specs, columns, binding.bind, lead)
+    def _transformed(self, work: worker_pb2.DatasetWork, open_source: Callable[[], Source]) -> TransformedSource:
+        specs = self._specs(work)
+        binding = Binding(self.plugins, lambda lookup: self._open(work, lookup))
+        lead = _typing(work)
+        lookups = [spec for spec in specs if isinstance(spec, Lookup)]
 
-            def lookup_states() -> list[str]:
-                return [self._state(work, lookup) for lookup in lookups]
+        def open_pipeline(columns: Sequence[ColumnInfo]) -> Pipeline:
+            return Pipeline(specs, columns, binding.bind, lead)
 
-            return TransformedSource(open_source(), open_pipeline, lookup_states, reads_text=bool(lead))
+        def lookup_states() -> list[str]:
+            return [self._state(work, lookup) for lookup in lookups]
+
+        return TransformedSource(open_source(), open_pipeline, lookup_states, reads_text=bool(lead))
+
+    def shape(
+        self, work: worker_pb2.DatasetWork, open_source: Callable[[], Source], job: FollowJob
+    ) -> Callable[[], Shape]:
+        """Opens what is made of changes, for which the source is asked for its columns."""
+        relation = replace(job.relation, key=job.staging.key)
+
+        def opened() -> Shape:
+            with closing(self._transformed(work, open_source)) as source:
+                return source.shape(job.dataset, relation, job.staging.columns)
 
         return opened
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from pymigrate.engine.domain.errors import SourceChanged
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceChanged
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.ranges import Position, SourceRange
 from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
 from pymigrate.engine.ports.source import RefusedRow, Source, SourceChunk
+from pymigrate.engine.transfer.transforms.changes import Shape, Transformed
 from pymigrate.engine.transfer.transforms.pipeline import Pipeline
 from pymigrate.engine.transfer.transforms.place import Place, place_of
 from pymigrate.engine.transfer.transforms.rows import row_text
@@ -96,6 +97,20 @@ class TransformedSource:
                 pass  # what it does to the pipeline's state is what counts
             return rest
         return self._shaped(self._source.chunks(inner, pipeline.given, place.inner), pipeline, place)
+
+    def shape(self, dataset: str, relation: SourceRelation, columns: Sequence[ColumnInfo]) -> Shape:
+        """What is made of changes, to be closed by itself. Raises InvalidDefinition where that can't be said of each one alone."""
+        inner, pipeline = self._inner(relation)
+        self._refuse_others(relation, pipeline, columns)
+        if problems := _follow_problems(relation, pipeline):
+            raise InvalidDefinition(problems)
+        self._pipelines.remove(pipeline)
+        return Transformed(dataset, pipeline, list(zip(inner.key, relation.key, strict=True)))
+
+    def followed(self, relation: SourceRelation) -> tuple[SourceRelation, Sequence[Problem]]:
+        """The relation and its key as the source itself knows them, and what keeps changes from being told by that key."""
+        inner, pipeline = self._inner(relation)
+        return inner, _follow_problems(relation, pipeline)
 
     def reread(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], until: Position
@@ -180,6 +195,22 @@ class _Progress:
         self.place = Place(chunk.end, read, self.place.refused + len(refused), digest)
         rows = sum(batch.num_rows for batch in batches)
         return SourceChunk(tuple(batches), rows, chunk.bytes, self.place.position(), refused=tuple(refused))
+
+
+def _follow_problems(relation: SourceRelation, pipeline: Pipeline) -> tuple[Problem, ...]:
+    made = [name for name in relation.key if pipeline.origin(name) is None]
+    problems = [
+        Problem(
+            "transforms",
+            f"`{name}` is of the key and made by a transform: changes are told by the source's own key; leave its values as they are, or "
+            "choose another downtime policy",
+        )
+        for name in made
+    ]
+    if pipeline.is_stateful:
+        text = "what becomes of a row depends on others, which change: choose another downtime policy"
+        problems.append(Problem("transforms", text))
+    return tuple(problems)
 
 
 class _Cut:
