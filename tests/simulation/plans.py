@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
-from pymigrate.engine.testing.simulated_systems import Rows, SimulatedSystems
+from pymigrate.engine.testing.simulated_route import Rows, SimulatedSystems
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 
 COLUMNS = (ColumnInfo("id", ColumnType("int64")), ColumnInfo("name", ColumnType("string")))

@@ -10,7 +10,7 @@ from pymigrate.engine.domain.run_ledger import ENGINE
 from pymigrate.engine.domain.run_states import LANE_STEPS, PHASE_IN_HAND, PHASE_STEPS, RUN_STEPS, TASK_OPEN, PhaseState
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import Unit
-from pymigrate.engine.testing.simulated_systems import Rows, SimulatedSystems
+from pymigrate.engine.testing.simulated_route import Rows, SimulatedSystems
 from pymigrate.v1 import plan_pb2, worker_pb2
 from tests.simulation.plans import DrawnPlan, Place
 

@@ -20,10 +20,12 @@ from pymigrate.engine.ports.secrets import Redactor, Secret, SecretRef
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.fibers import Fibers
 from pymigrate.engine.testing.inline_means import INLINE
-from pymigrate.engine.testing.simulated_host import Machine, SimulatedHost
+from pymigrate.engine.testing.simulated_host import SimulatedHost
 from pymigrate.engine.testing.simulated_link import Network
+from pymigrate.engine.testing.simulated_machine import Machine
+from pymigrate.engine.testing.simulated_route import SimulatedSystems
 from pymigrate.engine.testing.simulated_store import SimulatedStore
-from pymigrate.engine.testing.simulated_systems import SimulatedConnector, SimulatedSystems
+from pymigrate.engine.testing.simulated_systems import SimulatedConnector
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.engine.testing.virtual_loop import Livelock, NothingLeft, VirtualClock, VirtualLoop, run_virtually
 from pymigrate.engine.testing.weather import Spell, Trouble, Weather, draw

@@ -6,17 +6,15 @@ It can be stopped and go on later, as a process that was sent SIGSTOP, or end at
 import asyncio
 import contextlib
 import math
-import random
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Coroutine
+from typing import Any
 
 from pymigrate.engine.testing.faults import Crash
-from pymigrate.engine.testing.fibers import Fibers
-from pymigrate.engine.testing.simulated_link import EngineAway, Link, Network, NotRegistered, Refused
+from pymigrate.engine.testing.simulated_link import EngineAway, Link, NotRegistered, Refused
+from pymigrate.engine.testing.simulated_machine import HostLease, Machine, OnProgress
 from pymigrate.engine.testing.virtual_loop import VirtualClock
-from pymigrate.engine.transfer.signals import LeaseLost, Signals
-from pymigrate.v1 import run_pb2, worker_pb2
+from pymigrate.engine.transfer.signals import LeaseLost
+from pymigrate.v1 import worker_pb2
 
 WAIT_SECONDS_MAX = 10.0
 REPORT_SECONDS = 0.2
@@ -24,52 +22,6 @@ TELL_TRIES_MAX = 20
 LEASES_TO_TRY = 4
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 2.0
-OnProgress = Callable[[worker_pb2.LaneProgress], None]
-
-
-class Runner(Protocol):
-    """Runs tasks, blocking."""
-
-    def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
-        """The outcome."""
-        ...
-
-    def failure_of(self, error: Exception, task: worker_pb2.Task) -> run_pb2.Failure:
-        """An error in the contract's words."""
-        ...
-
-
-class HostLease(Signals, Protocol):
-    """A host's hold on a task."""
-
-    message: worker_pb2.TaskLease
-    progress: worker_pb2.LaneProgress | None
-
-    def renew(self, since: float) -> None:
-        """The engine confirmed it in a call made at `since`."""
-        ...
-
-    def drain(self) -> None:
-        """The task is to end at its next checkpoint."""
-        ...
-
-    def lose(self) -> None:
-        """The task is no longer this host's."""
-        ...
-
-
-MakeLease = Callable[[worker_pb2.Task, float, Callable[[], float], Callable[[float], None]], HostLease]
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What every host of a simulation has."""
-
-    network: Network
-    fibers: Fibers
-    rng: random.Random
-    runner: Callable[[str], Runner]
-    lease: MakeLease
 
 
 class GaveUp(Exception):

@@ -5,62 +5,24 @@ What a unit writes is journalled, so that an exception really undoes it, version
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, StaleWrite
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
-from pymigrate.engine.domain.run_states import TASK_OPEN, RunState
-from pymigrate.engine.ports.feed import FeedEntry
+from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.store import HostRecord, Resource, Unit
-from pymigrate.engine.testing.feed import Consumer, MemoryAudit, MemoryFeed, MemoryOutbox, append_event
+from pymigrate.engine.testing.feed import MemoryAudit, MemoryFeed, MemoryOutbox, append_event
 from pymigrate.engine.testing.journal import Journal
+from pymigrate.engine.testing.store_tables import Tables, copied, is_open, key_of
 
 Result = TypeVar("Result")
-E = TypeVar("E", bound=Entity)
-PartKey = tuple[str, ...]
 ALL_PLANS = "/-"
 
 
-@dataclass(slots=True)
-class _Tables:
-    """All that is kept. Parts and events lie in one dictionary a run."""
-
-    resources: dict[str, Resource] = field(default_factory=dict)
-    runs: dict[str, Run] = field(default_factory=dict)
-    revisions: dict[str, bytes] = field(default_factory=dict)
-    parts: dict[str, dict[PartKey, Entity]] = field(default_factory=dict)
-    events: dict[str, dict[int, RunEvent]] = field(default_factory=dict)
-    hosts: dict[str, HostRecord] = field(default_factory=dict)
-    requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
-    feed: dict[int, FeedEntry] = field(default_factory=dict)
-    consumers: dict[str, Consumer] = field(default_factory=dict)
-
-
-def _is_open(entity: Entity) -> bool:
-    return isinstance(entity, Task) and entity.state in TASK_OPEN
-
-
-def _key(entity: Entity) -> PartKey:
-    match entity:
-        case Run():
-            return ("run",)
-        case DatasetRun():
-            return ("dataset", entity.phase, entity.id)
-        case _:
-            return (type(entity).__name__, entity.id)
-
-
-def _copied(entity: E) -> E:
-    copied = replace(entity)
-    if isinstance(copied, Run):
-        copied.triggers = dict(copied.triggers)
-    return copied
-
-
 class _Resources:
-    def __init__(self, tables: _Tables, journal: Journal) -> None:
+    def __init__(self, tables: Tables, journal: Journal) -> None:
         self._resources = tables.resources
         self._journal = journal
 
@@ -101,7 +63,7 @@ class _Resources:
 
 
 class _Runs:
-    def __init__(self, tables: _Tables, journal: Journal) -> None:
+    def __init__(self, tables: Tables, journal: Journal) -> None:
         self._tables = tables
         self._journal = journal
 
@@ -118,10 +80,10 @@ class _Runs:
     def load(self, name: str) -> RunAggregate | None:
         if name not in self._tables.runs:
             return None
-        aggregate = RunAggregate(_copied(self._tables.runs[name]))
+        aggregate = RunAggregate(copied(self._tables.runs[name]))
         parts = self._tables.parts.get(name, {})
         for key in sorted(parts):
-            match _copied(parts[key]):
+            match copied(parts[key]):
                 case PhaseRun() as phase:
                     aggregate.phases[phase.id] = phase
                 case DatasetRun() as dataset:
@@ -134,7 +96,7 @@ class _Runs:
 
     def get(self, name: str) -> Run | None:
         stored = self._tables.runs.get(name)
-        return None if stored is None else _copied(stored)
+        return None if stored is None else copied(stored)
 
     def revision(self, name: str) -> bytes | None:
         return self._tables.revisions.get(name)
@@ -146,7 +108,7 @@ class _Runs:
 
     def by_key(self, plan: str, key: str) -> Run | None:
         found = [run for run in self._tables.runs.values() if (run.plan, run.key) == (plan, key)]
-        return _copied(found[0]) if found else None
+        return copied(found[0]) if found else None
 
     def list(self, plan: str, before: tuple[datetime, str] | None, limit: int) -> Sequence[Run]:
         if plan.endswith(ALL_PLANS):
@@ -155,7 +117,7 @@ class _Runs:
             found = [run for run in self._tables.runs.values() if run.plan == plan]
         older = [run for run in found if before is None or (run.create_time, run.name) < before]
         older.sort(key=lambda run: (run.create_time, run.name), reverse=True)
-        return [_copied(run) for run in older[:limit]]
+        return [copied(run) for run in older[:limit]]
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
         wanted = frozenset(states)
@@ -163,7 +125,7 @@ class _Runs:
 
     def names_with_work(self) -> Sequence[str]:
         return sorted(
-            name for name, parts in self._tables.parts.items() if any(_is_open(part) for part in parts.values())
+            name for name, parts in self._tables.parts.items() if any(is_open(part) for part in parts.values())
         )
 
     def names_to_seal(self, now: datetime, limit: int) -> Sequence[str]:
@@ -179,7 +141,7 @@ class _Runs:
             if run not in self._tables.runs or (
                 stored is not None if is_new else stored is None or stored.version != entity.version
             ):
-                raise StaleWrite(f"{'/'.join(_key(entity))} of {run} was changed in between: load the run again")
+                raise StaleWrite(f"{'/'.join(key_of(entity))} of {run} was changed in between: load the run again")
             self._write(run, entity, entity.version + 1)
 
     def append(self, run: str, events: Iterable[RunEvent]) -> None:
@@ -197,20 +159,20 @@ class _Runs:
     def _stored(self, run: str, entity: Entity) -> Entity | None:
         if isinstance(entity, Run):
             return self._tables.runs.get(entity.name)
-        return self._tables.parts.get(run, {}).get(_key(entity))
+        return self._tables.parts.get(run, {}).get(key_of(entity))
 
     def _write(self, run: str, entity: Entity, version: int) -> None:
-        stored = _copied(entity)
+        stored = copied(entity)
         stored.version = version
         if isinstance(stored, Run):
             self._journal.put(self._tables.runs, stored.name, stored)
         else:
-            self._journal.put(self._tables.parts.setdefault(run, {}), _key(stored), stored)
+            self._journal.put(self._tables.parts.setdefault(run, {}), key_of(stored), stored)
         self._journal.set_version(entity, version)
 
 
 class _Hosts:
-    def __init__(self, tables: _Tables, journal: Journal) -> None:
+    def __init__(self, tables: Tables, journal: Journal) -> None:
         self._hosts = tables.hosts
         self._journal = journal
 
@@ -232,7 +194,7 @@ class _Hosts:
 
 
 class _Requests:
-    def __init__(self, tables: _Tables, journal: Journal) -> None:
+    def __init__(self, tables: Tables, journal: Journal) -> None:
         self._requests = tables.requests
         self._journal = journal
 
@@ -253,7 +215,7 @@ class _Requests:
 
 
 class _MemoryUnit:
-    def __init__(self, tables: _Tables, journal: Journal) -> None:
+    def __init__(self, tables: Tables, journal: Journal) -> None:
         self.resources = _Resources(tables, journal)
         self.runs = _Runs(tables, journal)
         self.hosts = _Hosts(tables, journal)
@@ -267,7 +229,7 @@ class MemoryStore:
     """The Store port without a file. Units run one after the other, on the event loop's thread."""
 
     def __init__(self) -> None:
-        self._tables = _Tables()
+        self._tables = Tables()
         self._is_closed = False
 
     async def transact(self, work: Callable[[Unit], Result]) -> Result:

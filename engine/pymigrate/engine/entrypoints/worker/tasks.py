@@ -1,4 +1,4 @@
-"""Runs one task: opens what it needs, calls the data plane, and puts the outcome into the contract's words."""
+"""Runs one task: opens what it needs and calls the data plane."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -7,6 +7,13 @@ from contextlib import closing
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing, SystemUnavailable
 from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.entrypoints.worker.following import Following
+from pymigrate.engine.entrypoints.worker.outcomes import (
+    done,
+    inspection_message,
+    plan_field,
+    progress,
+    verification_message,
+)
 from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
 from pymigrate.engine.entrypoints.worker.systems import outside_call, system_spec
 from pymigrate.engine.entrypoints.worker.transforms import Transforms
@@ -14,20 +21,18 @@ from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Connector, SystemSpec
 from pymigrate.engine.ports.secrets import Redactor, Secrets
 from pymigrate.engine.ports.source import Source
-from pymigrate.engine.ports.staging import Checkpoint, Dangling, Staging
+from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.ports.transform import TransformKind
 from pymigrate.engine.transfer.attempt import CopyOutcome, copy_lane
 from pymigrate.engine.transfer.inspection import inspect
-from pymigrate.engine.transfer.inspection_job import Inspection
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.publication import Outcome, prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
 from pymigrate.engine.transfer.tail import verify_tail
 from pymigrate.engine.transfer.transforms.binding import no_plugin
-from pymigrate.engine.transfer.transforms.place import place_of
-from pymigrate.engine.transfer.verification import Verification, verify
-from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
+from pymigrate.engine.transfer.verification import verify
+from pymigrate.v1 import connection_pb2, run_pb2, worker_pb2
 
 RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
@@ -85,50 +90,50 @@ class TaskRunner:
         return run_pb2.Failure(
             reason=known.reason if known else PyMigrateError.reason,
             message=self._redactor.clean(text)[:MESSAGE_CHARACTERS_MAX],
-            field=_plan_field(field, task),
+            field=plan_field(field, task),
             is_temporary=known is not None and known.is_temporary,
         )
 
     def _run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         match task.WhichOneof("work"):
             case "test":
-                return _done(test=self._test(task.test.connection))
+                return done(test=self._test(task.test.connection))
             case "discover":
-                return _done(discover=self._discover(task.discover))
+                return done(discover=self._discover(task.discover))
             case "inspect":
-                return _done(inspect=self._inspect(task.inspect))
+                return done(inspect=self._inspect(task.inspect))
             case "copy":
                 return self._copy(task, signals, on_progress)
             case "capture":
                 self._following.capture(task, self._target_of([task.capture.dataset]), signals)
-                return _done()
+                return done()
             case "catch_up":
                 open_target = self._target_of([task.catch_up.dataset])
                 with self._means.budget.held(CHANGES_BYTES, signals):
-                    return _done(copy=self._following.catch_up(task, open_target, signals, on_progress))
+                    return done(copy=self._following.catch_up(task, open_target, signals, on_progress))
             case "verify":
-                return _done(verify=self._verified(task, signals))
+                return done(verify=self._verified(task, signals))
             case "prepare":
                 works = task.prepare.datasets
                 is_prepared = prepare(_stagings(works), task.prepare.key, self._target_of(works))
-                return _done(prepare=worker_pb2.Prepared(is_prepared=is_prepared))
+                return done(prepare=worker_pb2.Prepared(is_prepared=is_prepared))
             case "publish":
                 works = task.publish.datasets
                 outcomes = publish(_stagings(works), self._target_of(works), task.publish.prepared_key)
                 met = {work.dataset_id: met for work, met in zip(works, outcomes, strict=False)}
                 self._following.end_published(works)
-                return _done(publish=self._published_message(met))
+                return done(publish=self._published_message(met))
             case "rollback":
                 works = task.rollback.datasets
                 rollback(_stagings(works), self._target_of(works), task.rollback.prepared_key)
                 self._following.end_undone(works)
-                return _done()
+                return done()
             case "seal":
                 seal(_stagings(task.seal.datasets), self._target_of(task.seal.datasets))
-                return _done()
+                return done()
             case "step":
                 self._calls.call(outside_call(task.step, self._secrets))
-                return _done()
+                return done()
             case _:
                 raise ValueError(
                     f"{task.id} asks for work that this worker host does not know: it is older than the engine"
@@ -175,7 +180,7 @@ class TaskRunner:
             lambda: self._target(target),
             self._following.opener(work, source) if definitions.is_followed(work) else None,
         )
-        return _inspection_message(found, self._redactor)
+        return inspection_message(found, self._redactor)
 
     def _published_message(self, met: Mapping[str, Outcome]) -> worker_pb2.Published:
         return worker_pb2.Published(
@@ -196,12 +201,12 @@ class TaskRunner:
             self._transforms.over(work, lambda: TimedSource(self._source(source, snapshot), pace)),
             self._target_of([work]),
             signals,
-            lambda checkpoint: on_progress(_progress(work, checkpoint, pace.seconds)),
+            lambda checkpoint: on_progress(progress(work, checkpoint, pace.seconds)),
             self._means,
         )
         if outcome.is_drained:
-            return worker_pb2.FinishTaskRequest(drained=_progress(work, outcome.checkpoint))
-        return _done(copy=_progress(work, outcome.checkpoint))
+            return worker_pb2.FinishTaskRequest(drained=progress(work, outcome.checkpoint))
+        return done(copy=progress(work, outcome.checkpoint))
 
     def _source(self, spec: SystemSpec, snapshot: str) -> Source:
         return self._following.adopting(self._connectors(spec.kind).open_source(spec), snapshot)
@@ -222,7 +227,7 @@ class TaskRunner:
                 signals,
                 self._means,
             )
-        return _verification_message(found, work.dataset.verification)
+        return verification_message(found, work.dataset.verification)
 
     def _verify(self, work: worker_pb2.VerifyWork, fence: int, signals: Signals) -> run_pb2.Verification:
         source, job = system_spec(work.dataset.source, self._secrets), definitions.verify_job(work, fence)
@@ -234,7 +239,7 @@ class TaskRunner:
                 signals,
                 self._means,
             )
-        return _verification_message(found, work.dataset.dataset.verification)
+        return verification_message(found, work.dataset.dataset.verification)
 
     def _target_of(self, works: Iterable[worker_pb2.DatasetWork]) -> Callable[[], Target]:
         """Opens the target that the datasets have in common."""
@@ -250,102 +255,3 @@ def _stagings(works: Iterable[worker_pb2.DatasetWork]) -> list[Staging]:
     listed = list(works)
     apart = [found.staging for work in listed if (found := definitions.quarantine(work)) is not None]
     return [*(definitions.staging(work) for work in listed), *apart]
-
-
-def _done(
-    test: connection_pb2.TestConnectionResponse | None = None,
-    discover: connection_pb2.DiscoverSchemaResponse | None = None,
-    inspect: run_pb2.Inspection | None = None,
-    copy: worker_pb2.LaneProgress | None = None,
-    verify: run_pb2.Verification | None = None,
-    prepare: worker_pb2.Prepared | None = None,
-    publish: worker_pb2.Published | None = None,
-) -> worker_pb2.FinishTaskRequest:
-    result = worker_pb2.TaskResult(
-        test=test, discover=discover, inspect=inspect, copy=copy, verify=verify, prepare=prepare, publish=publish
-    )
-    return worker_pb2.FinishTaskRequest(result=result)
-
-
-def _progress(
-    work: worker_pb2.DatasetWork, checkpoint: Checkpoint, source_seconds: float = 0.0
-) -> worker_pb2.LaneProgress:
-    is_transformed = definitions.is_transformed(work.dataset)
-    return worker_pb2.LaneProgress(
-        chunks=checkpoint.chunks,
-        rows=checkpoint.rows,
-        bytes=checkpoint.bytes,
-        source_seconds=source_seconds,
-        quarantined_rows=place_of(checkpoint.position).refused if is_transformed else 0,
-    )
-
-
-def _inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspection:
-    message = run_pb2.Inspection(
-        is_target_present=found.is_target_present,
-        target_rows=found.target_rows,
-        source_state=found.source_state,
-        path=found.choice.path,
-        path_reason=found.choice.reason,
-        delivery=run_pb2.Delivery.Value(f"DELIVERY_{found.delivery.upper()}"),
-        ranges=[span.text() for span in found.ranges],
-        problems=[
-            plan_pb2.Problem(field=problem.field, description=redactor.clean(problem.description))
-            for problem in found.problems
-        ],
-        ddl=plan_pb2.TargetDdl(statements=found.ddl.statements, notes=found.ddl.notes),
-    )
-    if found.source is not None:
-        message.source.CopyFrom(schemas.relation_message(found.source))
-    return message
-
-
-def _verification_message(found: Verification, level: "plan_pb2.VerificationLevel.ValueType") -> run_pb2.Verification:
-    return run_pb2.Verification(
-        level=level or plan_pb2.VERIFICATION_LEVEL_SAMPLED,
-        source_rows=found.source_rows,
-        target_rows=found.target_rows,
-        transfer_checksum=found.transfer_checksum,
-        source_checksum=found.source_checksum,
-        target_checksum=found.target_checksum,
-        compared_rows=found.compared_rows,
-        is_verified=True,
-        dangling=_dangling(found.dangling),
-        repaired_rows=found.repair.rows,
-        repaired=[
-            run_pb2.MismatchedRow(row=each.row, kind=each.kind, columns=each.columns) for each in found.repair.examples
-        ],
-    )
-
-
-def _dangling(found: Mapping[str, Dangling]) -> dict[str, run_pb2.DanglingReference]:
-    return {
-        name: run_pb2.DanglingReference(rows=dangling.rows, values=dangling.values, examples=dangling.examples)
-        for name, dangling in found.items()
-    }
-
-
-def _plan_field(field: str, task: worker_pb2.Task) -> str:
-    """A dataset's field as one of the plan; empty where it can't be said which dataset is meant."""
-    match task.WhichOneof("work"):
-        case "capture":
-            works = [task.capture.dataset]
-        case "catch_up":
-            works = [task.catch_up.dataset]
-        case "copy":
-            works = [task.copy.dataset]
-        case "verify":
-            works = [task.verify.dataset]
-        case "publish":
-            works = list(task.publish.datasets)
-        case "rollback":
-            works = list(task.rollback.datasets)
-        case "prepare":
-            works = list(task.prepare.datasets)
-        case "seal":
-            works = list(task.seal.datasets)
-        case _:
-            return field
-    if not field or not works or (len(works) != 1 and field != TARGET_FIELD):
-        return ""
-    return f"phases.{works[0].phase}.datasets.{works[0].dataset_id}.{field}"

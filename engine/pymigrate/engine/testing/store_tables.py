@@ -1,0 +1,53 @@
+"""What the store in memory keeps, and under which keys."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from pymigrate.engine.domain.run import DatasetRun, Entity, Run, RunEvent, Task
+from pymigrate.engine.domain.run_states import TASK_OPEN
+from pymigrate.engine.ports.feed import FeedEntry
+from pymigrate.engine.ports.store import HostRecord, Resource
+from pymigrate.engine.testing.feed import Consumer
+
+E = TypeVar("E", bound=Entity)
+PartKey = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Tables:
+    """All that is kept. Parts and events lie in one dictionary a run."""
+
+    resources: dict[str, Resource] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    revisions: dict[str, bytes] = field(default_factory=dict)
+    parts: dict[str, dict[PartKey, Entity]] = field(default_factory=dict)
+    events: dict[str, dict[int, RunEvent]] = field(default_factory=dict)
+    hosts: dict[str, HostRecord] = field(default_factory=dict)
+    requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
+    feed: dict[int, FeedEntry] = field(default_factory=dict)
+    consumers: dict[str, Consumer] = field(default_factory=dict)
+
+
+def is_open(entity: Entity) -> bool:
+    """Whether it is a task that is still to be done."""
+    return isinstance(entity, Task) and entity.state in TASK_OPEN
+
+
+def key_of(entity: Entity) -> PartKey:
+    """Tells the part from every other of its run."""
+    match entity:
+        case Run():
+            return ("run",)
+        case DatasetRun():
+            return ("dataset", entity.phase, entity.id)
+        case _:
+            return (type(entity).__name__, entity.id)
+
+
+def copied(entity: E) -> E:
+    """Another record of the same content, so that nobody changes what is kept."""
+    copy = replace(entity)
+    if isinstance(copy, Run):
+        copy.triggers = dict(copy.triggers)
+    return copy
