@@ -19,7 +19,8 @@ from pymigrate.engine.domain.happenings import (
     Steered,
     Succeeded,
 )
-from pymigrate.engine.domain.orchestration import CATCH_UP_SECONDS, RunCore
+from pymigrate.engine.domain.orchestration import RunCore
+from pymigrate.engine.domain.reporting import CATCH_UP_SECONDS
 from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState, TaskKind, TaskState
 from pymigrate.engine.domain.schedule import Limits, Scheduler

@@ -18,13 +18,13 @@ from pymigrate.engine.domain.happenings import (
     Steered,
     Succeeded,
 )
-from pymigrate.engine.domain.orchestration import (
+from pymigrate.engine.domain.orchestration import RunCore
+from pymigrate.engine.domain.retrying import (
     BACKOFF_FIRST_SECONDS,
     BACKOFF_MAX_SECONDS,
     OUTAGE_SECONDS_MAX,
     RETRIES_INTERNAL_MAX,
     RETRIES_MAX,
-    RunCore,
 )
 from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState

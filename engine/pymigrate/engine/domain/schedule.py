@@ -12,8 +12,9 @@ from datetime import datetime
 from pymigrate.engine.domain.breaker import Breaker
 from pymigrate.engine.domain.calendar import Calendar, are_open, next_change
 from pymigrate.engine.domain.names import environment_of
-from pymigrate.engine.domain.orchestration import OUTAGE_REASON, RunCore
+from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import FREE, Rate
+from pymigrate.engine.domain.retrying import OUTAGE_REASON
 from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import UNDOING, TaskKind
 from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
