@@ -22,9 +22,10 @@ from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
-from pymigrate.engine.application.hosts import Hosts, LeaseTerms
+from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
+from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.runs import Runs

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.catalog import Catalog
-from pymigrate.engine.application.hosts import Hosts, LeaseTerms
+from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.requests import Requests

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from pymigrate.engine.application.hosts import WAIT_MAX_SECONDS, LeaseTerms
+from pymigrate.engine.application.hosts import WAIT_MAX_SECONDS
+from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound
 from pymigrate.engine.domain.run_states import DesiredState, TaskState
 from pymigrate.engine.testing.hosts import lease_of

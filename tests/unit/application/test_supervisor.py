@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pymigrate.engine.adapters.executors.local import LocalExecutor
-from pymigrate.engine.application.hosts import HOST_BYTES_MIN
+from pymigrate.engine.application.known_hosts import HOST_BYTES_MIN
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.domain.errors import StoreUnavailable
 from pymigrate.engine.entrypoints.loops.supervisor import (

@@ -1,9 +1,8 @@
 """Worker hosts: who is there, what each has leased, and what becomes of it when a host is lost."""
 
 import asyncio
-import contextlib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,14 +11,16 @@ from pymigrate.engine.application import works
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.known_hosts import HOST_BYTES_MIN, Host, LeaseTerms, is_process, refuse_problems
 from pymigrate.engine.application.limits import LaneLimits
-from pymigrate.engine.application.projections import failure_record, repair_warning
-from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, Problem
-from pymigrate.engine.domain.happenings import Drained, Failed, Leased, Lost, Progressed, Renewed, Succeeded
-from pymigrate.engine.domain.names import matches, parent_of
+from pymigrate.engine.application.task_reports import TaskReports
+from pymigrate.engine.application.work_bell import WorkBell
+from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.happenings import Leased, Lost, Renewed
+from pymigrate.engine.domain.names import parent_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import Rate
-from pymigrate.engine.domain.run import Failure, Task
+from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_states import TaskState
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.store import HostRecord, Store
@@ -27,29 +28,6 @@ from pymigrate.v1 import worker_pb2
 
 log = structlog.get_logger(__name__)
 WAIT_MAX_SECONDS = 30.0
-MEMORY_BYTES_MAX = 4_000_000_000
-HOST_BYTES_MIN = 300_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseTerms:
-    """How leases are granted: both in seconds; a host misses about three heartbeats before it loses its tasks. `memory_bytes_max` is what
-    all hosts have together."""
-
-    lease_seconds: float = 15.0
-    heartbeat_seconds: float = 5.0
-    tasks_max: int = 16
-    memory_bytes_max: int = MEMORY_BYTES_MAX
-
-
-@dataclass(slots=True)
-class Host:
-    """A host that this engine has heard of. `seen` is the clock's monotonic reading at its last call."""
-
-    record: HostRecord
-    seen: float
-    is_registered: bool = False
-    tasks: set[str] = field(default_factory=set)
 
 
 class Hosts:
@@ -73,9 +51,8 @@ class Hosts:
         self._surroundings = surroundings
         self.terms = terms
         self._hosts: dict[str, Host] = {}
-        self._work = asyncio.Condition()
-        self._work_seen = 0
-        self._notices: set[asyncio.Task[None]] = set()
+        self._bell = WorkBell()
+        self._reports = TaskReports(board, inquiries, limits, surroundings.clock, scheduler, self.tell_work)
         self._claiming = asyncio.Lock()
 
     async def restore(self) -> None:
@@ -97,10 +74,10 @@ class Hosts:
         """Makes a host known. Raises InvalidDefinition, and FailedPrecondition while another process of that name is there: an engine
         that was killed may have started one that comes late."""
         now, name = self._surroundings.clock.now(), host.name
-        _refuse_problems(host)
+        refuse_problems(host)
         record = HostRecord(name, host.affinity, host.pid, host.pid_start_ticks, self._surroundings.new_id(), now)
         former = self._hosts.get(name)
-        is_same_process = former is not None and _is_process(former.record, host)
+        is_same_process = former is not None and is_process(former.record, host)
         if former is not None and not is_same_process:
             if former.is_registered and not self._is_overdue(former):
                 raise FailedPrecondition(f"another process has registered as {name}: this one must end")
@@ -128,12 +105,12 @@ class Hosts:
         host = self._require(name, session)
         deadline = self._surroundings.clock.monotonic() + min(wait_seconds, WAIT_MAX_SECONDS)
         while True:
-            seen, since = self._work_seen, self._surroundings.clock.now()
+            seen, since = self._bell.rung, self._surroundings.clock.now()
             task = await self._lease_one(host)
             left = deadline - self._surroundings.clock.monotonic()
             if task is not None or left <= 0:
                 return task
-            await self._wait_for_work(seen, min(left, await self._seconds_to_retry(since)))
+            await self._bell.wait(seen, min(left, await self._seconds_to_retry(since)))
             self._require(name, session)  # another process may have taken the name meanwhile
 
     async def heartbeat(
@@ -164,81 +141,15 @@ class Hosts:
     ) -> None:
         """Notes how far a lane got. Raises FailedPrecondition for a host that no longer has it."""
         self._require(name, session)
-        core = self._core_of(lease.task_id)
-        if core is None or not await self._progress(core, lease, progress):
+        if not await self._reports.progress(lease, progress):
             raise FailedPrecondition(f"{name} no longer has {lease.task_id}: stop it without committing")
-
-    async def _progress(self, core: RunCore, lease: worker_pb2.TaskLease, progress: worker_pb2.LaneProgress) -> bool:
-        """Notes how far a lane got, and how long its source took for a chunk of what has come since the last report."""
-        task = core.aggregate.tasks.get(lease.task_id)
-        lane = core.aggregate.lanes.get(task.lane) if task else None
-        chunks, size_bytes = (lane.chunks, lane.bytes) if lane else (0, 0)
-        event = Progressed(
-            lease.task_id,
-            lease.fence,
-            progress.chunks,
-            progress.rows,
-            progress.bytes,
-            progress.lag_seconds,
-            progress.changes,
-            progress.quarantined_rows,
-        )
-        if not await self._board.report(core.run.name, event):
-            return False
-        if task is not None and lane is not None and progress.chunks > chunks:
-            chunk_bytes = (progress.bytes - size_bytes) // (progress.chunks - chunks)
-            limits, now = await self._limits.current(), self._surroundings.clock.now()
-            cores, seconds = list(self._board.active()), progress.source_seconds
-            if self._scheduler.progressed(core, task, seconds, chunk_bytes, cores, limits, now):
-                self.tell_work()
-        return True
 
     async def finish(self, request: worker_pb2.FinishTaskRequest) -> None:
         """Notes how a task ended; the second time, and after the task was lost, nothing changes."""
         host = self._require(request.host, request.session)
         host.tasks.discard(request.lease.task_id)
-        await self._finish(request)
+        await self._reports.finish(request)
         self.tell_work()  # the host has room for another task, whatever this one was
-
-    async def _finish(self, request: worker_pb2.FinishTaskRequest) -> None:
-        lease = request.lease
-        if lease.task_id.startswith("inquiries/"):
-            self._finish_inquiry(request)
-            return
-        core = self._core_of(lease.task_id)
-        if core is None:
-            return
-        task, result = core.aggregate.tasks.get(lease.task_id), request.result
-        if request.WhichOneof("outcome") == "failure":
-            failure = failure_record(request.failure)
-            is_heard = await self._board.apply(core.run.name, Failed(lease.task_id, lease.fence, failure))
-            if is_heard and task is not None:
-                self._note_failure(core, task, failure)
-            return
-        progress = request.drained if request.HasField("drained") else result.copy
-        if request.HasField("drained") or result.HasField("copy"):
-            await self._progress(core, lease, progress)
-        if request.HasField("drained"):
-            await self._board.apply(core.run.name, Drained(lease.task_id, lease.fence))
-            if task is not None:
-                self._scheduler.gave_back(core, task)
-            return
-        succeeded = Succeeded(
-            lease.task_id,
-            lease.fence,
-            verification=result.verify.SerializeToString() if result.HasField("verify") else b"",
-            is_prepared=result.prepare.is_prepared,
-            conflicts=dict(result.publish.conflicts),
-            schema_notes={name: tuple(told.notes) for name, told in result.publish.schema_notes.items()},
-            warning=repair_warning(result.verify),
-        )
-        if await self._board.apply(core.run.name, succeeded) and task is not None:
-            self._scheduler.answered(core, task)
-
-    def _note_failure(self, core: RunCore, task: Task, failure: Failure) -> None:
-        away = self._scheduler.failed(core, task, failure, self._surroundings.clock.now())
-        if away is not None:
-            log.warning("system.away", environment=away[0], connection=away[1], task=task.id)
 
     def memory_share_bytes(self) -> int:
         """What each host has of the memory of all, now that there are so many."""
@@ -294,21 +205,7 @@ class Hosts:
 
     def tell_work(self) -> None:
         """Wakes the hosts that wait; safe to call from anywhere in the loop."""
-        self._work_seen += 1
-        notice = asyncio.get_running_loop().create_task(self._notify())
-        self._notices.add(notice)
-        notice.add_done_callback(self._notices.discard)
-
-    async def _notify(self) -> None:
-        async with self._work:
-            self._work.notify_all()
-
-    async def _wait_for_work(self, seen: int, seconds: float) -> None:
-        """Until there may be work that was not there at `seen`, at most so long."""
-        async with self._work:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._work.wait_for(lambda: self._work_seen != seen)
+        self._bell.ring()
 
     async def _lease_one(self, host: Host) -> worker_pb2.Task | None:
         async with self._claiming:
@@ -350,16 +247,6 @@ class Hosts:
         wake = self._scheduler.next_wake(list(self._board.active()), limits, since)
         return WAIT_MAX_SECONDS if wake is None else max(0.05, (wake - now).total_seconds())
 
-    def _finish_inquiry(self, request: worker_pb2.FinishTaskRequest) -> None:
-        lease = request.lease
-        match request.WhichOneof("outcome"):
-            case "failure":
-                self._inquiries.finish(lease.task_id, lease.fence, failure_record(request.failure))
-            case "result":
-                self._inquiries.finish(lease.task_id, lease.fence, request.result)
-            case _:
-                self._inquiries.finish(lease.task_id, lease.fence, None)
-
     async def _lose_tasks(self, host: Host, kept: Collection[str] = ()) -> None:
         for task_id in sorted(host.tasks.difference(kept)):
             if core := self._core_of(task_id):
@@ -397,17 +284,3 @@ def _rate(rate: Rate, task: str = "") -> worker_pb2.LaneRate:
     return worker_pb2.LaneRate(
         task_id=task, bytes_per_second_max=rate.bytes_per_second, rows_per_second_max=rate.rows_per_second
     )
-
-
-def _is_process(record: HostRecord, host: worker_pb2.WorkerHost) -> bool:
-    return (record.pid, record.pid_start_ticks) == (host.pid, host.pid_start_ticks)
-
-
-def _refuse_problems(host: worker_pb2.WorkerHost) -> None:
-    problems = []
-    if not matches(host.name, "workerHosts"):
-        problems.append(Problem("host.name", "must be workerHosts/<host>"))
-    if not host.affinity:
-        problems.append(Problem("host.affinity", "is required: `shared`, or that of one target"))
-    if problems:
-        raise InvalidDefinition(tuple(problems))

@@ -22,8 +22,9 @@ from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.followups import Followups
-from pymigrate.engine.application.hosts import Hosts, LeaseTerms
+from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.runs import Runs

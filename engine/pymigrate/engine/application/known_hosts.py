@@ -1,0 +1,48 @@
+"""A worker host that the engine has heard of, and the terms under which it is given work."""
+
+from dataclasses import dataclass, field
+
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem
+from pymigrate.engine.domain.names import matches
+from pymigrate.engine.ports.store import HostRecord
+from pymigrate.v1 import worker_pb2
+
+MEMORY_BYTES_MAX = 4_000_000_000
+HOST_BYTES_MIN = 300_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """How leases are granted: both in seconds; a host misses about three heartbeats before it loses its tasks. `memory_bytes_max` is what
+    all hosts have together."""
+
+    lease_seconds: float = 15.0
+    heartbeat_seconds: float = 5.0
+    tasks_max: int = 16
+    memory_bytes_max: int = MEMORY_BYTES_MAX
+
+
+@dataclass(slots=True)
+class Host:
+    """A host that this engine has heard of. `seen` is the clock's monotonic reading at its last call."""
+
+    record: HostRecord
+    seen: float
+    is_registered: bool = False
+    tasks: set[str] = field(default_factory=set)
+
+
+def is_process(record: HostRecord, host: worker_pb2.WorkerHost) -> bool:
+    """Whether it is the same process, and not another under its name."""
+    return (record.pid, record.pid_start_ticks) == (host.pid, host.pid_start_ticks)
+
+
+def refuse_problems(host: worker_pb2.WorkerHost) -> None:
+    """Raises InvalidDefinition for a host that does not say who it is."""
+    problems = []
+    if not matches(host.name, "workerHosts"):
+        problems.append(Problem("host.name", "must be workerHosts/<host>"))
+    if not host.affinity:
+        problems.append(Problem("host.affinity", "is required: `shared`, or that of one target"))
+    if problems:
+        raise InvalidDefinition(tuple(problems))

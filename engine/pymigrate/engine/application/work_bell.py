@@ -1,0 +1,31 @@
+"""Wakes the hosts that wait for work, none of which may miss what comes while it looks."""
+
+import asyncio
+import contextlib
+
+
+class WorkBell:
+    """`rung` counts how often there was something new; whoever waits names what it had seen before it looked."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+        self._condition = asyncio.Condition()
+        self._notices: set[asyncio.Task[None]] = set()
+
+    def ring(self) -> None:
+        """Wakes everybody who waits; safe to call from anywhere in the loop."""
+        self.rung += 1
+        notice = asyncio.get_running_loop().create_task(self._notify())
+        self._notices.add(notice)
+        notice.add_done_callback(self._notices.discard)
+
+    async def wait(self, seen: int, seconds: float) -> None:
+        """Until it was rung since `seen`, at most so long."""
+        async with self._condition:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._condition.wait_for(lambda: self.rung != seen)
+
+    async def _notify(self) -> None:
+        async with self._condition:
+            self._condition.notify_all()
