@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
 
 from pymigrate.engine.application import works
 from pymigrate.engine.application.board import Board
@@ -13,6 +12,7 @@ from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
 from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
+from pymigrate.engine.application.run_tokens import given_sequence, page_token_of, read_page_token
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
     InvalidDefinition,
@@ -35,7 +35,6 @@ EVENTS_MAX = 1_000
 WATCH_INTERVAL_SECONDS = 0.1
 RUN_ID_DIGITS = 12
 ROLLBACK_WINDOW_SECONDS = 7 * 86_400
-SEQUENCE_DIGITS_MAX = 18
 
 
 class Runs:
@@ -98,11 +97,11 @@ class Runs:
 
     async def page(self, plan: str, page_size: int, page_token: str) -> tuple[list[run_pb2.Run], str]:
         """A page of a plan's runs, the newest first."""
-        size, before = page_limit(page_size), _read_token(page_token)
+        size, before = page_limit(page_size), read_page_token(page_token)
         found = await self._store.read(lambda unit: list(unit.runs.list(plan, before, size + 1)))
         if not found and not page_token:
             await self._store.read(lambda unit: self._catalog.require_parent(unit, environment_of(plan)))
-        token = _write_token(found[size - 1]) if len(found) > size else ""
+        token = page_token_of(found[size - 1]) if len(found) > size else ""
         return [await self.get(run.name) for run in found[:size]], token
 
     async def steer(self, name: str, desired: DesiredState, caller: Caller) -> run_pb2.Run:
@@ -154,7 +153,7 @@ class Runs:
     async def watch(self, name: str, resume_token: str) -> AsyncIterator[run_pb2.WatchRunResponse]:
         """The run as it stands, then again at each change, at most ten times a second, until it has ended."""
         async with self._board.watch(name) as (active, changed):
-            seen = active.core.run.events if not resume_token else _read_sequence(resume_token)
+            seen = active.core.run.events if not resume_token else given_sequence(resume_token)
             while True:
                 changed.clear()
                 answer = await self._picture(name, seen)
@@ -271,33 +270,3 @@ def _refuse_start_problems(request: run_pb2.StartRunRequest) -> None:
         problems.append(Problem("run.desired_state", "a run starts running or paused"))
     if problems:
         raise InvalidDefinition(tuple(problems))
-
-
-def read_sequence(token: str) -> int | None:
-    """The sequence that a token stands for; None for what no call gave out."""
-    return int(token) if token.isdecimal() and len(token) <= SEQUENCE_DIGITS_MAX else None
-
-
-def _read_sequence(token: str) -> int:
-    sequence = read_sequence(token)
-    if sequence is None:
-        raise InvalidDefinition((Problem("resume_token", "is not a token that WatchRun gave out"),))
-    return sequence
-
-
-def _write_token(run: Run) -> str:
-    return f"{run.create_time.isoformat()}|{run.name}"
-
-
-def _read_token(token: str) -> tuple[datetime, str] | None:
-    if not token:
-        return None
-    text, _, name = token.partition("|")
-    refusal = InvalidDefinition((Problem("page_token", "is not a token that ListRuns gave out"),))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise refusal from error
-    if moment.tzinfo is None:
-        raise refusal
-    return moment, name

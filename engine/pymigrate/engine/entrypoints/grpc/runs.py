@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pymigrate.engine.application.catalog import page_limit
-from pymigrate.engine.application.runs import Runs, read_sequence
+from pymigrate.engine.application.run_tokens import read_sequence
+from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
 from pymigrate.engine.domain.names import nearest, parent_of
 from pymigrate.engine.domain.run_states import DesiredState
