@@ -8,9 +8,9 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
 from pymigrate.engine.adapters.connectors.alchemy_types import stored_type
-from pymigrate.engine.adapters.connectors.target_declarations import Naming, Step
 from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
+from pymigrate.engine.adapters.connectors.target_steps import Naming, Step
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo

@@ -12,10 +12,11 @@ import duckdb
 from pymigrate.engine.adapters.connectors.duckdb_declared import DuckdbDeclared
 from pymigrate.engine.adapters.connectors.duckdb_types import native_type
 from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
-from pymigrate.engine.adapters.connectors.target_declarations import Kind, Naming, Step
+from pymigrate.engine.adapters.connectors.target_declarations import Kind
 from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import SCHEMA, Table, quote
+from pymigrate.engine.adapters.connectors.target_steps import Naming, Step
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo

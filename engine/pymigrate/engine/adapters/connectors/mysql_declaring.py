@@ -12,8 +12,8 @@ from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_connection import said
 from pymigrate.engine.adapters.connectors.mysql_publication import MysqlPublications
 from pymigrate.engine.adapters.connectors.mysql_values import staged_type
-from pymigrate.engine.adapters.connectors.target_declarations import Naming, Step
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
+from pymigrate.engine.adapters.connectors.target_steps import Naming, Step
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo

@@ -15,7 +15,7 @@ from pymigrate.engine.adapters.connectors.postgres_declared import SYSTEM, Postg
 from pymigrate.engine.adapters.connectors.postgres_passed import PassedRows, staged_type
 from pymigrate.engine.adapters.connectors.postgres_replacing import PostgresReplaced
 from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
-from pymigrate.engine.adapters.connectors.target_declarations import Kind, Naming, Step
+from pymigrate.engine.adapters.connectors.target_declarations import Kind
 from pymigrate.engine.adapters.connectors.target_dialect import Found
 from pymigrate.engine.adapters.connectors.target_statements import (
     KEPT_MARK,
@@ -24,6 +24,7 @@ from pymigrate.engine.adapters.connectors.target_statements import (
     marked,
     quote,
 )
+from pymigrate.engine.adapters.connectors.target_steps import Naming, Step
 from pymigrate.engine.domain.errors import CannotUndo, InvalidDefinition, Problem, VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo

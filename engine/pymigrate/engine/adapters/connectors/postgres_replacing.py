@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pymigrate.engine.adapters.connectors.target_declarations import Step
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
+from pymigrate.engine.adapters.connectors.target_steps import Step
 
 _OBJECTS = (
     "SELECT CASE c.relkind::text WHEN 'S' THEN 'SEQUENCE' ELSE 'INDEX' END, c.relname::text FROM pg_class AS c WHERE c.oid IN "

@@ -11,9 +11,9 @@ from pymigrate.engine.adapters.connectors.sqlite_declared import SYSTEM, SqliteD
 from pymigrate.engine.adapters.connectors.sqlite_types import native_type
 from pymigrate.engine.adapters.connectors.sqlite_values import AS_TEXT
 from pymigrate.engine.adapters.connectors.standard_defaults import NOW, RANDOM_UUID, text_literal
-from pymigrate.engine.adapters.connectors.target_declarations import Naming, Step
 from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
+from pymigrate.engine.adapters.connectors.target_steps import Naming, Step
 from pymigrate.engine.domain.errors import VerificationFailed
 from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
