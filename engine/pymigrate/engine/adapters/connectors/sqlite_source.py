@@ -1,6 +1,5 @@
 """SQLite databases as sources: read only, under one snapshot, in the order of rowid or primary key."""
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -8,17 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors.source_values import (
-    RowPace,
-    declared_columns,
-    missing,
-    refused,
-    shown,
-)
+from pymigrate.engine.adapters.connectors.source_values import RowPace, declared_columns, missing, refused, shown
 from pymigrate.engine.adapters.connectors.sqlite_declared import SqliteDeclared
 from pymigrate.engine.adapters.connectors.sqlite_reading import row_name, to_batch
 from pymigrate.engine.adapters.connectors.sqlite_scanning import SqliteScan, is_scanned
+from pymigrate.engine.adapters.connectors.sqlite_statements import ALIAS, place_of, position_of, select, term
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type
+from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import (
     DataRefused,
     FailedPrecondition,
@@ -36,7 +31,6 @@ from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
 from pymigrate.engine.ports.source import SourceChunk
 
 BUSY_SECONDS = 10.0
-ALIAS = "source"
 HIDDEN_OF_MODULE = 1  # a column that only a virtual table's module sees
 COUNTER_OFFSET = 24
 COUNTER_BYTES = 4
@@ -92,7 +86,7 @@ class SqliteSource:
         table = self._table(relation.relation)
         try:
             rows = self._columns(table)
-            count = self._connection.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0]
+            count = self._connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0]
         except sqlite3.DatabaseError as error:
             if "no such" not in str(error):
                 raise _translated(self._path, error) from error
@@ -129,7 +123,7 @@ class SqliteSource:
             for chunk in self._scanned(table, relation, columns, span):
                 yield chunk
                 span = SourceRange(chunk.end)
-        statement, values = _select(table, [column.name for column in columns], order, span)
+        statement, values = select(table, [column.name for column in columns], order, span)
         try:
             cursor = self._connection.execute(statement, values)
             yield from self._read(cursor, relation, columns, len(order), is_view=is_view)
@@ -162,13 +156,13 @@ class SqliteSource:
         """Into ranges of as many rows each, in one pass over the rowids or primary keys; a view is not split."""
         table = self._table(relation.relation)
         order, is_view = self._order(table, relation)
-        rows = self._connection.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0]
+        rows = self._connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0]
         step = -(-rows // max(parts, 1))
         ends: list[Position] = []
         while not is_view and step and step * (len(ends) + 1) < rows:
-            statement, values = _select(table, (), order, SourceRange(ends[-1] if ends else None))
+            statement, values = select(table, (), order, SourceRange(ends[-1] if ends else None))
             found = self._connection.execute(f"{statement} LIMIT 1 OFFSET {step - 1}", values).fetchone()
-            ends.append(_position(found))
+            ends.append(position_of(found))
         return ranges_between(ends)
 
     def close(self) -> None:
@@ -189,7 +183,7 @@ class SqliteSource:
         self, table: str, relation: SourceRelation, columns: Sequence[ColumnInfo], span: SourceRange
     ) -> Iterator[SourceChunk]:
         """As far as the scanner vouches for what it gives. Every row up to there has been handed out: they are counted."""
-        after = int(str(_place(span.after)[0])) if span.after else None
+        after = int(str(place_of(span.after)[0])) if span.after else None
         scan = SqliteScan(self._path, self._connection, self._watch, self._version)
         held: list[pa.RecordBatch] = []
         size, rows, last = 0, 0, 0
@@ -202,7 +196,7 @@ class SqliteSource:
         if rows:
             first = "rowid > ? AND" if after is not None else ""
             values = [value for value in (after, last) if value is not None]
-            counting = f"SELECT count(*) FROM {_quote(table)} WHERE {first} rowid <= ?"
+            counting = f"SELECT count(*) FROM {quote(table)} WHERE {first} rowid <= ?"
             counted = self._connection.execute(counting, values).fetchone()[0]
             if counted != rows:
                 raise SystemUnavailable(
@@ -247,7 +241,7 @@ class SqliteSource:
 
     def _columns(self, table: str) -> list[tuple[str, str, bool, int]]:
         """Name, declaration, whether NULL is forbidden, and the place in the primary key; generated columns too."""
-        found = self._connection.execute(f"PRAGMA table_xinfo({_quote(table)})").fetchall()
+        found = self._connection.execute(f"PRAGMA table_xinfo({quote(table)})").fetchall()
         return [
             (name, kind, bool(required), place)
             for _, name, kind, required, _, place, hidden in found
@@ -261,18 +255,18 @@ class SqliteSource:
             if not relation.key:
                 problem = f"`{relation.relation}` is a view: name columns that together are unique, to read it in order"
                 raise InvalidDefinition((Problem("key", problem),))
-            return [_term(name) for name in relation.key], True
+            return [term(name) for name in relation.key], True
         columns = self._columns(table)
         free = [name for name in _ROWIDS if name not in {column[0].lower() for column in columns}]
         if free:
             try:
-                self._connection.execute(f"SELECT {free[0]} FROM {_quote(table)} LIMIT 0")
+                self._connection.execute(f"SELECT {free[0]} FROM {quote(table)} LIMIT 0")
                 return [f"{ALIAS}.{free[0]}"], False
             except sqlite3.OperationalError as error:
                 if "no such column" not in str(error):
                     raise _translated(self._path, error) from error
         # A table without rowid has its rows under its primary key.
-        key = [_term(name) for name, _, _, place in sorted(columns, key=lambda column: column[3]) if place]
+        key = [term(name) for name, _, _, place in sorted(columns, key=lambda column: column[3]) if place]
         if key and not free:
             key = [] if self._is_ordered_by_rowid(table) else key
         if not key:
@@ -306,37 +300,9 @@ class SqliteSource:
         return DataRefused(f"{relation}: a key is not UTF-8")
 
 
-def _select(table: str, columns: Sequence[str], order: Sequence[str], span: SourceRange) -> tuple[str, list[object]]:
-    values, conditions = list[object](), list[str]()
-    for comparison, position in ((">", span.after), ("<=", span.until)):
-        if position:
-            place = _place(position)
-            conditions.append(f"({', '.join(order)}) {comparison} ({', '.join('?' * len(place))})")
-            values.extend(place)
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    names = ", ".join([*order, *map(_term, columns)])
-    return f"SELECT {names} FROM {_quote(table)} AS {ALIAS}{where} ORDER BY {', '.join(order)}", values
-
-
-def _place(position: Position) -> list[object]:
-    return [_from_json(value) for value in json.loads(position)]
-
-
-def _position(key: Sequence[object]) -> Position:
-    return Position(json.dumps([_to_json(value) for value in key]))
-
-
 def _chunk(batches: list[pa.RecordBatch], last: Sequence[object]) -> SourceChunk:
     rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
-    return SourceChunk(tuple(batches), rows, size, _position(last))
-
-
-def _to_json(value: object) -> object:
-    return {"bytes": value.hex()} if isinstance(value, bytes) else value
-
-
-def _from_json(value: object) -> object:
-    return bytes.fromhex(value["bytes"]) if isinstance(value, dict) else value
+    return SourceChunk(tuple(batches), rows, size, position_of(last))
 
 
 def _check_unique(relation: str, last: Sequence[object], keys: Sequence[Sequence[object]]) -> None:
@@ -358,15 +324,6 @@ def _is_utf8(text: bytearray) -> bool:
 
 def _decoded(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytearray) else str(value)
-
-
-def _term(name: str) -> str:
-    """A column by its full name: SQLite takes a quoted name alone, where there is no such column, for a text."""
-    return f"{ALIAS}.{_quote(name)}"
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _translated(path: Path, error: sqlite3.DatabaseError) -> PyMigrateError:
