@@ -368,3 +368,22 @@ def test_a_source_reads_one_snapshot(legacy: Legacy) -> None:
         assert read(source) == 1
     with closing(legacy.open()) as source:
         assert read(source) == 2
+
+
+def test_a_damaged_page_ends_the_splitting(legacy: Legacy) -> None:
+    legacy.run("CREATE TABLE t (i INTEGER, x TEXT)", "INSERT INTO t VALUES (1, 'x')")
+    with closing(legacy.open()) as source:
+        with legacy.path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * 4096)
+        with pytest.raises((SourceMissing, SystemUnavailable), match=r"damaged|can't be read"):
+            source.split(SourceRelation("t"), 2)
+
+
+def test_a_file_that_was_taken_away_has_no_state(legacy: Legacy) -> None:
+    legacy.run("CREATE TABLE t (i INTEGER)", "INSERT INTO t VALUES (1)")
+    with closing(legacy.open()) as source:
+        legacy.path.unlink()
+        for ask in (source.state, source.describe):
+            with pytest.raises(SourceMissing, match=r"the SQLite file .*legacy\.db is gone"):
+                ask(SourceRelation("t"))

@@ -1,5 +1,6 @@
 """SQLite's values as Arrow's, strictly: a column may hold anything, and what its type does not hold is refused with its row."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
@@ -36,6 +37,48 @@ def to_batch(
 def row_name(place: Sequence[object]) -> str:
     """A row by its rowid or key."""
     return ", ".join(map(str, place))
+
+
+def check_unique(relation: str, last: Sequence[object], keys: Sequence[Sequence[object]]) -> None:
+    """Raises DataRefused where the key of a view is not unique: what is read on after it would be lost."""
+    before = tuple(last)
+    for key in keys:
+        if tuple(key) == before or None in key:
+            raise DataRefused(f"{relation}, row {row_name(key)}: the key is NULL or occurs twice", field="key")
+        before = tuple(key)
+
+
+def undecodable(
+    connection: sqlite3.Connection,
+    statement: str,
+    values: Sequence[object],
+    relation: str,
+    columns: Sequence[ColumnInfo],
+    order: int,
+) -> DataRefused:
+    """The error for the first text that is not UTF-8, found by reading again."""
+    connection.text_factory = bytearray
+    try:
+        for row in connection.execute(statement, values):
+            for at, value in enumerate(row[order:]):
+                if isinstance(value, bytearray) and not _is_utf8(value):
+                    place = row_name([_decoded(part) for part in row[:order]])
+                    return refused(relation, columns[at].name, place, f"{shown(_decoded(value))} is not UTF-8")
+    finally:
+        connection.text_factory = str
+    return DataRefused(f"{relation}: a key is not UTF-8")
+
+
+def _is_utf8(text: bytearray) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decoded(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytearray) else str(value)
 
 
 def _array(

@@ -1,25 +1,26 @@
 """SQLite databases as sources: read only, under one snapshot, in the order of rowid or primary key."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors.source_values import RowPace, declared_columns, missing, refused, shown
+from pymigrate.engine.adapters.connectors.source_values import RowPace, declared_columns, missing
 from pymigrate.engine.adapters.connectors.sqlite_declared import SqliteDeclared
-from pymigrate.engine.adapters.connectors.sqlite_reading import row_name, to_batch
+from pymigrate.engine.adapters.connectors.sqlite_errors import translated, translation
+from pymigrate.engine.adapters.connectors.sqlite_reading import check_unique, to_batch, undecodable
 from pymigrate.engine.adapters.connectors.sqlite_scanning import SqliteScan, is_scanned
 from pymigrate.engine.adapters.connectors.sqlite_statements import ALIAS, place_of, position_of, select, term
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import (
-    DataRefused,
     FailedPrecondition,
     InvalidDefinition,
     Problem,
-    PyMigrateError,
     SourceMissing,
     SystemUnavailable,
 )
@@ -34,7 +35,6 @@ BUSY_SECONDS = 10.0
 HIDDEN_OF_MODULE = 1  # a column that only a virtual table's module sees
 COUNTER_OFFSET = 24
 COUNTER_BYTES = 4
-PRIMARY_CODE = 0xFF  # of an error's code; the rest are its details
 _TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
 _ROWIDS = ("rowid", "_rowid_", "oid")
 
@@ -63,7 +63,7 @@ class SqliteSource:
             self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.DatabaseError as error:
             self.close()
-            raise _translated(self._path, error) from error
+            raise translation(self._path, error) from error
         self._declared = SqliteDeclared(self._connection)
 
     def version(self) -> str:
@@ -89,25 +89,27 @@ class SqliteSource:
             count = self._connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0]
         except sqlite3.DatabaseError as error:
             if "no such" not in str(error):
-                raise _translated(self._path, error) from error
+                raise translation(self._path, error) from error
             problem = Problem("source.relation", f"`{relation.relation}` can't be read: {error}")
             raise InvalidDefinition((problem,)) from error
         found = [ColumnInfo(name, column_type(kind), required, kind) for name, kind, required, _ in rows]
         key = tuple(name for name, _, _, place in sorted(rows, key=lambda row: row[3]) if place)
         columns = declared_columns(relation, self._declared.columns(table, found))
-        schema, size = self._declared.table(table, key), self._path.stat().st_size
+        schema, size = self._declared.table(table, key), self._status().st_size
         return RelationInfo(relation.relation, columns, key, count, size, is_exact_rows=True, schema=schema)
 
     def state(self, relation: SourceRelation) -> str:
         """Size, time of change and change counter of the file, and of its write-ahead log."""
         del relation
+        self._status()
         parts = []
         for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
-            if path.exists() and path.stat().st_size:
-                status = path.stat()
-                with path.open("rb") as file:
-                    file.seek(COUNTER_OFFSET)
-                    parts.append(f"{status.st_size}-{status.st_mtime_ns}-{file.read(COUNTER_BYTES).hex()}")
+            with suppress(FileNotFoundError), path.open("rb") as file:  # there is no log, or no more
+                status = os.fstat(file.fileno())
+                file.seek(COUNTER_OFFSET)
+                counter = file.read(COUNTER_BYTES).hex()
+                if status.st_size:
+                    parts.append(f"{status.st_size}-{status.st_mtime_ns}-{counter}")
         return "+".join(parts)
 
     def chunks(
@@ -129,8 +131,10 @@ class SqliteSource:
             yield from self._read(cursor, relation, columns, len(order), is_view=is_view)
         except sqlite3.DatabaseError as error:
             if "decode" in str(error):
-                raise self._undecodable(statement, values, relation.relation, columns, len(order)) from error
-            raise _translated(self._path, error) from error
+                raise undecodable(
+                    self._connection, statement, values, relation.relation, columns, len(order)
+                ) from error
+            raise translation(self._path, error) from error
 
     def changed(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], column: str, low: object
@@ -154,16 +158,24 @@ class SqliteSource:
 
     def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
         """Into ranges of as many rows each, in one pass over the rowids or primary keys; a view is not split."""
-        table = self._table(relation.relation)
-        order, is_view = self._order(table, relation)
-        rows = self._connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0]
-        step = -(-rows // max(parts, 1))
         ends: list[Position] = []
-        while not is_view and step and step * (len(ends) + 1) < rows:
-            statement, values = select(table, (), order, SourceRange(ends[-1] if ends else None))
-            found = self._connection.execute(f"{statement} LIMIT 1 OFFSET {step - 1}", values).fetchone()
-            ends.append(position_of(found))
+        with translated(self._path):
+            table = self._table(relation.relation)
+            order, is_view = self._order(table, relation)
+            rows = self._connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0]
+            step = -(-rows // max(parts, 1))
+            while not is_view and step and step * (len(ends) + 1) < rows:
+                statement, values = select(table, (), order, SourceRange(ends[-1] if ends else None))
+                found = self._connection.execute(f"{statement} LIMIT 1 OFFSET {step - 1}", values).fetchone()
+                ends.append(position_of(found))
         return ranges_between(ends)
+
+    def _status(self) -> os.stat_result:
+        """Raises SourceMissing for a file that was taken away: the snapshot is one of nothing that anybody can find."""
+        try:
+            return self._path.stat()
+        except FileNotFoundError as error:
+            raise SourceMissing(f"the SQLite file {self._path} is gone", field="source.connection") from error
 
     def close(self) -> None:
         """Ends the snapshot."""
@@ -220,7 +232,7 @@ class SqliteSource:
         last: Sequence[object] = ()
         while rows := cursor.fetchmany(pace.rows):
             if is_view:
-                _check_unique(relation.relation, last, [row[:order] for row in rows])
+                check_unique(relation.relation, last, [row[:order] for row in rows])
             batches.append(to_batch(rows, order, relation.relation, columns))
             last = rows[-1][:order]
             if pace.fills(batches[-1]):
@@ -264,7 +276,7 @@ class SqliteSource:
                 return [f"{ALIAS}.{free[0]}"], False
             except sqlite3.OperationalError as error:
                 if "no such column" not in str(error):
-                    raise _translated(self._path, error) from error
+                    raise translation(self._path, error) from error
         # A table without rowid has its rows under its primary key.
         key = [term(name) for name, _, _, place in sorted(columns, key=lambda column: column[3]) if place]
         if key and not free:
@@ -279,59 +291,7 @@ class SqliteSource:
         statement = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?"
         return not self._connection.execute(statement, (table,)).fetchone()[0]
 
-    def _undecodable(
-        self,
-        statement: str,
-        values: Sequence[object],
-        relation: str,
-        columns: Sequence[ColumnInfo],
-        order: int,
-    ) -> DataRefused:
-        """The error for the first text that is not UTF-8, found by reading again."""
-        self._connection.text_factory = bytearray
-        try:
-            for row in self._connection.execute(statement, values):
-                for at, value in enumerate(row[order:]):
-                    if isinstance(value, bytearray) and not _is_utf8(value):
-                        place = row_name([_decoded(part) for part in row[:order]])
-                        return refused(relation, columns[at].name, place, f"{shown(_decoded(value))} is not UTF-8")
-        finally:
-            self._connection.text_factory = str
-        return DataRefused(f"{relation}: a key is not UTF-8")
-
 
 def _chunk(batches: list[pa.RecordBatch], last: Sequence[object]) -> SourceChunk:
     rows, size = sum(batch.num_rows for batch in batches), sum(batch.nbytes for batch in batches)
     return SourceChunk(tuple(batches), rows, size, position_of(last))
-
-
-def _check_unique(relation: str, last: Sequence[object], keys: Sequence[Sequence[object]]) -> None:
-    """Raises DataRefused where the key of a view is not unique: what is read on after it would be lost."""
-    before = tuple(last)
-    for key in keys:
-        if tuple(key) == before or None in key:
-            raise DataRefused(f"{relation}, row {row_name(key)}: the key is NULL or occurs twice", field="key")
-        before = tuple(key)
-
-
-def _is_utf8(text: bytearray) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _decoded(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytearray) else str(value)
-
-
-def _translated(path: Path, error: sqlite3.DatabaseError) -> PyMigrateError:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & PRIMARY_CODE
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return SourceMissing(f"{path} is not a SQLite database, or is damaged: {error}", field="source.connection")
-    if code in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}:
-        return FailedPrecondition(
-            f"SQLite can't evaluate what is read from {path}: {error}: mend the view or the table"
-        )
-    return SystemUnavailable(f"the SQLite file {path} can't be read: {error}")
