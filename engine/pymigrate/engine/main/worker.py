@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pymigrate.engine.adapters.executors import processes
-from pymigrate.engine.entrypoints.worker.host import Host, Runner
+from pymigrate.engine.entrypoints.worker.host import Host
 from pymigrate.engine.entrypoints.worker.leases import Leases
+from pymigrate.engine.entrypoints.worker.runner import Runner
 from pymigrate.engine.entrypoints.worker.session import Session
 from pymigrate.engine.ports.secrets import Redactor
 from pymigrate.v1 import worker_pb2

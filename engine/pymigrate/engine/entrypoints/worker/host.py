@@ -7,16 +7,16 @@ ends that task and nothing else.
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
 from pymigrate.engine.domain.errors import EngineUnavailable
 from pymigrate.engine.entrypoints.worker.engine import CallRefused
 from pymigrate.engine.entrypoints.worker.leases import Lease, Leases
+from pymigrate.engine.entrypoints.worker.runner import Runner
 from pymigrate.engine.entrypoints.worker.session import GaveUp, Session
-from pymigrate.engine.transfer.signals import LeaseLost, Signals
-from pymigrate.v1 import run_pb2, worker_pb2
+from pymigrate.engine.transfer.signals import LeaseLost
+from pymigrate.v1 import worker_pb2
 
 log = structlog.get_logger(__name__)
 WAIT_SECONDS_MAX = 10.0
@@ -24,20 +24,6 @@ REPORT_SECONDS = 0.2
 TELL_TRIES_MAX = 20
 EXIT_DRAINED = 0
 EXIT_NO_ENGINE = 3
-
-
-class Runner(Protocol):
-    """Runs tasks; see `tasks.TaskRunner`."""
-
-    def run(
-        self, task: worker_pb2.Task, signals: Signals, on_progress: Callable[[worker_pb2.LaneProgress], None]
-    ) -> worker_pb2.FinishTaskRequest:
-        """The outcome."""
-        ...
-
-    def failure_of(self, error: Exception, task: worker_pb2.Task) -> run_pb2.Failure:
-        """An error in the contract's words."""
-        ...
 
 
 class Host:
