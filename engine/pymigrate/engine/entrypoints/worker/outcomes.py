@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 from pymigrate.engine.entrypoints.worker import definitions, schemas
-from pymigrate.engine.entrypoints.worker.tasks import TARGET_FIELD
 from pymigrate.engine.ports.secrets import Redactor
 from pymigrate.engine.ports.staging import Checkpoint, Dangling
 from pymigrate.engine.transfer.inspection_job import Inspection
 from pymigrate.engine.transfer.transforms.place import place_of
 from pymigrate.engine.transfer.verification import Verification
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
+
+TARGET_FIELD = "target.connection"
 
 
 def done(

@@ -8,6 +8,7 @@ from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrate
 from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.outcomes import (
+    TARGET_FIELD,
     done,
     inspection_message,
     plan_field,
@@ -38,7 +39,6 @@ RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
 WORKS_ON_TARGET = frozenset({"capture", "copy", "catch_up", "verify", "prepare", "publish", "rollback", "seal"})
 TARGETS_ONLY = frozenset({"iceberg"})
-TARGET_FIELD = "target.connection"
 SIDES = 2
 CHANGES_BYTES = 64_000_000  # what one stretch of changes takes at most, as texts and as batches
 OnProgress = Callable[[worker_pb2.LaneProgress], None]
