@@ -126,15 +126,7 @@ class SqliteSource:
                 yield chunk
                 span = SourceRange(chunk.end)
         statement, values = select(table, [column.name for column in columns], order, span)
-        try:
-            cursor = self._connection.execute(statement, values)
-            yield from self._read(cursor, relation, columns, len(order), is_view=is_view)
-        except sqlite3.DatabaseError as error:
-            if "decode" in str(error):
-                raise undecodable(
-                    self._connection, statement, values, relation.relation, columns, len(order)
-                ) from error
-            raise translation(self._path, error) from error
+        yield from self._selected(statement, values, relation, columns, len(order), is_view=is_view)
 
     def changed(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], column: str, low: object
@@ -144,17 +136,10 @@ class SqliteSource:
         order, is_view = self._order(table, relation)
         declared = {name: kind for name, kind, _, _ in self._columns(table)}
         columns = [ColumnInfo(c.name, c.type, c.is_required, declared.get(c.name, "")) for c in columns]
-        names = ", ".join([*order, *(_term(each.name) for each in columns)])
-        filtered, values = (f" WHERE {_term(column)} >= ?", [low]) if low is not None else ("", [])
-        statement = f"SELECT {names} FROM {_quote(table)} AS {ALIAS}{filtered} ORDER BY {', '.join(order)}"
-        try:
-            yield from self._read(
-                self._connection.execute(statement, values), relation, columns, len(order), is_view=is_view
-            )
-        except sqlite3.DatabaseError as error:
-            if "decode" in str(error):
-                raise self._undecodable(statement, values, relation.relation, columns, len(order)) from error
-            raise _translated(self._path, error) from error
+        names = ", ".join([*order, *(term(each.name) for each in columns)])
+        filtered, values = (f" WHERE {term(column)} >= ?", [low]) if low is not None else ("", [])
+        statement = f"SELECT {names} FROM {quote(table)} AS {ALIAS}{filtered} ORDER BY {', '.join(order)}"
+        yield from self._selected(statement, values, relation, columns, len(order), is_view=is_view)
 
     def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
         """Into ranges of as many rows each, in one pass over the rowids or primary keys; a view is not split."""
@@ -217,6 +202,25 @@ class SqliteSource:
                 )
         if held:
             yield _chunk(held, [last])
+
+    def _selected(
+        self,
+        statement: str,
+        values: Sequence[object],
+        relation: SourceRelation,
+        columns: Sequence[ColumnInfo],
+        order: int,
+        *,
+        is_view: bool,
+    ) -> Iterator[SourceChunk]:
+        """What a statement gives, each row with `order` values of its place before those of the columns."""
+        try:
+            cursor = self._connection.execute(statement, values)
+            yield from self._read(cursor, relation, columns, order, is_view=is_view)
+        except sqlite3.DatabaseError as error:
+            if "decode" in str(error):
+                raise undecodable(self._connection, statement, values, relation.relation, columns, order) from error
+            raise translation(self._path, error) from error
 
     def _read(
         self,
