@@ -277,14 +277,17 @@ def mariadb_program(name: str) -> Path | None:
 
 
 def start_mariadb(server: Path, directory: Path, owner: str | None) -> MariadbCluster:
-    """Start a server on the data below `directory`, on a free port of loopback."""
+    """Start a server on the data below `directory`, on a free port of loopback. Servers take each other's temporary files away."""
+    scratch = directory / "tmp"
+    scratch.mkdir()
+    scratch.chmod(0o777)
     for _ in range(START_ATTEMPTS_MAX):
         port = free_port()
         with (directory / "log").open("ab") as log:
             process = subprocess.Popen(
                 [
                     server, *MARIADB_OPTIONS, f"--datadir={directory}/data", f"--port={port}",
-                    f"--socket={directory}/socket", f"--pid-file={directory}/pid",
+                    f"--socket={directory}/socket", f"--pid-file={directory}/pid", f"--tmpdir={scratch}",
                 ],
                 cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_owner(owner),
             )  # fmt: skip

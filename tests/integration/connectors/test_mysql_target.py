@@ -14,10 +14,11 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.connector import SystemSpec
-from pymigrate.engine.ports.staging import Checkpoint, MergePolicy
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.target import Target
+from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
-from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
+from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (
     ID,
     LaneWriter,
@@ -29,8 +30,10 @@ from tests.integration.connectors.target_harness import (
     published,
     staged,
 )
-from tests.integration.connectors.target_merge_contract import SealContract
+from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import DAYS, FLOATS64, MOMENTS, TypeContract
 from tests.proxies import Proxy
 from tests.servers import MariadbDatabase
@@ -63,6 +66,12 @@ class MysqlHarness:
     def change(self, relation: str, id: int, name: str) -> None:
         self.database.run(f"UPDATE `{relation}` SET name = %s WHERE id = %s", (name, id))
 
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        self.database.run(f"UPDATE `{relation}` SET name = %s WHERE id = %s LIMIT 1", (name, id))
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        return self.database.run(f"SELECT side, id, name FROM `{relation}__pymigrate_conflicts_{staging.id}`")  # type: ignore[return-value]  # its columns
+
     def drop(self, relation: str) -> None:
         self.database.run(f"DROP TABLE `{relation}`")
 
@@ -93,11 +102,19 @@ class TestMysqlPublication(PublicationContract, ViewContract):
     """See the contract."""
 
 
-class TestMysqlSeal(SealContract):
-    """What can't be undone any more."""
+class TestMysqlQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
-class TestMysqlCrashes(CrashContract):
+class TestMysqlMerge(MergeContract, ConflictTablesContract, SealContract):
+    """Merging, and what can't be undone any more."""
+
+
+class TestMysqlAppend(AppendContract, RepairContract):
+    """Appending, and exchanging rows of a staging."""
+
+
+class TestMysqlCrashes(CrashContract, AppendCrashContract):
     """See the contract."""
 
 
@@ -249,12 +266,6 @@ class TestMysqlServers:
         assert target.duplicate_keys(staging) == (0, ())
         target.publish([staging])
         assert pairs(target.read_staging(staging)) == [(1, "a"), (2, "A"), (3, "a "), (4, "ä")]
-
-    def test_rows_are_neither_merged_nor_appended(self, harness: MysqlHarness) -> None:
-        for staging in (a_staging(key=("id",), merge=MergePolicy.FAIL), a_staging(is_append=True)):
-            with pytest.raises(InvalidDefinition, match="of new relations and of `replace` alone") as refused:
-                harness.open().check(staging)
-            assert refused.value.field == "target.load_mode"
 
     def test_a_relation_that_foreign_keys_mean_is_not_replaced(self, harness: MysqlHarness) -> None:
         harness.database.run("CREATE TABLE orders (id int PRIMARY KEY)")

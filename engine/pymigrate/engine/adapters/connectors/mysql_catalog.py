@@ -24,6 +24,10 @@ class MysqlCatalog:
         """What tables declare beside their columns' types."""
         return MysqlDeclared(self._ask)
 
+    def extras(self, table: Table) -> dict[str, str]:
+        """What MySQL does with each column by itself; see `MysqlDeclared.extras`."""
+        return self.declared.extras(table)
+
     def names(self, schema: str) -> list[str]:
         """Tables and views of a database, in order."""
         found = self._query(
@@ -92,6 +96,15 @@ class MysqlCatalog:
                     unfit.add(str(index))
         names = sorted(set(indexes) - unfit, key=lambda name: (name != "PRIMARY", name))
         return [tuple(indexes[name]) for name in names]
+
+    def leading(self, table: Table) -> frozenset[str]:
+        """Columns that an index begins with."""
+        found = self._query(
+            "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? "
+            "AND SEQ_IN_INDEX = 1 AND INDEX_TYPE = 'BTREE'",
+            (table.schema, table.name),
+        )
+        return frozenset(str(column) for owner, column in found if owner == table.name)
 
     def primary_key(self, table: Table) -> tuple[str, ...]:
         """Its columns; none without one."""

@@ -44,6 +44,10 @@ class MysqlDeclared:
             )
         return tuple(completed)
 
+    def extras(self, table: Table) -> dict[str, str]:
+        """What MySQL does with each column by itself, in its words, such as `auto_increment`."""
+        return {str(name): str(extra or "") for name, _, extra, _ in self._columns(table)}
+
     def table(self, table: Table, key: Sequence[str], comment: str) -> TableSchema:
         """Everything beside the columns."""
         indexes, notes = self._indexes(table)
@@ -56,7 +60,7 @@ class MysqlDeclared:
         notes += [
             f"the column `{name}` is generated in the source: the target's holds its values"
             for name, _, extra, _ in self._columns(table)
-            if _is_generated(str(extra))
+            if is_generated(str(extra))
         ]
         return TableSchema(
             SYSTEM,
@@ -128,12 +132,13 @@ class MysqlDeclared:
 
 
 def _native(default: object, extra: str, *, is_mariadb: bool) -> str:
-    if default is None or _is_generated(extra) or (is_mariadb and str(default) == "NULL"):
+    if default is None or is_generated(extra) or (is_mariadb and str(default) == "NULL"):
         return ""
     if is_mariadb or EXPRESSION in extra or str(default).lower().startswith("current_timestamp"):
         return str(default)
     return text_literal(str(default))
 
 
-def _is_generated(extra: str) -> bool:
+def is_generated(extra: str) -> bool:
+    """Whether MySQL computes the column; expressions as defaults are marked alike."""
     return extra.upper().endswith("GENERATED") and EXPRESSION not in extra

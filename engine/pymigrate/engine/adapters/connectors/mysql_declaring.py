@@ -96,7 +96,7 @@ class MysqlDeclaring(MysqlPublications):
         return set()
 
     def _described(self, table: Table) -> tuple[ColumnInfo, ...]:
-        return self._catalog.columns(table)
+        return self._catalog.declared.columns(table, self._catalog.columns(table))
 
     def _unique_columns(self, table: Table) -> list[frozenset[str]]:
         """Those that are never NULL."""

@@ -2,18 +2,21 @@
 renamed in one statement, which takes place whole or not at all, and then journaled as done.
 
 Whoever finds a step that was broken off in between sees from the tables which side of the renaming it is on, and ends it or takes it
-back. A lock of the server's, by name, keeps others from finding one that is still under way; it ends with the connection, and what is
-renamed goes over the very connection that has it.
+back. Merges and appends, and the check of foreign keys, come after the renaming in one transaction; where they fail for good, all of it
+is renamed back. A lock of the server's, by name, keeps others from finding one that is still under way; it ends with the connection, and
+what is renamed goes over the very connection that has it.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
+from pymigrate.engine.adapters.connectors.mysql_repair import MysqlRepairs
 from pymigrate.engine.adapters.connectors.target_declarations import Kind
-from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import (
+    APPENDED,
     KEPT_MARK,
+    MERGED,
     PUBLISHED,
     ROLLED_BACK,
     SEALED,
@@ -21,7 +24,7 @@ from pymigrate.engine.adapters.connectors.target_statements import (
     Table,
     marked,
 )
-from pymigrate.engine.domain.errors import CannotUndo, FailedPrecondition
+from pymigrate.engine.domain.errors import CannotUndo, FailedPrecondition, PermanentError
 from pymigrate.engine.ports.staging import Checkpoint, Staging
 
 PUBLISHING = "publishing"
@@ -29,7 +32,7 @@ TAKING_BACK = "taking_back"
 Renaming = tuple[Table, Table]
 
 
-class MysqlPublications(SqlTarget):
+class MysqlPublications(MysqlRepairs):
     """What of a Target on MySQL publishes and undoes."""
 
     @abstractmethod
@@ -46,48 +49,102 @@ class MysqlPublications(SqlTarget):
         """In one statement, in this order."""
 
     def publish(self, stagings: Sequence[Staging]) -> None:
-        """Swaps all of them in with one statement; nothing for those that are published already."""
+        """Swaps all of them in with one statement; merges, appends, foreign keys and the journal's end follow in one transaction. What
+        fails there for good takes the swap back."""
         with self._alone():
             self._settle(stagings)
             waiting = [staging for staging in stagings if self._state(staging) not in {PUBLISHED, SEALED}]
-            for staging in waiting:
+            swaps = [staging for staging in waiting if not staging.is_addition]
+            added = [staging for staging in waiting if staging.is_addition]
+            fresh = [staging for staging in swaps if self._state(staging) != PUBLISHING]
+            for staging in (*fresh, *added):
                 if self._state(staging) == ROLLED_BACK or self._find(self._staging_table(staging)) is None:
                     raise FailedPrecondition(f"there is no staging {staging.id} of {staging.relation} to publish")
+                self._existing(staging)
             if not waiting:
                 return
-            for staging in waiting:
-                self._existing(staging)
-            self._build_all(waiting)
-            rows = self._again(lambda: [self._announce(staging) for staging in waiting])
-            renamings = [pair for staging, row in zip(waiting, rows, strict=True) for pair in self._swap(staging, row)]
-            self._rename_all(renamings)
-            self._each(self._end_publishing, waiting)
+            self._build_all(fresh)
+            try:
+                self._swap_and_add(swaps, fresh, added)
+            except PermanentError as error:
+                self._withdraw(swaps)
+                self._withdraw_adding(added, error)
+                raise
+            self._end_adding(added)
+
+    def _swap_and_add(self, swaps: Sequence[Staging], fresh: Sequence[Staging], added: Sequence[Staging]) -> None:
+        for staging in added:
+            self._make_room(staging)
+        if fresh:
+            rows = self._again(lambda: [self._announce(staging) for staging in fresh])
+            self._rename_all(
+                [pair for staging, row in zip(fresh, rows, strict=True) for pair in self._swap(staging, row)]
+            )
+
+        def end() -> None:
+            made = self._add_all(added)
+            for staging in (*swaps, *made):
+                self._declare_references(staging)
+            for staging in swaps:
+                self._journal_state(PUBLISHED, staging)
+
+        with self._locking() if added else nullcontext():
+            self._again(end)
+
+    def _withdraw(self, swaps: Sequence[Staging]) -> None:
+        """Takes back what was swapped in, or only announced."""
+        rows = [(staging, row) for staging in swaps if (row := self._publication(staging.id))]
+        begun = [(staging, row) for staging, row in rows if row.state == PUBLISHING]
+        done = [(staging, row) for staging, row in begun if self._find(self._staging_table(staging)) is None]
+        self._swap_back(done)
+        self._each(self._forget_publication, [staging for staging, _ in begun])
+
+    def _swap_back(self, published: Sequence[tuple[Staging, Publication]]) -> None:
+        back = [
+            (after, before)
+            for staging, row in reversed(published)
+            for before, after in reversed(self._swap(staging, row))
+        ]
+        if back:
+            self._rename_all(back)
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
-        """Swaps all of them out with one statement and drops them; the journal's rows keep late lanes and publications out."""
+        """Takes merged and appended rows out in one transaction, swaps all others out with one statement and drops them; the journal's
+        rows keep late lanes and publications out."""
         if not self._has_own_relations():
             return
         with self._alone():
-            self._settle(stagings)
+            self._settle(stagings, is_undone=True)
             rows = {staging.id: self._publication(staging.id) for staging in stagings}
             published = [
                 (staging, row) for staging in stagings if (row := rows[staging.id]) and row.state != ROLLED_BACK
             ]
+            added = [(staging, row) for staging, row in published if row.identity in {MERGED, APPENDED}]
+            swapped = [pair for pair in published if pair not in added]
             for staging, row in published:
                 if row.state == SEALED:
                     raise CannotUndo(f"{staging.relation} is sealed: what it replaced is dropped")
+            for staging, row in swapped:
                 self._check_unchanged(staging, row)
-            self._each(lambda staging: self._begin_taking_back(staging, rows[staging.id]), stagings)
-            back = [
-                (after, before)
-                for staging, row in reversed(published)
-                for before, after in reversed(self._swap(staging, row))
-            ]
-            if back:
-                self._rename_all(back)
-            self._each(self._end_taking_back, [staging for staging, _ in published])
+            for staging, row in added:
+                self._room_for_undoing(staging, row)
+
+            def begin() -> None:
+                for staging, row in added:
+                    self._check_addition(staging, row)
+                for staging, row in reversed(added):
+                    self._undo_addition(staging, row)
+                    self._end_taking_back(staging)
+                for staging in stagings:
+                    if staging not in [each for each, _ in added]:
+                        self._begin_taking_back(staging, rows[staging.id])
+
+            with self._locking() if added else nullcontext():
+                self._again(begin)
+            self._swap_back(swapped)
+            self._each(self._end_taking_back, [staging for staging, _ in swapped])
             for staging in stagings:
-                self._drop(self._staging_table(staging))
+                self._drop_after_undoing(staging, rows[staging.id])
 
     def seal(self, stagings: Sequence[Staging]) -> None:
         """Journals it, and then drops what was kept: what a crash leaves of that is dropped the next time."""
@@ -95,29 +152,42 @@ class MysqlPublications(SqlTarget):
             return
         with self._alone():
             self._settle(stagings)
+            self._again(lambda: self._end_publishing(stagings))
             self._each(self._journal_seal, stagings)
             for staging in stagings:
                 row = self._publication(staging.id)
-                if row is not None and row.state == SEALED and row.kept:
+                if row is None or row.state != SEALED:
+                    continue
+                if row.identity in {MERGED, APPENDED}:
+                    self._drop_sealed(staging)
+                elif row.kept:
                     self._drop(Table(row.schema, row.kept))
 
-    def _settle(self, stagings: Sequence[Staging]) -> None:
-        """Ends what was broken off: a staging that is still there was never swapped in, or is swapped out again."""
+    def _settle(self, stagings: Sequence[Staging], *, is_undone: bool = False) -> None:
+        """Ends what was broken off: a staging that is still there was never swapped in, or is swapped out again. One that is swapped in
+        counts as published where it is going to be undone; otherwise its end is still to come."""
 
         def settle() -> None:
             for staging in stagings:
                 state, is_staged = self._state(staging), self._find(self._staging_table(staging)) is not None
                 if state == PUBLISHING and is_staged:
-                    self._execute(f"DELETE FROM {self.statements.publication} WHERE staging = ?", (staging.id,))
+                    self._forget_publication(staging)
                 elif state == TAKING_BACK and is_staged:
                     self._end_taking_back(staging)
-                elif state == PUBLISHING:
-                    self._end_publishing(staging)
-                elif state == TAKING_BACK:
+                elif state == TAKING_BACK or (state == PUBLISHING and is_undone):
                     self._journal_state(PUBLISHED, staging)
 
         if self._has_own_relations():
             self._again(settle)
+
+    def _end_publishing(self, stagings: Sequence[Staging]) -> None:
+        for staging in stagings:
+            if self._state(staging) == PUBLISHING:
+                self._declare_references(staging)
+                self._journal_state(PUBLISHED, staging)
+
+    def _forget_publication(self, staging: Staging) -> None:
+        self._execute(f"DELETE FROM {self.statements.publication} WHERE staging = ?", (staging.id,))
 
     def _each(self, work: Callable[[Staging], None], stagings: Sequence[Staging]) -> None:
         """The work on all of them, in one transaction."""
@@ -140,10 +210,6 @@ class MysqlPublications(SqlTarget):
         values = (PUBLISHING, table.schema, table.name, original, kept, identity, rows, fingerprint)
         self._execute(self.statements.journal, (staging.id, *values))
         return Publication(*values)
-
-    def _end_publishing(self, staging: Staging) -> None:
-        self._declare_references(staging)
-        self._journal_state(PUBLISHED, staging)
 
     def _swap(self, staging: Staging, row: Publication) -> list[Renaming]:
         """What is renamed to what: first what is there, then the staging."""

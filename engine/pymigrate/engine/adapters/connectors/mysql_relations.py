@@ -141,10 +141,11 @@ class MysqlRelations:
             terms = tuple(OrderTerm(name, parse(columns[name].native_type), collations.get(name, "")) for name in names)
             if all(term.declared.word in ORDERLY for term in terms):
                 return Order(terms)
-        return Order((), _digest(list(columns.values())))
+        return Order((), row_digest(list(columns.values())))
 
 
-def _digest(columns: Sequence[ColumnInfo]) -> str:
+def row_digest(columns: Sequence[ColumnInfo]) -> str:
+    """An expression for the digest of a row of these columns: equal for rows that are equal to the bit."""
     own = [ColumnInfo(c.name, column_type(c.native_type), c.is_required, c.native_type) for c in columns]
     parts = ", ".join(f"IF({quote(c.name)} IS NULL, '-', MD5({selected(c)}))" for c in own)
     return f"MD5(CONCAT({parts}))"

@@ -55,7 +55,10 @@ OWN_PREFIX = "_pymigrate_"
 NO_SUCH_TABLE, TABLE_EXISTS = 1146, 1050
 _SYSTEM_SCHEMAS = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 _PLACE = re.compile(r"column (?:`[^`]*`\.`[^`]*`\.)?[`'](.+?)[`'] at row (\d+)")
-_MODES = "ANSI_QUOTES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO"
+_MODES = (
+    "ANSI_QUOTES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,"
+    "ERROR_FOR_DIVISION_BY_ZERO"
+)
 _BINARY = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
 Constraint = (pymysql.err.IntegrityError, pymysql.err.DataError)
 
@@ -78,6 +81,7 @@ class MysqlTarget(MysqlDeclaring):
         self._database = system.options.get("database", "")
         self._opened: Connection | None = None
         self._is_alone = self._is_ready = False
+        self._due: list[Table] | None = None
         self._pause = threading.Event()
         self._catalog = MysqlCatalog(self._query)
         self._version = version(self._connection)
@@ -152,15 +156,21 @@ class MysqlTarget(MysqlDeclaring):
         connection = self._connection
         with translated(self._system):
             connection.begin()
+            self._due = []
             try:
                 yield
                 connection.commit()
+                due = self._due
             except BaseException:
                 if connection.open:
                     # After a deadlock there is nothing left to roll back; a connection that is lost takes the transaction with it.
                     with suppress(pymysql.err.Error):
                         connection.rollback()
                 raise
+            finally:
+                self._due = None
+        for table in due:
+            self._drop(table)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -200,10 +210,6 @@ class MysqlTarget(MysqlDeclaring):
         kind = self._catalog.kind(table)
         return None if kind is None else Found(table, kind)
 
-    def _addition_problems(self, staging: Staging) -> Iterator[Problem]:
-        del staging
-        yield Problem("target.load_mode", "MySQL is a target of new relations and of `replace` alone")
-
     def _type_problems(self, staging: Staging) -> Iterator[Problem]:
         table = self._locate(staging.relation)
         if table.schema.lower() in _SYSTEM_SCHEMAS:
@@ -230,7 +236,7 @@ class MysqlTarget(MysqlDeclaring):
                 yield Problem("key", f"`{column.name}` is json, which MySQL has in no key")
         if len(staging.key) > KEY_COLUMNS_MAX:
             yield Problem("key", f"MySQL's keys have at most {KEY_COLUMNS_MAX} columns")
-        if referring := self._catalog.referring(table):
+        if not staging.is_addition and (referring := self._catalog.referring(table)):
             yield _referred_to(staging, referring)
 
     def _has_own_relations(self) -> bool:
@@ -303,9 +309,6 @@ class MysqlTarget(MysqlDeclaring):
             if error.args and error.args[0] in {NO_SUCH_TABLE, TABLE_EXISTS}:
                 raise Conflict(f"MySQL: somebody made or dropped a relation meanwhile: {said(error)}") from error
             raise
-
-    def _lock_for_merge(self, table: Table) -> None:
-        """Nothing is merged."""
 
     def _is_constraint(self, error: BaseException) -> bool:
         return isinstance(error, Constraint)

@@ -8,7 +8,7 @@ append is counted off). Appends to a relation are numbered for that.
 """
 
 from pymigrate.engine.adapters.connectors.target_dialect import Found
-from pymigrate.engine.adapters.connectors.target_merging import EXAMPLES_MAX, MADE, SqlMerging, same_key, spelled
+from pymigrate.engine.adapters.connectors.target_merging import EXAMPLES_MAX, MADE, SqlMerging, spelled
 from pymigrate.engine.adapters.connectors.target_statements import (
     APPENDED,
     APPENDED_MARK,
@@ -36,9 +36,7 @@ class SqlAppending(SqlMerging):
                 self._declare(staging, target)
             self._lock_for_merge(target)
             self._refuse_present_keys(staging, source, target)
-            self._execute(
-                f"CREATE TABLE {noted.sql} (content TEXT NOT NULL, appended BIGINT NOT NULL, present BIGINT NOT NULL)"
-            )
+            self._make_noted(noted)
             self._append_rows(staging, source, target, noted)
         rows = self._count(source)
         [(added,)] = self._query(f"SELECT coalesce(sum(appended), 0) FROM {noted.sql}")
@@ -48,16 +46,24 @@ class SqlAppending(SqlMerging):
                 "relation keeps some out; switch it off, or append to another relation"
             )
         self._note_present(target, noted)
-        original = MADE if existing is None else ""
+        original = self._origin(staging, existing)
         number = len(self._query(self.statements.appends, (target.schema, target.name))) + 1
         values = (PUBLISHED, target.schema, target.name, original, noted.name, APPENDED, rows, f"append:{number}")
         self._execute(self.statements.journal, (staging.id, *values))
+
+    def _make_noted(self, noted: Table) -> None:
+        """Makes the table of texts: of which there were added how many, and how many there were then."""
+        self._execute(
+            f"CREATE TABLE {noted.sql} (content TEXT NOT NULL, appended BIGINT NOT NULL, present BIGINT NOT NULL)"
+        )
 
     def _refuse_present_keys(self, staging: Staging, source: Table, target: Table) -> None:
         if not staging.key:
             return
         keys = ", ".join(f"s.{quote(name)}" for name in staging.key)
-        present = f"FROM {source.sql} s WHERE EXISTS (SELECT 1 FROM {target.sql} t WHERE {same_key(staging, 't', 's')})"
+        present = (
+            f"FROM {source.sql} s WHERE EXISTS (SELECT 1 FROM {target.sql} t WHERE {self._same_key(staging, 't', 's')})"
+        )
         [(rows,)] = self._query(f"SELECT count(*) {present}")
         if rows:
             found = self._query(f"SELECT {keys} {present} ORDER BY {keys} LIMIT {EXAMPLES_MAX}")
@@ -72,9 +78,7 @@ class SqlAppending(SqlMerging):
         if self.tells_rows_apart:
             self._execute(f"UPDATE {noted.sql} SET present = appended")
             return
-        self._execute(
-            f"UPDATE {noted.sql} AS n SET present = c.found FROM ({self._texts(target, noted)}) c WHERE c.content = n.content"
-        )
+        self._update(noted, "n", {"present": "c.found"}, f"({self._texts(target, noted)}) c", "c.content = n.content")
 
     def _check_append(self, staging: Staging, row: Publication) -> None:
         """Raises CannotUndo unless every row that was appended is there as it was."""
@@ -96,15 +100,16 @@ class SqlAppending(SqlMerging):
         """Deletes what was appended, and nothing else."""
         noted, target = Table(row.schema, row.kept), Table(row.schema, row.name)
         with self._refusing(staging, CannotUndo, "is referred to by others and can't be taken back"):
-            if self._delete_noted(target, noted, self._appended_text(target, "t")) != row.rows:
+            if self._delete_noted(staging, target, noted, self._appended_text(target, "t")) != row.rows:
                 raise self._changed(staging, row)
             self._count_off(row, noted)
             if row.original == MADE and not self._query(f"SELECT 1 FROM {target.sql} LIMIT 1"):
                 self._drop(target)
         self._drop_appended(staging, row)
 
-    def _delete_noted(self, target: Table, noted: Table, text: str) -> int:
+    def _delete_noted(self, staging: Staging, target: Table, noted: Table, text: str) -> int:
         """Deletes as many rows of each noted text as were added, and returns how many."""
+        del staging
         names = self._row_names(target)
         named = ", ".join(f"{name} AS pymigrate_{at}" for at, name in enumerate(names))
         own = ", ".join(f"pymigrate_{at}" for at, _ in enumerate(names))
@@ -124,10 +129,8 @@ class SqlAppending(SqlMerging):
             return
         for state, kept, fingerprint in self._query(self.statements.appends, (row.schema, row.name)):
             if state == PUBLISHED and _number(str(fingerprint)) > _number(row.fingerprint):
-                self._execute(
-                    f"UPDATE {Table(row.schema, str(kept)).sql} AS o SET present = o.present - n.appended FROM {noted.sql} n "
-                    "WHERE n.content = o.content"
-                )
+                later, fewer = Table(row.schema, str(kept)), {"present": "o.present - n.appended"}
+                self._update(later, "o", fewer, f"{noted.sql} n", "n.content = o.content")
 
     def _drop_appended(self, staging: Staging, row: Publication) -> None:
         """Drops what the way back needs."""

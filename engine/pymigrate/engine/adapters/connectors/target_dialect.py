@@ -1,7 +1,7 @@
 """What a SQL system brings to the protocol of a target: its transactions, types, catalogue and words."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -122,6 +122,37 @@ class SqlDialect(ABC):
     def _lock_for_merge(self, table: Table) -> None:
         """Keeps other writers of the table out until the transaction ends."""
 
+    def _is_other(self, one: str, two: str) -> str:
+        """Whether two values differ, where NULL is a value."""
+        return f"{one} {self.distinct} {two}"
+
+    def _fill(self, table: Table, rows: str) -> None:
+        """Makes a table of PyMigrate's own with the rows of a SELECT."""
+        self._execute(f"CREATE TABLE {table.sql} AS {rows}")
+
+    def _drop(self, table: Table) -> None:
+        """Drops it where it is there."""
+        self._execute(f"DROP TABLE IF EXISTS {table.sql}")
+
+    def _clear(self, table: Table) -> None:
+        """Takes away what an earlier attempt left of a table that is about to be filled."""
+        self._drop(table)
+
+    def _update(self, table: Table, alias: str, values: Mapping[str, str], other: str, condition: str) -> None:
+        """Sets columns (by their names as statements have them) of the rows that meet one of another FROM item."""
+        changes = ", ".join(f"{name} = {value}" for name, value in values.items())
+        self._execute(f"UPDATE {table.sql} AS {alias} SET {changes} FROM {other} WHERE {condition}")
+
+    def _delete_keys(self, staging: Staging, table: Table, alias: str, rows: str) -> None:
+        """Deletes the rows whose key is among those of a SELECT. `alias` says which table it is, as in `_same_key`."""
+        del alias
+        keys = ", ".join(map(quote, staging.key))
+        self._execute(f"DELETE FROM {table.sql} WHERE ({keys}) IN ({rows})")
+
+    def _same_key(self, staging: Staging, one: str, other: str) -> str:
+        """Whether two rows have the same key. The alias `t` is of the relation itself, every other one of a table of PyMigrate's own."""
+        return " AND ".join(f"{one}.{quote(name)} = {other}.{quote(name)}" for name in staging.key)
+
     def _compared(self, column: ColumnInfo, reference: str) -> str:
         """A column's value as it is compared with another of its type."""
         del column
@@ -134,9 +165,13 @@ class SqlDialect(ABC):
 
     def _row_names(self, table: Table) -> tuple[str, ...]:
         """What the system itself calls a row by while a transaction lasts (`names_rows`: it does); empty where it has no such words.
-        Without them nothing is appended, and rows of a staging that have the same key are refused."""
+        Without them nothing is appended, and rows of a staging that have the same key are refused, unless `_tells_rows` says otherwise."""
         del table
         return ()
+
+    def _tells_rows(self, table: Table | None) -> bool:
+        """Whether one of several equal rows can be taken out of a table (None: of one that is to be made)."""
+        return bool(self._row_names(table)) if table else self.names_rows
 
     def _row_text(self, columns: Sequence[str], alias: str) -> str:
         """A text that is the same for two rows when their columns are: each value with its length before it."""

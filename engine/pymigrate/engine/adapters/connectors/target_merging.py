@@ -22,6 +22,7 @@ from pymigrate.engine.adapters.connectors.target_statements import (
 from pymigrate.engine.adapters.connectors.target_versions import SqlVersions
 from pymigrate.engine.domain.errors import CannotUndo, DataRefused, MergeConflict, PermanentError, Problem
 from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.staging import MergePolicy, Staging
 
 ACTION = quote("__pymigrate_action")
@@ -43,13 +44,13 @@ class SqlMerging(SqlVersions, SqlDeclarations):
                 self._create(staging, target)
                 self._declare(staging, target)
             self._lock_for_merge(target)
-            self._drop(self._conflicts_table(staging))
+            self._clear(self._conflicts_table(staging))
             contested = self._settle_versions(staging)
             merged = self._note_merge(staging, target)
             conflicts = self._keep_conflicts(staging, merged)
             self._decide(staging, merged, conflicts)
             self._write_merge(staging, target, merged)
-        original = MADE if existing is None else ""
+        original = self._origin(staging, existing)
         rows = self._count(self._staging_table(staging))
         values = (
             PUBLISHED,
@@ -63,11 +64,16 @@ class SqlMerging(SqlVersions, SqlDeclarations):
         )
         self._execute(self.statements.journal, (staging.id, *values))
 
+    def _origin(self, staging: Staging, existing: Found | None) -> str:
+        """MADE where the relation is there only because of this staging."""
+        del staging
+        return MADE if existing is None else ""
+
     def _record_conflicts(self, staging: Staging) -> None:
         """Keeps the conflicts of a merge that failed on them, for somebody to look at; in a transaction of its own."""
         existing = self._find(self._locate(staging.relation))
         if existing is not None and self._find(self._staging_table(staging)) is not None:
-            self._drop(self._conflicts_table(staging))
+            self._clear(self._conflicts_table(staging))
             merged = self._note_merge(staging, existing.table)
             self._keep_conflicts(staging, merged)
             self._drop(merged)
@@ -79,7 +85,7 @@ class SqlMerging(SqlVersions, SqlDeclarations):
         yield from self._order_problems(staging)
         found = self._find(self._locate(staging.relation))
         table = found.table if found is not None and found.kind == "table" else None
-        if staging.is_append and not (self._row_names(table) if table else self.names_rows):
+        if staging.is_append and not self._tells_rows(table):
             text = f"nothing tells one row of `{staging.relation}` from another here: use `merge`, or another relation"
             yield Problem("target.load_mode", text)
         if table is None:
@@ -90,11 +96,16 @@ class SqlMerging(SqlVersions, SqlDeclarations):
             if (column.name.lower() if self.folds_case else column.name) not in folded:
                 text = f"`{staging.relation}` has no column `{column.name}`{nearest(column.name, known)}"
                 yield Problem(f"source.columns.{column.name}", text)
-        yield from merge_problems(staging, self._described(table), folds_case=self.folds_case)
+        yield from merge_problems(staging, self._taking(staging, table), folds_case=self.folds_case)
+
+    def _taking(self, staging: Staging, table: Table) -> Sequence[ColumnInfo]:
+        """The columns of a table, as rows of the staging find them."""
+        del staging
+        return self._described(table)
 
     def _merge_notes(self, staging: Staging, existing: Found) -> Iterator[str]:
         """What differs without harm."""
-        yield from merge_notes(staging, self._described(existing.table), folds_case=self.folds_case)
+        yield from merge_notes(staging, self._taking(staging, existing.table), folds_case=self.folds_case)
         yield from key_differences(staging, self._unique_columns(existing.table))
 
     def _check_merge(self, staging: Staging, row: Publication) -> None:
@@ -108,8 +119,8 @@ class SqlMerging(SqlVersions, SqlDeclarations):
         keys = ", ".join(f"m.{quote(column)}" for column in staging.key)
         is_other = " OR ".join([f"t.{quote(staging.key[0])} IS NULL", *self._differences(staging, "t", "s")])
         changed = self._query(
-            f"SELECT {keys} FROM {merged.sql} m LEFT JOIN {target.sql} t ON {same_key(staging, 't', 'm')} "
-            f"LEFT JOIN {written.sql} s ON {same_key(staging, 's', 'm')} WHERE {is_other} LIMIT {EXAMPLES_MAX}"
+            f"SELECT {keys} FROM {merged.sql} m LEFT JOIN {target.sql} t ON {self._same_key(staging, 't', 'm')} "
+            f"LEFT JOIN {written.sql} s ON {self._same_key(staging, 's', 'm')} WHERE {is_other} LIMIT {EXAMPLES_MAX}"
         )
         if changed:
             raise CannotUndo(
@@ -122,15 +133,12 @@ class SqlMerging(SqlVersions, SqlDeclarations):
         self._lock_for_merge(target)
         with self._refusing(staging, CannotUndo, "is referred to by others and can't be taken back"):
             if others := _others(staging):
-                columns = ", ".join(f"{quote(column)} = m.{quote(column)}" for column in others)
-                self._execute(
-                    f"UPDATE {target.sql} AS t SET {columns} FROM {merged.sql} m WHERE {same_key(staging, 't', 'm')} "
-                    f"AND m.{ACTION} = '{OVERWRITTEN}'"
-                )
+                values = {quote(column): f"m.{quote(column)}" for column in others}
+                same = f"{self._same_key(staging, 't', 'm')} AND m.{ACTION} = '{OVERWRITTEN}'"
+                self._update(target, "t", values, f"{merged.sql} m", same)
             keys = ", ".join(map(quote, staging.key))
-            self._execute(
-                f"DELETE FROM {target.sql} WHERE ({keys}) IN (SELECT {keys} FROM {merged.sql} WHERE {ACTION} = '{INSERTED}')"
-            )
+            inserted = f"SELECT {keys} FROM {merged.sql} WHERE {ACTION} = '{INSERTED}'"
+            self._delete_keys(staging, target, "t", inserted)
             if row.original == MADE and not self._query(f"SELECT 1 FROM {target.sql} LIMIT 1"):
                 self._drop(target)
         for table in (merged, written, self._conflicts_table(staging)):
@@ -145,28 +153,33 @@ class SqlMerging(SqlVersions, SqlDeclarations):
 
     def _note_merge(self, staging: Staging, target: Table) -> Table:
         """Makes the table of what is to be inserted and overwritten, with the columns as they are now."""
-        merged, source = self._own_table(staging, MERGED_MARK), self._staging_table(staging)
+        merged = self._own_table(staging, MERGED_MARK)
+        self._fill(merged, self._due_rows(staging, target))
+        return merged
+
+    def _due_rows(self, staging: Staging, target: Table) -> str:
+        source = self._staging_table(staging)
         columns = ", ".join(f"{'s' if name in staging.key else 't'}.{quote(name)}" for name in _names(staging))
         first = f"t.{quote(staging.key[0])} IS NULL"
         is_due = " OR ".join([first, *self._differences(staging, "t", "s")])
-        self._execute(
-            f"CREATE TABLE {merged.sql} AS SELECT {columns}, CASE WHEN {first} THEN '{INSERTED}' ELSE '{OVERWRITTEN}' END "
-            f"AS {ACTION} FROM {source.sql} s LEFT JOIN {target.sql} t ON {same_key(staging, 't', 's')} WHERE {is_due}"
+        return (
+            f"SELECT {columns}, CASE WHEN {first} THEN '{INSERTED}' ELSE '{OVERWRITTEN}' END "
+            f"AS {ACTION} FROM {source.sql} s LEFT JOIN {target.sql} t ON {self._same_key(staging, 't', 's')} WHERE {is_due}"
         )
-        return merged
 
     def _keep_conflicts(self, staging: Staging, merged: Table) -> int:
         """Both rows of each conflict, in a table of their own where there is any; how many there are."""
         [(found,)] = self._query(f"SELECT count(*) FROM {merged.sql} WHERE {ACTION} = '{OVERWRITTEN}'")
         if conflicts := int(str(found)):
             of = {side: ", ".join(f"{side}.{quote(name)}" for name in _names(staging)) for side in ("m", "s")}
-            self._keep_aside(
-                staging,
-                f"SELECT 'existing' AS side, {of['m']} FROM {merged.sql} m "
-                f"WHERE m.{ACTION} = '{OVERWRITTEN}' UNION ALL SELECT 'incoming', {of['s']} "
-                f"FROM {self._staging_table(staging).sql} s JOIN {merged.sql} m ON {same_key(staging, 's', 'm')} "
-                f"WHERE m.{ACTION} = '{OVERWRITTEN}'",
-            )
+            joined = f"{self._staging_table(staging).sql} s JOIN {merged.sql} m ON {self._same_key(staging, 's', 'm')}"
+            for side, columns, rows in (
+                ("existing", of["m"], f"{merged.sql} m"),
+                ("incoming", of["s"], joined),
+            ):
+                self._keep_aside(
+                    staging, f"SELECT '{side}' AS side, {columns} FROM {rows} WHERE m.{ACTION} = '{OVERWRITTEN}'"
+                )
         return conflicts
 
     def _decide(self, staging: Staging, merged: Table, conflicts: int) -> None:
@@ -178,9 +191,11 @@ class SqlMerging(SqlVersions, SqlDeclarations):
         stays = f"{ACTION} = '{OVERWRITTEN}'"
         if staging.merge is MergePolicy.LATEST:
             there, comes = self._order_of(staging, "m"), self._order_of(staging, "s")
-            joined = f"FROM {merged.sql} m JOIN {self._staging_table(staging).sql} s ON {same_key(staging, 's', 'm')}"
+            joined = (
+                f"FROM {merged.sql} m JOIN {self._staging_table(staging).sql} s ON {self._same_key(staging, 's', 'm')}"
+            )
             keys = ", ".join(f"m.{quote(name)}" for name in staging.key)
-            equal = f"{joined} WHERE m.{ACTION} = '{OVERWRITTEN}' AND NOT ({comes} {self.distinct} {there})"
+            equal = f"{joined} WHERE m.{ACTION} = '{OVERWRITTEN}' AND NOT ({self._is_other(comes, there)})"
             [(ties,)] = self._query(f"SELECT count(*) {equal}")
             if ties:
                 found = self._query(f"SELECT {keys} {equal} ORDER BY {keys} LIMIT {EXAMPLES_MAX}")
@@ -188,7 +203,8 @@ class SqlMerging(SqlVersions, SqlDeclarations):
             older = (
                 f"SELECT {keys} {joined} WHERE m.{ACTION} = '{OVERWRITTEN}' AND ({comes} IS NULL OR {comes} < {there})"
             )
-            stays += f" AND ({', '.join(map(quote, staging.key))}) IN ({older})"
+            self._delete_keys(staging, merged, "m", older)
+            return
         self._execute(f"DELETE FROM {merged.sql} WHERE {stays}")
 
     def _tie(self, staging: Staging, rows: int, keys: Sequence[tuple[object, ...]]) -> MergeConflict:
@@ -202,13 +218,11 @@ class SqlMerging(SqlVersions, SqlDeclarations):
     def _write_merge(self, staging: Staging, target: Table, merged: Table) -> None:
         columns = ", ".join(map(quote, _names(staging)))
         of_source = ", ".join(f"s.{quote(name)}" for name in _names(staging))
-        joined = f"FROM {self._staging_table(staging).sql} s JOIN {merged.sql} m ON {same_key(staging, 's', 'm')}"
+        joined = f"FROM {self._staging_table(staging).sql} s JOIN {merged.sql} m ON {self._same_key(staging, 's', 'm')}"
         if others := _others(staging):
-            changes = ", ".join(f"{quote(name)} = w.{quote(name)}" for name in others)
-            self._execute(
-                f"UPDATE {target.sql} AS t SET {changes} FROM (SELECT {of_source} {joined} WHERE m.{ACTION} = '{OVERWRITTEN}') w "
-                f"WHERE {same_key(staging, 't', 'w')}"
-            )
+            values = {quote(name): f"w.{quote(name)}" for name in others}
+            written = f"(SELECT {of_source} {joined} WHERE m.{ACTION} = '{OVERWRITTEN}') w"
+            self._update(target, "t", values, written, self._same_key(staging, "t", "w"))
         self._execute(
             f"INSERT INTO {target.sql} ({columns}) SELECT {of_source} {joined} WHERE m.{ACTION} = '{INSERTED}'"
         )
@@ -228,8 +242,10 @@ class SqlMerging(SqlVersions, SqlDeclarations):
         """Conditions of which one holds where two rows differ in a column outside the key."""
         by_name = {column.name: column for column in staging.columns}
         return [
-            f"{self._compared(by_name[name], f'{one}.{quote(name)}')} {self.distinct} "
-            f"{self._compared(by_name[name], f'{other}.{quote(name)}')}"
+            self._is_other(
+                self._compared(by_name[name], f"{one}.{quote(name)}"),
+                self._compared(by_name[name], f"{other}.{quote(name)}"),
+            )
             for name in _others(staging)
         ]
 
@@ -243,9 +259,6 @@ class SqlMerging(SqlVersions, SqlDeclarations):
     def _count(self, table: Table) -> int:
         [(rows,)] = self._query(f"SELECT count(*) FROM {table.sql}")
         return int(str(rows))
-
-    def _drop(self, table: Table) -> None:
-        self._execute(f"DROP TABLE IF EXISTS {table.sql}")
 
     @contextmanager
     def _refusing(self, staging: Staging, kind: type[PermanentError], what: str) -> Iterator[None]:
@@ -265,11 +278,6 @@ def _names(staging: Staging) -> list[str]:
 
 def _others(staging: Staging) -> list[str]:
     return [name for name in _names(staging) if name not in staging.key]
-
-
-def same_key(staging: Staging, one: str, other: str) -> str:
-    """Whether two rows have the same key."""
-    return " AND ".join(f"{one}.{quote(name)} = {other}.{quote(name)}" for name in staging.key)
 
 
 def spelled(rows: Sequence[tuple[object, ...]]) -> str:

@@ -14,7 +14,7 @@ from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.ports.staging import Staging
 
-NOTED_MARK = f"{REPAIR_MARK}noted_"
+NOTED_MARK = "__pymigrate_noted_"
 
 
 class SqlRepairs(SqlPublications):
@@ -23,7 +23,7 @@ class SqlRepairs(SqlPublications):
     def _exchange(self, staging: Staging, surplus: Sequence[pa.RecordBatch], missing: Sequence[pa.RecordBatch]) -> None:
         """In the transaction that is open."""
         table = self._staging_table(staging)
-        if not self._row_names(table):
+        if not self._tells_rows(table):
             raise FailedPrecondition(
                 "nothing tells one staged row from another here, so that none is repaired by itself"
             )
@@ -44,7 +44,7 @@ class SqlRepairs(SqlPublications):
             f"FROM (SELECT {self._as_staged(staging)} FROM {brought.sql}) t) q GROUP BY content"
         )
         rows = self._count(brought)
-        deleted = self._delete_noted(table, noted, text)
+        deleted = self._delete_noted(staging, table, noted, text)
         if deleted != rows:
             raise FailedPrecondition(
                 f"of {rows:,} rows to take out of the staging {deleted:,} are there as they were read"

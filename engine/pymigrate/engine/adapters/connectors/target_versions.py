@@ -3,7 +3,7 @@
 Lanes run side by side and come to a staging in any order, so that none of its rows is the first or the last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pymigrate.engine.adapters.connectors.target_dialect import SqlDialect
 from pymigrate.engine.adapters.connectors.target_statements import CONFLICTS_MARK, STAGING_MARK, Table, marked, quote
@@ -16,7 +16,7 @@ class SqlVersions(SqlDialect):
 
     def _unsettled_keys(self, staging: Staging, table: Table) -> tuple[int, tuple[str, ...]]:
         """Keys of which the policy can't say one row, or that hold a NULL."""
-        if not self._row_names(table):
+        if not self._tells_rows(table):
             return self._inspection.duplicate_keys(table.sql, staging.key)
         keys = _keys(staging)
         nulls = " OR ".join(f"{quote(name)} IS NULL" for name in staging.key)
@@ -33,8 +33,8 @@ class SqlVersions(SqlDialect):
         """Leaves one row of each key in the staging, or none where they are set aside; every version of a key that had several is kept
         among the conflicts. How many keys had."""
         table = self._own_table(staging, STAGING_MARK)
-        names, keys = self._row_names(table), _keys(staging)
-        if not names or not self._query(f"{self._doubled(staging, table)} LIMIT 1"):
+        keys = _keys(staging)
+        if not self._tells_rows(table) or not self._query(f"{self._doubled(staging, table)} LIMIT 1"):
             return 0
         [(contested,)] = self._query(f"SELECT count(*) FROM ({self._contested(staging, table)}) c")
         if contested:
@@ -42,23 +42,28 @@ class SqlVersions(SqlDialect):
             among = f"({keys}) IN ({self._contested(staging, table)})"
             self._keep_aside(staging, f"SELECT 'incoming' AS side, {columns} FROM {table.sql} s WHERE {among}")
             if staging.merge is MergePolicy.QUARANTINE:
-                self._execute(f"DELETE FROM {table.sql} WHERE {among}")
+                self._delete_keys(staging, table, "s", self._contested(staging, table))
         order = [self._newest_first(staging, "s")] if staging.merge is MergePolicy.LATEST else []
-        rows = ", ".join(names)
+        self._leave_first(staging, table, order)
+        return int(str(contested))
+
+    def _leave_first(self, staging: Staging, table: Table, order: Sequence[str]) -> None:
+        """Leaves the first row of each key."""
+        names = self._row_names(table)
+        rows, first = ", ".join(names), ", ".join([*order, *names])
         numbered = (
-            f"SELECT {rows}, row_number() OVER (PARTITION BY {keys} ORDER BY {', '.join([*order, *names])}) AS pymigrate_number "
+            f"SELECT {rows}, row_number() OVER (PARTITION BY {_keys(staging)} ORDER BY {first}) AS pymigrate_number "
             f"FROM {table.sql} s"
         )
         self._execute(
             f"DELETE FROM {table.sql} WHERE ({rows}) IN (SELECT {rows} FROM ({numbered}) n WHERE pymigrate_number > 1)"
         )
-        return int(str(contested))
 
     def _keep_aside(self, staging: Staging, rows: str) -> None:
         """Puts rows (a SELECT with `side` first) among the staging's conflicts."""
         table = self._conflicts_table(staging)
         if self._find(table) is None:
-            self._execute(f"CREATE TABLE {table.sql} AS {rows}")
+            self._fill(table, rows)
         else:
             self._execute(f"INSERT INTO {table.sql} {rows}")
 
