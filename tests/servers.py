@@ -13,18 +13,18 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
-import psycopg
 import pymysql
 import pytest
-from psycopg import sql
 from pymysql.cursors import Cursor
+
+from tests.spare_databases import Databases
 
 START_ATTEMPTS_MAX = 5
 START_SECONDS_MAX = 60
@@ -143,15 +143,9 @@ def create_postgres_database(postgres_cluster: PostgresCluster) -> Iterator[Call
         yield lambda: stack.enter_context(empty_database(postgres_cluster))
 
 
-@contextmanager
-def empty_database(cluster: PostgresCluster) -> Iterator[str]:
-    """The DSN of a database that is made now and dropped at the end."""
-    name = f"test_{next(DATABASE_NUMBERS)}"
-    run_sql(cluster, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-    try:
-        yield cluster.dsn(name)
-    finally:
-        run_sql(cluster, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+def empty_database(cluster: PostgresCluster) -> AbstractContextManager[str]:
+    """The DSN of a database that is empty now and not used any more at the end."""
+    return DATABASES.setdefault(cluster, Databases(cluster.dsn)).empty()
 
 
 @pytest.fixture
@@ -160,13 +154,8 @@ def postgres_database(create_postgres_database: Callable[[], str]) -> str:
     return create_postgres_database()
 
 
+DATABASES: dict[PostgresCluster, Databases] = {}
 DATABASE_NUMBERS = count(1)
-
-
-def run_sql(cluster: PostgresCluster, statement: sql.Composed) -> None:
-    """Execute one statement outside a transaction, as the superuser."""
-    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute(statement)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def postgres_cluster(postgres_clusters: Callable[[str], PostgresCluster]) -> Pos
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineProcess]:
     """A running engine; it and everything that it started is gone afterwards."""
-    process = EngineProcess(tmp_path / "home")
+    process = EngineProcess(tmp_path / "home", is_warm=True)
     process.start()
     try:
         yield process

@@ -85,6 +85,11 @@ async def _opened(settings: Settings, clock: SystemClock) -> Store:
     return CrashingStore(await open_store(settings, clock), settings.home)
 
 
-if __name__ == "__main__":
-    _, _, home, _, listen = sys.argv[1:]
+def main() -> None:
+    """`serve --home HOME --listen ADDRESS`, and nothing else."""
+    _, _, _, home, _, listen = sys.argv
     run(Settings(home=Path(home), listen=listen), _opened)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import run_pb2, worker_pb2
+from tests.e2e.warm import WarmProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60
@@ -24,36 +25,25 @@ QUICK = {"PYMIGRATE_LEASE_SECONDS": "3", "PYMIGRATE_HEARTBEAT_SECONDS": "0.5"}
 
 
 class EngineProcess:
-    """`pymigrate serve` on a free port, with short leases so that what is lost is found soon."""
+    """`pymigrate serve` on a free port, with short leases so that what is lost is found soon. One that `is_warm` is forked from a
+    template instead of started anew."""
 
-    def __init__(self, home: Path, module: str = "pymigrate.engine.main.cli") -> None:
+    def __init__(self, home: Path, module: str = "pymigrate.engine.main.cli", *, is_warm: bool = False) -> None:
         self.home = home
         self._module = module
-        self.process: subprocess.Popen[bytes] | None = None
+        self._is_warm = is_warm
+        self.process: subprocess.Popen[bytes] | WarmProcess | None = None
         home.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
         """Starts it and waits until it serves."""
         (self.home / "endpoint").unlink(missing_ok=True)
-        with (self.home / "engine.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    self._module,
-                    "serve",
-                    "--home",
-                    str(self.home),
-                    "--listen",
-                    "127.0.0.1:0",
-                ],
-                cwd=ROOT,
-                env=os.environ | QUICK,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        arguments = ["serve", "--home", str(self.home), "--listen", "127.0.0.1:0"]
+        log = self.home / "engine.log"
+        if self._is_warm:
+            self.process = WarmProcess(self._module, arguments, ROOT, os.environ | QUICK, log)
+        else:
+            self.process = _started(self._module, arguments, log)
         wait_until(lambda: (self.home / "endpoint").exists() or self.process is None or self.process.poll() is not None)
         assert (self.home / "endpoint").exists(), (self.home / "engine.log").read_text()[-4000:]
         with grpc.insecure_channel((self.home / "endpoint").read_text().strip()) as channel:
@@ -87,6 +77,19 @@ class EngineProcess:
                 worker_pb2.ListWorkerHostsRequest(), metadata=client.metadata, timeout=10
             )
         return [host.pid for host in answer.worker_hosts]
+
+
+def _started(module: str, arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=os.environ | QUICK,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
 def is_serving(channel: grpc.Channel) -> bool:

@@ -208,7 +208,7 @@ def scene(
     monkeypatch.setenv("PYMIGRATE_HOSTS_SHARED_MAX", "1")
     if request.param == "postgres":
         monkeypatch.setenv("PYMIGRATE_STORE", create_postgres_database())
-    engine = EngineProcess(tmp_path / "home", "tests.e2e.crashing")
+    engine = EngineProcess(tmp_path / "home", "tests.e2e.crashing", is_warm=True)
     engine.start()
     found = Scene(engine, create_postgres_database(), create_postgres_database(), legacy, tmp_path)
     try:

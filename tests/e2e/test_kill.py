@@ -15,7 +15,7 @@ from tests.e2e.engines import EngineProcess, declare, ended, quickstart
 from tools.legacy_systems import FLIGHTS
 
 PLAN = "environments/quickstart/plans/warehouse"
-ROUNDS = int(os.environ.get("PYMIGRATE_TEST_KILL_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("PYMIGRATE_TEST_KILL_ROUNDS", "9"))
 KILLS = 3
 PICTURES_MAX = 1_000
 VICTIMS = ("host", "engine", "both")

@@ -228,7 +228,7 @@ def test_a_host_that_is_killed_at_commits_while_it_catches_up_loses_and_doubles_
     monkeypatch: pytest.MonkeyPatch, create_postgres_database: Callable[[], str], source: str, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PYMIGRATE_HOSTS_SHARED_MAX", "1")
-    engine, target = EngineProcess(tmp_path / "home"), create_postgres_database()
+    engine, target = EngineProcess(tmp_path / "home", is_warm=True), create_postgres_database()
     watcher = CommitWatcher(int(str(conninfo_to_dict(target)["port"])))
     systems = {"source": postgres(source), "postgres": postgres(target)}
     systems["postgres"]["postgres"]["port"] = watcher.port

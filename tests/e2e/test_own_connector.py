@@ -49,7 +49,7 @@ def test_a_connector_of_another_package_is_a_source_like_any_other(installed: Pa
             }
         },
     )
-    engine = EngineProcess(tmp_path / "home")
+    engine = EngineProcess(tmp_path / "home", is_warm=True)
     engine.start()
     try:
         with engine.client() as client:

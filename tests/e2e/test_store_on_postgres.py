@@ -21,7 +21,7 @@ def test_a_plan_and_its_run_survive_the_engine_on_a_postgres_store(
     monkeypatch.setenv("PYMIGRATE_STORE", postgres_database)
     monkeypatch.setenv("PYMIGRATE_STORE_PASSWORD", "env://STORE_PASSWORD_OF_THE_TEST")
     monkeypatch.setenv("STORE_PASSWORD_OF_THE_TEST", PASSWORD)
-    first, second = EngineProcess(tmp_path / "first"), EngineProcess(tmp_path / "second")
+    first, second = (EngineProcess(tmp_path / name, is_warm=True) for name in ("first", "second"))
     hosts: list[int] = []
     try:
         first.start()
