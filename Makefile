@@ -16,6 +16,8 @@ TEST_ARGS ?=
 # Files of tests run side by side in so many processes, in their order: half of the time of many goes into waiting for servers to start,
 # and those that take longest come first.
 TEST_WORKERS ?= 3
+# Tests start hundreds of processes, each of which would compile the project's code for itself.
+test: export PYTHONDONTWRITEBYTECODE :=
 BENCH_ARGS ?= --quick
 DEMO_ARGS ?=
 

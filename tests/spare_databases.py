@@ -67,7 +67,8 @@ class Databases:
             if connection.info.server_version < VERSION_MIN:
                 return False
             connection.execute(
-                "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = %s", (END_MILLISECONDS, name)
+                "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = %s",
+                (END_MILLISECONDS, name),
             )
             statement = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new))
             try:

@@ -12,6 +12,8 @@ from tests.e2e.engines import EngineProcess, is_alive, wait_until
 from tests.servers import PostgresCluster
 from tools.legacy_systems import lay_out
 
+pytest.register_assert_rewrite("tests.e2e.crash_scene")
+
 
 @pytest.fixture(scope="session")
 def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:

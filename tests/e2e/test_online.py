@@ -15,8 +15,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import run_pb2
+from tests.e2e.crash_scene import CommitWatcher
 from tests.e2e.engines import EngineProcess, declare, ended, wait_until
-from tests.e2e.test_crash_points import CommitWatcher
 from tests.e2e.test_sagas import approve, definitions, postgres, start, state_of
 
 ROWS = 1_000

@@ -216,7 +216,7 @@ class TypeContract:
         assert bits(found).equals(bits(column))
 
     @pytest.mark.parametrize("kind", list(VALUES))
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_any_value_is_held_exactly_or_refused(self, harness: Harness, kind: str, data: st.DataObject) -> None:
         values = data.draw(st.lists(st.none() | some(kind), max_size=20))
