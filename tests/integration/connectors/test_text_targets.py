@@ -18,16 +18,17 @@ import pytest
 import zstandard
 
 from pymigrate.engine.adapters.connectors.files_target import FilesTarget
-from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SystemUnavailable
+from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.file_formats import CsvFormat
-from pymigrate.engine.ports.staging import Checkpoint, Dangling, ReferenceCheck
+from pymigrate.engine.ports.staging import Checkpoint, Dangling, ReferenceCheck, Staging
 from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.source_files import Folder
+from tests.integration.connectors.target_append_contract import AppendContract
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
-from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
+from tests.integration.connectors.target_crashes import AppendCrashContract, CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import (
     LaneWriter,
     a_batch,
@@ -40,6 +41,7 @@ from tests.integration.connectors.target_harness import (
 )
 from tests.integration.connectors.target_merge_contract import SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
 ENDINGS = ("csv.gz", "jsonl")
@@ -74,13 +76,25 @@ class TextHarness:
         (self.root / relation / name).write_text(text)
 
     def append(self, relation: str, row: tuple[int, str | None]) -> None:
-        self.write(relation, f"more.{self.form}", [row])
+        self.write(relation, f"more-{len(list((self.root / relation).iterdir()))}.{self.form}", [row])
 
     def change(self, relation: str, id: int, name: str) -> None:
-        rows = [(at, name if at == id else text) for at, text in self.read(relation)]
-        path = min(path for path in (self.root / relation).iterdir() if f".{self.form}" in path.name)
+        for path in sorted((self.root / relation).iterdir()):
+            rows = self.rows_of(path)
+            if any(at == id for at, _ in rows):
+                self.rewrite(path, [(at, name if at == id else text) for at, text in rows])
+
+    def change_one(self, relation: str, id: int, name: str) -> None:
+        path = max((self.root / relation).iterdir())
+        self.rewrite(path, [(at, name if at == id else text) for at, text in self.rows_of(path)])
+
+    def rewrite(self, path: Path, rows: Sequence[tuple[int, str | None]]) -> None:
+        """Another file in its place, which is not packed."""
         path.unlink()
-        self.write(relation, path.name.removesuffix(".gz").removesuffix(".zst"), rows)
+        self.write(path.parent.name, path.name.removesuffix(".gz").removesuffix(".zst"), rows)
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        raise NotADirectoryError(f"{relation} of {staging.id}: files are not merged into")
 
     def drop(self, relation: str) -> None:
         shutil.rmtree(self.root / relation)
@@ -89,23 +103,24 @@ class TextHarness:
         raise NotADirectoryError(f"{view} over {relation}: files have no views")
 
     def read(self, relation: str) -> list[tuple[int, str | None]]:
-        rows: list[tuple[int, str | None]] = []
-        for text in self.texts(relation):
-            if self.form == "jsonl":
-                rows += [(row["id"], row["name"]) for row in map(json.loads, text.splitlines())]
-            else:
-                quoted = {line.split(",", 1)[0] for line in text.splitlines()[1:] if line.endswith(",")}
-                rows += [
-                    (int(at), None if at in quoted else name) for at, name in list(csv.reader(io.StringIO(text)))[1:]
-                ]
-        return sorted(rows)
+        rows = [row for path in (self.root / relation).iterdir() for row in self.rows_of(path)]
+        return sorted(rows, key=lambda row: (row[0], str(row[1])))
+
+    def rows_of(self, path: Path) -> list[tuple[int, str | None]]:
+        """The rows of one file."""
+        text = unpacked(path)
+        if self.form == "jsonl":
+            return [(row["id"], row["name"]) for row in map(json.loads, text.splitlines())]
+        empty = {line.split(",", 1)[0] for line in text.splitlines()[1:] if line.endswith(",")}
+        return [(int(at), None if at in empty else name) for at, name in list(csv.reader(io.StringIO(text)))[1:]]
 
     def texts(self, relation: str) -> list[str]:
-        found = []
-        for path in sorted((self.root / relation).iterdir()):
-            unpack = UNPACKED.get(path.suffix[1:], bytes)
-            found.append(unpack(path.read_bytes()).decode())
-        return found
+        return [unpacked(path) for path in sorted((self.root / relation).iterdir())]
+
+
+def unpacked(path: Path) -> str:
+    """What a file holds."""
+    return UNPACKED.get(path.suffix[1:], bytes)(path.read_bytes()).decode()
 
 
 @pytest.fixture(params=ENDINGS)
@@ -132,6 +147,51 @@ class TestTextPublication(PublicationContract):
 
 class TestTextSealing(SealContract):
     """What can't be undone any more."""
+
+
+class TestTextAppend(AppendContract, RepairContract):
+    """Appending, and exchanging rows of a staging."""
+
+
+class TestTextAppendCrashes(AppendCrashContract):
+    """See the contract."""
+
+    @pytest.fixture(params=["jsonl.zst"])
+    def harness(self, request: pytest.FixtureRequest, tmp_path: Path) -> TextHarness:
+        return TextHarness(tmp_path / "lake", request.param)
+
+
+@pytest.mark.parametrize(("there", "ours"), [("csv", "jsonl"), ("jsonl", "csv.gz"), ("csv.gz", "parquet")])
+def test_a_folder_that_holds_another_format_is_not_appended_to(tmp_path: Path, there: str, ours: str) -> None:
+    mine = TextHarness(tmp_path / "lake", there)
+    published(mine.open(), a_staging(), numbered(1, 3))
+    found = files(tmp_path)
+    other, form = FilesTarget(mine.system, ours), there.partition(".")[0]
+    with pytest.raises(InvalidDefinition) as refused:
+        other.check(a_staging(is_append=True))
+    [problem] = refused.value.problems
+    assert problem == Problem("target.relation", f"`orders` holds {form} files, and these would be {ours}")
+    assert files(tmp_path) == found
+    assert mine.read("orders") == numbered(1, 3)
+
+
+@pytest.mark.parametrize(("there", "ours"), [("csv", "csv.gz"), ("jsonl.zst", "jsonl")])
+def test_a_folder_of_the_same_format_is_appended_to_however_each_file_is_packed(
+    tmp_path: Path, there: str, ours: str
+) -> None:
+    mine, other = TextHarness(tmp_path / "lake", there), TextHarness(tmp_path / "lake", ours)
+    published(mine.open(), a_staging(), numbered(1, 3))
+    staging = a_staging(is_append=True)
+    other.open().check(staging)
+    published(other.open(), staging, numbered(4, 5))
+    assert mine.read("orders") == numbered(1, 5)
+    other.open().rollback([staging])
+    assert mine.read("orders") == numbered(1, 3)
+
+
+def files(folder: Path) -> list[str]:
+    """Every file below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 YEARS = frozenset(

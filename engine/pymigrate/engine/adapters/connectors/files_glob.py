@@ -31,11 +31,13 @@ def is_glob(relation: str) -> bool:
 
 
 def matching(folder: Folder, relation: str) -> list[StoredFile]:
-    """The files that a glob matches, by name. Raises SourceMissing where there is none, or where there are too many to tell apart."""
+    """The files that a glob matches, by name. Raises SourceMissing where there is none, where there are too many to tell apart, or where a
+    folder that may hold some of them can't be read."""
     parts = relation.split("/")
     fixed = list(takewhile(lambda part: not is_glob(part), parts[:-1]))
     pattern = _pattern(parts)
-    names = [name for name in folder.names("/".join(fixed)) if is_listed(name) and pattern.fullmatch(name)]
+    listed = folder.names("/".join(fixed), lambda path: _may_hold(parts, path))
+    names = [name for name in listed if is_listed(name) and pattern.fullmatch(name)]
     if not names:
         raise SourceMissing(f"no file of the connection's folder matches `{relation}`", field="source.relation")
     if len(names) > GLOB_FILES_MAX:
@@ -195,6 +197,13 @@ def _pattern(parts: Sequence[str]) -> re.Pattern[str]:
         else:
             text += _TOKEN.sub(_expression, part) + ("" if is_last else "/")
     return re.compile(text, re.DOTALL)
+
+
+def _may_hold(parts: Sequence[str], folder: str) -> bool:
+    """Whether a glob may match something below a folder."""
+    above = parts[: folder.count("/") + 1]
+    is_deep_enough = len(above) < len(parts) and _pattern(above).fullmatch(folder) is not None
+    return folder == "." or "**" in above or is_deep_enough
 
 
 def _expression(token: re.Match[str]) -> str:

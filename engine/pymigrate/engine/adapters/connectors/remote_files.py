@@ -5,7 +5,7 @@ Each filesystem's library raises errors of its own; none of them leaves this mod
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -13,7 +13,7 @@ import fsspec
 from fsspec.registry import known_implementations
 
 from pymigrate.engine.adapters.connectors.source_values import missing
-from pymigrate.engine.adapters.connectors.stored_files import FILES_MAX, StoredFile, is_listed
+from pymigrate.engine.adapters.connectors.stored_files import FILES_MAX, StoredFile, is_listed, too_many
 from pymigrate.engine.domain.errors import (
     FailedPrecondition,
     InvalidDefinition,
@@ -45,12 +45,14 @@ class RemoteFolder:
     def __str__(self) -> str:
         return self._url
 
-    def names(self, under: str = "") -> Sequence[str]:
+    def names(self, under: str = "", needed: Callable[[str], bool] | None = None) -> Sequence[str]:
         """As the filesystem lists them."""
         with _reached(self._url):
             self._files.invalidate_cache()
             found = self._files.find(self._path(under)) if under or self._root else self._files.find("")
         prefix = f"{self._root}/" if self._root else ""
+        if len(found) > FILES_MAX and needed is not None:
+            raise too_many(self, FILES_MAX)
         names = [path.removeprefix(prefix).lstrip("/") for path in found[:FILES_MAX]]
         return sorted(name for name in names if is_listed(name))
 

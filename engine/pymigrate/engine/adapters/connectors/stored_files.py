@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -33,8 +32,9 @@ class StoredFile:
 class Folder(Protocol):
     """A root with files below it."""
 
-    def names(self, under: str = "") -> Sequence[str]:
-        """The files below a folder of the root, by name; at most FILES_MAX."""
+    def names(self, under: str = "", needed: Callable[[str], bool] | None = None) -> Sequence[str]:
+        """The files below a folder of the root, by name; at most FILES_MAX. For whoever needs all of them, `needed` tells for each folder
+        whether it may hold some: where one of those can't be read, or there are more files, SourceMissing is raised."""
         ...
 
     def find(self, name: str) -> StoredFile:
@@ -45,20 +45,37 @@ class Folder(Protocol):
 class LocalFolder:
     """A folder of the worker host."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files_max: int = FILES_MAX) -> None:
         if not root.is_dir():
             raise SourceMissing(f"there is no folder {root}", field="source.connection")
         self._root = root
+        self._files_max = files_max
 
     def __str__(self) -> str:
         return str(self._root)
 
-    def names(self, under: str = "") -> Sequence[str]:
+    def names(self, under: str = "", needed: Callable[[str], bool] | None = None) -> Sequence[str]:
         """But for those that a link leads to outside of the root."""
-        root = self._root.resolve()
-        found = [path for path in islice((self._root / under).rglob("*"), FILES_MAX) if path.is_file()]
-        names = [str(path.relative_to(self._root)) for path in found if path.resolve().is_relative_to(root)]
-        return sorted(name for name in names if is_listed(name))
+
+        def refuse(error: OSError) -> None:
+            folder = os.path.relpath(error.filename, self._root)
+            if isinstance(error, PermissionError) and needed is not None and needed(folder):
+                raise unreadable(f"folder {folder}", error)
+
+        root, found = self._root.resolve(), list[str]()
+        for folder, folders, files in os.walk(self._root / under, onerror=refuse):
+            folders[:] = [name for name in folders if is_listed(name)]
+            paths = [Path(folder, name) for name in files if is_listed(name)]
+            found += [
+                str(path.relative_to(self._root))
+                for path in paths
+                if path.is_file() and path.resolve().is_relative_to(root)
+            ]
+            if len(found) > self._files_max:
+                if needed is not None:
+                    raise too_many(self, self._files_max)
+                break
+        return sorted(found)[: self._files_max]
 
     def find(self, name: str) -> StoredFile:
         """As it is now."""
@@ -102,9 +119,19 @@ def is_listed(name: str) -> bool:
     return not any(part.startswith(".") for part in name.split("/"))
 
 
+def too_many(folder: Folder, files_max: int) -> SourceMissing:
+    """The error for more files than are looked through."""
+    return SourceMissing(
+        f"there are more than {files_max:,} files below {folder}, and no more are looked through: begin the name with the folder that "
+        "they are in",
+        field="source.relation",
+    )
+
+
 def unreadable(name: str, error: OSError) -> SourceMissing:
     """The error for a file that this host may not read."""
+    place = f": {error.filename}" if error.filename else ""
     return SourceMissing(
-        f"{name} can't be read by the worker host's user (number {os.geteuid()}): {error.strerror}",
+        f"{name} can't be read by the worker host's user (number {os.geteuid()}): {error.strerror}{place}",
         field="source.relation",
     )
