@@ -456,6 +456,7 @@ class VerifyWork(google.protobuf.message.Message):
 
     DATASET_FIELD_NUMBER: builtins.int
     LANES_FIELD_NUMBER: builtins.int
+    RANGES_FIELD_NUMBER: builtins.int
     @property
     def dataset(self) -> Global___DatasetWork:
         """The dataset."""
@@ -464,14 +465,19 @@ class VerifyWork(google.protobuf.message.Message):
     def lanes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Its lanes' resource names."""
 
+    @property
+    def ranges(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The ranges that they copied, in the same order and the source's own words; empty: one lane copied all of it."""
+
     def __init__(
         self,
         *,
         dataset: Global___DatasetWork | None = ...,
         lanes: collections.abc.Iterable[builtins.str] | None = ...,
+        ranges: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "lanes", b"lanes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["dataset", b"dataset", "lanes", b"lanes", "ranges", b"ranges"]) -> None: ...
 
 Global___VerifyWork: typing_extensions.TypeAlias = VerifyWork
 

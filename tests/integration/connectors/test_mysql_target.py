@@ -55,6 +55,13 @@ class MysqlHarness:
         self.opened.append(target)
         return target
 
+    def run(self, statement: str) -> list[tuple[object, ...]]:
+        """With names in double quotes, as every other system takes them."""
+        with self.database.cluster.connect(self.database.name) as connection, connection.cursor() as cursor:
+            cursor.execute("SET sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES'")
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
     def make(self, relation: str, rows: Sequence[tuple[int, str | None]]) -> None:
         self.database.run(f"CREATE TABLE `{relation}` (id BIGINT NOT NULL, name TEXT)")
         for row in rows:

@@ -4,7 +4,7 @@ Tens of thousands of rows, damaged by hand in the staging: a changed value, a lo
 text for a NULL.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pymigrate.engine.adapters.connectors.mysql import MysqlConnector
 from pymigrate.engine.adapters.connectors.part_formats import parts_of
 from pymigrate.engine.adapters.connectors.parts_repair import take_out
 from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
@@ -22,17 +23,20 @@ from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.relations import SourceRelation
-from pymigrate.engine.ports.source import Source
+from pymigrate.engine.ports.source import PassingSource, Source
 from pymigrate.engine.ports.staging import Staging, StagingId
+from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
 from pymigrate.engine.transfer.mismatch import MismatchedRow
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.engine.transfer.verification_job import Level, VerifyJob
 from tests.integration.connectors.test_duckdb_target import DuckdbHarness
+from tests.integration.connectors.test_mysql_target import MysqlHarness
 from tests.integration.connectors.test_parquet_target import ParquetHarness
 from tests.integration.connectors.test_postgres_target import PostgresHarness
 from tests.integration.connectors.test_sqlite_target import SqliteHarness
+from tests.servers import MariadbDatabase
 from tests.unit.transfer.lanes import Asked
 
 ROWS = 30_000
@@ -42,7 +46,7 @@ COLUMNS = (
     ColumnInfo("price", ColumnType("float64")),
 )
 LEGACY = SystemSpec("memory", "legacy", {"path": "legacy"})
-Harness = SqliteHarness | DuckdbHarness | PostgresHarness
+Harness = SqliteHarness | DuckdbHarness | PostgresHarness | MysqlHarness
 Row = tuple[object, ...]
 DAMAGED = {  # row by row as the staging's damage is told where there is a key
     MismatchedRow("6", "changed", ("name",)),
@@ -80,14 +84,21 @@ class Copied:
     def damage(self) -> None:
         """As a disk or a trigger might."""
         run, table = self.harness.run, self.table
-        row = "ctid" if isinstance(self.harness, PostgresHarness) else "rowid"
         run(f"INSERT INTO {table} SELECT * FROM {table} WHERE id = 500")
-        run(f"DELETE FROM {table} WHERE {row} = (SELECT min({row}) FROM {table} WHERE id = 20000)")
+        self.lose_one(20000)
         run(f"UPDATE {table} SET name = 'changed' WHERE id = 4711")
         run(f"UPDATE {table} SET name = '' WHERE id = 6")
         run(f"UPDATE {table} SET name = NULL WHERE id = 9 + 1 - 1")
         run(f"UPDATE {table} SET name = ' ' WHERE id = 9")
         run(f"UPDATE {table} SET price = CASE id WHEN 100 THEN 101.0 / 7 ELSE 100.0 / 7 END WHERE id IN (100, 101)")
+
+    def lose_one(self, id: int) -> None:
+        """One of the rows of an id, which may be equal."""
+        table, row = self.table, "ctid" if isinstance(self.harness, PostgresHarness) else "rowid"
+        one = f"{row} = (SELECT min({row}) FROM {table} WHERE id = {id})"
+        if isinstance(self.harness, MysqlHarness):
+            one = f"id = {id} LIMIT 1"
+        self.harness.run(f"DELETE FROM {table} WHERE {one}")
 
     def verified(self, level: Level) -> Verification:
         self.fence += 1
@@ -119,8 +130,7 @@ class DamageContract:
     def test_a_row_that_is_there_several_times_is_a_multiset_without_a_key(self, harness: Harness) -> None:
         rows = [(7, "same", 1.5)] * 40 + [(8, None, None)] * 2
         copied = Copied(harness, (), rows)
-        row = "ctid" if isinstance(harness, PostgresHarness) else "rowid"
-        harness.run(f"DELETE FROM {copied.table} WHERE {row} = (SELECT min({row}) FROM {copied.table} WHERE id = 7)")
+        copied.lose_one(7)
         harness.run(f"INSERT INTO {copied.table} VALUES (8, NULL, NULL), (8, NULL, NULL)")
         found = copied.verified(Level.SAMPLED)
         assert {(each.row, each.kind) for each in found.repair.examples} == {
@@ -138,6 +148,8 @@ class DamageContract:
                 "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := 'spoiled'; RETURN NEW; END $$"
             )
             harness.run(f"CREATE TRIGGER t BEFORE INSERT ON {copied.table} FOR EACH ROW EXECUTE FUNCTION spoil()")
+        elif isinstance(harness, MysqlHarness):
+            harness.run(f"CREATE TRIGGER t BEFORE INSERT ON {copied.table} FOR EACH ROW SET NEW.name = 'spoiled'")
         else:
             harness.run(
                 f"CREATE TRIGGER t AFTER INSERT ON {copied.table} BEGIN UPDATE {copied.table} SET name = 'spoiled' "
@@ -181,6 +193,17 @@ class TestServers(DamageContract):
             target.close()
 
 
+class TestMysql(DamageContract):
+    """MariaDB."""
+
+    @pytest.fixture
+    def harness(self, mariadb_database: MariadbDatabase) -> Iterator[Harness]:
+        found = MysqlHarness(mariadb_database)
+        yield found
+        for target in found.opened:
+            target.close()
+
+
 EXOTIC = (
     "id bigint PRIMARY KEY, amount numeric, address inet, tags text[], matrix int[][], span int4range, took interval, at timestamptz, "
     "doc jsonb, raw bytea"
@@ -193,8 +216,11 @@ EXOTIC_ROWS = (
 )
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("has_key", [True, False])
-def test_rows_that_passed_undecoded_are_mended_in_their_own_types(postgres_database: str, has_key: bool) -> None:
+def test_rows_that_passed_undecoded_are_mended_in_their_own_types(
+    postgres_database: str, has_key: bool, lanes: int
+) -> None:
     harness = PostgresHarness(postgres_database)
     harness.run(f"CREATE TABLE legacy ({EXOTIC if has_key else EXOTIC.replace(' PRIMARY KEY', '')})")
     harness.run(f"INSERT INTO legacy {EXOTIC_ROWS}")
@@ -203,19 +229,17 @@ def test_rows_that_passed_undecoded_are_mended_in_their_own_types(postgres_datab
         info = source.describe(relation)
     assert info.key == (("id",) if has_key else ())
     staging = Staging(StagingId("s1"), "orders", info.columns, info.key, path=CopyPath.POSTGRES_BINARY)
-    job = LaneJob("orders", relation, staging, "lane", 1)
 
     def open_source() -> Source:
         return PostgresSource(harness.system)
 
-    copy_lane(job, open_source, harness.open, Asked(), lambda _: None)
+    asked = copied_in_lanes(open_source, harness.open, relation, staging, lanes)
     table = '"orders__pymigrate_s1"'
     harness.run(f"UPDATE {table} SET amount = amount + 0.01 WHERE id = 4711")
     harness.run(f"UPDATE {table} SET tags = ARRAY['a', 'b', 'n12'] WHERE id = 12")
     harness.run(f"UPDATE {table} SET doc = NULL, matrix = NULL WHERE id = 13")
     harness.run(f"DELETE FROM {table} WHERE id = 14")
     harness.run(f"INSERT INTO {table} SELECT * FROM {table} WHERE id = 15")
-    asked = VerifyJob("orders", relation, staging, ("lane",), Level.FULL)
     found = verify(asked, open_source, harness.open, Asked())
     if has_key:
         assert set(found.repair.examples) == {
@@ -235,6 +259,69 @@ def test_rows_that_passed_undecoded_are_mended_in_their_own_types(postgres_datab
         verify(replace(asked, fence=2), open_source, harness.open, Asked())
     for target in harness.opened:
         target.close()
+
+
+def copied_in_lanes(
+    open_source: Callable[[], Source],
+    open_target: Callable[[], Target],
+    relation: SourceRelation,
+    staging: Staging,
+    lanes: int,
+) -> VerifyJob:
+    """Copies a relation in so many lanes, and gives what to verify."""
+    with closing(open_source()) as source:
+        assert isinstance(source, PassingSource)
+        ranges = source.passing_split(relation, staging.path, lanes)
+    assert len(ranges) == lanes
+    names = tuple(f"lane{at}" for at in range(lanes))
+    for name, span in zip(names, ranges, strict=True):
+        job = LaneJob("orders", replace(relation, range=span), staging, name, 1, is_alone=lanes == 1)
+        copy_lane(job, open_source, open_target, Asked(), lambda _: None)
+    spans = tuple(ranges) if lanes > 1 else ()
+    return VerifyJob("orders", relation, staging, names, Level.FULL, ranges=spans)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_rows_that_passed_as_text_are_mended_also_where_several_lanes_brought_them(
+    mariadb_database: MariadbDatabase, postgres_database: str, lanes: int
+) -> None:
+    mariadb_database.run(
+        "CREATE TABLE legacy AS SELECT CAST(seq AS SIGNED) AS id, IF(seq % 3, CONCAT('na\\\\me\\t', seq), NULL) AS name, "
+        "CAST(seq / 7 AS DECIMAL(12,4)) AS price FROM seq_1_to_20000"
+    )
+    mariadb_database.run("ALTER TABLE legacy ADD PRIMARY KEY (id)")
+    harness, relation = PostgresHarness(postgres_database), SourceRelation("legacy")
+    system = SystemSpec("mysql", "legacy", mariadb_database.options())
+
+    def open_source() -> Source:
+        return MysqlConnector().open_source(system)
+
+    with closing(open_source()) as source:
+        info = source.describe(relation)
+    staging = Staging(StagingId("s1"), "orders", info.columns, info.key, path=CopyPath.POSTGRES_TEXT)
+    asked = copied_in_lanes(open_source, harness.open, relation, staging, lanes)
+    table = '"orders__pymigrate_s1"'
+    harness.run(f"UPDATE {table} SET name = '' WHERE id = 12")
+    harness.run(f"UPDATE {table} SET price = price + 0.0001 WHERE id = 19999")
+    harness.run(f"DELETE FROM {table} WHERE id = 14")
+    harness.run(f"INSERT INTO {table} SELECT * FROM {table} WHERE id = 15")
+    found = verify(asked, open_source, harness.open, Asked())
+    assert set(found.repair.examples) == {
+        MismatchedRow("12", "changed", ("name",)),
+        MismatchedRow("14", "missing"),
+        MismatchedRow("15", "surplus"),
+        MismatchedRow("19999", "changed", ("price",)),
+    }
+    assert (found.source_checksum, found.target_rows) == (found.target_checksum, 20_000)
+    with closing(harness.open()) as target:
+        staged = [tuple(row.values()) for batch in target.read_staging(staging) for row in batch.to_pylist()]
+    assert sorted(staged) == mariadb_database.run("SELECT * FROM legacy ORDER BY id")
+    harness.run(f"DELETE FROM {table} WHERE id = 2")
+    mariadb_database.run("UPDATE legacy SET name = 'written since' WHERE id = 1")
+    with pytest.raises(SourceChanged):
+        verify(replace(asked, fence=2), open_source, harness.open, Asked())
+    for each in harness.opened:
+        each.close()
 
 
 def test_damaged_parquet_is_written_anew_also_where_a_crash_left_a_part_of_it_done(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from typing import assert_never
 
 from pymigrate.engine.application.dataset_definitions import CHUNK_BYTES_MIN
-from pymigrate.engine.domain.run import RunAggregate, Task
+from pymigrate.engine.domain.run import Lane, RunAggregate, Task
 from pymigrate.engine.domain.run_states import TaskKind
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
@@ -91,7 +91,10 @@ def task_message(
             message.catch_up.dataset.CopyFrom(datasets[0])
         case TaskKind.VERIFY:
             message.verify.dataset.CopyFrom(datasets[0])
-            message.verify.lanes.extend(f"{run}/lanes/{lane}" for lane in _lanes(aggregate, task))
+            inspection = revision.inspections[f"{task.phase}/{task.datasets[0]}"]
+            lanes = _lanes(aggregate, task)
+            message.verify.lanes.extend(f"{run}/lanes/{lane.id}" for lane in lanes)
+            message.verify.ranges.extend(inspection.ranges[lane.part - 1] for lane in lanes if lane.part)
         case TaskKind.PREPARE:
             message.prepare.datasets.extend(datasets)
             message.prepare.key = key
@@ -112,14 +115,14 @@ def task_message(
     return message
 
 
-def _lanes(aggregate: RunAggregate, task: Task) -> list[str]:
+def _lanes(aggregate: RunAggregate, task: Task) -> list[Lane]:
     """The lanes of the task's dataset in its attempt, in the order of their parts."""
     found = [
         lane
         for lane in aggregate.lanes.values()
         if (lane.phase, lane.dataset, lane.attempt) == (task.phase, task.datasets[0], task.attempt)
     ]
-    return [lane.id for lane in sorted(found, key=lambda lane: lane.part)]
+    return sorted(found, key=lambda lane: lane.part)
 
 
 def _dataset(

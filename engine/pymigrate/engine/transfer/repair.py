@@ -6,13 +6,13 @@ that changes rows again is not to be trusted with them. What was repaired stays 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged, VerificationFailed
 from pymigrate.engine.domain.paths import PASSING
-from pymigrate.engine.ports.ranges import Position
+from pymigrate.engine.ports.ranges import EVERYTHING, Position
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.staging import Checkpoint
 from pymigrate.engine.ports.target import Repairing, Target
@@ -113,7 +113,7 @@ def _find(
     if any(lane.source_state and lane.source_state != state for lane in lanes):
         return None
     is_passing = job.staging.path in PASSING
-    if is_passing and (len(lanes) > 1 or digest_of_stream(job, reader, means) != transferred):
+    if is_passing and digest_of_stream(job, reader, means) != transferred:
         return None
 
     def source() -> Iterator[Batches]:
@@ -138,8 +138,10 @@ def _find(
 
 
 def digest_of_stream(job: VerifyJob, reader: SourceReader, means: Means) -> str:
-    """The digest in flight of a source whose rows pass as bytes, read again."""
+    """The digest in flight of a source whose rows pass as bytes, read again, range for range: it depends on where chunks end."""
     digest = means.digest(job.staging.path)
-    for chunk in reader.chunks(job.relation, job.staging.columns, None, job.staging.path):
-        digest.take(chunk)
+    for span in job.ranges or (EVERYTHING,):
+        relation = replace(job.relation, range=span)
+        for chunk in reader.chunks(relation, job.staging.columns, None, job.staging.path):
+            digest.take(chunk)
     return digest.text()

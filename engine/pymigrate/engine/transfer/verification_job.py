@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pymigrate.engine.ports.ranges import SourceRange
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import ReferenceCheck, Staging
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine
@@ -28,7 +29,8 @@ class NamedReference:
 
 @dataclass(frozen=True, slots=True)
 class VerifyJob:
-    """What to compare. A key in `staging` is claimed to be unique. A repair is made under `fence`, the task's own. `has_code`: code of
+    """What to compare. `ranges` are those of the lanes; none where one lane copied everything. A key in `staging` is claimed to be
+    unique. A repair is made under `fence`, the task's own. `has_code`: code of
     others made the rows, and is to make them again. `is_transformed`: positions count the source's rows, which may be more than were
     written."""
 
@@ -42,6 +44,7 @@ class VerifyJob:
     has_code: bool = False
     is_transformed: bool = False
     quarantine: Quarantine | None = None
+    ranges: tuple[SourceRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
 from pymigrate.engine.adapters.connectors.alchemy_types import stored_type
+from pymigrate.engine.adapters.connectors.sqlite_declaring import RESERVED
 from pymigrate.engine.adapters.connectors.target_sql import SqlTarget
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
 from pymigrate.engine.adapters.connectors.target_steps import Naming, Step
@@ -79,6 +80,10 @@ class AlchemyDeclaring(SqlTarget):
             return text
         connection.exec_driver_sql(f"RELEASE SAVEPOINT {SAVEPOINT}")
         return ""
+
+    def _unreserved(self, name: str) -> str:
+        is_reserved = self._dialect.name == "sqlite" and name.lower().startswith(RESERVED)
+        return f"index_{name}" if is_reserved else name
 
     def _taken_names(self, schema: str) -> set[str]:
         del schema

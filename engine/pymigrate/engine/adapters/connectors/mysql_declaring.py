@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pymysql
 
-from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
+from pymigrate.engine.adapters.connectors.mysql_catalog import NAME_LAST, MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_connection import said
 from pymigrate.engine.adapters.connectors.mysql_publication import MysqlPublications
 from pymigrate.engine.adapters.connectors.mysql_values import staged_type
@@ -21,6 +21,7 @@ from pymigrate.engine.ports.staging import Staging
 
 DONE = frozenset({1061, 1068})  # there is such an index, or a primary key, already
 DUPLICATE = 1062
+_RESERVED = frozenset({"PRIMARY", "GEN_CLUST_INDEX"})
 _LONG = frozenset({"string", "bytes", "json"})
 
 
@@ -90,6 +91,11 @@ class MysqlDeclaring(MysqlPublications):
                 raise VerificationFailed(f"{step.what} does not hold: {said(error)}") from error
             return said(error)
         return ""
+
+    def _unreserved(self, name: str) -> str:
+        """MySQL's names have no space at their end, and no characters beyond U+FFFF."""
+        fit = "".join(character if ord(character) <= NAME_LAST else "_" for character in name).rstrip(" ") or "index"
+        return f"index_{fit}" if fit.upper() in _RESERVED else fit
 
     def _taken_names(self, schema: str) -> set[str]:
         """None: names of indexes are a table's own."""

@@ -46,7 +46,21 @@ class PostgresDeclaring(PostgresSteps):
 
     def _names(self, staging: Staging, table: Table) -> Naming:
         """PyMigrate's own, until the swap; the wanted ones where the table has its name already."""
-        return super()._names(staging, table) if table == self._locate(staging.relation) else _own_naming(staging)
+        if table == self._locate(staging.relation):
+            return super()._names(staging, table)
+        own, told = _own_naming(staging), self._told_apart()
+        return lambda wanted: own(told(wanted))
+
+    def _told_apart(self) -> Naming:
+        """Names that the system can have, each wanted one its own: some may be alike up to where they are cut."""
+        taken, found = set[str](), dict[str, str]()
+
+        def name(wanted: str) -> str:
+            if wanted not in found:
+                found[wanted] = self._free(wanted, taken)
+            return found[wanted]
+
+        return name
 
     def _has_declarations(self) -> bool:
         return self._find(Table("pymigrate", "declaration")) is not None
@@ -106,10 +120,10 @@ class PostgresDeclaring(PostgresSteps):
 
     def _wanted_names(self, staging: Staging, table: Table) -> list[str]:
         """Of the indexes and sequences to build."""
-        wanted: list[str] = []
+        wanted, told = list[str](), self._told_apart()
 
         def note(name: str) -> str:
-            wanted.append(name)
+            wanted.append(told(name))
             return name
 
         for _ in self._steps(staging, table, note):

@@ -19,6 +19,7 @@ from pymigrate.engine.domain.schema import ForeignKey, SchemaPart, TableIndex
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.staging import Staging
 
+RESERVED = "sqlite_"  # how names begin that SQLite keeps for itself
 _SAVEPOINT = "pymigrate_step"
 _NOW = "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000Z')"  # as PyMigrate writes a moment into text
 
@@ -102,6 +103,9 @@ class SqliteDeclaring(SqlTarget):
         finally:
             self._execute(f"RELEASE {_SAVEPOINT}")
         return ""
+
+    def _unreserved(self, name: str) -> str:
+        return f"index_{name}" if name.lower().startswith(RESERVED) else name
 
     def _taken_names(self, schema: str) -> set[str]:
         return {str(name).lower() for (name,) in self._query("SELECT name FROM sqlite_master")}

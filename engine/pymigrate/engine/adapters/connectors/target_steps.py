@@ -98,7 +98,7 @@ class TableSteps(SqlDialect):
             self._create_statement(staging, table),
             *(step.sql for step in steps),
         )
-        notes = [*staging.schema.notes, *self._omissions(staging)]
+        notes = [*staging.schema.notes, *self._omissions(staging), *self._renamed(staging)]
         if existing is not None and existing.kind == "table":
             notes += replaced_differences(staging, self._described(existing.table), self._types(staging))
             notes += key_differences(staging, self._unique_columns(existing.table))
@@ -226,8 +226,32 @@ class TableSteps(SqlDialect):
         del staging
         return False
 
+    def _allowed(self, name: str) -> str:
+        """The name, or another that is like it where the system can't have it: too long, or kept for the system itself."""
+        name = self._unreserved(name)
+        return name if self.name_bytes_max is None else _cut(name, self.name_bytes_max)
+
+    def _unreserved(self, name: str) -> str:
+        """The name, or another where the system keeps it for itself."""
+        return name
+
+    def _renamed(self, staging: Staging) -> Iterator[str]:
+        """What has another name than in the source."""
+        wanted: list[str] = []
+
+        def note(name: str) -> str:
+            wanted.append(name)
+            return self._allowed(name)
+
+        for _ in self._steps(staging, self._locate(staging.relation), note):
+            pass
+        for name in dict.fromkeys(wanted):
+            if (other := self._allowed(name)) != name:
+                yield f"the index `{name}` is called `{other}`: the target can't have an index of that name"
+
     def _free(self, name: str, taken: set[str]) -> str:
         """The name, or the first with a number behind it that is free; taken from here on."""
+        name = self._allowed(name)
         for number in range(1, NAMES_MAX):
             ending = "" if number == 1 else f"_{number}"
             cut = name if self.name_bytes_max is None else _cut(name, self.name_bytes_max - len(ending))

@@ -168,6 +168,7 @@ def verify_job(work: worker_pb2.VerifyWork, fence: int = 1) -> VerifyJob:
         relation=source_relation(work.dataset),
         staging=staging(work.dataset),
         lanes=tuple(work.lanes),
+        ranges=tuple(map(parse_range, work.ranges)),
         level=LEVELS[dataset.verification],
         references={
             name: NamedReference(
