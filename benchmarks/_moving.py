@@ -22,9 +22,10 @@ from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
 from pymigrate.engine.ports.target import Target
-from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
+from pymigrate.engine.transfer.attempt import copy_lane
 from pymigrate.engine.transfer.inspection import inspect
 from pymigrate.engine.transfer.inspection_job import InspectJob
+from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.publication import publish, rollback
 from pymigrate.engine.transfer.verification import verify
 from pymigrate.engine.transfer.verification_job import Level, VerifyJob

@@ -37,9 +37,10 @@ from pymigrate.engine.ports.relations import SourceRelation  # noqa: E402
 from pymigrate.engine.ports.source import Source  # noqa: E402
 from pymigrate.engine.ports.staging import Staging, StagingId  # noqa: E402
 from pymigrate.engine.ports.target import Target  # noqa: E402
-from pymigrate.engine.transfer.attempt import LaneJob, copy_lane  # noqa: E402
+from pymigrate.engine.transfer.attempt import copy_lane  # noqa: E402
 from pymigrate.engine.transfer.inspection import inspect  # noqa: E402
 from pymigrate.engine.transfer.inspection_job import InspectJob  # noqa: E402
+from pymigrate.engine.transfer.lane_job import LaneJob  # noqa: E402
 from pymigrate.engine.transfer.publication import publish, rollback  # noqa: E402
 from tests.servers import running_cluster  # noqa: E402
 

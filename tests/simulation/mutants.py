@@ -30,7 +30,8 @@ from pymigrate.engine.ports.store import AuditEntry, HostRecord, Unit
 from pymigrate.engine.testing.memory import MemoryLane
 from pymigrate.engine.testing.simulated_systems import SimulatedSource, SimulatedTarget
 from pymigrate.engine.testing.weather import Trouble
-from pymigrate.engine.transfer.attempt import CopyOutcome, LaneJob, copy_lane
+from pymigrate.engine.transfer.attempt import copy_lane
+from pymigrate.engine.transfer.lane_job import CopyOutcome, LaneJob
 from pymigrate.engine.transfer.signals import Signals
 from pymigrate.v1 import run_pb2, worker_pb2
 from tests.simulation.parts import REAL, Parts, VirtualLease

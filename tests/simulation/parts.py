@@ -17,7 +17,8 @@ from pymigrate.engine.ports.feed import Claim
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.simulated_host import rounded_up
 from pymigrate.engine.testing.simulated_systems import SimulatedSource, SimulatedTarget
-from pymigrate.engine.transfer.attempt import CopyOutcome, copy_lane
+from pymigrate.engine.transfer.attempt import copy_lane
+from pymigrate.engine.transfer.lane_job import CopyOutcome
 from pymigrate.v1 import worker_pb2
 
 

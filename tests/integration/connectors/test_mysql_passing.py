@@ -23,7 +23,8 @@ from pymigrate.engine.domain.types import parse_type
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import Staging, StagingId
-from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
+from pymigrate.engine.transfer.attempt import copy_lane
+from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.verification import verify
 from pymigrate.engine.transfer.verification_job import Level, VerifyJob
 from tests.contract.sources.systems import postgres_spec

@@ -27,7 +27,8 @@ from pymigrate.engine.ports.source import PassingSource, Source
 from pymigrate.engine.ports.staging import Staging, StagingId
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.connectors import MemoryConnector
-from pymigrate.engine.transfer.attempt import LaneJob, copy_lane
+from pymigrate.engine.transfer.attempt import copy_lane
+from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.mismatch import MismatchedRow
 from pymigrate.engine.transfer.verification import Verification, verify
 from pymigrate.engine.transfer.verification_job import Level, VerifyJob

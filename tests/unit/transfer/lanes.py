@@ -12,7 +12,8 @@ from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.testing.memory import MemoryDatabase
-from pymigrate.engine.transfer.attempt import CopyOutcome, LaneJob, copy_lane
+from pymigrate.engine.transfer.attempt import copy_lane
+from pymigrate.engine.transfer.lane_job import CopyOutcome, LaneJob
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.memory import MemoryBudget
 

@@ -16,8 +16,9 @@ from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.testing.connectors import MemorySource
 from pymigrate.engine.testing.faults import Crash
 from pymigrate.engine.testing.memory_target import MemoryTarget
-from pymigrate.engine.transfer.attempt import COMMIT_TRIES_MAX, LaneJob, copy_lane
+from pymigrate.engine.transfer.attempt import COMMIT_TRIES_MAX, copy_lane
 from pymigrate.engine.transfer.checksum import combine
+from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.signals import LeaseLost
 from pymigrate.engine.transfer.verification import verify
 from pymigrate.engine.transfer.verification_job import Level, VerifyJob

@@ -13,13 +13,6 @@ REFUSED_REASON = "DATA_REFUSED"
 CATCH_UP_SECONDS = 2.0
 
 
-def _placed(task: Task, failure: Failure) -> Failure:
-    """A host tells a field relative to the dataset; the run tells it relative to the plan."""
-    if not failure.field or not task.datasets or failure.field.startswith("phases."):
-        return failure
-    return replace(failure, field=f"phases.{task.phase}.datasets.{task.datasets[0]}.{failure.field}")
-
-
 class Reporting(Retrying):
     """A run as its hosts tell of it."""
 
@@ -144,3 +137,10 @@ class Reporting(Retrying):
 
     def _step_subject(self, task: Task) -> str:
         return f"{self._subject('phases', task.phase)}/steps/{task.detail}"
+
+
+def _placed(task: Task, failure: Failure) -> Failure:
+    """A host tells a field relative to the dataset; the run tells it relative to the plan."""
+    if not failure.field or not task.datasets or failure.field.startswith("phases."):
+        return failure
+    return replace(failure, field=f"phases.{task.phase}.datasets.{task.datasets[0]}.{failure.field}")

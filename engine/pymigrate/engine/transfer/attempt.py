@@ -6,53 +6,27 @@ still says the same, by its state token or by reading the committed part again, 
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-import pyarrow as pa
 import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, SourceChanged, TemporaryError
-from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.source import Source, SourceChunk
-from pymigrate.engine.ports.staging import Checkpoint, Staging
+from pymigrate.engine.ports.staging import Checkpoint
 from pymigrate.engine.ports.target import PassingTarget, SettingApart, Target
 from pymigrate.engine.transfer.checksum import Checksum, PassingChecksum, is_continuable
+from pymigrate.engine.transfer.lane_job import CopyOutcome, LaneJob
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
+from pymigrate.engine.transfer.remainder import remainder_of
 from pymigrate.engine.transfer.signals import Drained, Signals, check
-from pymigrate.engine.transfer.transforms.place import Place, place_of
-from pymigrate.engine.transfer.transforms.quarantine import Quarantine, quarantined
+from pymigrate.engine.transfer.transforms.place import place_of
+from pymigrate.engine.transfer.transforms.quarantine import quarantined
 from pymigrate.engine.transfer.transforms.refusals import refuse_rows
 
 log = structlog.get_logger(__name__)
 COMMIT_TRIES_MAX = 4
 REOPEN_TRIES_MAX = 4
 BACKOFF_FIRST_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class LaneJob:
-    """What to copy, as whom. `source_state` is the state that the run froze, empty where the source has none. `is_alone`: no other lane
-    has rows in the staging, so that it may be emptied. `is_followed`: what changes in the source is brought in afterwards, so that what is
-    committed stays whatever has become of it."""
-
-    dataset: str
-    relation: SourceRelation
-    staging: Staging
-    lane: str
-    fence: int
-    source_state: str = ""
-    is_alone: bool = True
-    is_followed: bool = False
-    quarantine: Quarantine | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CopyOutcome:
-    """How far the lane got in the target. `is_drained`: it was asked to stop, and there may be more to copy."""
-
-    checkpoint: Checkpoint
-    is_drained: bool
 
 
 def copy_lane(
@@ -148,7 +122,7 @@ def _resume(
     if is_same and is_continuable(committed.checksum):
         rest = reader.chunks(job.relation, job.staging.columns, committed.position, path)
         return rest, means.digest(path, committed.checksum)
-    prefix, rest = means.digest(path), _remainder(job, reader, committed)
+    prefix, rest = means.digest(path), remainder_of(job, reader, committed)
     rows = rest.read(committed, prefix)
     if rows == committed.rows and (is_same or prefix.text() == committed.checksum):
         log.info("lane.prefix_confirmed", lane=job.lane, rows=rows)
@@ -165,91 +139,11 @@ def _resume(
     return reader.chunks(job.relation, job.staging.columns, None, path), means.digest(path)
 
 
-def _remainder(job: LaneJob, reader: SourceReader, committed: Checkpoint) -> "Remainder | RereadRemainder":
-    again = reader.reread(job.relation, job.staging.columns, committed.position)
-    if again is not None:
-        return RereadRemainder(*again)
-    return Remainder(reader.chunks(job.relation, job.staging.columns, None, job.staging.path))
-
-
 def setting_apart(target: Target) -> SettingApart:
     """The target as one that keeps refused rows. Raises FailedPrecondition where it can't."""
     if not isinstance(target, SettingApart):
         raise FailedPrecondition(f"{target.version()} keeps no quarantine: leave it out", field="quarantine")
     return target
-
-
-class Remainder:
-    """Chunks of a source, of which the first rows are read again rather than handed out.
-
-    What follows is taken from the same reading, not from a position that was written down under another snapshot: a table that was
-    rewritten in between may hold the same rows in the same order at other places.
-    """
-
-    def __init__(self, chunks: Iterator[SourceChunk]) -> None:
-        self._chunks = chunks
-        self._cut: SourceChunk | None = None
-
-    def read(self, committed: Checkpoint, checksum: Checksum | PassingChecksum) -> int:
-        """Reads as many rows as are committed into the digest and returns how many there were; fewer, too, where what passes as bytes no
-        longer ends where it did."""
-        left = rows = committed.rows
-        while left > 0 and (chunk := next(self._chunks, None)) is not None:
-            if chunk.rows > left and not chunk.batches:
-                return rows - left
-            if chunk.rows > left:
-                head, tail = _cut(chunk.batches, left)
-                checksum.take(SourceChunk(tuple(head), left, chunk.bytes * left // chunk.rows, chunk.end))
-                kept = chunk.rows - left
-                self._cut = SourceChunk(tuple(tail), kept, chunk.bytes * kept // chunk.rows, chunk.end)
-                return rows
-            checksum.take(chunk)
-            left -= chunk.rows
-        return rows - left
-
-    def __iter__(self) -> "Remainder":
-        return self
-
-    def __next__(self) -> SourceChunk:
-        if self._cut is not None:
-            chunk, self._cut = self._cut, None
-            return chunk
-        return next(self._chunks)
-
-
-class RereadRemainder:
-    """The same for a source that leaves rows out or refuses them: it counts by its own rows, not by those that were committed."""
-
-    def __init__(self, first: Iterator[SourceChunk], rest: Iterator[SourceChunk]) -> None:
-        self._first = first
-        self._rest = rest
-
-    def read(self, committed: Checkpoint, checksum: Checksum | PassingChecksum) -> int:
-        """Reads what was read before; -1 where it is as long, and refuses other rows than it did."""
-        rows, place = 0, Place()
-        for chunk in self._first:
-            checksum.take(chunk)
-            rows, place = rows + chunk.rows, place_of(chunk.end)
-        return rows if place.is_like(place_of(committed.position)) else -1
-
-    def __iter__(self) -> Iterator[SourceChunk]:
-        return self._rest
-
-    def __next__(self) -> SourceChunk:
-        return next(self._rest)
-
-
-def _cut(batches: tuple[pa.RecordBatch, ...], rows: int) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
-    head: list[pa.RecordBatch] = []
-    tail: list[pa.RecordBatch] = []
-    for batch in batches:
-        taken = min(rows, batch.num_rows)
-        rows -= taken
-        if taken:
-            head.append(batch.slice(0, taken))
-        if taken < batch.num_rows:
-            tail.append(batch.slice(taken))
-    return head, tail
 
 
 class LaneWriter:

@@ -17,7 +17,8 @@ from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.target import Target
-from pymigrate.engine.transfer.attempt import LaneJob, LaneWriter
+from pymigrate.engine.transfer.attempt import LaneWriter
+from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.signals import Signals, check
 from pymigrate.engine.transfer.transforms.changes import AsTheyAre, Shape
 

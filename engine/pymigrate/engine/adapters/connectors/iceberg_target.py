@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyiceberg
 from pyiceberg.table import Table
 
-from pymigrate.engine.adapters.connectors.files_target import FilesTarget, named, translated
+from pymigrate.engine.adapters.connectors.files_staging import translated
+from pymigrate.engine.adapters.connectors.files_target import FilesTarget, named
 from pymigrate.engine.adapters.connectors.iceberg_catalog import SCHEME, IcebergCatalog, has_files
 from pymigrate.engine.adapters.connectors.iceberg_publication import IcebergPublications, place_of, relation_of
 from pymigrate.engine.adapters.connectors.iceberg_store import IcebergPublication, IcebergStore

@@ -18,15 +18,6 @@ from pymigrate.engine.ports.staging import Staging
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
-def _content(index: TableIndex) -> tuple[tuple[str, ...], bool, str]:
-    return index.columns, index.is_unique, index.definition
-
-
-def _literal(text: str) -> str:
-    """A text with whatever backslashes it has; NUL has no place in PostgreSQL."""
-    return text_literal(text.replace("\0", ""))
-
-
 class PostgresSteps(PassedRows):
     """What of a Target on PostgreSQL says what it declares."""
 
@@ -149,3 +140,12 @@ class PostgresSteps(PassedRows):
 
     def _replaced_notes(self, existing: Found) -> Iterator[str]:
         return self._replaced.notes(self._catalog.identifier(existing.table))
+
+
+def _content(index: TableIndex) -> tuple[tuple[str, ...], bool, str]:
+    return index.columns, index.is_unique, index.definition
+
+
+def _literal(text: str) -> str:
+    """A text with whatever backslashes it has; NUL has no place in PostgreSQL."""
+    return text_literal(text.replace("\0", ""))

@@ -30,10 +30,6 @@ class Step:
     is_strict: bool = False
 
 
-def _cut(name: str, bytes_max: int) -> str:
-    return name.encode()[:bytes_max].decode(errors="ignore")
-
-
 class TableSteps(SqlDialect):
     """What of a Target in SQL says what it declares."""
 
@@ -261,3 +257,7 @@ class TableSteps(SqlDialect):
                 taken.add(folded)
                 return found
         raise ValueError(f"{NAMES_MAX} names like {name} are taken")
+
+
+def _cut(name: str, bytes_max: int) -> str:
+    return name.encode()[:bytes_max].decode(errors="ignore")

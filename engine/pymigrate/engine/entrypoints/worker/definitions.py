@@ -12,9 +12,9 @@ from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.ranges import parse_range
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import MergePolicy, ReferenceCheck, Staging, StagingId
-from pymigrate.engine.transfer.attempt import LaneJob
 from pymigrate.engine.transfer.catching_up import FollowJob
 from pymigrate.engine.transfer.inspection_job import InspectJob
+from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine, beside
 from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
 from pymigrate.v1 import plan_pb2, worker_pb2

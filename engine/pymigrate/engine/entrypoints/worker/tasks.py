@@ -25,8 +25,9 @@ from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.ports.transform import TransformKind
-from pymigrate.engine.transfer.attempt import CopyOutcome, copy_lane
+from pymigrate.engine.transfer.attempt import copy_lane
 from pymigrate.engine.transfer.inspection import inspect
+from pymigrate.engine.transfer.lane_job import CopyOutcome
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.publication import Outcome, prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
