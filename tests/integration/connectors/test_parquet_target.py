@@ -159,6 +159,25 @@ class TestParquetParts:
         lane.commit(numbered(3, 5))
         assert pairs(target.read_staging(staging)) == numbered(1, 5)
 
+    def test_a_claim_removes_whatever_lies_beyond_the_checkpoint(self, harness: ParquetHarness) -> None:
+        target, staging = harness.open(), a_staging()
+        target.prepare(staging)
+        lane = LaneWriter(target, staging).claim()
+        lane.commit(numbered(1, 2))
+        beyond = [stray(harness, staging, f"part-lane-{chunk:08}.parquet") for chunk in (2, 3)]
+        other = stray(harness, staging, "part-other-00000001.parquet")
+        target.claim(staging, "lane", 9)
+        assert [path.exists() for path in (*beyond, other)] == [False, False, True]
+        assert pairs(target.read_staging(staging)) == numbered(1, 2)
+
+    def test_a_reference_is_never_looked_up_outside_of_the_root(self, harness: ParquetHarness) -> None:
+        target, staging = harness.open(), a_staging()
+        staged(target, staging, [(1, "a")])
+        harness.make("../beside", [(1, "a")])
+        for relation in ("../beside", str(harness.root.parent / "beside")):
+            with pytest.raises(InvalidDefinition, match="there is no"):
+                target.dangling(staging, ReferenceCheck(("name",), relation, ("name",)))
+
     def test_a_chunk_without_rows_removes_the_part_that_lies_in_its_place(self, harness: ParquetHarness) -> None:
         target, staging = harness.open(), a_staging()
         target.prepare(staging)

@@ -75,6 +75,7 @@ class FilesStaging:
             if publication is None:
                 for draft in self._store.staging(staging.id).glob(f".{lane_name(lane)}-*.draft"):
                     draft.unlink()
+                self._remove_beyond(self._store.staging(staging.id), lane_name(lane), at.chunks)
             return at
 
     def checkpoint(self, staging: Staging, lane: str) -> tuple[Checkpoint, int]:
@@ -135,9 +136,10 @@ class FilesStaging:
                 with self._store.lock():
                     self._check_stand(staging, lane, fence, before)
                     for draft, ending, (each, _) in zip(drafts, endings, written, strict=True):
-                        self._remove_beyond(draft.parent, lane_name(lane), before.chunks)
+                        part = draft.parent / _part(lane, after.chunks, ending)
+                        part.unlink(missing_ok=True)  # of a host that died before its checkpoint
                         if draft.exists():
-                            move(draft, draft.parent / _part(lane, after.chunks, ending))
+                            move(draft, part)
                         self._store.write_checkpoint(each.id, lane, fence, after)
             finally:
                 for draft in drafts:

@@ -126,6 +126,8 @@ class FilesTarget(FilesStaging):
 
     def dangling(self, staging: Staging, reference: ReferenceCheck) -> Dangling:
         """Staged rows whose reference finds nothing. A relation that refers to itself is looked up in its own staging."""
+        if any(folder_problems(reference.relation)):
+            raise missing_relation(reference)
         own, folder = self._parts(staging), self._root / reference.relation
         referring = named(self._stored_columns(staging), reference.columns)
         if reference.relation == staging.relation:

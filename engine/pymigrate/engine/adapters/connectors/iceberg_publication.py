@@ -83,8 +83,9 @@ class IcebergPublications:
         )
         folder, data = self._store.staging(staging.id), self._store.data(publication)
         if folder.is_dir():
+            kept = frozenset(committed)
             for path in folder.iterdir():
-                if path not in committed:
+                if path not in kept:
                     path.unlink()
             sync_folder(folder)
         self._note(staging.id, publication)

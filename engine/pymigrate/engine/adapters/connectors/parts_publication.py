@@ -29,9 +29,9 @@ from pymigrate.engine.ports.staging import Staging, StagingId
 def swap_in(store: PartsStore, staging: Staging, committed: Sequence[Path], ending: str) -> None:
     """Publishes the staging with these of its parts, whose names have the ending. Anything else in its folder is a part that was never
     committed."""
-    folder = store.staging(staging.id)
+    folder, kept = store.staging(staging.id), frozenset(committed)
     for path in folder.iterdir():
-        if path not in committed:
+        if path not in kept:
             path.unlink()
     if not committed:
         FORMATS[ending].write(folder / f"part-00000000.{ending}", staging.columns, [])
