@@ -71,3 +71,10 @@ def test_a_lane_with_a_limit_copies_everything_and_waits_for_each_chunk() -> Non
     lane.attempt(asked)
     assert lane.is_exactly(rows)
     assert sum(asked.waits) == pytest.approx(95 * 10 / 1_000, abs=0.1)
+
+
+def test_a_brake_that_is_let_go_holds_nobody_any_more() -> None:
+    asked = Asked(allowed=Rate(1.0, 0.0))
+    brake = Brake(asked, 1_000, random.Random(1))
+    brake.let_go()
+    assert waited(brake, asked) == 0

@@ -21,11 +21,11 @@ def chunk_of(size: int) -> SourceChunk:
 class Waiting:
     """A call that is made on a thread of its own."""
 
-    def __init__(self, call: Callable[[], None]) -> None:
+    def __init__(self, call: Callable[[], object]) -> None:
         self.is_done = threading.Event()
         threading.Thread(target=self._run, args=(call,), daemon=True).start()
 
-    def _run(self, call: Callable[[], None]) -> None:
+    def _run(self, call: Callable[[], object]) -> None:
         call()
         self.is_done.set()
 

@@ -56,8 +56,9 @@ class LaneMemory:
         self._held: list[int] = []
         self._is_closed = False
 
-    def reserve(self) -> None:
-        """Waits for room for the next chunk. Where the lane is asked to stop meanwhile it takes what it needs: it will not need it long."""
+    def reserve(self) -> bool:
+        """Waits for room for the next chunk. Where the lane is asked to stop meanwhile it takes what it needs: it will not need it long.
+        False: this was closed, and nothing is to be read."""
         budget = self._budget
         with budget.changed:
             budget.waiting.append(self)
@@ -70,6 +71,7 @@ class LaneMemory:
                 self._held.append(self._expected)
                 budget.held_bytes += self._expected
             budget.changed.notify_all()
+            return not self._is_closed
 
     def came(self, chunk: SourceChunk | None) -> None:
         """What was read into the room that was reserved last; None: nothing more."""
@@ -82,9 +84,10 @@ class LaneMemory:
             self._budget.changed.notify_all()
 
     def release(self) -> None:
-        """The oldest chunk is written."""
+        """The oldest chunk is written; nothing is left to give back where this was closed."""
         with self._budget.changed:
-            self._budget.held_bytes -= self._held.pop(0)
+            if not self._is_closed:
+                self._budget.held_bytes -= self._held.pop(0)
             self._budget.changed.notify_all()
 
     def close(self) -> None:

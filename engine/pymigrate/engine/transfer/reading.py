@@ -49,6 +49,7 @@ class SourceReader:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="source")
         self._source: Source | None = None
         self._open_source = open_source
+        self._ahead_of: list[tuple[Brake, LaneMemory]] = []
 
     def __enter__(self) -> "SourceReader":
         try:
@@ -104,10 +105,12 @@ class SourceReader:
     def _ahead(self, found: Iterator[SourceChunk], relation: SourceRelation) -> Iterator[SourceChunk]:
         brake = Brake(self._signals, relation.chunk_bytes, random.Random())
         memory = LaneMemory(self._budget, relation.chunk_bytes, self._signals)
+        self._ahead_of.append((brake, memory))
 
         def read() -> SourceChunk | None:
             brake.wait()
-            memory.reserve()
+            if not memory.reserve():
+                return None  # nobody waits for it any more
             chunk = next(found, None)
             memory.came(chunk)
             if chunk is not None:
@@ -125,8 +128,11 @@ class SourceReader:
             memory.close()
 
     def close(self) -> None:
-        """Closes the source on its thread. A call that hangs there is waited for a few seconds only, not at all once the lease is lost;
-        the source is closed after it."""
+        """Closes the source on its thread; what waits there for room or time is let go. A call that hangs is waited for a few seconds
+        only, not at all once the lease is lost; the source is closed after it."""
+        for brake, memory in self._ahead_of:
+            brake.let_go()
+            memory.close()
         closing = self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
         wait([closing], timeout=0 if self._signals.is_lost() else CLOSE_SECONDS_MAX)

@@ -67,5 +67,6 @@ class _Missing:
         at, values, counts = at[is_inside], values[is_inside], counts[is_inside]
         is_wanted = self._values[at] == values
         at, counts = at[is_wanted], counts[is_wanted]
-        self._counts[at] = np.maximum(self._counts[at] - counts, 0)
-        self.rows = int(self._counts.sum())
+        taken = np.minimum(self._counts[at], counts)
+        self._counts[at] -= taken
+        self.rows -= int(taken.sum())

@@ -50,7 +50,11 @@ class Following:
     def adopting(self, source: Source, snapshot: str) -> Source:
         """The source, under the snapshot where that is still there."""
         if snapshot and isinstance(source, SnapshotSource):
-            log.info("lane.snapshot", snapshot=snapshot, is_adopted=source.adopt(snapshot))
+            try:
+                log.info("lane.snapshot", snapshot=snapshot, is_adopted=source.adopt(snapshot))
+            except BaseException:
+                source.close()
+                raise
         return source
 
     def catch_up(
