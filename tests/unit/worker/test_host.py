@@ -146,6 +146,18 @@ def test_whatever_a_task_raises_ends_that_task_alone(running: Running) -> None:
     assert running.outcome("t2").WhichOneof("outcome") == "result"
 
 
+def test_a_host_that_can_not_load_the_data_plane_ends(tmp_path: Path) -> None:
+    def load() -> Scripted:
+        raise ModuleNotFoundError("No module named 'pyarrow'")
+
+    running = Running(tmp_path)
+    running.host = Host(running.session, running.leases, running.ending, load, drain_seconds=1.0)
+    running.start()
+    running.engine.give(a_task("t1"))
+    assert running.ended() == EXIT_NO_ENGINE
+    assert not running.host.has_tasks()
+
+
 def test_no_more_tasks_are_claimed_than_may_run_at_once(running: Running) -> None:
     running.engine.terms.tasks_max = 1
     running.runner.work["t1"] = until_asked

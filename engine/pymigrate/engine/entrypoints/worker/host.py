@@ -182,13 +182,19 @@ class Host:
     ) -> worker_pb2.FinishTaskRequest | None:
         """How the task ended; None when nobody waits for it any more."""
         try:
-            outcome = self._loaded().run(task, lease, on_progress)
+            runner = self._loaded()
+        except Exception as error:
+            log.exception("host.broken", host=self._session.host)
+            self._give_up(GaveUp(f"the data plane can't be loaded: {type(error).__name__}: {error}"))
+            return None
+        try:
+            outcome = runner.run(task, lease, on_progress)
         except LeaseLost as error:
             log.warning("task.lost", task=task.id, fence=task.fence, error=error.message)
             return None
         except Exception as error:
             log.exception("task.crashed", task=task.id, fence=task.fence)
-            return worker_pb2.FinishTaskRequest(failure=self._loaded().failure_of(error, task))
+            return worker_pb2.FinishTaskRequest(failure=runner.failure_of(error, task))
         how = outcome.WhichOneof("outcome")
         if how == "failure":
             log.warning("task.failed", task=task.id, reason=outcome.failure.reason, error=outcome.failure.message)
