@@ -6,6 +6,7 @@ import pytest
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.connection_definitions import connection_problems
+from pymigrate.engine.application.dataset_definitions import shared_targets
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 from tests.unit.application.engines import phase, systems
@@ -96,6 +97,36 @@ def test_a_column_to_order_by_belongs_to_the_policy_latest_and_to_it_alone() -> 
     assert "is required by conflict policy `latest`" in problems_of(_merging(latest, ""))[field]
     assert "belongs to the key" in problems_of(_merging(latest, "id"))[field]
     assert "for conflict policy `latest` alone" in problems_of(_merging(overwrite, "changed_at"))[field]
+
+
+@pytest.mark.parametrize("path", ["/legacy.db", "/data/../legacy.db"])
+def test_the_sqlite_file_that_is_read_is_not_written_to(path: str) -> None:
+    found = {**systems(), "legacy-too": connection_pb2.Connection(sqlite=connection_pb2.SqliteSystem(path=path))}
+    copied = phase("orders")
+    copied.datasets["orders"].target.connection = "legacy-too"
+    [problem] = definitions.phase_problems(copied, found, {"sales"})
+    assert problem.field == "datasets.orders.target.connection"
+    assert "is the SQLite file that the dataset reads" in problem.description
+
+
+def test_each_writer_of_a_relation_is_told_once_with_the_first_that_it_meets() -> None:
+    many = phase(*(f"orders-{number:03}" for number in range(300)))
+    for dataset in many.datasets.values():
+        dataset.target.relation = "orders"
+    found = list(shared_targets({"": many}))
+    assert [problem.field for problem in found] == [f"datasets.orders-{at:03}.target.relation" for at in range(1, 300)]
+    assert {problem.description.partition(" already")[0] for problem in found} == {
+        "`orders` is the target of dataset `orders-000`"
+    }
+
+
+def test_a_writer_meets_one_of_another_phase_whatever_came_between() -> None:
+    phases = {name: phase("orders") for name in ("a", "b", "c", "d")}
+    for name in ("b", "c"):
+        phases[name].datasets["orders"].target.load_mode = plan_pb2.LOAD_MODE_APPEND
+    found = {problem.field: problem.description for problem in shared_targets(phases)}
+    assert sorted(found) == [f"phases.{name}.datasets.orders.target.relation" for name in ("b", "c", "d")]
+    assert all("of phase `a` already" in description for description in found.values())
 
 
 def test_several_datasets_may_append_to_one_relation_but_not_append_and_merge() -> None:

@@ -66,3 +66,13 @@ def test_a_targets_format_is_for_files_of_the_worker_host() -> None:
     assert found(local) == found(None) == []
     assert found(remote) == ["t.connection"]
     assert found(other) == ["t.csv"]
+
+
+def test_a_secret_among_the_options_of_another_connector_is_a_reference() -> None:
+    def problems_of(**options: str) -> list[str]:
+        system = connection_pb2.PluginSystem(kind="lines", options=options)
+        return [problem.field for problem in connection_problems(connection_pb2.Connection(plugin=system))]
+
+    assert problems_of(root="/data/letters", token="env://LETTERS_TOKEN") == []
+    assert problems_of(root="/data/letters", token="hunter2") == ["plugin.options.token"]
+    assert problems_of(config='{"auth": {"password": "hunter2"}}') == ["plugin.options.config"]

@@ -4,13 +4,12 @@ import re
 from collections.abc import Collection, Iterator
 
 from pymigrate.engine.application.field_definitions import (
-    LABELS_MAX,
     LANES_MAX,
     id_problems,
     range_problems,
     text_problems,
 )
-from pymigrate.engine.application.file_definitions import files_problems, root_protocol
+from pymigrate.engine.application.file_definitions import files_problems, option_problems, root_protocol
 from pymigrate.engine.application.http_definitions import http_problems
 from pymigrate.engine.application.references import is_reference
 from pymigrate.engine.domain.errors import Problem
@@ -84,8 +83,7 @@ def _plugin(system: connection_pb2.PluginSystem) -> Iterator[Problem]:
     if system.kind in SYSTEMS:
         yield Problem("plugin.kind", f"`{system.kind}` is one of PyMigrate's own: set `{system.kind}` itself")
     yield from id_problems("plugin.kind", system.kind)
-    if len(system.options) > LABELS_MAX:
-        yield Problem("plugin.options", f"has at most {LABELS_MAX} entries")
+    yield from option_problems("plugin.options", system.options)
 
 
 def _iceberg(system: connection_pb2.IcebergSystem) -> Iterator[Problem]:

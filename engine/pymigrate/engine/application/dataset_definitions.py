@@ -1,5 +1,6 @@
 """What may be declared of datasets: both sides, the key and its references, and which of them may write into one relation."""
 
+import posixpath
 from collections.abc import Iterator, Mapping
 
 from pymigrate.engine.application.field_definitions import id_problems, range_problems
@@ -20,32 +21,53 @@ RELATION_CHARACTERS_MAX = 200
 
 
 def shared_targets(phases: Mapping[str, plan_pb2.Phase]) -> Iterator[Problem]:
-    """Every pair of datasets that would write the same target relation without both adding to it, with what becomes of conflicts: of
-    different phases, or within a phase that stands alone under no name."""
-    writers: dict[tuple[str, str], list[tuple[str, str, plan_pb2.Dataset]]] = {}
+    """Every dataset that would write the target relation of one before it without both adding to it, with what becomes of conflicts: of
+    different phases, or within a phase that stands alone under no name. Each is told with the first that it meets."""
+    writers: dict[tuple[str, str], _Writers] = {}
     for phase_name, phase in sorted(phases.items()):
         for name, dataset in sorted(phase.datasets.items()):
             place = (dataset.target.connection, dataset.target.relation)
-            writers.setdefault(place, []).append((phase_name, name, dataset))
-    for place, found in writers.items():
-        for later, (phase_name, name, dataset) in enumerate(found):
-            for other_phase, other, other_dataset in found[:later]:
-                is_told_by_phase = bool(phase_name) and phase_name == other_phase
-                is_added = all(_is_merging(it) for it in (dataset, other_dataset)) or all(
-                    it.target.load_mode == plan_pb2.LOAD_MODE_APPEND for it in (dataset, other_dataset)
-                )
-                if is_told_by_phase or is_added:
-                    continue
-                prefix, of_phase = (f"phases.{phase_name}.", f" of phase `{other_phase}`") if phase_name else ("", "")
-                yield Problem(
-                    f"{prefix}datasets.{name}.target.relation",
-                    f"`{place[1]}` is the target of dataset `{other}`{of_phase} already: choose another, or give both load mode "
-                    "`append`, or `merge` and a conflict policy",
-                )
+            met = writers.setdefault(place, _Writers()).meet(phase_name, name, _addition(dataset))
+            if met is None:
+                continue
+            other_phase, other = met
+            prefix, of_phase = (f"phases.{phase_name}.", f" of phase `{other_phase}`") if phase_name else ("", "")
+            yield Problem(
+                f"{prefix}datasets.{name}.target.relation",
+                f"`{place[1]}` is the target of dataset `{other}`{of_phase} already: choose another, or give both load mode "
+                "`append`, or `merge` and a conflict policy",
+            )
 
 
-def _is_merging(dataset: plan_pb2.Dataset) -> bool:
-    return bool(dataset.target.load_mode == plan_pb2.LOAD_MODE_MERGE and dataset.conflict_policy)
+class _Writers:
+    """The first datasets of a relation in each way of adding to it: one each of two phases, which is enough to find any that is met."""
+
+    def __init__(self) -> None:
+        self._firsts: dict[str, dict[str, str]] = {}
+
+    def meet(self, phase: str, dataset: str, addition: str) -> tuple[str, str] | None:
+        """Phase and dataset of one that can't write beside this one; a phase with a name tells itself of those within it."""
+        found = next(
+            (
+                (other_phase, other)
+                for way, firsts in self._firsts.items()
+                if not (way and way == addition)
+                for other_phase, other in firsts.items()
+                if not (phase and phase == other_phase)
+            ),
+            None,
+        )
+        firsts = self._firsts.setdefault(addition, {})
+        if len(firsts) < 2:  # one of two phases is another than the next dataset's
+            firsts.setdefault(phase, dataset)
+        return found
+
+
+def _addition(dataset: plan_pb2.Dataset) -> str:
+    """How its rows are added to those of others; empty where they take their place."""
+    if dataset.target.load_mode == plan_pb2.LOAD_MODE_APPEND:
+        return "append"
+    return "merge" if dataset.target.load_mode == plan_pb2.LOAD_MODE_MERGE and dataset.conflict_policy else ""
 
 
 def dataset_problems(
@@ -57,7 +79,7 @@ def dataset_problems(
     yield from _endpoint(f"{path}.target", target.connection, target.relation, connections)
     yield from _source_format(f"{path}.source", source, connections.get(source.connection))
     yield from target_format_problems(f"{path}.target", target, connections.get(target.connection))
-    yield from _duckdb_sides(path, dataset, connections)
+    yield from _same_file(path, dataset, connections)
     for side, name, kinds, only in (
         ("source", source.connection, _TARGETS_ONLY, "target"),
         ("target", target.connection, _SOURCES_ONLY, "source"),
@@ -124,14 +146,21 @@ def _endpoint(
         yield Problem(f"{path}.relation", f"has at most {RELATION_CHARACTERS_MAX} characters and no NUL")
 
 
-def _duckdb_sides(
+def _same_file(
     path: str, dataset: plan_pb2.Dataset, connections: Mapping[str, connection_pb2.Connection]
 ) -> Iterator[Problem]:
-    """Writing to a DuckDB file changes its state, and a source that changes while it is read is refused."""
+    """Writing to a DuckDB file changes its state, and a source that changes while it is read is refused. A SQLite file is locked against
+    writing while its snapshot is read."""
     source, target = (connections.get(side.connection) for side in (dataset.source, dataset.target))
-    if source and target and source.duckdb.path and source.duckdb.path == target.duckdb.path:
-        problem = f"is the DuckDB file that the dataset reads, {target.duckdb.path}: write to another, or let DuckDB copy within it"
-        yield Problem(f"{path}.target.connection", problem)
+    if not (source and target):
+        return
+    for title, read, written in (
+        ("DuckDB", source.duckdb.path, target.duckdb.path),
+        ("SQLite", source.sqlite.path, target.sqlite.path),
+    ):
+        if read and posixpath.normpath(read) == posixpath.normpath(written):
+            problem = f"is the {title} file that the dataset reads, {written}: write to another, or let {title} copy within it"
+            yield Problem(f"{path}.target.connection", problem)
 
 
 def _source_format(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from pymigrate.engine.application.references import is_reference
@@ -24,13 +24,18 @@ def files_problems(system: connection_pb2.FilesSystem) -> Iterator[Problem]:
         yield Problem("files.root", "must not hold NUL, `?` or `..`")
     if system.options and protocol in _LOCAL:
         yield Problem("files.options", "are those of a URL's filesystem, and the root is a folder of the worker host")
-    if len(system.options) > OPTIONS_MAX:
-        yield Problem("files.options", f"has at most {OPTIONS_MAX} entries")
-    for name, value in sorted(system.options.items()):
+    yield from option_problems("files.options", system.options)
+
+
+def option_problems(path: str, options: Mapping[str, str]) -> Iterator[Problem]:
+    """Problems of what a library is given: a secret among it is a reference."""
+    if len(options) > OPTIONS_MAX:
+        yield Problem(path, f"has at most {OPTIONS_MAX} entries")
+    for name, value in sorted(options.items()):
         hidden = [key for key in (name, *_keys(value)) if _HIDDEN.search(key)]
         if hidden and not is_reference(value):
             yield Problem(
-                f"files.options.{name}",
+                f"{path}.{name}",
                 f"`{hidden[0]}` must be a reference, never the secret itself: env://NAME or file:///path, with #key for a field",
             )
 
