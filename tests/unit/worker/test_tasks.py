@@ -158,6 +158,7 @@ def test_a_secret_that_is_missing_is_a_problem_of_its_side(bench: Bench) -> None
             "phases.sales.datasets.orders.source.columns.id",
             False,
         ),
+        (DataRefused("row 7"), "DATA_REFUSED", "phases.sales.datasets.orders.source.relation", False),
         (
             InvalidDefinition((Problem("key", "no"),)),
             "INVALID_DEFINITION",

@@ -10,7 +10,7 @@ from pymigrate.engine.transfer.transforms.place import place_of
 from pymigrate.engine.transfer.verification import Verification
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
-TARGET_FIELD = "target.connection"
+SOURCE_FIELD, TARGET_FIELD = "source.relation", "target.connection"
 
 
 def done(

@@ -4,10 +4,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
-from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.errors import (
+    DataRefused,
+    InvalidDefinition,
+    Problem,
+    PyMigrateError,
+    SourceMissing,
+    SystemUnavailable,
+)
 from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.outcomes import (
+    SOURCE_FIELD,
     TARGET_FIELD,
     done,
     inspection_message,
@@ -88,6 +96,8 @@ class TaskRunner:
         field = known.field if known else ""
         if isinstance(known, SystemUnavailable) and not field and task.WhichOneof("work") in WORKS_ON_TARGET:
             field = TARGET_FIELD  # what reads a source says so itself
+        if isinstance(known, DataRefused) and not field and task.WhichOneof("work") == "copy":
+            field = SOURCE_FIELD  # whichever side refuses a row, it is the source's
         return run_pb2.Failure(
             reason=known.reason if known else PyMigrateError.reason,
             message=self._redactor.clean(text)[:MESSAGE_CHARACTERS_MAX],
