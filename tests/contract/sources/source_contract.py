@@ -7,7 +7,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SourceMissing
+from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, SourceChanged, SourceMissing
+from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.ranges import parse_range
 from pymigrate.engine.ports.source import Source
@@ -43,6 +44,22 @@ class SourceContract:
             assert {batch.schema for chunk in found for batch in chunk.batches} == {arrow_schema(some)}
         assert rows_of(turned) == [row[::-1] for row in rows_of(whole)]
         assert rows_of(names) == [row[1:] for row in rows_of(whole)]
+
+    def test_a_column_that_is_gone_when_rows_are_read_is_named(self, system: System, opened: Open) -> None:
+        """A run's columns are those that there were when it was started."""
+        system.write("people", ROWS[:3])
+        source, relation = opened(system), system.relation("people")
+        columns = [*source.describe(relation).columns, ColumnInfo("gone", ColumnType("string"))]
+        if (
+            system.kind == "json_lines"
+        ):  # what a line does not have is NULL in it; that the file is another one its state tells
+            assert {row[-1] for row in rows_of(list(source.chunks(relation, columns, None)))} == {None}
+            return
+
+        with pytest.raises((SourceChanged, DataRefused), match="column `gone`") as found:
+            list(source.chunks(relation, columns, None))
+        assert "people" in found.value.message
+        assert found.value.field == "source.columns.gone"
 
     def test_reading_on_after_any_chunk_gives_exactly_the_rest(self, system: System, opened: Open) -> None:
         system.write("people", ROWS)

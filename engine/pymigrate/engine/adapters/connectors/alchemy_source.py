@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 
 from pymigrate.engine.adapters.connectors.alchemy_types import Reading, reading_of
 from pymigrate.engine.adapters.connectors.alchemy_values import array_of
-from pymigrate.engine.adapters.connectors.source_values import RowPace, check_declared, missing
+from pymigrate.engine.adapters.connectors.source_values import RowPace, check_declared, check_there, missing
 from pymigrate.engine.domain.errors import (
     DataRefused,
     FailedPrecondition,
@@ -86,6 +86,7 @@ class AlchemySource:
         place: dict[str, Any] = json.loads(after) if after else {"rows": 0, "key": None}
         with _translated():
             _, readings = self._columns(relation.relation)
+            check_there(relation.relation, columns, readings)
             order = self._order(relation)
             statement = self._select(
                 relation.relation, [column.name for column in columns], order, readings, place["key"]

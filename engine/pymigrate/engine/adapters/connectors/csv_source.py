@@ -15,7 +15,13 @@ import pyarrow.csv
 
 from pymigrate.engine.adapters.connectors.csv_passing import pieces_of
 from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
+from pymigrate.engine.adapters.connectors.source_values import (
+    Unreadable,
+    check_there,
+    first_failure,
+    read_texts,
+    refused,
+)
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.adapters.connectors.text_stream import Place, TextStream, place_of, start_of
 from pymigrate.engine.domain.errors import DataRefused, SourceChanged, SourceMissing
@@ -75,8 +81,7 @@ class CsvReader:
     def _chunks(
         self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange, *, is_passing: bool
     ) -> Iterator[SourceChunk]:
-        if gone := [column.name for column in columns if column.name not in self._names]:
-            raise self._changed(f"has no column `{gone[0]}` any more")
+        check_there(self._relation, columns, self._names)
         place = place_of(span.after, self._start)
         with TextStream(self._file, place) as stream:
             blocks = _Blocks(stream, end_of(span) - place.offset)

@@ -25,7 +25,7 @@ from pymigrate.engine.adapters.connectors.duckdb_scan import (
     select,
 )
 from pymigrate.engine.adapters.connectors.duckdb_types import column_type
-from pymigrate.engine.adapters.connectors.source_values import declared_columns, missing
+from pymigrate.engine.adapters.connectors.source_values import as_now, declared_columns, missing
 from pymigrate.engine.adapters.connectors.target_statements import (
     SCHEMA,
     Table,
@@ -124,7 +124,7 @@ class DuckdbSource:
         table, kind = self._find(relation.relation)
         terms = self._order(table, kind, relation)
         native = {column.name: column.native_type for column in self._columns(table, relation.relation)}
-        columns = [ColumnInfo(c.name, c.type, c.is_required, native.get(c.name, "")) for c in columns]
+        columns = as_now(relation.relation, columns, native)
         readings = [reading(ALIAS, column) for column in columns]
         span = SourceRange(after or relation.range.after, relation.range.until)
         statement, values = select(table, terms, readings, span)

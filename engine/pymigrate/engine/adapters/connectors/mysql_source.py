@@ -25,7 +25,7 @@ from pymigrate.engine.adapters.connectors.mysql_lines import obstacle
 from pymigrate.engine.adapters.connectors.mysql_passing import MysqlLines
 from pymigrate.engine.adapters.connectors.mysql_reading import advice, selected, to_array
 from pymigrate.engine.adapters.connectors.mysql_relations import MysqlRelations, Order, Place, place_of, position, where
-from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, refused
+from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, as_now, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged
 from pymigrate.engine.domain.paths import CopyPath
@@ -178,14 +178,7 @@ class MysqlSource:
     def _native(self, relation: SourceRelation, table: Table, columns: Sequence[ColumnInfo]) -> list[ColumnInfo]:
         """The columns with the native types that they have now."""
         native = {column.name: column.native_type for column in self._catalog.columns(table)}
-        for column in columns:
-            if column.name not in native:
-                raise SourceChanged(
-                    f"{relation.relation}: column `{column.name}` was there when the run was started, and is gone now, or hidden from "
-                    "the connection's user: start another run",
-                    field=f"source.columns.{column.name}",
-                )
-        return [ColumnInfo(c.name, c.type, c.is_required, native[c.name]) for c in columns]
+        return as_now(relation.relation, columns, native)
 
     def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with translated(self._system), self._borrowed() as connection, connection.cursor() as cursor:

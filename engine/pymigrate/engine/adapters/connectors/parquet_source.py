@@ -10,7 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, first_failure, read_texts, refused
+from pymigrate.engine.adapters.connectors.source_values import (
+    Unreadable,
+    check_there,
+    first_failure,
+    read_texts,
+    refused,
+)
 from pymigrate.engine.adapters.connectors.stored_files import StoredFile
 from pymigrate.engine.domain.errors import DataRefused, Problem, SourceMissing
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType, Kind
@@ -93,6 +99,7 @@ class ParquetReader:
         file, schema = self._open(), arrow_schema(columns)
         last = int(json.loads(span.until)["group"]) if span.until else file.num_row_groups
         names = [column.name for column in columns]
+        check_there(self._relation, columns, file.schema_arrow.names)
         before = sum(file.metadata.row_group(group).num_rows for group in range(first))
         for group in range(first, last):
             total = file.metadata.row_group(group).num_rows

@@ -16,7 +16,7 @@ from pymigrate.engine.adapters.connectors.postgres_passing import PostgresPages
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
 from pymigrate.engine.adapters.connectors.postgres_relations import ALIAS, Order, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_rows import Field, array_of, blocks, copied, copy_rows, fields
-from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, refused
+from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, as_now, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SourceChanged, SystemUnavailable
 from pymigrate.engine.domain.paths import CopyPath
@@ -99,7 +99,7 @@ class PostgresSource:
         table = self._relations.find(relation.relation)
         order = self._relations.order(relation, table)
         native = {column.name: column.native_type for column in self._relations.columns(table)}
-        columns = [ColumnInfo(c.name, c.type, c.is_required, native.get(c.name, "")) for c in columns]
+        columns = as_now(relation.relation, columns, native)
         span = SourceRange(after or relation.range.after, relation.range.until)
         steps = self._steps(table, order, relation, span)
         if steps is not None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pymigrate.engine.adapters.connectors.standard_defaults import standard_default
-from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceMissing
+from pymigrate.engine.domain.errors import DataRefused, InvalidDefinition, Problem, SourceChanged, SourceMissing
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
 from pymigrate.engine.ports.arrow_types import arrow_type
@@ -173,6 +173,23 @@ def shown(text: str) -> str:
 def refused(relation: str, column: str, row: int | str, why: str) -> DataRefused:
     """The error for a value; `row` is a line, a rowid or a key."""
     return DataRefused(f"{relation}, column `{column}`, row {row}: {why}", field=f"source.columns.{column}")
+
+
+def as_now(relation: str, columns: Sequence[ColumnInfo], native: Mapping[str, str]) -> list[ColumnInfo]:
+    """A run's columns with the native types that they have now, by name. Raises SourceChanged for one that is not there any more."""
+    check_there(relation, columns, native)
+    return [ColumnInfo(each.name, each.type, each.is_required, native[each.name]) for each in columns]
+
+
+def check_there(relation: str, columns: Sequence[ColumnInfo], names: Container[str]) -> None:
+    """Raises SourceChanged for a column that there was when the run was started, and that is not there any more."""
+    for column in columns:
+        if column.name not in names:
+            raise SourceChanged(
+                f"{relation}: column `{column.name}` was there when the run was started, and is gone now, or hidden from the connection's "
+                "user: start another run",
+                field=f"source.columns.{column.name}",
+            )
 
 
 def missing(relation: str, known: Iterable[str]) -> SourceMissing:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors.source_values import RowPace, declared_columns, missing
+from pymigrate.engine.adapters.connectors.source_values import RowPace, as_now, declared_columns, missing
 from pymigrate.engine.adapters.connectors.sqlite_declared import SqliteDeclared
 from pymigrate.engine.adapters.connectors.sqlite_errors import translated, translation
 from pymigrate.engine.adapters.connectors.sqlite_reading import check_unique, to_batch, undecodable
@@ -119,7 +119,7 @@ class SqliteSource:
         table = self._table(relation.relation)
         order, is_view = self._order(table, relation)
         declared = {name: kind for name, kind, _, _ in self._columns(table)}
-        columns = [ColumnInfo(c.name, c.type, c.is_required, declared.get(c.name, "")) for c in columns]
+        columns = as_now(relation.relation, columns, declared)
         span = SourceRange(after or relation.range.after, relation.range.until)
         if self._is_scanned(table, columns, order, span, is_view=is_view):
             for chunk in self._scanned(table, relation, columns, span):
@@ -135,7 +135,7 @@ class SqliteSource:
         table = self._table(relation.relation)
         order, is_view = self._order(table, relation)
         declared = {name: kind for name, kind, _, _ in self._columns(table)}
-        columns = [ColumnInfo(c.name, c.type, c.is_required, declared.get(c.name, "")) for c in columns]
+        columns = as_now(relation.relation, columns, declared)
         names = ", ".join([*order, *(term(each.name) for each in columns)])
         filtered, values = (f" WHERE {term(column)} >= ?", [low]) if low is not None else ("", [])
         statement = f"SELECT {names} FROM {quote(table)} AS {ALIAS}{filtered} ORDER BY {', '.join(order)}"
