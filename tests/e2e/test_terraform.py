@@ -178,19 +178,20 @@ def test_what_was_destroyed_and_is_declared_again_adopts_its_run(applied: Terraf
     assert applied.resources()["pymigrate_run.small"]["name"] == before
 
 
-def test_an_import_of_what_exists_ends_in_an_empty_plan(applied: Terraform) -> None:
-    for address, name in (
-        ("pymigrate_environment.small", "environments/small"),
-        ("pymigrate_department.sales", "environments/small/departments/sales"),
-        ("pymigrate_connection.legacy", "environments/small/connections/legacy"),
-        ("pymigrate_connection.warehouse", "environments/small/connections/warehouse"),
-        ("pymigrate_plan.small", "environments/small/plans/small"),
-        ("pymigrate_phase.airlines", "environments/small/plans/small/phases/airlines"),
-        ("pymigrate_run.small", applied.resources()["pymigrate_run.small"]["name"]),
-    ):
-        applied.must("state", "rm", address)
+def test_an_import_of_everything_that_exists_ends_in_an_empty_plan(applied: Terraform) -> None:
+    names = {
+        "pymigrate_environment.small": "environments/small",
+        "pymigrate_department.sales": "environments/small/departments/sales",
+        "pymigrate_connection.legacy": "environments/small/connections/legacy",
+        "pymigrate_connection.warehouse": "environments/small/connections/warehouse",
+        "pymigrate_plan.small": "environments/small/plans/small",
+        "pymigrate_phase.airlines": "environments/small/plans/small/phases/airlines",
+        "pymigrate_run.small": applied.resources()["pymigrate_run.small"]["name"],
+    }
+    applied.must("state", "rm", *names)
+    for address, name in names.items():
         applied.must("import", address, name)
-        assert applied.changes() == 0, address
+    assert applied.changes() == 0
 
 
 def test_an_import_of_what_does_not_exist_is_an_error(terraform: Terraform) -> None:

@@ -150,8 +150,8 @@ def test_every_kind_of_system_is_declared_migrated_imported_and_changed(
     with closing(SqlCatalog("group", uri=f"sqlite:///{tmp_path}/catalog.db")) as catalog:
         assert sorted(name for _, name in catalog.list_tables("group")) == ["customers", "letters", "orders", "people"]
     assert (crm.http.requests_per_second_max, crm.http.timeout_seconds, crm.http.retries_max) == (250.5, 20, 3)
+    terraform.must("state", "rm", *(f"pymigrate_connection.{name}" for name in CONNECTIONS))
     for name in CONNECTIONS:
-        terraform.must("state", "rm", f"pymigrate_connection.{name}")
         terraform.must("import", f"pymigrate_connection.{name}", f"environments/small/connections/{name}")
     assert terraform.changes() == 0
     terraform.write(whole.replace("retries_max = 3", "retries_max = 4").replace("lanes_max = 2", "lanes_max = 3"))

@@ -29,7 +29,9 @@ class WarmProcess:
     """A forked process with what tests need of `subprocess.Popen`."""
 
     def __init__(self, module: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path):
-        self._process = TEMPLATE.Process(target=_run, args=(module, list(arguments), folder, dict(environment), log))
+        run = (module, list(arguments), folder, dict(environment), log)
+        # A daemon is ended with the suite where a test has left it, rather than waited for.
+        self._process = TEMPLATE.Process(target=_run, args=run, daemon=True)
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
