@@ -13,6 +13,7 @@ from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended
 from tests.e2e.test_sagas import dataset, definitions, legacy, postgres, start  # noqa: F401  # a fixture of theirs
+from tests.servers import MariadbDatabase
 
 SPOIL = """
 CREATE SEQUENCE spoiled;
@@ -73,6 +74,44 @@ def test_appended_rows_are_taken_out_again_and_blocked_when_one_was_changed(
         assert len(rows()) == 1_002
         with closing(sqlite3.connect(warehouse)) as connection, connection:
             connection.execute("UPDATE customers SET source = 'here' WHERE rowid = 700")
+        assert rolled_back(client, name).state == run_pb2.RUN_STATE_ROLLED_BACK
+    assert rows() == before
+
+
+def test_rows_are_merged_and_appended_in_a_mariadb_and_taken_out_again(
+    engine: EngineProcess,
+    mariadb_database: MariadbDatabase,
+    legacy: Path,  # noqa: F811  # the fixture
+    tmp_path: Path,
+) -> None:
+    run_there = mariadb_database.run
+    run_there("CREATE TABLE customers (id BIGINT PRIMARY KEY, name TEXT, touched TIMESTAMP(6) NULL ON UPDATE now(6))")
+    run_there("INSERT INTO customers (id, name) VALUES (1, 'mine'), (2, 'name 2'), (9999, 'mine')")
+    run_there("CREATE TABLE events (id BIGINT, name TEXT)")
+    run_there("INSERT INTO events VALUES (400, 'name 400'), (400, 'name 400')")
+
+    def rows() -> list[list[tuple[object, ...]]]:
+        return [sorted(run_there(f"SELECT * FROM {table}"), key=repr) for table in ("customers", "events")]
+
+    before, options = rows(), mariadb_database.options()
+    system = {**options, "port": int(options["port"]), "sslMode": options["ssl_mode"]}
+    del system["ssl_mode"]
+    club = dataset("club", "w", loadMode="append")
+    club["target"]["relation"] = "events"
+    del club["key"]
+    datasets = {"shop": dataset("shop", "w", loadMode="merge", conflictPolicy="overwrite", lanes=2), "club": club}
+    with closing(sqlite3.connect(legacy)) as connection, connection:
+        connection.execute("CREATE TABLE club_rows AS SELECT * FROM club")
+    club["source"]["relation"] = "club_rows"
+    with engine.client() as client:
+        phase = {"department": "sales", "datasets": datasets}
+        declare(client, definitions({"w": {"mysql": system}}, {"customers": phase}, legacy), tmp_path / "plan.yaml")
+        name = start(client)
+        run = ended(client, name)
+        assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run
+        assert run.phases["customers"].datasets["shop"].conflicts == 1
+        assert [len(found) for found in rows()] == [501, 502]
+        assert (1, "name 1", None) in rows()[0]
         assert rolled_back(client, name).state == run_pb2.RUN_STATE_ROLLED_BACK
     assert rows() == before
 

@@ -22,6 +22,7 @@ MODULES = {
     "iceberg": "iceberg_target",
     "mysql": "mysql_target",
     "postgres": "postgres_target",
+    "sqlalchemy": "alchemy",
     "sqlite": "sqlite_target",
 }
 
@@ -42,6 +43,10 @@ def open_target(kind: str, options: dict[str, str]) -> Target:
             from pymigrate.engine.adapters.connectors.postgres_target import PostgresTarget
 
             return PostgresTarget(system)
+        case "sqlalchemy":
+            from pymigrate.engine.adapters.connectors.alchemy import SqlalchemyConnector
+
+            return SqlalchemyConnector().open_target(system)
         case "iceberg":
             from pymigrate.engine.adapters.connectors.iceberg_target import IcebergTarget
 

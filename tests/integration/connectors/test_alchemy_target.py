@@ -17,12 +17,14 @@ from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, Inva
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.connector import SystemSpec
-from pymigrate.engine.ports.staging import Checkpoint, MergePolicy
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.target import Target
 from tests.integration.connectors.target_contract import LaneContract, StagingContract
+from tests.integration.connectors.target_crashes import CrashContract, hosts  # noqa: F401  # the contract's fixture
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, after, numbered, published
-from tests.integration.connectors.target_merge_contract import SealContract
+from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.test_sqlite_target import TestSqliteTypes as SqliteTypes
 
 
@@ -62,6 +64,12 @@ class AlchemyHarness:
 
     def change(self, relation: str, id: int, name: str) -> None:
         self.run(f'UPDATE "{relation}" SET name = :name WHERE id = :id', [{"id": id, "name": name}])
+
+    def read_conflicts(self, relation: str, staging: Staging) -> list[tuple[str, int, str | None]]:
+        with self._engine.connect() as connection:
+            table = f'"{relation}__pymigrate_conflicts_{staging.id}"'
+            rows = connection.exec_driver_sql(f"SELECT side, id, name FROM {table}").fetchall()
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def drop(self, relation: str) -> None:
         self.run(f'DROP TABLE "{relation}"')
@@ -120,6 +128,14 @@ class TestSqliteSeals(SealContract):
     """See the contract."""
 
 
+class TestSqliteMerges(MergeContract, ConflictTablesContract, RepairContract):
+    """Merging, and exchanging rows of a staging."""
+
+
+class TestSqliteCrashes(CrashContract):
+    """See the contract."""
+
+
 class TestSqliteTypes(SqliteTypes):
     """See the contract; with what SQLite can't hold."""
 
@@ -128,21 +144,20 @@ class TestPostgresLanes(OnPostgres, LaneContract):
     """See the contract."""
 
 
-class TestPostgresPublication(OnPostgres, PublicationContract):
+class TestPostgresStaging(OnPostgres, StagingContract):
     """See the contract."""
 
 
-@pytest.mark.parametrize("policy", [MergePolicy.KEEP_EXISTING, MergePolicy.OVERWRITE])
-def test_rows_are_merged_by_key_and_taken_out_again(harness: AlchemyHarness, policy: MergePolicy) -> None:
-    harness.make("orders", [(1, "mine"), (2, "name 2")])
-    target, staging = harness.open(), a_staging(key=("id",), merge=policy)
-    target.check(staging)
-    published(target, staging, numbered(1, 3))
-    first = "mine" if policy is MergePolicy.KEEP_EXISTING else "name 1"
-    assert harness.read("orders") == [(1, first), (2, "name 2"), (3, "name 3")]
-    assert target.conflicts(staging) == 1
-    target.rollback([staging])
-    assert harness.read("orders") == [(1, "mine"), (2, "name 2")]
+class TestPostgresPublication(OnPostgres, PublicationContract, ViewContract):
+    """See the contract."""
+
+
+class TestPostgresMerges(OnPostgres, MergeContract, ConflictTablesContract, SealContract, RepairContract):
+    """Merging, what can't be undone any more, and exchanging rows of a staging."""
+
+
+class TestPostgresCrashes(OnPostgres, CrashContract):
+    """See the contract."""
 
 
 def test_nothing_is_appended_where_the_system_does_not_tell_rows_apart(harness: AlchemyHarness) -> None:

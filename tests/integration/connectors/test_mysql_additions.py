@@ -128,6 +128,18 @@ class TestForeignTables:
         target.rollback([staging])
         assert tables(harness) == {"orders"}
 
+    def test_thousands_of_rows_with_the_same_long_text_keys_are_settled(self, harness: MysqlHarness) -> None:
+        columns = (ID, replace(NAME, is_required=True))
+        target, staging = harness.open(), a_staging(columns=columns, key=("name",), merge=MergePolicy.QUARANTINE)
+        copied(target, staging, [*numbered(1, 6_000), *numbered(1, 3_000), (-1, "name 1"), (-2, "name 6000")])
+        assert target.duplicate_keys(staging) == (0, ())
+        target.publish([staging])
+        assert (target.conflicts(staging), target.rows("orders")) == (2, 5_998)
+        kept = harness.database.run(f"SELECT id FROM orders__pymigrate_conflicts_{staging.id} ORDER BY id")
+        assert kept == [(-2,), (-1,), (1,), (1,), (6_000,)]
+        target.rollback([staging])
+        assert target.rows("orders") is None
+
     def test_appended_rows_get_counted_numbers_defaults_and_computed_columns_and_go_again_alone(
         self, harness: MysqlHarness
     ) -> None:
@@ -173,6 +185,28 @@ class TestForeignTables:
         with pytest.raises(DataRefused, match="a trigger of the relation"):
             target.publish([staging])
         assert everything(harness) == [(1, "SAME")]
+
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            "ALTER TABLE orders ADD CHECK (id < 100)",
+            "CREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW BEGIN IF NEW.id > 99 THEN SIGNAL SQLSTATE '45000'; END IF; END",
+            "ALTER TABLE orders DROP COLUMN name, ADD COLUMN name VARCHAR(9) AS ('x') STORED",
+        ],
+    )
+    @pytest.mark.parametrize("staging", [a_staging(is_append=True), merging()])
+    def test_a_row_that_a_rule_of_the_table_forbids_is_refused_and_none_is_added(
+        self, harness: MysqlHarness, rule: str, staging: Staging
+    ) -> None:
+        harness.database.run("CREATE TABLE orders (id BIGINT PRIMARY KEY, name VARCHAR(9))")
+        harness.database.run(rule)
+        target, staging = harness.open(), replace(staging, id=a_staging().id)
+        staged(target, staging, [(1, "x"), (500, "x")])
+        with pytest.raises(DataRefused, match="orders: a row can't be"):
+            target.publish([staging])
+        assert everything(harness) == []
+        target.rollback([staging])
+        assert tables(harness) == {"orders"}
 
     @pytest.mark.parametrize(
         ("native", "kind", "said"),

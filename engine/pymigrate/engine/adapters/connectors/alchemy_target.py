@@ -198,6 +198,26 @@ class AlchemyTarget(AlchemySession):
         if not self._is_sqlite:
             self._execute(f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE")
 
+    def _row_names(self, table: Table) -> tuple[str, ...]:
+        """Those of the two systems that are known."""
+        del table
+        return {"sqlite": ("rowid",), "postgresql": ("tableoid", "ctid")}.get(self._dialect.name, ())
+
+    def _row_text(self, columns: Sequence[str], alias: str) -> str:
+        """SQLite's own text of a number has not every digit."""
+        if not self._is_sqlite:
+            return super()._row_text(columns, alias)
+        return " || ',' || ".join(f"quote({alias}.{quote(name)})" for name in columns)
+
+    def _addition_problems(self, staging: Staging) -> Iterator[Problem]:
+        """A row's name tells it from others while a transaction lasts, and not whether it was added."""
+        problems = list(super()._addition_problems(staging))
+        yield from problems
+        if staging.is_append and "target.load_mode" not in {problem.field for problem in problems}:
+            yield Problem(
+                "target.load_mode", f"`{self._dialect.name}` does not tell added rows from others: use `merge`"
+            )
+
     def _ordered(self, column: ColumnInfo, reference: str) -> str:
         """Text by its bytes, whatever the database's language."""
         is_postgres_text = column.type.kind == "string" and self._dialect.name == "postgresql"

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pymysql
 
-from pymigrate.engine.adapters.connectors.mysql_catalog import NAME_LAST, MysqlCatalog
+from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_connection import said
+from pymigrate.engine.adapters.connectors.mysql_limits import fitting
 from pymigrate.engine.adapters.connectors.mysql_publication import MysqlPublications
 from pymigrate.engine.adapters.connectors.mysql_values import staged_type
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote
@@ -93,8 +94,7 @@ class MysqlDeclaring(MysqlPublications):
         return ""
 
     def _unreserved(self, name: str) -> str:
-        """MySQL's names have no space at their end, and no characters beyond U+FFFF."""
-        fit = "".join(character if ord(character) <= NAME_LAST else "_" for character in name).rstrip(" ") or "index"
+        fit = fitting(name) or "index"
         return f"index_{fit}" if fit.upper() in _RESERVED else fit
 
     def _taken_names(self, schema: str) -> set[str]:

@@ -1,41 +1,30 @@
 """A MySQL or MariaDB database as a target: rows and checkpoint in one InnoDB transaction, publication by one RENAME TABLE."""
 
 import fnmatch
-import hashlib
 import re
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 import pymysql
 
 from pymigrate.engine.adapters.connectors import mysql_wire
-from pymigrate.engine.adapters.connectors.mysql_catalog import NAME_LAST, MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_connection import (
-    Connection,
-    bound,
-    connect,
-    is_mariadb,
     said,
     translated,
-    version,
 )
-from pymigrate.engine.adapters.connectors.mysql_declaring import MysqlDeclaring
+from pymigrate.engine.adapters.connectors.mysql_limits import limit_problems
 from pymigrate.engine.adapters.connectors.mysql_publication import Renaming
 from pymigrate.engine.adapters.connectors.mysql_reading import selected, to_array
+from pymigrate.engine.adapters.connectors.mysql_session import MysqlSession
 from pymigrate.engine.adapters.connectors.mysql_values import in_pieces, joined, read_back, to_rows
 from pymigrate.engine.adapters.connectors.source_values import Unreadable
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
-from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import Statements, Table, is_own, split_relation
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX, refused
 from pymigrate.engine.domain.errors import (
     DataRefused,
     FenceLost,
-    InvalidDefinition,
     Problem,
-    SystemUnavailable,
 )
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.arrow_types import arrow_schema
@@ -43,27 +32,18 @@ from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.relations import RelationInfo
 from pymigrate.engine.ports.staging import Staging, StagingId
 
-LOCK_SECONDS = 30
-IDLE_SECONDS = 60
-WAIT_SECONDS = 0.1
 STATEMENT_BYTES = 1 << 20
 BATCH_BYTES_MAX = 16 << 20
-COLUMNS_MAX = 1_017
-KEY_COLUMNS_MAX = 16
-SCALE_MAX = 30  # MariaDB takes 38
 OWN_PREFIX = "_pymigrate_"
 NO_SUCH_TABLE, TABLE_EXISTS = 1146, 1050
-_SYSTEM_SCHEMAS = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 _PLACE = re.compile(r"column (?:`[^`]*`\.`[^`]*`\.)?[`'](.+?)[`'] at row (\d+)")
-_MODES = (
-    "ANSI_QUOTES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,"
-    "ERROR_FOR_DIVISION_BY_ZERO"
-)
 _BINARY = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
 Constraint = (pymysql.err.IntegrityError, pymysql.err.DataError)
+# What the driver takes for other errors: a trigger's own, a check's, and a value for a column that is computed.
+_REFUSING = frozenset({1644, 1906, 3105, 3819, 4025})
 
 
-class MysqlTarget(MysqlDeclaring):
+class MysqlTarget(MysqlSession):
     """See the port. PyMigrate's own tables lie in the connection's database."""
 
     statements = Statements(
@@ -77,14 +57,8 @@ class MysqlTarget(MysqlDeclaring):
     name_bytes_max = 64
 
     def __init__(self, system: SystemSpec) -> None:
-        self._system = system
-        self._database = system.options.get("database", "")
-        self._opened: Connection | None = None
-        self._is_alone = self._is_ready = False
-        self._due: list[Table] | None = None
-        self._pause = threading.Event()
-        self._catalog = MysqlCatalog(self._query)
-        self._version = version(self._connection)
+        super().__init__(system)
+        self._is_ready = False
         [(packet, folded)] = self._query("SELECT @@max_allowed_packet, @@lower_case_table_names")
         self._packet_bytes_max, self._folds_tables = int(str(packet)), str(folded) != "0"
         names = ", ".join(f"'{name}'" for name in _BINARY)
@@ -107,101 +81,6 @@ class MysqlTarget(MysqlDeclaring):
             for table in matching
         ]
 
-    def close(self) -> None:
-        """Closes the connection."""
-        if self._opened is not None and self._opened.open:
-            # A connection that is lost already has nothing left to close.
-            with suppress(pymysql.err.Error):
-                self._opened.close()
-        self._opened = None
-
-    @property
-    def _connection(self) -> Connection:
-        """The connection, opened again where it was lost; but not by somebody who has the lock, which went with it."""
-        if self._opened is None or not self._opened.open:
-            if self._is_alone:
-                raise SystemUnavailable(
-                    "the connection to MySQL was lost in the middle of a publication: it is settled the next time"
-                )
-            self._opened = self._connect()
-        return self._opened
-
-    def _connect(self) -> Connection:
-        with translated(self._system):
-            settings = [
-                f"sql_mode = '{_MODES}'",
-                f"lock_wait_timeout = {LOCK_SECONDS}",
-                f"innodb_lock_wait_timeout = {LOCK_SECONDS}",
-            ]
-            connection = connect(self._system, [*settings, "net_write_timeout = 3600"])
-            # Whoever is stopped in the middle of a transaction loses it, and with it the locks that a claim waits for.
-            idle = "idle_transaction_timeout" if is_mariadb(connection) else "wait_timeout"
-            connection.query(f"SET SESSION {idle} = {IDLE_SECONDS}")
-            connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            return connection
-
-    @property
-    def _inspection(self) -> Inspection:
-        return Inspection(self._asked, lambda expression: f"CAST({expression} AS CHAR)")
-
-    def _asked(self, statement: str) -> list[tuple[object, ...]]:
-        try:
-            return self._query(statement)
-        except pymysql.err.MySQLError as error:
-            problem = Problem("references", f"the columns can't be compared: {said(error)}")
-            raise InvalidDefinition((problem,)) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        connection = self._connection
-        with translated(self._system):
-            connection.begin()
-            self._due = []
-            try:
-                yield
-                connection.commit()
-                due = self._due
-            except BaseException:
-                if connection.open:
-                    # After a deadlock there is nothing left to roll back; a connection that is lost takes the transaction with it.
-                    with suppress(pymysql.err.Error):
-                        connection.rollback()
-                raise
-            finally:
-                self._due = None
-        for table in due:
-            self._drop(table)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        name = f"pymigrate-{hashlib.sha256(self._database.encode()).hexdigest()[:32]}"
-        [(got,)] = self._query("SELECT GET_LOCK(?, ?)", (name, LOCK_SECONDS))
-        if got != 1:
-            raise SystemUnavailable(f"somebody else publishes into the database `{self._database}`: it is tried again")
-        self._is_alone = True
-        try:
-            yield
-        finally:
-            self._is_alone = False
-            if self._opened is not None and self._opened.open:
-                # Where it can't be given back it ends with the connection.
-                with suppress(SystemUnavailable, pymysql.err.Error):
-                    self._query("SELECT RELEASE_LOCK(?)", (name,))
-
-    def _wait(self) -> None:
-        self._pause.wait(WAIT_SECONDS)
-
-    def _execute(self, statement: str, parameters: Sequence[object] = ()) -> int:
-        connection = self._connection
-        with translated(self._system):
-            return connection.query(bound(connection, statement, parameters))
-
-    def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        connection = self._connection
-        with translated(self._system), connection.cursor() as cursor:
-            cursor.execute(bound(connection, statement, parameters))
-            return list(cursor.fetchall())
-
     def _locate(self, relation: str) -> Table:
         table = split_relation(relation, self._database)
         return Table(table.schema.lower(), table.name.lower()) if self._folds_tables else table
@@ -212,32 +91,15 @@ class MysqlTarget(MysqlDeclaring):
 
     def _type_problems(self, staging: Staging) -> Iterator[Problem]:
         table = self._locate(staging.relation)
-        if table.schema.lower() in _SYSTEM_SCHEMAS:
-            yield Problem("target.relation", f"`{staging.relation}` is in a database of MySQL's own")
         if table.name.startswith(OWN_PREFIX):
             yield Problem("target.relation", f"`{staging.relation}` is a name that PyMigrate keeps for itself")
-        if _is_unfit(table.name):
-            yield Problem(
-                "target.relation", "MySQL's names have no space at their end, and no characters beyond U+FFFF"
-            )
-        if len(staging.columns) > COLUMNS_MAX:
-            yield Problem("source.columns", f"MySQL's tables have at most {COLUMNS_MAX:,} columns")
-        for column in staging.columns:
-            field = f"source.columns.{column.name}"
-            if _is_unfit(column.name):
-                yield Problem(field, "MySQL's names have no space at their end, and no characters beyond U+FFFF")
-            if (
-                column.type.kind == "decimal"
-                and column.type.scale > SCALE_MAX
-                and not self._version.startswith("MariaDB")
-            ):
-                yield Problem(field, f"MySQL's decimals have at most {SCALE_MAX} digits after the point")
-            if column.name in staging.key and column.type.kind == "json":
-                yield Problem("key", f"`{column.name}` is json, which MySQL has in no key")
-        if len(staging.key) > KEY_COLUMNS_MAX:
-            yield Problem("key", f"MySQL's keys have at most {KEY_COLUMNS_MAX} columns")
+        yield from limit_problems(staging, table, is_mariadb=self._version.startswith("MariaDB"))
         if not staging.is_addition and (referring := self._catalog.referring(table)):
-            yield _referred_to(staging, referring)
+            yield Problem(
+                "target.relation",
+                f"the foreign keys of {', '.join(referring)} would go on to mean the old rows of `{staging.relation}`: drop them first, "
+                "and make them anew after",
+            )
 
     def _has_own_relations(self) -> bool:
         self._is_ready = self._is_ready or self._find(self._own("publication")) is not None
@@ -311,7 +173,8 @@ class MysqlTarget(MysqlDeclaring):
             raise
 
     def _is_constraint(self, error: BaseException) -> bool:
-        return isinstance(error, Constraint)
+        is_refusing = isinstance(error, pymysql.err.MySQLError) and bool(error.args) and error.args[0] in _REFUSING
+        return is_refusing or isinstance(error, Constraint)
 
     def _identity(self, staging: StagingId, table: Table) -> str:
         """The comment that every staging table gets when it is made."""
@@ -334,15 +197,3 @@ def _batch(staging: Staging, columns: Sequence[ColumnInfo], rows: Sequence[Seque
         except Unreadable as error:
             raise refused(staging, column.name, error.row + 1, str(error)) from error
     return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(staging.columns))
-
-
-def _is_unfit(name: str) -> bool:
-    return name.endswith(" ") or any(ord(character) > NAME_LAST for character in name)
-
-
-def _referred_to(staging: Staging, referring: Sequence[str]) -> Problem:
-    return Problem(
-        "target.relation",
-        f"the foreign keys of {', '.join(referring)} would go on to mean the old rows of `{staging.relation}`: drop them first, and make "
-        "them anew after",
-    )

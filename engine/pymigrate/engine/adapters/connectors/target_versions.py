@@ -33,19 +33,22 @@ class SqlVersions(SqlDialect):
         """Leaves one row of each key in the staging, or none where they are set aside; every version of a key that had several is kept
         among the conflicts. How many keys had."""
         table = self._own_table(staging, STAGING_MARK)
-        keys = _keys(staging)
         if not self._tells_rows(table) or not self._query(f"{self._doubled(staging, table)} LIMIT 1"):
             return 0
         [(contested,)] = self._query(f"SELECT count(*) FROM ({self._contested(staging, table)}) c")
         if contested:
             columns = ", ".join(f"s.{quote(column.name)}" for column in staging.columns)
-            among = f"({keys}) IN ({self._contested(staging, table)})"
-            self._keep_aside(staging, f"SELECT 'incoming' AS side, {columns} FROM {table.sql} s WHERE {among}")
+            rows = self._rows_of(staging, table, self._contested(staging, table))
+            self._keep_aside(staging, f"SELECT 'incoming' AS side, {columns} FROM {rows}")
             if staging.merge is MergePolicy.QUARANTINE:
                 self._delete_keys(staging, table, "s", self._contested(staging, table))
         order = [self._newest_first(staging, "s")] if staging.merge is MergePolicy.LATEST else []
         self._leave_first(staging, table, order)
         return int(str(contested))
+
+    def _rows_of(self, staging: Staging, table: Table, keys: str) -> str:
+        """A FROM item `s` with its condition: the rows whose key is among those of a SELECT."""
+        return f"{table.sql} s WHERE ({_keys(staging)}) IN ({keys})"
 
     def _leave_first(self, staging: Staging, table: Table, order: Sequence[str]) -> None:
         """Leaves the first row of each key."""
