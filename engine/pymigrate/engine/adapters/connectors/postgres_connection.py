@@ -5,32 +5,42 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import make_conninfo
 
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict
 from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
 from pymigrate.engine.ports.connector import SystemSpec
 
 CONNECT_SECONDS = 10
+SILENCE_SECONDS = 30
 
 
 def connect(system: SystemSpec) -> psycopg.Connection:
     """A connection in autocommit mode, in UTC, that prepares no statements of its own accord."""
+    return psycopg.connect(make_conninfo(**parameters(system)), autocommit=True, prepare_threshold=None)
+
+
+def parameters(system: SystemSpec) -> dict[str, str | None]:
+    """libpq's parameters of a session, the password among them."""
     options = system.options
-    return psycopg.connect(
-        host=options.get("host"),
-        port=options.get("port"),
-        dbname=options.get("database"),
-        user=options.get("user"),
-        password=system.password.reveal() if system.password else None,
-        sslmode=options.get("ssl_mode"),
-        connect_timeout=CONNECT_SECONDS,
-        application_name="pymigrate",
+    return {
+        "host": options.get("host"),
+        "port": options.get("port"),
+        "dbname": options.get("database"),
+        "user": options.get("user"),
+        "password": system.password.reveal() if system.password else None,
+        "sslmode": options.get("ssl_mode"),
+        "connect_timeout": str(CONNECT_SECONDS),
+        # A server that can't be reached any more is noticed within SILENCE_SECONDS, rather than waited for.
+        "keepalives_idle": str(SILENCE_SECONDS // 3),
+        "keepalives_interval": str(SILENCE_SECONDS // 6),
+        "keepalives_count": "4",
+        "tcp_user_timeout": str(SILENCE_SECONDS * 1000),
+        "application_name": "pymigrate",
         # COPY carries UTF-8, whatever the database is encoded in: the server converts, or refuses.
-        client_encoding="UTF8",
-        options="-c timezone=UTC",
-        autocommit=True,
-        prepare_threshold=None,
-    )
+        "client_encoding": "UTF8",
+        "options": "-c timezone=UTC",
+    }
 
 
 def bound(statement: str, parameters: Sequence[object]) -> tuple[bytes, Sequence[object] | None]:

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
 import psycopg
 import pyarrow as pa
+import structlog
 from psycopg import errors, sql
 
 from pymigrate.engine.adapters.connectors.postgres_connection import connect
@@ -16,6 +17,7 @@ from pymigrate.engine.adapters.connectors.postgres_passing import PostgresPages
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
 from pymigrate.engine.adapters.connectors.postgres_relations import ALIAS, Order, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_rows import Field, array_of, blocks, copied, copy_rows, fields
+from pymigrate.engine.adapters.connectors.postgres_scanning import Declined, PostgresScan
 from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, as_now, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SourceChanged, SystemUnavailable
@@ -27,6 +29,7 @@ from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
 from pymigrate.engine.ports.relations import RelationInfo, RowsDigest, SourceRelation
 from pymigrate.engine.ports.source import SourceChunk
 
+log = structlog.get_logger(__name__)
 CURSOR = "pymigrate_rows"
 SPLIT_ROWS_MAX = 1_000_000
 _SNAPSHOT = re.compile(r"[0-9A-F]+(-[0-9A-F]+)*")
@@ -41,14 +44,21 @@ SETTINGS = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "row_security": "off",
+    # The snapshot is kept by a session that has nothing to do while another reads under it.
+    "idle_in_transaction_session_timeout": "0",
 }
+SCANNED_ROWS_MIN = 8_192  # a session and a scanner are not worth their while for fewer
 
 
 class PostgresSource:
     """A database. The first read takes the snapshot, which holds until the source is closed."""
 
-    def __init__(self, system: SystemSpec) -> None:
+    def __init__(self, system: SystemSpec, scanned_rows_min: int = SCANNED_ROWS_MIN) -> None:
+        """`scanned_rows_min`: how many rows must be asked for at once, for the scanner to be asked for them."""
         self._system = system
+        self._scanned_rows_min = scanned_rows_min
+        self._scan: PostgresScan | None = None
+        self._is_scanning = True
         self._cursors = 0
         with self._translated():
             self._connection = connect(system)
@@ -160,6 +170,7 @@ class PostgresSource:
 
     def close(self) -> None:
         """Ends the snapshot and the connection."""
+        self._leave_scan()
         self._connection.close()
 
     def _read(
@@ -215,26 +226,58 @@ class PostgresSource:
         pace = RowPace(relation.chunk_bytes, COPIED_ROWS_MAX, NEARLY_FULL)
         held: list[pa.RecordBatch] = []
         last: list[object] = []
-        selection = [*(f"{term.sql}::text" for term in order.terms), *map(copied, columns)]
         for step in steps:
             is_more = True
             while is_more:
                 rows = pace.rows
-                query = _ordered(table, selection, order, _conditions(order, span, relation, step))
-                statement = f"COPY ({query} LIMIT {rows}) TO STDOUT (FORMAT binary)"
-                with _refusing(relation.relation):
-                    data, lengths = copy_rows(self._connection, statement)
-                is_more = len(lengths) == rows
-                if len(lengths):
-                    with _refusing(relation.relation):
-                        batches, last = _decoded(data, lengths, relation.relation, columns, order)
+                conditions = _conditions(order, span, relation, step)
+
+                def select(selection: Sequence[str], conditions: str = conditions, rows: int = rows) -> str:
+                    return f"{_ordered(table, selection, order, conditions)} LIMIT {rows}"
+
+                batches, place = self._scanned(select, columns, order, rows) or self._decoded(
+                    select, relation.relation, columns, order
+                )
+                is_more = sum(batch.num_rows for batch in batches) == rows
+                if batches:
                     held += batches
+                    last = place
                     span = SourceRange(_position(order, last), span.until)
                     if pace.fills(*batches):
                         yield _chunk(held, order, last)
                         held = []
         if held:
             yield _chunk(held, order, last)
+
+    def _scanned(
+        self, select: Callable[[Sequence[str]], str], columns: Sequence[ColumnInfo], order: Order, rows: int
+    ) -> tuple[list[pa.RecordBatch], list[object]] | None:
+        """What the scanner gives; None once it has declined anything, and where rows are too few to ask it."""
+        if not self._is_scanning or rows < self._scanned_rows_min:
+            return None
+        try:
+            if self._scan is None:
+                self._scan = PostgresScan(self._system, self._connection, SETTINGS)
+            return self._scan.rows(select, columns, order)
+        except Declined as error:
+            log.info("postgres.scan_left", reason=str(error))
+            self._leave_scan()
+            return None
+
+    def _leave_scan(self) -> None:
+        self._is_scanning = False
+        if self._scan is not None:
+            self._scan.close()
+            self._scan = None
+
+    def _decoded(
+        self, select: Callable[[Sequence[str]], str], relation: str, columns: Sequence[ColumnInfo], order: Order
+    ) -> tuple[list[pa.RecordBatch], list[object]]:
+        """The same from the source's own session, with the row named that is wrong."""
+        query = select([*(f"{term.sql}::text" for term in order.terms), *map(copied, columns)])
+        with _refusing(relation):
+            data, lengths = copy_rows(self._connection, f"COPY ({query}) TO STDOUT (FORMAT binary)")
+            return _decoded(data, lengths, relation, columns, order)
 
     def _fetch(
         self, cursor: psycopg.ServerCursor[tuple[object, ...]], rows: int, relation: str
