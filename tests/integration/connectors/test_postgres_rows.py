@@ -1,4 +1,4 @@
-"""COPY's binary rows decoded in columns: bit for bit what the cursor's values become, and nothing where the bytes are no such rows."""
+"""Rows by COPY, scanned or decoded in columns: bit for bit what the cursor gives, and nothing where the bytes are no such rows."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.adapters.connectors.postgres import PostgresConnector
 from pymigrate.engine.adapters.connectors.postgres_rows import PADDING, fields
+from pymigrate.engine.adapters.connectors.postgres_source import PostgresSource
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition
 from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.source import SourceChunk
 from tests.contract.sources.systems import chunks_of, postgres_spec
 
 TYPES = {
@@ -46,6 +48,11 @@ ROWS = st.lists(
 )
 
 
+def scanning(dsn: str) -> PostgresSource:
+    """A source that asks the scanner from the first row on."""
+    return PostgresSource(postgres_spec(dsn), scanned_rows_min=1)
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_rows_by_copy_are_bit_for_bit_those_of_the_cursor(
@@ -60,12 +67,17 @@ def test_rows_by_copy_are_bit_for_bit_those_of_the_cursor(
         for at, row in enumerate(rows):
             connection.execute(f"INSERT INTO t VALUES ({at}, {-at}, {places})".encode(), [row[name] for name in TYPES])
     with closing(PostgresConnector().open_source(postgres_spec(postgres_database))) as source:
-        copied = chunks_of(source, SourceRelation("t"))
+        decoded = chunks_of(source, SourceRelation("t"))
         fetched = chunks_of(source, SourceRelation("v", key=("id",)))
-    one, other = (_table(chunk.batches[0] for chunk in chunks) for chunks in (copied, fetched))
-    assert one.schema == other.schema
-    for name in one.schema.names:
-        assert _bits(one[name]) == _bits(other[name]), name
+    with closing(scanning(postgres_database)) as source:
+        scanned = chunks_of(source, SourceRelation("t"))
+        assert source.is_scanning
+    other = _table(chunk.batches[0] for chunk in fetched)
+    for chunks in (decoded, scanned):
+        one = _table(batch for chunk in chunks for batch in chunk.batches)
+        assert one.schema == other.schema
+        for name in one.schema.names:
+            assert _bits(one[name]) == _bits(other[name]), name
 
 
 @pytest.mark.parametrize(
@@ -84,11 +96,69 @@ def test_what_no_type_holds_is_refused_with_its_row(postgres_database: str, nati
         connection.execute(f"CREATE TABLE t (id integer PRIMARY KEY, x {native})".encode())
         connection.execute("INSERT INTO t SELECT n, NULL FROM generate_series(1, 9000) AS n")
         connection.execute("UPDATE t SET x = %s WHERE id = 8999", (value,))
-    with (
-        closing(PostgresConnector().open_source(postgres_spec(postgres_database))) as source,
-        pytest.raises(DataRefused, match=f"t, column `x`, row id=8999: {why}"),
-    ):
-        chunks_of(source, SourceRelation("t"))
+    for source in (PostgresConnector().open_source(postgres_spec(postgres_database)), scanning(postgres_database)):
+        with closing(source), pytest.raises(DataRefused, match=f"t, column `x`, row id=8999: {why}"):
+            chunks_of(source, SourceRelation("t"))
+
+
+@pytest.mark.parametrize("key", ["integer", "text", "timestamptz", "numeric", "uuid"])
+def test_a_scan_is_gone_on_with_after_any_key(postgres_database: str, key: str) -> None:
+    texts = {
+        "integer": "n",
+        "text": "'k' || n",
+        "timestamptz": "now() + n * interval '1 us'",
+        "numeric": "n / 7.0",
+        "uuid": "md5(n::text)::uuid",
+    }
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute(f"CREATE TABLE t (k {key} PRIMARY KEY, n integer)".encode())
+        connection.execute(f"INSERT INTO t SELECT {texts[key]}, n FROM generate_series(1, 3000) AS n".encode())
+        ordered = [row[0] for row in connection.execute("SELECT n FROM t ORDER BY k")]
+    relation = SourceRelation("t", chunk_bytes=8_000)
+    with closing(scanning(postgres_database)) as source:
+        chunks = chunks_of(source, relation)
+        rest = chunks_of(source, relation, chunks[1].end)
+        assert source.is_scanning
+    assert _values(chunks, "n") == ordered
+    assert _values(rest, "n") == ordered[chunks[0].rows + chunks[1].rows :]
+
+
+def test_the_scanner_reads_under_the_snapshot_of_the_source(postgres_database: str) -> None:
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (id integer PRIMARY KEY)")
+        connection.execute("INSERT INTO t SELECT n FROM generate_series(1, 2000) AS n")
+        with closing(scanning(postgres_database)) as source:
+            source.describe(SourceRelation("t"))
+            connection.execute("INSERT INTO t SELECT n FROM generate_series(2001, 4000) AS n")
+            connection.execute("DELETE FROM t WHERE id <= 1000")
+            assert _values(chunks_of(source, SourceRelation("t")), "id") == list(range(1, 2001))
+            assert source.is_scanning
+
+
+def test_a_server_that_ends_the_scanners_session_leaves_the_process_standing(postgres_database: str) -> None:
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (id integer PRIMARY KEY)")
+        connection.execute("INSERT INTO t SELECT n FROM generate_series(1, 3000) AS n")
+        with closing(scanning(postgres_database)) as source:
+            columns = source.describe(SourceRelation("t")).columns
+            chunks = source.chunks(SourceRelation("t", chunk_bytes=500), columns, None)
+            first = next(chunks)
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pymigrate' "
+                "AND query LIKE '%COPY%' AND datname = current_database()"
+            )
+            rows = first.rows + sum(chunk.rows for chunk in chunks)
+            assert not source.is_scanning
+    assert rows == 3000
+
+
+def test_a_chunk_holds_as_many_rows_as_the_target_asks_for(postgres_database: str) -> None:
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute("CREATE TABLE t (id integer PRIMARY KEY)")
+        connection.execute("INSERT INTO t SELECT n FROM generate_series(1, 2500) AS n")
+    with closing(PostgresConnector().open_source(postgres_spec(postgres_database))) as source:
+        chunks = chunks_of(source, SourceRelation("t", chunk_rows=1000))
+    assert [chunk.rows for chunk in chunks] == [1000, 1000, 500]
 
 
 def test_rows_without_a_key_are_read_page_by_page_in_the_order_of_the_disk(postgres_database: str) -> None:
@@ -101,10 +171,14 @@ def test_rows_without_a_key_are_read_page_by_page_in_the_order_of_the_disk(postg
     with closing(PostgresConnector().open_source(postgres_spec(postgres_database))) as source:
         chunks = chunks_of(source, relation)
         rest = chunks_of(source, relation, chunks[2].end)
-    found = [value for chunk in chunks for batch in chunk.batches for value in batch["id"].to_pylist()]
+    found = _values(chunks, "id")
     assert found == placed
     done = sum(chunk.rows for chunk in chunks[:3])
-    assert [value for chunk in rest for batch in chunk.batches for value in batch["id"].to_pylist()] == found[done:]
+    assert _values(rest, "id") == found[done:]
+    with closing(scanning(postgres_database)) as source:
+        assert _values(chunks_of(source, relation), "id") == placed
+        assert _values(chunks_of(source, relation, chunks[2].end), "id") == found[done:]
+        assert source.is_scanning
 
 
 def test_large_numbers_keep_every_digit(postgres_database: str) -> None:
@@ -112,9 +186,9 @@ def test_large_numbers_keep_every_digit(postgres_database: str) -> None:
     with psycopg.connect(postgres_database) as connection:
         connection.execute("CREATE TABLE t (id integer PRIMARY KEY, x numeric(18,6))")
         connection.cursor().executemany("INSERT INTO t VALUES (%s, %s)", list(enumerate(texts)))
-    with closing(PostgresConnector().open_source(postgres_spec(postgres_database))) as source:
-        [chunk] = chunks_of(source, SourceRelation("t"))
-    assert chunk.batches[0]["x"].to_pylist() == [Decimal(text) for text in texts]
+    for source in (PostgresConnector().open_source(postgres_spec(postgres_database)), scanning(postgres_database)):
+        with closing(source):
+            assert _values(chunks_of(source, SourceRelation("t")), "x") == [Decimal(text) for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +197,10 @@ def test_large_numbers_keep_every_digit(postgres_database: str) -> None:
 def test_bytes_that_are_no_rows_are_not_guessed_at(data: bytes) -> None:
     with pytest.raises(FailedPrecondition, match="something other than rows"):
         fields(data + PADDING, np.array([len(data)]), 1)
+
+
+def _values(chunks: Sequence[SourceChunk], name: str) -> list[object]:
+    return [value for chunk in chunks for batch in chunk.batches for value in batch[name].to_pylist()]
 
 
 def _table(batches: object) -> pa.Table:

@@ -166,7 +166,10 @@ def test_the_scanner_ends_before_the_first_chunk_that_it_does_not_vouch_for(tmp_
                 with other:
                     other.execute(write)
             scan = SqliteScan(path, connection, watch, version)
-            return sum(batch.num_rows for batch, _ in scan.batches("t", columns, None, 100_000))
+            return sum(
+                batch.num_rows
+                for batch, _ in scan.batches("t", columns, None, SourceRelation("t", chunk_bytes=100_000))
+            )
 
     assert scanned() == 20_000
     assert scanned("UPDATE t SET b = 'text' WHERE id = 15000") == 0  # somebody has written since the snapshot

@@ -6,11 +6,11 @@ from typing import assert_never
 from pymigrate.engine.application.dataset_definitions import CHUNK_BYTES_MIN
 from pymigrate.engine.domain.run import Lane, RunAggregate, Task
 from pymigrate.engine.domain.run_states import TaskKind
+from pymigrate.engine.ports.relations import CHUNK_BYTES
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
 SHARED = "shared"
 STAGING_DIGITS = 20
-CHUNK_BYTES_DEFAULT = 20_000_000
 
 
 def affinity_of(target: connection_pb2.Connection) -> str:
@@ -141,7 +141,7 @@ def _dataset(
     # A chunk is read at once: of a system with a limit it holds a second's worth, so that lanes go on evenly.
     rates = [side.bytes_per_second_max for side in (work.source, work.target) if side.bytes_per_second_max]
     if rates:
-        chunk_bytes = dataset.chunk_bytes or CHUNK_BYTES_DEFAULT
+        chunk_bytes = dataset.chunk_bytes or CHUNK_BYTES
         work.dataset.chunk_bytes = max(CHUNK_BYTES_MIN, min(chunk_bytes, *rates))
     for transform in dataset.transforms:
         if transform.HasField("lookup") and transform.lookup.source.connection in revision.connections:

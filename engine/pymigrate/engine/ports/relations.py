@@ -10,18 +10,20 @@ from pymigrate.engine.ports.http_format import HttpJsonFormat
 from pymigrate.engine.ports.ranges import EVERYTHING, SourceRange
 
 UNKNOWN = -1
+CHUNK_BYTES = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRelation:
     """A relation to read, or the part of it that `range` names. `columns` overrides or supplies types by name; `chunk_bytes` is what a
-    chunk holds at about."""
+    chunk holds at about, and `chunk_rows` how many rows at most where the source can count them; 0: any number."""
 
     relation: str
     format: FileFormat | HttpJsonFormat | None = None
     columns: Mapping[str, ColumnType] = field(default_factory=dict)
     key: tuple[str, ...] = ()
-    chunk_bytes: int = 20_000_000
+    chunk_bytes: int = CHUNK_BYTES
+    chunk_rows: int = 0
     range: SourceRange = EVERYTHING
 
 

@@ -165,6 +165,16 @@ class PassingTarget(Protocol):
 
 
 @runtime_checkable
+class Grouping(Protocol):
+    """What a Target may have on top that keeps rows in groups: a commit of whole groups is written once, another one again and again.
+
+    A lane's chunks then hold `group_rows` rows, or about `group_bytes_max` bytes where rows are too wide for that."""
+
+    group_rows: int
+    group_bytes_max: int
+
+
+@runtime_checkable
 class DigestingTarget(Protocol):
     """The counterpart of Digesting."""
 

@@ -6,13 +6,15 @@ still says the same, by its state token or by reading the committed part again, 
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, SourceChanged, TemporaryError
+from pymigrate.engine.ports.relations import CHUNK_BYTES, SourceRelation
 from pymigrate.engine.ports.source import Source, SourceChunk
 from pymigrate.engine.ports.staging import Checkpoint
-from pymigrate.engine.ports.target import PassingTarget, SettingApart, Target
+from pymigrate.engine.ports.target import Grouping, PassingTarget, SettingApart, Target
 from pymigrate.engine.transfer.checksum import Checksum, PassingChecksum, is_continuable
 from pymigrate.engine.transfer.lane_job import CopyOutcome, LaneJob
 from pymigrate.engine.transfer.means import DEFAULT, Means
@@ -44,6 +46,7 @@ def copy_lane(
     writer = LaneWriter(job, open_target, signals)
     try:
         writer.claim()
+        job = replace(job, relation=writer.grouped(job.relation))
         with means.read(open_source, signals) as reader:
             return _copy(job, reader, writer, signals, on_progress, means)
     except Drained:
@@ -165,6 +168,15 @@ class LaneWriter:
         if self._job.quarantine is not None:
             self._target.prepare(self._job.quarantine.staging)
         self.checkpoint = self._target.claim(self._job.staging, self._job.lane, self._job.fence)
+
+    def grouped(self, relation: SourceRelation) -> SourceRelation:
+        """The relation in chunks of the groups that the claimed target keeps rows in; a size that somebody asked for stays."""
+        target = self._opened()
+        if not isinstance(target, Grouping):
+            return relation
+        is_free = relation.chunk_bytes == CHUNK_BYTES
+        chunk_bytes = target.group_bytes_max if is_free else relation.chunk_bytes
+        return replace(relation, chunk_bytes=chunk_bytes, chunk_rows=target.group_rows)
 
     def commit(self, after: Checkpoint, chunk: SourceChunk) -> None:
         """A chunk's rows and the step to `after`; see `step`."""

@@ -96,7 +96,7 @@ class AlchemySource:
         try:
             skipped = 0 if place["key"] else int(place["rows"])
             done, last = int(place["rows"]) - skipped, tuple[object, ...]()
-            pace, batches = RowPace(relation.chunk_bytes), list[pa.RecordBatch]()
+            pace, batches = RowPace(relation), list[pa.RecordBatch]()
             while rows := _fetched(result, min(pace.rows, skipped) or pace.rows):
                 keys = [tuple(row[: len(order)]) for row in rows]
                 _check_unique(relation.relation, order, last, keys)

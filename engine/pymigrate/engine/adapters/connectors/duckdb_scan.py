@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pymigrate.engine.adapters.connectors.duckdb_reading import Reading, arrays_of
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, refused
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, dividing, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition
 from pymigrate.engine.ports.arrow_types import arrow_schema
@@ -44,18 +44,18 @@ class ChunkReader:
     def of(self, scan: Iterator[pa.RecordBatch]) -> Iterator[SourceChunk]:
         """Chunks of the batches that the statement of `select` gives."""
         held: list[pa.RecordBatch] = []
-        size = 0
+        size, held_rows = 0, 0
         for batch in scan:
             width = max(1, batch.nbytes // max(1, batch.num_rows))
-            rows = max(1, self._relation.chunk_bytes // width // CHUNK_PARTS)
+            rows = dividing(self._relation.chunk_rows, max(1, self._relation.chunk_bytes // width // CHUNK_PARTS))
             for first in range(0, batch.num_rows, rows):
                 piece = batch.slice(first, rows)
                 self._check_order(piece)
                 held.append(self._read(piece))
-                size += held[-1].nbytes
-                if size >= self._relation.chunk_bytes:
+                size, held_rows = size + held[-1].nbytes, held_rows + piece.num_rows
+                if size >= self._relation.chunk_bytes or 0 < self._relation.chunk_rows <= held_rows:
                     yield self._chunk(held, size)
-                    held, size = [], 0
+                    held, size, held_rows = [], 0, 0
         if held:
             yield self._chunk(held, size)
 

@@ -25,7 +25,7 @@ from pymigrate.engine.adapters.connectors.duckdb_scan import (
     select,
 )
 from pymigrate.engine.adapters.connectors.duckdb_types import column_type
-from pymigrate.engine.adapters.connectors.source_values import as_now, declared_columns, missing
+from pymigrate.engine.adapters.connectors.source_values import as_now, declared_columns, dividing, missing
 from pymigrate.engine.adapters.connectors.target_statements import (
     SCHEMA,
     Table,
@@ -129,7 +129,7 @@ class DuckdbSource:
         span = SourceRange(after or relation.range.after, relation.range.until)
         statement, values = select(table, terms, readings, span)
         with self._scan() as scan:
-            rows = self._rows_at_once(scan, statement, values, relation.chunk_bytes)
+            rows = self._rows_at_once(scan, statement, values, relation)
             batches = scan.execute(statement, values).to_arrow_reader(rows)
             yield from ChunkReader(relation, readings, terms).of(batches)
 
@@ -157,12 +157,12 @@ class DuckdbSource:
                     scan.close()
 
     def _rows_at_once(
-        self, scan: duckdb.DuckDBPyConnection, statement: str, values: Sequence[object], chunk_bytes: int
+        self, scan: duckdb.DuckDBPyConnection, statement: str, values: Sequence[object], relation: SourceRelation
     ) -> int:
         """How many rows a batch may have, going by the first ones, so that wide rows take no more memory than a chunk."""
         first = scan.execute(f"{statement} LIMIT {SAMPLE_ROWS}", list(values)).to_arrow_table()
         width = max(1, int(first.nbytes) // max(1, int(first.num_rows)))
-        return max(1, min(ROWS_AT_ONCE, chunk_bytes // width // CHUNK_PARTS))
+        return dividing(relation.chunk_rows, max(1, min(ROWS_AT_ONCE, relation.chunk_bytes // width // CHUNK_PARTS)))
 
     def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with self._translated():

@@ -36,6 +36,8 @@ from pymigrate.engine.ports.staging import Staging, StagingId
 
 DEFAULT_SCHEMA = "main"
 WAIT_SECONDS_MAX = 0.2
+GROUP_ROWS = 122_880
+GROUP_BYTES_MAX = 64_000_000
 _BATCHES = "pymigrate_batches"
 _MARK = re.compile(r"PyMigrate \w+$")
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
@@ -47,6 +49,8 @@ class DuckdbTarget(ChangedTarget, DuckdbDeclaring):
     indexes_keys = False  # DuckDB renames no table that has an index, and scans fast
     statements = Statements(f"{SCHEMA}.checkpoint", f"{SCHEMA}.publication")
     names_rows = True
+    group_rows = GROUP_ROWS
+    group_bytes_max = GROUP_BYTES_MAX
 
     def __init__(
         self, cursor: duckdb.DuckDBPyConnection, ended: threading.Condition, release: Callable[[], None]

@@ -237,7 +237,7 @@ def _unread(packets: Iterator[list[bytes]], order: Order, span: SourceRange, rel
 def _chunks(
     rows: Iterator[Row], relation: SourceRelation, columns: Sequence[ColumnInfo], order: Order, place: Place | None
 ) -> Iterator[SourceChunk]:
-    pace, terms = RowPace(relation.chunk_bytes), len(order.texts)
+    pace, terms = RowPace(relation), len(order.texts)
     held: list[pa.RecordBatch] = []
     while group := [row for _, row in zip(range(pace.rows), rows, strict=False)]:
         held.append(_batch(group, relation, columns, order))

@@ -17,13 +17,13 @@ SILENCE_SECONDS = 30
 
 def connect(system: SystemSpec) -> psycopg.Connection:
     """A connection in autocommit mode, in UTC, that prepares no statements of its own accord."""
-    return psycopg.connect(make_conninfo(**parameters(system)), autocommit=True, prepare_threshold=None)
+    return psycopg.connect(conninfo(system), autocommit=True, prepare_threshold=None)
 
 
-def parameters(system: SystemSpec) -> dict[str, str | None]:
-    """libpq's parameters of a session, the password among them."""
+def conninfo(system: SystemSpec, settings: str = "") -> str:
+    """libpq's parameters of a session as one text, the password among them; `settings` are the server's, as its command line takes them."""
     options = system.options
-    return {
+    parameters = {
         "host": options.get("host"),
         "port": options.get("port"),
         "dbname": options.get("database"),
@@ -39,8 +39,9 @@ def parameters(system: SystemSpec) -> dict[str, str | None]:
         "application_name": "pymigrate",
         # COPY carries UTF-8, whatever the database is encoded in: the server converts, or refuses.
         "client_encoding": "UTF8",
-        "options": "-c timezone=UTC",
+        "options": f"-c timezone=UTC {settings}".strip(),
     }
+    return make_conninfo("", **{name: value for name, value in parameters.items() if value is not None})
 
 
 def bound(statement: str, parameters: Sequence[object]) -> tuple[bytes, Sequence[object] | None]:

@@ -1,8 +1,9 @@
 """PostgreSQL's rows through DuckDB's scanner, under the snapshot of the source's own session, without a Python object a row.
 
-Everything is selected so that the scanner gives the value itself: numbers, texts, bytes and times of the types that it reads as they are, and
-PostgreSQL's text of all others. What it does not vouch for is asked of the server beside the rows (a NaN, which it turns into 0.0) or seen
-in what came (moments that no calendar here holds): there, and wherever else it can't go on, it declines, and the strict reader goes on.
+Everything is selected so that the scanner gives the value itself: numbers, texts, bytes and times of the types that it reads as they
+are, and PostgreSQL's text of all others. What it does not vouch for is asked of the server beside the rows (a NaN, which it turns into
+0.0) or seen in what came (moments that no calendar here holds): there, and wherever else it can't go on, it declines, and the strict
+reader goes on.
 """
 
 import weakref
@@ -14,10 +15,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
-from psycopg.conninfo import make_conninfo
 
 from pymigrate.engine.adapters.connectors.duckdb_extensions import load
-from pymigrate.engine.adapters.connectors.postgres_connection import parameters
+from pymigrate.engine.adapters.connectors.postgres_connection import conninfo
 from pymigrate.engine.adapters.connectors.postgres_reading import (
     DAY_MICROSECONDS,
     EPOCH_DAYS,
@@ -89,15 +89,14 @@ class PostgresScan:
         self._end()
 
     def _join(self, system: SystemSpec, connection: psycopg.Connection, settings: Mapping[str, str]) -> None:
-        [(snapshot, state)] = connection.execute(
-            "SELECT pg_export_snapshot(), pg_current_snapshot()::text"
-        ).fetchall()
+        [(snapshot, state)] = connection.execute("SELECT pg_export_snapshot(), pg_current_snapshot()::text").fetchall()
         options = " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
-        given = parameters(system)
-        address = make_conninfo("", **{**given, "options": f"{given['options']} {options}"})
-        self._scanner.execute(f"ATTACH {_literal(address)} AS legacy (TYPE postgres, READ_ONLY)")
+        address = _literal(conninfo(system, options))
+        self._scanner.execute(f"ATTACH {address} AS legacy (TYPE postgres, READ_ONLY)")
         self._scanner.execute("BEGIN")
-        self._scanner.execute(f"CALL postgres_execute('legacy', {_literal(f'SET TRANSACTION SNAPSHOT {_literal(snapshot)}')})")
+        self._scanner.execute(
+            f"CALL postgres_execute('legacy', {_literal(f'SET TRANSACTION SNAPSHOT {_literal(snapshot)}')})"
+        )
         found = self._scanner.execute(_query("SELECT pg_current_snapshot()::text AS state")).fetchall()
         if found != [(state,)]:
             raise FailedPrecondition("the scanner's session reads another snapshot")
@@ -119,6 +118,8 @@ def _end(scanner: duckdb.DuckDBPyConnection) -> None:
 
 def _scanned(column: ColumnInfo) -> str:
     name = quote(column.name)
+    if column.native_type.startswith(("character(", "bpchar")) and is_scanned(column):
+        return f"CASE WHEN {name} IS NOT NULL THEN concat({name}) END"  # a cast, as the scanner itself, drops blanks at the end
     return name if is_scanned(column) else f"{name}::text"
 
 

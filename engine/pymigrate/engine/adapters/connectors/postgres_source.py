@@ -58,7 +58,7 @@ class PostgresSource:
         self._system = system
         self._scanned_rows_min = scanned_rows_min
         self._scan: PostgresScan | None = None
-        self._is_scanning = True
+        self.is_scanning = True
         self._cursors = 0
         with self._translated():
             self._connection = connect(system)
@@ -180,7 +180,7 @@ class PostgresSource:
         columns: Sequence[ColumnInfo],
         order: Order,
     ) -> Iterator[SourceChunk]:
-        pace = RowPace(relation.chunk_bytes)
+        pace = RowPace(relation)
         held: list[pa.RecordBatch] = []
         last: list[object] = []
         while rows := self._fetch(cursor, pace.rows, relation.relation):
@@ -223,7 +223,7 @@ class PostgresSource:
         steps: Sequence[str],
     ) -> Iterator[SourceChunk]:
         """By COPY, as many rows at a time as fit a chunk, in the binary form."""
-        pace = RowPace(relation.chunk_bytes, COPIED_ROWS_MAX, NEARLY_FULL)
+        pace = RowPace(relation, COPIED_ROWS_MAX, NEARLY_FULL)
         held: list[pa.RecordBatch] = []
         last: list[object] = []
         for step in steps:
@@ -253,7 +253,7 @@ class PostgresSource:
         self, select: Callable[[Sequence[str]], str], columns: Sequence[ColumnInfo], order: Order, rows: int
     ) -> tuple[list[pa.RecordBatch], list[object]] | None:
         """What the scanner gives; None once it has declined anything, and where rows are too few to ask it."""
-        if not self._is_scanning or rows < self._scanned_rows_min:
+        if not self.is_scanning or rows < self._scanned_rows_min:
             return None
         try:
             if self._scan is None:
@@ -265,7 +265,7 @@ class PostgresSource:
             return None
 
     def _leave_scan(self) -> None:
-        self._is_scanning = False
+        self.is_scanning = False
         if self._scan is not None:
             self._scan.close()
             self._scan = None

@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 import structlog
 
 from pymigrate.engine.adapters.connectors.duckdb_extensions import load
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, dividing, read_texts
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type, is_text
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.arrow_types import arrow_schema, arrow_type
+from pymigrate.engine.ports.relations import SourceRelation
 
 log = structlog.get_logger(__name__)
 MEMORY_BYTES_MAX = 128 << 20
@@ -54,16 +55,16 @@ class SqliteScan:
         self._version = version
 
     def batches(
-        self, table: str, columns: Sequence[ColumnInfo], after: int | None, chunk_bytes: int
+        self, table: str, columns: Sequence[ColumnInfo], after: int | None, relation: SourceRelation
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
         """Batches after a rowid, each with its last rowid. Ends early where the strict reader is to go on."""
         try:
-            yield from self._scan(table, columns, ROWID_FIRST if after is None else after, after is None, chunk_bytes)
+            yield from self._scan(table, columns, ROWID_FIRST if after is None else after, after is None, relation)
         except (Declined, Unreadable, duckdb.Error, pa.ArrowInvalid, UnicodeDecodeError, FailedPrecondition) as error:
             log.info("sqlite.scan_left", table=table, reason=str(error).partition("\n")[0])
 
     def _scan(
-        self, table: str, columns: Sequence[ColumnInfo], after: int, is_first_taken: bool, chunk_bytes: int
+        self, table: str, columns: Sequence[ColumnInfo], after: int, is_first_taken: bool, relation: SourceRelation
     ) -> Iterator[tuple[pa.RecordBatch, int]]:
         self._require_order(table, columns)
         with duckdb.connect(config={"threads": 1, "memory_limit": f"{MEMORY_BYTES_MAX}B"}) as scanner:
@@ -74,7 +75,8 @@ class SqliteScan:
             sample = scanner.execute(f"{statement} LIMIT {SAMPLE_ROWS}").to_arrow_table()
             _require_types(scanner, statement, columns)
             width = max(1, int(sample.nbytes) // max(1, int(sample.num_rows)))
-            rows = max(1, min(ROWS_AT_ONCE, chunk_bytes // width // PARTS))
+            rows = max(1, min(ROWS_AT_ONCE, relation.chunk_bytes // width // PARTS))
+            rows = dividing(relation.chunk_rows, rows)
             last = after
             for batch in scanner.execute(statement).to_arrow_reader(rows):
                 rowids = batch.column(0).to_numpy()

@@ -183,13 +183,13 @@ class SqliteSource:
         after = int(str(place_of(span.after)[0])) if span.after else None
         scan = SqliteScan(self._path, self._connection, self._watch, self._version)
         held: list[pa.RecordBatch] = []
-        size, rows, last = 0, 0, 0
-        for batch, last in scan.batches(table, columns, after, relation.chunk_bytes):
+        size, rows, chunk_rows, last = 0, 0, 0, 0
+        for batch, last in scan.batches(table, columns, after, relation):
             held.append(batch)
-            size, rows = size + batch.nbytes, rows + batch.num_rows
-            if size >= relation.chunk_bytes:
+            size, rows, chunk_rows = size + batch.nbytes, rows + batch.num_rows, chunk_rows + batch.num_rows
+            if size >= relation.chunk_bytes or 0 < relation.chunk_rows <= chunk_rows:
                 yield _chunk(held, [last])
-                held, size = [], 0
+                held, size, chunk_rows = [], 0, 0
         if rows:
             first = "rowid > ? AND" if after is not None else ""
             values = [value for value in (after, last) if value is not None]
@@ -231,7 +231,7 @@ class SqliteSource:
         *,
         is_view: bool,
     ) -> Iterator[SourceChunk]:
-        pace = RowPace(relation.chunk_bytes)
+        pace = RowPace(relation)
         batches: list[pa.RecordBatch] = []
         last: Sequence[object] = ()
         while rows := cursor.fetchmany(pace.rows):

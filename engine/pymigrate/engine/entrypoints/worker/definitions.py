@@ -10,7 +10,7 @@ from pymigrate.engine.entrypoints.worker.formats import csv_format, ending_of, s
 from pymigrate.engine.ports.capture import GrowingColumn
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.ranges import parse_range
-from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.relations import CHUNK_BYTES, SourceRelation
 from pymigrate.engine.ports.staging import MergePolicy, ReferenceCheck, Staging, StagingId
 from pymigrate.engine.transfer.catching_up import FollowJob
 from pymigrate.engine.transfer.inspection_job import InspectJob
@@ -18,9 +18,6 @@ from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine, beside
 from pymigrate.engine.transfer.verification_job import Level, NamedReference, VerifyJob
 from pymigrate.v1 import plan_pb2, worker_pb2
-
-CHUNK_BYTES_DEFAULT = 20_000_000
-
 
 KEPT_NAME_CHARACTERS = 30
 
@@ -52,7 +49,7 @@ def source_relation(work: worker_pb2.DatasetWork) -> SourceRelation:
     return replace(
         relation_of(work.dataset.source),
         key=tuple(work.dataset.key),
-        chunk_bytes=work.dataset.chunk_bytes or CHUNK_BYTES_DEFAULT,
+        chunk_bytes=work.dataset.chunk_bytes or CHUNK_BYTES,
     )
 
 
