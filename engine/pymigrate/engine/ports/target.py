@@ -157,7 +157,7 @@ class PassingTarget(Protocol):
         fence: int,
         before: Checkpoint,
         after: Checkpoint,
-        pieces: Sequence[bytes],
+        pieces: Sequence[Piece],
     ) -> None:
         """As `Target.commit`, with the pieces of one chunk of the staging's path. Raises DataRefused also where it counts other rows
         than the checkpoints."""

@@ -53,7 +53,7 @@ class PassedRows(TwoPhaseTarget):
         return ""
 
     def commit_passed(
-        self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, pieces: Sequence[bytes]
+        self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, pieces: Sequence[Piece]
     ) -> None:
         """Bytes and checkpoint in one transaction."""
         self._commit_passed(staging, lane, fence, before, after, pieces)
@@ -65,7 +65,7 @@ class PassedRows(TwoPhaseTarget):
         [(rows, total)] = self._query(digest_statement(columns, key, share, self._place(staging).sql))
         return RowsDigest(int(str(rows)), int(str(total)) % MODULUS)
 
-    def _pass_in(self, staging: Staging, table: Table, pieces: Sequence[bytes], row: int) -> int:
+    def _pass_in(self, staging: Staging, table: Table, pieces: Sequence[Piece], row: int) -> int:
         with refusing_rows(staging, row):
             return copy_in(
                 self._connection, f"COPY {table.sql} ({_columns(staging)}) FROM STDIN ({_options(staging)})", pieces

@@ -16,6 +16,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.source import Piece
 
 PIECE_BYTES = 256 * 1024
 _OWN = frozenset(
@@ -57,27 +58,24 @@ def digest_statement(columns: Sequence[str], key: Sequence[str], share: int, row
     )
 
 
-def copy_out(connection: psycopg.Connection, statement: str) -> tuple[list[bytes], int]:
+def copy_out(connection: psycopg.Connection, statement: str) -> tuple[list[bytearray], int]:
     """What a COPY … TO STDOUT gives, in pieces of about PIECE_BYTES, and how many rows that are. Raises the driver's errors."""
     libpq = connection.pgconn
     _require(libpq, libpq.exec_(statement.encode()), ExecStatus.COPY_OUT)
-    pieces: list[bytes] = []
-    held: list[bytes | memoryview] = []
-    size = 0
+    pieces: list[bytearray] = []
+    held = bytearray()
     read, wait = libpq.get_copy_data, _poll(libpq, select.POLLIN)
     while (found := read(1))[0] >= 0:
         if found[0]:
-            held.append(bytes(found[1]))
-            size += found[0]
+            held += found[1]  # one row: what is done here is done once a row
             continue
-        if size >= PIECE_BYTES:
-            pieces.append(b"".join(held))
-            held.clear()
-            size = 0
+        if len(held) >= PIECE_BYTES:
+            pieces.append(held)
+            held = bytearray()
         wait()
         libpq.consume_input()
     if held:
-        pieces.append(b"".join(held))
+        pieces.append(held)
     return pieces, _ended(libpq)
 
 
@@ -97,7 +95,7 @@ def copy_messages(connection: psycopg.Connection, statement: str) -> list[bytes]
     return held
 
 
-def copy_in(connection: psycopg.Connection, statement: str, pieces: Sequence[bytes]) -> int:
+def copy_in(connection: psycopg.Connection, statement: str, pieces: Sequence[Piece]) -> int:
     """Gives pieces to a COPY … FROM STDIN, and returns how many rows the server took. Raises the driver's errors."""
     libpq = connection.pgconn
     _require(libpq, libpq.exec_(statement.encode()), ExecStatus.COPY_IN)

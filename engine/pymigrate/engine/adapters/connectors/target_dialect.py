@@ -77,7 +77,7 @@ class SqlDialect(ABC):
     def _insert(self, staging: Staging, table: Table, batches: Sequence[pa.RecordBatch], row: int) -> None:
         """Appends the batches. Raises DataRefused naming column and row; `row` rows of the lane came before."""
 
-    def _pass_in(self, staging: Staging, table: Table, pieces: Sequence[bytes], row: int) -> int:
+    def _pass_in(self, staging: Staging, table: Table, pieces: Sequence[Piece], row: int) -> int:
         """Appends rows that come as bytes, and returns how many. Most systems take none."""
         raise NotImplementedError(f"{type(self).__name__} takes no rows as {staging.path}")
 

@@ -138,7 +138,7 @@ class SqlTarget(SqlRepairs):
         self._again(step)
 
     def _commit_passed(
-        self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, pieces: Sequence[bytes]
+        self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, pieces: Sequence[Piece]
     ) -> None:
         """As `commit`, with rows that the system counts itself."""
         table, wanted = self._staging_table(staging), after.rows - before.rows
