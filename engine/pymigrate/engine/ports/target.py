@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.ports.relations import RelationInfo, RowsDigest
+from pymigrate.engine.ports.source import Piece
 from pymigrate.engine.ports.staging import Checkpoint, Dangling, Delivery, ReferenceCheck, Staging, TableDdl
 
 

@@ -20,6 +20,7 @@ from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.file_formats import CsvFormat
 from pymigrate.engine.ports.relations import RowsDigest
+from pymigrate.engine.ports.source import Piece
 from pymigrate.engine.ports.staging import Checkpoint, Staging
 
 MODULUS = 2**64

@@ -11,6 +11,7 @@ from pymigrate.engine.adapters.connectors.target_inspection import Inspection
 from pymigrate.engine.adapters.connectors.target_statements import Statements, Table, quote
 from pymigrate.engine.domain.errors import Problem, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.source import Piece
 from pymigrate.engine.ports.staging import Staging, StagingId
 
 

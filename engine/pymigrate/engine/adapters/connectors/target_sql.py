@@ -32,6 +32,7 @@ from pymigrate.engine.domain.errors import (
     FailedPrecondition,
     FenceLost,
 )
+from pymigrate.engine.ports.source import Piece
 from pymigrate.engine.ports.staging import Checkpoint, Dangling, Delivery, ReferenceCheck, Staging, StagingId
 
 
