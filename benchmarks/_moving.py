@@ -1,14 +1,16 @@
-"""What the benchmark of transfers moves, and how: tables of mixed and of wide rows, and one lane from a source into a published target.
+"""What the benchmark of transfers moves, and how: tables of mixed and of wide rows, and lanes from a source into a published target.
 
-Ours is a lane as a run has it: staging, chunks with their checkpoints, the digest in flight. What reads back and what publishes is
-measured apart, or with it where another tool does its own. No key is declared, so that nobody builds an index.
+Ours are lanes as a run has them, each on a thread of one process: staging, chunks with their checkpoints, the digest in flight. What
+reads back and what publishes is measured apart, or with it where another tool does its own. No key is declared, so that nobody builds an
+index.
 """
 
 import itertools
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -18,6 +20,7 @@ from pymigrate.engine.domain.types import ColumnType
 from pymigrate.engine.main.worker import HostMemory, connectors_by_kind
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.file_formats import FileFormat
+from pymigrate.engine.ports.ranges import EVERYTHING, SourceRange
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
@@ -84,25 +87,37 @@ def postgres(dsn: str) -> SystemSpec:
 
 
 class Move:
-    """One dataset, inspected once, that is copied over and over: the path is the planner's own choice."""
+    """One dataset, inspected once, that is copied over and over: path and ranges of its lanes, at most `lanes_max`, are the planner's."""
 
-    def __init__(self, origin: Origin, target: SystemSpec, relation: str) -> None:
+    def __init__(self, origin: Origin, target: SystemSpec, relation: str, lanes_max: int = 1) -> None:
         self._connectors = connectors_by_kind(HostMemory())
         self._origin, self._target, self._target_relation = origin, target, relation
         self._relation = SourceRelation(origin.relation, origin.format, columns=origin.columns)
-        job = InspectJob(self._relation, StagingId("look"), relation, True, origin.system, target)
+        job = InspectJob(self._relation, StagingId("look"), relation, True, origin.system, target, lanes_max=lanes_max)
         found = inspect(job, self._open_source, self._open_target)
         if found.problems or found.source is None:
             raise AssertionError(found.problems)
         self._columns, self.path = found.source.columns, CopyPath(found.choice.path)
+        self._ranges = found.ranges or (EVERYTHING,)
         self._state = found.source_state
 
+    @property
+    def lanes(self) -> str:
+        """How many there are, in words."""
+        return "one lane" if len(self._ranges) == 1 else f"{len(self._ranges)} lanes"
+
     def stage(self, on_progress: Callable[[Checkpoint], None] = lambda _: None) -> Staging:
-        """Everything into a new staging by one lane."""
+        """Everything into a new staging."""
         number = next(_NUMBERS)
         staging = Staging(StagingId(f"b{number}"), f"{self._target_relation}_{number}", self._columns, path=self.path)
-        job = LaneJob("bench", self._relation, staging, "lane", 1, self._state)
-        copy_lane(job, self._open_source, self._open_target, Unasked(), on_progress)
+
+        def copy(number: int, part: SourceRange) -> None:
+            relation, is_alone = replace(self._relation, range=part), len(self._ranges) == 1
+            job = LaneJob("bench", relation, staging, f"lane{number}", 1, self._state, is_alone=is_alone)
+            copy_lane(job, self._open_source, self._open_target, Unasked(), on_progress)
+
+        with ThreadPoolExecutor(len(self._ranges)) as lanes:
+            list(lanes.map(copy, range(len(self._ranges)), self._ranges))
         return staging
 
     def publish(self, staging: Staging) -> None:
@@ -121,7 +136,8 @@ class Move:
 
     def verify(self, staging: Staging, level: Level = Level.SAMPLED) -> None:
         """Reads back what the level asks for."""
-        job = VerifyJob("bench", self._relation, staging, ("lane",), level)
+        lanes = tuple(f"lane{number}" for number in range(len(self._ranges)))
+        job = VerifyJob("bench", self._relation, staging, lanes, level)
         verify(job, self._open_source, self._open_target, Unasked())
 
     def _open_source(self) -> Source:

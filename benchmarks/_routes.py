@@ -1,12 +1,13 @@
-"""The Arrow routes against the best tool for each: one lane from its source into a published relation, and the same rows by the reference.
+"""The Arrow routes against the best tool for each: lanes from a source into a published relation, and the same rows by the reference.
 
-Ours is all that a run does but its read-back: staging, chunks with their checkpoints, the digest in flight, publication. A round measures
-both sides in turns, so that a noisy machine is noisy for both. Bytes are those of the source's rows as CSV, the measure of every route.
+Ours is all that a run does between its inspection and its read-back: staging, chunks with their checkpoints, the digest in flight,
+publication. It is measured with one lane, and with as many as the reference has threads where the source can be split. A round measures all
+in turns, so that a noisy machine is noisy for all. Bytes are those of the source's rows as CSV, the measure of every route.
 """
 
-import itertools
 import shutil
 import sqlite3
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,31 +23,18 @@ import pgpq  # noqa: E402
 import psycopg  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
-from _figures import interleaved  # noqa: E402
-from _moving import Unasked  # noqa: E402
+from _figures import seconds  # noqa: E402
+from _moving import Move, Origin, postgres  # noqa: E402
 from psycopg.conninfo import conninfo_to_dict  # noqa: E402
 
-from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector  # noqa: E402
 from pymigrate.engine.adapters.connectors.duckdb_extensions import load  # noqa: E402
-from pymigrate.engine.adapters.connectors.files import FilesConnector  # noqa: E402
-from pymigrate.engine.adapters.connectors.postgres import PostgresConnector  # noqa: E402
-from pymigrate.engine.adapters.connectors.sqlite import SqliteConnector  # noqa: E402
-from pymigrate.engine.ports.connector import Connector, SystemSpec  # noqa: E402
+from pymigrate.engine.ports.connector import SystemSpec  # noqa: E402
 from pymigrate.engine.ports.file_formats import ParquetFormat  # noqa: E402
-from pymigrate.engine.ports.relations import SourceRelation  # noqa: E402
-from pymigrate.engine.ports.source import Source  # noqa: E402
-from pymigrate.engine.ports.staging import Staging, StagingId  # noqa: E402
-from pymigrate.engine.ports.target import Target  # noqa: E402
-from pymigrate.engine.transfer.attempt import copy_lane  # noqa: E402
-from pymigrate.engine.transfer.inspection import inspect  # noqa: E402
-from pymigrate.engine.transfer.inspection_job import InspectJob  # noqa: E402
-from pymigrate.engine.transfer.lane_job import LaneJob  # noqa: E402
-from pymigrate.engine.transfer.publication import publish, rollback  # noqa: E402
+from pymigrate.engine.ports.staging import Staging  # noqa: E402
 from tests.servers import running_cluster  # noqa: E402
 
 THREADS = 2
 REFERENCE_ROWS = 122_880
-_NUMBERS = itertools.count()
 CREATE = """
 CREATE TABLE orders (
   id bigint PRIMARY KEY, customer integer NOT NULL, code uuid NOT NULL, amount numeric(12,2) NOT NULL, tax numeric(38,10),
@@ -81,8 +69,10 @@ INSERT INTO orders SELECT i, i % 5000, 'status ' || i % 7, i * 1.25, i % 50, i %
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Median seconds of both sides for the same bytes."""
+    """Median seconds of both sides for the same bytes, ours with so many lanes, in words."""
 
+    lanes: str
+    path: str
     ours_seconds: float
     reference_seconds: float
     bytes: int
@@ -93,40 +83,7 @@ class Measured:
         return self.reference_seconds / self.ours_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A relation of a source, and the target that it is copied into under a new name each time."""
-
-    source: Connector
-    source_system: SystemSpec
-    relation: SourceRelation
-    target: Connector
-    target_system: SystemSpec
-
-    def copy(self) -> str:
-        """Copies, publishes and takes back; the path that was chosen."""
-        name = f"orders_{next(_NUMBERS)}"
-        job = InspectJob(
-            self.relation, StagingId(f"r{name}"), name, False, self.source_system, self.target_system, lanes_max=1
-        )
-        found = inspect(job, self._open_source, self._open_target)
-        if found.source is None or found.problems:
-            raise AssertionError(found.problems)
-        staging = Staging(job.staging_id, name, found.source.columns, path=found.choice.path)
-        lane = LaneJob("orders", self.relation, staging, "lane", 1, found.source_state)
-        copy_lane(lane, self._open_source, self._open_target, Unasked(), lambda _: None)
-        publish([staging], self._open_target)
-        rollback([staging], self._open_target)
-        return found.choice.path
-
-    def _open_source(self) -> Source:
-        return self.source.open_source(self.source_system)
-
-    def _open_target(self) -> Target:
-        return self.target.open_target(self.target_system)
-
-
-def postgres_to_parquet(rows: int, rounds: int = 3) -> Measured:
+def postgres_to_parquet(rows: int, rounds: int = 3) -> list[Measured]:
     """Reference: DuckDB's COPY of its PostgreSQL scanner's rows into Parquet, with zstd as ours."""
     with _postgres(rows) as (dsn, size), _folder() as folder, _duckdb(":memory:", "postgres_scanner") as tool:
 
@@ -136,39 +93,34 @@ def postgres_to_parquet(rows: int, rounds: int = 3) -> Measured:
                 f"TO '{folder}/reference.parquet' (FORMAT parquet, COMPRESSION zstd)"
             )
 
-        route = _route(dsn, FilesConnector(), SystemSpec("files", "lake", {"root": str(folder)}))
-        return _measured(route, reference, rounds, size)
+        lake = SystemSpec("files", "lake", {"root": str(folder)})
+        return _measured(Origin(postgres(dsn), "orders"), lake, reference, rounds, size)
 
 
-def postgres_to_duckdb(rows: int, rounds: int = 3) -> Measured:
+def postgres_to_duckdb(rows: int, rounds: int = 3) -> list[Measured]:
     """Reference: DuckDB's CREATE TABLE from its PostgreSQL scanner, into a file."""
     with _postgres(rows) as (dsn, size), _folder() as folder:
         reference = _into_file(
             folder, "postgres_scanner", f"SELECT * FROM postgres_scan('{_scanned(dsn)}', 'public', 'orders')"
         )
-        route = _route(dsn, DuckdbConnector(), SystemSpec("duckdb", "w", {"path": str(folder / "ours.duckdb")}))
-        return _measured(route, reference, rounds, size)
+        warehouse = SystemSpec("duckdb", "w", {"path": str(folder / "ours.duckdb")})
+        return _measured(Origin(postgres(dsn), "orders"), warehouse, reference, rounds, size)
 
 
-def sqlite_to_duckdb(rows: int, rounds: int = 3) -> Measured:
+def sqlite_to_duckdb(rows: int, rounds: int = 3) -> list[Measured]:
     """Reference: DuckDB's CREATE TABLE from its SQLite scanner, into a file."""
     with _folder() as folder:
-        with closing(sqlite3.connect(folder / "legacy.db")) as legacy:
-            legacy.executescript(SQLITE.replace("{rows}", str(rows)))
+        with closing(sqlite3.connect(folder / "legacy.db")) as connection:
+            connection.executescript(SQLITE.replace("{rows}", str(rows)))
         reference = _into_file(folder, "sqlite_scanner", f"SELECT * FROM sqlite_scan('{folder}/legacy.db', 'orders')")
-        route = Route(
-            SqliteConnector(),
-            SystemSpec("sqlite", "legacy", {"path": str(folder / "legacy.db")}),
-            SourceRelation("orders"),
-            DuckdbConnector(),
-            SystemSpec("duckdb", "w", {"path": str(folder / "ours.duckdb")}),
-        )
+        legacy = Origin(SystemSpec("sqlite", "legacy", {"path": str(folder / "legacy.db")}), "orders")
+        warehouse = SystemSpec("duckdb", "w", {"path": str(folder / "ours.duckdb")})
         with _duckdb(":memory:", "sqlite_scanner") as tool:
             size = _csv_bytes(tool, folder, f"SELECT * FROM sqlite_scan('{folder}/legacy.db', 'orders')")
-        return _measured(route, reference, rounds, size)
+        return _measured(legacy, warehouse, reference, rounds, size)
 
 
-def parquet_to_postgres(rows: int, rounds: int = 3) -> Measured:
+def parquet_to_postgres(rows: int, rounds: int = 3) -> list[Measured]:
     """Reference: pyarrow's batches of the file through pgpq into COPY binary, in one transaction."""
     with _postgres(rows) as (dsn, size), _folder() as folder:
         with _duckdb(":memory:", "postgres_scanner") as tool:
@@ -189,14 +141,8 @@ def parquet_to_postgres(rows: int, rounds: int = 3) -> Measured:
                         copy.write(encoder.write_batch(batch))
                     copy.write(encoder.finish())
 
-        route = Route(
-            FilesConnector(),
-            SystemSpec("files", "lake", {"root": str(folder)}),
-            SourceRelation("orders.parquet", ParquetFormat()),
-            PostgresConnector(),
-            _system(dsn),
-        )
-        return _measured(route, reference, rounds, size)
+        lake = Origin(SystemSpec("files", "lake", {"root": str(folder)}), "orders.parquet", ParquetFormat())
+        return _measured(lake, postgres(dsn), reference, rounds, size)
 
 
 ROUTES = {
@@ -207,20 +153,20 @@ ROUTES = {
 }
 
 
-def _measured(route: Route, reference: Callable[[], object], rounds: int, size: int) -> Measured:
-    route.copy()  # what is imported and loaded once is no part of a route
-    ours, theirs = interleaved([route.copy, reference], rounds)
-    return Measured(ours, theirs, size)
-
-
-def _route(dsn: str, target: Connector, system: SystemSpec) -> Route:
-    return Route(PostgresConnector(), _system(dsn), SourceRelation("orders"), target, system)
-
-
-def _system(dsn: str) -> SystemSpec:
-    parts = conninfo_to_dict(dsn)
-    names = {"host": "host", "port": "port", "database": "dbname", "user": "user"}
-    return SystemSpec("postgres", "legacy", {name: str(parts[key]) for name, key in names.items()})
+def _measured(
+    origin: Origin, target: SystemSpec, reference: Callable[[], object], rounds: int, size: int
+) -> list[Measured]:
+    moves = [Move(origin, target, "orders"), Move(origin, target, "orders", THREADS)]
+    moves = list({move.lanes: move for move in moves}.values())
+    kept: list[list[float]] = [[] for _ in (*moves, reference)]
+    for _ in range(rounds + 1):  # the first warms all
+        for move, found in zip(moves, kept, strict=False):
+            staged: list[Staging] = []
+            found.append(seconds(lambda: staged.append(move.whole())))  # noqa: B023 (called within the round)
+            move.drop(staged[0])
+        kept[-1].append(seconds(reference))
+    *ours, theirs = (statistics.median(found[1:]) for found in kept)
+    return [Measured(move.lanes, move.path, own, theirs, size) for move, own in zip(moves, ours, strict=True)]
 
 
 def _scanned(dsn: str) -> str:
@@ -286,11 +232,12 @@ def main() -> None:
     """Measures the routes that are named, all without a name: `python benchmarks/_routes.py 300000 sqlite_to_duckdb`."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 300_000
     for name in sys.argv[2:] or ROUTES:
-        found = ROUTES[name](rows)
-        speed = found.bytes / 1e6 / found.ours_seconds
-        print(
-            f"{name}: {found.ours_seconds:.2f} s against {found.reference_seconds:.2f} s, ratio {found.ratio:.2f}, {speed:.0f} MB/s"
-        )
+        for found in ROUTES[name](rows):
+            speed = found.bytes / 1e6 / found.ours_seconds
+            print(
+                f"{name}, {found.lanes}, {found.path}: {found.ours_seconds:.2f} s against {found.reference_seconds:.2f} s, "
+                f"ratio {found.ratio:.2f}, {speed:.0f} MB/s"
+            )
 
 
 if __name__ == "__main__":

@@ -317,16 +317,16 @@ def sustained(bench: Bench) -> None:
 def arrow_routes(bench: Bench) -> None:
     """Every route whose rows travel as Arrow, against the tool that is best at it; on servers and files of its own."""
     for name, measure in _routes.ROUTES.items():
-        found = measure(bench.size.mixed // 3, bench.size.rounds)
-        bench.report.add(
-            name.replace("_", " "),
-            found.bytes / MB / found.ours_seconds,
-            "MB/s",
-            reference=(measure.__doc__ or "").partition("Reference: ")[2].split(",")[0].rstrip("."),
-            reference_value=found.bytes / MB / found.reference_seconds,
-            goal="at least 0.9 times as fast",
-            met=found.ratio >= 0.9,
-        )
+        for found in measure(bench.size.mixed // 2, bench.size.rounds):
+            bench.report.add(
+                f"{name.replace('_', ' ')}, {found.lanes}",
+                found.bytes / MB / found.ours_seconds,
+                "MB/s",
+                reference=(measure.__doc__ or "").partition("Reference: ")[2].split(",")[0].rstrip("."),
+                reference_value=found.bytes / MB / found.reference_seconds,
+                goal="at least 0.9 times as fast",
+                met=found.ratio >= 0.9,
+            )
 
 
 def fifty_lanes(bench: Bench) -> None:
