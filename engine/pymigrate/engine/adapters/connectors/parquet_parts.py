@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pymigrate.engine.adapters.connectors.target_values import BATCH_ROWS_MAX
@@ -14,6 +15,8 @@ from pymigrate.engine.ports.staging import Staging
 
 TYPE = b"pymigrate.type"
 ROW_GROUP_ROWS = 131_072
+SAMPLE_ROWS = 4_096
+REPEATED = 4  # times that a value occurs at least, on average
 
 
 class ParquetParts:
@@ -25,14 +28,18 @@ class ParquetParts:
         """Parquet holds every value of Arrow."""
 
     def write(self, path: Path, columns: Sequence[ColumnInfo], batches: Sequence[pa.RecordBatch]) -> None:
-        """Row groups of ROW_GROUP_ROWS, packed with zstd."""
+        """Row groups of ROW_GROUP_ROWS, packed with zstd; a dictionary for columns whose values repeat, since it costs more than it saves
+        for others."""
         fields = [
             pa.field(column.name, arrow_type(column.type), not column.is_required, {TYPE: str(column.type)})
             for column in columns
         ]
         schema = pa.schema(fields)
         with path.open("wb") as file:
-            with pq.ParquetWriter(file, schema, version="2.6", compression="zstd") as writer:
+            repeating = [name for at, name in enumerate(schema.names) if batches and _repeats(batches[0].column(at))]
+            with pq.ParquetWriter(
+                file, schema, version="2.6", compression="zstd", use_dictionary=repeating or False
+            ) as writer:
                 table = pa.Table.from_batches(
                     [pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in batches], schema
                 )
@@ -58,6 +65,12 @@ class ParquetParts:
             ColumnInfo(field.name, _column_type(field), not field.nullable, str(field.type))
             for field in pq.read_schema(path)
         )
+
+
+def _repeats(values: pa.Array) -> bool:
+    """Whether values repeat, by the first of them."""
+    some = values.slice(0, SAMPLE_ROWS)
+    return not pa.types.is_boolean(some.type) and len(pc.unique(some)) * REPEATED <= len(some)
 
 
 def _as(values: pa.Array, kind: pa.DataType) -> pa.Array:
