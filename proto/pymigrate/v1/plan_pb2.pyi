@@ -979,7 +979,9 @@ class Dataset(google.protobuf.message.Message):
     verification: Global___VerificationLevel.ValueType
     """How much is read back and compared before publication. Unspecified means `sampled`."""
     chunk_bytes: builtins.int
-    """Bytes of source data that a chunk holds at about, 64 KiB to 1 GiB. 0 means 20 MB."""
+    """Bytes of source data that a chunk holds at about, 64 KiB to 1 GiB. 0 means 20 MB; into a DuckDB file 122,880
+    rows, which it writes at once, of at most 64 MB.
+    """
     lanes: builtins.int
     """The most lanes that it is split into by ranges of its key, 1 to 64. 0: one for each 512 MB of source data, at most 8."""
     conflict_policy: Global___ConflictPolicy.ValueType

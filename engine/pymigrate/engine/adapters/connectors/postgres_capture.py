@@ -11,13 +11,12 @@ import psycopg
 import pyarrow as pa
 from psycopg import errors
 
-from pymigrate.engine.adapters.connectors.postgres_connection import connect, first_line
+from pymigrate.engine.adapters.connectors.postgres_connection import SETTINGS, connect, first_line
 from pymigrate.engine.adapters.connectors.postgres_obstacles import Obstacles
 from pymigrate.engine.adapters.connectors.postgres_pgoutput import Net, PgOutput, Texts, Unsent
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
 from pymigrate.engine.adapters.connectors.postgres_relations import DEFAULT_SCHEMA, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_slot import PostgresSlot, lost, lsn, spelled
-from pymigrate.engine.adapters.connectors.postgres_source import SETTINGS
 from pymigrate.engine.adapters.connectors.source_values import Unreadable
 from pymigrate.engine.adapters.connectors.target_statements import Table, quote, split_relation
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, Problem, SourceChanged, SystemUnavailable

@@ -12,10 +12,9 @@ from pymigrate.engine.adapters.connectors.growing_column import (
     went_backwards,
 )
 from pymigrate.engine.adapters.connectors.postgres_capture import PostgresCapture, batch_of
-from pymigrate.engine.adapters.connectors.postgres_connection import connect
+from pymigrate.engine.adapters.connectors.postgres_connection import SETTINGS, connect
 from pymigrate.engine.adapters.connectors.postgres_obstacles import Obstacles
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected
-from pymigrate.engine.adapters.connectors.postgres_source import SETTINGS
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.types import ColumnInfo

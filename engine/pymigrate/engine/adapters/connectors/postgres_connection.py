@@ -13,6 +13,18 @@ from pymigrate.engine.ports.connector import SystemSpec
 
 CONNECT_SECONDS = 10
 SILENCE_SECONDS = 30
+# For reading: texts that can be cast back to what they came from, whatever the role's settings are; and rows that a policy hides are
+# an error.
+SETTINGS = {
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "row_security": "off",
+    # The snapshot is kept by a session that has nothing to do while another reads under it.
+    "idle_in_transaction_session_timeout": "0",
+}
 
 
 def connect(system: SystemSpec) -> psycopg.Connection:

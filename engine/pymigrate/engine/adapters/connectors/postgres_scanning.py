@@ -36,6 +36,7 @@ from pymigrate.engine.ports.connector import SystemSpec
 log = structlog.get_logger(__name__)
 MEMORY_BYTES_MAX = 128 << 20
 BATCH_ROWS = 8_192
+EXPORT = "SELECT pg_export_snapshot() AS name, txid_current_snapshot()::text AS state"
 DAY_MIN = FIRST_DAY + EPOCH_DAYS
 _TEXTS_OF_KEYS = ("smallint", "integer", "bigint", "text", "character varying")
 _END = {"date": 2**31 - 1, "time": DAY_MICROSECONDS, "timestamp": 2**63 - 1, "timestamptz": 2**63 - 1}
@@ -89,15 +90,18 @@ class PostgresScan:
         self._end()
 
     def _join(self, system: SystemSpec, connection: psycopg.Connection, settings: Mapping[str, str]) -> None:
-        [(snapshot, state)] = connection.execute("SELECT pg_export_snapshot(), pg_current_snapshot()::text").fetchall()
         options = " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
         address = _literal(conninfo(system, options))
         self._scanner.execute(f"ATTACH {address} AS legacy (TYPE postgres, READ_ONLY)")
+        # Whether the server exports snapshots is tried here first: what fails in the source's own session ends its snapshot.
         self._scanner.execute("BEGIN")
-        self._scanner.execute(
-            f"CALL postgres_execute('legacy', {_literal(f'SET TRANSACTION SNAPSHOT {_literal(snapshot)}')})"
-        )
-        found = self._scanner.execute(_query("SELECT pg_current_snapshot()::text AS state")).fetchall()
+        self._scanner.execute(_query(EXPORT)).fetchall()
+        self._scanner.execute("ROLLBACK")
+        [(snapshot, state)] = connection.execute(EXPORT).fetchall()
+        importing = f"SET TRANSACTION SNAPSHOT {_literal(snapshot)}"
+        self._scanner.execute("BEGIN")
+        self._scanner.execute(f"CALL postgres_execute('legacy', {_literal(importing)})")
+        found = self._scanner.execute(_query("SELECT txid_current_snapshot()::text AS state")).fetchall()
         if found != [(state,)]:
             raise FailedPrecondition("the scanner's session reads another snapshot")
 
