@@ -91,7 +91,7 @@ class CsvReader:
                 place = place.after(block, texts.num_rows)
                 stream.row = place.row
                 if texts.num_rows:  # empty lines hold no row
-                    pieces = pieces_of(block, texts, columns) if is_passing else ()
+                    pieces = pieces_of(block, len(columns)) if is_passing else ()
                     yield SourceChunk(tuple(batches), texts.num_rows, len(block), place.position(), pieces)
 
     def _changed(self, what: str) -> SourceChanged:
