@@ -18,6 +18,7 @@ from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.source import SourceChunk
 
 PIECE_ROWS = 2_048
+RAMP = 8  # the first chunk is so much smaller than later ones
 _NULL, _TWO, _THREE = 0xFB, 0xFC, 0xFD
 Query = Callable[[str], list[tuple[object, ...]]]
 
@@ -56,11 +57,11 @@ class MysqlLines:
 
 
 def chunks(rows: Iterator[list[bytes]], relation: SourceRelation, order: Order) -> Iterator[SourceChunk]:
-    """The chunks of the statement's rows, as they come over the wire."""
+    """The chunks of the statement's rows, as they come over the wire: small ones first, so that the first can be written early."""
     pieces: list[bytes] = []
     held: list[bytes] = []
     size = count = 0
-    keep, most = held.append, relation.chunk_bytes
+    keep, most = held.append, max(1, relation.chunk_bytes // RAMP)
     row = b""
     for packet in rows:
         for row in packet:
@@ -81,6 +82,7 @@ def chunks(rows: Iterator[list[bytes]], relation: SourceRelation, order: Order) 
                 held.clear()
                 yield _chunk(pieces, count, size, row, order)
                 pieces, size, count = [], 0, 0
+                most = min(relation.chunk_bytes, 2 * most)
         if len(held) >= PIECE_ROWS:
             pieces.append(b"".join(held))
             count += len(held)
