@@ -1016,7 +1016,9 @@ class Dataset(google.protobuf.message.Message):
 
     @property
     def quarantine(self) -> Global___Quarantine:
-        """Where rows go that a transform or a type refuses, and how many of them are borne. Unset: any such row fails the dataset."""
+        """Where rows go that a transform or a type refuses, and how many of them are borne. Unset: any such row fails the dataset, as more of them
+        than are borne do. A run tells that failure as `DatasetRun.quarantine`, the rows as `DatasetRun.quarantined_rows`.
+        """
 
     @property
     def catch_up(self) -> Global___CatchUp:

@@ -535,7 +535,9 @@ class DatasetRun(google.protobuf.message.Message):
     delivery: Global___Delivery.ValueType
     """What its target guarantees about the rows, whatever dies on the way."""
     quarantined_rows: builtins.int
-    """Rows that were refused and lie in the dataset's quarantine."""
+    """Rows that were refused and lie in the relation that `Dataset.quarantine` names. They do not fail the dataset, unless they are too many: then
+    that is the failure in `quarantine`.
+    """
     lag_seconds: builtins.float
     """How many seconds its staging is behind the source at most; -1 where it does not catch up, or has not yet."""
     changes: builtins.int
@@ -560,7 +562,10 @@ class DatasetRun(google.protobuf.message.Message):
 
     @property
     def quarantine(self) -> Global___Failure:
-        """Why it is quarantined: the failure that no further try would mend, and the chunk that it befell. Unset while it is not."""
+        """Why the dataset as a whole is kept out of its target: the failure that no further try would mend, and the chunk that it befell. Unset
+        while it is not. Rows that are refused one by one are another thing: they go to the relation that `Dataset.quarantine` names, and
+        `quarantined_rows` counts them.
+        """
 
     @property
     def schema_notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
