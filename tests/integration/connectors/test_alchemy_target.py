@@ -24,6 +24,7 @@ from tests.integration.connectors.target_crashes import CrashContract, hosts  # 
 from tests.integration.connectors.target_harness import LaneWriter, a_staging, after, numbered, published
 from tests.integration.connectors.target_merge_contract import ConflictTablesContract, MergeContract, SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract, ViewContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.test_sqlite_target import TestSqliteTypes as SqliteTypes
 
@@ -118,6 +119,10 @@ class TestSqliteStaging(StagingContract):
 
 class TestSqlitePublication(PublicationContract):
     """See the contract."""
+
+
+class TestSqliteQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestSqliteViews(ViewContract):

@@ -36,6 +36,7 @@ from tests.integration.connectors.target_crashes import CrashContract, hosts  # 
 from tests.integration.connectors.target_harness import a_staging, numbered, pairs, published, staged
 from tests.integration.connectors.target_merge_contract import SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
 SCHEMA = pa.schema([pa.field("id", pa.int64()), pa.field("name", pa.string())])
@@ -122,6 +123,10 @@ class TestIcebergStaging(StagingContract):
 
 class TestIcebergPublication(PublicationContract):
     """See the contract."""
+
+
+class TestIcebergQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestIcebergSeals(SealContract):

@@ -41,6 +41,7 @@ from tests.integration.connectors.target_harness import (
 )
 from tests.integration.connectors.target_merge_contract import SealContract
 from tests.integration.connectors.target_publication_contract import PublicationContract
+from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.target_types_contract import TypeContract
 
@@ -143,6 +144,10 @@ class TestTextStaging(StagingContract):
 
 class TestTextPublication(PublicationContract):
     """See the contract."""
+
+
+class TestTextQuarantine(QuarantineContract):
+    """Rows that are refused."""
 
 
 class TestTextSealing(SealContract):
