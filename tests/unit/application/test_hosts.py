@@ -128,6 +128,17 @@ async def test_heartbeats_keep_a_lease(engine: Engine) -> None:
     await host.report(task, 1, 10)
 
 
+async def test_a_request_that_is_refused_makes_no_lease_older(engine: Engine) -> None:
+    host, task = await copying(engine)
+    for _ in range(3):
+        engine.clock.advance(10)
+        await host.heartbeat(task)
+    with pytest.raises(NotFound):
+        await engine.runs.approve(f"{PLAN}/runs/r", "a", "nobody asked", ME)  # the run is read from the store again
+    await engine.hosts.expire()
+    await host.report(task, 1, 10)
+
+
 async def test_a_lease_that_no_heartbeat_names_is_taken_back(engine: Engine) -> None:
     host, task = await copying(engine)
     engine.clock.advance(engine.hosts.terms.lease_seconds + 1)

@@ -240,7 +240,8 @@ class Board:
         """What memory and store hold may differ now: the store is right. Where it does not answer either, the next one asks again."""
         stored = await self._store.read(lambda unit: unit.runs.load(name))
         if stored is not None:
-            active.core = self._core(stored, self._rng)
+            active.core, before = self._core(stored, self._rng), active.core
+            _keep_renewals(before, active.core)
         active.is_doubtful = False
         active.tell()  # the change may have been stored, and nobody else tells it
 
@@ -263,6 +264,16 @@ class Board:
     def _tell_work(self) -> None:
         for callback in self._on_work:
             callback()
+
+
+def _keep_renewals(before: RunCore, after: RunCore) -> None:
+    """What hosts said of their leases is in memory alone: without it a task that has taken longer than a lease would be taken for lost."""
+    for task in after.leased():
+        known = before.aggregate.tasks.get(task.id)
+        if known is None or (known.host, known.fence) != (task.host, task.fence) or known.lease_expires is None:
+            continue
+        if task.lease_expires is not None and known.lease_expires > task.lease_expires:
+            task.lease_expires = known.lease_expires
 
 
 def _save(unit: Unit, name: str, entities: Iterable[Entity], events: Iterable[RunEvent]) -> None:
