@@ -720,7 +720,9 @@ class LaneProgress(google.protobuf.message.Message):
     quarantined_rows: builtins.int
     """Rows committed to the quarantine."""
     lag_seconds: builtins.float
-    """For a dataset that catches up: how many seconds its staging is behind the source at most."""
+    """For a dataset that catches up: how many seconds its staging is behind the source at most; -1 in the middle of a round, where that is
+    not known.
+    """
     changes: builtins.int
     """For a dataset that catches up: changes applied."""
     def __init__(

@@ -72,7 +72,9 @@ class Reporting(Retrying):
             dataset = self.aggregate.datasets[task.phase, task.datasets[0]]
             if event.changes > dataset.changes:
                 task.retries, task.failing_since = 0, None
-            dataset.lag_seconds, dataset.changes = event.lag_seconds, max(dataset.changes, event.changes)
+            dataset.changes = max(dataset.changes, event.changes)
+            if event.lag_seconds >= 0:  # else it is on the way, and is what it was
+                dataset.lag_seconds = event.lag_seconds
             self._note(dataset)
         if not task.lane:  # a verification that drained has got nowhere
             return

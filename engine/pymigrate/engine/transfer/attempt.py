@@ -203,7 +203,7 @@ class LaneWriter:
 
     def use(self, work: Callable[[Target], None]) -> None:
         """What is no step of the lane, in its target."""
-        check(self._signals)
+        check(self._signals, is_draining_heeded=False)
         work(self._opened())
 
     def reset(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost
 from pymigrate.engine.ports.capture import Capture, ChangingTarget, RowChanges, no_changes
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
@@ -24,7 +24,7 @@ from pymigrate.engine.transfer.transforms.changes import AsTheyAre, Shape
 
 OpenCapture = Callable[[], Capture]
 OpenTarget = Callable[[], Target]
-NOT_CAUGHT_UP = -1.0
+ON_THE_WAY = -1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class FollowJob:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """How far staging is: how many seconds behind the source at most, after so many changes; -1: what it is on the way to is longer ago
-    than can be said."""
+    """How far staging is: how many seconds behind the source at most, after so many changes; -1: it is in the middle of a round,
+    and what it was before is what is known."""
 
     lag_seconds: float
     changes: int
@@ -59,6 +59,7 @@ def capture(job: FollowJob, open_capture: OpenCapture, open_target: OpenTarget, 
         if changes.checkpoint.position is not None:
             return
         start = source.start(job.relation, job.name, lambda: check(signals))
+        changes.require_hold(lambda: source.stop(job.name))
         changes.apply(
             Checkpoint(chunks=1, position=start.position, source_state=start.snapshot),
             no_changes(job.staging.columns, job.staging.key),
@@ -77,14 +78,15 @@ def catch_up(
     open_target: OpenTarget,
     signals: Signals,
     on_progress: Callable[[Followed], None],
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Followed:
     """Applies everything that was committed until now. Raises Drained at a checkpoint, FenceLost, SourceChanged and DataRefused."""
-    started = time.monotonic()
+    started = monotonic()
     with closing(_Changes(job, open_target, signals)) as changes, closing(open_capture()) as source:
         changes.claim()
         changes.index()
         changes.follow(source, source.present(), on_progress)
-        return Followed(time.monotonic() - started, changes.checkpoint.rows)
+        return Followed(monotonic() - started, changes.checkpoint.rows)
 
 
 def catch_up_for_good(job: FollowJob, open_capture: OpenCapture, open_target: OpenTarget, signals: Signals) -> int:
@@ -92,7 +94,9 @@ def catch_up_for_good(job: FollowJob, open_capture: OpenCapture, open_target: Op
     The exact number of the source's rows."""
     with closing(_Changes(job, open_target, signals)) as changes, closing(open_capture()) as source:
         changes.claim()
+        check(signals, is_draining_heeded=False)
         source.block(job.relation, job.name)
+        changes.require_hold(lambda: source.open(job.relation, job.name))
         changes.follow(source, source.present(), lambda followed: None)
         changes.unindex()
         return source.rows(job.relation)
@@ -132,6 +136,20 @@ class _Changes:
         """Takes the lane under the fence."""
         self._writer.claim()
 
+    def require_hold(self, take_back: Callable[[], None]) -> None:
+        """Raises FenceLost where what was just done in the source was another host's to do. A host that was held up for long may do it
+        after the run was undone, when nobody would take it back any more; whoever has the lane now has use for it."""
+        job = self._job
+
+        def look(target: Target) -> None:
+            _, fence = target.checkpoint(job.staging, job.lane)
+            if fence == 0:
+                take_back()
+            if fence != job.fence:
+                raise FenceLost(f"{job.lane} is held under fence {fence}, and this host has {job.fence}")
+
+        self._writer.use(look)
+
     def index(self) -> None:
         """Once every lane is copied: keys are looked up from here on."""
         self._writer.use(lambda target: _changing(target).index_key(self._job.staging))
@@ -168,7 +186,7 @@ class _Changes:
                 )
                 self.apply(after, shape.apply(changed.changes))
                 source.confirm(job.name, changed.end)
-                lag_seconds = NOT_CAUGHT_UP if changed.end == before.position else changed.lag_seconds
+                lag_seconds = ON_THE_WAY if changed.end == before.position else changed.lag_seconds
                 on_progress(Followed(lag_seconds, after.rows))
 
     def _shape(self) -> Shape:

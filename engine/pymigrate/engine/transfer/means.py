@@ -1,5 +1,6 @@
 """What the data plane works with beside its systems: how a source is read, and how rows are hashed. A simulation passes its own."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,11 +14,13 @@ from pymigrate.engine.transfer.signals import Signals
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """`reader` opens a source for reading; `hasher` makes what hashes rows; `budget` is the memory that all lanes have together."""
+    """`reader` opens a source for reading; `hasher` makes what hashes rows; `budget` is the memory that all lanes have together, and
+    `monotonic` tells seconds."""
 
     reader: Callable[[Callable[[], Source], Signals, MemoryBudget], SourceReader] = SourceReader
     hasher: Callable[[], RowHasher] = RowHasher
     budget: MemoryBudget = field(default_factory=MemoryBudget)
+    monotonic: Callable[[], float] = time.monotonic
 
     def read(self, open_source: Callable[[], Source], signals: Signals) -> SourceReader:
         """A source that is opened for reading."""

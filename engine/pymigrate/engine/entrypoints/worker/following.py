@@ -63,13 +63,16 @@ class Following:
         open_target: OpenTarget,
         signals: Signals,
         on_progress: Callable[[worker_pb2.LaneProgress], None],
+        monotonic: Callable[[], float],
     ) -> worker_pb2.LaneProgress:
         """Applies what was committed until now."""
         work = task.catch_up.dataset
         job = self._shaping(work, definitions.follow_job(work, task.fence))
         opened = self._capture_of(work)
         return _progress(
-            catching_up.catch_up(job, opened, open_target, signals, lambda followed: on_progress(_progress(followed)))
+            catching_up.catch_up(
+                job, opened, open_target, signals, lambda followed: on_progress(_progress(followed)), monotonic
+            )
         )
 
     def catch_up_for_good(self, task: worker_pb2.Task, open_target: OpenTarget, signals: Signals) -> int:

@@ -121,7 +121,9 @@ class TaskRunner:
             case "catch_up":
                 open_target = self._target_of([task.catch_up.dataset])
                 with self._means.budget.held(CHANGES_BYTES, signals):
-                    return done(copy=self._following.catch_up(task, open_target, signals, on_progress))
+                    return done(
+                        copy=self._following.catch_up(task, open_target, signals, on_progress, self._means.monotonic)
+                    )
             case "verify":
                 return done(verify=self._verified(task, signals))
             case "prepare":
