@@ -4,7 +4,7 @@ Each mutant takes one guard away. Where that guard is doubled by another one, wh
 go unnoticed is not here: what a lease protects on the host's side, for one, the fence protects in the target once more.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from pymigrate.engine.domain.run_states import Point, TaskKind
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
+from pymigrate.engine.ports.capture import Changed
 from pymigrate.engine.ports.feed import Claim
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
@@ -28,6 +29,7 @@ from pymigrate.engine.ports.source import SourceChunk
 from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.store import AuditEntry, HostRecord, Unit
 from pymigrate.engine.testing.memory import MemoryLane
+from pymigrate.engine.testing.simulated_capture import SimulatedCapture
 from pymigrate.engine.testing.simulated_systems import SimulatedSource, SimulatedTarget
 from pymigrate.engine.testing.weather import Trouble
 from pymigrate.engine.transfer.attempt import copy_lane
@@ -307,17 +309,9 @@ class TargetWithoutCheckpoint(SimulatedTarget):
 class TargetOfTwoTransactions(SimulatedTarget):
     """The rows are committed first, and then how far the lane got."""
 
-    def _end_commit(
-        self,
-        staging: Staging,
-        lane: str,
-        fence: int,
-        before: Checkpoint,
-        after: Checkpoint,
-        batches: Sequence[pa.RecordBatch],
-    ) -> None:
+    def _end_commit(self, staging: Staging, lane: str, after: Checkpoint, write: Callable[[], None]) -> None:
         kept = self._database.lanes.get((staging.id, lane), MemoryLane())
-        super()._end_commit(staging, lane, fence, before, after, batches)
+        super()._end_commit(staging, lane, after, write)
         done = self._database.lanes[staging.id, lane]
         self._database.lanes[staging.id, lane] = kept
         self.route.travel()
@@ -405,6 +399,88 @@ class SourceThatClaimsToStandStill(SimulatedSource):
         return "always the same"
 
 
+# Sources that are written to -------------------------------------------------------------------------------------------------------
+
+
+class CoreThatReadsBeforeItKeeps(RunCore):
+    """Lanes begin while keeping what changes is still being begun."""
+
+    def _is_captured(self, phase: PhaseRun) -> bool:
+        super()._is_captured(phase)
+        return True
+
+
+class CaptureThatLetsIn(SimulatedCapture):
+    """Writes go on."""
+
+    def block(self, relation: SourceRelation, name: str) -> None:
+        super().block(relation, name)
+        super().open(relation, name)
+
+
+class CaptureThatForgets(SimulatedCapture):
+    """What was told once is not told again, whatever became of it."""
+
+    def changes(
+        self,
+        relation: SourceRelation,
+        columns: Sequence[ColumnInfo],
+        key: Sequence[str],
+        name: str,
+        after: Position,
+        until: Position,
+    ) -> Iterator[Changed]:
+        for changed in super().changes(relation, columns, key, name, after, until):
+            self.confirm(name, changed.end)
+            yield changed
+
+
+class CaptureThatReadsFirst(SimulatedCapture):
+    """Where the source is was read before writes to it were blocked."""
+
+    def present(self) -> Position:
+        return self._before
+
+    def block(self, relation: SourceRelation, name: str) -> None:
+        self._before = super().present()
+        super().block(relation, name)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._before = super().present()
+
+
+class CaptureThatStays(SimulatedCapture):
+    """Slots are never dropped."""
+
+    def stop(self, name: str) -> None:
+        del name
+
+
+class RunnerThatLetsNobodyIn(TaskRunner):
+    """What is undone leaves its source blocked."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._following.end_undone = self._following.end_published  # type: ignore[method-assign]  # that is the mutation
+
+
+class TargetThatVouchesForAll(SimulatedTarget):
+    """Whoever asks is told that a dataset's changes are still its own."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._claimed = 0
+
+    def claim(self, staging: Staging, lane: str, fence: int) -> Checkpoint:
+        self._claimed = fence
+        return super().claim(staging, lane, fence)
+
+    def checkpoint(self, staging: Staging, lane: str) -> tuple[Checkpoint, int]:
+        found, fence = super().checkpoint(staging, lane)
+        return found, self._claimed if lane.endswith("/changes") else fence
+
+
 # The lane --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -487,6 +563,13 @@ MUTANTS: dict[str, Mutant] = {
         replace(REAL, source=SourceThatClaimsToStandStill), CHANGES, seen_at=11
     ),
     "source that skips": Mutant(replace(REAL, source=SourceThatSkips), TARGETS, seen_at=7),
+    "core that reads before it keeps": Mutant(replace(REAL, core=CoreThatReadsBeforeItKeeps)),
+    "capture that lets in": Mutant(replace(REAL, capture=CaptureThatLetsIn)),
+    "capture that forgets": Mutant(replace(REAL, capture=CaptureThatForgets), TARGETS, seen_at=110),
+    "capture that reads first": Mutant(replace(REAL, capture=CaptureThatReadsFirst), seen_at=9),
+    "capture that stays": Mutant(replace(REAL, capture=CaptureThatStays)),
+    "runner that lets nobody in": Mutant(replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=56),
+    "target that vouches for all": Mutant(replace(REAL, target=TargetThatVouchesForAll), (Trouble.HOST_STOPPED,)),
     "lane without frozen state": Mutant(
         replace(REAL, copy=without_frozen_state), (Trouble.SOURCE_CHANGED,), seen_at=85
     ),

@@ -15,6 +15,7 @@ from pymigrate.engine.entrypoints.worker.leases import Lease
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.feed import Claim
 from pymigrate.engine.ports.store import Unit
+from pymigrate.engine.testing.simulated_capture import SimulatedCapture
 from pymigrate.engine.testing.simulated_host import rounded_up
 from pymigrate.engine.testing.simulated_systems import SimulatedSource, SimulatedTarget
 from pymigrate.engine.transfer.attempt import copy_lane
@@ -59,6 +60,7 @@ class Parts:
     lease: type[VirtualLease] = VirtualLease
     target: type[SimulatedTarget] = SimulatedTarget
     source: type[SimulatedSource] = SimulatedSource
+    capture: type[SimulatedCapture] = SimulatedCapture
     runner: type[TaskRunner] = TaskRunner
     copy: Callable[..., CopyOutcome] = copy_lane
     restore: Callable[[Board], Awaitable[Any]] = restore

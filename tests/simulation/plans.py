@@ -8,24 +8,29 @@ from pymigrate.engine.testing.simulated_route import Rows, SimulatedSystems
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 
 COLUMNS = (ColumnInfo("id", ColumnType("int64")), ColumnInfo("name", ColumnType("string")))
+FOLLOWED_COLUMNS = (*COLUMNS, ColumnInfo("version", ColumnType("int64"), is_required=True))
 SOURCES = ("crm", "erp")
 TARGETS = ("lake", "cellar")
 CELLAR_PATH = "/cellar.duckdb"
 ROWS_MAX = 40
 PHASES_MAX = 5
 DATASETS_MAX = 2
+ONLINE = 0.35
+LAG_SECONDS_MAX = 30
+LATE_MAX = 3  # by how much a version may be lower than one that was written before it
 Place = tuple[str, str]
 
 
 @dataclass
 class DrawnPlan:
     """A plan and what lies behind it. `sources` and `targets` are (connection, relation) by (phase, dataset); `before` is what targets
-    held before anything ran."""
+    held before anything ran; `followed` are the datasets of online phases, each with how it follows its source."""
 
     phases: dict[str, plan_pb2.Phase] = field(default_factory=dict)
     sources: dict[Place, Place] = field(default_factory=dict)
     targets: dict[Place, Place] = field(default_factory=dict)
     before: dict[Place, Rows] = field(default_factory=dict)
+    followed: dict[Place, str] = field(default_factory=dict)
 
     def added(self, place: Place, rows: Rows) -> Rows:
         """What of a published relation's rows was published: without those that an append found there."""
@@ -51,8 +56,9 @@ def rows_of(rng: random.Random, mark: str) -> Rows:
     )
 
 
-def draw_plan(rng: random.Random, systems: SimulatedSystems) -> DrawnPlan:
-    """Up to five phases, with everything that they read and replace already there."""
+def draw_plan(rng: random.Random, systems: SimulatedSystems, online: random.Random) -> DrawnPlan:
+    """Up to five phases, with everything that they read and replace already there. `online` draws whether one of them is online, so that
+    every other seed is what it was without."""
     plan = DrawnPlan()
     for at in range(rng.randint(1, PHASES_MAX)):
         name = f"p{at}"
@@ -63,7 +69,33 @@ def draw_plan(rng: random.Random, systems: SimulatedSystems) -> DrawnPlan:
             _add_dataset(rng, systems, plan, phase, (name, f"d{number}"))
         _adorn(rng, phase)
         plan.phases[name] = phase
+    if online.random() < ONLINE:
+        name = online.choice(sorted(plan.phases))
+        _put_online(online, systems, plan, name)
     return plan
+
+
+def _put_online(rng: random.Random, systems: SimulatedSystems, plan: DrawnPlan, name: str) -> None:
+    """Lets the sources of a phase be written to while they are moved."""
+    phase = plan.phases[name]
+    phase.downtime_policy = plan_pb2.DOWNTIME_POLICY_ONLINE
+    for place in plan.datasets_of(name):
+        dataset, (system, relation) = phase.datasets[place[1]], plan.sources[place]
+        dataset.key[:] = ["id"]
+        if dataset.target.load_mode == plan_pb2.LOAD_MODE_APPEND:
+            dataset.target.load_mode = plan_pb2.LOAD_MODE_REPLACE
+        dataset.catch_up.lag_seconds_max = LAG_SECONDS_MAX
+        dataset.catch_up.opens_source = rng.random() < 0.4
+        plan.followed[place] = rng.choice(["logical", "logical", "column"])
+        if plan.followed[place] == "column":
+            dataset.catch_up.column.name, dataset.catch_up.column.overlap = "version", LATE_MAX
+            if dataset.verification == plan_pb2.VERIFICATION_LEVEL_COUNT:
+                dataset.verification = plan_pb2.VERIFICATION_LEVEL_FULL
+        else:
+            dataset.catch_up.logical.SetInParent()
+        rows = tuple((*row, at) for at, row in enumerate(systems.versions.pop((system, relation))[-1]))
+        del systems.database(system).relations[relation]
+        systems.put(system, relation, FOLLOWED_COLUMNS, rows, ("id",))
 
 
 def _add_dataset(

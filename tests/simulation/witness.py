@@ -12,6 +12,7 @@ from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.simulated_route import Rows, SimulatedSystems
 from pymigrate.v1 import plan_pb2, worker_pb2
+from tests.simulation.cutovers import Cutovers
 from tests.simulation.plans import DrawnPlan, Place
 
 RUN = "environments/e/plans/p/runs/r"
@@ -57,6 +58,9 @@ class Witness:
     _asked: dict[str, float] = field(default_factory=dict)
     _told_to_drain: dict[str, float] = field(default_factory=dict)
     _after_drain: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._cutovers = Cutovers(self.plan, self.systems, DONE)
 
     # The store ---------------------------------------------------------------------------------------------------------------------
 
@@ -149,6 +153,10 @@ class Witness:
         assert failure is not None
         if failure.reason in NEVER_DUE:
             self._break(f"{entry.subject}: {failure.reason}: {failure.message}")
+        if failure.reason == "SOURCE_CHANGED" and any(
+            f"/phases/{phase}" in entry.subject for phase, _ in self.plan.followed
+        ):
+            self._break(f"{entry.subject} follows what changes: {failure.message}")
         if entry.type == "lane.stalled" and not failure.is_temporary and failure.reason not in RETRIABLE:
             self._break(f"{entry.subject} is tried again though {failure.reason} is permanent")
         if entry.type in {"lane.failed", "phase.failed"} and failure.is_temporary:
@@ -188,7 +196,8 @@ class Witness:
             self._told_to_drain.pop(task.id, None)
             self._after_drain.pop(task.id, None)
         since = max(self._asked.get(host, 0.0), self.last_change)
-        if self.is_sunny and not task.id.startswith("inquiries/") and self.now() - since > IDLE_SECONDS_MAX:
+        is_timed = task.id.startswith("inquiries/") or task.HasField("catch_up")
+        if self.is_sunny and not is_timed and self.now() - since > IDLE_SECONDS_MAX:
             self._break(f"{host} waited {self.now() - since:.1f} s for {task.id}")
 
     def heard(self, since: float, tasks: frozenset[str]) -> None:
@@ -214,6 +223,11 @@ class Witness:
             rows = self._rows(self.plan.targets[place])
             if rows is None:
                 self._break(f"{place} is published, and its relation is not there")
+            elif place in self.plan.followed:
+                if not any(sorted(rows) == sorted(content) for content in self._cutovers.contents(place)):
+                    self._break(
+                        f"{place} is published with {len(rows)} rows, which its source did not hold when it was blocked"
+                    )
             elif not self._is_version(self.plan.sources[place], self.plan.added(place, rows)):
                 told = _difference(self.systems.versions[self.plan.sources[place]], self.plan.added(place, rows))
                 self._break(f"{place} is published with {len(rows)} rows: {told}")
@@ -225,6 +239,9 @@ class Witness:
         for phase in self.plan.phases:
             self._check_left(phase, self.states.get(f"{RUN}/phases/{phase}", "pending"))
             self._check_steps(phase, unit)
+        if (aggregate := unit.runs.load(RUN)) is not None:
+            for what in self._cutovers.left(aggregate, self.left):
+                self._break(what)
         for name, database in sorted(self.systems.databases.items()):
             if forgotten := sorted(set(database.staged) - self.left):
                 self._break(f"{name} still has the stagings {forgotten}")

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -29,6 +29,7 @@ from pymigrate.engine.testing.simulated_systems import SimulatedConnector
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.engine.testing.virtual_loop import Livelock, NothingLeft, VirtualClock, VirtualLoop, run_virtually
 from pymigrate.engine.testing.weather import Spell, Trouble, Weather, draw
+from tests.simulation.application import Application
 from tests.simulation.engines import HOSTS_SHARED_MAX, EngineProcess
 from tests.simulation.parts import REAL, Parts
 from tests.simulation.people import NeverEnded, People
@@ -164,8 +165,11 @@ class World:
         spells = [] if is_sunny else draw(rng, calm_at, hosts, SOURCES, TARGETS, kinds)
         self.weather = Weather(spells, calm_at, loop.time, rng)
         self.fibers = Fibers()
-        self.systems = SimulatedSystems(self.fibers, self.weather, rng, target=parts.target, source=parts.source)
-        self.plan = draw_plan(rng, self.systems)
+        self.systems = SimulatedSystems(
+            self.fibers, self.weather, rng, target=parts.target, source=parts.source, capture=parts.capture
+        )
+        self.plan = draw_plan(rng, self.systems, random.Random(f"{seed} online"))
+        self._application = Application(random.Random(f"{seed} application"), self.systems, self.plan)
         for name in SOURCES:
             self.systems.database(name).has_state = rng.random() < 0.7
         self.memory = MemoryStore()
@@ -182,6 +186,7 @@ class World:
         self.engines = 0
         self._replaced: set[int] = set()
         self._is_over = False
+        self._means = replace(INLINE, monotonic=loop.time)
         self._machine = Machine(self.network, self.fibers, rng, self._runner, parts.lease)
 
     # What it consists of -----------------------------------------------------------------------------------------------------------
@@ -204,7 +209,9 @@ class World:
     def _runner(self, host: str) -> TaskRunner:
         connector = SimulatedConnector(self.systems, host)
         parts = self.parts
-        return parts.runner(lambda kind: connector, Keys(self.weather), Redactor(), self.outside, INLINE, parts.copy)
+        return parts.runner(
+            lambda kind: connector, Keys(self.weather), Redactor(), self.outside, self._means, parts.copy
+        )
 
     async def _start_engine(self) -> None:
         """Another engine takes over, until one does."""
@@ -230,6 +237,8 @@ class World:
         await self._start_engine()
         parts = [asyncio.create_task(self._strike(spell)) for spell in self.weather.spells]
         parts += [asyncio.create_task(self._notify()), asyncio.create_task(self._be_people())]
+        if self._application.has_work:
+            parts.append(asyncio.create_task(self._write()))
         await asyncio.wait(parts, return_when=asyncio.FIRST_EXCEPTION)
         for part in parts:
             if part.done():
@@ -291,11 +300,18 @@ class World:
         return [host for host in self.hosts.values() if not host.is_over and place in {"", host.name}]
 
     def _change_source(self, name: str) -> None:
-        relations = sorted(relation for system, relation in self.systems.versions if system == name)
+        followed = {self.plan.sources[place] for place in self.plan.followed}
+        relations = sorted(at[1] for at in self.systems.versions if at[0] == name and at not in followed)
         if relations:
             relation = self.rng.choice(relations)
             self.systems.put(name, relation, COLUMNS, rows_of(self.rng, f"{relation}@{self.now():.0f}:"))
             self.note(f"{name} changed {relation}")
+
+    async def _write(self) -> None:
+        """The sources of online phases are written to all the while."""
+        while not self._is_over:
+            await asyncio.sleep(self._application.pause_seconds())
+            self._application.write()
 
     async def _notify(self) -> None:
         """A consumer of the outbox: it may end after it was given entries, and before it has told them."""

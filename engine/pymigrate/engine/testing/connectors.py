@@ -4,8 +4,12 @@ It passes the same contract suites as the real ones. `MemoryConnector.databases`
 """
 
 import fnmatch
+import json
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
 from pymigrate.engine.domain.names import nearest
@@ -44,7 +48,8 @@ class MemoryConnector:
 
 
 class MemorySource:
-    """A snapshot. A chunk holds `chunk_bytes` at ten bytes a row; a position is the number of rows before it."""
+    """A snapshot. A chunk holds `chunk_bytes` at ten bytes a row; a position is the number of rows before it, or the key of the last one of
+    a relation that has a key."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
@@ -91,12 +96,13 @@ class MemorySource:
     def chunks(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
     ) -> Iterator[SourceChunk]:
-        """Rows in the order in which they were written."""
-        table = self._find(relation).table().select([column.name for column in columns])
+        """Rows in the order in which they were written, or of their key."""
+        table, keys = _ordered(self._find(relation))
+        table = table.select([column.name for column in columns])
         step = max(1, relation.chunk_bytes // ROW_BYTES)
         first = after or relation.range.after
-        start = int(first) if first is not None else 0
-        end = int(relation.range.until) if relation.range.until is not None else table.num_rows
+        start = _rows_up_to(keys, first) if first is not None else 0
+        end = _rows_up_to(keys, relation.range.until) if relation.range.until is not None else table.num_rows
         while start < min(end, table.num_rows):
             self._database.faults.before("read")
             part = table.slice(start, min(step, end - start))
@@ -105,14 +111,15 @@ class MemorySource:
                 tuple(part.combine_chunks().to_batches()),
                 part.num_rows,
                 part.num_rows * ROW_BYTES,
-                Position(str(start)),
+                _place(keys, start),
             )
 
     def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
         """By the number of rows."""
-        rows = self._find(relation).rows
-        ends = sorted({rows * number // parts for number in range(1, parts)} - {0, rows})
-        return ranges_between([Position(str(end)) for end in ends])
+        found = self._find(relation)
+        ends = sorted({found.rows * number // parts for number in range(1, parts)} - {0, found.rows})
+        _, keys = _ordered(found)
+        return ranges_between([_place(keys, end) for end in ends])
 
     def close(self) -> None:
         """Notes it."""
@@ -124,6 +131,27 @@ class MemorySource:
             told = f"there is no relation `{relation.relation}`{nearest(relation.relation, self._relations)}"
             raise SourceMissing(told, field="source.relation")
         return found
+
+
+Keys = list[tuple[object, ...]] | None
+
+
+def _ordered(relation: MemoryRelation) -> tuple[pa.Table, Keys]:
+    """The rows in order, and their keys where the relation has one."""
+    table = relation.table()
+    if not relation.key:
+        return table, None
+    keys = list(zip(*(table.column(name).to_pylist() for name in relation.key), strict=True))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return table.take(order), [keys[at] for at in order]
+
+
+def _rows_up_to(keys: Keys, position: Position) -> int:
+    return int(position) if keys is None else bisect_right(keys, tuple(json.loads(position)))
+
+
+def _place(keys: Keys, rows: int) -> Position:
+    return Position(str(rows) if keys is None else json.dumps(keys[rows - 1]))
 
 
 def _info(name: str, relation: MemoryRelation) -> RelationInfo:

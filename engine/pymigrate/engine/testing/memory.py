@@ -51,6 +51,20 @@ class MemoryLane:
 Row = tuple[object, ...]
 
 
+class KeptOut(Exception):
+    """A capture lets nobody write."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryChange:
+    """What a commit made of the row of a key: the row as it is since, None where it went."""
+
+    number: int
+    relation: str
+    key: Row
+    row: Row | None
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryMerge:
     """What a merge wrote: the staging, the keys that were inserted and, by key, the rows that were overwritten, as they were before."""
@@ -89,7 +103,8 @@ class MemoryPublication:
 
 @dataclass
 class MemoryDatabase:
-    """Everything by name. Values are immutable, so that a transaction which fails is undone by putting the dictionaries back."""
+    """Everything by name. Values are immutable, so that a transaction which fails is undone by putting the dictionaries back. `slots` are
+    the commits up to which captures of the log are done, `blocks` who keeps writes out of a relation."""
 
     relations: dict[str, MemoryRelation] = field(default_factory=dict)
     staged: dict[str, MemoryRelation] = field(default_factory=dict)
@@ -98,6 +113,10 @@ class MemoryDatabase:
     conflicts: dict[str, tuple[tuple[Row, Row], ...]] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     has_state: bool = True
+    commits: int = 0
+    log: list[MemoryChange] = field(default_factory=list)
+    slots: dict[str, int] = field(default_factory=dict)
+    blocks: dict[str, set[str]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @contextmanager
@@ -113,15 +132,39 @@ class MemoryDatabase:
                 raise
         self.faults.after(step, number)
 
-    def put(self, relation: str, columns: Sequence[ColumnInfo], rows: Sequence[Sequence[object]]) -> None:
+    def put(
+        self,
+        relation: str,
+        columns: Sequence[ColumnInfo],
+        rows: Sequence[Sequence[object]],
+        key: tuple[str, ...] = (),
+    ) -> None:
         """Makes a relation, or gives it other rows, as somebody else would."""
         schema = arrow_schema(columns)
         arrays = [pa.array([row[at] for row in rows], column.type) for at, column in enumerate(schema)]
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         with self.lock:
             known = self.relations.get(relation)
-            fresh = MemoryRelation(tuple(columns), batches=(batch,))
+            fresh = MemoryRelation(tuple(columns), key, (batch,))
             self.relations[relation] = fresh if known is None else known.holding((batch,))
+
+    def write(self, relation: str, rows: Sequence[Row], gone: Sequence[Row] = ()) -> None:
+        """Takes the rows of keys out and then puts rows in by their key, in one logged commit. Raises KeptOut."""
+        with self.lock:
+            if self.blocks.get(relation):
+                raise KeptOut(f"{relation} is kept as it is by {sorted(self.blocks[relation])}")
+            found = self.relations[relation]
+            at = [[column.name for column in found.columns].index(name) for name in found.key]
+            current = {tuple(row[place] for place in at): row for row in self.read(relation)}
+            self.commits += 1
+            for key in gone:
+                current.pop(key, None)
+                self.log.append(MemoryChange(self.commits, relation, key, None))
+            for row in rows:
+                key = tuple(row[place] for place in at)
+                current[key] = row
+                self.log.append(MemoryChange(self.commits, relation, key, row))
+            self.put(relation, found.columns, list(current.values()))
 
     def read(self, relation: str) -> list[tuple[object, ...]]:
         """Its rows, in order."""

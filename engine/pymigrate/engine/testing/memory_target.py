@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, InvalidDefinition, Problem
 from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.ports.capture import RowChanges
 from pymigrate.engine.ports.relations import UNKNOWN, RelationInfo
 from pymigrate.engine.ports.staging import Checkpoint, Dangling, Delivery, ReferenceCheck, Staging
 from pymigrate.engine.testing import memory_appending as appending
@@ -105,6 +106,26 @@ class MemoryTarget(MemoryPublications):
             for each, more in ((staging, batches), (apart, refused)):
                 staged = self._database.staged[each.id]
                 self._database.staged[each.id] = staged.holding((*staged.batches, *more))
+            self._database.lanes[staging.id, lane] = MemoryLane(after, fence)
+
+    def index_key(self, staging: Staging) -> None:
+        """Rows are found without."""
+
+    def unindex_key(self, staging: Staging) -> None:
+        """Nothing to take back."""
+
+    def apply(
+        self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, changes: RowChanges
+    ) -> None:
+        """All of it or nothing."""
+        refuse_nulls(staging, [changes.rows], before.rows)
+        with self._database.transaction("apply"):
+            self._stand(staging, lane, fence, before)
+            staged = self._database.staged[staging.id]
+            gone = set(zip(*(column.to_pylist() for column in changes.keys.columns), strict=True))
+            kept = [key not in gone and not changes.is_emptied for key in tuples_of(staged, staging.key)]
+            left = staged.table().filter(pa.array(kept, pa.bool_())).to_batches()
+            self._database.staged[staging.id] = staged.holding((*left, changes.rows))
             self._database.lanes[staging.id, lane] = MemoryLane(after, fence)
 
     def repair(

@@ -1,14 +1,16 @@
 """The way from a host to a system in virtual time: how long it takes, what breaks on it, and what happened at its end."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pymigrate.engine.domain.errors import SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.capture import Capture, GrowingColumn
 from pymigrate.engine.ports.source import Source
-from pymigrate.engine.ports.staging import Checkpoint
+from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.fibers import Fibers
 from pymigrate.engine.testing.memory import MemoryDatabase
@@ -57,8 +59,9 @@ class Ledger:
 
 @dataclass
 class SimulatedSystems:
-    """All systems of a simulation. `versions` holds every content that a source relation ever had. `target` and `source` make what a
-    host works with, so that a mutant can take their place."""
+    """All systems of a simulation. `versions` holds every content that a source relation ever had, and `cutovers`, by the name of a
+    capture, what it held when writes to it were blocked. `target`, `source` and `capture` make what a host works with, so that a mutant can
+    take their place."""
 
     fibers: Fibers
     weather: Weather
@@ -66,17 +69,31 @@ class SimulatedSystems:
     ledger: Ledger = field(default_factory=Ledger)
     databases: dict[str, MemoryDatabase] = field(default_factory=dict)
     versions: dict[tuple[str, str], list[Rows]] = field(default_factory=dict)
+    cutovers: dict[str, tuple[str, str, Rows]] = field(default_factory=dict)
     target: "Callable[[MemoryDatabase, Route], Target] | None" = None
     source: "Callable[[MemoryDatabase, Route], Source] | None" = None
+    capture: "Callable[[MemoryDatabase, Route, GrowingColumn | None], Capture] | None" = None
 
     def database(self, name: str) -> MemoryDatabase:
         """The system of a connection."""
         return self.databases.setdefault(name, MemoryDatabase())
 
-    def put(self, system: str, relation: str, columns: Sequence[ColumnInfo], rows: Rows) -> None:
+    def put(
+        self, system: str, relation: str, columns: Sequence[ColumnInfo], rows: Rows, key: tuple[str, ...] = ()
+    ) -> None:
         """Gives a source relation its content, as somebody else would."""
-        self.database(system).put(relation, columns, rows)
+        self.database(system).put(relation, columns, rows, key)
         self.versions.setdefault((system, relation), []).append(rows)
+
+    def check_cutover(self, staging: Staging, rows: Rows) -> None:
+        """What is about to be published of a source that is written to: it must be kept as it is, and be what is staged."""
+        for name, (system, relation, _) in self.cutovers.items():
+            if name.endswith(f"_{staging.id}"):
+                database = self.database(system)
+                if name not in database.blocks.get(relation, ()):
+                    self.ledger.broken.append(f"{name} is published while its source may be written to")
+                if Counter(database.read(relation)) != Counter(rows):
+                    self.ledger.broken.append(f"{name} is published with other rows than its source has")
 
 
 class Route:

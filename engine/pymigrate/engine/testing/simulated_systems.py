@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pymigrate.engine.domain.errors import SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
+from pymigrate.engine.ports.capture import Capture, GrowingColumn, RowChanges
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
@@ -20,6 +21,7 @@ from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.connectors import ROW_BYTES, MemorySource
 from pymigrate.engine.testing.memory import MemoryDatabase, MemoryLane
 from pymigrate.engine.testing.memory_target import MemoryTarget
+from pymigrate.engine.testing.simulated_capture import SimulatedCapture
 from pymigrate.engine.testing.simulated_route import Result, Route, SimulatedSystems
 
 CHUNK_ROWS = 3
@@ -100,6 +102,25 @@ class SimulatedTarget(MemoryTarget):
         batches: Sequence[pa.RecordBatch],
     ) -> None:
         """Begins, writes the rows, and ends; each takes time."""
+        write = super().commit
+        self._commit(staging, lane, fence, before, after, lambda: write(staging, lane, fence, before, after, batches))
+
+    def apply(
+        self, staging: Staging, lane: str, fence: int, before: Checkpoint, after: Checkpoint, changes: RowChanges
+    ) -> None:
+        """The same with changes."""
+        write = super().apply
+        self._commit(staging, lane, fence, before, after, lambda: write(staging, lane, fence, before, after, changes))
+
+    def _commit(
+        self,
+        staging: Staging,
+        lane: str,
+        fence: int,
+        before: Checkpoint,
+        after: Checkpoint,
+        write: Callable[[], None],
+    ) -> None:
         self.route.write("commit")
         seen = self._database.lanes.get((staging.id, lane), MemoryLane())
         self._stand(staging, lane, fence, before)
@@ -110,7 +131,7 @@ class SimulatedTarget(MemoryTarget):
             changed.add("fence")
         if changed & self.written:
             raise SystemUnavailable(f"{staging.relation}: another transaction wrote the checkpoint meanwhile")
-        self._end_commit(staging, lane, fence, before, after, batches)
+        self._end_commit(staging, lane, after, write)
         self.ledger.committed((staging.id, lane), fence, self.writer, after)
         self.route.answer()
 
@@ -128,7 +149,15 @@ class SimulatedTarget(MemoryTarget):
 
     def publish(self, stagings: Sequence[Staging]) -> None:
         """Takes the route."""
-        self._writing("publish", lambda: super(SimulatedTarget, self).publish(stagings))
+
+        def swap() -> None:
+            for staging in stagings:
+                if staging.id in self._database.staged:
+                    rows = self._database.staged[staging.id].table().to_pylist()
+                    self.route.systems.check_cutover(staging, tuple(tuple(row.values()) for row in rows))
+            super(SimulatedTarget, self).publish(stagings)
+
+        self._writing("publish", swap)
 
     def rollback(self, stagings: Sequence[Staging]) -> None:
         """Takes the route."""
@@ -138,20 +167,12 @@ class SimulatedTarget(MemoryTarget):
         """Takes the route."""
         self._writing("seal", lambda: super(SimulatedTarget, self).seal(stagings))
 
-    def _end_commit(
-        self,
-        staging: Staging,
-        lane: str,
-        fence: int,
-        before: Checkpoint,
-        after: Checkpoint,
-        batches: Sequence[pa.RecordBatch],
-    ) -> None:
+    def _end_commit(self, staging: Staging, lane: str, after: Checkpoint, write: Callable[[], None]) -> None:
         """The transaction takes effect by what it saw when it began: who else wrote what it writes was asked just before."""
         found = self._database.lanes.get((staging.id, lane), MemoryLane())
         self._is_allowed = True
         try:
-            super().commit(staging, lane, fence, before, after, batches)
+            write()
         finally:
             self._is_allowed = False
         if "fence" not in self.written:
@@ -187,6 +208,12 @@ class SimulatedConnector:
         route = Route(self._systems, self._host, system.name)
         route.read()
         return (self._systems.source or SimulatedSource)(self._systems.database(system.name), route)
+
+    def open_capture(self, system: SystemSpec, column: GrowingColumn | None = None) -> Capture:
+        """A handle, once it answers."""
+        route = Route(self._systems, self._host, system.name)
+        route.read()
+        return (self._systems.capture or SimulatedCapture)(self._systems.database(system.name), route, column)
 
     def open_target(self, system: SystemSpec) -> Target:
         """A handle, once it answers."""
