@@ -9,7 +9,7 @@ from tests.simulation.plans import LATE_MAX, DrawnPlan, Place
 
 ROWS_AT_ONCE_MAX = 3
 LATE = 0.2
-PAUSE_SECONDS = (0.3, 4.0)
+PAUSE_SECONDS = (0.5, 5.0)
 
 
 class Application:

@@ -465,22 +465,6 @@ class RunnerThatLetsNobodyIn(TaskRunner):
         self._following.end_undone = self._following.end_published  # type: ignore[method-assign]  # that is the mutation
 
 
-class TargetThatVouchesForAll(SimulatedTarget):
-    """Whoever asks is told that a dataset's changes are still its own."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._claimed = 0
-
-    def claim(self, staging: Staging, lane: str, fence: int) -> Checkpoint:
-        self._claimed = fence
-        return super().claim(staging, lane, fence)
-
-    def checkpoint(self, staging: Staging, lane: str) -> tuple[Checkpoint, int]:
-        found, fence = super().checkpoint(staging, lane)
-        return found, self._claimed if lane.endswith("/changes") else fence
-
-
 # The lane --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -569,7 +553,6 @@ MUTANTS: dict[str, Mutant] = {
     "capture that reads first": Mutant(replace(REAL, capture=CaptureThatReadsFirst), seen_at=9),
     "capture that stays": Mutant(replace(REAL, capture=CaptureThatStays)),
     "runner that lets nobody in": Mutant(replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=56),
-    "target that vouches for all": Mutant(replace(REAL, target=TargetThatVouchesForAll), (Trouble.HOST_STOPPED,)),
     "lane without frozen state": Mutant(
         replace(REAL, copy=without_frozen_state), (Trouble.SOURCE_CHANGED,), seen_at=85
     ),

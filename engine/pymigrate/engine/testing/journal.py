@@ -50,8 +50,16 @@ class Journal:
 
 
 def _require_aware(value: object) -> None:
-    if is_dataclass(value):
-        for each in fields(value):
-            moment = getattr(value, each.name)
-            if isinstance(moment, datetime) and moment.tzinfo is None:
-                raise ValueError(f"{each.name} must be an aware datetime")
+    for name in _names(type(value)):
+        moment = getattr(value, name)
+        if isinstance(moment, datetime) and moment.tzinfo is None:
+            raise ValueError(f"{name} must be an aware datetime")
+
+
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
+    return _NAMES[kind]

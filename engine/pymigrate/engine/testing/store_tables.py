@@ -1,10 +1,10 @@
 """What the store in memory keeps, and under which keys."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TypeVar
 
-from pymigrate.engine.domain.run import DatasetRun, Entity, Run, RunEvent, Task
+from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunEvent, Task
 from pymigrate.engine.domain.run_states import TASK_OPEN
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import HostRecord, Resource
@@ -12,6 +12,9 @@ from pymigrate.engine.testing.feed import Consumer
 
 E = TypeVar("E", bound=Entity)
 PartKey = tuple[str, ...]
+NAMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(each.name for each in fields(kind)) for kind in (Run, PhaseRun, DatasetRun, Lane, Task)
+}
 
 
 @dataclass(slots=True)
@@ -47,7 +50,10 @@ def key_of(entity: Entity) -> PartKey:
 
 def copied(entity: E) -> E:
     """Another record of the same content, so that nobody changes what is kept."""
-    copy = replace(entity)
+    kind = type(entity)
+    copy = kind.__new__(kind)
+    for name in NAMES[kind]:
+        setattr(copy, name, getattr(entity, name))
     if isinstance(copy, Run):
         copy.triggers = dict(copy.triggers)
     return copy
