@@ -244,9 +244,13 @@ def running_mariadb() -> Iterator[MariadbCluster]:
         if owner is not None:
             shutil.chown(directory, owner)
         directory.chmod(0o755)
+        # Of its own also while it is installed: servers take each other's temporary files away.
+        scratch = directory / "tmp"
+        scratch.mkdir()
+        scratch.chmod(0o777)
         data = f"--datadir={directory}/data"
         control(
-            install.parent, owner, install.name, "--no-defaults", data, "--auth-root-authentication-method=normal",
+            install.parent, owner, install.name, "--no-defaults", data, f"--tmpdir={scratch}", "--auth-root-authentication-method=normal",
             "--skip-test-db", "--skip-name-resolve",
         )  # fmt: skip
         cluster = start_mariadb(server, directory, owner)
@@ -266,17 +270,14 @@ def mariadb_program(name: str) -> Path | None:
 
 
 def start_mariadb(server: Path, directory: Path, owner: str | None) -> MariadbCluster:
-    """Start a server on the data below `directory`, on a free port of loopback. Servers take each other's temporary files away."""
-    scratch = directory / "tmp"
-    scratch.mkdir()
-    scratch.chmod(0o777)
+    """Start a server on the data below `directory`, on a free port of loopback."""
     for _ in range(START_ATTEMPTS_MAX):
         port = free_port()
         with (directory / "log").open("ab") as log:
             process = subprocess.Popen(
                 [
                     server, *MARIADB_OPTIONS, f"--datadir={directory}/data", f"--port={port}",
-                    f"--socket={directory}/socket", f"--pid-file={directory}/pid", f"--tmpdir={scratch}",
+                    f"--socket={directory}/socket", f"--pid-file={directory}/pid", f"--tmpdir={directory}/tmp",
                 ],
                 cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_owner(owner),
             )  # fmt: skip
