@@ -11,21 +11,13 @@ import pyarrow as pa
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.transfer.checksum import MODULUS, RowHasher
 from pymigrate.engine.transfer.means import Means
-from pymigrate.engine.transfer.memory import MemoryBudget
 from pymigrate.engine.transfer.reading import Result, SourceReader
-from pymigrate.engine.transfer.signals import Signals
 
 HASH_BYTES = 8
 
 
 class InlineReader(SourceReader):
     """Reads ahead before the chunk before is used, rather than while."""
-
-    def __init__(self, open_source: Callable[[], Source], signals: Signals, budget: MemoryBudget) -> None:
-        self._source = None
-        self._open_source = open_source
-        self._signals = signals
-        self._budget = budget
 
     def start(self, use: Callable[[Source], Result]) -> "Future[Result]":
         """Does it at once."""
