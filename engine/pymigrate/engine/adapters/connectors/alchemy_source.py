@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 
 from pymigrate.engine.adapters.connectors.alchemy_types import Reading, reading_of
 from pymigrate.engine.adapters.connectors.alchemy_values import array_of
-from pymigrate.engine.adapters.connectors.source_values import RowPace, check_declared, check_there, missing
+from pymigrate.engine.adapters.connectors.chunk_sizes import RowPace
+from pymigrate.engine.adapters.connectors.source_values import check_declared, check_there, missing
 from pymigrate.engine.domain.errors import (
     DataRefused,
     FailedPrecondition,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import growing
 from pymigrate.engine.adapters.connectors.csv_passing import pieces_of
 from pymigrate.engine.adapters.connectors.record_ends import end_of, record_ends
 from pymigrate.engine.adapters.connectors.source_values import (
@@ -82,10 +83,10 @@ class CsvReader:
         self, columns: Sequence[ColumnInfo], chunk_bytes: int, span: SourceRange, *, is_passing: bool
     ) -> Iterator[SourceChunk]:
         check_there(self._relation, columns, self._names)
-        place = place_of(span.after, self._start)
+        place, sizes = place_of(span.after, self._start), growing(chunk_bytes)
         with TextStream(self._file, place) as stream:
             blocks = _Blocks(stream, end_of(span) - place.offset)
-            while block := self._block(blocks, chunk_bytes, place.row):
+            while block := self._block(blocks, next(sizes), place.row):
                 texts = self._parse(block, place.row)
                 batches = self._typed(texts, columns, place.row)
                 place = place.after(block, texts.num_rows)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import dividing
 from pymigrate.engine.adapters.connectors.duckdb_reading import Reading, arrays_of
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, dividing, refused
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition
 from pymigrate.engine.ports.arrow_types import arrow_schema

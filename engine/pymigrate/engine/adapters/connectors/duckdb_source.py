@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import dividing
 from pymigrate.engine.adapters.connectors.duckdb_declared import DuckdbDeclared
 from pymigrate.engine.adapters.connectors.duckdb_reading import is_known, reading
 from pymigrate.engine.adapters.connectors.duckdb_scan import (
@@ -25,7 +26,7 @@ from pymigrate.engine.adapters.connectors.duckdb_scan import (
     select,
 )
 from pymigrate.engine.adapters.connectors.duckdb_types import column_type
-from pymigrate.engine.adapters.connectors.source_values import as_now, declared_columns, dividing, missing
+from pymigrate.engine.adapters.connectors.source_values import as_now, declared_columns, missing
 from pymigrate.engine.adapters.connectors.target_statements import (
     SCHEMA,
     Table,

@@ -6,6 +6,7 @@ A chunk ends with the row that fills it, so that chunks end at the same places w
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pymigrate.engine.adapters.connectors import mysql_wire
+from pymigrate.engine.adapters.connectors.chunk_sizes import growing
 from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_lines import line, obstacle, too_long
 from pymigrate.engine.adapters.connectors.mysql_relations import MysqlRelations, Order, Place, position, where
@@ -18,7 +19,6 @@ from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.source import SourceChunk
 
 PIECE_ROWS = 2_048
-RAMP = 8  # the first chunk is so much smaller than later ones
 _NULL, _TWO, _THREE = 0xFB, 0xFC, 0xFD
 Query = Callable[[str], list[tuple[object, ...]]]
 
@@ -57,11 +57,12 @@ class MysqlLines:
 
 
 def chunks(rows: Iterator[list[bytes]], relation: SourceRelation, order: Order) -> Iterator[SourceChunk]:
-    """The chunks of the statement's rows, as they come over the wire: small ones first, so that the first can be written early."""
+    """The chunks of the statement's rows, as they come over the wire."""
     pieces: list[bytes] = []
     held: list[bytes] = []
     size = count = 0
-    keep, most = held.append, max(1, relation.chunk_bytes // RAMP)
+    sizes = growing(relation.chunk_bytes)
+    keep, most = held.append, next(sizes)
     row = b""
     for packet in rows:
         for row in packet:
@@ -82,7 +83,7 @@ def chunks(rows: Iterator[list[bytes]], relation: SourceRelation, order: Order) 
                 held.clear()
                 yield _chunk(pieces, count, size, row, order)
                 pieces, size, count = [], 0, 0
-                most = min(relation.chunk_bytes, 2 * most)
+                most = next(sizes)
         if len(held) >= PIECE_ROWS:
             pieces.append(b"".join(held))
             count += len(held)

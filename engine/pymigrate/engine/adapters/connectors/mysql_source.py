@@ -12,6 +12,7 @@ import pyarrow as pa
 import pymysql
 
 from pymigrate.engine.adapters.connectors import mysql_passing, mysql_wire
+from pymigrate.engine.adapters.connectors.chunk_sizes import RowPace
 from pymigrate.engine.adapters.connectors.mysql_catalog import MysqlCatalog
 from pymigrate.engine.adapters.connectors.mysql_connection import (
     Connection,
@@ -25,7 +26,7 @@ from pymigrate.engine.adapters.connectors.mysql_lines import obstacle
 from pymigrate.engine.adapters.connectors.mysql_passing import MysqlLines
 from pymigrate.engine.adapters.connectors.mysql_reading import advice, selected, to_array
 from pymigrate.engine.adapters.connectors.mysql_relations import MysqlRelations, Order, Place, place_of, position, where
-from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, as_now, refused
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, as_now, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged
 from pymigrate.engine.domain.paths import CopyPath

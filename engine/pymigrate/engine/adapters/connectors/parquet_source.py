@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import growing
 from pymigrate.engine.adapters.connectors.source_values import (
     Unreadable,
     check_there,
@@ -98,7 +99,8 @@ class ParquetReader:
         first, done = int(place["group"]), int(place["row"])
         file, schema = self._open(), arrow_schema(columns)
         last = int(json.loads(span.until)["group"]) if span.until else file.num_row_groups
-        names = [column.name for column in columns]
+        names, sizes = [column.name for column in columns], growing(chunk_bytes)
+        size = next(sizes)
         check_there(self._relation, columns, file.schema_arrow.names)
         before = sum(file.metadata.row_group(group).num_rows for group in range(first))
         for group in range(first, last):
@@ -111,12 +113,13 @@ class ParquetReader:
                     continue
                 rest = part.slice(skip)
                 held.append(self._cast(rest, columns, schema, before + seen - rest.num_rows))
-                if sum(batch.nbytes for batch in held) >= chunk_bytes and seen < total:
+                if sum(batch.nbytes for batch in held) >= size and seen < total:
                     yield _chunk(held, {"group": group, "row": seen})
-                    held = []
+                    held, size = [], next(sizes)
             before += total
             if held:
                 yield _chunk(held, {"group": group + 1, "row": 0})
+                size = next(sizes)
 
     def declared(self, name: str, kind: ColumnType) -> Problem | None:
         """What is wrong with declaring that type for a column: a conversion that may lose something is not made."""

@@ -8,12 +8,13 @@ import psycopg
 import pyarrow as pa
 import structlog
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import RowPace
 from pymigrate.engine.adapters.connectors.postgres_connection import SETTINGS
 from pymigrate.engine.adapters.connectors.postgres_relations import Order, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_rows import Field, array_of, blocks, copied, copy_rows, fields
 from pymigrate.engine.adapters.connectors.postgres_scanning import Declined, PostgresScan
 from pymigrate.engine.adapters.connectors.postgres_spans import conditions, ordered, place_of, position_of, shown
-from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, refused
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, refused
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import DataRefused
 from pymigrate.engine.domain.types import ColumnInfo

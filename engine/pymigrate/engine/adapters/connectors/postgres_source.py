@@ -9,6 +9,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import errors
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import RowPace
 from pymigrate.engine.adapters.connectors.postgres_connection import SETTINGS, connect
 from pymigrate.engine.adapters.connectors.postgres_copying import (
     SCANNED_ROWS_MIN,
@@ -20,7 +21,7 @@ from pymigrate.engine.adapters.connectors.postgres_passing import PostgresPages
 from pymigrate.engine.adapters.connectors.postgres_reading import keep_raw, selected, to_array
 from pymigrate.engine.adapters.connectors.postgres_relations import ALIAS, Order, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_spans import conditions, ordered, position_of, shown
-from pymigrate.engine.adapters.connectors.source_values import RowPace, Unreadable, as_now, refused
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, as_now, refused
 from pymigrate.engine.domain.errors import DataRefused, FailedPrecondition, SystemUnavailable
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo

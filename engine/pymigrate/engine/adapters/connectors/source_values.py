@@ -19,9 +19,6 @@ from pymigrate.engine.ports.arrow_types import arrow_type
 from pymigrate.engine.ports.relations import SourceRelation
 
 SHOWN_CHARACTERS_MAX = 60
-ROWS_FIRST = 16
-ROWS_GROWTH = 8
-ROWS_MAX = 4_096
 _BOOLEANS = ("true", "t", "1", "false", "f", "0")
 _TRUE = 3  # of them are true
 _UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
@@ -39,43 +36,6 @@ class Unreadable(ValueError):
     def __init__(self, row: int, text: str, column: ColumnType) -> None:
         super().__init__(f"{shown(text)} is no {column}{_advice(text, column)}")
         self.row = row
-
-
-class RowPace:
-    """How many rows to ask for next, so that a chunk comes to about `chunk_bytes` and never holds much more, however wide rows are.
-
-    Where asking costs much, as many rows as may be are asked for at once, and a chunk is full that is nearly so. Where the relation says
-    how many rows a chunk holds, it is full with them, too.
-    """
-
-    def __init__(self, relation: SourceRelation, rows_max: int = ROWS_MAX, share: float = 1.0) -> None:
-        self.rows = ROWS_FIRST
-        self._rows_max = rows_max
-        self._chunk_bytes = relation.chunk_bytes
-        self._chunk_rows = relation.chunk_rows
-        self._full_bytes = int(relation.chunk_bytes * share)
-        self._bytes = 0
-        self._held_rows = 0
-
-    def fills(self, *batches: pa.RecordBatch) -> bool:
-        """Counts batches to the chunk. True when the chunk is full, and the next one begins."""
-        size, rows = sum(batch.nbytes for batch in batches), sum(batch.num_rows for batch in batches)
-        self._bytes += size
-        self._held_rows += rows
-        is_full = self._bytes >= self._full_bytes or 0 < self._chunk_rows <= self._held_rows
-        if is_full:
-            self._bytes = self._held_rows = 0
-        row_bytes = max(1, size // rows)
-        fitting = (self._chunk_bytes - self._bytes) // row_bytes
-        if self._chunk_rows:
-            fitting = min(fitting, self._chunk_rows - self._held_rows)
-        self.rows = max(1, min(self._rows_max, self.rows * ROWS_GROWTH, fitting))
-        return is_full
-
-
-def dividing(chunk_rows: int, rows: int) -> int:
-    """At most so many rows a batch, so that whole batches fill a chunk of `chunk_rows`; 0: one of any size."""
-    return math.gcd(chunk_rows, 1 << (rows.bit_length() - 1)) if chunk_rows else rows
 
 
 def first_failure(values: pa.Array, read: Callable[[pa.Array], object]) -> int:

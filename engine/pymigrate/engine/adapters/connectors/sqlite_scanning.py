@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import dividing
 from pymigrate.engine.adapters.connectors.duckdb_extensions import load
-from pymigrate.engine.adapters.connectors.source_values import Unreadable, dividing, read_texts
+from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type, is_text
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pymigrate.engine.adapters.connectors.source_values import RowPace, as_now, declared_columns, missing
+from pymigrate.engine.adapters.connectors.chunk_sizes import RowPace
+from pymigrate.engine.adapters.connectors.source_values import as_now, declared_columns, missing
 from pymigrate.engine.adapters.connectors.sqlite_declared import SqliteDeclared
 from pymigrate.engine.adapters.connectors.sqlite_errors import translated, translation
 from pymigrate.engine.adapters.connectors.sqlite_reading import check_unique, to_batch, undecodable
