@@ -13,7 +13,7 @@ POLL_SECONDS = 0.05
 HOSTS_TARGETS = ("postgres", "duckdb")
 
 
-def definitions(system: dict[str, object], other: dict[str, object], folder: Path, lanes: int) -> str:
+def definitions(system: dict[str, object], other: dict[str, object], folder: Path, relation: str, lanes: int) -> str:
     """One table into PostgreSQL and into DuckDB, each in half of the lanes."""
     where = {"environment": "bench"}
     documents: list[dict[str, object]] = [
@@ -32,7 +32,7 @@ def definitions(system: dict[str, object], other: dict[str, object], folder: Pat
             "department": "sales",
             "datasets": {
                 "rows": {
-                    "source": {"connection": "legacy", "relation": "mixed"},
+                    "source": {"connection": "legacy", "relation": relation},
                     "target": {"connection": target, "relation": "copied", "loadMode": "replace"},
                     "lanes": lanes // len(HOSTS_TARGETS),
                 }

@@ -4,7 +4,7 @@ Bytes are those of the rows as CSV, whatever travels; where it says so, those of
 flight are on; the read-back of `sampled` is measured apart. Servers run without fsync, for both sides alike. Peers that are not installed
 are named and not measured (see `_peers.py`).
 
-`--part NAME` measures one part, `--long` copies at least 5 GB in one go as well.
+`--part NAME` measures one part, `--long` copies at least 5 GB in one go as well, and has fifty lanes on 3 GB.
 """
 
 import argparse
@@ -38,6 +38,8 @@ from tests.servers import PostgresCluster, machine_binaries, mariadb_program, ne
 MB = 1e6
 WIDE_MB_PER_SECOND = 167
 SUSTAINED_BYTES = 5_000_000_000
+LANES_BYTES = 3_000_000_000
+WIDE_ROW_BYTES = 1_550
 QUARTERS = 4
 LANES = 50
 CSV_COLUMNS = {
@@ -293,8 +295,7 @@ def mariadb_to_postgres(bench: Bench) -> None:
 
 def sustained(bench: Bench) -> None:
     """At least 5 GB in one go: the last quarter against the first, and the memory of the process."""
-    rows = SUSTAINED_BYTES // 1_550 + 1
-    bench.fill("wide", rows)
+    bench.fill("wide", SUSTAINED_BYTES // WIDE_ROW_BYTES + 1)
     move = Move(Origin(postgres(bench.source), "wide"), postgres(bench.target), "moved")
     marks: list[tuple[int, float, int]] = []
     move.drop(move.stage(lambda checkpoint: marks.append((checkpoint.bytes, time.perf_counter(), _resident_bytes()))))
@@ -329,14 +330,16 @@ def arrow_routes(bench: Bench) -> None:
             )
 
 
-def fifty_lanes(bench: Bench) -> None:
-    """What all worker hosts together hold while fifty lanes copy with chunks of 20 MB."""
-    size = bench.fill("mixed", bench.size.mixed)
+def fifty_lanes(bench: Bench, table: str = "mixed", rows: int = 0) -> None:
+    """What all worker hosts together hold while fifty lanes copy a table, each of them a fiftieth or a chunk at a time."""
+    size = bench.fill(table, rows or bench.size.mixed)
     with bench.connect() as connection:
-        connection.execute("ALTER TABLE mixed ADD PRIMARY KEY (id)")
+        connection.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (id)")
+    folder = bench.folder / f"lanes-{table}"
+    folder.mkdir()
     system = {"host": bench.cluster.host, "port": bench.cluster.port, "database": "postgres", "user": "postgres"}
-    text = _fifty_lanes.definitions(system, {**system, "database": "target"}, bench.folder, LANES)
-    held, hosts, lanes = _fifty_lanes.peak_bytes(text, bench.folder)
+    text = _fifty_lanes.definitions(system, {**system, "database": "target"}, folder, table, LANES)
+    held, hosts, lanes = _fifty_lanes.peak_bytes(text, folder)
     bench.report.add(
         f"{lanes} lanes, {size / MB:,.0f} MB into PostgreSQL and into DuckDB, {hosts} hosts, the most that they held",
         held / MB,
@@ -378,7 +381,7 @@ def main() -> None:
     parser.add_argument(
         "--tiny", action="store_true", help="the smallest size that runs everything; its figures say nothing"
     )
-    parser.add_argument("--long", action="store_true", help="with a copy of at least 5 GB")
+    parser.add_argument("--long", action="store_true", help="with a copy of at least 5 GB, and fifty lanes on 3 GB")
     parser.add_argument(
         "--part", choices=sorted(PARTS), action="append", help="measure this part alone; may be repeated"
     )
@@ -391,6 +394,7 @@ def main() -> None:
             PARTS[name](bench)
         if given.long:
             sustained(bench)
+            fifty_lanes(bench, "wide", LANES_BYTES // WIDE_ROW_BYTES)
     report.write(given.results)
 
 
