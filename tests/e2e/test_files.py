@@ -10,7 +10,7 @@ from tests.e2e.engines import EngineProcess, declare, ended
 from tests.e2e.test_routes import document
 
 ROWS = 3_000
-TARGETS = {"server": "csv", "lake": "arrow", "lines": "arrow"}
+TARGETS = {"server": "arrow", "texts": "csv", "lake": "arrow", "lines": "arrow"}
 
 
 def test_a_glob_of_packed_csv_reaches_postgres_and_folders_whole(
@@ -22,14 +22,17 @@ def test_a_glob_of_packed_csv_reaches_postgres_and_folders_whole(
         (tmp_path / "in" / f"{part}.csv.gz").write_bytes(gzip.compress(text.encode()))
     found = psycopg.conninfo.conninfo_to_dict(postgres_database)
     server = f"{{postgres: {{host: {found['host']}, port: {found['port']}, database: {found['dbname']}, user: {found['user']}}}}}"
-    source = "{connection: exports, relation: '*.csv.gz', csv: {nullValues: ['']}, columns: {id: {type: int64}}}"
+    texts = "{connection: exports, relation: '*.csv.gz', csv: {nullValues: ['']}}"
+    typed = texts.replace("}}", "}, columns: {id: {type: int64}}}")
     targets = {
         "server": "{connection: server, relation: people}",
+        "texts": "{connection: server, relation: texts}",
         "lake": "{connection: lake, relation: people, csv: {packing: gzip}}",
         "lines": "{connection: lake, relation: lines, jsonLines: {}}",
     }
     datasets = ", ".join(
-        f"{n}: {{source: {source}, target: {t}, key: [id], verification: full}}" for n, t in targets.items()
+        f"{n}: {{source: {texts if n == 'texts' else typed}, target: {t}, key: [id], verification: full}}"
+        for n, t in targets.items()
     )
     text = "---\n".join(
         [
@@ -50,6 +53,7 @@ def test_a_glob_of_packed_csv_reaches_postgres_and_folders_whole(
     datasets_run = run.phases["people"].datasets
     assert {name: dataset.path for name, dataset in datasets_run.items()} == TARGETS
     assert {dataset.verification.target_rows for dataset in datasets_run.values()} == {ROWS}
-    assert len({dataset.verification.target_checksum for dataset in datasets_run.values()}) == 1
+    checksums = {name: dataset.verification.target_checksum for name, dataset in datasets_run.items()}
+    assert checksums["server"] == checksums["lake"] == checksums["lines"] != checksums["texts"]
     assert [path.name.partition(".")[2] for path in (tmp_path / "lake" / "people").iterdir()][:1] == ["csv.gz"]
     assert sum(len(path.read_text().splitlines()) for path in (tmp_path / "lake" / "lines").iterdir()) == ROWS
