@@ -81,7 +81,7 @@ def test_a_mariadb_of_mixed_types_reaches_every_target_whole(
                 "orders",
             ):  # the server writes what PostgreSQL reads, and nothing is decoded
                 assert dataset.path == "postgres_text"
-                assert found.transfer_checksum.startswith("sha256-chunks:")
+                assert found.transfer_checksum.startswith("xxh3-chunks:")
             else:
                 assert dataset.path == "arrow"
                 assert found.transfer_checksum == found.target_checksum

@@ -97,7 +97,7 @@ def test_a_postgres_of_mixed_types_reaches_every_target_whole(
             assert found.source_checksum == found.target_checksum != ""
             if target == "postgres":  # rows pass undecoded, and both servers hash their own
                 assert dataset.path == "postgres_binary"
-                assert found.transfer_checksum.startswith("sha256-chunks:")
+                assert found.transfer_checksum.startswith("xxh3-chunks:")
             else:
                 assert dataset.path == "arrow"
                 assert found.transfer_checksum == found.target_checksum

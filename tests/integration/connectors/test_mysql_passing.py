@@ -234,7 +234,7 @@ def test_rows_that_passed_as_lines_are_verified_decoded(route: Route, level: Lev
     compared = {Level.FULL: 700, Level.SAMPLED: 100}.get(level, 0)
     assert (found.source_rows, found.target_rows, found.compared_rows) == (700, 700, compared)
     assert found.source_checksum == found.target_checksum
-    assert found.transfer_checksum.startswith("sha256-chunks:")
+    assert found.transfer_checksum.startswith("xxh3-chunks:")
 
 
 @pytest.mark.parametrize("level", [Level.FULL, Level.SAMPLED])
