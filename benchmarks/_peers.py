@@ -55,7 +55,8 @@ def pgloader(source: str, target: str, table: str) -> Callable[[], None] | None:
     schema = "" if urlsplit(source).scheme == "mysql" else " in schema 'public'"
     origin = source if urlsplit(source).scheme == "mysql" else f"{source}?sslmode=disable"
     (folder / "load").write_text(
-        f"load database from {origin} into {target}?sslmode=disable with include drop, create tables, no foreign keys, create no indexes "
+        f"load database from {origin} into {target}?sslmode=disable with include drop, create tables, no foreign keys, create no indexes, "
+        "prefetch rows = 10000 "
         f"including only table names matching '{table}'{schema};\n"
     )
     return lambda: shell(f"{found} {folder}/load")

@@ -1,4 +1,4 @@
-"""One lane of every route against the best tool for it: the same rows, in turns, on the same machine.
+"""Every route against the best tool for it: the same rows, in turns, on the same machine, with one lane and with one for each core.
 
 Bytes are those of the rows as CSV, whatever travels; where it says so, those of COPY's binary form. Exactly-once commits and the digest in
 flight are on; the read-back of `sampled` is measured apart. Servers run without fsync, for both sides alike. Peers that are not installed
@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,36 +134,37 @@ class Bench:
         self,
         figure: str,
         size_bytes: int,
-        move: Move,
+        moves: Sequence[Move],
         name: str,
         theirs: Callable[[], object] | None,
         least: float,
         is_published: bool = False,
     ) -> list[float]:
-        """Both in turns, after one turn that warms them; MB a second of either. Other tools publish what they copy, a pipe does not.
-        Returns our seconds."""
+        """All in turns, after one turn that warms them; MB a second of each. Other tools publish what they copy, a pipe does not.
+        Returns the seconds of our first."""
         if theirs is None:
             print(f"{figure}: {name} is not installed: not measured")
             return []
-        work = move.whole if is_published else move.stage
-        rounds: list[tuple[float, float]] = []
-        for _ in range(self.size.rounds + 1):  # the first warms both sides
-            staged: list[Staging] = []
-            mine = seconds(lambda: staged.append(work()))  # noqa: B023 (called within the round)
-            move.drop(staged[0])
-            rounds.append((mine, seconds(theirs)))
-        rounds = rounds[1:]
-        our, other = (statistics.median(side) for side in zip(*rounds, strict=True))
-        self.report.add(
-            figure,
-            size_bytes / MB / our,
-            "MB/s",
-            reference=name,
-            reference_value=size_bytes / MB / other,
-            goal=f"at least {least:g} times as fast",
-            met=statistics.median(their / own for own, their in rounds) >= least,
-        )
-        return [own for own, _ in rounds]
+        kept: list[list[float]] = [[] for _ in (*moves, theirs)]
+        for _ in range(self.size.rounds + 1):  # the first warms all sides
+            for move, found in zip(moves, kept, strict=False):
+                work = move.whole if is_published else move.stage
+                staged: list[Staging] = []
+                found.append(seconds(lambda: staged.append(work())))  # noqa: B023 (called within the round)
+                move.drop(staged[0])
+            kept[-1].append(seconds(theirs))
+        *ours, reference = (found[1:] for found in kept)
+        for move, own in zip(moves, ours, strict=True):
+            self.report.add(
+                f"{figure}, {move.path}, {move.lanes}",
+                size_bytes / MB / statistics.median(own),
+                "MB/s",
+                reference=name,
+                reference_value=size_bytes / MB / statistics.median(reference),
+                goal=f"at least {least:g} times as fast",
+                met=statistics.median(their / mine for mine, their in zip(own, reference, strict=True)) >= least,
+            )
+        return ours[0]
 
 
 def postgres_to_postgres(bench: Bench) -> None:
@@ -171,7 +172,7 @@ def postgres_to_postgres(bench: Bench) -> None:
     size = bench.fill("mixed", bench.size.mixed)
     move = Move(Origin(postgres(bench.source), "mixed"), postgres(bench.target), "moved")
     bench.compare(
-        f"PostgreSQL to PostgreSQL, 21 mixed columns, {move.path}", size, move, "psql COPY binary pipe",
+        "PostgreSQL to PostgreSQL, 21 mixed columns", size, [move], "psql COPY binary pipe",
         lambda: bench.pipe("mixed", MIXED), 0.95,
     )  # fmt: skip
     staged: list[Staging] = []
@@ -188,14 +189,14 @@ def postgres_to_postgres(bench: Bench) -> None:
         connection.execute(f"DROP TABLE IF EXISTS plain; CREATE TABLE plain AS SELECT {PLAIN} FROM mixed")
         with connection.cursor().copy("COPY plain TO STDOUT (FORMAT csv)") as copy:
             size = sum(map(len, copy))
-    move = Move(Origin(postgres(bench.source), "plain"), postgres(bench.target), "moved")
+    moves = lanes_of(Origin(postgres(bench.source), "plain"), postgres(bench.target), "moved")
     for name, peer, least in (
         ("ingestr", _peers.ingestr, 3.0),
         ("sling", _peers.sling, 6.0),
         ("pgloader", _peers.pgloader, 8.0),
     ):
         theirs = peer(bench.source, bench.target, "plain")
-        bench.compare("PostgreSQL to PostgreSQL, 18 mixed columns", size, move, name, theirs, least, True)
+        bench.compare("PostgreSQL to PostgreSQL, 18 mixed columns", size, moves, name, theirs, least, True)
 
 
 def wide_rows(bench: Bench) -> None:
@@ -203,7 +204,7 @@ def wide_rows(bench: Bench) -> None:
     size = bench.fill("wide", bench.size.wide)
     move = Move(Origin(postgres(bench.source), "wide"), postgres(bench.target), "moved")
     figure = "PostgreSQL to PostgreSQL, rows of 1.5 kB"
-    fastest = min(bench.compare(figure, size, move, "psql COPY binary pipe", lambda: bench.pipe("wide", WIDE), 0.95))
+    fastest = min(bench.compare(figure, size, [move], "psql COPY binary pipe", lambda: bench.pipe("wide", WIDE), 0.95))
     bench.report.add(
         "PostgreSQL to PostgreSQL, rows of 1.5 kB, the best round",
         size / MB / fastest,
@@ -213,6 +214,11 @@ def wide_rows(bench: Bench) -> None:
         goal="at least 1 times as fast where the machine allows it",
         met=size / MB / fastest >= WIDE_MB_PER_SECOND,
     )
+
+
+def lanes_of(origin: Origin, target: SystemSpec, relation: str) -> list[Move]:
+    """With one lane, and with one for each core: where nothing else is asked for, others use all cores too."""
+    return [Move(origin, target, relation), Move(origin, target, relation, os.cpu_count() or 1)]
 
 
 def csv_file(bench: Bench) -> Path:
@@ -230,22 +236,22 @@ def csv_to_postgres(bench: Bench) -> None:
     """A CSV file against psql's \\copy into the same types."""
     path = csv_file(bench)
     files = SystemSpec("files", "lake", {"root": str(bench.folder)})
-    move = Move(Origin(files, path.name, columns=CSV_TYPES), postgres(bench.target), "loaded")
+    moves = lanes_of(Origin(files, path.name, columns=CSV_TYPES), postgres(bench.target), "loaded")
     declared = ", ".join(f"{name} {CSV_COLUMNS[name]}" for name in CSV_COLUMNS)
 
     def reference() -> None:
         bench.clear("copied", declared)
         shell(f"psql -qXc \"\\copy copied FROM '{path}' (FORMAT csv, HEADER)\" '{bench.target}'")
 
-    figure = f"CSV to PostgreSQL, 13 columns, {move.path}"
-    bench.compare(figure, path.stat().st_size, move, "psql \\copy", reference, 0.9)
+    figure = "CSV to PostgreSQL, 13 columns"
+    bench.compare(figure, path.stat().st_size, moves, "psql \\copy", reference, 0.9)
 
 
 def csv_to_parquet(bench: Bench) -> None:
     """A CSV file against DuckDB's own reader and writer, with the same types and compression."""
     path = csv_file(bench)
     files = SystemSpec("files", "lake", {"root": str(bench.folder)})
-    move = Move(Origin(files, path.name, columns=CSV_TYPES), files, "parquet")
+    moves = lanes_of(Origin(files, path.name, columns=CSV_TYPES), files, "parquet")
     types = ", ".join(f"'{name}': '{CSV_COLUMNS[name]}'" for name in CSV_COLUMNS)
 
     def reference() -> None:
@@ -255,8 +261,8 @@ def csv_to_parquet(bench: Bench) -> None:
                 f"TO '{bench.folder}/reference.parquet' (FORMAT parquet, COMPRESSION zstd)"
             )
 
-    figure = f"CSV to Parquet, 13 columns, {move.path}"
-    bench.compare(figure, path.stat().st_size, move, "DuckDB's COPY", reference, 0.9)
+    figure = "CSV to Parquet, 13 columns"
+    bench.compare(figure, path.stat().st_size, moves, "DuckDB's COPY", reference, 0.9)
 
 
 def mariadb_to_postgres(bench: Bench) -> None:
@@ -286,11 +292,12 @@ def mariadb_to_postgres(bench: Bench) -> None:
             "user": "root",
             "ssl_mode": "disable",
         }
-        move = Move(Origin(SystemSpec("mysql", "legacy", options), "mixed"), postgres(bench.target), "from_mariadb")
+        legacy = Origin(SystemSpec("mysql", "legacy", options), "mixed")
+        moves = lanes_of(legacy, postgres(bench.target), "from_mariadb")
         url = f"mysql://root@{cluster.host}:{cluster.port}/legacy"
-        figure = f"MariaDB to PostgreSQL, 9 columns, {move.path}"
-        bench.compare(figure, size, move, "pgloader", _peers.pgloader(url, bench.target, "mixed"), 3.0, True)
-        bench.compare(figure, size, move, "connectorx", _peers.connectorx(url, bench.target, "mixed"), 1.0, True)
+        figure = "MariaDB to PostgreSQL, 9 columns"
+        bench.compare(figure, size, moves, "pgloader", _peers.pgloader(url, bench.target, "mixed"), 3.0, True)
+        bench.compare(figure, size, moves, "connectorx", _peers.connectorx(url, bench.target, "mixed"), 1.0, True)
 
 
 def sustained(bench: Bench) -> None:

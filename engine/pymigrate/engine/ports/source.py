@@ -13,7 +13,7 @@ from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.ranges import Position, SourceRange
 from pymigrate.engine.ports.relations import RelationInfo, RowsDigest, SourceRelation
 
-Piece = bytes | bytearray
+Piece = bytes
 
 
 @dataclass(frozen=True, slots=True)

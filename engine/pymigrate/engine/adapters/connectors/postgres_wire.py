@@ -58,24 +58,27 @@ def digest_statement(columns: Sequence[str], key: Sequence[str], share: int, row
     )
 
 
-def copy_out(connection: psycopg.Connection, statement: str) -> tuple[list[bytearray], int]:
+def copy_out(connection: psycopg.Connection, statement: str) -> tuple[list[bytes], int]:
     """What a COPY … TO STDOUT gives, in pieces of about PIECE_BYTES, and how many rows that are. Raises the driver's errors."""
     libpq = connection.pgconn
     _require(libpq, libpq.exec_(statement.encode()), ExecStatus.COPY_OUT)
-    pieces: list[bytearray] = []
-    held = bytearray()
+    pieces: list[bytes] = []
+    held: list[bytes] = []
+    size = 0
     read, wait = libpq.get_copy_data, _poll(libpq, select.POLLIN)
     while (found := read(1))[0] >= 0:
         if found[0]:
-            held += found[1]  # one row: what is done here is done once a row
+            held.append(bytes(found[1]))
+            size += found[0]
             continue
-        if len(held) >= PIECE_BYTES:
-            pieces.append(held)
-            held = bytearray()
+        if size >= PIECE_BYTES:
+            pieces.append(b"".join(held))
+            held.clear()
+            size = 0
         wait()
         libpq.consume_input()
     if held:
-        pieces.append(held)
+        pieces.append(b"".join(held))
     return pieces, _ended(libpq)
 
 
