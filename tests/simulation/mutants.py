@@ -39,16 +39,19 @@ from pymigrate.v1 import run_pb2, worker_pb2
 from tests.simulation.parts import REAL, Parts, VirtualLease
 
 ALL = tuple(Trouble)
+LONG_TRANSACTION_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A world with one part wrong, the trouble that shows it soonest, and the seed that did so when this was written: others do too,
-    and looking begins there to save time."""
+    and looking begins there to save time. `online_share` is how likely one of its phases is online: what is wrong with captures is seen in
+    such phases alone, and what is wrong elsewhere is looked for in worlds that do not change with them."""
 
     parts: Parts
     kinds: Sequence[Trouble] = ALL
     seen_at: int = 0
+    online_share: float = 0.0
 
 
 # The decision core -----------------------------------------------------------------------------------------------------------------
@@ -292,9 +295,15 @@ class TargetWithoutFence(SimulatedTarget):
 
 
 class TargetWithoutFenceColumn(SimulatedTarget):
-    """On DuckDB: the update of the checkpoint does not write the fence, so that a claim meanwhile conflicts with nothing."""
+    """On DuckDB: the update of the checkpoint does not write the fence, so that a claim meanwhile conflicts with nothing. Transactions take
+    long, so that there is a meanwhile."""
 
     written = frozenset({"chunks"})
+
+    def _stand(self, staging: Staging, lane: str, fence: int, before: Checkpoint) -> None:
+        super()._stand(staging, lane, fence, before)
+        if not self._is_allowed:
+            self.route.systems.fibers.pause(LONG_TRANSACTION_SECONDS)
 
 
 class TargetWithoutCheckpoint(SimulatedTarget):
@@ -480,6 +489,14 @@ class LeaseWithoutDrain(VirtualLease):
         return False
 
 
+class LeaseOfNoTime(VirtualLease):
+    """A host whose clock stands still: its lease ends only when the engine tells it. This alone does no harm, for the fence keeps it out;
+    where the fence is what is wrong, nothing else keeps it out either."""
+
+    def is_lost(self) -> bool:
+        return self._is_lost
+
+
 class SourceThatSkips(SimulatedSource):
     """What is read after a position begins one chunk too late."""
 
@@ -530,7 +547,9 @@ MUTANTS: dict[str, Mutant] = {
     "store without outbox row": Mutant(replace(REAL, unit=without_outbox_row)),
     "store without audit entry": Mutant(replace(REAL, unit=without_audit)),
     "target without fence": Mutant(replace(REAL, target=TargetWithoutFence), ZOMBIES, seen_at=50),
-    "target without fence column": Mutant(replace(REAL, target=TargetWithoutFenceColumn), ZOMBIES, seen_at=54),
+    "target without fence column": Mutant(
+        replace(REAL, target=TargetWithoutFenceColumn, lease=LeaseOfNoTime), (Trouble.ENGINE_PARTITION,), seen_at=30
+    ),
     "target without checkpoint": Mutant(replace(REAL, target=TargetWithoutCheckpoint), TARGETS),
     "target of two transactions": Mutant(replace(REAL, target=TargetOfTwoTransactions), (Trouble.HOST_CRASH,)),
     "target that is hopeful": Mutant(replace(REAL, target=TargetThatIsHopeful), TARGETS, seen_at=5),
@@ -547,12 +566,19 @@ MUTANTS: dict[str, Mutant] = {
         replace(REAL, source=SourceThatClaimsToStandStill), CHANGES, seen_at=11
     ),
     "source that skips": Mutant(replace(REAL, source=SourceThatSkips), TARGETS, seen_at=7),
-    "core that reads before it keeps": Mutant(replace(REAL, core=CoreThatReadsBeforeItKeeps)),
-    "capture that lets in": Mutant(replace(REAL, capture=CaptureThatLetsIn)),
-    "capture that forgets": Mutant(replace(REAL, capture=CaptureThatForgets), TARGETS, seen_at=110),
-    "capture that reads first": Mutant(replace(REAL, capture=CaptureThatReadsFirst), seen_at=9),
-    "capture that stays": Mutant(replace(REAL, capture=CaptureThatStays)),
-    "runner that lets nobody in": Mutant(replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=56),
+    "core that reads before it keeps": Mutant(replace(REAL, core=CoreThatReadsBeforeItKeeps), online_share=1.0),
+    "capture that lets in": Mutant(replace(REAL, capture=CaptureThatLetsIn), online_share=1.0),
+    "capture that forgets": Mutant(
+        replace(REAL, capture=CaptureThatForgets),
+        (Trouble.HOST_CRASH, Trouble.COMMIT_UNKNOWN),
+        seen_at=7,
+        online_share=1.0,
+    ),
+    "capture that reads first": Mutant(replace(REAL, capture=CaptureThatReadsFirst), seen_at=2, online_share=1.0),
+    "capture that stays": Mutant(replace(REAL, capture=CaptureThatStays), online_share=1.0),
+    "runner that lets nobody in": Mutant(
+        replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=18, online_share=1.0
+    ),
     "lane without frozen state": Mutant(
         replace(REAL, copy=without_frozen_state), (Trouble.SOURCE_CHANGED,), seen_at=85
     ),

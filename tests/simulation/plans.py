@@ -56,9 +56,11 @@ def rows_of(rng: random.Random, mark: str) -> Rows:
     )
 
 
-def draw_plan(rng: random.Random, systems: SimulatedSystems, online: random.Random) -> DrawnPlan:
+def draw_plan(
+    rng: random.Random, systems: SimulatedSystems, online: random.Random, online_share: float = ONLINE
+) -> DrawnPlan:
     """Up to five phases, with everything that they read and replace already there. `online` draws whether one of them is online, so that
-    every other seed is what it was without."""
+    every other seed is what it was without; `online_share` is how likely that is."""
     plan = DrawnPlan()
     for at in range(rng.randint(1, PHASES_MAX)):
         name = f"p{at}"
@@ -69,7 +71,7 @@ def draw_plan(rng: random.Random, systems: SimulatedSystems, online: random.Rand
             _add_dataset(rng, systems, plan, phase, (name, f"d{number}"))
         _adorn(rng, phase)
         plan.phases[name] = phase
-    if online.random() < ONLINE:
+    if online.random() < online_share:
         name = online.choice(sorted(plan.phases))
         _put_online(online, systems, plan, name)
     return plan

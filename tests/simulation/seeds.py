@@ -18,7 +18,7 @@ def catch(name: str) -> Outcome | None:
     """The first seed that shows what is wrong with a mutant, looked for from where it was seen last."""
     mutant = MUTANTS[name]
     for number in range(mutant.seen_at, mutant.seen_at + MUTANT_SEEDS_MAX):
-        outcome = simulate(number, mutant.parts, mutant.kinds)
+        outcome = simulate(number, mutant.parts, mutant.kinds, mutant.online_share)
         if outcome.broken:
             return outcome
     return None

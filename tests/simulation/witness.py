@@ -196,9 +196,14 @@ class Witness:
             self._told_to_drain.pop(task.id, None)
             self._after_drain.pop(task.id, None)
         since = max(self._asked.get(host, 0.0), self.last_change)
-        is_timed = task.id.startswith("inquiries/") or task.HasField("catch_up")
+        is_timed = task.id.startswith("inquiries/") or task.HasField("catch_up") or self._is_throttled(task)
         if self.is_sunny and not is_timed and self.now() - since > IDLE_SECONDS_MAX:
             self._break(f"{host} waited {self.now() - since:.1f} s for {task.id}")
+
+    def _is_throttled(self, task: worker_pb2.Task) -> bool:
+        """Whether it reads a source that others work with: such lanes come one by one, as it bears them."""
+        work = task.copy.dataset
+        return task.HasField("copy") and (work.phase, work.dataset_id) in self.plan.followed
 
     def heard(self, since: float, tasks: frozenset[str]) -> None:
         """A host's heartbeat, begun at `since`, was answered by the engine that serves now."""

@@ -33,7 +33,7 @@ from tests.simulation.application import Application
 from tests.simulation.engines import HOSTS_SHARED_MAX, EngineProcess
 from tests.simulation.parts import REAL, Parts
 from tests.simulation.people import NeverEnded, People
-from tests.simulation.plans import COLUMNS, SOURCES, TARGETS, draw_plan, rows_of
+from tests.simulation.plans import COLUMNS, ONLINE, SOURCES, TARGETS, draw_plan, rows_of
 from tests.simulation.witness import RUN, Witness
 
 SHARED_HOSTS = [f"workerHosts/shared-{number}" for number in range(1, HOSTS_SHARED_MAX + 1)]
@@ -154,7 +154,9 @@ class SimulatedExecutor:
 class World:
     """Everything under one seed."""
 
-    def __init__(self, seed: int, loop: VirtualLoop, parts: Parts, kinds: Sequence[Trouble]) -> None:
+    def __init__(
+        self, seed: int, loop: VirtualLoop, parts: Parts, kinds: Sequence[Trouble], online_share: float
+    ) -> None:
         self.rng = rng = random.Random(f"{seed} world")
         self.parts = parts
         self.now = loop.time
@@ -168,7 +170,7 @@ class World:
         self.systems = SimulatedSystems(
             self.fibers, self.weather, rng, target=parts.target, source=parts.source, capture=parts.capture
         )
-        self.plan = draw_plan(rng, self.systems, random.Random(f"{seed} online"))
+        self.plan = draw_plan(rng, self.systems, random.Random(f"{seed} online"), online_share)
         self._application = Application(random.Random(f"{seed} application"), self.systems, self.plan)
         for name in SOURCES:
             self.systems.database(name).has_state = rng.random() < 0.7
@@ -348,12 +350,14 @@ class World:
         await asyncio.sleep(1.0)
 
 
-def simulate(seed: int, parts: Parts = REAL, kinds: Sequence[Trouble] = tuple(Trouble)) -> Outcome:
+def simulate(
+    seed: int, parts: Parts = REAL, kinds: Sequence[Trouble] = tuple(Trouble), online_share: float = ONLINE
+) -> Outcome:
     """One seed, from its beginning to its end."""
     worlds: list[World] = []
 
     async def main(loop: VirtualLoop) -> None:
-        world = World(seed, loop, parts, kinds)
+        world = World(seed, loop, parts, kinds, online_share)
         worlds.append(world)
         try:
             await world.live()

@@ -1,5 +1,6 @@
 """Tasks in the contract's words, over the fake connector."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.secrets import Redactor, Secret
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.connectors import MemoryConnector
+from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.signals import LeaseLost
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 from tests.unit.transfer.lanes import COLUMNS, Asked, orders
@@ -30,11 +32,11 @@ PASSWORD = "correct horse"
 class Bench:
     """A runner, its databases, and a dataset's work."""
 
-    def __init__(self) -> None:
+    def __init__(self, means: Means = DEFAULT) -> None:
         self.connector, self.redactor, self.calls = MemoryConnector(), Redactor(), MemoryCalls()
         self.kinds: list[str] = []
         secrets = SecretsByScheme({"env": EnvSecrets({"PG": PASSWORD})}, self.redactor)
-        self.runner = TaskRunner(self.find, secrets, self.redactor, self.calls)
+        self.runner = TaskRunner(self.find, secrets, self.redactor, self.calls, means)
         self.source, self.target = (self.connector.databases[name] for name in ("legacy", "warehouse"))
         self.source.put("orders", COLUMNS, orders(45))
         dataset = plan_pb2.Dataset(
@@ -213,6 +215,14 @@ def test_a_drained_lane_tells_how_far_it_got_and_a_drained_verification_that_it_
     assert (drained.WhichOneof("outcome"), drained.drained.chunks) == ("drained", 2)
     bench.copy()
     assert bench.verify(Asked(draining=True)).WhichOneof("outcome") == "drained"
+
+
+def test_how_long_the_source_took_for_a_chunk_is_told_by_the_clock_that_the_runner_was_given() -> None:
+    ticks = itertools.count()
+    bench = Bench(Means(monotonic=lambda: float(next(ticks))))
+    bench.work.schema.CopyFrom(bench.inspect().result.inspect.source)
+    bench.copy()
+    assert [progress.source_seconds for progress in bench.progress[1:]] == [1.0] * 5
 
 
 def test_a_lost_lease_has_no_outcome(bench: Bench) -> None:

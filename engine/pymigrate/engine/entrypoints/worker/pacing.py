@@ -1,7 +1,6 @@
 """A source whose chunks are timed: how long a live system takes to answer is what the engine throttles its lanes by."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.paths import CopyPath
@@ -19,11 +18,13 @@ class Pace:
 
 
 class TimedSource:
-    """The source, and the pace that its chunks come at."""
+    """The source, and the pace that its chunks come at by `monotonic`: lanes are drained and granted by it, so that in a simulation it is
+    virtual time."""
 
-    def __init__(self, source: Source, pace: Pace) -> None:
+    def __init__(self, source: Source, pace: Pace, monotonic: Callable[[], float]) -> None:
         self._source = source
         self._pace = pace
+        self._monotonic = monotonic
 
     def version(self) -> str:
         """The source's."""
@@ -72,11 +73,11 @@ class TimedSource:
 
     def _timed(self, found: Iterator[SourceChunk]) -> Iterator[SourceChunk]:
         while True:
-            started = time.monotonic()
+            started = self._monotonic()
             chunk = next(found, None)
             if chunk is None:
                 return
-            self._pace.seconds = time.monotonic() - started
+            self._pace.seconds = self._monotonic() - started
             yield chunk
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """Runs one task: opens what it needs and calls the data plane."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
@@ -153,10 +152,12 @@ class TaskRunner:
                 )
 
     def _test(self, connection: connection_pb2.Connection) -> connection_pb2.TestConnectionResponse:
-        started = time.monotonic()
+        started = self._means.monotonic()
         with closing(self._any_side(connection)) as system:
             version = system.version()
-        return connection_pb2.TestConnectionResponse(version=version, duration_seconds=time.monotonic() - started)
+        return connection_pb2.TestConnectionResponse(
+            version=version, duration_seconds=self._means.monotonic() - started
+        )
 
     def _discover(self, work: worker_pb2.DiscoverWork) -> connection_pb2.DiscoverSchemaResponse:
         with closing(self._any_side(work.connection)) as system:
@@ -207,11 +208,11 @@ class TaskRunner:
 
     def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         work = task.copy.dataset
-        source, pace = system_spec(work.source, self._secrets), Pace()
+        source, pace, monotonic = system_spec(work.source, self._secrets), Pace(), self._means.monotonic
         snapshot = self._following.snapshot(work, self._target_of([work]))
         outcome = self._copy_lane(
             definitions.lane_job(task),
-            self._transforms.over(work, lambda: TimedSource(self._source(source, snapshot), pace)),
+            self._transforms.over(work, lambda: TimedSource(self._source(source, snapshot), pace, monotonic)),
             self._target_of([work]),
             signals,
             lambda checkpoint: on_progress(progress(work, checkpoint, pace.seconds)),
