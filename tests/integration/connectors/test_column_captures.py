@@ -1,8 +1,8 @@
 """Changes as a growing column tells them, in MySQL and SQLite: what a round reads again, who is kept out, and what is refused."""
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -230,14 +230,15 @@ def test_writes_are_blocked_when_those_under_way_are_over(shop: Shop, opened: Ca
 def test_two_that_block_at_once_are_both_content(shop: Shop, opened: Callable[..., Capture]) -> None:
     shop.make("INTEGER NOT NULL", [10])
     captures = [opened(), opened()]
-    threads = [threading.Thread(target=capture.block, args=(ORDERS, NAME)) for capture in captures]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(captures)) as threads:
+        for blocking in [threads.submit(capture.block, ORDERS, NAME) for capture in captures]:
+            blocking.result()
     captures[0].block(ORDERS, NAME)
+    with pytest.raises(REFUSED, match="orders is being moved"):
+        shop.run(EVERY_WRITE[0])
     captures[1].open(ORDERS, NAME)
     shop.run(EVERY_WRITE[0])
+    assert (100,) in shop.run("SELECT id FROM orders")
 
 
 @pytest.mark.parametrize("change", ["UPDATE orders SET version = 7 WHERE id = 2", "DELETE FROM orders WHERE id = 2"])

@@ -27,6 +27,7 @@ from pymigrate.engine.adapters.connectors.duckdb_scan import (
 )
 from pymigrate.engine.adapters.connectors.duckdb_types import column_type
 from pymigrate.engine.adapters.connectors.source_values import as_now, declared_columns, missing
+from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
 from pymigrate.engine.adapters.connectors.target_statements import (
     SCHEMA,
     Table,
@@ -225,7 +226,7 @@ class DuckdbSource:
         """What the table's blocks take; what is not written into blocks yet counts as the whole file."""
         [(size,)] = self._query(
             f"SELECT count(DISTINCT block_id) FILTER (block_id >= 0) * (SELECT block_size FROM pragma_database_size() LIMIT 1) "
-            f"FROM pragma_storage_info({_literal(table.sql)})"
+            f"FROM pragma_storage_info({text_literal(table.sql)})"
         )
         return int(str(size)) or int(self._path.stat().st_size)
 
@@ -255,10 +256,6 @@ class DuckdbSource:
 def _counters(headers: bytes) -> str:
     """The checkpoint counters of both headers: 8 bytes after the checksum of each."""
     return f"{headers[8:16].hex()}{headers[HEADERS_OFFSET + 8 : HEADERS_OFFSET + 16].hex()}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _unreadable(path: Path, error: duckdb.Error) -> PyMigrateError:

@@ -21,8 +21,23 @@ FIELD = "catch_up.column.name"
 SECONDS_DEFAULT = 600
 UNITS_DEFAULT = 100_000
 EMPTY = Position("")
+EVENTS = {"i": "INSERT", "u": "UPDATE", "d": "DELETE"}  # that a trigger each keeps out, by the end of its name
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T])(\d\d:\d\d:\d\d).*)?", re.DOTALL)
 _DAY = "%Y-%m-%d"
+
+
+class KeepsNothing:
+    """The part of a Capture that is about a log, for one that has none: the rows keep their changes themselves."""
+
+    def present(self) -> Position:
+        """A column has no place of its own in a log: each round reads how far it is."""
+        return EMPTY
+
+    def confirm(self, name: str, position: Position) -> None:
+        """Nothing is kept."""
+
+    def stop(self, name: str) -> None:
+        """Nothing is kept."""
 
 
 def column_problems(

@@ -12,6 +12,8 @@ import pymysql
 
 from pymigrate.engine.adapters.connectors.growing_column import (
     EMPTY,
+    EVENTS,
+    KeepsNothing,
     column_problems,
     gone,
     kept_out,
@@ -36,12 +38,11 @@ from pymigrate.engine.ports.relations import SourceRelation
 LOCK_SECONDS = 5
 MESSAGE_CHARACTERS_MAX = 128
 TRIGGER_EXISTS = 1359
-EVENTS = {"i": "INSERT", "u": "UPDATE", "d": "DELETE"}
 _NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"})
 _MOMENTS = frozenset({"date", "datetime", "timestamp"})
 
 
-class MysqlColumnCapture:
+class MysqlColumnCapture(KeepsNothing):
     """See the port. A position is the highest value that was read, as text; empty for a table that had no row. `lock_seconds` is how long
     `block` waits for transactions that use the table before it gives up for now: whoever comes after it waits as well."""
 
@@ -69,10 +70,6 @@ class MysqlColumnCapture:
         del name, heed
         return Start(self._highest(self._relations.find(relation.relation)))
 
-    def present(self) -> Position:
-        """A column has no place of its own in a log: each round reads how far it is."""
-        return EMPTY
-
     def changes(
         self,
         relation: SourceRelation,
@@ -95,9 +92,6 @@ class MysqlColumnCapture:
                 for batch in chunk.batches:
                     yield Changed(RowChanges(batch.select(list(key)), batch), batch.num_rows, after, 0.0)
         yield Changed(no_changes(columns, key), 0, end, 0.0)
-
-    def confirm(self, name: str, position: Position) -> None:
-        """Nothing is kept."""
 
     def rows(self, relation: SourceRelation) -> int:
         """Counted."""
@@ -124,9 +118,6 @@ class MysqlColumnCapture:
         schema = split_relation(relation.relation, self._database).schema
         for mark in EVENTS:
             self._define(relation, f"DROP TRIGGER IF EXISTS {_trigger(schema, name, mark)}")
-
-    def stop(self, name: str) -> None:
-        """Nothing is kept."""
 
     def close(self) -> None:
         """Closes the connection."""

@@ -7,6 +7,7 @@ from pymigrate.engine.adapters.connectors.growing_column import (
     EMPTY,
     SECONDS_DEFAULT,
     UNITS_DEFAULT,
+    KeepsNothing,
     column_problems,
     gone,
     went_backwards,
@@ -28,7 +29,7 @@ _TIMES = ("timestamp without time zone", "timestamp with time zone", "date")
 _NUMBERS = ("smallint", "integer", "bigint", "numeric")
 
 
-class PostgresColumnCapture(PostgresCapture):
+class PostgresColumnCapture(KeepsNothing, PostgresCapture):
     """See the port. A position is the highest value that was read, as text; empty for a table that had no row."""
 
     def __init__(self, system: SystemSpec, column: GrowingColumn) -> None:
@@ -49,10 +50,6 @@ class PostgresColumnCapture(PostgresCapture):
         """Nothing is made: the rows keep their changes themselves."""
         del name, heed
         return Start(self._highest(relation))
-
-    def present(self) -> Position:
-        """A column has no place of its own in the log: each round reads how far it is."""
-        return EMPTY
 
     def changes(
         self,
@@ -90,12 +87,6 @@ class PostgresColumnCapture(PostgresCapture):
                 batch = batch_of(relation.relation, columns, rows)
                 yield Changed(RowChanges(batch.select(list(key)), batch), batch.num_rows, after, 0.0)
         yield Changed(no_changes(columns, key), 0, end, 0.0)
-
-    def confirm(self, name: str, position: Position) -> None:
-        """Nothing is kept."""
-
-    def stop(self, name: str) -> None:
-        """Nothing is kept."""
 
     def _highest(self, relation: SourceRelation) -> Position:
         table = self._relations.find(relation.relation)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from pymigrate.engine.adapters.connectors.chunk_sizes import growing
 from pymigrate.engine.adapters.connectors.postgres_relations import ALIAS, PostgresRelations
 from pymigrate.engine.adapters.connectors.postgres_wire import copy_out, digest_statement, wire_expression
 from pymigrate.engine.adapters.connectors.target_statements import Table
@@ -21,7 +22,6 @@ from pymigrate.engine.ports.source import SourceChunk
 
 PAGES_VERSION = 140_000  # from here on a range of pages is read without reading the others
 BY_PAGES = "pages"
-RAMP = 8
 MODULUS = 2**64
 Query = Callable[[str, Sequence[object]], list[tuple[object, ...]]]
 _LEAVES = (
@@ -85,8 +85,7 @@ class PostgresPages:
             end = last[1] if last and last[0] == at else leaf.pages
             if (first and at < first[0]) or (last and at > last[0]):
                 continue
-            step = max(1, relation.chunk_bytes // leaf.page_bytes)
-            for page, until in _ranges(begin, end, step):
+            for page, until in _ranges(begin, end, leaf.page_bytes, relation.chunk_bytes):
                 pieces, rows = copy_out(
                     self._connection,
                     f"COPY (SELECT {selected} FROM ONLY {leaf.table.sql} AS {ALIAS} WHERE ctid >= '({page},0)' "
@@ -144,13 +143,14 @@ class PostgresPages:
         return list(columns)
 
 
-def _ranges(begin: int, end: int, step: int) -> Iterator[tuple[int, int]]:
-    """Ranges of pages: small ones first, so that the first can be written while the second is read, then of `step` pages each."""
-    size = max(1, step // RAMP)
-    while begin < end:
-        until = min(begin + size, end)
+def _ranges(begin: int, end: int, page_bytes: int, chunk_bytes: int) -> Iterator[tuple[int, int]]:
+    """Ranges of pages, each about as large as a chunk may be."""
+    for size in growing(chunk_bytes):
+        if begin >= end:
+            return
+        until = min(begin + max(1, size // page_bytes), end)
         yield begin, until
-        begin, size = until, min(step, 2 * size)
+        begin = until
 
 
 def _position(identifier: int, page: int) -> Position:

@@ -27,6 +27,7 @@ from pymigrate.engine.adapters.connectors.postgres_reading import (
 )
 from pymigrate.engine.adapters.connectors.postgres_relations import Order
 from pymigrate.engine.adapters.connectors.source_values import Unreadable
+from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.types import ColumnInfo
@@ -91,16 +92,16 @@ class PostgresScan:
 
     def _join(self, system: SystemSpec, connection: psycopg.Connection, settings: Mapping[str, str]) -> None:
         options = " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
-        address = _literal(conninfo(system, options))
+        address = text_literal(conninfo(system, options))
         self._scanner.execute(f"ATTACH {address} AS legacy (TYPE postgres, READ_ONLY)")
         # Whether the server exports snapshots is tried here first: what fails in the source's own session ends its snapshot.
         self._scanner.execute("BEGIN")
         self._scanner.execute(_query(EXPORT)).fetchall()
         self._scanner.execute("ROLLBACK")
         [(snapshot, state)] = connection.execute(EXPORT).fetchall()
-        importing = f"SET TRANSACTION SNAPSHOT {_literal(snapshot)}"
+        importing = f"SET TRANSACTION SNAPSHOT {text_literal(snapshot)}"
         self._scanner.execute("BEGIN")
-        self._scanner.execute(f"CALL postgres_execute('legacy', {_literal(importing)})")
+        self._scanner.execute(f"CALL postgres_execute('legacy', {text_literal(importing)})")
         found = self._scanner.execute(_query("SELECT txid_current_snapshot()::text AS state")).fetchall()
         if found != [(state,)]:
             raise FailedPrecondition("the scanner's session reads another snapshot")
@@ -156,11 +157,7 @@ def _require(is_expected: bool, column: ColumnInfo) -> None:
 
 
 def _query(statement: str) -> str:
-    return f"SELECT * FROM postgres_query('legacy', {_literal(statement)})"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return f"SELECT * FROM postgres_query('legacy', {text_literal(statement)})"
 
 
 def _escaped(value: str) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pymigrate.engine.adapters.connectors.growing_column import (
     EMPTY,
+    EVENTS,
     FIELD,
+    KeepsNothing,
     column_problems,
     gone,
     kept_out,
@@ -33,7 +35,6 @@ from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
 
 LOCK_SECONDS = 5.0
-EVENTS = {"i": "INSERT", "u": "UPDATE", "d": "DELETE"}
 _NUMBERS = frozenset({"integer", "real"})
 _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _TIME = "[0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
@@ -47,7 +48,7 @@ _FORM = (
 _ORDERED = frozenset({"integer", "real", "day", "moment with a space", "moment with a T"})
 
 
-class SqliteColumnCapture:
+class SqliteColumnCapture(KeepsNothing):
     """See the port. A position is the highest value that was read, as JSON; empty for a table that had no row. `lock_seconds` is how long
     `block` waits for who writes before it gives up for now."""
 
@@ -90,10 +91,6 @@ class SqliteColumnCapture:
         del name, heed
         return Start(self._highest(relation, self._table(relation)))
 
-    def present(self) -> Position:
-        """A column has no place of its own in a log: each round reads how far it is."""
-        return EMPTY
-
     def changes(
         self,
         relation: SourceRelation,
@@ -117,9 +114,6 @@ class SqliteColumnCapture:
                     yield Changed(RowChanges(batch.select(list(key)), batch), batch.num_rows, after, 0.0)
         yield Changed(no_changes(columns, key), 0, end, 0.0)
 
-    def confirm(self, name: str, position: Position) -> None:
-        """Nothing is kept."""
-
     def rows(self, relation: SourceRelation) -> int:
         """Counted."""
         [(rows,)] = self._query(f"SELECT count(*) FROM {quote(self._table(relation))}")
@@ -137,9 +131,6 @@ class SqliteColumnCapture:
         """Drops them. The table itself may be gone."""
         del relation
         self._define([f"DROP TRIGGER IF EXISTS {quote(f'{name}_{mark}')}" for mark in EVENTS])
-
-    def stop(self, name: str) -> None:
-        """Nothing is kept."""
 
     def close(self) -> None:
         """Closes the file."""

@@ -19,6 +19,7 @@ from pymigrate.engine.adapters.connectors.chunk_sizes import dividing
 from pymigrate.engine.adapters.connectors.duckdb_extensions import load
 from pymigrate.engine.adapters.connectors.source_values import Unreadable, read_texts
 from pymigrate.engine.adapters.connectors.sqlite_types import column_type, is_text
+from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.types import ColumnInfo
@@ -70,7 +71,7 @@ class SqliteScan:
         self._require_order(table, columns)
         with duckdb.connect(config={"threads": 1, "memory_limit": f"{MEMORY_BYTES_MAX}B"}) as scanner:
             load(scanner, "sqlite_scanner")
-            scanner.execute(f"ATTACH {_literal(str(self._path))} AS legacy (TYPE sqlite, READ_ONLY)")
+            scanner.execute(f"ATTACH {text_literal(str(self._path))} AS legacy (TYPE sqlite, READ_ONLY)")
             names = ", ".join([quote(column.name) for column in columns])
             statement = f"SELECT rowid, {names} FROM legacy.{quote(table)}"
             sample = scanner.execute(f"{statement} LIMIT {SAMPLE_ROWS}").to_arrow_table()
@@ -156,7 +157,3 @@ def _converted(batch: pa.RecordBatch, columns: Sequence[ColumnInfo]) -> pa.Recor
         else:
             arrays.append(values.cast(arrow_type(column.type)))
     return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
