@@ -1,6 +1,8 @@
 """SQLite files as sources: loose typing, the tables that have no rowid, and files that are none."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -356,6 +358,22 @@ def test_the_state_sees_what_is_only_in_the_write_ahead_log(legacy: Legacy) -> N
                 states.append(source.state(SourceRelation("t")))
 
     assert len(set(states)) == 3
+
+
+OTHERS = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('INSERT INTO t VALUES (2, NULL)'); c.commit(); c.close()"
+
+
+def test_whoever_leaves_a_file_with_a_log_leaves_the_log_to_who_reads(legacy: Legacy) -> None:
+    """The last to close a file puts its log away: another process must not take itself for the last."""
+    legacy.run("CREATE TABLE t (i INTEGER PRIMARY KEY, b BLOB)", "INSERT INTO t VALUES (1, x'00')", journal="wal")
+    relation = SourceRelation("t")
+    with closing(legacy.open()) as reading:
+        with closing(legacy.open()) as source:
+            source.state(relation)
+            assert [c.rows for c in source.chunks(relation, source.describe(relation).columns, None)] == [1]
+        subprocess.run([sys.executable, "-c", OTHERS, str(legacy.path)], check=True, timeout=60)
+        assert legacy.path.with_name(f"{legacy.path.name}-wal").exists()
+        assert reading.describe(relation).rows == 1
 
 
 def test_a_source_reads_one_snapshot(legacy: Legacy) -> None:

@@ -66,6 +66,7 @@ class SqliteSource:
             self.close()
             raise translation(self._path, error) from error
         self._declared = SqliteDeclared(self._connection)
+        self._has_log = self._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
     def version(self) -> str:
         """`SQLite` and the library's version."""
@@ -102,16 +103,22 @@ class SqliteSource:
     def state(self, relation: SourceRelation) -> str:
         """Size, time of change and change counter of the file, and of its write-ahead log."""
         del relation
-        self._status()
-        parts = []
-        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
-            with suppress(FileNotFoundError), path.open("rb") as file:  # there is no log, or no more
-                status = os.fstat(file.fileno())
+        main = self._status()
+        parts = [f"{main.st_size}-{main.st_mtime_ns}-{'' if self._has_log else self._counter()}"]
+        log = self._path.with_name(f"{self._path.name}-wal")
+        with suppress(FileNotFoundError), log.open("rb") as file:  # there is no log, or no more
+            status = os.fstat(file.fileno())
+            if status.st_size:
                 file.seek(COUNTER_OFFSET)
-                counter = file.read(COUNTER_BYTES).hex()
-                if status.st_size:
-                    parts.append(f"{status.st_size}-{status.st_mtime_ns}-{counter}")
+                parts.append(f"{status.st_size}-{status.st_mtime_ns}-{file.read(COUNTER_BYTES).hex()}")
         return "+".join(parts)
+
+    def _counter(self) -> str:
+        """The file's own change counter, which no commit into a log alters. Closing the file drops the locks that the process has on it:
+        with a log the last of others to close would then remove the log from under whoever reads."""
+        with self._path.open("rb") as file:
+            file.seek(COUNTER_OFFSET)
+            return file.read(COUNTER_BYTES).hex()
 
     def chunks(
         self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
@@ -171,8 +178,16 @@ class SqliteSource:
     def _is_scanned(
         self, table: str, columns: Sequence[ColumnInfo], order: Sequence[str], span: SourceRange, *, is_view: bool
     ) -> bool:
-        """Whether DuckDB's scanner is asked first. It reads whole tables: for one range of several it would read them once a range."""
-        if is_view or span.until is not None or list(order) != [f"{ALIAS}.{_ROWIDS[0]}"] or not is_scanned(columns):
+        """Whether DuckDB's scanner is asked first. It reads whole tables: for one range of several it would read them once a range. It
+        brings a SQLite of its own, which drops this one's locks as it closes: a file with a log, which others may write to while it is
+        read, is not scanned."""
+        if (
+            self._has_log
+            or is_view
+            or span.until is not None
+            or list(order) != [f"{ALIAS}.{_ROWIDS[0]}"]
+            or not is_scanned(columns)
+        ):
             return False
         found = self._connection.execute("SELECT sql FROM sqlite_master WHERE name = ? AND type = 'table'", (table,))
         return "VIRTUAL" not in found.fetchone()[0].upper().split()[:2]
