@@ -1,14 +1,17 @@
-"""Other tools that move tables into PostgreSQL, each as a whole command. What is not installed is named, and not measured.
+"""Other tools that move tables: commands as a whole, libraries in a process that stands. What is not installed is named, and not measured.
 
 `PYMIGRATE_BENCH_PEERS` names a folder with a virtual environment that holds them: `pip install ingestr==0.15.9 sling-linux-amd64==1.4.11
-connectorx`; pgloader is Debian's.
+connectorx pgpq "psycopg[binary]" pyarrow polars`; pgloader is Debian's.
 """
 
+import atexit
 import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import indent
 from urllib.parse import urlsplit
 
 from _moving import shell
@@ -64,12 +67,9 @@ def pgloader(source: str, target: str, table: str) -> Callable[[], None] | None:
 
 def connectorx(source: str, target: str, table: str) -> Callable[[], None] | None:
     """MySQL to PostgreSQL: its Arrow, encoded by pgpq, by COPY binary."""
-    python = program("python") if os.environ.get(PEERS) else None
-    if python is None or not any(Path(os.environ[PEERS]).glob("lib/python*/site-packages/connectorx")):
-        return None
-    script = Path(tempfile.mkdtemp(prefix="pymigrate-connectorx-")) / "move.py"
-    script.write_text(
-        "import connectorx, pgpq, psycopg\n"
+    return _standing(
+        "connectorx",
+        "import connectorx, pgpq, psycopg",
         f"table = connectorx.read_sql({source!r}, 'SELECT * FROM {table}', return_type='arrow')\n"
         "encoder = pgpq.ArrowToPostgresBinaryEncoder(table.schema)\n"
         "columns = ', '.join(f'{c} {s.data_type.ddl()}' for c, s in zip(table.schema.names, encoder.schema().columns))\n"
@@ -80,6 +80,35 @@ def connectorx(source: str, target: str, table: str) -> Callable[[], None] | Non
         "        copy.write(encoder.write_header())\n"
         "        for batch in table.to_batches(65_536):\n"
         "            copy.write(encoder.write_batch(batch))\n"
-        "        copy.write(encoder.finish())\n"
+        "        copy.write(encoder.finish())\n",
     )
-    return lambda: shell(f"{python} {script}")
+
+
+def polars(source: Path, target: Path, types: Mapping[str, str]) -> Callable[[], None] | None:
+    """CSV to Parquet, packed with zstd; `types` are its own names of them."""
+    schema = ", ".join(f"{name!r}: polars.{kind}" for name, kind in types.items())
+    return _standing(
+        "polars",
+        "import polars",
+        f"polars.read_csv({str(source)!r}, schema={{{schema}}}).write_parquet({str(target)!r}, compression='zstd')\n",
+    )
+
+
+def _standing(package: str, imports: str, work: str) -> Callable[[], None] | None:
+    """A process of the peers' Python that has imported everything and does the work each time that it is told to, as ours has and does."""
+    python = program("python") if os.environ.get(PEERS) else None
+    if python is None or not any(Path(os.environ[PEERS]).glob(f"lib/python*/site-packages/{package}")):
+        return None
+    script = f"import sys\n{imports}\nfor _ in sys.stdin:\n{indent(work, '    ')}\n    print('done', flush=True)\n"
+    process = subprocess.Popen([python, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.kill)
+
+    def turn() -> None:
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("both are pipes")
+        process.stdin.write("\n")
+        process.stdin.flush()
+        if process.stdout.readline() != "done\n":
+            raise AssertionError(f"{package} ended with {process.wait()}")
+
+    return turn

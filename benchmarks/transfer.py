@@ -62,6 +62,16 @@ CSV_TYPES = {
     "f": parse_type("float64"),
     "i": parse_type("date"),
 }
+POLARS_TYPES = {
+    name: {
+        "bigint": "Int64",
+        "integer": "Int32",
+        "smallint": "Int16",
+        "double precision": "Float64",
+        "date": "Date",
+    }.get(kind, "Decimal(12, 2)" if kind.startswith("numeric") else "String")
+    for name, kind in CSV_COLUMNS.items()
+}
 HOSTS_BYTES_MAX = 4_000_000_000
 PLAIN = "id, a, b, c, d, e, f, g, h, i, j, k, l, m, n, r, s, t"
 
@@ -263,6 +273,8 @@ def csv_to_parquet(bench: Bench) -> None:
 
     figure = "CSV to Parquet, 13 columns"
     bench.compare(figure, path.stat().st_size, moves, "DuckDB's COPY", reference, 0.9)
+    polars = _peers.polars(path, bench.folder / "polars.parquet", POLARS_TYPES)
+    bench.compare(figure, path.stat().st_size, moves, "polars", polars, 0.9)
 
 
 def mariadb_to_postgres(bench: Bench) -> None:
