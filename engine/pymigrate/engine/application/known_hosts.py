@@ -8,7 +8,7 @@ from pymigrate.engine.ports.store import HostRecord
 from pymigrate.v1 import worker_pb2
 
 MEMORY_BYTES_MAX = 4_000_000_000
-HOST_BYTES_MIN = 300_000_000
+HOST_BYTES_MIN = 400_000_000
 
 
 @dataclass(frozen=True, slots=True)

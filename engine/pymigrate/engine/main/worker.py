@@ -33,7 +33,8 @@ TRANSFORMS = "pymigrate.transforms"
 FILE_AFFINITY = "file:"
 DRAIN_SECONDS = 20.0
 HANGING_SECONDS = 1.0
-OWN_BYTES = 150_000_000  # interpreter, drivers and Arrow, measured at 104 to 131 MB
+OWN_BYTES = 200_000_000  # interpreter, drivers, Arrow and DuckDB's scanner
+PART_SHARE = 0.4
 PART_BYTES_MIN = 64_000_000
 
 
@@ -78,8 +79,8 @@ def _is_hanging() -> bool:
 
 
 class HostMemory:
-    """The bytes that this process may hold, told to whoever takes them: a half to the chunks of all lanes, and a half to the systems that
-    live in this process, after what the process itself takes. Safe on every thread."""
+    """The bytes that this process may hold, told to whoever takes them: of what the process itself leaves, two fifths to the chunks of
+    all lanes and two to the systems that live in this process. A fifth is what drivers and allocators hold beside. Safe on every thread."""
 
     def __init__(self) -> None:
         self._bytes_max = 0
@@ -101,7 +102,7 @@ class HostMemory:
                 take(self._part())
 
     def _part(self) -> int:
-        return max(PART_BYTES_MIN, (self._bytes_max - OWN_BYTES) // 2)
+        return max(PART_BYTES_MIN, int((self._bytes_max - OWN_BYTES) * PART_SHARE))
 
 
 def build_runner(redactor: Redactor, memory: HostMemory) -> Runner:
