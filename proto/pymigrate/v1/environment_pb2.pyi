@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import sys
@@ -19,6 +20,38 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _Criticality:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CriticalityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Criticality.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CRITICALITY_UNSPECIFIED: _Criticality.ValueType  # 0
+    """Not said."""
+    CRITICALITY_LOW: _Criticality.ValueType  # 1
+    """Its loss is an inconvenience."""
+    CRITICALITY_MEDIUM: _Criticality.ValueType  # 2
+    """Work goes on by other means."""
+    CRITICALITY_HIGH: _Criticality.ValueType  # 3
+    """Work stops."""
+    CRITICALITY_CRITICAL: _Criticality.ValueType  # 4
+    """The business stops."""
+
+class Criticality(_Criticality, metaclass=_CriticalityEnumTypeWrapper):
+    """How much the business depends on a system."""
+
+CRITICALITY_UNSPECIFIED: Criticality.ValueType  # 0
+"""Not said."""
+CRITICALITY_LOW: Criticality.ValueType  # 1
+"""Its loss is an inconvenience."""
+CRITICALITY_MEDIUM: Criticality.ValueType  # 2
+"""Work goes on by other means."""
+CRITICALITY_HIGH: Criticality.ValueType  # 3
+"""Work stops."""
+CRITICALITY_CRITICAL: Criticality.ValueType  # 4
+"""The business stops."""
+Global___Criticality: typing_extensions.TypeAlias = Criticality
 
 @typing.final
 class Environment(google.protobuf.message.Message):
@@ -218,17 +251,35 @@ class System(google.protobuf.message.Message):
 
     DESCRIPTION_FIELD_NUMBER: builtins.int
     CONNECTION_FIELD_NUMBER: builtins.int
+    CRITICALITY_FIELD_NUMBER: builtins.int
+    RTO_SECONDS_FIELD_NUMBER: builtins.int
+    AVAILABILITY_PERCENT_FIELD_NUMBER: builtins.int
+    DEPENDENCIES_FIELD_NUMBER: builtins.int
     description: builtins.str
     """What it does. At most 2,000 characters."""
     connection: builtins.str
     """The connection that reaches it, by its last segment; empty when it is not migrated."""
+    criticality: Global___Criticality.ValueType
+    """How much the business depends on it. Unspecified means `medium`."""
+    rto_seconds: builtins.int
+    """The longest outage that is borne at once, in seconds. 0: none is agreed."""
+    availability_percent: builtins.float
+    """The share of a month of 30 days in which it must be up, in percent, such as 99.9. 0: none is agreed."""
+    @property
+    def dependencies(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The systems that it needs: `{system}` of the same department, or `{department}/{system}`."""
+
     def __init__(
         self,
         *,
         description: builtins.str = ...,
         connection: builtins.str = ...,
+        criticality: Global___Criticality.ValueType = ...,
+        rto_seconds: builtins.int = ...,
+        availability_percent: builtins.float = ...,
+        dependencies: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["connection", b"connection", "description", b"description"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["availability_percent", b"availability_percent", "connection", b"connection", "criticality", b"criticality", "dependencies", b"dependencies", "description", b"description", "rto_seconds", b"rto_seconds"]) -> None: ...
 
 Global___System: typing_extensions.TypeAlias = System
 

@@ -976,6 +976,7 @@ class Dataset(google.protobuf.message.Message):
     QUARANTINE_FIELD_NUMBER: builtins.int
     ORDER_COLUMN_FIELD_NUMBER: builtins.int
     CATCH_UP_FIELD_NUMBER: builtins.int
+    DECLARED_FIELD_NUMBER: builtins.int
     verification: Global___VerificationLevel.ValueType
     """How much is read back and compared before publication. Unspecified means `sampled`."""
     chunk_bytes: builtins.int
@@ -1026,6 +1027,10 @@ class Dataset(google.protobuf.message.Message):
         any other.
         """
 
+    @property
+    def declared(self) -> Global___DeclaredFigures:
+        """What is known of its size and speed. Impact analysis uses it where nothing can be measured; a run does not heed it."""
+
     def __init__(
         self,
         *,
@@ -1041,11 +1046,38 @@ class Dataset(google.protobuf.message.Message):
         quarantine: Global___Quarantine | None = ...,
         order_column: builtins.str = ...,
         catch_up: Global___CatchUp | None = ...,
+        declared: Global___DeclaredFigures | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["catch_up", b"catch_up", "quarantine", b"quarantine", "source", b"source", "target", b"target"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["catch_up", b"catch_up", "chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "quarantine", b"quarantine", "references", b"references", "source", b"source", "target", b"target", "transforms", b"transforms", "verification", b"verification"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["catch_up", b"catch_up", "declared", b"declared", "quarantine", b"quarantine", "source", b"source", "target", b"target"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["catch_up", b"catch_up", "chunk_bytes", b"chunk_bytes", "conflict_policy", b"conflict_policy", "declared", b"declared", "key", b"key", "lanes", b"lanes", "order_column", b"order_column", "quarantine", b"quarantine", "references", b"references", "source", b"source", "target", b"target", "transforms", b"transforms", "verification", b"verification"]) -> None: ...
 
 Global___Dataset: typing_extensions.TypeAlias = Dataset
+
+@typing.final
+class DeclaredFigures(google.protobuf.message.Message):
+    """Figures that somebody vouches for."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: builtins.int
+    rows: builtins.int
+    """Rows. 0: not known."""
+    bytes: builtins.int
+    """Bytes of source data. 0: not known."""
+    bytes_per_second: builtins.float
+    """Bytes that one lane copies in a second. 0: not known."""
+    def __init__(
+        self,
+        *,
+        rows: builtins.int = ...,
+        bytes: builtins.int = ...,
+        bytes_per_second: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "bytes_per_second", b"bytes_per_second", "rows", b"rows"]) -> None: ...
+
+Global___DeclaredFigures: typing_extensions.TypeAlias = DeclaredFigures
 
 @typing.final
 class Quarantine(google.protobuf.message.Message):

@@ -86,6 +86,7 @@ class Task(google.protobuf.message.Message):
     STEP_FIELD_NUMBER: builtins.int
     CAPTURE_FIELD_NUMBER: builtins.int
     CATCH_UP_FIELD_NUMBER: builtins.int
+    PROBE_FIELD_NUMBER: builtins.int
     RATE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique and stable over attempts."""
@@ -142,6 +143,10 @@ class Task(google.protobuf.message.Message):
         """Brings staging up to what has changed in the source."""
 
     @property
+    def probe(self) -> Global___ProbeWork:
+        """Copies a sample into a scratch relation and tells how long everything took."""
+
+    @property
     def rate(self) -> Global___LaneRate:
         """How fast a lane may go."""
 
@@ -163,11 +168,12 @@ class Task(google.protobuf.message.Message):
         step: Global___StepWork | None = ...,
         capture: Global___CaptureWork | None = ...,
         catch_up: Global___CatchUpWork | None = ...,
+        probe: Global___ProbeWork | None = ...,
         rate: Global___LaneRate | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step", "capture", "catch_up"] | None: ...
+    def HasField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step", "capture", "catch_up", "probe"] | None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
 
@@ -447,6 +453,133 @@ class CatchUpWork(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["dataset", b"dataset"]) -> None: ...
 
 Global___CatchUpWork: typing_extensions.TypeAlias = CatchUpWork
+
+@typing.final
+class ProbeWork(google.protobuf.message.Message):
+    """Copies a sample of a dataset for real into a scratch relation, with the steps that a run would take, and drops it again. Writes nothing to
+    the source, and to the target nothing but the scratch relation and what a staging has beside it.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: builtins.int
+    RANGE_FIELD_NUMBER: builtins.int
+    SECONDS_MAX_FIELD_NUMBER: builtins.int
+    BYTES_MAX_FIELD_NUMBER: builtins.int
+    IS_COPY_ALONE_FIELD_NUMBER: builtins.int
+    range: builtins.str
+    """The part of the source that is sampled, in the source's own words; empty: from its start."""
+    seconds_max: builtins.float
+    """How long it may copy, in seconds; a chunk that has begun is finished."""
+    bytes_max: builtins.int
+    """Source data to copy at most, in bytes; 0: no limit."""
+    is_copy_alone: builtins.bool
+    """The sample is copied and dropped, and neither compared nor published."""
+    @property
+    def dataset(self) -> Global___DatasetWork:
+        """The dataset, with the scratch relation as its target."""
+
+    def __init__(
+        self,
+        *,
+        dataset: Global___DatasetWork | None = ...,
+        range: builtins.str = ...,
+        seconds_max: builtins.float = ...,
+        bytes_max: builtins.int = ...,
+        is_copy_alone: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes_max", b"bytes_max", "dataset", b"dataset", "is_copy_alone", b"is_copy_alone", "range", b"range", "seconds_max", b"seconds_max"]) -> None: ...
+
+Global___ProbeWork: typing_extensions.TypeAlias = ProbeWork
+
+@typing.final
+class Probed(google.protobuf.message.Message):
+    """What a probe found."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OPEN_SECONDS_FIELD_NUMBER: builtins.int
+    CHUNKS_FIELD_NUMBER: builtins.int
+    IS_WHOLE_FIELD_NUMBER: builtins.int
+    VERIFY_SECONDS_FIELD_NUMBER: builtins.int
+    VERIFIED_ROWS_FIELD_NUMBER: builtins.int
+    PUBLISH_SECONDS_FIELD_NUMBER: builtins.int
+    DROP_SECONDS_FIELD_NUMBER: builtins.int
+    TARGET_BYTES_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
+    CLOSE_SECONDS_FIELD_NUMBER: builtins.int
+    open_seconds: builtins.float
+    """Until the first chunk was asked for: scratch relation, lease and source."""
+    is_whole: builtins.bool
+    """Whether the sample is all of the range."""
+    verify_seconds: builtins.float
+    """Comparing the sample; -1: it was not compared."""
+    verified_rows: builtins.int
+    """Rows that were read back for it."""
+    publish_seconds: builtins.float
+    """Publishing the sample, with indexes and constraints; -1: it was not published."""
+    drop_seconds: builtins.float
+    """Dropping it."""
+    target_bytes: builtins.int
+    """Bytes that the sample took in the target; -1 when not known."""
+    close_seconds: builtins.float
+    """From the end of the last chunk to the end of the copy: closing source and target."""
+    @property
+    def chunks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ProbedChunk]:
+        """The chunks that were committed, in order."""
+
+    @property
+    def notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What went wrong after copying, each as a sentence."""
+
+    def __init__(
+        self,
+        *,
+        open_seconds: builtins.float = ...,
+        chunks: collections.abc.Iterable[Global___ProbedChunk] | None = ...,
+        is_whole: builtins.bool = ...,
+        verify_seconds: builtins.float = ...,
+        verified_rows: builtins.int = ...,
+        publish_seconds: builtins.float = ...,
+        drop_seconds: builtins.float = ...,
+        target_bytes: builtins.int = ...,
+        notes: collections.abc.Iterable[builtins.str] | None = ...,
+        close_seconds: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "close_seconds", b"close_seconds", "drop_seconds", b"drop_seconds", "is_whole", b"is_whole", "notes", b"notes", "open_seconds", b"open_seconds", "publish_seconds", b"publish_seconds", "target_bytes", b"target_bytes", "verified_rows", b"verified_rows", "verify_seconds", b"verify_seconds"]) -> None: ...
+
+Global___Probed: typing_extensions.TypeAlias = Probed
+
+@typing.final
+class ProbedChunk(google.protobuf.message.Message):
+    """One chunk of a probe."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    SECONDS_FIELD_NUMBER: builtins.int
+    SOURCE_SECONDS_FIELD_NUMBER: builtins.int
+    rows: builtins.int
+    """Its rows."""
+    bytes: builtins.int
+    """Its bytes, as the path counts them."""
+    seconds: builtins.float
+    """From the end of the one before it, or the opening, to its commit."""
+    source_seconds: builtins.float
+    """The source's part of that; 0 when not known."""
+    def __init__(
+        self,
+        *,
+        rows: builtins.int = ...,
+        bytes: builtins.int = ...,
+        seconds: builtins.float = ...,
+        source_seconds: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "rows", b"rows", "seconds", b"seconds", "source_seconds", b"source_seconds"]) -> None: ...
+
+Global___ProbedChunk: typing_extensions.TypeAlias = ProbedChunk
 
 @typing.final
 class VerifyWork(google.protobuf.message.Message):
@@ -753,6 +886,7 @@ class TaskResult(google.protobuf.message.Message):
     VERIFY_FIELD_NUMBER: builtins.int
     PREPARE_FIELD_NUMBER: builtins.int
     PUBLISH_FIELD_NUMBER: builtins.int
+    PROBE_FIELD_NUMBER: builtins.int
     @property
     def test(self) -> pymigrate.v1.connection_pb2.TestConnectionResponse:
         """The system's name and version."""
@@ -781,6 +915,10 @@ class TaskResult(google.protobuf.message.Message):
     def publish(self) -> Global___Published:
         """What the publication did."""
 
+    @property
+    def probe(self) -> Global___Probed:
+        """What the probe found."""
+
     def __init__(
         self,
         *,
@@ -791,10 +929,11 @@ class TaskResult(google.protobuf.message.Message):
         verify: pymigrate.v1.run_pb2.Verification | None = ...,
         prepare: Global___Prepared | None = ...,
         publish: Global___Published | None = ...,
+        probe: Global___Probed | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "prepare", "publish"] | None: ...
+    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "prepare", "publish", "probe"] | None: ...
 
 Global___TaskResult: typing_extensions.TypeAlias = TaskResult
 
