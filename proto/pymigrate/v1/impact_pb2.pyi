@@ -1505,10 +1505,13 @@ class Outcome(google.protobuf.message.Message):
     ESTIMATED_SECONDS_FIELD_NUMBER: builtins.int
     ACTUAL_SECONDS_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    UNCALIBRATED_SECONDS_FIELD_NUMBER: builtins.int
     actual_seconds: builtins.float
     """What happened; NaN while it has not."""
     error: builtins.float
     """How far the estimated P50 lies off, as a share of what happened; NaN while it has not."""
+    uncalibrated_seconds: builtins.float
+    """The median that the measurements gave before what was learned from earlier runs was applied; 0 where that is not told."""
     @property
     def estimated_seconds(self) -> Global___Quantiles:
         """What was estimated."""
@@ -1519,9 +1522,10 @@ class Outcome(google.protobuf.message.Message):
         estimated_seconds: Global___Quantiles | None = ...,
         actual_seconds: builtins.float = ...,
         error: builtins.float = ...,
+        uncalibrated_seconds: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["estimated_seconds", b"estimated_seconds"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["actual_seconds", b"actual_seconds", "error", b"error", "estimated_seconds", b"estimated_seconds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actual_seconds", b"actual_seconds", "error", b"error", "estimated_seconds", b"estimated_seconds", "uncalibrated_seconds", b"uncalibrated_seconds"]) -> None: ...
 
 Global___Outcome: typing_extensions.TypeAlias = Outcome
 
@@ -1560,6 +1564,11 @@ class DatasetMeasure(google.protobuf.message.Message):
     IS_WHOLE_FIELD_NUMBER: builtins.int
     UNKNOWNS_FIELD_NUMBER: builtins.int
     SOURCE_SHARE_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    PATH_REASON_FIELD_NUMBER: builtins.int
+    LANES_FIELD_NUMBER: builtins.int
+    REPLACED_BYTES_FIELD_NUMBER: builtins.int
+    TURNAROUND_SECONDS_FIELD_NUMBER: builtins.int
     hash: builtins.str
     """Digest of what was measured: the dataset and its connections."""
     rows: builtins.int
@@ -1574,6 +1583,16 @@ class DatasetMeasure(google.protobuf.message.Message):
     """Whether everything was copied."""
     source_share: builtins.float
     """The share of a chunk's time that the source takes."""
+    path: builtins.str
+    """How the rows travelled."""
+    path_reason: builtins.str
+    """Why they travelled so."""
+    lanes: builtins.int
+    """The lanes that a run would split it into."""
+    replaced_bytes: builtins.int
+    """Bytes of the relation that a run would replace; 0 where there is none, -1 when not known."""
+    turnaround_seconds: builtins.float
+    """From asking a worker host to its answer, less the work itself, in seconds."""
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was measured."""
@@ -1614,9 +1633,14 @@ class DatasetMeasure(google.protobuf.message.Message):
         is_whole: builtins.bool = ...,
         unknowns: collections.abc.Iterable[builtins.str] | None = ...,
         source_share: builtins.float = ...,
+        path: builtins.str = ...,
+        path_reason: builtins.str = ...,
+        lanes: builtins.int = ...,
+        replaced_bytes: builtins.int = ...,
+        turnaround_seconds: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["copy", b"copy", "publish", b"publish", "time", b"time", "verify", b"verify"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunk_rows", b"chunk_rows", "copy", b"copy", "hash", b"hash", "is_whole", b"is_whole", "publish", b"publish", "rows", b"rows", "slowdowns", b"slowdowns", "source_share", b"source_share", "target_row_bytes", b"target_row_bytes", "time", b"time", "unknowns", b"unknowns", "verify", b"verify"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunk_rows", b"chunk_rows", "copy", b"copy", "hash", b"hash", "is_whole", b"is_whole", "lanes", b"lanes", "path", b"path", "path_reason", b"path_reason", "publish", b"publish", "replaced_bytes", b"replaced_bytes", "rows", b"rows", "slowdowns", b"slowdowns", "source_share", b"source_share", "target_row_bytes", b"target_row_bytes", "time", b"time", "turnaround_seconds", b"turnaround_seconds", "unknowns", b"unknowns", "verify", b"verify"]) -> None: ...
 
 Global___DatasetMeasure: typing_extensions.TypeAlias = DatasetMeasure
 
