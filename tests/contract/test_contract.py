@@ -228,6 +228,25 @@ def test_null_leaves_a_field_unset() -> None:
     assert connection == connection_pb2.Connection()
 
 
+def test_a_departments_agreements_are_the_same_in_a_definition() -> None:
+    data = {
+        "readOnlyCostShare": 0.25,
+        "systems": {
+            "crm": {
+                "connection": "legacy",
+                "criticality": "critical",
+                "rtoSeconds": 3600,
+                "availabilityPercent": 99.9,
+                "dependencies": ["finance/ledger"],
+            }
+        },
+    }
+    department = environment_pb2.Department()
+    from_data(data, department)
+    assert department.systems["crm"].criticality == environment_pb2.CRITICALITY_CRITICAL
+    assert to_data(department) == data
+
+
 def test_amounts_bytes_and_flags_are_read_strictly() -> None:
     department = environment_pb2.Department()
     from_data({"downtimeCostPerHour": {"currencyCode": "EUR", "amount": 12}, "users": 7.0}, department)

@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epymigrate/v1/environment.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n\x0b\x45nvironment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x35\n\x06labels\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Environment.LabelsEntry\x12\x11\n\tlanes_max\x18\x05 \x01(\x05\x12\x0b\n\x03uid\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\n \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8d\x04\n\nDepartment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x36\n\x07systems\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Department.SystemsEntry\x12\r\n\x05users\x18\x05 \x01(\x03\x12\x33\n\x16\x64owntime_cost_per_hour\x18\x06 \x01(\x0b\x32\x13.pymigrate.v1.Money\x12\x14\n\x0c\x64\x65pendencies\x18\x07 \x03(\t\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Department.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x1a\x44\n\x0cSystemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.pymigrate.v1.System:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaa\x01\n\x06System\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x12\n\nconnection\x18\x02 \x01(\t\x12.\n\x0b\x63riticality\x18\x03 \x01(\x0e\x32\x19.pymigrate.v1.Criticality\x12\x13\n\x0brto_seconds\x18\x04 \x01(\x03\x12\x1c\n\x14\x61vailability_percent\x18\x05 \x01(\x01\x12\x14\n\x0c\x64\x65pendencies\x18\x06 \x03(\t\".\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\"\x8d\x01\n\x18\x43reateEnvironmentRequest\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12.\n\x0b\x65nvironment\x18\x02 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"%\n\x15GetEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x17ListEnvironmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListEnvironmentsResponse\x12/\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.Environment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x18UpdateEnvironmentRequest\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"6\n\x18\x44\x65leteEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x99\x01\n\x17\x43reateDepartmentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\t\x12,\n\ndepartment\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListDepartmentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListDepartmentsResponse\x12-\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateDepartmentRequest\x12,\n\ndepartment\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t*\x87\x01\n\x0b\x43riticality\x12\x1b\n\x17\x43RITICALITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43RITICALITY_LOW\x10\x01\x12\x16\n\x12\x43RITICALITY_MEDIUM\x10\x02\x12\x14\n\x10\x43RITICALITY_HIGH\x10\x03\x12\x18\n\x14\x43RITICALITY_CRITICAL\x10\x04\x32\xda\n\n\x12\x45nvironmentService\x12}\n\x11\x43reateEnvironment\x12&.pymigrate.v1.CreateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"%\x82\xd3\xe4\x93\x02\x1f\"\x10/v1/environments:\x0b\x65nvironment\x12s\n\x0eGetEnvironment\x12#.pymigrate.v1.GetEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=environments/*}\x12{\n\x10ListEnvironments\x12%.pymigrate.v1.ListEnvironmentsRequest\x1a&.pymigrate.v1.ListEnvironmentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/environments\x12\x92\x01\n\x11UpdateEnvironment\x12&.pymigrate.v1.UpdateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\":\x82\xd3\xe4\x93\x02\x34\x32%/v1/{environment.name=environments/*}:\x0b\x65nvironment\x12v\n\x11\x44\x65leteEnvironment\x12&.pymigrate.v1.DeleteEnvironmentRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=environments/*}\x12\x90\x01\n\x10\x43reateDepartment\x12%.pymigrate.v1.CreateDepartmentRequest\x1a\x18.pymigrate.v1.Department\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/departments:\ndepartment\x12~\n\rGetDepartment\x12\".pymigrate.v1.GetDepartmentRequest\x1a\x18.pymigrate.v1.Department\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/departments/*}\x12\x8f\x01\n\x0fListDepartments\x12$.pymigrate.v1.ListDepartmentsRequest\x1a%.pymigrate.v1.ListDepartmentsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/departments\x12\x9b\x01\n\x10UpdateDepartment\x12%.pymigrate.v1.UpdateDepartmentRequest\x1a\x18.pymigrate.v1.Department\"F\x82\xd3\xe4\x93\x02@22/v1/{department.name=environments/*/departments/*}:\ndepartment\x12\x82\x01\n\x10\x44\x65leteDepartment\x12%.pymigrate.v1.DeleteDepartmentRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/departments/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epymigrate/v1/environment.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n\x0b\x45nvironment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x35\n\x06labels\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Environment.LabelsEntry\x12\x11\n\tlanes_max\x18\x05 \x01(\x05\x12\x0b\n\x03uid\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\n \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xab\x04\n\nDepartment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x36\n\x07systems\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Department.SystemsEntry\x12\r\n\x05users\x18\x05 \x01(\x03\x12\x33\n\x16\x64owntime_cost_per_hour\x18\x06 \x01(\x0b\x32\x13.pymigrate.v1.Money\x12\x14\n\x0c\x64\x65pendencies\x18\x07 \x03(\t\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Department.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x12\x1c\n\x14read_only_cost_share\x18\x0e \x01(\x01\x1a\x44\n\x0cSystemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.pymigrate.v1.System:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaa\x01\n\x06System\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x12\n\nconnection\x18\x02 \x01(\t\x12.\n\x0b\x63riticality\x18\x03 \x01(\x0e\x32\x19.pymigrate.v1.Criticality\x12\x13\n\x0brto_seconds\x18\x04 \x01(\x03\x12\x1c\n\x14\x61vailability_percent\x18\x05 \x01(\x01\x12\x14\n\x0c\x64\x65pendencies\x18\x06 \x03(\t\".\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\"\x8d\x01\n\x18\x43reateEnvironmentRequest\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12.\n\x0b\x65nvironment\x18\x02 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"%\n\x15GetEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x17ListEnvironmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListEnvironmentsResponse\x12/\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.Environment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x18UpdateEnvironmentRequest\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"6\n\x18\x44\x65leteEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x99\x01\n\x17\x43reateDepartmentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\t\x12,\n\ndepartment\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListDepartmentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListDepartmentsResponse\x12-\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateDepartmentRequest\x12,\n\ndepartment\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t*\x87\x01\n\x0b\x43riticality\x12\x1b\n\x17\x43RITICALITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43RITICALITY_LOW\x10\x01\x12\x16\n\x12\x43RITICALITY_MEDIUM\x10\x02\x12\x14\n\x10\x43RITICALITY_HIGH\x10\x03\x12\x18\n\x14\x43RITICALITY_CRITICAL\x10\x04\x32\xda\n\n\x12\x45nvironmentService\x12}\n\x11\x43reateEnvironment\x12&.pymigrate.v1.CreateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"%\x82\xd3\xe4\x93\x02\x1f\"\x10/v1/environments:\x0b\x65nvironment\x12s\n\x0eGetEnvironment\x12#.pymigrate.v1.GetEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=environments/*}\x12{\n\x10ListEnvironments\x12%.pymigrate.v1.ListEnvironmentsRequest\x1a&.pymigrate.v1.ListEnvironmentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/environments\x12\x92\x01\n\x11UpdateEnvironment\x12&.pymigrate.v1.UpdateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\":\x82\xd3\xe4\x93\x02\x34\x32%/v1/{environment.name=environments/*}:\x0b\x65nvironment\x12v\n\x11\x44\x65leteEnvironment\x12&.pymigrate.v1.DeleteEnvironmentRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=environments/*}\x12\x90\x01\n\x10\x43reateDepartment\x12%.pymigrate.v1.CreateDepartmentRequest\x1a\x18.pymigrate.v1.Department\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/departments:\ndepartment\x12~\n\rGetDepartment\x12\".pymigrate.v1.GetDepartmentRequest\x1a\x18.pymigrate.v1.Department\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/departments/*}\x12\x8f\x01\n\x0fListDepartments\x12$.pymigrate.v1.ListDepartmentsRequest\x1a%.pymigrate.v1.ListDepartmentsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/departments\x12\x9b\x01\n\x10UpdateDepartment\x12%.pymigrate.v1.UpdateDepartmentRequest\x1a\x18.pymigrate.v1.Department\"F\x82\xd3\xe4\x93\x02@22/v1/{department.name=environments/*/departments/*}:\ndepartment\x12\x82\x01\n\x10\x44\x65leteDepartment\x12%.pymigrate.v1.DeleteDepartmentRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/departments/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,46 +61,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['UpdateDepartment']._serialized_options = b'\202\323\344\223\002@22/v1/{department.name=environments/*/departments/*}:\ndepartment'
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteDepartment']._loaded_options = None
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteDepartment']._serialized_options = b'\202\323\344\223\002)*\'/v1/{name=environments/*/departments/*}'
-  _globals['_CRITICALITY']._serialized_start=2394
-  _globals['_CRITICALITY']._serialized_end=2529
+  _globals['_CRITICALITY']._serialized_start=2424
+  _globals['_CRITICALITY']._serialized_end=2559
   _globals['_ENVIRONMENT']._serialized_start=175
   _globals['_ENVIRONMENT']._serialized_end=511
   _globals['_ENVIRONMENT_LABELSENTRY']._serialized_start=466
   _globals['_ENVIRONMENT_LABELSENTRY']._serialized_end=511
   _globals['_DEPARTMENT']._serialized_start=514
-  _globals['_DEPARTMENT']._serialized_end=1039
-  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_start=924
-  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_end=992
+  _globals['_DEPARTMENT']._serialized_end=1069
+  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_start=954
+  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_end=1022
   _globals['_DEPARTMENT_LABELSENTRY']._serialized_start=466
   _globals['_DEPARTMENT_LABELSENTRY']._serialized_end=511
-  _globals['_SYSTEM']._serialized_start=1042
-  _globals['_SYSTEM']._serialized_end=1212
-  _globals['_MONEY']._serialized_start=1214
-  _globals['_MONEY']._serialized_end=1260
-  _globals['_CREATEENVIRONMENTREQUEST']._serialized_start=1263
-  _globals['_CREATEENVIRONMENTREQUEST']._serialized_end=1404
-  _globals['_GETENVIRONMENTREQUEST']._serialized_start=1406
-  _globals['_GETENVIRONMENTREQUEST']._serialized_end=1443
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=1445
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=1509
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=1511
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=1611
-  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_start=1614
-  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_end=1760
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=1762
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=1816
-  _globals['_CREATEDEPARTMENTREQUEST']._serialized_start=1819
-  _globals['_CREATEDEPARTMENTREQUEST']._serialized_end=1972
-  _globals['_GETDEPARTMENTREQUEST']._serialized_start=1974
-  _globals['_GETDEPARTMENTREQUEST']._serialized_end=2010
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=2012
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=2091
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=2093
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=2190
-  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_start=2193
-  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_end=2336
-  _globals['_DELETEDEPARTMENTREQUEST']._serialized_start=2338
-  _globals['_DELETEDEPARTMENTREQUEST']._serialized_end=2391
-  _globals['_ENVIRONMENTSERVICE']._serialized_start=2532
-  _globals['_ENVIRONMENTSERVICE']._serialized_end=3902
+  _globals['_SYSTEM']._serialized_start=1072
+  _globals['_SYSTEM']._serialized_end=1242
+  _globals['_MONEY']._serialized_start=1244
+  _globals['_MONEY']._serialized_end=1290
+  _globals['_CREATEENVIRONMENTREQUEST']._serialized_start=1293
+  _globals['_CREATEENVIRONMENTREQUEST']._serialized_end=1434
+  _globals['_GETENVIRONMENTREQUEST']._serialized_start=1436
+  _globals['_GETENVIRONMENTREQUEST']._serialized_end=1473
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=1475
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=1539
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=1541
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=1641
+  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_start=1644
+  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_end=1790
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=1792
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=1846
+  _globals['_CREATEDEPARTMENTREQUEST']._serialized_start=1849
+  _globals['_CREATEDEPARTMENTREQUEST']._serialized_end=2002
+  _globals['_GETDEPARTMENTREQUEST']._serialized_start=2004
+  _globals['_GETDEPARTMENTREQUEST']._serialized_end=2040
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=2042
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=2121
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=2123
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=2220
+  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_start=2223
+  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_end=2366
+  _globals['_DELETEDEPARTMENTREQUEST']._serialized_start=2368
+  _globals['_DELETEDEPARTMENTREQUEST']._serialized_end=2421
+  _globals['_ENVIRONMENTSERVICE']._serialized_start=2562
+  _globals['_ENVIRONMENTSERVICE']._serialized_end=3932
 # @@protoc_insertion_point(module_scope)

@@ -183,6 +183,7 @@ class Department(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     MANAGED_BY_FIELD_NUMBER: builtins.int
+    READ_ONLY_COST_SHARE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/departments/{department}`."""
     display_name: builtins.str
@@ -197,6 +198,8 @@ class Department(google.protobuf.message.Message):
     """Changes with every write; send it back to update or delete only what was read. Output only."""
     managed_by: builtins.str
     """Which side declares it; others may not change it. Output only."""
+    read_only_cost_share: builtins.float
+    """The share of `downtime_cost_per_hour` that an hour costs in which its systems can only be read, 0 to 1. 0 means 1: as much."""
     @property
     def systems(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___System]:
         """The systems that it runs, by name."""
@@ -237,9 +240,10 @@ class Department(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         managed_by: builtins.str = ...,
+        read_only_cost_share: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "downtime_cost_per_hour", b"downtime_cost_per_hour", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "dependencies", b"dependencies", "display_name", b"display_name", "downtime_cost_per_hour", b"downtime_cost_per_hour", "etag", b"etag", "labels", b"labels", "managed_by", b"managed_by", "name", b"name", "owner", b"owner", "systems", b"systems", "uid", b"uid", "update_time", b"update_time", "users", b"users"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "dependencies", b"dependencies", "display_name", b"display_name", "downtime_cost_per_hour", b"downtime_cost_per_hour", "etag", b"etag", "labels", b"labels", "managed_by", b"managed_by", "name", b"name", "owner", b"owner", "read_only_cost_share", b"read_only_cost_share", "systems", b"systems", "uid", b"uid", "update_time", b"update_time", "users", b"users"]) -> None: ...
 
 Global___Department: typing_extensions.TypeAlias = Department
 

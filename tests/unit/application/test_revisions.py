@@ -55,6 +55,7 @@ def test_a_digest_is_the_same_in_every_version_and_process() -> None:
         lambda p: setattr(p, "managed_by", "git"),
         lambda p: p.create_time.FromSeconds(7),
         lambda p: p.dependencies.reverse(),
+        lambda p: setattr(p.datasets["orders"].declared, "rows", 7),
     ],
 )
 def test_cosmetics_make_no_other_revision(change: Callable[[plan_pb2.Phase], object]) -> None:

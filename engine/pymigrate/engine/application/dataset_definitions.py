@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import Iterator, Mapping
 
+from pymigrate.engine.application.declared_figures import declared_problems
 from pymigrate.engine.application.field_definitions import id_problems, range_problems
 from pymigrate.engine.application.file_definitions import target_format_problems
 from pymigrate.engine.application.http_definitions import http_json_problems
@@ -105,6 +106,7 @@ def dataset_problems(
     yield from range_problems(f"{path}.lanes", dataset.lanes, 0, DATASET_LANES_MAX)
     yield from transform_problems(path, dataset, connections)
     yield from quarantine_problems(path, dataset)
+    yield from declared_problems(f"{path}.declared", dataset.declared)
     if dataset.conflict_policy and target.load_mode != plan_pb2.LOAD_MODE_MERGE:
         yield Problem(f"{path}.conflict_policy", "is for load mode `merge` alone")
     yield from _order_column(path, dataset)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pymigrate.engine.application.controls import control_problems
 from pymigrate.engine.application.dataset_definitions import dataset_problems, shared_targets
 from pymigrate.engine.application.field_definitions import (
-    DESCRIPTION_MAX,
     DISPLAY_NAME_MAX,
     LANES_MAX,
     id_problems,
@@ -17,6 +16,7 @@ from pymigrate.engine.application.field_definitions import (
 )
 from pymigrate.engine.application.following import catch_up_problems
 from pymigrate.engine.application.schedules import schedule_problems
+from pymigrate.engine.application.system_definitions import system_problems
 from pymigrate.engine.application.transform_definitions import shared_quarantines
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import Problem
@@ -47,9 +47,9 @@ def department_problems(department: environment_pb2.Department) -> Iterator[Prob
             )
         if not 0 <= cost.amount < 1e15:
             yield Problem("downtime_cost_per_hour.amount", "must be a number from 0 to below 10^15")
-    for name, system in sorted(department.systems.items()):
-        yield from id_problems(f"systems.{name}", name)
-        yield from length_problems(f"systems.{name}.description", system.description, DESCRIPTION_MAX)
+    if not 0 <= department.read_only_cost_share <= 1:
+        yield Problem("read_only_cost_share", "must be a number from 0 to 1; 0 means 1")
+    yield from system_problems(department.systems)
 
 
 def phase_problems(

@@ -134,6 +134,8 @@ def _content(message: Message) -> dict[str, Any]:
         content["dependencies"] = sorted(message.dependencies)
         if message.department_dependencies:
             content["department_dependencies"] = sorted(message.department_dependencies)
+        for dataset in content.get("datasets", {}).values():
+            dataset.pop("declared", None)  # for estimates alone: nothing is moved otherwise because of it
     return content
 
 
