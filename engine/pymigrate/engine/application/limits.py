@@ -3,6 +3,7 @@
 What was deleted meanwhile counts as the run froze it. What is read is used for half a second.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pymigrate.engine.application.board import Board
@@ -14,7 +15,7 @@ from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.schedule import Limits, Place
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
-from pymigrate.v1 import plan_pb2, run_pb2
+from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
 
 AGE_MAX_SECONDS = 0.5
 
@@ -30,6 +31,19 @@ class _Found:
     calendars: dict[Place, Calendar] = field(default_factory=dict)
     latency_factors: dict[Place, float] = field(default_factory=dict)
     rates: dict[Place, Rate] = field(default_factory=dict)
+
+    def limits(self, lanes_max: int) -> Limits:
+        """What was gathered, under the engine's own limit."""
+        return Limits(
+            lanes_max,
+            self.environments,
+            self.plans,
+            self.departments,
+            self.connections,
+            self.calendars,
+            self.latency_factors,
+            self.rates,
+        )
 
 
 class LaneLimits:
@@ -65,22 +79,34 @@ class LaneLimits:
             for name, frozen in revision.connections.items():
                 if (environment, name) not in found.connections:
                     stored = unit.resources.get(f"{environment}/connections/{name}")
-                    connection = CONNECTIONS.read(stored) if stored else frozen
-                    found.connections[environment, name] = connection.lanes_max
-                    found.latency_factors[environment, name] = connection.latency_factor_max
-                    rate = Rate(connection.bytes_per_second_max, connection.rows_per_second_max)
-                    if rate != FREE:
-                        found.rates[environment, name] = rate
-        return Limits(
-            self._lanes_max,
-            found.environments,
-            found.plans,
-            found.departments,
-            found.connections,
-            found.calendars,
-            found.latency_factors,
-            found.rates,
-        )
+                    _take_connection((environment, name), CONNECTIONS.read(stored) if stored else frozen, found)
+        return found.limits(self._lanes_max)
+
+
+def limits_of(revision: run_pb2.PlanRevision, environment_lanes_max: int, lanes_max: int) -> Limits:
+    """The limits of a plan as a revision declares it, for a rehearsal: nothing else runs beside it."""
+    plan, environment = revision.plan.name, environment_of(revision.plan.name)
+    found = _Found(environments={environment: environment_lanes_max}, plans={plan: revision.plan.lanes_max})
+    _take_schedules(plan, revision.plan, revision.plan.phases, found)
+    for name, connection in revision.connections.items():
+        _take_connection((environment, name), connection, found)
+    return found.limits(lanes_max)
+
+
+def _take_schedules(plan: str, declared: plan_pb2.Plan, phases: Mapping[str, plan_pb2.Phase], found: _Found) -> None:
+    for department, lanes in declared.department_lanes_max.items():
+        found.departments[plan, department] = lanes
+    for phase, schedule in (("", declared.schedule), *((name, each.schedule) for name, each in phases.items())):
+        if schedule.windows or schedule.blackouts:
+            found.calendars[plan, phase] = calendar_of(schedule)
+
+
+def _take_connection(place: Place, connection: connection_pb2.Connection, found: _Found) -> None:
+    found.connections[place] = connection.lanes_max
+    found.latency_factors[place] = connection.latency_factor_max
+    rate = Rate(connection.bytes_per_second_max, connection.rows_per_second_max)
+    if rate != FREE:
+        found.rates[place] = rate
 
 
 def _read_plan(unit: Unit, plan: str, revision: run_pb2.PlanRevision, found: _Found) -> None:
@@ -91,8 +117,4 @@ def _read_plan(unit: Unit, plan: str, revision: run_pb2.PlanRevision, found: _Fo
         for resource in children(unit, "phases", plan):
             phases[last_segment(resource.name)] = PHASES.read(resource)
     found.plans[plan] = declared.lanes_max
-    for department, lanes in declared.department_lanes_max.items():
-        found.departments[plan, department] = lanes
-    for phase, schedule in (("", declared.schedule), *((name, each.schedule) for name, each in phases.items())):
-        if schedule.windows or schedule.blackouts:
-            found.calendars[plan, phase] = calendar_of(schedule)
+    _take_schedules(plan, declared, phases, found)
