@@ -11,6 +11,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.requests import Requests
@@ -55,7 +56,7 @@ class EngineProcess:
         self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler)
         self.board.on_work(self._on_work)
         self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings)
-        followups = parts.followups(store, self.board, clock)
+        followups = parts.followups(store, self.board, Learning(store, clock), clock)
         requests = Requests(clock)
         self._supervisor = parts.supervisor(self.hosts, followups, executor, store, requests, clock, HOSTS_SHARED_MAX)
         self._parts = parts

@@ -1370,7 +1370,9 @@ class RunEstimate(google.protobuf.message.Message):
     name: builtins.str
     """The run."""
     drift: builtins.float
-    """The median of the phases' shares by which the downtime lay off the estimated P50; NaN before any phase is published."""
+    """The median of the shares by which the phases' downtime of writing lay off the estimated P50, of those that nothing disturbed; NaN
+    before any of them is published.
+    """
     @property
     def estimate_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was estimated."""
@@ -1506,12 +1508,15 @@ class Outcome(google.protobuf.message.Message):
     ACTUAL_SECONDS_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     UNCALIBRATED_SECONDS_FIELD_NUMBER: builtins.int
+    DISTURBANCE_FIELD_NUMBER: builtins.int
     actual_seconds: builtins.float
     """What happened; NaN while it has not."""
     error: builtins.float
     """How far the estimated P50 lies off, as a share of what happened; NaN while it has not."""
     uncalibrated_seconds: builtins.float
     """The median that the measurements gave before what was learned from earlier runs was applied; 0 where that is not told."""
+    disturbance: builtins.str
+    """What else went into what happened, such as a pause or a closed window: nothing is learned from it then. Empty: nothing did."""
     @property
     def estimated_seconds(self) -> Global___Quantiles:
         """What was estimated."""
@@ -1523,9 +1528,10 @@ class Outcome(google.protobuf.message.Message):
         actual_seconds: builtins.float = ...,
         error: builtins.float = ...,
         uncalibrated_seconds: builtins.float = ...,
+        disturbance: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["estimated_seconds", b"estimated_seconds"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["actual_seconds", b"actual_seconds", "error", b"error", "estimated_seconds", b"estimated_seconds", "uncalibrated_seconds", b"uncalibrated_seconds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actual_seconds", b"actual_seconds", "disturbance", b"disturbance", "error", b"error", "estimated_seconds", b"estimated_seconds", "uncalibrated_seconds", b"uncalibrated_seconds"]) -> None: ...
 
 Global___Outcome: typing_extensions.TypeAlias = Outcome
 

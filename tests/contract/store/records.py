@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from pymigrate.engine.domain.calibration import Sample
 from pymigrate.engine.domain.run import DatasetRun, Entity, Failure, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
 from pymigrate.engine.ports.store import HostRecord, Resource, Store, Unit
@@ -82,6 +83,8 @@ def full_aggregate() -> RunAggregate:
         lag_seconds_max=10.0,
         changes=2**41,
         fence=7,
+        verify_seconds=0.5,
+        publish_seconds=0.75,
     )
     lane = Lane(
         id="flights.flights",
@@ -158,6 +161,10 @@ def resource(name: str, kind: str = "connections", parent: str = "", version: in
 
 def host(name: str, seconds: float = 0) -> HostRecord:
     return HostRecord(name, "shared", 4711, 2**33, "session", at(seconds))
+
+
+def sample(run: str = RUN, place: str = "flights", seconds: float = 0, actual_seconds: float = 12.5) -> Sample:
+    return Sample(run, place, at(seconds), 10.25, 13.5, 9.75, actual_seconds)
 
 
 def saving(*entities: Entity, run: str = RUN) -> Callable[[Unit], None]:

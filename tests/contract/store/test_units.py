@@ -7,9 +7,11 @@ import pytest
 
 from pymigrate.engine.domain.errors import EngineUnavailable, StaleWrite
 from pymigrate.engine.domain.run import Lane, RunAggregate
+from pymigrate.engine.ports.estimates import KeptEstimate
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from tests.contract.store.records import (
     NOW,
+    PLAN,
     RUN,
     BoomError,
     at,
@@ -20,6 +22,7 @@ from tests.contract.store.records import (
     new_lane,
     new_run,
     resource,
+    sample,
     saving,
 )
 
@@ -28,6 +31,9 @@ def write_everything(unit: Unit, suffix: str, lane: Lane | None = None) -> None:
     unit.resources.insert(resource(f"r{suffix}"))
     unit.hosts.put(host(f"h{suffix}"))
     unit.requests.put("m", f"q{suffix}", b"digest", b"answer", NOW)
+    unit.measures.put(PLAN, f"p{suffix}", b"measure")
+    unit.estimates.insert(KeptEstimate(f"e{suffix}", PLAN, NOW, b"estimate"))
+    unit.samples.add("e", "k", [sample(f"r{suffix}")])
     unit.audit.append(AuditEntry(NOW, "alice", "create", f"a{suffix}", 1))
     if lane is not None:
         lane.rows = 77
@@ -40,6 +46,9 @@ def everything(unit: Unit) -> list[object]:
         list(unit.resources.list("connections", "", "", 99)),
         list(unit.hosts.list()),
         unit.requests.get("m", "q1"),
+        dict(unit.measures.list(PLAN)),
+        list(unit.estimates.list(PLAN, 99)),
+        list(unit.samples.newest("e", "k", 99)),
         list(unit.audit.list(0, 99)),
         unit.runs.load(RUN),
         unit.runs.revision(RUN),
@@ -60,6 +69,8 @@ async def test_an_exception_undoes_everything_that_the_unit_did(store: Store) ->
         unit.hosts.touch("h1", at(6))
         unit.hosts.delete("h0")
         unit.requests.drop_before(at(99))
+        unit.measures.put(PLAN, "p0", b"other")
+        unit.estimates.settle("e0", 1, b"other")
         unit.runs.set_revision(RUN, b"other")
         unit.runs.insert(RunAggregate(new_run(f"{RUN}2", key="k2")), b"")
         raise BoomError("after all of it")

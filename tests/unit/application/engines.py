@@ -15,6 +15,7 @@ from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.runs import Runs
@@ -51,7 +52,8 @@ class Engine:
         limits = LaneLimits(self.store, self.board, self.lanes_max, clock)
         self.scheduler = Scheduler(random.Random(2))
         self.hosts = Hosts(self.store, self.board, self.inquiries, limits, surroundings, self.terms, self.scheduler)
-        self.followups = Followups(self.store, self.board, clock)
+        self.learning = Learning(self.store, clock)
+        self.followups = Followups(self.store, self.board, self.learning, clock)
         self.board.on_work(self._on_work)
         self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings)
 

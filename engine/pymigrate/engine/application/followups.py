@@ -1,5 +1,5 @@
 """What follows without anybody asking: a plan that others wait for has succeeded, the time to roll a run back is over, and another
-engine's last commit has come late.
+engine's last commit has come late, a run has ended and there is something to learn from it.
 
 Every look is complete in itself, so that nothing is missed by an engine that died in between.
 """
@@ -7,6 +7,7 @@ Every look is complete in itself, so that nothing is missed by an engine that di
 import structlog
 
 from pymigrate.engine.application.board import Board
+from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.domain.happenings import PlanSucceeded, SealAsked
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.run_ledger import ENGINE
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 SEALS_AT_ONCE_MAX = 20
 SEAL_INTERVAL_SECONDS = 30.0
 CATCH_UP_INTERVAL_SECONDS = 5.0
+LEARN_INTERVAL_SECONDS = 5.0
 
 
 def has_succeeded(unit: Unit, plan: str) -> bool:
@@ -29,10 +31,12 @@ def has_succeeded(unit: Unit, plan: str) -> bool:
 class Followups:
     """Looks for what follows, and tells the runs."""
 
-    def __init__(self, store: Store, board: Board, clock: Clock) -> None:
+    def __init__(self, store: Store, board: Board, learning: Learning, clock: Clock) -> None:
         self._store = store
         self._board = board
+        self._learning = learning
         self._clock = clock
+        self._learned_at = float("-inf")
         self._sealed_at = float("-inf")
         self._caught_up_at = clock.monotonic()
 
@@ -45,6 +49,9 @@ class Followups:
         if self._clock.monotonic() - self._sealed_at >= SEAL_INTERVAL_SECONDS:
             self._sealed_at = self._clock.monotonic()
             await self._seal_due_runs()
+        if self._clock.monotonic() - self._learned_at >= LEARN_INTERVAL_SECONDS:
+            self._learned_at = self._clock.monotonic()
+            await self._learning.settle()
 
     async def _tell_succeeded_plans(self) -> None:
         waits = {

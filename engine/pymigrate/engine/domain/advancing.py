@@ -141,7 +141,8 @@ class Advancing(Undoing):
         suffix = f".{phase.attempt}" if phase.attempt > 1 else ""
         for dataset in self._datasets_of[phase.id]:
             record = self.aggregate.datasets[phase.id, dataset]
-            record.verification, record.end_time, record.start_time, record.copy_seconds = b"", None, None, 0.0
+            record.verification, record.end_time, record.start_time = b"", None, None
+            record.copy_seconds = record.verify_seconds = record.publish_seconds = 0.0
             record.quarantine, record.conflicts = None, 0
             self._note(record)
             parts = len(record.ranges)

@@ -104,6 +104,7 @@ class Reporting(Retrying):
             case TaskKind.VERIFY:
                 dataset = self.aggregate.datasets[task.phase, task.datasets[0]]
                 dataset.verification = event.verification
+                dataset.verify_seconds = self._leased_seconds(task)
                 dataset.end_time = self._now
                 self._note(dataset)
                 if event.warning is not None:
@@ -111,7 +112,9 @@ class Reporting(Retrying):
                     self._emit("dataset.repaired", subject, TaskState.LEASED, TaskState.DONE, event.warning)
             case TaskKind.PREPARE:
                 task.is_prepared = event.is_prepared
+                self._add_publish_seconds(task)
             case TaskKind.PUBLISH:
+                self._add_publish_seconds(task)
                 for name, rows in event.conflicts.items():
                     dataset = self.aggregate.datasets[task.phase, name]
                     dataset.conflicts = rows
@@ -126,6 +129,17 @@ class Reporting(Retrying):
                 pass
             case _:
                 assert_never(task.kind)
+
+    def _add_publish_seconds(self, task: Task) -> None:
+        seconds = self._leased_seconds(task)
+        for name in task.datasets:
+            dataset = self.aggregate.datasets[task.phase, name]
+            dataset.publish_seconds += seconds
+            self._note(dataset)
+
+    def _leased_seconds(self, task: Task) -> float:
+        """How long the host has had it that it was given to last."""
+        return 0.0 if task.leased_time is None else (self._now - task.leased_time).total_seconds()
 
     def _caught_up(self, task: Task) -> None:
         """It is done again and again until writes are blocked: the source goes on changing."""

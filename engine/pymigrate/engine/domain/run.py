@@ -3,9 +3,8 @@
 The records are mutable because one run's aggregate lives in the decision core and changes with every event; nothing is copied per
 event. `version` is the store's compare-and-set counter: 0 means not stored yet."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 
 from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
 
@@ -86,6 +85,8 @@ class DatasetRun:
     `schema_notes` say what of the source's declarations the target was not given.
     One that catches up is `lag_seconds` behind its source (-1: not caught up yet), with `changes` applied; `fence` counts the hosts that
     have had its changes, and within `lag_seconds_max` writes may be blocked.
+    `copy_seconds` sums up how long hosts had its lanes, `verify_seconds` is how long the one had it that compared it to the end, and
+    `publish_seconds` how long all datasets of its phase and target took together, their preparation included.
     """
 
     phase: str
@@ -112,6 +113,8 @@ class DatasetRun:
     lag_seconds_max: float = 0.0
     changes: int = 0
     fence: int = 0
+    verify_seconds: float = 0.0
+    publish_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -193,18 +196,3 @@ class RunAggregate:
     datasets: dict[tuple[str, str], DatasetRun] = field(default_factory=dict)
     lanes: dict[str, Lane] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
-
-    def copied(self) -> "RunAggregate":
-        """Another one that may be changed without changing this one. What is never changed in place is shared."""
-        return RunAggregate(
-            Run(*_RUN(self.run)),
-            {key: PhaseRun(*_PHASE(phase)) for key, phase in self.phases.items()},
-            {key: DatasetRun(*_DATASET(dataset)) for key, dataset in self.datasets.items()},
-            {key: Lane(*_LANE(lane)) for key, lane in self.lanes.items()},
-            {key: Task(*_TASK(task)) for key, task in self.tasks.items()},
-        )
-
-
-_RUN, _PHASE, _DATASET, _LANE, _TASK = (
-    attrgetter(*(field.name for field in fields(kind))) for kind in (Run, PhaseRun, DatasetRun, Lane, Task)
-)

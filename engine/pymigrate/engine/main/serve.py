@@ -25,6 +25,7 @@ from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.runs import Runs
@@ -114,7 +115,7 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     port = await server.start(settings.listen)
     endpoint = f"{settings.listen.rpartition(':')[0]}:{port}"
     _write_endpoint(settings.endpoint_path, endpoint)
-    followups = Followups(store, board, clock)
+    followups = Followups(store, board, Learning(store, clock), clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     passes = asyncio.create_task(supervisor.run())
     await server.tell_ready()

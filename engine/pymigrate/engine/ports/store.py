@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import RunState
+from pymigrate.engine.ports.estimates import Estimates, Measures, Samples
 from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
 
 Result = TypeVar("Result")
@@ -236,6 +237,21 @@ class Unit(Protocol):
     @property
     def requests(self) -> Requests:
         """Answers kept for repeated calls."""
+        ...
+
+    @property
+    def measures(self) -> Measures:
+        """What was measured of datasets."""
+        ...
+
+    @property
+    def estimates(self) -> Estimates:
+        """What was estimated for runs."""
+        ...
+
+    @property
+    def samples(self) -> Samples:
+        """How far estimates lay off."""
         ...
 
     @property

@@ -13,6 +13,7 @@ from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, Sta
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.store import HostRecord, Resource, Unit
+from pymigrate.engine.testing.estimates import MemoryEstimates, MemoryMeasures, MemorySamples
 from pymigrate.engine.testing.feed import MemoryAudit, MemoryFeed, MemoryOutbox, append_event
 from pymigrate.engine.testing.journal import Journal
 from pymigrate.engine.testing.store_tables import Tables, copied, is_open, key_of
@@ -220,6 +221,9 @@ class _MemoryUnit:
         self.runs = _Runs(tables, journal)
         self.hosts = _Hosts(tables, journal)
         self.requests = _Requests(tables, journal)
+        self.measures = MemoryMeasures(tables, journal)
+        self.estimates = MemoryEstimates(tables, journal)
+        self.samples = MemorySamples(tables, journal)
         self.feed = MemoryFeed(tables.feed)
         self.audit = MemoryAudit(tables.feed, journal)
         self.outbox = MemoryOutbox(tables.consumers, self.feed, journal)

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TypeVar
 
+from pymigrate.engine.domain.calibration import Sample
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunEvent, Task
 from pymigrate.engine.domain.run_states import TASK_OPEN
+from pymigrate.engine.ports.estimates import KeptEstimate
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import HostRecord, Resource
 from pymigrate.engine.testing.feed import Consumer
@@ -27,6 +29,9 @@ class Tables:
     parts: dict[str, dict[PartKey, Entity]] = field(default_factory=dict)
     events: dict[str, dict[int, RunEvent]] = field(default_factory=dict)
     hosts: dict[str, HostRecord] = field(default_factory=dict)
+    measures: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    estimates: dict[str, KeptEstimate] = field(default_factory=dict)
+    samples: dict[tuple[str, str, str, str], Sample] = field(default_factory=dict)
     requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
     feed: dict[int, FeedEntry] = field(default_factory=dict)
     consumers: dict[str, Consumer] = field(default_factory=dict)

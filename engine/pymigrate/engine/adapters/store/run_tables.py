@@ -140,6 +140,8 @@ class DatasetRunRow(Table, table=True):
     changes: int = Field(sa_type=BigInteger)
     fence: int = Field(sa_type=BigInteger)
     delivery: str = Field(sa_type=Text)
+    verify_seconds: float = Field(sa_type=Double)
+    publish_seconds: float = Field(sa_type=Double)
 
     def to_domain(self) -> DatasetRun:
         """The dataset as the core knows it."""

@@ -1,4 +1,5 @@
-"""One unit of work over a database connection: what is declared, hosts and kept answers; the runs lie in `runs`, the stream in `feed`.
+"""One unit of work over a database connection: what is declared, hosts and kept answers; the runs lie in `runs`, the stream in `feed`,
+and estimates in `estimates`.
 
 Reads come through SQLModel, writes are Core statements made once. A unit neither begins nor commits; whoever made it does.
 """
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from pymigrate.engine.adapters.store.estimates import SqlEstimates, SqlMeasures, SqlSamples
 from pymigrate.engine.adapters.store.feed import SqlAudit, SqlFeed, SqlOutbox
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.runs import SqlRuns
@@ -156,6 +158,9 @@ class SqlUnit:
         self.runs = SqlRuns(connection)
         self.hosts = SqlHosts(connection)
         self.requests = SqlRequests(connection)
+        self.measures = SqlMeasures(connection)
+        self.estimates = SqlEstimates(connection)
+        self.samples = SqlSamples(connection)
         self.audit = SqlAudit(connection)
         self.feed = SqlFeed(connection)
         self.outbox = SqlOutbox(connection, self.feed)

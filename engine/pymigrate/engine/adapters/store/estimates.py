@@ -1,0 +1,126 @@
+"""What is kept of estimates within a unit of work: measurements, what was estimated for runs, and samples of how far it lay off.
+
+Samples are rows that are only ever added, so that engines which learn at once lose nothing; one that both add is added once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+
+from pymigrate.engine.adapters.store.estimate_tables import MeasureRow, RunEstimateRow, SampleRow
+from pymigrate.engine.adapters.store.reading import read_all, read_first
+from pymigrate.engine.adapters.store.run_tables import RunRow
+from pymigrate.engine.domain.calibration import Sample
+from pymigrate.engine.domain.errors import AlreadyExists
+from pymigrate.engine.domain.run_states import RUN_ENDED
+from pymigrate.engine.ports.estimates import KeptEstimate
+
+_INSERT_MEASURE = insert(MeasureRow)
+_DELETE_MEASURE = delete(MeasureRow).where(
+    col(MeasureRow.plan) == bindparam("stored_plan"), col(MeasureRow.place) == bindparam("stored_place")
+)
+_INSERT_ESTIMATE = insert(RunEstimateRow)
+_SETTLE_ESTIMATE = update(RunEstimateRow).where(
+    col(RunEstimateRow.run) == bindparam("stored_run"), col(RunEstimateRow.attempt) < bindparam("settled_attempt")
+)
+_INSERT_SAMPLE = insert(SampleRow)
+
+
+class SqlMeasures:
+    """Measurements in their table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, plan: str, place: str) -> bytes | None:
+        """The newest measurement of a dataset."""
+        statement = select(MeasureRow.body).where(MeasureRow.plan == plan, MeasureRow.place == place)
+        return read_first(self._connection, statement)
+
+    def put(self, plan: str, place: str, body: bytes) -> None:
+        """Keeps it in place of an earlier one."""
+        self._connection.execute(_DELETE_MEASURE, {"stored_plan": plan, "stored_place": place})
+        self._connection.execute(_INSERT_MEASURE, {"plan": plan, "place": place, "body": body})
+
+    def list(self, plan: str) -> Mapping[str, bytes]:
+        """All of a plan, ordered by place."""
+        statement = select(MeasureRow).where(MeasureRow.plan == plan).order_by(col(MeasureRow.place))
+        return {row.place: row.body for row in read_all(self._connection, statement)}
+
+
+class SqlEstimates:
+    """What was estimated for runs, in its table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, run: str) -> KeptEstimate | None:
+        """The estimate of a run."""
+        row = read_first(self._connection, select(RunEstimateRow).where(RunEstimateRow.run == run))
+        return None if row is None else row.to_domain()
+
+    def insert(self, estimate: KeptEstimate) -> None:
+        """Raises AlreadyExists."""
+        try:
+            self._connection.execute(_INSERT_ESTIMATE, RunEstimateRow.from_domain(estimate))
+        except IntegrityError as error:
+            raise AlreadyExists(f"{estimate.run} has an estimate already", field="name") from error
+
+    def list(self, plan: str, limit: int) -> Sequence[KeptEstimate]:
+        """A page, the newest first."""
+        statement = (
+            select(RunEstimateRow)
+            .where(RunEstimateRow.plan == plan)
+            .order_by(col(RunEstimateRow.create_time).desc(), col(RunEstimateRow.run).desc())
+            .limit(limit)
+        )
+        return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def unsettled(self, limit: int) -> Sequence[str]:
+        """Names of the runs whose estimate is to be settled, in order."""
+        statement = (
+            select(RunEstimateRow.run)
+            .join(RunRow, col(RunRow.name) == col(RunEstimateRow.run))
+            .where(col(RunRow.state).in_(sorted(RUN_ENDED)), col(RunEstimateRow.attempt) < col(RunRow.attempt))
+            .order_by(col(RunEstimateRow.run))
+            .limit(limit)
+        )
+        return list(read_all(self._connection, statement))
+
+    def settle(self, run: str, attempt: int, body: bytes) -> bool:
+        """Puts what happened beside the estimate; whether that was still to be done."""
+        values = {"stored_run": run, "settled_attempt": attempt, "attempt": attempt, "body": body}
+        return self._connection.execute(_SETTLE_ESTIMATE, values).rowcount == 1
+
+
+class SqlSamples:
+    """Samples in their table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, environment: str, key: str, samples: Iterable[Sample]) -> None:
+        """Adds those that are not there yet."""
+        offered = {(sample.run, sample.place): sample for sample in samples}
+        runs = sorted({run for run, _ in offered})
+        statement = select(SampleRow).where(
+            SampleRow.environment == environment, SampleRow.key == key, col(SampleRow.run).in_(runs)
+        )
+        kept = {(row.run, row.place) for row in read_all(self._connection, statement)}
+        fresh = [
+            SampleRow.from_domain(environment, key, sample) for place, sample in offered.items() if place not in kept
+        ]
+        if fresh:
+            self._connection.execute(_INSERT_SAMPLE, fresh)
+
+    def newest(self, environment: str, key: str, limit: int) -> Sequence[Sample]:
+        """A page, the newest first."""
+        statement = (
+            select(SampleRow)
+            .where(SampleRow.environment == environment, SampleRow.key == key)
+            .order_by(col(SampleRow.time).desc(), col(SampleRow.run).desc(), col(SampleRow.place).desc())
+            .limit(limit)
+        )
+        return [row.to_domain() for row in read_all(self._connection, statement)]
