@@ -128,6 +128,16 @@ def test_a_source_that_is_away_is_tried_by_one_lane_and_comes_back_for_all(sched
     assert len(lease_all(scheduler, [core], Limits(50), soon)) == FAILURES_TO_OPEN - 1
 
 
+def test_a_lane_whose_end_nobody_told_of_keeps_no_other_from_trying_a_source_that_is_away(scheduler: Scheduler) -> None:
+    core = core_of()
+    fail_all(scheduler, core, lease_all(scheduler, [core], Limits(50))[:FAILURES_TO_OPEN], AWAY)
+    soon = START + timedelta(seconds=2)
+    (probe,) = lease_all(scheduler, [core], Limits(50), soon)
+    assert lease_all(scheduler, [core], Limits(50), soon) == []
+    assert core.apply(Succeeded(probe.id, probe.fence), soon)
+    assert len(lease_all(scheduler, [core], Limits(50), soon)) == 1
+
+
 def test_a_failure_that_does_not_say_which_side_is_away_keeps_nobody_waiting(scheduler: Scheduler) -> None:
     core = core_of()
     fail_all(scheduler, core, lease_all(scheduler, [core], Limits(50)), replace(AWAY, field=""))

@@ -64,6 +64,7 @@ class Scheduler:
         """The tasks that a host of this affinity (None: any) may have now, the one that it should have first. Valid until the first
         of them is leased."""
         active = [core for core in cores if core.has_open_tasks]
+        self._forget_ended_probes(active)
         usage = self._usage(active)
         candidates = [
             (core, [task for task in core.candidates(now) if affinity in {None, task.affinity}]) for core in active
@@ -185,6 +186,15 @@ class Scheduler:
         """Whether the connection's system counts as away."""
         breaker = self._breakers.get((environment, connection))
         return breaker is not None and breaker.opens_until is not None
+
+    def _forget_ended_probes(self, cores: Iterable[RunCore]) -> None:
+        """Where the store failed as a task's end was written, nobody has told it: others must not wait for that one for ever."""
+        probing = [breaker for breaker in self._breakers.values() if breaker.probe]
+        if probing:
+            leased = {task.id for core in cores for task in core.leased()}
+            for breaker in probing:
+                if breaker.probe not in leased:
+                    breaker.give_back(breaker.probe)
 
     # Whether it may ----------------------------------------------------------------------------------------------------------------
 
