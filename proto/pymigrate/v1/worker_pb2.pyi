@@ -467,6 +467,8 @@ class ProbeWork(google.protobuf.message.Message):
     SECONDS_MAX_FIELD_NUMBER: builtins.int
     BYTES_MAX_FIELD_NUMBER: builtins.int
     IS_COPY_ALONE_FIELD_NUMBER: builtins.int
+    LANES_FIELD_NUMBER: builtins.int
+    DATASET_BYTES_FIELD_NUMBER: builtins.int
     range: builtins.str
     """The part of the source that is sampled, in the source's own words; empty: from its start."""
     seconds_max: builtins.float
@@ -475,6 +477,10 @@ class ProbeWork(google.protobuf.message.Message):
     """Source data to copy at most, in bytes; 0: no limit."""
     is_copy_alone: builtins.bool
     """The sample is copied and dropped, and neither compared nor published."""
+    lanes: builtins.int
+    """The lanes that a run would copy the dataset in: more than one are compared in another way. 0: one."""
+    dataset_bytes: builtins.int
+    """Source data of the whole dataset, in bytes: much of it is compared in another way than little. 0: not known."""
     @property
     def dataset(self) -> Global___DatasetWork:
         """The dataset, with the scratch relation as its target."""
@@ -487,9 +493,11 @@ class ProbeWork(google.protobuf.message.Message):
         seconds_max: builtins.float = ...,
         bytes_max: builtins.int = ...,
         is_copy_alone: builtins.bool = ...,
+        lanes: builtins.int = ...,
+        dataset_bytes: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["dataset", b"dataset"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes_max", b"bytes_max", "dataset", b"dataset", "is_copy_alone", b"is_copy_alone", "range", b"range", "seconds_max", b"seconds_max"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes_max", b"bytes_max", "dataset", b"dataset", "dataset_bytes", b"dataset_bytes", "is_copy_alone", b"is_copy_alone", "lanes", b"lanes", "range", b"range", "seconds_max", b"seconds_max"]) -> None: ...
 
 Global___ProbeWork: typing_extensions.TypeAlias = ProbeWork
 

@@ -12,6 +12,7 @@ from pymigrate.engine.domain.errors import (
     TargetOccupied,
 )
 from pymigrate.engine.ports.staging import Checkpoint
+from pymigrate.engine.ports.target import Forgetting
 from tests.integration.connectors.target_harness import (
     Harness,
     LaneWriter,
@@ -71,6 +72,35 @@ class PublicationContract:
         target.rollback([staging])
         harness.open().rollback([staging])
         assert harness.read("orders") == [(9, "mine"), (10, None)]
+
+    def test_a_staging_that_is_rolled_back_and_forgotten_is_as_new(self, harness: Harness) -> None:
+        target, staging = harness.open(), a_staging()
+        assert isinstance(target, Forgetting)
+        for rows in (2, 3):
+            published(target, staging, numbered(1, rows))
+            assert harness.read("orders") == numbered(1, rows)
+            target.rollback([staging])
+            for _ in range(2):
+                target.forget([staging])
+            assert harness.open().checkpoint(staging, "lane") == (Checkpoint(), 0)
+        assert target.rows("orders") is None
+
+    def test_a_staging_that_was_never_there_is_rolled_back_and_forgotten(self, harness: Harness) -> None:
+        target, staging = harness.open(), a_staging()
+        assert isinstance(target, Forgetting)
+        target.forget([staging])
+        target.rollback([staging])
+        target.forget([staging])
+        published(target, staging, numbered(1, 2))
+        assert harness.read("orders") == numbered(1, 2)
+
+    def test_what_is_published_is_not_forgotten(self, harness: Harness) -> None:
+        target, staging = harness.open(), a_staging()
+        assert isinstance(target, Forgetting)
+        published(target, staging, numbered(1, 2))
+        target.forget([staging])
+        target.rollback([staging])
+        assert target.rows("orders") is None
 
     def test_an_empty_relation_is_replaced_and_comes_back(self, harness: Harness) -> None:
         harness.make("orders", [])

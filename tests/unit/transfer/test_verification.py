@@ -22,7 +22,6 @@ from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import ReferenceCheck, Staging
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.testing.memory_target import MemoryTarget
-from pymigrate.engine.transfer import verification
 from pymigrate.engine.transfer.bisection import ROWS_MAX
 from pymigrate.engine.transfer.signals import Drained, LeaseLost
 from pymigrate.engine.transfer.verification import Verification, verify
@@ -34,17 +33,17 @@ LEVELS = list(Level)
 FENCES = count(2)
 
 
-@pytest.fixture
-def tiny_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every relation is too large to be read back whole at `sampled`."""
-    monkeypatch.setattr(verification, "SAMPLED_BYTES_MAX", 0)
-
-
 def a_copied_lane(rows: list[Row] | None = None, *, has_state: bool = True) -> Lane:
     lane = Lane(orders(ROWS) if rows is None else rows, has_state=has_state)
     lane.freeze()
     lane.attempt()
     return lane
+
+
+def verified_in_part(lane: Lane, open_target: Callable[[], Target] | None = None) -> Verification:
+    """At `sampled`, where every relation is too large to be read back whole."""
+    sampled = replace(job(lane, Level.SAMPLED), sampled_bytes_max=0)
+    return verify(sampled, lane.open_source, open_target or lane.open_target, Asked())
 
 
 def job(lane: Lane, level: Level, **references: NamedReference) -> VerifyJob:
@@ -87,32 +86,32 @@ def test_sampled_reads_a_small_target_back_whole_and_not_the_source() -> None:
     assert lane.source.faults.seen("read") == reads
 
 
-def test_sampled_compares_a_seventh_of_a_large_relation_on_both_sides(tiny_samples: None) -> None:
+def test_sampled_compares_a_seventh_of_a_large_relation_on_both_sides() -> None:
     lane = a_copied_lane()
     reads = lane.source.faults.seen("read")
-    found = verified(lane, Level.SAMPLED)
+    found = verified_in_part(lane)
     assert found.compared_rows == ROWS / 7
     assert found.source_checksum == found.target_checksum != found.transfer_checksum
     assert lane.source.faults.seen("read") - reads <= 12  # of 70
 
 
-def test_sampled_finds_rows_that_the_target_gives_in_another_order(tiny_samples: None) -> None:
+def test_sampled_finds_rows_that_the_target_gives_in_another_order() -> None:
     lane = a_copied_lane()
     stage(lane, list(reversed(orders(ROWS))))
-    assert verified(lane, Level.SAMPLED).compared_rows == ROWS / 7
+    assert verified_in_part(lane).compared_rows == ROWS / 7
 
 
 @pytest.mark.parametrize("rows", [[(5, "twice")] * 70, [(at % 7, "few") for at in range(70)]])
-def test_sampled_counts_equal_rows_as_often_as_they_are_there(tiny_samples: None, rows: list[Row]) -> None:
+def test_sampled_counts_equal_rows_as_often_as_they_are_there(rows: list[Row]) -> None:
     lane = a_copied_lane(rows)
     lane.job = replace(lane.job, staging=replace(lane.job.staging, key=()))
-    assert verified(lane, Level.SAMPLED).compared_rows == 10
+    assert verified_in_part(lane).compared_rows == 10
     stage(lane, [(6, "x"), *rows[1:]])
-    assert verified(lane, Level.SAMPLED).repair.rows == 1
+    assert verified_in_part(lane).repair.rows == 1
     assert lane.staged() == sorted(rows)
 
 
-def test_sampled_sees_a_row_more_often_in_the_target_than_in_the_source(tiny_samples: None) -> None:
+def test_sampled_sees_a_row_more_often_in_the_target_than_in_the_source() -> None:
     lane = a_copied_lane()
     lane.job = replace(lane.job, staging=replace(lane.job.staging, key=()))
     stage(lane, [orders(2)[1]] * ROWS)
@@ -120,7 +119,7 @@ def test_sampled_sees_a_row_more_often_in_the_target_than_in_the_source(tiny_sam
         VerificationFailed,
         match="of 100 rows read back from the staging of orders, 99 are not in orders: 699 rows differ",
     ):
-        verified(lane, Level.SAMPLED, open_target=lambda: Unrepairable(lane.target))
+        verified_in_part(lane, open_target=lambda: Unrepairable(lane.target))
 
 
 def test_count_reads_no_row_again() -> None:

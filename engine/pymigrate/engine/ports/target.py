@@ -144,6 +144,16 @@ class SettingApart(Protocol):
 
 
 @runtime_checkable
+class Forgetting(Protocol):
+    """What a Target may have on top: a staging that was rolled back leaves nothing at all, and its id may be used again. Only for stagings
+    whose lanes have names that are never used again, since nothing else keeps late ones out."""
+
+    def forget(self, stagings: Sequence[Staging]) -> None:
+        """Drops the journal's rows of those that are rolled back. One that is not stays as it is; forgotten already is fine."""
+        ...
+
+
+@runtime_checkable
 class PassingTarget(Protocol):
     """What a Target may have on top: it takes rows as bytes."""
 

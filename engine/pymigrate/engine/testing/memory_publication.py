@@ -83,6 +83,14 @@ class MemoryPublications:
                 self._database.publications[staging.id] = MemoryPublication(staging.relation, is_undone=True)
                 self._forget(staging)
 
+    def forget(self, stagings: Sequence[Staging]) -> None:
+        """Those that are undone."""
+        with self._database.transaction("forget"):
+            for staging in stagings:
+                publication = self._database.publications.get(staging.id)
+                if publication is not None and publication.is_undone:
+                    del self._database.publications[staging.id]
+
     def seal(self, stagings: Sequence[Staging]) -> None:
         """All at once."""
         with self._database.transaction("seal"):

@@ -12,7 +12,6 @@ from pymigrate.engine.transfer.repair import RowsDiffer
 from pymigrate.engine.transfer.signals import Signals, check
 from pymigrate.engine.transfer.verification_job import Digests, VerifyJob
 
-SAMPLED_BYTES_MAX = 256_000_000
 SAMPLED_ROWS_MAX = 4_000_000
 SAMPLED_SHARE = 7
 

@@ -18,7 +18,7 @@ from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.checksum import grouped
 from pymigrate.engine.transfer.means import DEFAULT, Means
-from pymigrate.engine.transfer.sample import SAMPLED_BYTES_MAX, compare_sample
+from pymigrate.engine.transfer.sample import compare_sample
 from pymigrate.engine.transfer.signals import Signals, check
 from pymigrate.engine.transfer.staging_checks import check_key, check_references
 from pymigrate.engine.transfer.verification import Verification
@@ -62,7 +62,7 @@ def _compared(
         return Digests()
     copied = sum(target.checkpoint(job.staging, lane)[0].bytes for lane in job.lanes)
     with means.read(open_source, signals) as reader:
-        if job.level is Level.SAMPLED and copied > SAMPLED_BYTES_MAX and not job.is_transformed:
+        if job.level is Level.SAMPLED and copied > job.sampled_bytes_max and not job.is_transformed:
             return compare_sample(job, rows, target, reader, signals, means.hasher())
 
         def read(source: Source) -> tuple[str, int]:

@@ -40,7 +40,7 @@ from pymigrate.engine.transfer.comparison import (
 )
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.repair import REPAIR_LANE, Repair, RowsDiffer, mend, repair_of
-from pymigrate.engine.transfer.sample import SAMPLED_BYTES_MAX, compare_sample
+from pymigrate.engine.transfer.sample import compare_sample
 from pymigrate.engine.transfer.server_comparison import compare_servers
 from pymigrate.engine.transfer.signals import Signals, check
 from pymigrate.engine.transfer.staging_checks import check_key, check_references
@@ -179,7 +179,7 @@ def _read_back(
         case Level.COUNT:
             return Digests()
         case Level.SAMPLED if (
-            job.staging.path not in PASSING and sum(lane.bytes for lane in lanes) <= SAMPLED_BYTES_MAX
+            job.staging.path not in PASSING and sum(lane.bytes for lane in lanes) <= job.sampled_bytes_max
         ):
             found, rows = digest_of_target(job, target, signals, means)
             compare_transferred(job, transferred, found, rows)

@@ -9,6 +9,8 @@ from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import ReferenceCheck, Staging
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine
 
+SAMPLED_BYTES_MAX = 256_000_000
+
 
 class Level(StrEnum):
     """How much is read back and compared."""
@@ -32,7 +34,7 @@ class VerifyJob:
     """What to compare. `ranges` are those of the lanes; none where one lane copied everything. A key in `staging` is claimed to be
     unique. A repair is made under `fence`, the task's own. `has_code`: code of
     others made the rows, and is to make them again. `is_transformed`: positions count the source's rows, which may be more than were
-    written."""
+    written. A sample is enough for what has more bytes than `sampled_bytes_max`."""
 
     dataset: str
     relation: SourceRelation
@@ -45,6 +47,7 @@ class VerifyJob:
     is_transformed: bool = False
     quarantine: Quarantine | None = None
     ranges: tuple[SourceRange, ...] = ()
+    sampled_bytes_max: int = SAMPLED_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,13 @@ class FilesTarget(FilesStaging):
             for staging in reversed(stagings):
                 take_back(self._store, staging)
 
+    def forget(self, stagings: Sequence[Staging]) -> None:
+        """Deletes the journal's documents of those that are rolled back."""
+        if self._store.own.is_dir():
+            with translated(), self._store.lock():
+                for staging in stagings:
+                    self._store.unjournal(staging.id)
+
     def conflicts(self, staging: Staging) -> int:
         """Files are not merged into, and meet none."""
         del staging

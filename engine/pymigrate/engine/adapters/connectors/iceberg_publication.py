@@ -138,6 +138,20 @@ class IcebergPublications:
             self._delete_unused(place, files)
         self._store.forget(staging.id)
 
+    def forget(self, staging: Staging) -> None:
+        """Deletes the journal's document of a publication that was undone, with what is left of a table that was made for it."""
+        publication = self._store.publication(staging.id)
+        if publication is None or publication.state != ROLLED_BACK:
+            return
+        if publication.data and not publication.is_kept and self._catalog.find(place_of(publication.relation)) is None:
+            location = self._store.data(publication).parent.parent
+            metadata = location / "metadata"
+            shutil.rmtree(metadata, ignore_errors=not metadata.exists())
+            for folder in (location / "data", location):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        self._store.unjournal(staging.id)
+
     def _come_out(self, staging: Staging, publication: IcebergPublication) -> IcebergPublication:
         """Ends the way back, wherever it stands."""
         place = place_of(publication.relation)

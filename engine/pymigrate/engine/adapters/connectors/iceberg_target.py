@@ -182,6 +182,12 @@ class IcebergTarget(FilesTarget):
             for staging in reversed(stagings):
                 self._publications.take_back(staging)
 
+    def forget(self, stagings: Sequence[Staging]) -> None:
+        """Deletes the journal's documents of those that are rolled back, and the files of tables that they made."""
+        with translated(), self._store.lock():
+            for staging in stagings:
+                self._publications.forget(staging)
+
     def seal(self, stagings: Sequence[Staging]) -> None:
         """Expires the snapshots that were replaced; the journal stays, and says so."""
         with translated(), self._store.lock():

@@ -112,6 +112,12 @@ class PartsStore:
         """Replaces the journal's document of the staging."""
         write_json(self._publication_path(staging), asdict(publication))
 
+    def unjournal(self, staging: StagingId) -> None:
+        """Deletes the journal's document of a publication that was undone."""
+        publication = self.publication(staging)
+        if publication is not None and publication.state == ROLLED_BACK:
+            self._publication_path(staging).unlink()
+
     def forget(self, staging: StagingId) -> None:
         """Deletes everything of the staging but its journal."""
         for folder in (self.staging(staging), self.own / "checkpoints" / staging, self.discarded(staging)):

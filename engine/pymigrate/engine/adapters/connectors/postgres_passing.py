@@ -16,7 +16,7 @@ from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.errors import SourceChanged
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
+from pymigrate.engine.ports.ranges import EVERYTHING, Position, SourceRange, ranges_between
 from pymigrate.engine.ports.relations import RowsDigest, SourceRelation
 from pymigrate.engine.ports.source import SourceChunk
 
@@ -76,15 +76,9 @@ class PostgresPages:
         """Ranges of pages of about `chunk_bytes`, the first ones smaller; those without rows are left out."""
         # Naming it takes the lock that keeps it from being written anew (VACUUM FULL, TRUNCATE) before its pages are counted.
         self._query(f"SELECT FROM {self._relations.find(relation.relation).sql} LIMIT 0", ())
-        leaves = self._leaves(relation)
-        first = _place(after or relation.range.after, leaves, relation)
-        last = _place(relation.range.until, leaves, relation)
+        spans = list(self._spans(relation, SourceRange(after or relation.range.after, relation.range.until)))
         selected = ", ".join(map(wire_expression, self._native(relation, columns)))
-        for at, leaf in enumerate(leaves):
-            begin = first[1] if first and first[0] == at else 0
-            end = last[1] if last and last[0] == at else leaf.pages
-            if (first and at < first[0]) or (last and at > last[0]):
-                continue
+        for leaf, begin, end in spans:
             for page, until in _ranges(begin, end, leaf.page_bytes, relation.chunk_bytes):
                 pieces, rows = copy_out(
                     self._connection,
@@ -96,14 +90,36 @@ class PostgresPages:
                     yield SourceChunk((), rows, size, _position(leaf.identifier, until), tuple(pieces))
 
     def digest(self, relation: SourceRelation, columns: Sequence[ColumnInfo], share: int) -> RowsDigest:
-        """Of the relation, as it is under the snapshot."""
+        """Of the relation's range, as it is under the snapshot."""
         table = self._relations.find(relation.relation)
         native = self._native(relation, columns)
         by_name = {column.name: wire_expression(column) for column in native}
         key = [by_name[name] for name in relation.key]
-        statement = digest_statement(list(by_name.values()), key, share, f"{table.sql} AS {ALIAS}")
-        [(rows, total)] = self._query(statement, ())
-        return RowsDigest(int(str(rows)), int(str(total)) % MODULUS)
+        rows, total = 0, 0
+        for part in self._parts(relation, table):
+            [(some, digest)] = self._query(digest_statement(list(by_name.values()), key, share, part), ())
+            rows, total = rows + int(str(some)), total + int(str(digest))
+        return RowsDigest(rows, total % MODULUS)
+
+    def _parts(self, relation: SourceRelation, table: Table) -> Iterator[str]:
+        """The relation's range as what statements select from."""
+        if relation.range == EVERYTHING:
+            yield f"{table.sql} AS {ALIAS}"
+            return
+        for leaf, begin, end in self._spans(relation, relation.range):
+            yield (
+                f"(SELECT * FROM ONLY {leaf.table.sql} WHERE ctid >= '({begin},0)' AND ctid < '({end},0)') AS {ALIAS}"
+            )
+
+    def _spans(self, relation: SourceRelation, span: SourceRange) -> Iterator[tuple[Leaf, int, int]]:
+        """Ranges of pages, at most one a leaf."""
+        leaves = self._leaves(relation)
+        first, last = _place(span.after, leaves, relation), _place(span.until, leaves, relation)
+        for at, leaf in enumerate(leaves):
+            begin = first[1] if first and first[0] == at else 0
+            end = last[1] if last and last[0] == at else leaf.pages
+            if not (first and at < first[0]) and not (last and at > last[0]):
+                yield leaf, begin, end
 
     def _obstacle(self, relation: SourceRelation) -> str:
         if self._connection.info.server_version < PAGES_VERSION:

@@ -151,6 +151,16 @@ class SqlPublications(SqlAppending):
         if self._has_own_relations():
             self._again(undo)
 
+    def forget(self, stagings: Sequence[Staging]) -> None:
+        """Removes the journal's rows of those that are rolled back, in one transaction."""
+
+        def remove() -> None:
+            for staging in stagings:
+                self._execute(self.statements.unjournal, (staging.id,))
+
+        if self._has_own_relations():
+            self._again(remove)
+
     def _again(self, work: Callable[[], Result]) -> Result:
         """The work in a transaction, again after a conflict; bounded."""
         for _ in range(ATTEMPTS_MAX - 1):

@@ -215,6 +215,11 @@ class Statements:
         return f"INSERT INTO {self.publication} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
     @property
+    def unjournal(self) -> str:
+        """Removes the journal row of a publication that was undone: staging."""
+        return f"DELETE FROM {self.publication} WHERE staging = ? AND state = '{ROLLED_BACK}'"
+
+    @property
     def journal_rollback(self) -> str:
         """The journal row's end: state, staging."""
         return f"UPDATE {self.publication} SET state = ? WHERE staging = ?"

@@ -21,10 +21,18 @@ def done(
     verify: run_pb2.Verification | None = None,
     prepare: worker_pb2.Prepared | None = None,
     publish: worker_pb2.Published | None = None,
+    probe: worker_pb2.Probed | None = None,
 ) -> worker_pb2.FinishTaskRequest:
     """A task that is done, with what is to be told of it."""
     result = worker_pb2.TaskResult(
-        test=test, discover=discover, inspect=inspect, copy=copy, verify=verify, prepare=prepare, publish=publish
+        test=test,
+        discover=discover,
+        inspect=inspect,
+        copy=copy,
+        verify=verify,
+        prepare=prepare,
+        publish=publish,
+        probe=probe,
     )
     return worker_pb2.FinishTaskRequest(result=result)
 
@@ -105,6 +113,8 @@ def plan_field(field: str, task: worker_pb2.Task) -> str:
             works = list(task.publish.datasets)
         case "rollback":
             works = list(task.rollback.datasets)
+        case "probe":
+            works = [task.probe.dataset]
         case "prepare":
             works = list(task.prepare.datasets)
         case "seal":

@@ -1,13 +1,17 @@
-"""A source whose chunks are timed: how long a live system takes to answer is what the engine throttles its lanes by."""
+"""How fast a lane goes: a source whose chunks are timed, since how long a live system takes to answer is what the engine throttles its
+lanes by, and the rate of a task that has one of its own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.paths import CopyPath
+from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.ranges import Position, SourceRange
 from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
 from pymigrate.engine.ports.source import PassingSource, Source, SourceChunk
+from pymigrate.engine.transfer.signals import Signals
+from pymigrate.v1 import worker_pb2
 
 
 class Pace:
@@ -15,6 +19,30 @@ class Pace:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+
+
+class HeldToRate:
+    """What is asked of a task that the engine gave a rate once and for all: heartbeats tell those of runs alone."""
+
+    def __init__(self, signals: Signals, rate: worker_pb2.LaneRate) -> None:
+        self._signals = signals
+        self._rate = Rate(rate.bytes_per_second_max, rate.rows_per_second_max)
+
+    def is_draining(self) -> bool:
+        """The task's."""
+        return self._signals.is_draining()
+
+    def is_lost(self) -> bool:
+        """The task's."""
+        return self._signals.is_lost()
+
+    def wait(self, seconds: float) -> None:
+        """The task's."""
+        self._signals.wait(seconds)
+
+    def rate(self) -> Rate:
+        """The one that it was given."""
+        return self._rate
 
 
 class TimedSource:

@@ -22,7 +22,8 @@ from pymigrate.engine.entrypoints.worker.outcomes import (
     progress,
     verification_message,
 )
-from pymigrate.engine.entrypoints.worker.pacing import Pace, TimedSource
+from pymigrate.engine.entrypoints.worker.pacing import HeldToRate, Pace, TimedSource
+from pymigrate.engine.entrypoints.worker.probing import probe_job, probed_message, size_in
 from pymigrate.engine.entrypoints.worker.systems import outside_call, system_spec
 from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.calls import Calls
@@ -36,6 +37,7 @@ from pymigrate.engine.transfer.attempt import copy_lane
 from pymigrate.engine.transfer.inspection import inspect
 from pymigrate.engine.transfer.lane_job import CopyOutcome
 from pymigrate.engine.transfer.means import DEFAULT, Means
+from pymigrate.engine.transfer.probe import probe
 from pymigrate.engine.transfer.publication import Outcome, prepare, publish, rollback, seal
 from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
 from pymigrate.engine.transfer.tail import verify_tail
@@ -45,7 +47,9 @@ from pymigrate.v1 import connection_pb2, run_pb2, worker_pb2
 
 RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
-WORKS_ON_TARGET = frozenset({"capture", "copy", "catch_up", "verify", "prepare", "publish", "rollback", "seal"})
+WORKS_ON_TARGET = frozenset(
+    {"capture", "copy", "catch_up", "verify", "prepare", "publish", "rollback", "seal", "probe"}
+)
 TARGETS_ONLY = frozenset({"iceberg"})
 SIDES = 2
 CHANGES_BYTES = 64_000_000  # what one stretch of changes takes at most, as texts and as batches
@@ -95,7 +99,7 @@ class TaskRunner:
         field = known.field if known else ""
         if isinstance(known, SystemUnavailable) and not field and task.WhichOneof("work") in WORKS_ON_TARGET:
             field = TARGET_FIELD  # what reads a source says so itself
-        if isinstance(known, DataRefused) and not field and task.WhichOneof("work") == "copy":
+        if isinstance(known, DataRefused) and not field and task.WhichOneof("work") in {"copy", "probe"}:
             field = SOURCE_FIELD  # whichever side refuses a row, it is the source's
         return run_pb2.Failure(
             reason=known.reason if known else PyMigrateError.reason,
@@ -143,6 +147,8 @@ class TaskRunner:
             case "seal":
                 seal(_stagings(task.seal.datasets), self._target_of(task.seal.datasets))
                 return done()
+            case "probe":
+                return done(probe=self._probe(task, signals))
             case "step":
                 self._calls.call(outside_call(task.step, self._secrets))
                 return done()
@@ -221,6 +227,19 @@ class TaskRunner:
         if outcome.is_drained:
             return worker_pb2.FinishTaskRequest(drained=progress(work, outcome.checkpoint))
         return done(copy=progress(work, outcome.checkpoint))
+
+    def _probe(self, task: worker_pb2.Task, signals: Signals) -> worker_pb2.Probed:
+        work = task.probe.dataset
+        source, target = (system_spec(side, self._secrets) for side in (work.source, work.target))
+        found = probe(
+            probe_job(task),
+            self._transforms.over(work, lambda: self._connectors(source.kind).open_source(source)),
+            lambda: self._target(target),
+            HeldToRate(signals, task.rate),
+            self._means,
+            size_in(target, self._connectors(target.kind), target.kind not in TARGETS_ONLY),
+        )
+        return probed_message(found, self._redactor)
 
     def _source(self, spec: SystemSpec, snapshot: str) -> Source:
         return self._following.adopting(self._connectors(spec.kind).open_source(spec), snapshot)
