@@ -1,16 +1,18 @@
 """Terraform schemas and values from the contract's descriptors, so that HCL says what proto says, in the same words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from tf.types import Bool, Map, Number, String
 
 from pymigrate.provider.sdk.resource import State
 from pymigrate.provider.sdk.schema import TEXT_MAP, TEXTS, Attribute, Nesting
 from pymigrate.provider.sdk.values import Unknown
-from pymigrate.v1.shape import ShapeError, enum_words, from_data, to_data
+from pymigrate.v1.shape import ShapeError, enum_word, enum_words, from_data, to_data
 
 TIMESTAMP = "google.protobuf.Timestamp"
 _NUMBERS = frozenset(
@@ -61,6 +63,36 @@ def to_state(message: Message, attributes: Mapping[str, Attribute]) -> State:
     return _complete(
         to_data(message, is_snake=True), {n: a for n, a in attributes.items() if n in message.DESCRIPTOR.fields_by_name}
     )
+
+
+def to_figures(message: Message, attributes: Mapping[str, Attribute]) -> State:
+    """A message of figures as state: a zero is a zero, an empty map empty; null are messages and words that are not set, and numbers that
+    are none (NaN, infinite)."""
+    fields = message.DESCRIPTOR.fields_by_name
+    return {name: _told(message, fields[name], attribute) for name, attribute in attributes.items() if name in fields}
+
+
+def _told(message: Message, field: FieldDescriptor, attribute: Attribute) -> Any:
+    value = getattr(message, field.name)
+    entry = field.message_type
+    if entry is not None and entry.GetOptions().map_entry:
+        inner = entry.fields_by_name["value"]
+        return {key: _told_one(inner, value[key], attribute) for key in sorted(value)}
+    if field.label == FieldDescriptor.LABEL_REPEATED:
+        return [_told_one(field, item, attribute) for item in value]
+    if entry is not None and not message.HasField(field.name):
+        return None
+    return _told_one(field, value, attribute)
+
+
+def _told_one(field: FieldDescriptor, value: Any, attribute: Attribute) -> Any:
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
+    if isinstance(value, Message):
+        return to_figures(value, attribute.nested)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+        return enum_word(field.enum_type, value) or None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _attribute(field: FieldDescriptor, inner: Sequence[str], *, is_out: bool, is_needed: bool) -> Attribute:

@@ -1,6 +1,7 @@
 """How the provider reaches the engine, and how the engine's errors become diagnostics at the attribute that causes them."""
 
 import os
+import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from pymigrate.provider.sdk.schema import Attribute
 
 TIMEOUT_SECONDS = 60.0
 START_TIMEOUT_SECONDS = 180.0
+STOP_POLL_SECONDS = 0.1  # how soon a call that can be interrupted notices it
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 # A call that found no engine is made again: creations carry a request id, so that twice is once.
 RETRIES = (
@@ -33,18 +35,30 @@ class Engine:
         """One call. Raises grpc.RpcError."""
         return getattr(self._stub(service), method)(request, metadata=self._metadata, timeout=seconds)
 
+    def wait(self, service: str, method: str, request: Any, seconds: float, stopping: threading.Event) -> Any:
+        """One call that takes its time and ends when `stopping` is set. Raises grpc.RpcError, and Refused when it was interrupted."""
+        call = getattr(self._stub(service), method).future(request, metadata=self._metadata, timeout=seconds)
+        ended = threading.Event()
+        call.add_done_callback(lambda _: ended.set())
+        while not ended.wait(STOP_POLL_SECONDS):
+            if stopping.is_set():
+                call.cancel()
+                raise Refused(f"{method} was interrupted", "Nothing was changed by it.")
+        return call.result()
+
     def stream(self, service: str, method: str, request: Any, seconds: float) -> Any:
         """A call whose answers are iterated; it can be cancelled."""
         return getattr(self._stub(service), method)(request, metadata=self._metadata, timeout=seconds)
 
     def _stub(self, service: str) -> Any:
-        from pymigrate.v1 import connection_pb2_grpc, environment_pb2_grpc, plan_pb2_grpc, run_pb2_grpc
+        from pymigrate.v1 import connection_pb2_grpc, environment_pb2_grpc, impact_pb2_grpc, plan_pb2_grpc, run_pb2_grpc
 
         modules: dict[str, Any] = {
             "EnvironmentService": environment_pb2_grpc,
             "ConnectionService": connection_pb2_grpc,
             "PlanService": plan_pb2_grpc,
             "RunService": run_pb2_grpc,
+            "ImpactService": impact_pb2_grpc,
         }
         return getattr(modules[service], f"{service}Stub")(self._open())
 

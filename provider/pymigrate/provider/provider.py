@@ -82,6 +82,7 @@ class PymigrateProvider(Provider):
 
     def get_data_sources(self) -> list[Any]:
         """The data sources."""
+        from pymigrate.provider.data_sources.impact import ImpactDataSource
         from pymigrate.provider.data_sources.run_status import RunStatusDataSource
 
-        return [RunStatusDataSource]
+        return [RunStatusDataSource, ImpactDataSource]

@@ -1,0 +1,75 @@
+"""data.pymigrate_impact: what a plan costs the business before it runs."""
+
+from functools import cache
+from typing import Any
+
+import grpc
+from tf.types import Bool, Number, String
+
+from pymigrate.provider import contract
+from pymigrate.provider.engine import Engine, refuse
+from pymigrate.provider.sdk.diagnostics import Refused, attribute_path
+from pymigrate.provider.sdk.resource import Context, DataSource, State
+from pymigrate.provider.sdk.schema import Attribute, Schema
+from pymigrate.v1 import impact_pb2
+from pymigrate.v1.shape import ShapeError, from_data
+
+PROBE_DEFAULT_SECONDS = 30.0
+REHEARSE_TIMEOUT_SECONDS = 180.0  # beside probing: what reading statistics and rehearsing may take
+ARGUMENTS = ("plan", "draws", "seed", "start_time", "probe_seconds_max", "remeasures")
+# One entry for each change of a lane's state: thousands in a large plan, and nothing that a configuration decides by.
+LEAVE_OUT = ("lane_uses",)
+
+
+class ImpactDataSource(DataSource):
+    """A plan's impact, analyzed anew at every reading; measurements of before are used again."""
+
+    @classmethod
+    def get_name(cls) -> str:
+        """`impact`."""
+        return "impact"
+
+    @classmethod
+    @cache
+    def get_schema(cls) -> Schema:
+        """The request, and all of the answer but `lane_uses`."""
+        fields = contract.attributes_of(
+            impact_pb2.Impact.DESCRIPTOR, leave_out=(*ARGUMENTS, *LEAVE_OUT), is_computed=True
+        )
+        return Schema(
+            [
+                Attribute("plan", String(), required=True),
+                Attribute("draws", Number(), optional=True, computed=True),
+                Attribute("seed", Number(), optional=True, computed=True),
+                Attribute("start_time", String(), optional=True, computed=True),
+                Attribute("probe_seconds_max", Number(), optional=True),
+                Attribute("remeasures", Bool(), optional=True),
+                *fields,
+            ]
+        )
+
+    def read(self, context: Context, config: State) -> State:
+        """Asks the engine, and waits as long as it may probe."""
+        engine: Engine = self.provider.engine()
+        attributes = self.get_schema().by_name
+        request = impact_pb2.AnalyzeImpactRequest()
+        given = {name: config[name] for name in ARGUMENTS if config.get(name) is not None}
+        summary = f"The impact of {config['plan']} can't be told"
+        try:
+            from_data(given, request)
+        except ShapeError as error:
+            raise Refused(summary, str(error), attribute_path(error.path, attributes)) from error
+        seconds = probe_seconds(request) + REHEARSE_TIMEOUT_SECONDS
+        try:
+            impact = engine.wait("ImpactService", "AnalyzeImpact", request, seconds, context.stopping)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise Refused(summary, "The engine is older than this provider and tells no impact.") from error
+            refuse(error, summary, attributes)
+        return {**contract.to_figures(impact, attributes), **given}
+
+
+def probe_seconds(request: Any) -> float:
+    """How long the engine may probe for a request."""
+    asked: float = request.probe_seconds_max
+    return max(asked, 0.0) if asked else PROBE_DEFAULT_SECONDS
