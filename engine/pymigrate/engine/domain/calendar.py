@@ -91,3 +91,26 @@ def next_change(calendars: Sequence[Calendar], now: datetime) -> datetime | None
     """The next moment at which any of them may open or close."""
     changes = [change for calendar in calendars if (change := calendar.next_change(now)) is not None]
     return min(changes, default=None)
+
+
+def open_spans(
+    calendars: Sequence[Calendar], since: datetime, until: datetime
+) -> list[tuple[datetime, datetime | None]]:
+    """The times within which all of them are open without a break, from `since` on: each that opens before `until`, with its opening (at
+    the earliest `since`) and its close, None where that is not within sight."""
+    spans: list[tuple[datetime, datetime | None]] = []
+    opening = next_opening(calendars, since)
+    while opening is not None and opening < until and len(spans) < STEPS_MAX:
+        close = _next_close(calendars, opening)
+        spans.append((opening, close))
+        opening = next_opening(calendars, close) if close is not None else None
+    return spans
+
+
+def _next_close(calendars: Sequence[Calendar], opening: datetime) -> datetime | None:
+    moment: datetime | None = opening
+    for _ in range(STEPS_MAX):
+        moment = next_change(calendars, moment) if moment is not None else None
+        if moment is None or not are_open(calendars, moment):
+            return moment
+    return None
