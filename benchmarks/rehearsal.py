@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from _figures import Report, arguments, seconds
 
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.rehearsal import CopyShape, Rehearsal, Rehearsed
+from pymigrate.engine.domain.rehearsal import Rehearsal, Rehearsed
 from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Run, RunAggregate, Task
 from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.domain.schedule import Limits, Place, Scheduler
+from pymigrate.engine.domain.sharing import CopyShape
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CHUNK_BYTES = 20_000_000
@@ -42,7 +43,7 @@ class Modelled:
         """The same for everything."""
         return 5.0
 
-    def slowdown(self, source: Place, source_lanes: int, target: Place, target_lanes: int) -> float:
+    def slowdown(self, source: Place, source_lanes: int, target: Place, target_lanes: int, lanes: int) -> float:
         """More lanes than the source serves share it."""
         return max(1.0, source_lanes / FULL_SPEED_LANES)
 

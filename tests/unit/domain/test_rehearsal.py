@@ -10,10 +10,11 @@ from pymigrate.engine.domain.calendar import Calendar, WeeklyWindow
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.precedence import Precedence
-from pymigrate.engine.domain.rehearsal import CopyShape, Rehearsal, Rehearsed
+from pymigrate.engine.domain.rehearsal import Rehearsal, Rehearsed
 from pymigrate.engine.domain.run import RunAggregate, Task
 from pymigrate.engine.domain.run_states import PhaseState, RunState
 from pymigrate.engine.domain.schedule import Limits, Place, Scheduler
+from pymigrate.engine.domain.sharing import CopyShape
 from tests.property.simulated_runs import PLAN, START, aggregate_of
 
 TEN_DEPARTMENTS: dict[str, tuple[str, ...]] = {
@@ -43,7 +44,7 @@ class Steady:
     def seconds(self, core: RunCore, task: Task) -> float:
         return 1.0
 
-    def slowdown(self, source: Place, source_lanes: int, target: Place, target_lanes: int) -> float:
+    def slowdown(self, source: Place, source_lanes: int, target: Place, target_lanes: int, lanes: int) -> float:
         return max(1.0, source_lanes / self.full_speed_lanes)
 
 

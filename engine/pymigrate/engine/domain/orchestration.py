@@ -193,7 +193,7 @@ class RunCore(Reporting):
             raise NotFound(f"there is no gate `{gate}` in phase `{name}`{nearest(gate, phase.gates)}", field="gate")
         if gate in phase.approvals:
             return False
-        if phase.gates[gate] == Point.BEFORE_PUBLICATION and not self._is_approvable(phase):
+        if phase.gates[gate] == Point.BEFORE_PUBLICATION and not self.is_approvable(phase):
             when = "has caught up" if phase.is_online else "is verified"
             raise FailedPrecondition(f"phase `{name}` is {phase.state}: gate `{gate}` is approved when it {when}")
         phase.approvals = {**phase.approvals, gate: self._actor}
@@ -202,7 +202,7 @@ class RunCore(Reporting):
         self._emit("gate.approved", f"{self._subject('phases', name)}/gates/{gate}", "pending", "approved")
         return True
 
-    def _is_approvable(self, phase: PhaseRun) -> bool:
+    def is_approvable(self, phase: PhaseRun) -> bool:
         """Whether all of what is to be published can be looked at: what catches up is approved before writes are blocked."""
         if phase.is_online:
             return phase.state is PhaseState.STAGING and phase.is_caught_up

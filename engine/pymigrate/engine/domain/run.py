@@ -3,8 +3,9 @@
 The records are mutable because one run's aggregate lives in the decision core and changes with every event; nothing is copied per
 event. `version` is the store's compare-and-set counter: 0 means not stored yet."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 
 from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
 
@@ -196,3 +197,18 @@ class RunAggregate:
     datasets: dict[tuple[str, str], DatasetRun] = field(default_factory=dict)
     lanes: dict[str, Lane] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
+
+    def copied(self) -> "RunAggregate":
+        """Another one that may be changed without changing this one. What is never changed in place is shared."""
+        return RunAggregate(
+            Run(*_RUN(self.run)),
+            {key: PhaseRun(*_PHASE(phase)) for key, phase in self.phases.items()},
+            {key: DatasetRun(*_DATASET(dataset)) for key, dataset in self.datasets.items()},
+            {key: Lane(*_LANE(lane)) for key, lane in self.lanes.items()},
+            {key: Task(*_TASK(task)) for key, task in self.tasks.items()},
+        )
+
+
+_RUN, _PHASE, _DATASET, _LANE, _TASK = (
+    attrgetter(*(field.name for field in fields(kind))) for kind in (Run, PhaseRun, DatasetRun, Lane, Task)
+)
