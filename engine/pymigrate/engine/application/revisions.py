@@ -53,7 +53,7 @@ def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Prob
     revision = run_pb2.PlanRevision(plan=PLANS.read(plan))
     for name, phase in phases.items():
         revision.plan.phases[name].CopyFrom(phase)
-    for name in _used(phases):
+    for name in used_connections(phases):
         if name in connections:
             revision.connections[name].CopyFrom(connections[name])
     problems = tuple(definitions.plan_problems(phases, connections, departments_of(unit, environment)))
@@ -109,19 +109,20 @@ def plan_hash(phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, co
 
 def phase_hash(phase: plan_pb2.Phase, connections: Mapping[str, connection_pb2.Connection]) -> str:
     """Digest of what a run of the phase would move, from where and to where."""
-    used = {name: _content(connections[name]) for name in _used({"": phase}) if name in connections}
+    used = {name: _content(connections[name]) for name in used_connections({"": phase}) if name in connections}
     return _digest({"phase": _content(phase), "connections": used})
+
+
+def used_connections(phases: Mapping[str, plan_pb2.Phase]) -> list[str]:
+    """The connections that phases read, look up in and write to, ordered by name."""
+    datasets = [dataset for phase in phases.values() for dataset in phase.datasets.values()]
+    looked_up = {t.lookup.source.connection for d in datasets for t in d.transforms if t.HasField("lookup")}
+    return sorted({d.source.connection for d in datasets} | {d.target.connection for d in datasets} | looked_up)
 
 
 def run_key(plan: str, revision_hash: str, triggers: Mapping[str, str]) -> str:
     """Digest that makes a run of a plan's revision the same run, however often it is asked for."""
     return _digest({"plan": plan, "plan_hash": revision_hash, "triggers": dict(triggers)})
-
-
-def _used(phases: Mapping[str, plan_pb2.Phase]) -> list[str]:
-    datasets = [dataset for phase in phases.values() for dataset in phase.datasets.values()]
-    looked_up = {t.lookup.source.connection for d in datasets for t in d.transforms if t.HasField("lookup")}
-    return sorted({d.source.connection for d in datasets} | {d.target.connection for d in datasets} | looked_up)
 
 
 def _content(message: Message) -> dict[str, Any]:
