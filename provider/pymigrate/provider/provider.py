@@ -1,24 +1,35 @@
 """The provider: its own configuration, and which resources and data sources there are. Types are imported when they are asked for."""
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
 from tf.iface import Provider
-from tf.types import String
+from tf.types import Number, String
 from tf.utils import Diagnostics
 
+from pymigrate.provider.comparing import Comparisons
 from pymigrate.provider.engine import Engine, home_of
 from pymigrate.provider.sdk.diagnostics import Refused
 from pymigrate.provider.sdk.schema import Attribute, Schema
 from pymigrate.provider.sdk.values import Unknown
 
+SHARE_DEFAULT = 0.2
+SHARE_VARIABLE = "PYMIGRATE_DOWNTIME_INCREASE_SHARE_MAX"
+NO_COMPARISON = -1.0
+
 
 class PymigrateProvider(Provider):
-    """`provider "pymigrate" {}`: everything that it needs is the home of an engine that serves on this machine."""
+    """`provider "pymigrate" {}`: everything that it needs is the home of an engine that serves on this machine.
 
-    def __init__(self) -> None:
+    `downtime_increase_share_max` is None where no planned change is to be compared; `comparisons` are those of this process."""
+
+    def __init__(self, comparisons: Comparisons | None = None) -> None:
         self._home: Path | None = home_of(None)
         self._engine: Engine | None = None
+        self.downtime_increase_share_max: float | None = SHARE_DEFAULT
+        self.comparisons = comparisons or Comparisons()
 
     def get_model_prefix(self) -> str:
         """What every type's name begins with."""
@@ -37,18 +48,35 @@ class PymigrateProvider(Provider):
                     String(),
                     optional=True,
                     description="Folder of the engine's token and endpoint. Default: PYMIGRATE_HOME, else the user's data folder.",
-                )
+                ),
+                Attribute(
+                    "downtime_increase_share_max",
+                    Number(),
+                    optional=True,
+                    description=(
+                        "By which share of itself a planned change may raise a phase's downtime without a warning: 0.2 is 20%. "
+                        "-1: changes are not compared at all, for windows neither. "
+                        f"Default: {SHARE_VARIABLE}, else {SHARE_DEFAULT:g}."
+                    ),
+                ),
             ]
         )
 
     def validate_config(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:
-        """Nothing beyond the schema."""
+        """The share, where it is known. Raises Refused."""
+        share_of((config or {}).get("downtime_increase_share_max"))
 
     def configure_provider(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:
-        """Notes the home; nothing is contacted before the first call."""
+        """Notes the home and the share; nothing is contacted before the first call. Raises Refused for a share that is none."""
         home = (config or {}).get("home")
         self._home = None if home is Unknown else home_of(home)
         self._engine = None
+        self.downtime_increase_share_max = share_of((config or {}).get("downtime_increase_share_max"))
+
+    @property
+    def is_home_known(self) -> bool:
+        """Whether `engine` has one to tell."""
+        return self._home is not None
 
     def engine(self) -> Engine:
         """The engine of the configuration. Raises Refused while its home is not known yet."""
@@ -86,3 +114,25 @@ class PymigrateProvider(Provider):
         from pymigrate.provider.data_sources.run_status import RunStatusDataSource
 
         return [RunStatusDataSource, ImpactDataSource]
+
+
+def share_of(configured: Any) -> float | None:
+    """The share by which downtime may rise: as configured, as the variable says, or the default; None for no comparison. Raises Refused
+    for what is neither above 0 nor -1."""
+    given = os.environ.get(SHARE_VARIABLE) if configured is None or configured is Unknown else configured
+    if given is None or given == "":
+        return SHARE_DEFAULT
+    try:
+        share = float(given)
+    except ValueError:
+        share = math.nan
+    if share == NO_COMPARISON:
+        return None
+    if not 0 < share < math.inf:
+        where = "" if given is configured else f" ({SHARE_VARIABLE})"
+        raise Refused(
+            f"downtime_increase_share_max can't be {given}{where}",
+            "It is a share above 0, such as 0.2 for 20%, or -1 for no comparison.",
+            ["downtime_increase_share_max"],
+        )
+    return share

@@ -10,6 +10,7 @@ import grpc
 from tf.gen import tfplugin_pb2 as pb
 from tf.utils import Diagnostics, to_dynamic_value
 
+from pymigrate.provider.comparing import Comparisons
 from pymigrate.provider.provider import PymigrateProvider
 from pymigrate.provider.sdk.servicer import Servicer
 from pymigrate.v1 import impact_pb2, impact_pb2_grpc
@@ -77,9 +78,9 @@ def stay_away(request: Any, call: Any) -> Any:
     call.abort(grpc.StatusCode.CANCELLED, "gone")
 
 
-def configured(home: Path, **settings: Any) -> Servicer:
+def configured(home: Path, comparisons: Comparisons | None = None, **settings: Any) -> Servicer:
     """The provider, configured as Terraform does it."""
-    provider = PymigrateProvider()
+    provider = PymigrateProvider(comparisons)
     servicer = Servicer(provider)
     attributes = provider.get_provider_schema(Diagnostics()).by_name
     config = to_dynamic_value(dict.fromkeys(attributes) | {"home": str(home)} | settings)

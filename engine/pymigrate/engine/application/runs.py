@@ -1,14 +1,13 @@
 """Starting a run, steering it, and telling where it stands."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from pymigrate.engine.application import works
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog, page_limit
 from pymigrate.engine.application.followups import has_succeeded
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
 from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
@@ -17,7 +16,6 @@ from pymigrate.engine.domain.errors import (
     AlreadyExists,
     InvalidDefinition,
     NotFound,
-    PermanentError,
     Problem,
     StaleWrite,
 )
@@ -26,10 +24,8 @@ from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
 from pymigrate.engine.domain.run import Run, RunAggregate
 from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
-from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
+from pymigrate.v1 import plan_pb2, run_pb2
 
-INSPECTION_TIMEOUT_SECONDS = 120.0
-INSPECTIONS_AT_ONCE = 32
 TRIGGERS_MAX = 64
 EVENTS_MAX = 1_000
 WATCH_INTERVAL_SECONDS = 0.1
@@ -45,7 +41,7 @@ class Runs:
     ) -> None:
         self._store = store
         self._board = board
-        self._inquiries = inquiries
+        self._inspections = Inspections(inquiries)
         self._catalog = catalog
         self._surroundings = surroundings
 
@@ -64,7 +60,7 @@ class Runs:
             return await self.get(adopted.name)
         if problems:
             raise InvalidDefinition(problems)
-        await self._inspect(revision, revision.plan.phases)
+        await self._inspections.require(revision, revision.plan.phases)
         run = Run(
             name=f"{plan}/runs/{request.run_id or f'r{key[:RUN_ID_DIGITS]}'}",
             plan=plan,
@@ -127,7 +123,7 @@ class Runs:
         unpublished = await self._board.view(name, _unpublished)
         if not unpublished:
             return await self._apply(name, Retried(caller.principal), "retry", caller)
-        await self._inspect(revision, unpublished)
+        await self._inspections.require(revision, unpublished)
         looks = {
             (phase, dataset): revision.inspections[f"{phase}/{dataset}"]
             for phase in unpublished
@@ -191,7 +187,7 @@ class Runs:
         revision, _ = await self._store.read(lambda unit: self._freeze(unit, plan))
         answer = plan_pb2.ValidatePlanResponse(plan_hash=revision.plan.plan_hash)
         try:
-            await self._inspect(revision, revision.plan.phases)
+            await self._inspections.require(revision, revision.plan.phases)
         except InvalidDefinition as error:
             for problem in error.problems:
                 answer.problems.add(field=problem.field, description=problem.description)
@@ -199,41 +195,6 @@ class Runs:
         for place, found in revision.inspections.items():
             answer.ddl[place].CopyFrom(found.ddl)
         return answer
-
-    async def _inspect(self, revision: run_pb2.PlanRevision, phases: Iterable[str]) -> None:
-        """Looks at both sides of every dataset and adds what it found to the revision. Raises InvalidDefinition with every problem,
-        and a TemporaryError when none was found but a system did not answer."""
-        places = [
-            (phase, dataset) for phase in sorted(phases) for dataset in sorted(revision.plan.phases[phase].datasets)
-        ]
-        gate = asyncio.Semaphore(INSPECTIONS_AT_ONCE)
-
-        async def look(phase: str, dataset: str) -> list[Problem]:
-            async with gate:
-                return await self._inspect_one(revision, phase, dataset)
-
-        found = await asyncio.gather(*(look(phase, dataset) for phase, dataset in places), return_exceptions=True)
-        problems = tuple(problem for part in found if isinstance(part, list) for problem in part)
-        if problems:
-            raise InvalidDefinition(problems)
-        if failed := [part for part in found if isinstance(part, BaseException)]:
-            raise failed[0]
-
-    async def _inspect_one(self, revision: run_pb2.PlanRevision, phase: str, dataset: str) -> list[Problem]:
-        path = f"phases.{phase}.datasets.{dataset}"
-        sides = revision.plan.phases[phase].datasets[dataset]
-        affinity = works.dataset_affinity(
-            revision.connections[sides.source.connection], revision.connections[sides.target.connection]
-        )
-        message = worker_pb2.Task(inspect=works.inspection_work(revision, phase, dataset))
-        try:
-            result = await self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS)
-        except InvalidDefinition as error:
-            return [Problem(f"{path}.{problem.field}", problem.description) for problem in error.problems]
-        except PermanentError as error:
-            return [Problem(f"{path}.{error.field}" if error.field else path, error.message)]
-        revision.inspections[f"{phase}/{dataset}"].CopyFrom(result.inspect)
-        return [Problem(f"{path}.{problem.field}", problem.description) for problem in result.inspect.problems]
 
     def _freeze(self, unit: Unit, plan: str) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
         self._catalog.get(unit, PLANS, plan)

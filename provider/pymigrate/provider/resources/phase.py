@@ -1,10 +1,25 @@
 """pymigrate_phase."""
 
+from typing import Any
+
+from pymigrate.provider.comparing import Change, changed_path
 from pymigrate.provider.declared import Declaration, DeclaredResource
 from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.provider.sdk.schema import are_equal
 from pymigrate.v1 import plan_pb2
 
+# What may change downtime. A warning stands at the first of them that changes.
+COSTS = (
+    "schedule",
+    "downtime_policy",
+    "datasets",
+    "dependencies",
+    "department_dependencies",
+    "department",
+    "gates",
+    "steps",
+    "priority",
+)
 NO_MATTER = frozenset({"display_name", "labels", "priority", "definition_hash"})
 
 
@@ -61,12 +76,22 @@ class PhaseResource(DeclaredResource):
     )
 
     def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
-        """The digest is unknown only when something changes that moves data."""
+        """The digest is unknown only when something changes that moves data. What a change makes of downtime is warned of."""
         if prior is None:
             return planned
+        path = changed_path(self.attributes(), COSTS, prior, planned)
+        if path:
+            change = Change(planned["plan"], planned["phase_id"], lambda: self._variant(planned), path)
+            self.provider.comparisons.warn(context, self.provider, change)
         is_moved = any(
             not are_equal(attribute, prior.get(name), planned.get(name))
             for name, attribute in self.attributes().items()
             if name not in NO_MATTER
         )
         return planned if is_moved else {**planned, "definition_hash": prior.get("definition_hash")}
+
+    def _variant(self, planned: State) -> Any:
+        from pymigrate.v1 import impact_pb2
+
+        changed = impact_pb2.PhaseVariant(definition=self._message(planned))
+        return impact_pb2.ImpactVariant(phases={planned["phase_id"]: changed})

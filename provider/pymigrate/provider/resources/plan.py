@@ -1,10 +1,36 @@
 """pymigrate_plan."""
 
+from typing import Any
+
+from pymigrate.provider.comparing import Change, changed_path
 from pymigrate.provider.declared import Declaration, DeclaredResource
+from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.v1 import plan_pb2
+
+# What may change downtime, and a comparison can be asked of. A warning stands at the first of them that changes.
+COSTS = ("schedule", "lanes_max")
+NO_LIMIT = -1
 
 
 class PlanResource(DeclaredResource):
     """A migration as a whole. Its phases are resources of their own."""
 
     declaration = Declaration("plan", "PlanService", plan_pb2, parent="environment", leave_out=("phases",))
+
+    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+        """What a change makes of downtime is warned of."""
+        path = None if prior is None else changed_path(self.attributes(), COSTS, prior, planned)
+        if path:
+            change = Change(planned["name"], "", lambda: self._variant(planned), path)
+            self.provider.comparisons.warn(context, self.provider, change)
+        return planned
+
+    def _variant(self, planned: State) -> Any:
+        from pymigrate.v1 import impact_pb2
+
+        plan = self._message(planned)
+        return impact_pb2.ImpactVariant(
+            lanes_max=plan.lanes_max or NO_LIMIT,
+            schedule=plan.schedule if plan.HasField("schedule") else None,
+            is_unscheduled=not plan.HasField("schedule"),
+        )

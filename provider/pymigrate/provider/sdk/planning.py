@@ -1,11 +1,12 @@
-"""What a plan shows: defaults, what is not known yet, and what needs another object. Pure functions over schema and values."""
+"""What a plan shows: defaults, what is not known yet, what differs, and what needs another object. Pure functions."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pymigrate.provider.sdk.diagnostics import Path, Refused
 from pymigrate.provider.sdk.schema import Attribute, State, are_equal, elements, rebuilt
-from pymigrate.provider.sdk.values import Unknown
+from pymigrate.provider.sdk.values import Unknown, is_empty
 
 Attributes = Mapping[str, Attribute]
 
@@ -31,6 +32,35 @@ def replaced(attributes: Attributes, prior: State, planned: State, path: Path = 
             if key in later:
                 found += replaced(attribute.nested, item, later[key], place if key is None else [*place, (key,)])
     return found
+
+
+def changes(attributes: Attributes, prior: State, planned: State, path: Path = ()) -> Iterator[Path]:
+    """The most specific places at which two states differ, in the schema's order. That both say nothing, each in its way, is no
+    difference."""
+    for name, attribute in attributes.items():
+        before, now, place = prior.get(name), planned.get(name), [*path, name]
+        if not (attribute.nested and isinstance(before, dict | list) and isinstance(now, dict | list)):
+            is_same = are_equal(attribute, before, now) or (not attribute.nested and is_empty(before) and is_empty(now))
+            if not is_same:
+                yield place
+            continue
+        earlier, later = dict(elements(attribute, before)), dict(elements(attribute, now))
+        for key in [*earlier, *(key for key in later if key not in earlier)]:
+            inner = place if key is None else [*place, (key,)]
+            if key in earlier and key in later:
+                yield from changes(attribute.nested, earlier[key], later[key], inner)
+            else:
+                yield inner
+
+
+def foremost(paths: Sequence[Path], order: Sequence[str]) -> Path:
+    """Of changed places the one to point at: among those in the attribute that comes first, by `order` and then as they are, the
+    longest part that all of them share. `paths` is not empty."""
+    ranks = {name: rank for rank, name in enumerate(order)}
+    first = min(paths, key=lambda path: ranks.get(str(path[0]), len(ranks)))[0]
+    mine = [tuple(path) for path in paths if path[0] == first]
+    shared = itertools.takewhile(lambda steps: len(set(steps)) == 1, zip(*mine, strict=False))
+    return [steps[0] for steps in shared]
 
 
 def config_errors(attributes: Attributes, config: State, path: Path = ()) -> Iterator[Refused]:
