@@ -100,7 +100,10 @@ class Comparisons:
                 self._is_over = error.code() in ENDS
                 if error.code() in EXPECTED:
                     return None
-                raise Refused(_reason(error, seconds)) from error
+                raise Refused(_reason(error, seconds, change)) from error
+            except Refused:  # no engine serves, or the user interrupts
+                self._is_over = True
+                raise
             finally:
                 self._seconds_left -= self._clock() - begin
 
@@ -111,11 +114,13 @@ class Comparisons:
         context.warn(f"What this change of {what} costs can't be told", f"{reason} {hint}", change.path)
 
 
-def _reason(error: grpc.RpcError, seconds: float) -> str:
+def _reason(error: grpc.RpcError, seconds: float, change: Change) -> str:
+    text = str(error.details()).rstrip(".")
     match error.code():
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return f"The comparison took more than {seconds:g} s; other changes are not compared."
         case grpc.StatusCode.UNAVAILABLE:
-            return f"The engine does not answer: {error.details()}. Other changes are not compared."
-        case _:
-            return f"{str(error.details()).rstrip('.')}."
+            return f"The engine does not answer: {text}. Other changes are not compared."
+        case _:  # fields are told as they are written in the configuration
+            place = f"variants.{VARIANT}."
+            return f"{text.replace(f'{place}phases.{change.phase}.definition.', '').replace(place, '')}."

@@ -230,6 +230,20 @@ def test_a_comparison_that_fails_is_one_warning_that_says_why(engine: ImpactEngi
     assert place(warning) == ["downtime_policy"]
 
 
+def test_what_the_engine_refuses_is_told_by_the_fields_of_the_configuration(engine: ImpactEngine) -> None:
+    said = "variants.changed.phases.sales.definition.dependencies: there is no phase `b`"
+    engine.compare = refuse(grpc.StatusCode.INVALID_ARGUMENT, said)
+    (warning,) = planned(configured(engine.home), phase(), phase(dependencies=["b"]))
+    assert warning.detail.startswith("dependencies: there is no phase `b`. ")
+
+
+def test_a_home_without_an_engine_is_told_once_however_many_phases_change(tmp_path: Path) -> None:
+    servicer = configured(tmp_path)
+    (warning,) = planned(servicer, phase(), phase(downtime_policy="offline"))
+    assert "start an engine" in warning.detail
+    assert not planned(servicer, phase(), phase(downtime_policy="read_only"))
+
+
 def test_an_engine_that_is_gone_is_told_once_however_many_phases_change(engine: ImpactEngine) -> None:
     engine.stop()
     servicer = configured(engine.home)
