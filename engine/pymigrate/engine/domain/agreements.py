@@ -3,11 +3,11 @@
 A level is broken for certain when the median of the rehearsals breaks it, and may be broken when their ninth decile does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pymigrate.engine.domain.quantiles import Quantiles, quantiles_of
+from pymigrate.engine.domain.quantiles import Quantiles
 from pymigrate.engine.domain.systems import System
 from pymigrate.engine.domain.windows import WindowFit
 
@@ -34,9 +34,9 @@ class Breach:
 
 
 def outage_breaches(
-    label: str, system: System, longest_seconds: Sequence[float], total_seconds: Sequence[float]
+    label: str, system: System, longest_seconds: Quantiles, total_seconds: Quantiles
 ) -> Iterator[Breach]:
-    """What is broken of a system that is down so long at once, and in all, one entry for each draw."""
+    """What is broken of a system that is down so long at once, and in all."""
     if system.rto_seconds > 0:
         yield from _broken(label, Level.RTO, system.rto_seconds, longest_seconds)
     if (month_seconds_max := system.month_seconds_max) is not None:
@@ -49,7 +49,6 @@ def window_breaches(label: str, fit: WindowFit) -> Iterator[Breach]:
         yield Breach(label, Level.WINDOW, fit.room_seconds, fit.work_seconds, fit.fit_share < CERTAIN_SHARE)
 
 
-def _broken(label: str, level: Level, seconds_max: float, outages: Sequence[float]) -> Iterator[Breach]:
-    seconds = quantiles_of(outages)
+def _broken(label: str, level: Level, seconds_max: float, seconds: Quantiles) -> Iterator[Breach]:
     if seconds.p90 > seconds_max:
         yield Breach(label, level, seconds_max, seconds, seconds.p50 > seconds_max)

@@ -77,7 +77,7 @@ def _phase(name: str, bearing: Bearing, windows: _Windows) -> PhaseFigures:
     costs = _quantiles(bearing.phase_costs(name))
     users = bearing.users(found.departments)
     window = windows.fit(bearing.moves[name], times)
-    outage = Outage(list(times.downtimes), list(times.downtimes))
+    outage = Outage(times.downtimes, downtime, downtime)
     breaches = [
         *_system_breaches(landscape, found.hits, lambda _: outage),
         *window_breaches(_foremost(name, found.hits), window),
@@ -108,8 +108,8 @@ def _department(name: str, bearing: Bearing, phases: Mapping[str, PhaseFigures])
     own = [phase for phase in bearing.moves if bearing.moves[phase].department == name]
     hits = bearing.hits(name)
     downtime, write_downtime = (
-        quantiles_of(bearing.downtime(name).totals),
-        quantiles_of(bearing.write_downtime(name).totals),
+        bearing.downtime(name).total,
+        bearing.write_downtime(name).total,
     )
     costs = _quantiles({department.currency: bearing.department_cost(name)} if department.currency else {})
     breaches = [
@@ -121,7 +121,7 @@ def _department(name: str, bearing: Bearing, phases: Mapping[str, PhaseFigures])
         *(
             reason
             for hit in hits
-            for reason in unagreed_reasons(bearing.landscape, [hit], quantiles_of(bearing.system_downtime(hit).totals))
+            for reason in unagreed_reasons(bearing.landscape, [hit], bearing.system_downtime(hit).total)
         ),
         *outage_reasons(name, hits, department.users, downtime, write_downtime, costs),
         *unknown_reasons(_missing_cost(name, bearing, downtime, write_downtime)),
@@ -170,7 +170,7 @@ def _system_breaches(landscape: Landscape, hits: Iterable[Hit], outage_of: Calla
         system = landscape.system((hit.department, hit.system))
         if hit.is_down and system is not None and system.has_agreement:
             outage = outage_of(hit)
-            yield from outage_breaches(hit.label, system, outage.longest, outage.totals)
+            yield from outage_breaches(hit.label, system, outage.longest, outage.total)
 
 
 def _foremost(phase: str, hits: Iterable[Hit]) -> str:

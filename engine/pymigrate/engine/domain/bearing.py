@@ -20,9 +20,9 @@ class Bearing:
         self.times = times
         self.landscape = landscape
         self.draws = max((len(each.ends) for each in times.values()), default=0)
-        self.outages = Outages(times, self.draws)
         self._reaches: dict[tuple[str, frozenset[str], Effect, frozenset[str]], Reach] = {}
         self.reach = {name: self._reach(move) for name, move in self.moves.items()}
+        self.outages = Outages(times, {name: id(found) for name, found in self.reach.items()}, self.draws)
         self._hit_by: dict[str, list[str]] = {}
         self._blocked_by: dict[str, list[str]] = {}
         self._down_by: dict[Node, list[str]] = {}
@@ -64,18 +64,26 @@ class Bearing:
 
     def department_cost(self, department: str) -> list[float]:
         """What the department bears, in its currency."""
+        found = self.landscape.department(department)
         downtimes, blocked = self.downtime(department).totals, self.write_downtime(department).totals
-        return cost(self.landscape.department(department), downtimes, blocked)
+        return cost(found.hour_cost, found.hour_cost * found.read_only_share, downtimes, blocked)
 
     def phase_costs(self, phase: str) -> Costs:
         """What a phase alone costs the departments that it hits."""
-        costs: Costs = {}
         found, times = self.reach[phase], self.times[phase]
+        hours: dict[
+            str, tuple[float, float]
+        ] = {}  # what an hour costs in which systems are down, and in which they are only read
         for name in sorted(found.departments):
             department = self.landscape.department(name)
-            blocked = times.write_downtimes if name in found.direct else times.downtimes
-            add_cost(costs, department.currency, cost(department, times.downtimes, blocked))
-        return costs
+            down, read_only = hours.get(department.currency, (0.0, 0.0))
+            share = department.read_only_share if name in found.direct else 0.0
+            hours[department.currency] = (down + department.hour_cost, read_only + department.hour_cost * share)
+        return {
+            currency: cost(down, read_only, times.downtimes, times.write_downtimes)
+            for currency, (down, read_only) in hours.items()
+            if currency
+        }
 
     def costs(self) -> Costs:
         """What all departments bear together."""

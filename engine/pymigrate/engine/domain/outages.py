@@ -2,12 +2,13 @@
 once; a downtime ends when its phase is published.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
-from pymigrate.engine.domain.spans import longest_seconds, total_seconds, union
-from pymigrate.engine.domain.systems import Department
+from pymigrate.engine.domain.quantiles import NOTHING, Quantiles, quantiles_of
+from pymigrate.engine.domain.spans import Span, longest_seconds, total_seconds, union
 
 HOUR_SECONDS = 3_600.0
 Costs = dict[str, list[float]]  # by currency, one amount for each draw
@@ -40,19 +41,23 @@ class PhaseTimes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """How long something is down in all and at once, one entry for each draw, in seconds."""
+    """How long something is down in all, one entry for each draw in seconds, and in all and at once over the draws."""
 
-    totals: list[float]
-    longest: list[float]
+    totals: Sequence[float]
+    total: Quantiles
+    longest: Quantiles
 
 
 class Outages:
-    """The outages of any phases together. What was found is kept, since many departments hang on the same phases."""
+    """The outages of any phases together. What was found is kept, since many departments and systems hang on the same phases; phases of
+    one group hit the same ones, and so are put together first."""
 
-    def __init__(self, phases: Mapping[str, PhaseTimes], draws: int) -> None:
+    def __init__(self, phases: Mapping[str, PhaseTimes], groups: Mapping[str, Hashable], draws: int) -> None:
         self._phases = phases
+        self._groups = groups
         self._draws = draws
         self._found: dict[tuple[frozenset[str], frozenset[str]], Outage] = {}
+        self._joined: dict[tuple[bool, tuple[str, ...]], list[list[Span]] | None] = {}
 
     def of(self, down: Collection[str], unwritable: Collection[str] = ()) -> Outage:
         """While any of the first is down or any of the second can't be written to."""
@@ -62,26 +67,44 @@ class Outages:
         return self._found[key]
 
     def _outage(self, down: frozenset[str], unwritable: frozenset[str]) -> Outage:
-        pairs = [(self._phases[name].ends, self._phases[name].downtimes) for name in sorted(down)]
-        pairs += [(self._phases[name].ends, self._phases[name].write_downtimes) for name in sorted(unwritable)]
+        parts = [*self._parts(down, is_writing=False), *self._parts(unwritable, is_writing=True)]
+        if not parts:
+            return Outage([0.0] * self._draws, NOTHING, NOTHING)
+        whole = parts[0] if len(parts) == 1 else [union(chain.from_iterable(each)) for each in zip(*parts, strict=True)]
+        totals = [total_seconds(joined) for joined in whole]
+        return Outage(totals, quantiles_of(totals), quantiles_of([longest_seconds(joined) for joined in whole]))
+
+    def _parts(self, names: Iterable[str], *, is_writing: bool) -> Iterator[list[list[Span]]]:
+        """The outages of each group of phases, draw by draw; groups without any are left out."""
+        groups: dict[Hashable, list[str]] = {}
+        for name in sorted(names):
+            groups.setdefault(self._groups[name], []).append(name)
+        for group in groups.values():
+            key = (is_writing, tuple(group))
+            if key not in self._joined:
+                self._joined[key] = self._join(group, is_writing=is_writing)
+            if (joined := self._joined[key]) is not None:
+                yield joined
+
+    def _join(self, names: Sequence[str], *, is_writing: bool) -> list[list[Span]] | None:
+        phases = [self._phases[name] for name in names]
+        pairs = [(phase.ends, phase.write_downtimes if is_writing else phase.downtimes) for phase in phases]
         pairs = [(ends, seconds) for ends, seconds in pairs if any(seconds)]
         if not pairs:
-            return Outage([0.0] * self._draws, [0.0] * self._draws)
-        if len(pairs) == 1:
-            return Outage(list(pairs[0][1]), list(pairs[0][1]))
-        totals, longest = [], []
-        for draw in range(self._draws):
-            joined = union((ends[draw] - seconds[draw], ends[draw]) for ends, seconds in pairs)
-            totals.append(total_seconds(joined))
-            longest.append(longest_seconds(joined))
-        return Outage(totals, longest)
+            return None
+        return [
+            union((ends[draw] - seconds[draw], ends[draw]) for ends, seconds in pairs) for draw in range(self._draws)
+        ]
 
 
-def cost(department: Department, downtimes: Sequence[float], write_downtimes: Sequence[float]) -> list[float]:
-    """What it costs the department to be without its systems so long, and not to write to them so long, in its currency; writing is
+def cost(
+    down_hour: float, read_only_hour: float, downtimes: Sequence[float], write_downtimes: Sequence[float]
+) -> list[float]:
+    """What it costs to be without systems so long, and not to write to them so long, given what an hour of either costs; writing is
     blocked at least while they are down."""
+    down_second, read_only_second = down_hour / HOUR_SECONDS, read_only_hour / HOUR_SECONDS
     return [
-        department.hour_cost * (down + department.read_only_share * max(0.0, blocked - down)) / HOUR_SECONDS
+        down * down_second + max(0.0, blocked - down) * read_only_second
         for down, blocked in zip(downtimes, write_downtimes, strict=True)
     ]
 

@@ -1,5 +1,6 @@
 """Times from a moment to another, in seconds: what lies in several of them counts once."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 Span = tuple[float, float]
@@ -8,11 +9,16 @@ Span = tuple[float, float]
 def union(spans: Iterable[Span]) -> list[Span]:
     """The same times as spans that neither overlap nor touch, in order. Empty ones are left out."""
     joined: list[Span] = []
-    for start, end in sorted(span for span in spans if span[0] < span[1]):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
+    begun, until = math.inf, -math.inf
+    for start, end in sorted(spans):
+        if start <= until:
+            until = max(until, end)
+        elif start < end:
+            if begun < until:
+                joined.append((begun, until))
+            begun, until = start, end
+    if begun < until:
+        joined.append((begun, until))
     return joined
 
 
