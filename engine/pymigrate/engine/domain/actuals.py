@@ -5,7 +5,7 @@ happened all the same, but nothing is learned from it about how long things take
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,6 +16,8 @@ from pymigrate.engine.domain.run_states import LaneState, PhaseState, Point, Run
 
 CALENDAR_STEPS_MAX = 1_000
 PUBLISHING = frozenset({TaskKind.PREPARE, TaskKind.PUBLISH})
+CUTTING_OVER = PUBLISHING | {TaskKind.VERIFY, TaskKind.STEP}
+OUTSIDE_LANES = CUTTING_OVER | {TaskKind.CAPTURE}
 _PAUSED = f"run.{RunState.PAUSED}"
 _RESUMED = f"run.{RunState.RUNNING}"
 _SUCCEEDED = f"run.{RunState.SUCCEEDED}"
@@ -166,7 +168,8 @@ def _phase(
         return PhaseActuals(whole, none if phase.is_live else whole, whole, way.end, datasets)
     tail = NOT_YET
     if way.verifying is not None:
-        tail = Actual((way.end - way.verifying).total_seconds(), _tail_disturbance(work))
+        # Neither pauses nor windows hold what blocks writes.
+        tail = Actual((way.end - way.verifying).total_seconds(), _again(work, CUTTING_OVER))
     return PhaseActuals(whole, none, tail, way.end, datasets)
 
 
@@ -181,14 +184,12 @@ def _disturbance(
         return "its window was closed meanwhile"
     if any(lane.fence > 1 for lane in work.lanes):
         return "a lane was given to a host more than once"
-    return _tail_disturbance(work)
+    return _again(work, OUTSIDE_LANES)
 
 
-def _tail_disturbance(work: _Work) -> str:
-    """What disturbs the last of an online phase: neither pauses nor windows hold it."""
-    if any(task.retries for task in work.tasks if task.kind is not TaskKind.COPY):
-        return "a task had to be done again"
-    return ""
+def _again(work: _Work, kinds: Container[TaskKind]) -> str:
+    """Whether a host failed or was lost at work of these kinds."""
+    return "a task had to be done again" if any(t.retries for t in work.tasks if t.kind in kinds) else ""
 
 
 def _was_closed(calendars: Sequence[Calendar], start: datetime, end: datetime) -> bool:
