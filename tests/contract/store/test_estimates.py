@@ -31,7 +31,7 @@ async def keep(store: Store, *estimates: KeptEstimate) -> None:
 
 
 async def add(store: Store, *samples: Sample, key: str = KEY, environment: str = PROD) -> None:
-    await store.transact(lambda unit: unit.samples.add(environment, key, samples))
+    await store.transact(lambda unit: unit.samples.add(environment, {key: samples}))
 
 
 async def newest(store: Store, limit: int = 99, key: str = KEY, environment: str = PROD) -> Sequence[Sample]:
@@ -159,6 +159,13 @@ async def test_a_sample_that_is_there_stays_as_it_is(store: Store) -> None:
     await add(store, sample())
     await add(store, sample(actual_seconds=99), sample("r2"), sample("r2"))
     assert sorted(await newest(store), key=lambda each: each.run) == [sample(), sample("r2")]
+
+
+async def test_samples_of_several_keys_are_added_together(store: Store) -> None:
+    given = {"a": [sample("r1"), sample("r1", "x")], "b": [sample("r1")], "c": []}
+    await store.transact(lambda unit: unit.samples.add(PROD, given))
+    await store.transact(lambda unit: unit.samples.add(PROD, given | {"c": [sample("r1")]}))
+    assert [len(await newest(store, key=key)) for key in "abc"] == [2, 1, 1]
 
 
 async def test_no_samples_add_nothing(store: Store) -> None:

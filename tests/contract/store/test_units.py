@@ -33,7 +33,7 @@ def write_everything(unit: Unit, suffix: str, lane: Lane | None = None) -> None:
     unit.requests.put("m", f"q{suffix}", b"digest", b"answer", NOW)
     unit.measures.put(PLAN, f"p{suffix}", b"measure")
     unit.estimates.insert(KeptEstimate(f"e{suffix}", PLAN, NOW, b"estimate"))
-    unit.samples.add("e", "k", [sample(f"r{suffix}")])
+    unit.samples.add("e", {"k": [sample(f"r{suffix}")]})
     unit.audit.append(AuditEntry(NOW, "alice", "create", f"a{suffix}", 1))
     if lane is not None:
         lane.rows = 77

@@ -121,8 +121,7 @@ def _settling(found: _Settlement) -> Callable[[Unit], bool]:
     def work(unit: Unit) -> bool:
         if not unit.estimates.settle(found.run, found.attempt, found.body):
             return False
-        for key, samples in sorted(found.samples.items()):
-            unit.samples.add(environment_of(found.run), key, samples)
+        unit.samples.add(environment_of(found.run), found.samples)
         return True
 
     return work

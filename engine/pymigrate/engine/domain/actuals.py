@@ -90,9 +90,9 @@ def actuals_of(
 ) -> RunActuals:
     """What happened, from the run's records and all of its events in order. `calendars` are those of each phase; `weights`, by (phase,
     dataset), share out what was published together: without them it is shared out by rows."""
-    story = _Story(events)
+    story, works = _Story(events), _works(aggregate)
     phases = {
-        phase.id: _phase(aggregate, phase, story, (calendars or {}).get(phase.id, ()), weights)
+        phase.id: _phase(phase, works[phase.id], story, (calendars or {}).get(phase.id, ()), weights or {})
         for phase in aggregate.phases.values()
     }
     return RunActuals(_makespan(aggregate, story, phases), phases)
@@ -131,33 +131,40 @@ class _Story:
         return any(since < end and (until is None or until > start) for since, until in self.pauses)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Work:
-    """What hosts did for a phase in its newest attempt."""
+    """What hosts did for a phase in its newest attempt: its datasets, and the lanes and tasks of each; tasks in all."""
 
-    lanes: list[Lane]
-    tasks: list[Task]
+    records: list[DatasetRun] = field(default_factory=list)
+    lanes_of: dict[str, list[Lane]] = field(default_factory=dict)
+    tasks_of: dict[str, list[Task]] = field(default_factory=dict)
+    tasks: list[Task] = field(default_factory=list)
 
-    def lanes_of(self, dataset: str) -> list[Lane]:
-        return [lane for lane in self.lanes if lane.dataset == dataset]
 
-    def tasks_of(self, dataset: str, *kinds: TaskKind) -> list[Task]:
-        return [task for task in self.tasks if task.kind in kinds and dataset in task.datasets]
+def _works(aggregate: RunAggregate) -> dict[str, _Work]:
+    found = {phase: _Work() for phase in aggregate.phases}
+    for record in aggregate.datasets.values():
+        found[record.phase].records.append(record)
+        found[record.phase].lanes_of[record.id], found[record.phase].tasks_of[record.id] = [], []
+    for lane in aggregate.lanes.values():
+        if lane.attempt == aggregate.phases[lane.phase].attempt:
+            found[lane.phase].lanes_of[lane.dataset].append(lane)
+    for task in aggregate.tasks.values():
+        if task.attempt == aggregate.phases[task.phase].attempt:
+            found[task.phase].tasks.append(task)
+            for dataset in task.datasets:
+                found[task.phase].tasks_of[dataset].append(task)
+    return found
 
 
 def _phase(
-    aggregate: RunAggregate,
     phase: PhaseRun,
+    work: _Work,
     story: _Story,
     calendars: Sequence[Calendar],
-    weights: Mapping[tuple[str, str], float] | None,
+    weights: Mapping[tuple[str, str], float],
 ) -> PhaseActuals:
-    work = _Work(
-        [lane for lane in aggregate.lanes.values() if (lane.phase, lane.attempt) == (phase.id, phase.attempt)],
-        [task for task in aggregate.tasks.values() if (task.phase, task.attempt) == (phase.id, phase.attempt)],
-    )
-    records = [record for (of, _), record in aggregate.datasets.items() if of == phase.id]
-    datasets = _datasets(records, work, weights)
+    datasets = _datasets(work, weights)
     way = story.ways.get(phase.id, _Way())
     if way.start is None or way.end is None:
         return PhaseActuals(datasets=datasets)
@@ -182,7 +189,7 @@ def _disturbance(
         return "the run was paused meanwhile"
     if _was_closed(calendars, start, end):
         return "its window was closed meanwhile"
-    if any(lane.fence > 1 for lane in work.lanes):
+    if any(lane.fence > 1 for lanes in work.lanes_of.values() for lane in lanes):
         return "a lane was given to a host more than once"
     return _again(work, OUTSIDE_LANES)
 
@@ -203,51 +210,55 @@ def _was_closed(calendars: Sequence[Calendar], start: datetime, end: datetime) -
     return True
 
 
-def _datasets(
-    records: Sequence[DatasetRun], work: _Work, weights: Mapping[tuple[str, str], float] | None
-) -> dict[str, DatasetActuals]:
-    rows = {record.id: sum(lane.rows for lane in work.lanes_of(record.id)) for record in records}
+def _datasets(work: _Work, weights: Mapping[tuple[str, str], float]) -> dict[str, DatasetActuals]:
+    rows = {record.id: sum(lane.rows for lane in work.lanes_of[record.id]) for record in work.records}
+    shares = _shares(work.records, rows, weights)
     return {
         record.id: DatasetActuals(
-            _copy(record, work), _verify(record, work), _publish(record, records, work, rows, weights), rows[record.id]
+            _copy(record, work.lanes_of[record.id]),
+            _verify(record, work.tasks_of[record.id]),
+            _publish(record, work.tasks_of[record.id], shares[record.id]),
+            rows[record.id],
         )
-        for record in records
+        for record in work.records
     }
 
 
-def _copy(record: DatasetRun, work: _Work) -> Actual:
-    lanes = work.lanes_of(record.id)
+def _shares(
+    records: Iterable[DatasetRun], rows: Mapping[str, int], weights: Mapping[tuple[str, str], float]
+) -> dict[str, float]:
+    """Each dataset's share of what was published together with it: all of its phase that have one target."""
+    together: dict[str, list[DatasetRun]] = {}
+    for record in records:
+        together.setdefault(record.target_connection, []).append(record)
+    shares: dict[str, float] = {}
+    for group in together.values():
+        given = {record.id: weights.get((record.phase, record.id), 0.0) for record in group}
+        if not any(given.values()):
+            given = {record.id: float(rows[record.id]) for record in group}
+        total = sum(given.values())
+        shares.update((name, each / total if total > 0 else 1 / len(group)) for name, each in given.items())
+    return shares
+
+
+def _copy(record: DatasetRun, lanes: Sequence[Lane]) -> Actual:
     if not lanes or any(lane.state is not LaneState.DONE for lane in lanes):
         return NOT_YET
     is_again = any(lane.fence > 1 for lane in lanes)
     return Actual(record.copy_seconds, "a lane was given to a host more than once" if is_again else "")
 
 
-def _verify(record: DatasetRun, work: _Work) -> Actual:
+def _verify(record: DatasetRun, tasks: Iterable[Task]) -> Actual:
     """A comparison that has to be done again begins anew: it takes as long as if it were the first."""
-    tasks = work.tasks_of(record.id, TaskKind.VERIFY)
-    if not tasks or any(task.state is not TaskState.DONE for task in tasks):
-        return NOT_YET
-    return Actual(record.verify_seconds)
+    is_done = any(task.state is TaskState.DONE for task in tasks if task.kind is TaskKind.VERIFY)
+    return Actual(record.verify_seconds) if is_done else NOT_YET
 
 
-def _publish(
-    record: DatasetRun,
-    records: Sequence[DatasetRun],
-    work: _Work,
-    rows: Mapping[str, int],
-    weights: Mapping[tuple[str, str], float] | None,
-) -> Actual:
-    tasks = work.tasks_of(record.id, *PUBLISHING)
-    if not any(task.kind is TaskKind.PUBLISH for task in tasks) or any(t.state is not TaskState.DONE for t in tasks):
+def _publish(record: DatasetRun, tasks: Iterable[Task], share: float) -> Actual:
+    found = [task for task in tasks if task.kind in PUBLISHING]
+    if not any(task.kind is TaskKind.PUBLISH for task in found) or any(t.state is not TaskState.DONE for t in found):
         return NOT_YET
-    together = [other for other in records if other.target_connection == record.target_connection]
-    given = {other.id: (weights or {}).get((other.phase, other.id), 0.0) for other in together}
-    if not any(given.values()):
-        given = {other.id: float(rows[other.id]) for other in together}
-    total = sum(given.values())
-    share = given[record.id] / total if total > 0 else 1 / len(together)
-    is_again = any(task.fence > 1 for task in tasks)
+    is_again = any(task.fence > 1 for task in found)
     return Actual(record.publish_seconds * share, "it was begun more than once" if is_again else "")
 
 

@@ -3,7 +3,7 @@
 Bodies are messages as the contract encodes them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -66,8 +66,8 @@ class Estimates(Protocol):
 class Samples(Protocol):
     """How far estimates lay off: one sample for each key, run and place."""
 
-    def add(self, environment: str, key: str, samples: Iterable[Sample]) -> None:
-        """Keeps those that are not there yet; what is there stays as it is."""
+    def add(self, environment: str, samples: Mapping[str, Sequence[Sample]]) -> None:
+        """Keeps those by key that are not there yet; what is there stays as it is."""
         ...
 
     def newest(self, environment: str, key: str, limit: int) -> Sequence[Sample]:

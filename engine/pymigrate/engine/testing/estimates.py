@@ -1,6 +1,6 @@
 """What a store in memory keeps of estimates."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pymigrate.engine.domain.calibration import Sample
@@ -76,12 +76,13 @@ class MemorySamples:
         self._samples = tables.samples
         self._journal = journal
 
-    def add(self, environment: str, key: str, samples: Iterable[Sample]) -> None:
+    def add(self, environment: str, samples: Mapping[str, Sequence[Sample]]) -> None:
         """Adds those that are not there yet."""
-        for sample in samples:
-            place = (environment, key, sample.run, sample.place)
-            if place not in self._samples:
-                self._journal.put(self._samples, place, sample)
+        for key, offered in samples.items():
+            for sample in offered:
+                place = (environment, key, sample.run, sample.place)
+                if place not in self._samples:
+                    self._journal.put(self._samples, place, sample)
 
     def newest(self, environment: str, key: str, limit: int) -> Sequence[Sample]:
         """A page, the newest first."""

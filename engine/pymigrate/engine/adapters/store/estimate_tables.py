@@ -57,8 +57,8 @@ class SampleRow(Table, table=True):
     __table_args__ = (Index(None, "environment", "key", "time"),)
 
     environment: str = Field(primary_key=True, sa_type=NAME)
-    key: str = Field(primary_key=True, sa_type=NAME)
     run: str = Field(primary_key=True, sa_type=NAME)
+    key: str = Field(primary_key=True, sa_type=NAME)
     place: str = Field(primary_key=True, sa_type=NAME)
     time: datetime = Field(sa_type=Instant)
     estimated_p50_seconds: float = Field(sa_type=Double)

@@ -3,7 +3,7 @@
 Samples are rows that are only ever added, so that engines which learn at once lose nothing; one that both add is added once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, update
 from sqlalchemy.exc import IntegrityError
@@ -101,16 +101,19 @@ class SqlSamples:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, environment: str, key: str, samples: Iterable[Sample]) -> None:
+    def add(self, environment: str, samples: Mapping[str, Sequence[Sample]]) -> None:
         """Adds those that are not there yet."""
-        offered = {(sample.run, sample.place): sample for sample in samples}
-        runs = sorted({run for run, _ in offered})
-        statement = select(SampleRow).where(
-            SampleRow.environment == environment, SampleRow.key == key, col(SampleRow.run).in_(runs)
-        )
-        kept = {(row.run, row.place) for row in read_all(self._connection, statement)}
+        offered = {(key, each.run, each.place): each for key, of_key in samples.items() for each in of_key}
+        kept: set[tuple[str, str, str]] = set()
+        for run in sorted({run for _, run, _ in offered}):
+            statement = select(SampleRow.key, SampleRow.place).where(
+                SampleRow.environment == environment, SampleRow.run == run
+            )
+            kept.update((key, run, place) for key, place in self._connection.execute(statement))
         fresh = [
-            SampleRow.from_domain(environment, key, sample) for place, sample in offered.items() if place not in kept
+            SampleRow.from_domain(environment, place[0], sample)
+            for place, sample in offered.items()
+            if place not in kept
         ]
         if fresh:
             self._connection.execute(_INSERT_SAMPLE, fresh)

@@ -38,8 +38,8 @@ def upgrade() -> None:
     op.create_table(
         "sample",
         sa.Column("environment", NAME, nullable=False),
-        sa.Column("key", NAME, nullable=False),
         sa.Column("run", NAME, nullable=False),
+        sa.Column("key", NAME, nullable=False),
         sa.Column("place", NAME, nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
         *(
@@ -51,6 +51,6 @@ def upgrade() -> None:
                 "actual_seconds",
             )
         ),
-        sa.PrimaryKeyConstraint("environment", "key", "run", "place", name=op.f("pk_sample")),
+        sa.PrimaryKeyConstraint("environment", "run", "key", "place", name=op.f("pk_sample")),
     )
     op.create_index(op.f("ix_sample_environment_key_time"), "sample", ["environment", "key", "time"])
