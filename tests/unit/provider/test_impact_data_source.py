@@ -98,9 +98,9 @@ def test_a_figure_that_is_no_number_is_null(engine: ImpactEngine) -> None:
     assert state["summary"]["makespan_seconds"] == {"p50": None, "p90": None}
 
 
-def test_lanes_over_time_are_left_out(engine: ImpactEngine) -> None:
-    state, _ = read(configured(engine.home))
-    assert "lane_uses" not in state
+def test_every_field_of_the_request_and_the_answer_is_there_but_lanes_over_time() -> None:
+    fields = {*impact_pb2.AnalyzeImpactRequest.DESCRIPTOR.fields_by_name, *impact_pb2.Impact.DESCRIPTOR.fields_by_name}
+    assert fields - ImpactDataSource.get_schema().by_name.keys() == {"lane_uses"}
 
 
 def test_what_was_not_given_is_told_as_the_engine_chose_it(engine: ImpactEngine) -> None:
