@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from pymigrate.provider import downtime
+from pymigrate.provider.engine import violations
 from pymigrate.provider.sdk import planning
 from pymigrate.provider.sdk.diagnostics import Path, Refused
 from pymigrate.provider.sdk.resource import Context, State
@@ -22,6 +23,7 @@ CALL_SECONDS_MAX = 10.0
 SECONDS_MAX = 20.0  # all comparisons of one provider's process; a plan is to stay within 30 s
 CALL_SECONDS_MIN = 0.5  # with less than that left none is begun
 VARIANT = "changed"
+NO_PHASE = "phases"  # the field that is wrong with a plan none of whose phases is created yet
 # After these the next comparison would end no better.
 ENDS = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # An older engine, and a plan that is not there yet: nothing to tell.
@@ -98,7 +100,7 @@ class Comparisons:
                 return provider.engine().wait("ImpactService", "CompareImpact", request, seconds, context.stopping)
             except grpc.RpcError as error:
                 self._is_over = error.code() in ENDS
-                if error.code() in EXPECTED:
+                if error.code() in EXPECTED or [field for field, _ in violations(error)] == [NO_PHASE]:
                     return None
                 raise Refused(_reason(error, seconds, change)) from error
             except Refused:  # no engine serves, or the user interrupts

@@ -104,19 +104,11 @@ def is_missing(error: grpc.RpcError) -> bool:
 def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribute], noun: str = "") -> NoReturn:
     """Raises the engine's error as diagnostics: each field that is wrong at the attribute that it is."""
     from google.rpc import error_details_pb2
-    from grpc_status import rpc_status
 
-    status = rpc_status.from_call(cast(grpc.Call, error))
-    bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()
-    for detail in status.details if status else ():
-        if detail.Unpack(bad):
-            raise ManyRefused(
-                [
-                    _at(summary, violation.field, violation.description, attributes, noun)
-                    for violation in bad.field_violations
-                ]
-            ) from error
-    for detail in status.details if status else ():
+    if wrong := violations(error):
+        raise ManyRefused([_at(summary, *each, attributes, noun) for each in wrong]) from error
+    info = error_details_pb2.ErrorInfo()
+    for detail in _details(error):
         if detail.Unpack(info):  # the engine did answer, whatever the code
             field = info.metadata.get("field", "")
             raise _at(summary, field, error.details() or "", attributes, noun) from error
@@ -125,6 +117,22 @@ def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribut
             summary, f"The engine does not answer: {error.details()}. Start it with `pymigrate serve`."
         ) from error
     raise Refused(summary, f"{error.details()}") from error
+
+
+def violations(error: grpc.RpcError) -> list[tuple[str, str]]:
+    """The fields that the engine says are wrong, each with what is wrong with it."""
+    from google.rpc import error_details_pb2
+
+    bad = error_details_pb2.BadRequest()
+    found = next((bad for detail in _details(error) if detail.Unpack(bad)), None)
+    return [(each.field, each.description) for each in found.field_violations] if found else []
+
+
+def _details(error: grpc.RpcError) -> list[Any]:
+    from grpc_status import rpc_status
+
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    return list(status.details) if status else []
 
 
 def _at(summary: str, field: str, description: str, attributes: Mapping[str, Attribute], noun: str) -> Refused:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
 from tf.gen import tfplugin_pb2 as pb
 from tf.utils import Diagnostics, to_dynamic_value
 
@@ -66,6 +68,19 @@ def refuse(code: grpc.StatusCode, text: str) -> Callable[[Any, Any], Any]:
 
     def answer(request: Any, call: Any) -> Any:
         call.abort(code, text)
+
+    return answer
+
+
+def refuse_field(field: str, description: str) -> Callable[[Any, Any], Any]:
+    """An answer that names a field that is wrong, as the engine's own errors do."""
+
+    def answer(request: Any, call: Any) -> Any:
+        status = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=f"{field}: {description}")
+        bad = error_details_pb2.BadRequest()
+        bad.field_violations.add(field=field, description=description)
+        status.details.add().Pack(bad)
+        call.abort_with_status(rpc_status.to_status(status))
 
     return answer
 

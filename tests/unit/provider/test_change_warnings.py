@@ -18,7 +18,7 @@ from pymigrate.provider.resources.plan import PlanResource
 from pymigrate.provider.sdk.diagnostics import Refused
 from pymigrate.provider.sdk.servicer import Servicer
 from pymigrate.v1 import impact_pb2, plan_pb2
-from tests.unit.provider.impact_engine import ImpactEngine, configured, refuse, stay_away
+from tests.unit.provider.impact_engine import ImpactEngine, configured, refuse, refuse_field, stay_away
 
 PLAN = "environments/small/plans/small"
 
@@ -222,6 +222,12 @@ def test_a_plan_that_is_not_there_yet_is_no_warning(engine: ImpactEngine) -> Non
     assert not planned(configured(engine.home), phase(), phase(downtime_policy="offline"))
 
 
+def test_a_plan_without_phases_yet_is_no_warning(engine: ImpactEngine) -> None:
+    engine.compare = refuse_field("phases", "the plan has no phase yet: there is nothing to run")
+    assert not planned(configured(engine.home), plan(), plan(lanes_max=2), "plan")
+    assert engine.asked
+
+
 def test_a_comparison_that_fails_is_one_warning_that_says_why(engine: ImpactEngine) -> None:
     engine.compare = refuse(grpc.StatusCode.FAILED_PRECONDITION, "nothing is known of `people`")
     (warning,) = planned(configured(engine.home), phase(), phase(downtime_policy="offline"))
@@ -231,8 +237,7 @@ def test_a_comparison_that_fails_is_one_warning_that_says_why(engine: ImpactEngi
 
 
 def test_what_the_engine_refuses_is_told_by_the_fields_of_the_configuration(engine: ImpactEngine) -> None:
-    said = "variants.changed.phases.sales.definition.dependencies: there is no phase `b`"
-    engine.compare = refuse(grpc.StatusCode.INVALID_ARGUMENT, said)
+    engine.compare = refuse_field("variants.changed.phases.sales.definition.dependencies", "there is no phase `b`")
     (warning,) = planned(configured(engine.home), phase(), phase(dependencies=["b"]))
     assert warning.detail.startswith("dependencies: there is no phase `b`. ")
 
