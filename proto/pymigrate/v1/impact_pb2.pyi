@@ -749,7 +749,7 @@ class DepartmentImpact(google.protobuf.message.Message):
 
     @property
     def write_downtime_seconds(self) -> Global___Quantiles:
-        """As `downtime_seconds`, of writing."""
+        """As `downtime_seconds`, but also while nobody can write to one of its own systems. Who merely needs such a system goes on reading."""
 
     @property
     def costs(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Quantiles]:

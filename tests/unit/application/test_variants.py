@@ -1,7 +1,10 @@
 """What-ifs: what each change of a variant makes of a frozen revision, and what is refused."""
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +14,11 @@ from pymigrate.engine.application.variants import Variant, apply_variants
 from pymigrate.engine.domain.errors import InvalidDefinition
 from pymigrate.engine.domain.run import Run
 from pymigrate.v1 import connection_pb2, impact_pb2, plan_pb2, run_pb2
+from pymigrate.v1.shape import from_data
 from tests.unit.application.engines import PLAN, phase, systems
 
 ImpactVariant, PhaseVariant = impact_pb2.ImpactVariant, impact_pb2.PhaseVariant
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "impact.md"
 DEPARTMENTS = ("sales", "finance")
 RUN = Run(f"{PLAN}/runs/r", PLAN, "", "", datetime(2026, 3, 2, tzinfo=UTC), "api")
 
@@ -76,6 +81,20 @@ def needs(found: run_pb2.PlanRevision) -> dict[str, tuple[str, ...]]:
 
 def test_a_variant_without_changes_is_the_plan_as_it_stands() -> None:
     assert changed(ImpactVariant()) == revision()
+
+
+def test_the_guides_example_of_what_ifs_is_one() -> None:
+    text = re.search(r"```json\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert text is not None
+    request = impact_pb2.CompareImpactRequest()
+    from_data(json.loads(text[1]), request)
+    assert sorted(request.variants) == ["more-lanes", "readable", "untangled", "weekend", "without-archive"]
+    plan = revision()
+    plan.plan.phases["crm"].CopyFrom(phase("crm"))
+    plan.plan.phases["customers"].CopyFrom(phase("customers"))
+    plan.plan.phases["orders"].dependencies.append("customers")
+    found = apply_variants(plan, request.variants, connections(), DEPARTMENTS)
+    assert needs(found["untangled"].revision)["orders"] == ()
 
 
 def test_the_plan_itself_stays_as_it_is() -> None:

@@ -221,7 +221,7 @@ def test_reasons_come_the_gravest_first_with_figures() -> None:
     )
     reasons = [each.text for each in one(known, move(), offline((0, 2 * HOUR))).phases["p"].rated.reasons]
     assert reasons == [
-        "sales/crm is down for longer at once than the 1 h that were agreed: 2 h.",
+        "sales/crm is down for longer at once than the agreed 1 h: 2 h.",
         "The business stops while finance/ledger is down, for 2 h, and nothing was agreed of its outages.",
         "finance/ledger and sales/crm are down for 1,200 people for 2 h, at a cost of EUR 200.",
     ]

@@ -69,11 +69,11 @@ def breach_reasons(breaches: Iterable[Breach]) -> Iterator[Reason]:
         took, borne = spell_quantiles(breach.seconds), spell_seconds(breach.seconds_max)
         match breach.level:
             case Level.RTO:
-                text = f"{breach.system} {may} down for longer at once than the {borne} that were agreed: {took}."
+                text = f"{breach.system} {may} down for longer at once than the agreed {borne}: {took}."
             case Level.AVAILABILITY:
-                text = f"{breach.system} {may} down for longer than the {borne} that a month has: {took}."
+                text = f"{breach.system} {may} down for longer than the {borne} that its availability leaves a month: {took}."
             case Level.WINDOW:
-                text = f"{breach.system} {may} at work when its window closes after {borne}: it takes {took}."
+                text = f"{breach.system} {may} still at work when its window closes after {borne}: it takes {took}."
             case _:
                 assert_never(breach.level)
         yield Reason(Rating.CRITICAL if breach.is_certain else Rating.HIGH, text)
