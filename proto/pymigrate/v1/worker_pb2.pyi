@@ -517,6 +517,7 @@ class Probed(google.protobuf.message.Message):
     TARGET_BYTES_FIELD_NUMBER: builtins.int
     NOTES_FIELD_NUMBER: builtins.int
     CLOSE_SECONDS_FIELD_NUMBER: builtins.int
+    TASK_SECONDS_FIELD_NUMBER: builtins.int
     open_seconds: builtins.float
     """Until the first chunk was asked for: scratch relation, lease and source."""
     is_whole: builtins.bool
@@ -533,6 +534,8 @@ class Probed(google.protobuf.message.Message):
     """Bytes that the sample took in the target; -1 when not known."""
     close_seconds: builtins.float
     """From the end of the last chunk to the end of the copy: closing source and target."""
+    task_seconds: builtins.float
+    """The whole task, as the host sees it."""
     @property
     def chunks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ProbedChunk]:
         """The chunks that were committed, in order."""
@@ -554,8 +557,9 @@ class Probed(google.protobuf.message.Message):
         target_bytes: builtins.int = ...,
         notes: collections.abc.Iterable[builtins.str] | None = ...,
         close_seconds: builtins.float = ...,
+        task_seconds: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "close_seconds", b"close_seconds", "drop_seconds", b"drop_seconds", "is_whole", b"is_whole", "notes", b"notes", "open_seconds", b"open_seconds", "publish_seconds", b"publish_seconds", "target_bytes", b"target_bytes", "verified_rows", b"verified_rows", "verify_seconds", b"verify_seconds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunks", b"chunks", "close_seconds", b"close_seconds", "drop_seconds", b"drop_seconds", "is_whole", b"is_whole", "notes", b"notes", "open_seconds", b"open_seconds", "publish_seconds", b"publish_seconds", "target_bytes", b"target_bytes", "task_seconds", b"task_seconds", "verified_rows", b"verified_rows", "verify_seconds", b"verify_seconds"]) -> None: ...
 
 Global___Probed: typing_extensions.TypeAlias = Probed
 

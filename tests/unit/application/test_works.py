@@ -54,3 +54,23 @@ def test_every_attempt_of_every_dataset_has_a_staging_of_its_own() -> None:
     assert len(set(ids)) == len(places)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]{0,39}", found) for found in ids)
     assert works.staging_id(*places[0]) == ids[0]
+
+
+@pytest.mark.parametrize(
+    ("relation", "system", "scratch"),
+    [
+        ("orders", "postgres", "orders_probe0123abcd"),
+        ("mart.orders", "postgres", "mart.orders_probe0123abcd"),
+        ("mart.a.b", "postgres", "mart.a.b_probe0123abcd"),
+        ("x" * 70, "postgres", "x" * 49 + "_probe0123abcd"),
+        ("mart." + "ü" * 40, "postgres", "mart." + "ü" * 24 + "_probe0123abcd"),
+        ("x" * 64, "mysql", "x" * 50 + "_probe0123abcd"),
+        ("lake/2024.parts/orders", "files", "lake/2024.parts/orders_probe0123abcd"),
+        ("or.ders", "files", "or.ders_probe0123abcd"),
+        ("orders", "plugin", "orders_probe0123abcd"),
+    ],
+)
+def test_a_scratch_relation_lies_beside_its_relation_under_a_name_that_the_target_allows(
+    relation: str, system: str, scratch: str
+) -> None:
+    assert works.scratch_relation(relation, system, "0123abcd") == scratch

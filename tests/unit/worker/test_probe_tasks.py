@@ -3,6 +3,8 @@
 import pytest
 
 from pymigrate.engine.domain.errors import SystemUnavailable
+from pymigrate.engine.entrypoints.worker.probing import probe_job
+from pymigrate.engine.transfer.verification_job import SAMPLED_BYTES_MAX, Level
 from pymigrate.v1 import plan_pb2, worker_pb2
 from tests.unit.transfer.lanes import Asked
 from tests.unit.worker.bench import Bench
@@ -29,6 +31,7 @@ def test_a_probe_tells_how_long_a_sample_took_and_leaves_nothing(bench: Bench) -
     assert [chunk.rows for chunk in found.chunks] == [10, 10, 10, 10, 5]
     assert (found.is_whole, found.verified_rows, list(found.notes)) == (True, 45, [])
     target = bench.target
+    assert found.task_seconds > found.open_seconds + found.drop_seconds
     assert [target.relations, target.staged, target.publications, target.lanes] == [{}] * 4
 
 
@@ -54,6 +57,27 @@ def test_a_probe_declares_no_foreign_keys_and_says_so(bench: Bench) -> None:
 def test_a_probe_of_a_dataset_that_is_followed_captures_nothing(bench: Bench) -> None:
     bench.work.dataset.catch_up.SetInParent()
     assert len(a_probe(bench).result.probe.chunks) == 5
+
+
+@pytest.mark.parametrize(
+    ("dataset_bytes", "lanes", "is_followed", "level", "compared_lanes", "limit"),
+    [
+        (1_000, 1, False, Level.SAMPLED, 1, SAMPLED_BYTES_MAX),
+        (1_000, 4, False, Level.SAMPLED, 2, SAMPLED_BYTES_MAX),
+        (SAMPLED_BYTES_MAX + 1, 1, False, Level.SAMPLED, 1, 0),
+        (1_000, 4, True, Level.FULL, 1, SAMPLED_BYTES_MAX),
+        (SAMPLED_BYTES_MAX + 1, 4, True, Level.SAMPLED, 1, 0),
+    ],
+)
+def test_a_sample_is_compared_as_its_whole_dataset_would_be(
+    bench: Bench, dataset_bytes: int, lanes: int, is_followed: bool, level: Level, compared_lanes: int, limit: int
+) -> None:
+    if is_followed:
+        bench.work.dataset.catch_up.SetInParent()
+    work = worker_pb2.ProbeWork(dataset=bench.work, dataset_bytes=dataset_bytes, lanes=lanes)
+    job = probe_job(worker_pb2.Task(id="t", fence=1, probe=work)).verify
+    assert job is not None
+    assert (job.level, len(job.lanes), job.sampled_bytes_max) == (level, compared_lanes, limit)
 
 
 def test_a_probe_bears_refused_rows_and_writes_no_quarantine(bench: Bench) -> None:

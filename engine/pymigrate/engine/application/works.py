@@ -11,6 +11,10 @@ from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
 SHARED = "shared"
 STAGING_DIGITS = 20
+SCRATCH_DIGITS = 8
+ADDING = frozenset({plan_pb2.LOAD_MODE_MERGE, plan_pb2.LOAD_MODE_APPEND})
+NAME_BYTES_LEAST = 63
+NAME_BYTES_MAX = {"mysql": 64, "files": 255, "iceberg": 200, "sqlite": 200, "duckdb": 200}
 
 
 def affinity_of(target: connection_pb2.Connection) -> str:
@@ -66,6 +70,30 @@ def inspection_work(revision: run_pb2.PlanRevision, phase: str, dataset: str) ->
             == (definition.source.connection, definition.target.connection)
         },
     )
+
+
+def probe_work(revision: run_pb2.PlanRevision, phase: str, dataset: str, number: int) -> worker_pb2.ProbeWork:
+    """A sample of an inspected dataset, to be copied into a scratch relation. Probes that are under way at once have other numbers: each
+    has a scratch relation and a staging of its own, and always the same."""
+    work = _dataset(revision, f"{revision.plan.name}/probes", phase, dataset, number)
+    found = revision.inspections[f"{phase}/{dataset}"]
+    digits = work.staging_id[1 : SCRATCH_DIGITS + 1]
+    target = work.dataset.target
+    target.relation = scratch_relation(target.relation, work.target.WhichOneof("system") or "", digits)
+    target.load_mode = plan_pb2.LOAD_MODE_REPLACE
+    work.dataset.ClearField("conflict_policy")
+    return worker_pb2.ProbeWork(dataset=work, lanes=max(1, len(found.ranges)), dataset_bytes=max(0, found.source.bytes))
+
+
+def scratch_relation(relation: str, system: str, digits: str) -> str:
+    """The name of a relation's scratch relation, beside it: as long as the target allows."""
+    separator = "/" if system == "files" else "."
+    first, dot, name = relation.rpartition("/") if separator == "/" else relation.partition(".")
+    if not (first and dot and name):
+        first, dot, name = "", "", relation
+    ending = f"_probe{digits}"
+    kept = name.encode()[: NAME_BYTES_MAX.get(system, NAME_BYTES_LEAST) - len(ending)].decode(errors="ignore")
+    return f"{first}{dot}{kept}{ending}"
 
 
 def task_message(

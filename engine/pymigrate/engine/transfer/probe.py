@@ -44,6 +44,7 @@ def probe(
     What fails after copying becomes a note. Raises what copying raises, FailedPrecondition where the target can't forget a staging or
     the scratch relation is somebody's, CannotUndo where what a killed probe left can't be dropped, Drained, and LeaseLost.
     """
+    started = means.monotonic()
     _make_room(job.lane.staging, open_target)
     probing = _Probing(job, open_source, open_target, signals, means, size_of)
     try:
@@ -55,6 +56,7 @@ def probe(
         probing.drop_after_failure()
         raise
     probing.note("dropping the sample", probing.drop)
+    probing.found.task_seconds = means.monotonic() - started
     return probing.found
 
 

@@ -34,8 +34,8 @@ class ProbedChunk:
 
 @dataclass(slots=True)
 class Probed:
-    """Seconds of every step, `NOT_DONE` where it was not taken, and what went wrong after copying. `target_bytes` are UNKNOWN where the
-    target does not tell."""
+    """Seconds of every step, `NOT_DONE` where it was not taken, those of all of it with what lies between, and what went wrong after
+    copying. `target_bytes` are UNKNOWN where the target does not tell."""
 
     open_seconds: float = 0.0
     chunks: list[ProbedChunk] = field(default_factory=list)
@@ -46,4 +46,5 @@ class Probed:
     publish_seconds: float = NOT_DONE
     drop_seconds: float = NOT_DONE
     target_bytes: int = UNKNOWN
+    task_seconds: float = 0.0
     notes: list[str] = field(default_factory=list)

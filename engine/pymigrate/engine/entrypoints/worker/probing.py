@@ -12,6 +12,7 @@ from pymigrate.engine.ports.secrets import Redactor
 from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.probe_job import Probed, ProbeJob
+from pymigrate.engine.transfer.verification_job import Level
 from pymigrate.v1 import worker_pb2
 
 UNREAD = "lane that nobody copies"
@@ -31,9 +32,13 @@ def probe_job(task: worker_pb2.Task) -> ProbeJob:
     lane = f"{task.id}/{task.fence}"
     verify = definitions.verify_job(worker_pb2.VerifyWork(dataset=work, lanes=[lane]), task.fence)
     verify = replace(verify, relation=relation, staging=staging, quarantine=None)
-    if asked.lanes > 1:
+    is_large = asked.dataset_bytes > verify.sampled_bytes_max
+    if definitions.is_followed(asked.dataset):
+        # The tail of a dataset that catches up reads both sides whole up to a size, whatever its lanes.
+        verify = replace(verify, level=Level.FULL) if verify.level is Level.SAMPLED and not is_large else verify
+    elif asked.lanes > 1:
         verify = replace(verify, lanes=(lane, UNREAD))
-    if asked.dataset_bytes > verify.sampled_bytes_max:
+    if is_large:
         verify = replace(verify, sampled_bytes_max=0)
     return ProbeJob(
         lane=LaneJob(work.dataset_id, relation, staging, lane, task.fence),
@@ -71,6 +76,7 @@ def probed_message(found: Probed, redactor: Redactor) -> worker_pb2.Probed:
         target_bytes=found.target_bytes,
         notes=map(redactor.clean, found.notes),
         close_seconds=found.close_seconds,
+        task_seconds=found.task_seconds,
     )
 
 
