@@ -77,8 +77,14 @@ def test_what_a_phase_does_to_its_sources_follows_from_its_policy(
     plan.phases["orders"].downtime_policy = policy
     found = move_of(plan, "orders", rows=5, size_bytes=50, unknowns=["x"])
     assert (found.department, found.effect) == ("sales", effect)
-    assert (*found.sources, *found.targets) == ("legacy", "warehouse")
+    assert (*found.sources, *found.loaded) == ("legacy", "warehouse")
     assert (found.rows, found.bytes, found.unknowns, found.calendars) == (5, 50, ("x",), ())
+
+
+def test_what_a_phase_looks_up_in_is_loaded_as_its_targets_are() -> None:
+    plan = revision().plan
+    plan.phases["orders"].datasets["orders"].transforms.add().lookup.source.connection = "rates"
+    assert move_of(plan, "orders").loaded == frozenset({"warehouse", "rates"})
 
 
 def test_the_calendars_of_plan_and_phase_are_those_with_windows_or_blackouts() -> None:

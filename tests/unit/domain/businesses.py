@@ -43,7 +43,7 @@ def move(
     department: str = "sales",
     *sources: str,
     effect: Effect = Effect.DOWN,
-    targets: tuple[str, ...] = (),
+    loaded: tuple[str, ...] = (),
     calendars: tuple[Calendar, ...] = (),
     unknowns: tuple[str, ...] = (),
     rows: int = 10,
@@ -51,7 +51,7 @@ def move(
 ) -> Move:
     """A phase of a department, out of the connection `crm` unless others are named."""
     found = frozenset(sources or ("crm",))
-    return Move(department, effect, found, frozenset(targets), calendars, rows, size, unknowns)
+    return Move(department, effect, found, frozenset(loaded), calendars, rows, size, unknowns)
 
 
 def sales(**changes: object) -> Department:

@@ -21,6 +21,7 @@ from pymigrate.engine.application.transform_definitions import shared_quarantine
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.precedence import unordered
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 
 DATASETS_MAX = 10_000
@@ -129,8 +130,18 @@ def plan_problems(
         yield from id_problems(f"phases.{name}", name)
         for problem in phase_problems(phase, connections, departments):
             yield Problem(f"phases.{name}.{problem.field}", problem.description)
-    yield from graph.dangling({name: tuple(phase.dependencies) for name, phase in phases.items()})
-    if cycle := graph.find_cycle(phase_dependencies(phases)):
-        yield graph.cycle_problem(cycle)
+    yield from joint_problems(phases)
+
+
+def joint_problems(phases: Mapping[str, plan_pb2.Phase]) -> Iterator[Problem]:
+    """Problems that phases have together: of the graph, and of targets and quarantines that two of them would write."""
+    dangling = graph.dangling({name: tuple(phase.dependencies) for name, phase in phases.items()})
+    yield from dangling
+    dependencies = phase_dependencies(phases)
+    if dangling:
+        if cycle := graph.find_cycle(dependencies):
+            yield graph.cycle_problem(cycle)
+    else:
+        yield from unordered(dependencies)
     yield from shared_targets(phases)
     yield from shared_quarantines(phases)

@@ -19,12 +19,13 @@ def differences(
 ) -> list[impact_pb2.ImpactDifference]:
     """Every figure that differs, ordered by variant, subject and measure. Moments are seconds since 1970, and what is broken is counted;
     a figure that one side does not have is NaN."""
-    return [
-        row
-        for name, variant in sorted(variants.items())
-        for subject in sorted(_subjects(base) | _subjects(variant))
-        for row in _rows(name, subject, _subject(base, subject), _subject(variant, subject))
-    ]
+    before = _subjects(base)
+    rows: list[impact_pb2.ImpactDifference] = []
+    for name, variant in sorted(variants.items()):
+        after = _subjects(variant)
+        for subject in sorted(before.keys() | after.keys()):
+            rows.extend(_rows(name, subject, before.get(subject), after.get(subject)))
+    return rows
 
 
 def figures_of(message: Message) -> dict[str, float]:
@@ -32,25 +33,14 @@ def figures_of(message: Message) -> dict[str, float]:
     return dict(_figures("", message))
 
 
-def _subjects(impact: impact_pb2.Impact) -> set[str]:
+def _subjects(impact: impact_pb2.Impact) -> dict[str, dict[str, float]]:
+    """The figures of the plan, its phases and its departments."""
+    resources = {f"resources.{path}": value for path, value in figures_of(impact.resources).items()}
     return {
-        "plan",
-        *(f"phases/{name}" for name in impact.phases),
-        *(f"departments/{name}" for name in impact.departments),
+        "plan": figures_of(impact.summary) | resources,
+        **{f"phases/{name}": figures_of(phase) for name, phase in impact.phases.items()},
+        **{f"departments/{name}": figures_of(department) for name, department in impact.departments.items()},
     }
-
-
-def _subject(impact: impact_pb2.Impact, subject: str) -> dict[str, float] | None:
-    """The figures of a subject; None where it is not there."""
-    kind, _, name = subject.partition("/")
-    match kind:
-        case "phases":
-            return figures_of(impact.phases[name]) if name in impact.phases else None
-        case "departments":
-            return figures_of(impact.departments[name]) if name in impact.departments else None
-        case _:
-            resources = {f"resources.{path}": value for path, value in _figures("", impact.resources)}
-            return figures_of(impact.summary) | resources
 
 
 def _rows(

@@ -61,11 +61,17 @@ def move_of(
     """What a phase of a plan does, with how much it moves (-1: not known) and what of that is not known, each as a sentence."""
     phase = plan.phases[name]
     datasets = phase.datasets.values()
+    looked_up = {
+        transform.lookup.source.connection
+        for dataset in datasets
+        for transform in dataset.transforms
+        if transform.HasField("lookup")
+    }
     return Move(
         department=phase.department,
         effect=_EFFECTS[phase.downtime_policy],
         sources=frozenset(dataset.source.connection for dataset in datasets),
-        targets=frozenset(dataset.target.connection for dataset in datasets),
+        loaded=frozenset(looked_up.union(dataset.target.connection for dataset in datasets)),
         calendars=calendars_of(plan, name),
         rows=rows,
         bytes=size_bytes,

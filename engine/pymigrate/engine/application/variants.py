@@ -47,7 +47,8 @@ def apply_variants(
         own = [*id_problems(path, name), *_problems(path, variant, revision.plan.phases)]
         if not own:
             changed = _changed(revision, variant, connections)
-            own = [_placed(path, variant, problem) for problem in _plan_problems(changed, connections, departments)]
+            problems_made = _plan_problems(changed.plan, variant.phases.keys(), connections, departments)
+            own = [_placed(path, variant, problem) for problem in problems_made]
             start = variant.start_time.ToDatetime(UTC) if variant.HasField("start_time") else None
             found[name] = Variant(changed, start)
         problems.extend(own)
@@ -95,14 +96,19 @@ def _dropped_problems(
 
 
 def _plan_problems(
-    revision: run_pb2.PlanRevision,
+    plan: plan_pb2.Plan,
+    changed: Collection[str],
     connections: Mapping[str, connection_pb2.Connection],
     departments: Collection[str],
 ) -> Iterator[Problem]:
-    """Problems of what a variant makes of the plan."""
-    if not revision.plan.phases:
+    """Problems of what a variant makes of the plan: of the phases that it changes, and of all of them together."""
+    if not plan.phases:
         yield Problem("phases", "leaves every phase out: there is nothing to run")
-    yield from definitions.plan_problems(revision.plan.phases, connections, departments)
+    for name in sorted(name for name in changed if name in plan.phases):
+        yield from id_problems(f"phases.{name}", name)
+        for problem in definitions.phase_problems(plan.phases[name], connections, departments):
+            yield Problem(f"phases.{name}.{problem.field}", problem.description)
+    yield from definitions.joint_problems(plan.phases)
 
 
 def _placed(path: str, variant: impact_pb2.ImpactVariant, problem: Problem) -> Problem:

@@ -102,7 +102,7 @@ class Bearing:
         return sum(self.landscape.department(name).users for name in departments)
 
     def _reach(self, move: Move) -> Reach:
-        key = (move.department, move.sources, move.effect, move.targets)
+        key = (move.department, move.sources, move.effect, move.loaded)
         if key not in self._reaches:
-            self._reaches[key] = reach(self.landscape, move.department, move.sources, move.effect, move.targets)
+            self._reaches[key] = reach(self.landscape, move.department, move.sources, move.effect, move.loaded)
         return self._reaches[key]

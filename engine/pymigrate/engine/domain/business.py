@@ -15,13 +15,14 @@ NOT_KNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a phase does: whose data it moves, out of and into which connections, what its sources do meanwhile (`down`, `read_only` or
-    `load`), when it may work, how much it moves (-1: not known) and what of it is not known, each as a sentence."""
+    """What a phase does: whose data it moves, out of which connections, what these do meanwhile (`down`, `read_only` or `load`), which
+    others it writes to or looks something up in, when it may work, how much it moves (-1: not known), and what of that is not known, each
+    as a sentence."""
 
     department: str
     effect: Effect
     sources: frozenset[str]
-    targets: frozenset[str] = frozenset()
+    loaded: frozenset[str] = frozenset()
     calendars: tuple[Calendar, ...] = ()
     rows: int = NOT_KNOWN
     bytes: int = NOT_KNOWN

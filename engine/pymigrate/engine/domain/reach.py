@@ -1,8 +1,8 @@
-"""Who is hit by a phase: the systems behind its sources and targets, and everything that needs the sources' systems, however far.
+"""Who is hit by a phase: the systems behind its connections, and everything that needs its sources' systems, however far.
 
 What needs a system that is down is without it, and so is down too. What needs one that can only be read, or that is merely read from,
-goes on. Targets are loaded; nothing further follows from that. Of several chains to a system the shortest is told, of equally long ones
-the first by name.
+goes on. What is written to or looked up in is loaded, and nothing further follows from that. Of several chains to a system the shortest is
+told, of equally long ones the first by name.
 """
 
 from collections.abc import Collection, Iterable
@@ -71,9 +71,10 @@ def gravest(hits: Iterable[Hit]) -> tuple[Hit, ...]:
 
 
 def reach(
-    landscape: Landscape, department: str, sources: Collection[str], effect: Effect, targets: Collection[str] = ()
+    landscape: Landscape, department: str, sources: Collection[str], effect: Effect, loaded: Collection[str] = ()
 ) -> Reach:
-    """Whom a phase of the department hits whose sources are `down`, `read_only` or under `load` meanwhile."""
+    """Whom a phase of the department hits whose sources are `down`, `read_only` or under `load` meanwhile, and which loads other
+    connections."""
     hits: dict[Node, Hit] = {}
     starts: list[tuple[tuple[str, ...], Node]] = []
     undeclared: list[str] = []
@@ -91,7 +92,7 @@ def reach(
         first = starts[0][0] if starts else tuple(undeclared[:1])
         starts.append((first, (department, "")))
     downstream = _follow(landscape, starts, hits, is_down=effect is Effect.DOWN)
-    for connection in sorted(set(targets)):
+    for connection in sorted(set(loaded)):
         nodes = landscape.of_connection(connection)
         for node in nodes:
             if node not in hits or (hits[node].effect is Effect.DOWNSTREAM and effect is Effect.LOAD):
