@@ -198,6 +198,31 @@ def test_a_definition_in_the_place_of_another_keeps_what_is_still_known() -> Non
     assert kept == revision().inspections["orders/orders"]
 
 
+def test_what_reads_or_writes_otherwise_is_told_as_unmeasured_and_what_is_split_otherwise_is_not() -> None:
+    elsewhere, verified = phase("orders"), phase("items", needs=["orders"])
+    elsewhere.datasets["orders"].target.relation = "orders2"
+    verified.datasets["items"].verification = plan_pb2.VERIFICATION_LEVEL_FULL
+    changes = {
+        "orders": PhaseVariant(definition=elsewhere),
+        "items": PhaseVariant(definition=verified),
+        "totals": PhaseVariant(lanes=4),
+        "returns": PhaseVariant(definition=phase("returns")),
+    }
+    found = applied(v=ImpactVariant(phases=changes))["v"].unmeasured
+    assert found == frozenset({("orders", "orders"), ("items", "items"), ("returns", "returns")})
+    assert not applied(v=ImpactVariant(lanes_max=3))["v"].unmeasured
+
+
+def test_a_dataset_that_could_not_be_looked_at_stays_so_where_nothing_changes_it() -> None:
+    away = revision()
+    del away.inspections["orders/orders"]
+    variants = {"v": ImpactVariant(lanes_max=3), "w": of_phase("orders", PhaseVariant(lanes=2))}
+    found = apply_variants(away, variants, connections(), DEPARTMENTS)
+    assert "orders/orders" not in found["v"].revision.inspections
+    split = found["w"].revision.inspections["orders/orders"]
+    assert (split.source.rows, len(split.ranges)) == (-1, 2)
+
+
 def test_a_start_of_its_own_is_told() -> None:
     variant = ImpactVariant()
     variant.start_time.FromJsonString("2026-03-02T22:00:00Z")

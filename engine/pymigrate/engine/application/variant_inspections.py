@@ -15,9 +15,12 @@ def inspection_of(
     before: plan_pb2.Dataset | None,
     looked_at: run_pb2.Inspection | None,
     source: connection_pb2.Connection | None,
-) -> run_pb2.Inspection:
-    """What a look at the dataset would find as far as is known: all of that which was found, as long as it reads and writes what it
-    did; its size alone where it writes elsewhere; nothing where it reads something else. Its lanes are those that it asks for."""
+) -> run_pb2.Inspection | None:
+    """What a look at the dataset would find as far as is known: all of that which was found (None where nothing was), as long as it
+    reads and writes what it did; its size alone where it writes elsewhere; nothing where it reads something else. Its lanes are those
+    that it asks for."""
+    if looked_at is None and before == dataset:
+        return None
     found = run_pb2.Inspection()
     if looked_at is None or before is None or before.source != dataset.source:
         found.source.rows = found.source.bytes = NOT_KNOWN
@@ -35,6 +38,22 @@ def inspection_of(
     del found.ranges[:]
     found.ranges.extend(f"{lane}/{lanes}" for lane in range(1, lanes + 1) if lanes > 1)
     return found
+
+
+def is_measured_alike(dataset: plan_pb2.Dataset, before: plan_pb2.Dataset | None) -> bool:
+    """Whether what was measured of the dataset as it was still holds: how it is split and followed, and what is declared of its size, may
+    differ."""
+    if before is None:
+        return False
+    return _measured_part(dataset) == _measured_part(before)
+
+
+def _measured_part(dataset: plan_pb2.Dataset) -> bytes:
+    part = plan_pb2.Dataset()
+    part.CopyFrom(dataset)
+    for field in ("lanes", "declared", "catch_up"):
+        part.ClearField(field)
+    return part.SerializeToString(deterministic=True)
 
 
 def _lanes(dataset: plan_pb2.Dataset, size_bytes: int, source: connection_pb2.Connection | None) -> int:

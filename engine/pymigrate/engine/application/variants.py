@@ -13,7 +13,7 @@ from pymigrate.engine.application.field_definitions import LANES_MAX, id_problem
 from pymigrate.engine.application.following import FOLLOWED
 from pymigrate.engine.application.revisions import plan_hash, used_connections
 from pymigrate.engine.application.schedules import schedule_problems
-from pymigrate.engine.application.variant_inspections import inspection_of
+from pymigrate.engine.application.variant_inspections import inspection_of, is_measured_alike
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import nearest
 from pymigrate.v1 import connection_pb2, impact_pb2, plan_pb2, run_pb2
@@ -24,9 +24,11 @@ PHASES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A plan that is changed: the revision that it would be, and when it would start (None: when the plan as it stands would)."""
+    """A plan that is changed: the revision that it would be, the datasets by phase and name of which no measurement of the plan as it
+    stands holds, and when it would start (None: when that would)."""
 
     revision: run_pb2.PlanRevision
+    unmeasured: frozenset[tuple[str, str]] = frozenset()
     start_time: datetime | None = None
 
 
@@ -50,7 +52,7 @@ def apply_variants(
             problems_made = _plan_problems(changed.plan, variant.phases.keys(), connections, departments)
             own = [_placed(path, variant, problem) for problem in problems_made]
             start = variant.start_time.ToDatetime(UTC) if variant.HasField("start_time") else None
-            found[name] = Variant(changed, start)
+            found[name] = Variant(changed, _unmeasured(changed, revision), start)
         problems.extend(own)
     if problems:
         raise InvalidDefinition(tuple(problems))
@@ -168,9 +170,24 @@ def _changed(
             place = f"{phase_name}/{name}"
             looked_at = inspections.get(place)
             inspection = inspection_of(dataset, before.get(name), looked_at, known.get(dataset.source.connection))
-            found.inspections[place].CopyFrom(inspection)
+            if inspection is not None:
+                found.inspections[place].CopyFrom(inspection)
     found.plan.plan_hash = plan_hash(found.plan.phases, found.connections)
     return found
+
+
+def _unmeasured(changed: run_pb2.PlanRevision, revision: run_pb2.PlanRevision) -> frozenset[tuple[str, str]]:
+    declared = {
+        (phase, name): dataset
+        for phase, each in revision.plan.phases.items()
+        for name, dataset in each.datasets.items()
+    }
+    return frozenset(
+        (phase, name)
+        for phase, each in changed.plan.phases.items()
+        for name, dataset in each.datasets.items()
+        if not is_measured_alike(dataset, declared.get((phase, name)))
+    )
 
 
 def _change_phase(
