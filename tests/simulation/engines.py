@@ -15,9 +15,11 @@ from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.executor import Executor
+from pymigrate.engine.testing.drawing import draw_one
 from pymigrate.engine.testing.simulated_store import SimulatedStore
 from pymigrate.engine.testing.virtual_loop import VirtualClock
 from tests.simulation.parts import Parts
@@ -56,7 +58,9 @@ class EngineProcess:
         self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler)
         self.board.on_work(self._on_work)
         self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings)
-        followups = parts.followups(store, self.board, Learning(store, clock), clock)
+        learning = Learning(store, clock)
+        estimates = RunEstimates(store, self.board, learning, LANES_MAX, draw_one)
+        followups = parts.followups(store, self.board, learning, estimates, clock)
         requests = Requests(clock)
         self._supervisor = parts.supervisor(self.hosts, followups, executor, store, requests, clock, HOSTS_SHARED_MAX)
         self._parts = parts

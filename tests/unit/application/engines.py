@@ -18,10 +18,12 @@ from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
+from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.testing.clock import ManualClock
+from pymigrate.engine.testing.drawing import draw_one
 from pymigrate.engine.testing.hosts import ScriptedHost
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
@@ -53,7 +55,8 @@ class Engine:
         self.scheduler = Scheduler(random.Random(2))
         self.hosts = Hosts(self.store, self.board, self.inquiries, limits, surroundings, self.terms, self.scheduler)
         self.learning = Learning(self.store, clock)
-        self.followups = Followups(self.store, self.board, self.learning, clock)
+        estimates = RunEstimates(self.store, self.board, self.learning, self.lanes_max, draw_one)
+        self.followups = Followups(self.store, self.board, self.learning, estimates, clock)
         self.board.on_work(self._on_work)
         self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings)
 

@@ -8,6 +8,7 @@ import structlog
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.learning import Learning
+from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.domain.happenings import PlanSucceeded, SealAsked
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.run_ledger import ENGINE
@@ -31,10 +32,11 @@ def has_succeeded(unit: Unit, plan: str) -> bool:
 class Followups:
     """Looks for what follows, and tells the runs."""
 
-    def __init__(self, store: Store, board: Board, learning: Learning, clock: Clock) -> None:
+    def __init__(self, store: Store, board: Board, learning: Learning, estimates: RunEstimates, clock: Clock) -> None:
         self._store = store
         self._board = board
         self._learning = learning
+        self._estimates = estimates
         self._clock = clock
         self._learned_at = float("-inf")
         self._sealed_at = float("-inf")
@@ -46,6 +48,7 @@ class Followups:
             self._caught_up_at = self._clock.monotonic()
             await self._board.catch_up()
         await self._tell_succeeded_plans()
+        await self._estimates.step()
         if self._clock.monotonic() - self._sealed_at >= SEAL_INTERVAL_SECONDS:
             self._sealed_at = self._clock.monotonic()
             await self._seal_due_runs()

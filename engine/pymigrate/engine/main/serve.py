@@ -22,16 +22,25 @@ from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.followups import Followups
+from pymigrate.engine.application.forecasts import Forecasts
 from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.impacts import Bounds, Impacts
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.measuring import Measuring
+from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.domain.drawing import Drawing, Draws, drawn
+from pymigrate.engine.domain.run import RunAggregate
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import Server
@@ -80,6 +89,11 @@ async def serve(settings: Settings, opened: OpenStore = open_store) -> None:
     log.info("engine.stopped")
 
 
+async def draw(drawing: Drawing, aggregate: RunAggregate, draws: int) -> Draws:
+    """Draws on a thread, so that the engine goes on meanwhile."""
+    return await asyncio.to_thread(drawn, drawing, aggregate, draws)
+
+
 async def _serve(settings: Settings, token: str, clock: SystemClock, store: Store, ending: asyncio.Event) -> None:
     surroundings = Surroundings(clock, random_id)
     board = Board(store, clock, random.Random())
@@ -99,12 +113,17 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     hosts_work.append(hosts)
     catalog, requests = Catalog(surroundings), Requests(clock)
     runs = Runs(store, board, inquiries, catalog, surroundings)
+    learning, measuring = Learning(store, clock), Measuring(store, Inspections(inquiries), Probing(inquiries, clock))
+    bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
+    impacts = Impacts(store, catalog, measuring, surroundings, bounds, draw)
+    forecasts = Forecasts(store, board, limits, clock, draw)
     server = Server(
         {
             "EnvironmentService": EnvironmentCalls(store, catalog, requests),
             "ConnectionService": ConnectionCalls(store, catalog, requests, inquiries),
             "PlanService": PlanCalls(store, catalog, requests, runs),
             "RunService": RunCalls(runs),
+            "ImpactService": ImpactCalls(impacts, forecasts, learning),
             "WorkerService": WorkerCalls(hosts),
         },
         token,
@@ -115,7 +134,8 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     port = await server.start(settings.listen)
     endpoint = f"{settings.listen.rpartition(':')[0]}:{port}"
     _write_endpoint(settings.endpoint_path, endpoint)
-    followups = Followups(store, board, Learning(store, clock), clock)
+    estimates = RunEstimates(store, board, learning, settings.lanes_max, draw)
+    followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     passes = asyncio.create_task(supervisor.run())
     await server.tell_ready()

@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from pymigrate.v1 import (
     connection_pb2_grpc,
     environment_pb2_grpc,
+    impact_pb2_grpc,
     plan_pb2_grpc,
     run_pb2_grpc,
     worker_pb2_grpc,
@@ -33,6 +34,7 @@ class Client:
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
         self.plans = plan_pb2_grpc.PlanServiceStub(self.channel)
         self.runs = run_pb2_grpc.RunServiceStub(self.channel)
+        self.impacts = impact_pb2_grpc.ImpactServiceStub(self.channel)
         self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
 
 

@@ -16,7 +16,7 @@ Home = Annotated[Path, typer.Option(help="Folder of the engine's token and endpo
 RunName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>/runs/<run>")]
 PhaseId = Annotated[str, typer.Argument(help="The phase, by its last segment.")]
 PlanName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>")]
-_HOME = Path.home() / ".local" / "share" / "pymigrate"
+HOME_DEFAULT = Path.home() / ".local" / "share" / "pymigrate"
 _WIDTH_PLAIN = 140
 
 
@@ -37,7 +37,7 @@ def console() -> Console:
 
 def apply(
     file: Annotated[Path, typer.Option("-f", "--file", exists=True, dir_okay=False, help="YAML or JSON documents.")],
-    home: Home = _HOME,
+    home: Home = HOME_DEFAULT,
 ) -> None:
     """Create what is missing and update what differs, as a file declares it."""
     with connected(home) as client:
@@ -47,7 +47,7 @@ def apply(
 
 def validate(
     plan: PlanName,
-    home: Home = _HOME,
+    home: Home = HOME_DEFAULT,
     ddl: Annotated[bool, typer.Option("--ddl", help="Print what a run would declare in the targets.")] = False,
 ) -> None:
     """Check a plan with its sources and targets; exit code 1 when a run could not start. Nothing is written."""
@@ -64,7 +64,7 @@ def validate(
 
 def start(
     plan: PlanName,
-    home: Home = _HOME,
+    home: Home = HOME_DEFAULT,
     trigger: Annotated[list[str], typer.Option(help="name=value; another value is another run.")] = [],  # noqa: B006 (typer)
     follow: Annotated[bool, typer.Option(help="Show it until it has ended.")] = True,
     paused: Annotated[
@@ -84,41 +84,44 @@ def start(
             _follow(client, run.name)
 
 
-def watch(run: RunName, home: Home = _HOME) -> None:
+def watch(run: RunName, home: Home = HOME_DEFAULT) -> None:
     """Show a run until it has ended; exit code 1 when it did not succeed."""
     with connected(home) as client:
         _follow(client, run)
 
 
-def report(run: RunName, home: Home = _HOME) -> None:
+def report(run: RunName, home: Home = HOME_DEFAULT) -> None:
     """Show a run's datasets: rows, checksums on both sides, duration and speed."""
     with connected(home) as client:
         found = client.runs.GetRun(run_pb2.GetRunRequest(name=run), metadata=client.metadata, timeout=TIMEOUT_SECONDS)
         console().print(progress.table(found))
 
 
-def pause(run: RunName, home: Home = _HOME) -> None:
+def pause(run: RunName, home: Home = HOME_DEFAULT) -> None:
     """Drain a run's lanes to their checkpoints and hold it."""
     _steer("PauseRun", run_pb2.PauseRunRequest(name=run), home)
 
 
-def resume(run: RunName, home: Home = _HOME) -> None:
+def resume(run: RunName, home: Home = HOME_DEFAULT) -> None:
     """Go on with a paused run."""
     _steer("ResumeRun", run_pb2.ResumeRunRequest(name=run), home)
 
 
-def cancel(run: RunName, home: Home = _HOME) -> None:
+def cancel(run: RunName, home: Home = HOME_DEFAULT) -> None:
     """End a run for good; what is published stays."""
     _steer("CancelRun", run_pb2.CancelRunRequest(name=run), home)
 
 
-def retry(run: RunName, home: Home = _HOME) -> None:
+def retry(run: RunName, home: Home = HOME_DEFAULT) -> None:
     """Do again what failed in a run."""
     _steer("RetryRun", run_pb2.RetryRunRequest(name=run), home)
 
 
 def approve(
-    run: RunName, phase: PhaseId, gate: Annotated[str, typer.Argument(help="The gate's name.")], home: Home = _HOME
+    run: RunName,
+    phase: PhaseId,
+    gate: Annotated[str, typer.Argument(help="The gate's name.")],
+    home: Home = HOME_DEFAULT,
 ) -> None:
     """Approve a gate at which a phase waits."""
     _steer("ApproveGate", run_pb2.ApproveGateRequest(name=run, phase=phase, gate=gate), home)
@@ -126,7 +129,7 @@ def approve(
 
 def rollback(
     run: RunName,
-    home: Home = _HOME,
+    home: Home = HOME_DEFAULT,
     phase: Annotated[str, typer.Option(help="Only this phase and what depends on it; without it the whole run.")] = "",
     follow: Annotated[bool, typer.Option(help="Show it until it has ended.")] = True,
 ) -> None:
@@ -148,14 +151,14 @@ def rollback(
 
 def seal(
     run: RunName,
-    home: Home = _HOME,
+    home: Home = HOME_DEFAULT,
     phase: Annotated[list[str], typer.Option(help="Only this phase; may be given again.")] = [],  # noqa: B006 (typer)
 ) -> None:
     """Drop what is kept for the way back of published phases: they can't be rolled back any more."""
     _steer("SealRun", run_pb2.SealRunRequest(name=run, phases=phase), home)
 
 
-def status(home: Home = _HOME, environment: Annotated[str, typer.Option(help="Only this one.")] = "") -> None:
+def status(home: Home = HOME_DEFAULT, environment: Annotated[str, typer.Option(help="Only this one.")] = "") -> None:
     """List the newest runs of each environment, at most a hundred."""
     with connected(home) as client:
         for name in [f"environments/{environment}"] if environment else _environments(client):

@@ -14,6 +14,8 @@ from pymigrate.v1 import (
     connection_pb2_grpc,
     environment_pb2,
     environment_pb2_grpc,
+    impact_pb2,
+    impact_pb2_grpc,
     plan_pb2,
     plan_pb2_grpc,
     run_pb2,
@@ -36,6 +38,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "ConnectionService": (connection_pb2, connection_pb2_grpc.add_ConnectionServiceServicer_to_server),
     "PlanService": (plan_pb2, plan_pb2_grpc.add_PlanServiceServicer_to_server),
     "RunService": (run_pb2, run_pb2_grpc.add_RunServiceServicer_to_server),
+    "ImpactService": (impact_pb2, impact_pb2_grpc.add_ImpactServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
 

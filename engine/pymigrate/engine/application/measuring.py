@@ -1,0 +1,102 @@
+"""What is known of a plan's datasets: what a look finds, what was measured before, and what probes measure now.
+
+Measurements are kept, and hold as long as what they measured is declared as it was. Where nothing may be probed, a dataset that was
+measured is not looked at either: what the look found is told by the measurement.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pymigrate.engine.application.estimating import Measures, Place
+from pymigrate.engine.application.inspections import Inspections
+from pymigrate.engine.application.probing import Probing, measured_hash
+from pymigrate.engine.ports.store import Store, Unit
+from pymigrate.v1 import impact_pb2, run_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The measurements of datasets, what is not known of them and of the plan, as sentences, and how long probing took in seconds."""
+
+    measures: Measures = field(default_factory=dict)
+    unknowns: Mapping[Place, Sequence[str]] = field(default_factory=dict)
+    plan_unknowns: Sequence[str] = ()
+    seconds: float = 0.0
+
+
+class Measuring:
+    """Measures plans, and keeps what was found."""
+
+    def __init__(self, store: Store, inspections: Inspections, probing: Probing) -> None:
+        self._store = store
+        self._inspections = inspections
+        self._probing = probing
+
+    async def measure(
+        self, revision: run_pb2.PlanRevision, seconds_max: float, lanes_at_once: int, *, is_anew: bool
+    ) -> Known:
+        """What is known of each dataset, probed for at most so long (0 or less: not at all). The inspections come into the revision."""
+        places, is_probed = places_of(revision), seconds_max > 0
+        kept = await self._store.read(lambda unit: kept_measures(unit, revision))
+        told = {} if is_probed else {place: measure for place, measure in kept.items() if measure.path}
+        for place, measure in told.items():
+            revision.inspections["/".join(place)].CopyFrom(inspection_told_by(measure))
+        problems = await self._inspections.gather(revision, [place for place in places if place not in told])
+        unknowns = {place: [problem.description for problem in found] for place, found in problems.items()}
+        for place in places:
+            if "/".join(place) not in revision.inspections:
+                revision.inspections["/".join(place)].source.rows = -1
+                revision.inspections["/".join(place)].source.bytes = -1
+        if not is_probed:
+            return Known(kept, unknowns)
+        found = await self._probing.measure(revision, places, seconds_max, {} if is_anew else kept, lanes_at_once)
+        for place, measure in found.measures.items():
+            take_look(measure, revision.inspections["/".join(place)])
+        for place, why in found.unknowns.items():
+            unknowns.setdefault(place, []).extend(why)
+        fresh = {place: measure for place, measure in found.measures.items() if kept.get(place) != measure}
+        if fresh:
+            await self._store.transact(lambda unit: keep_measures(unit, revision.plan.name, fresh))
+        return Known({**kept, **found.measures}, unknowns, tuple(found.plan_unknowns), found.seconds)
+
+
+def places_of(revision: run_pb2.PlanRevision) -> list[Place]:
+    """Every dataset of a revision, ordered."""
+    return [(phase, name) for phase, each in sorted(revision.plan.phases.items()) for name in sorted(each.datasets)]
+
+
+def kept_measures(unit: Unit, revision: run_pb2.PlanRevision) -> dict[Place, impact_pb2.DatasetMeasure]:
+    """The measurements of a plan that hold for this revision of it."""
+    wanted, found = set(places_of(revision)), {}
+    for name, body in unit.measures.list(revision.plan.name).items():
+        phase, _, dataset = name.partition("/")
+        measure = impact_pb2.DatasetMeasure.FromString(body)
+        if (phase, dataset) in wanted and measure.hash == measured_hash(revision, (phase, dataset)):
+            found[phase, dataset] = measure
+    return found
+
+
+def keep_measures(unit: Unit, plan: str, measures: Measures) -> None:
+    """Keeps the newest measurement of each dataset."""
+    for place, measure in sorted(measures.items()):
+        unit.measures.put(plan, "/".join(place), measure.SerializeToString())
+
+
+def take_look(measure: impact_pb2.DatasetMeasure, look: run_pb2.Inspection) -> None:
+    """Notes with a measurement what the look before it found."""
+    measure.path, measure.path_reason = look.path, look.path_reason
+    measure.lanes = max(1, len(look.ranges))
+    row_bytes = measure.target_row_bytes
+    measure.replaced_bytes = round(look.target_rows * row_bytes) if row_bytes > 0 or not look.target_rows else -1
+
+
+def inspection_told_by(measure: impact_pb2.DatasetMeasure) -> run_pb2.Inspection:
+    """What a look has found once, as far as a rehearsal asks for it."""
+    look = run_pb2.Inspection(path=measure.path, path_reason=measure.path_reason)
+    look.source.rows, look.source.bytes = measure.rows, measure.bytes
+    if measure.lanes > 1:
+        look.ranges.extend([""] * measure.lanes)
+    if measure.target_row_bytes > 0 and measure.replaced_bytes > 0:
+        look.is_target_present = True
+        look.target_rows = round(measure.replaced_bytes / measure.target_row_bytes)
+    return look
