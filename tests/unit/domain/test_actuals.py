@@ -107,7 +107,7 @@ def blackout(start_seconds: float, end_seconds: float) -> Calendar:
 
 
 def is_nothing(actual: Actual) -> bool:
-    return math.isnan(actual.seconds) and not actual.has_happened and not actual.disturbance
+    return math.isnan(actual.seconds) and not actual.disturbance
 
 
 # How long --------------------------------------------------------------------------------------------------------------------------------
@@ -259,6 +259,22 @@ def test_a_phase_that_is_run_again_is_told_as_it_went_the_last_time() -> None:
     assert run.phase().duration == Actual(9)
     assert run.dataset().copy == Actual(4)
     assert run.found().makespan.disturbance == "it was retried"
+
+
+def test_of_a_publication_that_is_tried_again_only_the_last_attempt_counts() -> None:
+    run = told(datasets=2, targets=2)
+    for kind in (COPY, VERIFY, PREPARE):
+        run.finish(kind, 50, "d0")
+        run.finish(kind, 50, "d1")
+    task = run.lease(PUBLISH, "d0")
+    run.do(Failed(task.id, task.fence, PERMANENT))
+    run.finish(ROLLBACK, 1)
+    run.finish(ROLLBACK, 1)
+    run.do(Retried("me"))
+    for kind, seconds in ((COPY, 1), (VERIFY, 1), (PREPARE, 3), (PUBLISH, 2)):
+        run.finish(kind, seconds, "d0")
+        run.finish(kind, seconds, "d1")
+    assert run.dataset("d0") == DatasetActuals(Actual(1), Actual(1), Actual(5))
 
 
 # What disturbed it -----------------------------------------------------------------------------------------------------------------------

@@ -34,11 +34,6 @@ class Actual:
     seconds: float = math.nan
     disturbance: str = ""
 
-    @property
-    def has_happened(self) -> bool:
-        """Whether it is over."""
-        return not math.isnan(self.seconds)
-
 
 NOT_YET = Actual()
 
