@@ -135,6 +135,15 @@ def test_what_a_publication_keeps_for_the_way_back_follows_from_its_load_mode(
     assert unknown == (-1 if kept else 0)
 
 
+def test_of_a_relation_that_is_replaced_its_measured_size_is_kept() -> None:
+    replacing = revision()
+    replacing.plan.phases["orders"].datasets["orders"].target.load_mode = plan_pb2.LOAD_MODE_REPLACE
+    assert load_of(replacing, "orders", "orders", rows=4, size_bytes=20, replaced_bytes=77).kept_bytes == 77
+    merging = revision()
+    merging.plan.phases["orders"].datasets["orders"].target.load_mode = plan_pb2.LOAD_MODE_MERGE
+    assert load_of(merging, "orders", "orders", rows=4, size_bytes=20, replaced_bytes=77).kept_bytes == 20
+
+
 @pytest.mark.parametrize(("path", "sessions"), [("arrow", 2), ("", 2), ("postgres_binary", 1)])
 def test_a_postgres_source_that_is_read_decoded_has_two_sessions_a_lane(path: str, sessions: int) -> None:
     found = revision()

@@ -93,9 +93,10 @@ def load_of(
     rows: int = NOT_KNOWN,
     size_bytes: int = NOT_KNOWN,
     target_row_bytes: float = 0.0,
+    replaced_bytes: int = NOT_KNOWN,
 ) -> Load:
     """What a dataset needs that has so many rows and bytes (-1: not known), and so many bytes a row in the target (0: not known, as many
-    as are read)."""
+    as are read). `replaced_bytes` are those of the relation that it replaces; -1: not known, reckoned from that relation's rows."""
     dataset = revision.plan.phases[phase].datasets[name]
     source, target = (revision.connections[side.connection] for side in (dataset.source, dataset.target))
     place = f"{phase}/{name}"
@@ -110,7 +111,7 @@ def load_of(
         chunk_bytes=chunk_bytes_of(dataset, target),
         bytes=size_bytes,
         target_bytes=_target_bytes(rows, size_bytes, target_row_bytes),
-        kept_bytes=_kept_bytes(dataset, inspection, rows, row_bytes),
+        kept_bytes=_kept_bytes(dataset, inspection, rows, row_bytes, replaced_bytes),
         source_sessions=2 if is_scanned else 1,
         read_back=_READ_BACK[dataset.verification],
     )
@@ -125,10 +126,14 @@ def _target_bytes(rows: int, size_bytes: int, target_row_bytes: float) -> int:
     return round(rows * target_row_bytes) if rows >= 0 and target_row_bytes > 0 else size_bytes
 
 
-def _kept_bytes(dataset: plan_pb2.Dataset, inspection: run_pb2.Inspection, rows: int, row_bytes: float) -> int:
+def _kept_bytes(
+    dataset: plan_pb2.Dataset, inspection: run_pb2.Inspection, rows: int, row_bytes: float, replaced_bytes: int
+) -> int:
     """What of the target's rows is kept for the way back: all that are replaced, of a merge at most as many as come."""
     present = inspection.target_rows if inspection.is_target_present else 0
     match dataset.target.load_mode:
+        case plan_pb2.LOAD_MODE_REPLACE if replaced_bytes >= 0:
+            return replaced_bytes
         case plan_pb2.LOAD_MODE_REPLACE:
             kept = present
         case plan_pb2.LOAD_MODE_MERGE:
