@@ -1,5 +1,6 @@
 """Pairs of real systems that a dataset is probed between, with what stands in their targets told to the last file and journal row."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,11 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
+from pymigrate.engine.entrypoints.worker.probing import probe_job
+from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.staging import Checkpoint
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.transfer.signals import Signals
-from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
+from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.integration.connectors.routes import CONNECTORS
 from tests.servers import MariadbDatabase
 from tests.unit.transfer.lanes import Asked
@@ -48,9 +52,8 @@ class Scene:
     target: Side
 
     def __post_init__(self) -> None:
-        self.runner = TaskRunner(
-            lambda kind: CONNECTORS[kind](), SecretsByScheme({}, Redactor()), Redactor(), MemoryCalls()
-        )
+        kept = {kind: make() for kind, make in CONNECTORS.items()}
+        self.runner = TaskRunner(kept.__getitem__, SecretsByScheme({}, Redactor()), Redactor(), MemoryCalls())
         self.source.fill()
         declared = plan_pb2.DatasetSource(connection="legacy", relation=self.source.relation)
         if declared.relation.endswith(".csv"):
@@ -89,6 +92,31 @@ class Scene:
         ):
             outcome = self.run(**work)
             assert outcome.WhichOneof("outcome") == "result", outcome
+
+    def revision(self) -> run_pb2.PlanRevision:
+        """What an engine freezes of a plan with this dataset alone."""
+        revision = run_pb2.PlanRevision(plan=plan_pb2.Plan(name="environments/e/plans/p"))
+        revision.plan.phases["sales"].datasets["orders"].CopyFrom(self.work.dataset)
+        revision.connections["legacy"].CopyFrom(self.work.source)
+        revision.connections["warehouse"].CopyFrom(self.work.target)
+        revision.inspections["sales/orders"].CopyFrom(self.inspection)
+        return revision
+
+    async def answer(self, task: worker_pb2.Task) -> worker_pb2.TaskResult:
+        """A host's, for an engine that asks."""
+        outcome = await asyncio.to_thread(self.runner.run, task, Asked(), lambda _: None)
+        assert outcome.WhichOneof("outcome") == "result", outcome
+        return outcome.result
+
+    def journal(self) -> Told:
+        """What the target knows of the probe's staging and its lane."""
+        task = self.probe_task()
+        job = probe_job(task).lane
+        system = system_spec(self.work.target, SecretsByScheme({}, Redactor()))
+        with closing(CONNECTORS[system.kind]().open_target(system)) as target:
+            at, fence = target.checkpoint(job.staging, job.lane)
+        is_known = fence or at != Checkpoint()
+        return [at, fence] if is_known else []
 
     def probe_task(self, **asked: Any) -> worker_pb2.Task:
         """A probe into the scratch relation."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
+from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.entrypoints.worker.probing import probe_job
 from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.ports.connector import SystemSpec
@@ -18,6 +20,7 @@ from tests.integration.connectors import probe_scenes as scenes
 from tests.integration.connectors.probe_scenes import PARTS, ROWS, SCRATCH, Scene
 from tests.integration.connectors.routes import CONNECTORS
 from tests.servers import MariadbDatabase, PostgresCluster, empty_database
+from tests.unit.application.inquirers import AnsweredInquiries
 from tests.unit.transfer.lanes import Asked
 
 PAIRS = {
@@ -41,13 +44,19 @@ def create_postgres(postgres_clusters: Callable[[str], PostgresCluster]) -> Iter
 
 
 @pytest.fixture(params=PAIRS)
-def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
-    """A dataset that a run has moved between the two, so that its relation is live."""
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
+    """A dataset between the two, and a target that nothing was moved into."""
     source, _, target = request.param.partition(" to ")
     found = Scene(a_side(request, source, tmp_path / "source"), a_side(request, target, tmp_path / "target"))
     assert found.inspection.path == PAIRS[request.param], found.inspection.path_reason
-    found.put_live()
     return found
+
+
+@pytest.fixture
+def scene(fresh: Scene) -> Scene:
+    """The same after a run, so that its relation is live."""
+    fresh.put_live()
+    return fresh
 
 
 def a_side(request: pytest.FixtureRequest, kind: str, folder: Path) -> scenes.Side:
@@ -138,3 +147,25 @@ def test_a_part_of_the_source_is_sampled(scene: Scene) -> None:
     assert list(found.notes) == []
     assert found.is_whole
     assert 0 < sum(chunk.rows for chunk in found.chunks) < ROWS
+
+
+def test_a_target_that_held_nothing_holds_nothing_but_empty_relations_of_our_own(fresh: Scene) -> None:
+    assert list(fresh.probe().notes) == []
+    assert relations(fresh) == []
+    assert fresh.journal() == []
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+async def test_a_dataset_is_measured_by_an_engine_that_asks(tmp_path: Path, lanes: int) -> None:
+    scene = Scene(scenes.sqlite(tmp_path / "s.db"), scenes.duckdb_file(tmp_path / "d.duckdb"))
+    asked = AnsweredInquiries(scene.answer)
+    measured = await Probing(asked.inquiries, SystemClock()).measure(
+        scene.revision(), [("sales", "orders")], 5.0, {}, lanes
+    )
+    measure = measured.measures["sales", "orders"]
+    assert (measure.rows, measure.is_whole, measured.unknowns) == (ROWS, True, {})
+    assert measure.copy.row_seconds > 0
+    assert measure.verify.fixed_seconds + measure.verify.row_seconds > 0
+    assert measure.publish.fixed_seconds + measure.publish.row_seconds > 0
+    assert lanes == 1 or 3 in measure.slowdowns
+    assert relations(scene) == []

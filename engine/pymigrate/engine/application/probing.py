@@ -65,16 +65,17 @@ class Probing:
         """A measurement of each place, or why there is none. What is `known` is taken over; only how lanes disturb each other may be
         measured anew of it. The revision is inspected; places that are not are told as unknown. Raises nothing that a system, a host or
         the time is to blame for."""
-        found = Measurements({place: _copied(measure) for place, measure in known.items() if place in set(places)})
+        found = Measurements({place: _copied(known[place]) for place in places if place in known})
         session = _Session(self._inquiries, self._clock, revision, found, seconds_max)
-        wanted = [place for place in session.ordered(places) if place not in found.measures]
-        for place in wanted:
-            if not session.is_inspected(place):
+        ordered = session.ordered(places)
+        inspected = [place for place in ordered if session.is_inspected(place)]
+        wanted = [place for place in inspected if place not in found.measures]
+        for place in ordered:
+            if not session.is_inspected(place) and place not in found.measures:
                 found.miss(place, "how long it takes: it could not be looked at")
-        inspected = [place for place in session.ordered(places) if session.is_inspected(place)]
         is_shared = len(lanes_together(revision, inspected, lanes_at_once)) > 1
         begun = self._clock.monotonic()
-        await session.probe_alone([place for place in inspected if place in wanted], ALONE_SHARE if is_shared else 1.0)
+        await session.probe_alone(wanted, ALONE_SHARE if is_shared else 1.0)
         measured = [place for place in inspected if found.measures.get(place, NOTHING).copy.row_seconds > 0]
         await session.probe_together(lanes_together(revision, measured, lanes_at_once))
         found.seconds = self._clock.monotonic() - begun
