@@ -99,7 +99,8 @@ class Impacts:
         answer = impact_pb2.CompareImpactResponse(base=base)
         for name, variant in self._variants(scene, request).items():
             start = variant.start_time or asked.start
-            found = await self._impact(scene, variant.revision, known, asked, start)
+            holding = known.without(variant.unmeasured)
+            found = await self._impact(scene, variant.revision, holding, asked, start)
             answer.variants[name].CopyFrom(found)
         answer.differences.extend(differences(answer.base, answer.variants))
         return answer

@@ -4,8 +4,8 @@ Measurements are kept, and hold as long as what they measured is declared as it 
 measured is not looked at either: what the look found is told by the measurement.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pymigrate.engine.application.estimating import Measures, Place
 from pymigrate.engine.application.inspections import Inspections
@@ -22,6 +22,14 @@ class Known:
     unknowns: Mapping[Place, Sequence[str]] = field(default_factory=dict)
     plan_unknowns: Sequence[str] = ()
     seconds: float = 0.0
+
+    def without(self, places: Collection[Place]) -> "Known":
+        """The same but for datasets of which nothing of it holds."""
+        return replace(
+            self,
+            measures={place: measure for place, measure in self.measures.items() if place not in places},
+            unknowns={place: told for place, told in self.unknowns.items() if place not in places},
+        )
 
 
 class Measuring:
