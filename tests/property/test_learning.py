@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymigrate.engine.application.calibrations import dataset_calibration, downtime_calibration
+from pymigrate.engine.application.calibrations import PlanCalibrations
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.domain.calibration import Calibration
 from pymigrate.engine.domain.happenings import Begun, Failed, Leased, Succeeded
@@ -70,11 +70,11 @@ def estimate() -> impact_pb2.RunEstimate:
 
 def learned(unit: Unit) -> list[Calibration | None]:
     steps = [
-        dataset_calibration(unit, PLAN, phase, dataset, step, "", "", "sqlite", "sqlite")
+        PlanCalibrations(unit, PLAN).dataset(phase, dataset, step, "", "", "sqlite", "sqlite")
         for phase, dataset in (("a", "d0"), ("b", "d0"), ("new", "new"))
         for step in STEPS
     ]
-    return [*steps, *(downtime_calibration(unit, PLAN, phase, "offline") for phase in ("a", "b", "new"))]
+    return [*steps, *(PlanCalibrations(unit, PLAN).downtime(phase, "offline") for phase in ("a", "b", "new"))]
 
 
 async def told(

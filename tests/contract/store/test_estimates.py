@@ -168,6 +168,16 @@ async def test_samples_of_several_keys_are_added_together(store: Store) -> None:
     assert [len(await newest(store, key=key)) for key in "abc"] == [2, 1, 1]
 
 
+async def test_the_newest_samples_of_all_keys_that_begin_alike_are_found_at_once(store: Store) -> None:
+    keys = ("plans/p/a", "plans/p/b", "plans/p", "plans/p2/a", "plans/o/a")
+    given = {key: [sample(f"r{number}", seconds=number) for number in range(4)] for key in keys}
+    await store.transact(lambda unit: unit.samples.add(PROD, given))
+    await store.transact(lambda unit: unit.samples.add("environments/test", given))
+    found = await store.read(lambda unit: unit.samples.newest_below(PROD, "plans/p/", 2))
+    assert list(found) == ["plans/p/a", "plans/p/b"]
+    assert all(list(samples) == [sample("r3", seconds=3), sample("r2", seconds=2)] for samples in found.values())
+
+
 async def test_no_samples_add_nothing(store: Store) -> None:
     await add(store)
     assert await newest(store) == []

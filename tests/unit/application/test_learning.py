@@ -7,8 +7,7 @@ import pytest
 
 from pymigrate.engine.application.calibrations import (
     SAMPLES_OF_A_KIND_MAX,
-    dataset_calibration,
-    downtime_calibration,
+    PlanCalibrations,
     kind_key,
     record_message,
 )
@@ -80,7 +79,9 @@ async def estimated(engine: Engine, host: PlayedHost, run: str = "r", copy: floa
 async def copying(engine: Engine) -> Calibration | None:
     """What is learned of copying the phase's first dataset."""
     return await engine.store.read(
-        lambda unit: dataset_calibration(unit, PLAN, "a", "orders", "copy", "measured", "arrow", "sqlite", "duckdb")
+        lambda unit: PlanCalibrations(unit, PLAN).dataset(
+            "a", "orders", "copy", "measured", "arrow", "sqlite", "duckdb"
+        )
     )
 
 
@@ -169,12 +170,12 @@ async def test_a_run_teaches_what_its_steps_took(engine: Engine, host: PlayedHos
 async def test_a_run_teaches_how_long_its_phases_kept_writers_out(engine: Engine, host: PlayedHost) -> None:
     await estimated(engine, host)
     await engine.learning.settle()
-    learned = await engine.store.read(lambda unit: downtime_calibration(unit, PLAN, "a", "offline"))
-    other = await engine.store.read(lambda unit: downtime_calibration(unit, PLAN, "other", "offline"))
+    learned = await engine.store.read(lambda unit: PlanCalibrations(unit, PLAN).downtime("a", "offline"))
+    other = await engine.store.read(lambda unit: PlanCalibrations(unit, PLAN).downtime("other", "offline"))
     assert learned is not None
     assert learned == other
     assert learned.factor == pytest.approx(math.sqrt(55 / 44), rel=ABOUT)
-    assert await engine.store.read(lambda unit: downtime_calibration(unit, PLAN, "other", "online")) is None
+    assert await engine.store.read(lambda unit: PlanCalibrations(unit, PLAN).downtime("other", "online")) is None
 
 
 async def test_a_dataset_that_never_ran_learns_from_its_like(engine: Engine, host: PlayedHost) -> None:
@@ -182,7 +183,7 @@ async def test_a_dataset_that_never_ran_learns_from_its_like(engine: Engine, hos
     await engine.learning.settle()
     found = [
         await engine.store.read(
-            lambda unit, key=key: dataset_calibration(unit, f"{ENVIRONMENT}/plans/other", "x", "y", "copy", *key)  # type: ignore[misc]  # bound
+            lambda unit, key=key: PlanCalibrations(unit, f"{ENVIRONMENT}/plans/other").dataset("x", "y", "copy", *key)  # type: ignore[misc]  # bound
         )
         for key in (
             ("measured", "arrow", "sqlite", "duckdb"),
@@ -266,7 +267,7 @@ async def test_a_run_that_was_paused_teaches_what_its_steps_took_and_not_how_lon
     await work(engine, host)
     await engine.learning.settle()
     assert await copying(engine) is not None
-    assert await engine.store.read(lambda unit: downtime_calibration(unit, PLAN, "a", "offline")) is None
+    assert await engine.store.read(lambda unit: PlanCalibrations(unit, PLAN).downtime("a", "offline")) is None
     told = await engine.learning.estimate_of(run)
     assert told.phases["a"].downtime.actual_seconds == 10_055
     assert told.phases["a"].downtime.disturbance == "the run was paused meanwhile"
@@ -288,7 +289,7 @@ async def test_a_phase_that_its_window_interrupted_does_not_teach_how_long_it_is
     told = await engine.learning.estimate_of(run)
     assert told.phases["a"].downtime.disturbance == "its window was closed meanwhile"
     assert await copying(engine) is not None
-    assert await engine.store.read(lambda unit: downtime_calibration(unit, PLAN, "a", "offline")) is None
+    assert await engine.store.read(lambda unit: PlanCalibrations(unit, PLAN).downtime("a", "offline")) is None
 
 
 async def test_a_run_that_failed_teaches_of_the_phases_that_went_through_and_after_a_retry_of_the_others(
@@ -346,7 +347,7 @@ async def test_a_plan_of_many_datasets_gives_its_like_a_few_samples_and_each_dat
     assert f"{PLAN}/phases/a/datasets/d6" in {each.place for each in alike}
     for name in names:
         own = await engine.store.read(
-            lambda unit, name=name: dataset_calibration(unit, PLAN, "a", name, "copy", "measured", "", "", "")  # type: ignore[misc]  # bound
+            lambda unit, name=name: PlanCalibrations(unit, PLAN).dataset("a", name, "copy", "measured", "", "", "")  # type: ignore[misc]  # bound
         )
         assert own is not None
 

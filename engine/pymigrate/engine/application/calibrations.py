@@ -47,17 +47,36 @@ def policy_of(aggregate: RunAggregate, phase: str) -> str:
     return "read_only" if record.is_live else "offline"
 
 
-def dataset_calibration(
-    unit: Unit, plan: str, phase: str, dataset: str, step: str, basis: str, path: str, source: str, target: str
-) -> Calibration | None:
-    """What earlier runs teach about a dataset's step, as of `kind_key`; None where nothing was learned yet."""
-    own, alike = dataset_key(plan, phase, dataset, step, basis), kind_key(path, source, target, step, basis)
-    return _calibration(unit, plan, _place(plan, phase, dataset), own, alike)
+class PlanCalibrations:
+    """What earlier runs teach about a plan's datasets and phases, within a unit of work: the plan's own samples are read at once, those
+    of a kind when they are first asked for."""
 
+    def __init__(self, unit: Unit, plan: str) -> None:
+        self._unit = unit
+        self._plan = plan
+        self._environment = environment_of(plan)
+        self._own = unit.samples.newest_below(self._environment, f"{plan}/phases/", SAMPLES_READ_MAX)
+        self._alike: dict[str, Sequence[Sample]] = {}
 
-def downtime_calibration(unit: Unit, plan: str, phase: str, policy: str) -> Calibration | None:
-    """What earlier runs teach about a phase's downtime; None where nothing was learned yet."""
-    return _calibration(unit, plan, _place(plan, phase), downtime_key(plan, phase), downtime_kind_key(policy))
+    def dataset(
+        self, phase: str, dataset: str, step: str, basis: str, path: str, source: str, target: str
+    ) -> Calibration | None:
+        """What is learned of a dataset's step, as of `kind_key`; None where nothing is yet."""
+        own, alike = dataset_key(self._plan, phase, dataset, step, basis), kind_key(path, source, target, step, basis)
+        return self._combined(_place(self._plan, phase, dataset), own, alike)
+
+    def has_own(self, phase: str, dataset: str, step: str, basis: str) -> bool:
+        """Whether anything is learned of the dataset's step from its own runs."""
+        return dataset_key(self._plan, phase, dataset, step, basis) in self._own
+
+    def downtime(self, phase: str, policy: str) -> Calibration | None:
+        """What is learned of a phase's downtime, as of `downtime_kind_key`; None where nothing is yet."""
+        return self._combined(_place(self._plan, phase), downtime_key(self._plan, phase), downtime_kind_key(policy))
+
+    def _combined(self, place: str, own: str, alike: str) -> Calibration | None:
+        if alike not in self._alike:
+            self._alike[alike] = self._unit.samples.newest(self._environment, alike, SAMPLES_READ_MAX)
+        return combined(place, self._own.get(own, ()), self._alike[alike])
 
 
 def record_message(calibration: Calibration) -> impact_pb2.EstimateRecord:
@@ -137,15 +156,6 @@ def _sample(aggregate: RunAggregate, phase: PhaseActuals, place: str, outcome: i
 
 def _weightiest(samples: Sequence[Sample]) -> list[Sample]:
     return sorted(samples, key=lambda each: (-each.estimated_p50_seconds, each.place))[:SAMPLES_OF_A_KIND_MAX]
-
-
-def _calibration(unit: Unit, plan: str, place: str, own: str, alike: str) -> Calibration | None:
-    environment = environment_of(plan)
-    return combined(
-        place,
-        unit.samples.newest(environment, own, SAMPLES_READ_MAX),
-        unit.samples.newest(environment, alike, SAMPLES_READ_MAX),
-    )
 
 
 def _place(plan: str, phase: str, dataset: str = "") -> str:

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from pymigrate.engine.application.calibrations import dataset_calibration, dataset_key
+from pymigrate.engine.application.calibrations import PlanCalibrations
 from pymigrate.engine.application.estimating import STEPS, Learned, Lessons, Place
 from pymigrate.engine.domain.durations import Basis
-from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.paths import CopyPath
 from pymigrate.engine.ports.store import Unit
 from pymigrate.v1 import run_pb2
@@ -13,7 +12,7 @@ from pymigrate.v1 import run_pb2
 
 def lessons_of(unit: Unit, revision: run_pb2.PlanRevision) -> Lessons:
     """What was learned of each step of a dataset that is estimated by a basis; for use within the unit."""
-    plan, environment = revision.plan.name, environment_of(revision.plan.name)
+    calibrations = PlanCalibrations(unit, revision.plan.name)
 
     def learned(place: Place, basis: Basis) -> Mapping[str, Learned]:
         phase, dataset = place
@@ -25,10 +24,9 @@ def lessons_of(unit: Unit, revision: run_pb2.PlanRevision) -> Lessons:
         ]
         found: dict[str, Learned] = {}
         for step in STEPS:
-            calibration = dataset_calibration(unit, plan, phase, dataset, step, basis, path, *kinds)
+            calibration = calibrations.dataset(phase, dataset, step, basis, path, *kinds)
             if calibration is not None:
-                key = dataset_key(plan, phase, dataset, step, basis)
-                found[step] = Learned(calibration, bool(unit.samples.newest(environment, key, 1)))
+                found[step] = Learned(calibration, calibrations.has_own(phase, dataset, step, basis))
         return found
 
     return learned

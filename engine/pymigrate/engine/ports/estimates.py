@@ -73,3 +73,7 @@ class Samples(Protocol):
     def newest(self, environment: str, key: str, limit: int) -> Sequence[Sample]:
         """At most `limit` samples of a key, the newest first."""
         ...
+
+    def newest_below(self, environment: str, prefix: str, limit: int) -> Mapping[str, Sequence[Sample]]:
+        """At most `limit` samples of each key that begins with `prefix`, which ends in `/`, by key; the newest first."""
+        ...

@@ -88,3 +88,8 @@ class MemorySamples:
         """A page, the newest first."""
         found = [sample for place, sample in self._samples.items() if place[:2] == (environment, key)]
         return sorted(found, key=lambda each: (each.time, each.run, each.place), reverse=True)[:limit]
+
+    def newest_below(self, environment: str, prefix: str, limit: int) -> Mapping[str, Sequence[Sample]]:
+        """Pages of all keys that begin so."""
+        keys = sorted({key for of, key, _, _ in self._samples if of == environment and key.startswith(prefix)})
+        return {key: self.newest(environment, key, limit) for key in keys}

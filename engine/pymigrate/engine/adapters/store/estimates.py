@@ -5,13 +5,15 @@ Samples are rows that are only ever added, so that engines which learn at once l
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from pymigrate.engine.adapters.store.estimate_tables import MeasureRow, RunEstimateRow, SampleRow
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.run_tables import RunRow
+from pymigrate.engine.adapters.store.runs import AFTER_SLASH
 from pymigrate.engine.domain.calibration import Sample
 from pymigrate.engine.domain.errors import AlreadyExists
 from pymigrate.engine.domain.run_states import RUN_ENDED
@@ -26,6 +28,7 @@ _SETTLE_ESTIMATE = update(RunEstimateRow).where(
     col(RunEstimateRow.run) == bindparam("stored_run"), col(RunEstimateRow.attempt) < bindparam("settled_attempt")
 )
 _INSERT_SAMPLE = insert(SampleRow)
+_NEWEST_FIRST = (col(SampleRow.time).desc(), col(SampleRow.run).desc(), col(SampleRow.place).desc())
 
 
 class SqlMeasures:
@@ -123,7 +126,23 @@ class SqlSamples:
         statement = (
             select(SampleRow)
             .where(SampleRow.environment == environment, SampleRow.key == key)
-            .order_by(col(SampleRow.time).desc(), col(SampleRow.run).desc(), col(SampleRow.place).desc())
+            .order_by(*_NEWEST_FIRST)
             .limit(limit)
         )
         return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def newest_below(self, environment: str, prefix: str, limit: int) -> Mapping[str, Sequence[Sample]]:
+        """Pages of all keys that begin so."""
+        key = col(SampleRow.key)
+        place = func.row_number().over(partition_by=key, order_by=_NEWEST_FIRST).label("place_in_key")
+        numbered = (
+            select(SampleRow, place)
+            .where(SampleRow.environment == environment, key >= prefix, key < prefix[:-1] + AFTER_SLASH)
+            .subquery()
+        )
+        row = aliased(SampleRow, numbered)
+        statement = select(row).where(numbered.c.place_in_key <= limit).order_by(row.key, numbered.c.place_in_key)
+        found: dict[str, list[Sample]] = {}
+        for each in read_all(self._connection, statement):
+            found.setdefault(each.key, []).append(each.to_domain())
+        return found
