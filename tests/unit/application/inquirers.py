@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from pymigrate.engine.application.inquiries import Inquiries
-from pymigrate.engine.domain.errors import PyMigrateError
+from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError
 from pymigrate.engine.domain.run import Failure
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 
@@ -12,7 +12,8 @@ Script = Callable[[worker_pb2.Task], Awaitable[worker_pb2.TaskResult]]
 
 
 class AnsweredInquiries:
-    """Questions to one host that does any number at once, as `script` says; what it raises is what the host found wrong."""
+    """Questions to hosts, one for each, as `script` says; what it raises is what the host found wrong, and EngineUnavailable that the
+    host is gone without an answer."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -30,7 +31,7 @@ class AnsweredInquiries:
         for affinity in self.inquiries.demand():
             while (waiting := self.inquiries.waiting(affinity)) is not None:
                 task = worker_pb2.Task()
-                task.CopyFrom(self.inquiries.lease(waiting, "host", 15))
+                task.CopyFrom(self.inquiries.lease(waiting, waiting.message.id, 15))
                 self.tasks.append(task)
                 self.affinities.append(affinity)
                 host = asyncio.get_running_loop().create_task(self._answer(task))
@@ -40,6 +41,9 @@ class AnsweredInquiries:
     async def _answer(self, task: worker_pb2.Task) -> None:
         try:
             outcome: worker_pb2.TaskResult | Failure = await self._script(task)
+        except EngineUnavailable:
+            self.inquiries.lose(task.id)
+            return
         except PyMigrateError as error:
             outcome = Failure(error.reason, error.message, error.field, is_temporary=error.is_temporary)
         self.inquiries.finish(task.id, task.fence, outcome)

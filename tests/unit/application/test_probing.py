@@ -7,7 +7,13 @@ import pytest
 
 from pymigrate.engine.application.inspections import DatasetPlace
 from pymigrate.engine.application.probing import Measurements, Probing, measured_hash
-from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError, SourceMissing, SystemUnavailable
+from pymigrate.engine.domain.errors import (
+    DataRefused,
+    EngineUnavailable,
+    PyMigrateError,
+    SourceMissing,
+    SystemUnavailable,
+)
 from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.unit.application.inquirers import AnsweredInquiries, a_revision
@@ -267,12 +273,30 @@ async def test_a_dataset_that_could_not_be_looked_at_is_unknown(hosts: Hosts) ->
     assert found.unknowns == {("sales", "a"): ["how long it takes: it could not be looked at"]}
 
 
+async def test_a_dataset_of_which_a_chunk_alone_could_be_copied_is_measured_by_that(hosts: Hosts) -> None:
+    def fail(task: worker_pb2.Task) -> PyMigrateError | None:
+        is_large = task.HasField("probe") and not task.probe.bytes_max
+        return DataRefused("row 70 has no day 2026-02-30") if is_large else None
+
+    hosts.fail = fail
+    found = await hosts.measure(a_revision("a"))
+    assert found.measures["sales", "a"].copy.row_seconds > 0
+    assert found.unknowns == {("sales", "a"): ["how long more than a chunk takes: row 70 has no day 2026-02-30"]}
+
+
+async def test_what_a_host_that_is_there_found_wrong_is_not_dropped_after_it(hosts: Hosts) -> None:
+    hosts.fail = lambda task: SystemUnavailable("away") if task.HasField("probe") else None
+    await hosts.measure(a_revision("a"))
+    assert hosts.asked.asked("rollback") == []
+
+
 async def test_what_a_lost_host_left_is_dropped(hosts: Hosts) -> None:
     hosts.fail = lambda task: EngineUnavailable("every host ended") if task.HasField("probe") else None
     found = await hosts.measure(a_revision("a"))
     (dropped,) = hosts.asked.asked("rollback")
     assert dropped.rollback.datasets[0].staging_id == hosts.probes[0].dataset.staging_id
     assert (found.measures, found.plan_unknowns) == ({}, [])
+    assert "worker host" in found.unknowns["sales", "a"][0]
 
 
 async def test_what_can_not_be_dropped_is_told(hosts: Hosts) -> None:

@@ -17,7 +17,7 @@ from pymigrate.engine.application.revisions import phase_hash
 from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.application.together import Lane, lanes_together, slowdowns_of
 from pymigrate.engine.domain.calendar import Calendar
-from pymigrate.engine.domain.errors import PyMigrateError
+from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError
 from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.v1 import connection_pb2, impact_pb2, plan_pb2, run_pb2, worker_pb2
@@ -190,7 +190,11 @@ class _Session:
             return [small]
         spent = small.copy_seconds + small.after_seconds
         share = max(COPY_SHARE_MIN, small.copy_seconds / spent if spent > 0 else 1.0)
-        large = await self._probe(place, max(COPY_SECONDS_MIN, (left - small.found.open_seconds) * share), 0)
+        try:
+            large = await self._probe(place, max(COPY_SECONDS_MIN, (left - small.found.open_seconds) * share), 0)
+        except PyMigrateError as error:
+            self._found.miss(place, f"how long more than a chunk takes: {error.message}")
+            return [small]
         return [small, large]
 
     async def _probe(self, place: DatasetPlace, seconds: float, bytes_max: int) -> Sample:
@@ -212,9 +216,8 @@ class _Session:
         asked = self._clock.monotonic()
         try:
             answer = await self._inquiries.ask(task, affinity, work.seconds_max + GRACE_SECONDS)
-        except PyMigrateError as error:
-            if error.is_temporary:
-                await self._drop(work, affinity)
+        except EngineUnavailable:  # what a host tells itself it has cleared up before
+            await self._drop(work, affinity)
             raise
         elapsed = self._clock.monotonic() - asked
         return Sample(answer.probe, max(0.0, elapsed - answer.probe.task_seconds))
@@ -280,8 +283,9 @@ class _Session:
 
 def measured_hash(revision: run_pb2.PlanRevision, place: DatasetPlace) -> str:
     """Tells what was measured from what has changed since: the dataset and its connections."""
-    dataset = revision.plan.phases[place[0]].datasets[place[1]]
-    return phase_hash(plan_pb2.Phase(datasets={place[1]: dataset}), revision.connections)
+    phase, dataset = place
+    only = plan_pb2.Phase(datasets={dataset: revision.plan.phases[phase].datasets[dataset]})
+    return phase_hash(only, revision.connections)
 
 
 def _name(place: DatasetPlace) -> str:
