@@ -1,5 +1,6 @@
 """When work may be done: windows across midnight and clock changes, blackouts, and the next moment at which that changes."""
 
+import random
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.domain.calendar import (
     ALWAYS,
+    Almanac,
     Calendar,
     LocalBlackout,
     WeeklyWindow,
@@ -118,3 +120,26 @@ def test_nothing_opens_or_closes_before_the_next_change(
         between = now + (change - now) * share
         assert calendar.is_open(between) is calendar.is_open(now)
     assert change - now <= timedelta(days=8)
+
+
+def test_an_almanac_answers_as_the_calendar_does_whenever_it_is_asked() -> None:
+    nights = Calendar(
+        ZoneInfo("Europe/Zurich"),
+        (WeeklyWindow(time(22), time(4)),),
+        (LocalBlackout(datetime.fromisoformat("2026-03-28T23:00"), datetime.fromisoformat("2026-03-29T03:00")),),
+    )
+    almanac, rng = Almanac(), random.Random(1)
+    moments = [datetime(2026, 3, 25, tzinfo=UTC) + timedelta(minutes=rng.randrange(10_000)) for _ in range(500)]
+    for now in moments:
+        assert almanac.is_open(nights, now) is nights.is_open(now)
+        assert almanac.next_change(nights, now) == nights.next_change(now)
+
+
+def test_an_almanac_keeps_calendars_apart() -> None:
+    almanac, now = Almanac(), datetime(2026, 1, 1, 12, tzinfo=UTC)
+    noon, night = (Calendar(UTC, (WeeklyWindow(time(hour), time(hour + 1)),)) for hour in (12, 22))
+    assert [almanac.is_open(calendar, now) for calendar in (noon, night, noon)] == [True, False, True]
+
+
+def test_a_calendar_that_never_changes_is_told_by_an_almanac_too() -> None:
+    assert Almanac().next_change(Calendar(), datetime(2026, 1, 1, tzinfo=UTC)) is None

@@ -15,9 +15,10 @@ from pymigrate.engine.domain.run_states import (
     TaskKind,
     TaskState,
 )
-from pymigrate.engine.domain.undoing import Undoing
+from pymigrate.engine.domain.undoing import NOT_STARTED_AGAIN, Undoing
 
 FOLLOWED = frozenset({"DEPENDENCY_FAILED", "DEPENDENT_BLOCKED"})
+NOT_STARTED = NOT_STARTED_AGAIN | {PhaseState.PENDING}
 UNDER_WAY = frozenset({RunState.RUNNING, RunState.PAUSED})
 
 
@@ -28,13 +29,15 @@ class Advancing(Undoing):
         """What follows from everything that was touched, until nothing more follows."""
         if self.run.state is RunState.PENDING:
             self._step_run(RunState.PAUSED if self.run.desired is DesiredState.PAUSED else RunState.RUNNING)
+        touched, phases = self._touched, self.aggregate.phases
         while True:
-            while self._touched:
-                name = next(iter(self._touched))
-                del self._touched[name]
-                self._follow(self.aggregate.phases[name])
-            self._end_if_over()
-            if not self._touched:
+            while touched:
+                name = next(iter(touched))
+                del touched[name]
+                self._follow(phases[name])
+            if not self.has_open_tasks:
+                self._end_if_over()
+            if not touched:
                 return
 
     def _follow(self, phase: PhaseRun) -> None:
@@ -43,6 +46,8 @@ class Advancing(Undoing):
                 self._wind_down(phase)
             else:
                 self._advance_phase(phase)
+                # What follows from its own steps has been looked at: the stages come in their order.
+                self._touched.pop(phase.id, None)
         self._clean_up(phase)
 
     def _wind_down(self, phase: PhaseRun) -> None:
@@ -55,7 +60,7 @@ class Advancing(Undoing):
             self._tell_final_step(phase)
 
     def _advance_phase(self, phase: PhaseRun) -> None:
-        if self._is_waiting(phase) and self._may_start(phase):
+        if phase.state in NOT_STARTED and self._is_waiting(phase) and self._may_start(phase):
             self._make_ready(phase)
         if (
             phase.state is PhaseState.READY
@@ -125,7 +130,8 @@ class Advancing(Undoing):
         return is_free and self._is_approved(phase, Point.BEFORE_START)
 
     def _is_approved(self, phase: PhaseRun, point: Point) -> bool:
-        return all(name in phase.approvals for name, where in phase.gates.items() if where == point)
+        gates = phase.gates
+        return not gates or all(name in phase.approvals for name, where in gates.items() if where == point)
 
     def _make_ready(self, phase: PhaseRun) -> None:
         phase.attempt = self.run.attempt
@@ -133,8 +139,9 @@ class Advancing(Undoing):
         phase.is_caught_up = False
         phase.start_time = self._now
         # What is published is other data than what was looked at before, and is approved anew.
-        later = {name for name, where in phase.gates.items() if where == Point.BEFORE_PUBLICATION}
-        phase.approvals = {name: who for name, who in phase.approvals.items() if name not in later}
+        if phase.approvals:
+            later = {name for name, where in phase.gates.items() if where == Point.BEFORE_PUBLICATION}
+            phase.approvals = {name: who for name, who in phase.approvals.items() if name not in later}
         self._step_phase(phase, PhaseState.READY)
 
     def _open_lanes(self, phase: PhaseRun) -> None:
@@ -172,11 +179,14 @@ class Advancing(Undoing):
         """Publishes what is to be published next. Of several targets each is prepared first; then those publish that could not be
         prepared, and at last those that were, which nothing of the data can make fail any more."""
         targets = self._targets(phase)
-        if len(targets) > 1:
-            if not self._has(phase, TaskKind.PREPARE):
-                self._add_by_target(TaskKind.PREPARE, phase)
-            if not self._are_done(phase, TaskKind.PREPARE):
-                return False
+        if len(targets) == 1:
+            if not self._has(phase, TaskKind.PUBLISH):
+                self._publish_in(phase, list(targets), set())
+            return self._are_done(phase, TaskKind.PUBLISH)
+        if not self._has(phase, TaskKind.PREPARE):
+            self._add_by_target(TaskKind.PREPARE, phase)
+        if not self._are_done(phase, TaskKind.PREPARE):
+            return False
         prepared = {task.target for task in self._tasks(phase, TaskKind.PREPARE) if task.is_prepared}
         if not self._has(phase, TaskKind.PUBLISH):
             self._publish_in(
@@ -197,8 +207,6 @@ class Advancing(Undoing):
     # The end -------------------------------------------------------------------------------------------------------------------------
 
     def _end_if_over(self) -> None:
-        if self.has_open_tasks:
-            return
         if self.run.state is RunState.ROLLING_BACK:
             self._end_rollback()
         elif self.run.state in UNDER_WAY:

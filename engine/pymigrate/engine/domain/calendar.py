@@ -4,6 +4,7 @@ A local time that the clock skips in spring counts as the moment that the skippe
 as the first. The zone is passed in, so that nothing here reads a database of time zones.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
@@ -11,6 +12,8 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LOOK_AHEAD_DAYS = 8
 STEPS_MAX = 1_000
+CALENDARS_KEPT_MAX = 10_000
+SPANS_KEPT_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,54 @@ class Calendar:
 
 
 ALWAYS = Calendar()
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """From `start` to before `end` (None: for ever) a calendar answers the same."""
+
+    start: datetime
+    end: datetime | None
+    is_open: bool
+
+
+class Almanac:
+    """Remembers since and until when each answer of a calendar holds, so that it is worked out once for each window, however often and
+    in whichever order it is asked."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, tuple[Calendar, list[_Span]]] = {}
+
+    def is_open(self, calendar: Calendar, now: datetime) -> bool:
+        """As the calendar itself answers."""
+        return self._span(calendar, now).is_open
+
+    def next_change(self, calendar: Calendar, now: datetime) -> datetime | None:
+        """As the calendar itself answers."""
+        return self._span(calendar, now).end
+
+    def _span(self, calendar: Calendar, now: datetime) -> _Span:
+        known = self._spans.get(id(calendar))
+        if known is None or known[0] is not calendar:  # another one was at the same address, and is gone
+            if len(self._spans) >= CALENDARS_KEPT_MAX:
+                self._spans.clear()
+            known = self._spans[id(calendar)] = (calendar, [])
+        spans = known[1]
+        place = bisect_right(spans, now, key=_start)
+        if place:
+            span = spans[place - 1]
+            if span.end is None or now < span.end:
+                return span
+        if len(spans) >= SPANS_KEPT_MAX:
+            spans.clear()
+            place = 0
+        found = _Span(now, calendar.next_change(now), calendar.is_open(now))
+        spans.insert(place, found)
+        return found
+
+
+def _start(span: _Span) -> datetime:
+    return span.start
 
 
 def are_open(calendars: Sequence[Calendar], now: datetime) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pymigrate.engine.domain.calendar import Almanac
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.precedence import Precedence
 from pymigrate.engine.domain.rehearsal import Durations, Rehearsal
@@ -68,8 +69,20 @@ class Draws:
 
 
 @dataclass(frozen=True, slots=True)
+class Twins:
+    """Fresh cores of runs as they are now, each time anew. May be sent to another process."""
+
+    cores: Sequence[RunCore]
+
+    def __call__(self) -> list[RunCore]:
+        """Nothing of them is shared but what never changes."""
+        return [core.twin(random.Random(0)) for core in self.cores]
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
-    """What draws are made from. `cores` gives fresh cores each time, that of the run in question first; `durations` those of one draw."""
+    """What draws are made from. `cores` gives fresh cores each time, that of the run in question first; `durations` those of one draw.
+    May be sent to another process where those may."""
 
     cores: Callable[[], Sequence[RunCore]]
     limits: Limits
@@ -77,11 +90,11 @@ class Drawing:
     start: datetime
     seed: int = 0
 
-    def draw(self, number: int) -> Draw:
+    def draw(self, number: int, almanac: Almanac | None = None) -> Draw:
         """One draw. Raises FailedPrecondition when the run would wait for ever."""
         rng = random.Random(f"{self.seed}/{number}")
         cores = self.cores()
-        durations, scheduler = self.durations(rng), Scheduler(rng)
+        durations, scheduler = self.durations(rng), Scheduler(rng, almanac)
         found = Rehearsal(cores, self.limits, durations, scheduler, self.start).run()
         run = cores[0].run.name
         phases = found.phases[run]
@@ -102,7 +115,8 @@ class Drawing:
 
     def part(self, numbers: Iterable[int]) -> list[Draw]:
         """Some of the draws, for whoever spreads them."""
-        return [self.draw(number) for number in numbers]
+        almanac = Almanac()
+        return [self.draw(number, almanac) for number in numbers]
 
 
 def gather(draws: Iterable[Draw], aggregate: RunAggregate, start: datetime) -> Draws:

@@ -4,6 +4,8 @@ Deterministic and free of I/O: identifiers are derived, randomness (for the jitt
 drives it with real hosts; a rehearsal drives the same core with modelled ones.
 """
 
+import random
+from collections.abc import Iterator
 from datetime import datetime
 from typing import assert_never
 
@@ -58,13 +60,16 @@ class RunCore(Reporting):
         """Whether it has not ended, or something is still to be done for it."""
         return self.run.state not in RUN_ENDED or self.has_open_tasks
 
+    def twin(self, rng: random.Random) -> "RunCore":
+        """Another core over a copy of the run as it is, which hands nothing over: to find out what would happen."""
+        return RunCore(self.aggregate.copied(), rng, self.layout, is_quiet=True)
+
     def apply(self, event: CoreEvent, now: datetime) -> bool:
         """Takes in one event. False: it came from a host that no longer has the task, or changed nothing. Raises FailedPrecondition
         and NotFound for what can't be asked, with nothing changed."""
         self._now = now
         if type(event) is Progressed:  # by far the most frequent, and nothing follows from it
             return self._report(event)
-        self._actor = event.actor if isinstance(event, Asked) else ENGINE
         accepted = self._take_in(event)
         if accepted and type(event) is not Renewed:
             self._advance()
@@ -78,9 +83,12 @@ class RunCore(Reporting):
             if (task.not_before is None or task.not_before <= now) and not self._is_held(task)
         ]
 
-    def candidates(self, now: datetime) -> list[Task]:
-        """Of the tasks that may be leased now the first of each queue, in the same order."""
-        return [task for task in self.heads(now) if not self._is_held(task)]
+    def candidates(self, now: datetime, *, lanes: bool = True) -> Iterator[Task]:
+        """Of the tasks that may be leased now the first of each queue, in the same order. Without `lanes` copies are left out."""
+        heads = self.heads(now, lanes=lanes)
+        if self.run.desired is not DesiredState.PAUSED:
+            return heads
+        return (task for task in heads if not self._is_held(task))
 
     def _is_held(self, task: Task) -> bool:
         """A run that was cancelled while it was paused winds down, and a phase that has blocked writes to its sources goes on."""
@@ -104,24 +112,28 @@ class RunCore(Reporting):
 
     def next_wake(self, since: datetime) -> datetime | None:
         """When the next task may be leased that is still held back at `since`."""
-        return min((t.not_before for t in self.pending() if t.not_before and t.not_before > since), default=None)
+        held_back = self._held_back.values()
+        return min((t.not_before for t in held_back if t.not_before and t.not_before > since), default=None)
 
     # What happened -----------------------------------------------------------------------------------------------------------------
 
     def _take_in(self, event: CoreEvent) -> bool:
+        self._actor = ENGINE
         match event:
-            case Begun():
-                self._touch(*self.aggregate.phases)
-                return True
+            case Succeeded():
+                return self._report(event)
             case Leased(task=task_id, host=host, until=until):
                 wanted = self.aggregate.tasks.get(task_id)  # it was seen in a change that was then not stored, perhaps
                 return wanted is not None and self._lease(wanted, host, until)
+            case Begun():
+                self._touch(*self.aggregate.phases)
+                return True
             case Lost(task=task_id):
                 task = self.aggregate.tasks.get(task_id)
                 return task is not None and task.state is TaskState.LEASED and self._lose(task)
             case PlanSucceeded(plan=plan):
                 return self._wait_no_longer(plan)
-            case Renewed() | Progressed() | Succeeded() | Failed() | Drained():
+            case Renewed() | Progressed() | Failed() | Drained():
                 return self._report(event)
             case Steered() | Retried() | Approved() | RollbackAsked() | SealAsked():
                 return self._do(event)
@@ -129,6 +141,7 @@ class RunCore(Reporting):
                 assert_never(event)
 
     def _do(self, event: Asked) -> bool:
+        self._actor = event.actor
         match event:
             case Steered(desired=desired):
                 return self._steer(desired)

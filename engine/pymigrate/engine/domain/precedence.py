@@ -107,6 +107,10 @@ class Precedence:
         names = self.names
         return tuple(tuple(sorted([names[number] for number in level])) for level in self._levels)
 
+    def needed(self) -> dict[str, int]:
+        """How many phases each one needs directly."""
+        return dict(zip(self.names, map(len, self._needs), strict=True))
+
     def dependents(self, phase: str) -> list[str]:
         """The phases that need it directly."""
         return [self.names[number] for number in self._dependents[self._numbers[phase]]]
@@ -173,10 +177,7 @@ class ReadySet:
 
     def __init__(self, precedence: Precedence, complete: Iterable[str] = ()) -> None:
         self._precedence = precedence
-        self._missing = dict.fromkeys(precedence.names, 0)
-        for name in precedence.names:
-            for waiting in precedence.dependents(name):
-                self._missing[waiting] += 1
+        self._missing = precedence.needed()
         self._complete: set[str] = set()
         for name in complete:
             self.complete(name)

@@ -98,6 +98,7 @@ class Rehearsal:
         self._seconds = 0.0
         self._order = 0
         self._idle_wakes = 0
+        self._change: datetime | None = None
         self._moments: list[_Moment] = []
         self._sharing = Sharing(durations.slowdown, limits.rates, report_seconds)
         self._copying: dict[str, Copying] = {}
@@ -111,7 +112,7 @@ class Rehearsal:
         """Plays until every run has ended. Raises FailedPrecondition when one waits for something that never comes, such as a window
         that never opens."""
         self._begin()
-        while any(core.is_active for core in self._cores):
+        while [core for core in self._cores if core.is_active]:
             wake = self._wake_seconds()
             moment = self._next_seconds()
             self._idle_wakes = 0 if moment is not None else self._idle_wakes + 1
@@ -131,6 +132,7 @@ class Rehearsal:
         peaks = {place: system.lanes_peak for place, system in self._sharing.systems.items()}
         self.found.connection_lanes_peak = peaks
         for core in self._cores:
+            core.take()
             self.found.sum_up(core.aggregate, self._known[core.run.name], self._verified)
         return self.found
 
@@ -189,8 +191,16 @@ class Rehearsal:
         heapq.heappush(self._moments, (seconds, self._order, subject, subject.version))
 
     def _wake_seconds(self) -> float | None:
-        """When something may be granted or drained next though nothing ends until then."""
-        wake = self._scheduler.next_wake(self._cores, self._limits, self._now)
+        """When something may be granted or drained next though nothing ends until then: a task is held back no longer, or any calendar
+        opens or closes."""
+        wakes = [core.next_wake(self._now) for core in self._cores if core.is_held_back]
+        if self._limits.calendars:
+            if self._change is None or self._change <= self._now:
+                almanac, calendars = self._scheduler.almanac, self._limits.calendars.values()
+                changes = [almanac.next_change(calendar, self._now) for calendar in calendars]
+                self._change = min((change for change in changes if change is not None), default=None)
+            wakes.append(self._change)
+        wake = min((wake for wake in wakes if wake is not None), default=None)
         return None if wake is None else (wake - self._start).total_seconds()
 
     # Tasks -------------------------------------------------------------------------------------------------------------------------
@@ -230,7 +240,7 @@ class Rehearsal:
         self._sharing.count(-(working.task.kind not in OUTSIDE))
 
     def _begin_copy(self, core: RunCore, task: Task, passed_seconds: float = 0.0) -> None:
-        dataset, environment = core.aggregate.datasets[task.phase, task.datasets[0]], environment_of(core.run.name)
+        dataset, environment = core.aggregate.datasets[task.phase, task.datasets[0]], core.environment
         source, target = (environment, dataset.source_connection), (environment, dataset.target_connection)
         done, shape = core.aggregate.lanes[task.lane].chunks, self._durations.copy(core, task)
         copying = self._sharing.begin(core, task, shape, source, target, done)
@@ -286,9 +296,10 @@ class Rehearsal:
     # What people and other plans do -----------------------------------------------------------------------------------------------
 
     def _apply(self, core: RunCore, event: CoreEvent) -> bool:
+        if len(self._cores) == 1:
+            return core.apply(event, self._now)
         was_over = core.run.state is RunState.SUCCEEDED
         accepted = core.apply(event, self._now)
-        core.take()
         if core.run.state is RunState.SUCCEEDED and not was_over:
             self._tell_others(core)
         return accepted
@@ -297,9 +308,8 @@ class Rehearsal:
         """Approves what waits for somebody now, and notes when an online phase began to block writes."""
         if phase.gates and core.is_approvable(phase):
             self._approve(core, phase, Point.BEFORE_PUBLICATION)
-        place = core.run.name, phase.id
-        if phase.is_online and phase.state in PHASE_CUTTING_OVER and place not in self._verified:
-            self._verified[place] = self._seconds
+        if phase.is_online and phase.state in PHASE_CUTTING_OVER:
+            self._verified.setdefault((core.run.name, phase.id), self._seconds)
 
     def _blocked_seconds(self, core: RunCore, phase: PhaseRun) -> float:
         """When writes were blocked that are blocked at the start: when the first verification was leased, as far as is known."""

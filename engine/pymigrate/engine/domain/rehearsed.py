@@ -1,6 +1,5 @@
 """What a rehearsal finds: when each phase starts and ends, and how many lanes are at work, as seconds since its start."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,7 +38,7 @@ class Rehearsed:
     phases: dict[str, dict[str, PhaseTimes]] = field(default_factory=dict)
     connection_lanes_peak: dict[Place, int] = field(default_factory=dict)
     phase_lanes_peak: dict[tuple[str, str], int] = field(default_factory=dict)
-    phase_lanes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    phase_lanes: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def makespan_seconds(self) -> float:
@@ -50,9 +49,11 @@ class Rehearsed:
         """So many more lanes of a phase are at work from now on."""
         place, peaks = (run, phase), self.phase_lanes_peak
         self.lanes += lanes
-        self.lanes_peak = max(self.lanes_peak, self.lanes)
-        self.phase_lanes[place] += lanes
-        peaks[place] = max(peaks.get(place, 0), self.phase_lanes[place])
+        at_once = self.phase_lanes[place] = self.phase_lanes.get(place, 0) + lanes
+        if self.lanes > self.lanes_peak:
+            self.lanes_peak = self.lanes
+        if at_once > peaks.get(place, 0):
+            peaks[place] = at_once
         changes = self.lane_changes
         if changes and changes[-1][0] == seconds:
             changes[-1] = (seconds, self.lanes)

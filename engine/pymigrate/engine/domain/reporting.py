@@ -50,12 +50,12 @@ class Reporting(Retrying):
         if task is None or task.state is not TaskState.LEASED or task.fence != event.fence:
             return False
         match event:
+            case Succeeded():
+                self._succeed(task, event)
             case Progressed():
                 self._progress(task, event)
             case Renewed(until=until):
                 task.lease_expires = until
-            case Succeeded():
-                self._succeed(task, event)
             case Failed(failure=failure):
                 self._fail(task, _placed(task, failure))
             case Drained():
@@ -148,7 +148,7 @@ class Reporting(Retrying):
         self._note(dataset)
         self._step_task(task, TaskState.PENDING)
         task.retries, task.failing_since, task.failure = 0, None, None
-        task.not_before = self._now + timedelta(seconds=CATCH_UP_SECONDS)
+        self._hold_back(task, self._now + timedelta(seconds=CATCH_UP_SECONDS))
         self._touch(task.phase)
 
     def _step_subject(self, task: Task) -> str:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from pymigrate.engine.domain.advancing import Advancing
 from pymigrate.engine.domain.run import Failure, RunAggregate, Task
+from pymigrate.engine.domain.run_layout import RunLayout
 from pymigrate.engine.domain.run_states import AFTERWARDS, PHASE_IN_HAND, LaneState, PhaseState, TaskKind, TaskState
 
 RETRIES_MAX = 20
@@ -26,8 +27,10 @@ RETRIABLE_REASONS = frozenset({"INTERNAL", "FENCE_LOST"})
 class Retrying(Advancing):
     """A run's failures. `rng` draws the jitter of retries."""
 
-    def __init__(self, aggregate: RunAggregate, rng: random.Random) -> None:
-        super().__init__(aggregate)
+    def __init__(
+        self, aggregate: RunAggregate, rng: random.Random, layout: RunLayout | None = None, *, is_quiet: bool = False
+    ) -> None:
+        super().__init__(aggregate, layout, is_quiet=is_quiet)
         self._rng = rng
 
     def _lose(self, task: Task) -> bool:
@@ -57,7 +60,7 @@ class Retrying(Advancing):
         self._step_task(task, TaskState.PENDING)
         self._touch(task.phase)
         task.failure = failure
-        task.not_before = self._now + timedelta(seconds=delay_seconds) if delay_seconds else None
+        self._hold_back(task, self._now + timedelta(seconds=delay_seconds) if delay_seconds else None)
         if task.kind is TaskKind.COPY:
             lane = self.aggregate.lanes[task.lane]
             lane.failure, lane.retries = failure, lane.retries + 1

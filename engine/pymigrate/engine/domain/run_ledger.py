@@ -4,15 +4,20 @@ Beside the aggregate it keeps indices, so that taking in one event costs as much
 and lanes by phase, what is leased, what is pending in the order of urgency, and how many of each kind are not done yet.
 """
 
-from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
+from heapq import heappop, heappush
 
-from pymigrate.engine.domain.precedence import Precedence, ReadySet
+from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.pending import Pending, Queue, Urgency
+from pymigrate.engine.domain.precedence import ReadySet
 from pymigrate.engine.domain.run import Entity, Failure, Lane, PhaseRun, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_layout import RunLayout
 from pymigrate.engine.domain.run_states import (
     LANE_STEPS,
     PHASE_DONE,
+    PHASE_IN_HAND,
     PHASE_STEPS,
     RUN_STEPS,
     TASK_OPEN,
@@ -27,43 +32,44 @@ from pymigrate.engine.domain.run_states import (
 )
 
 ENGINE = "engine"
-Urgency = tuple[bool, int, float, str]
-Queue = tuple[TaskKind, str, str, str]
+IN_THE_WAY = PHASE_IN_HAND | PHASE_DONE | {PhaseState.ROLLING_BACK}
 
 
 class RunLedger:
-    """What every decision is made with. `take` hands over what changed; nothing else leaves the run."""
+    """What every decision is made with. `take` hands over what changed; nothing else leaves the run. A quiet one hands nothing over.
+    `layout` is that of the run where it is known."""
 
-    def __init__(self, aggregate: RunAggregate) -> None:
+    def __init__(self, aggregate: RunAggregate, layout: RunLayout | None = None, *, is_quiet: bool = False) -> None:
         self.aggregate = aggregate
         self.run = aggregate.run
+        self.environment = environment_of(aggregate.run.name)
+        self.layout = layout or RunLayout(aggregate)
+        self._is_quiet = is_quiet
         self._changed: dict[int, Entity] = {}
         self._events: list[RunEvent] = []
         self._actor = ENGINE
         self._now: datetime = aggregate.run.create_time
         self._touched: dict[str, None] = {}
-        self._precedence = Precedence({phase.id: phase.dependencies for phase in aggregate.phases.values()})
+        self._precedence = self.layout.precedence
+        self._datasets_of = self.layout.datasets
         done = [phase.id for phase in aggregate.phases.values() if phase.state in PHASE_DONE]
         self._ready = ReadySet(self._precedence, done)
         self._index()
 
     def _index(self) -> None:
         aggregate = self.aggregate
-        self._datasets_of: dict[str, list[str]] = {phase: [] for phase in aggregate.phases}
-        weights = dict.fromkeys(aggregate.phases, 0.0)
-        for phase, dataset in aggregate.datasets:
-            self._datasets_of[phase].append(dataset)
-            weights[phase] += max(aggregate.datasets[phase, dataset].rows_expected, 1)
-        self._criticality = self._precedence.criticality(weights)
         self._lanes_of: dict[tuple[str, int], list[Lane]] = {}
         self._uncopied: Counter[tuple[str, int]] = Counter()
         for lane in aggregate.lanes.values():
             self._register_lane(lane)
         self._tasks_of: dict[tuple[str, int], list[Task]] = {}
         self._task_of_lane: dict[str, Task] = {}
-        self._undone: Counter[tuple[str, int, TaskKind]] = Counter()
+        self._undone: dict[tuple[str, int, TaskKind], int] = {}
+        self._places: dict[str, tuple[Queue, Urgency]] = {}
         self._leased: dict[str, Task] = {}
-        self._queues: dict[Queue, list[tuple[Urgency, str]]] = {}
+        self.waiting = Pending()
+        self._held_back: dict[str, Task] = {}
+        self.lanes_at_work: Counter[str] = Counter()
         for task in aggregate.tasks.values():
             self._register_task(task)
 
@@ -79,7 +85,12 @@ class RunLedger:
     @property
     def has_open_tasks(self) -> bool:
         """Whether anything is still asked of a host."""
-        return bool(self._queues or self._leased)
+        return bool(self.waiting.queues or self._leased)
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether a task waits for a moment too."""
+        return bool(self._held_back)
 
     def leased(self) -> list[Task]:
         """The tasks that hosts have."""
@@ -88,34 +99,46 @@ class RunLedger:
     def pending(self) -> list[Task]:
         """The tasks that wait for a host, the most urgent first."""
         tasks = self.aggregate.tasks
-        return [tasks[name] for _, name in sorted(entry for queue in self._queues.values() for entry in queue)]
+        return [tasks[urgency[3]] for urgency in self.waiting.all()]
 
-    def heads(self, now: datetime) -> list[Task]:
+    def heads(self, now: datetime, *, lanes: bool = True) -> Iterator[Task]:
         """The first task that may be leased now of each queue, the most urgent first. Tasks of one queue have phase, kind and
-        systems in common, so that all of them may be granted or none."""
-        tasks, found = self.aggregate.tasks, []
-        for queue in self._queues.values():
-            for entry in queue:
-                task = tasks[entry[1]]
-                if task.not_before is None or task.not_before <= now:
-                    found.append(entry)
-                    break
-        return [tasks[name] for _, name in sorted(found)]
+        systems in common, so that all of them may be granted or none. Without `lanes` copies are left out."""
+        tasks = self.aggregate.tasks
+        later: list[Urgency] = []
+        for urgency in self.waiting.heads(lanes=lanes):
+            while later and later[0] < urgency:
+                yield tasks[heappop(later)[3]]
+            task = tasks[urgency[3]]
+            if task.not_before is None or task.not_before <= now:
+                yield task
+            elif (following := self._first_due(task, now)) is not None:
+                heappush(later, following)
+        while later:
+            yield tasks[heappop(later)[3]]
+
+    def _first_due(self, head: Task, now: datetime) -> Urgency | None:
+        for urgency in self.waiting.queues[self._queue_of(head)]:
+            not_before = self.aggregate.tasks[urgency[3]].not_before
+            if not_before is None or not_before <= now:
+                return urgency
+        return None
 
     def _queue_of(self, task: Task) -> Queue:
         is_copy = task.kind is TaskKind.COPY
         source = self.aggregate.datasets[task.phase, task.datasets[0]].source_connection if is_copy else ""
         return (task.kind, task.phase, source, task.target)
 
-    def _enqueue(self, task: Task) -> None:
-        insort(self._queues.setdefault(self._queue_of(task), []), (self.urgency(task), task.id))
+    def _hold_back(self, task: Task, until: datetime | None) -> None:
+        """A pending task is not to be leased before."""
+        task.not_before = until
+        if until is not None:
+            self._held_back[task.id] = task
 
-    def _dequeue(self, task: Task) -> None:
-        key = self._queue_of(task)
-        queue = self._queues[key]
-        del queue[bisect_left(queue, (self.urgency(task), task.id))]
-        if not queue:
-            del self._queues[key]
+    def _count_lane(self, task: Task, lanes: int) -> None:
+        """So many more of a task's kind of lane are at work."""
+        for pool in self.layout.pools[task.phase, task.datasets[0]]:
+            self.lanes_at_work[pool] += lanes
 
     # Parts -------------------------------------------------------------------------------------------------------------------------
 
@@ -133,10 +156,7 @@ class RunLedger:
         return self._undone.get((phase.id, phase.attempt, kind), -1) == 0
 
     def _targets(self, phase: PhaseRun) -> dict[str, list[str]]:
-        by_target: dict[str, list[str]] = {}
-        for dataset in self._datasets_of[phase.id]:
-            by_target.setdefault(self.aggregate.datasets[phase.id, dataset].target_connection, []).append(dataset)
-        return dict(sorted(by_target.items()))
+        return self.layout.targets[phase.id]
 
     def _add_by_target(self, kind: TaskKind, phase: PhaseRun, *, is_prepared: bool = False) -> None:
         for target, datasets in self._targets(phase).items():
@@ -179,19 +199,29 @@ class RunLedger:
         self._uncopied[lane.phase, lane.attempt] += lane.state is not LaneState.DONE
 
     def _register_task(self, task: Task) -> None:
-        self._tasks_of.setdefault((task.phase, task.attempt), []).append(task)
-        self._undone[task.phase, task.attempt, task.kind] += task.state is not TaskState.DONE
+        phase, attempt, kind, state = task.phase, task.attempt, task.kind, task.state
+        self._tasks_of.setdefault((phase, attempt), []).append(task)
+        counted = phase, attempt, kind
+        self._undone[counted] = self._undone.get(counted, 0) + (state is not TaskState.DONE)
         if task.lane:
             self._task_of_lane[task.lane] = task
-        if task.state is TaskState.LEASED:
-            self._leased[task.id] = task
-        elif task.state is TaskState.PENDING:
+        if state is TaskState.PENDING:
             self._enqueue(task)
+            if task.not_before is not None:
+                self._held_back[task.id] = task
+        elif state is TaskState.LEASED:
+            self._leased[task.id] = task
+            if kind is TaskKind.COPY:
+                self._count_lane(task, 1)
+
+    def _enqueue(self, task: Task) -> None:
+        place = self._queue_of(task), self.urgency(task)
+        self._places[task.id] = place
+        self.waiting.add(*place)
 
     def urgency(self, task: Task) -> Urgency:
         """Undoing first, then by priority and the critical path."""
-        priority, rank = self.aggregate.phases[task.phase].priority, self._criticality.rank(task.phase)
-        return (task.kind not in UNDOING, -priority, -rank, task.id)
+        return (task.kind not in UNDOING, *self.layout.urgencies[task.phase], task.id)
 
     # Steps -------------------------------------------------------------------------------------------------------------------------
 
@@ -202,28 +232,34 @@ class RunLedger:
         self._emit(f"run.{after}", self.run.name, before, after, failure)
 
     def _step_phase(self, phase: PhaseRun, after: PhaseState, failure: Failure | None = None) -> None:
-        before, subject = phase.state, self._subject("phases", phase.id)
-        check_step(PHASE_STEPS, subject, before, after)
+        before = phase.state
+        if after not in PHASE_STEPS[before]:
+            check_step(PHASE_STEPS, self._subject("phases", phase.id), before, after)
         phase.state = after
         if after in PHASE_DONE:
             self._touch(*self._ready.complete(phase.id))
         elif before in PHASE_DONE:
             self._ready.reopen(phase.id)
-        self._touch(phase.id, *phase.dependencies)  # those wait for it when they are undone
-        self._note(phase)
-        self._emit(f"phase.{after}", subject, before, after, failure)
+        self._touched[phase.id] = None
+        if after not in IN_THE_WAY:
+            self._touch(*phase.dependencies)  # those wait for it when they are undone
+        if not self._is_quiet:
+            self._note(phase)
+            self._emit(f"phase.{after}", self._subject("phases", phase.id), before, after, failure)
 
     def _step_lane(self, lane: Lane, after: LaneState, failure: Failure | None = None) -> None:
-        before, subject = lane.state, self._subject("lanes", lane.id)
-        check_step(LANE_STEPS, subject, before, after)
+        before = lane.state
+        if after not in LANE_STEPS[before]:
+            check_step(LANE_STEPS, self._subject("lanes", lane.id), before, after)
         lane.state = after
         if after is LaneState.DONE:
             self._uncopied[lane.phase, lane.attempt] -= 1
         if after is not LaneState.RUNNING:
             lane.host = ""
             self._add_copy_seconds(lane)
-        self._note(lane)
-        self._emit(f"lane.{after}", subject, before, after, failure)
+        if not self._is_quiet:
+            self._note(lane)
+            self._emit(f"lane.{after}", self._subject("lanes", lane.id), before, after, failure)
 
     def _add_copy_seconds(self, lane: Lane) -> None:
         task = self._task_of_lane.get(lane.id)
@@ -236,23 +272,31 @@ class RunLedger:
 
     def _step_task(self, task: Task, after: TaskState) -> None:
         before = task.state
-        check_step(TASK_STEPS, task.id, before, after)
+        if after not in TASK_STEPS[before]:
+            check_step(TASK_STEPS, task.id, before, after)
         task.state = after
         if before is TaskState.PENDING:
-            self._dequeue(task)
+            self.waiting.remove(*self._places.pop(task.id))
+            if self._held_back:
+                self._held_back.pop(task.id, None)
         elif before is TaskState.LEASED:
             del self._leased[task.id]
-        if after is TaskState.PENDING:
-            self._enqueue(task)
-        elif after is TaskState.LEASED:
+            if task.kind is TaskKind.COPY:
+                self._count_lane(task, -1)
+        if after is TaskState.LEASED:
             self._leased[task.id] = task
-        elif after is TaskState.DONE:
-            self._undone[task.phase, task.attempt, task.kind] -= 1
-        if after is not TaskState.LEASED:
+            if task.kind is TaskKind.COPY:
+                self._count_lane(task, 1)
+        else:
             task.host, task.lease_expires = "", None
+            if after is TaskState.PENDING:
+                self._enqueue(task)
+            elif after is TaskState.DONE:
+                self._undone[task.phase, task.attempt, task.kind] -= 1
         if after not in TASK_OPEN or before not in TASK_OPEN:
-            self._touch(task.phase)
-        self._note(task)
+            self._touched[task.phase] = None
+        if not self._is_quiet:
+            self._changed[id(task)] = task
 
     def _subject(self, collection: str, part: str) -> str:
         return f"{self.run.name}/{collection}/{part}"
@@ -263,9 +307,12 @@ class RunLedger:
             self._touched[phase] = None
 
     def _note(self, entity: Entity) -> None:
-        self._changed[id(entity)] = entity
+        if not self._is_quiet:
+            self._changed[id(entity)] = entity
 
     def _emit(self, kind: str, subject: str, before: str, after: str, failure: Failure | None = None) -> None:
+        if self._is_quiet:
+            return
         self.run.events += 1
         self._note(self.run)
         self._events.append(

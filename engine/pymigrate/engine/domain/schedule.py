@@ -4,24 +4,21 @@ Pure: the limits are handed in, and may change at any time. The engine asks it f
 """
 
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pymigrate.engine.domain.breaker import Breaker
-from pymigrate.engine.domain.calendar import Calendar, are_open, next_change
-from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.calendar import Almanac, Calendar
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.retrying import OUTAGE_REASON
 from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import UNDOING, TaskKind
 from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
+from pymigrate.engine.domain.usage import Usage
 
 Place = tuple[str, str]
-Pool = tuple[str, str, str]
-POOLS_KEPT_MAX = 10_000
 TIMED = frozenset({TaskKind.COPY, TaskKind.VERIFY, TaskKind.PREPARE, TaskKind.PUBLISH, TaskKind.STEP})
 DRAINED_BY_TIME = frozenset({TaskKind.COPY, TaskKind.VERIFY})
 READING = frozenset({TaskKind.CAPTURE, TaskKind.COPY, TaskKind.CATCH_UP, TaskKind.VERIFY})
@@ -52,31 +49,40 @@ class Limits:
 class Scheduler:
     """Grants lanes and keeps what it has learned about each system. Whoever asks it makes one grant at a time."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, almanac: Almanac | None = None) -> None:
         self._rng = rng
         self._breakers: dict[Place, Breaker] = {}
         self._throttles: dict[Place, Throttle] = {}
-        self._pools: dict[str, tuple[Pool, ...]] = {}
+        self.almanac = almanac or Almanac()
 
     def grants(
         self, cores: Iterable[RunCore], limits: Limits, now: datetime, affinity: str | None = None
     ) -> Iterator[tuple[RunCore, Task]]:
         """The tasks that a host of this affinity (None: any) may have now, the one that it should have first. Valid until the first
         of them is leased."""
-        active = [core for core in cores if core.has_open_tasks]
-        self._forget_ended_probes(active)
-        usage = self._usage(active)
-        candidates = [
-            (core, [task for task in core.candidates(now) if affinity in {None, task.affinity}]) for core in active
-        ]
-        for core, tasks in candidates:
-            yield from ((core, task) for task in tasks if task.kind in UNDOING)
+        known = list(cores)
+        if self._breakers:
+            self._forget_ended_probes(known)
+        active = [core for core in known if core.waiting.queues]
+        if not active:
+            return
+        usage = Usage(known)
+        for core in active:
+            if core.waiting.has_undoing:
+                for task in core.candidates(now, lanes=False):
+                    if task.kind in UNDOING and affinity in {None, task.affinity}:
+                        yield core, task
         # Fair between plans: the one with the fewest lanes at work is first, whatever its priority, then its most urgent task.
-        for core, tasks in sorted(
-            candidates, key=lambda found: (usage["plan", found[0].run.plan, ""], found[0].run.name)
-        ):
-            for task in tasks:
-                if task.kind not in UNDOING and self._admits(core, task, limits, usage, now):
+        if len(active) > 1:
+            active = sorted(active, key=lambda core: (usage.of_plan(core.run.plan), core.run.name))
+        for core in active:
+            has_room = self._has_room(core, limits, usage)
+            if not has_room and not core.waiting.others:
+                continue
+            for task in core.candidates(now, lanes=has_room):
+                if task.kind in UNDOING or (affinity is not None and affinity != task.affinity):
+                    continue
+                if self._admits(core, task, limits, usage, now):
                     yield core, task
 
     def to_drain(self, cores: Iterable[RunCore], limits: Limits, now: datetime) -> list[str]:
@@ -89,7 +95,7 @@ class Scheduler:
             for task in core.leased():
                 if core.is_cutting_over(task):  # writes are blocked until it is done
                     continue
-                if task.kind in DRAINED_BY_TIME and not are_open(limits.calendars_of(core.run.plan, task.phase), now):
+                if task.kind in DRAINED_BY_TIME and not self._is_open(core, task, limits, now):
                     draining.append(task.id)
                 elif task.kind is TaskKind.COPY and core.aggregate.phases[task.phase].is_live:
                     reading.setdefault(_source(core, task), []).append((core, task))
@@ -105,8 +111,14 @@ class Scheduler:
         wakes: list[datetime | None] = [breaker.opens_until for breaker in self._breakers.values()]
         for core in cores:
             wakes.append(core.next_wake(since))
+            if not limits.calendars:
+                continue
             phases = {task.phase for task in (*core.pending(), *core.leased()) if task.kind in TIMED}
-            wakes.extend(next_change(limits.calendars_of(core.run.plan, phase), since) for phase in sorted(phases))
+            wakes.extend(
+                self.almanac.next_change(calendar, since)
+                for phase in sorted(phases)
+                for calendar in limits.calendars_of(core.run.plan, phase)
+            )
         return min((wake for wake in wakes if wake is not None and wake > since), default=None)
 
     def rates(self, cores: Iterable[RunCore], limits: Limits) -> dict[str, Rate]:
@@ -115,14 +127,14 @@ class Scheduler:
         if not limits.rates:
             return found
         active = list(cores)
-        usage = self._usage(active)
+        usage = Usage(active)
         for core in active:
             for task in core.leased():
                 if task.kind is not TaskKind.COPY:
                     continue
                 rate = FREE
                 for place in _systems(core, task):
-                    rate = rate.tighter(limits.rates.get(place, FREE).shared(usage["connection", *place]))
+                    rate = rate.tighter(limits.rates.get(place, FREE).shared(usage.of_connection(place)))
                 if rate != FREE:
                     found[task.id] = rate
         return found
@@ -131,6 +143,8 @@ class Scheduler:
 
     def leased(self, core: RunCore, task: Task) -> None:
         """A task was handed out."""
+        if not self._breakers:
+            return
         for place in _systems(core, task):
             if place in self._breakers:
                 self._breakers[place].try_by(task.id)
@@ -151,7 +165,7 @@ class Scheduler:
         if seconds <= 0 or size_bytes <= 0 or not core.aggregate.phases[task.phase].is_live:
             return has_changed
         source = _source(core, task)
-        lanes = self._usage(cores)["live", *source]
+        lanes = Usage(list(cores)).of_live(source)
         throttle = self._throttles.setdefault(source, Throttle())
         factor = limits.latency_factors.get(source) or FACTOR_DEFAULT
         return throttle.observe(seconds, size_bytes, max(lanes, 1), factor, now) or has_changed
@@ -198,69 +212,52 @@ class Scheduler:
 
     # Whether it may ----------------------------------------------------------------------------------------------------------------
 
-    def _admits(self, core: RunCore, task: Task, limits: Limits, usage: Counter[Pool], now: datetime) -> bool:
-        is_timed = task.kind in TIMED and not core.is_cutting_over(task)
-        if is_timed and not are_open(limits.calendars_of(core.run.plan, task.phase), now):
-            return False
-        for place in _systems(core, task):
-            if place in self._breakers and not self._breakers[place].admits(task.id, now):
-                return False
-        if task.kind is not TaskKind.COPY:
-            return True
-        return all(
-            usage[pool] < limit
-            for pool in self._pools_of(core, task)
-            if (limit := self._limit(pool, limits)) is not None
+    def _is_open(self, core: RunCore, task: Task, limits: Limits, now: datetime) -> bool:
+        return not limits.calendars or all(
+            self.almanac.is_open(calendar, now) for calendar in limits.calendars_of(core.run.plan, task.phase)
         )
 
-    def _limit(self, pool: Pool, limits: Limits) -> int | None:
-        """How many lanes a pool has; None: as many as are wanted."""
-        kind, place = pool[0], pool[1:]
-        match kind:
-            case "all":
-                return limits.lanes_max
-            case "plan":
-                found = limits.plans.get(place[0], 0)
-            case "environment":
-                found = limits.environments.get(place[0], 0)
-            case "department":
-                found = limits.departments.get(place, 0)
-            case "connection":
-                found = limits.connections.get(place, 0)
-            case _:
-                throttle = self._throttles.get(place)
-                found = throttle.lanes_max or 0 if throttle else 0
-        return found if found > 0 else None
+    def _has_room(self, core: RunCore, limits: Limits, usage: "Usage") -> bool:
+        """Whether any lane of the run may be granted, as far as the limits of the whole, its environment and its plan go."""
+        if usage.of_all() >= limits.lanes_max:
+            return False
+        plan, environment = core.run.plan, core.environment
+        if limits.plans and 0 < limits.plans.get(plan, 0) <= usage.of_plan(plan):
+            return False
+        return not limits.environments or not (
+            0 < limits.environments.get(environment, 0) <= usage.of_environment(environment)
+        )
 
-    def _usage(self, cores: Iterable[RunCore]) -> Counter[Pool]:
-        """The lanes at work, by pool."""
-        usage: Counter[Pool] = Counter()
-        for core in cores:
-            for task in core.leased():
-                if task.kind is TaskKind.COPY:
-                    for pool in self._pools_of(core, task):
-                        usage[pool] += 1
-        return usage
+    def _admits(self, core: RunCore, task: Task, limits: Limits, usage: "Usage", now: datetime) -> bool:
+        is_timed = limits.calendars and task.kind in TIMED and not core.is_cutting_over(task)
+        if is_timed and not self._is_open(core, task, limits, now):
+            return False
+        if self._breakers:
+            for place in _systems(core, task):
+                if place in self._breakers and not self._breakers[place].admits(task.id, now):
+                    return False
+        return task.kind is not TaskKind.COPY or self._has_place(core, task, limits, usage)
 
-    def _pools_of(self, core: RunCore, task: Task) -> tuple[Pool, ...]:
-        """Every pool that a lane is counted in; the same for a task as long as it lives, and so worked out once."""
-        if task.id not in self._pools:
-            if len(self._pools) >= POOLS_KEPT_MAX:
-                self._pools.clear()
-            plan, environment = core.run.plan, environment_of(core.run.name)
-            phase = core.aggregate.phases[task.phase]
-            pools: list[Pool] = [("all", "", ""), ("plan", plan, ""), ("environment", environment, "")]
-            pools.append(("department", plan, phase.department))
-            pools.extend(("connection", *place) for place in _systems(core, task))
-            if phase.is_live:
-                pools.append(("live", *_source(core, task)))
-            self._pools[task.id] = tuple(pools)
-        return self._pools[task.id]
+    def _has_place(self, core: RunCore, task: Task, limits: Limits, usage: "Usage") -> bool:
+        """Whether the lane's department and its systems have room for it."""
+        if limits.departments:
+            place = core.run.plan, core.aggregate.phases[task.phase].department
+            if 0 < limits.departments.get(place, 0) <= usage.of_department(place):
+                return False
+        if limits.connections:
+            for place in _systems(core, task):
+                if 0 < limits.connections.get(place, 0) <= usage.of_connection(place):
+                    return False
+        if self._throttles and core.aggregate.phases[task.phase].is_live:
+            throttle = self._throttles.get(_source(core, task))
+            if throttle is not None and 0 < (throttle.lanes_max or 0) <= usage.of_live(_source(core, task)):
+                return False
+        return True
 
 
 def _source(core: RunCore, task: Task) -> Place:
     dataset = core.aggregate.datasets[task.phase, task.datasets[0]]
-    return environment_of(core.run.name), dataset.source_connection
+    return core.environment, dataset.source_connection
 
 
 def _systems(core: RunCore, task: Task) -> list[Place]:
@@ -277,7 +274,7 @@ def _side(core: RunCore, task: Task, field: str) -> Place | None:
 def _sides(core: RunCore, task: Task) -> dict[str, Place]:
     if not task.datasets:
         return {}
-    environment = environment_of(core.run.name)
+    environment = core.environment
     dataset = core.aggregate.datasets[task.phase, task.datasets[0]]
     target = {"target": (environment, dataset.target_connection)}
     if task.kind in READING:

@@ -78,6 +78,7 @@ class Route:
     version: int = 0
     is_touched: bool = False
     stops: list[tuple[float, int, int, Copying]] = field(default_factory=list)
+    speeds: dict[tuple[int, int, int], float] = field(default_factory=dict)
 
     def read(self, now: float) -> None:
         """Takes the clock forward to now."""
@@ -114,6 +115,7 @@ class Sharing:
         self._report_seconds = report_seconds
         self._order = 0
         self._works = 0
+        self._settled = 0
         self._is_changed = False
         self._routes: dict[tuple[Place, Place], Route] = {}
         self._at_work: dict[int, Route] = {}
@@ -129,7 +131,8 @@ class Sharing:
         for system in route.systems:
             system.lanes += 1
             system.lanes_peak = max(system.lanes_peak, system.lanes)
-        self.count(1)
+        self._works += 1
+        self._is_changed = True
         return Copying(core, task, shape, route, chunks)
 
     def go(self, copying: Copying, now: float) -> None:
@@ -167,7 +170,7 @@ class Sharing:
         """A lane has ended, or was given back."""
         route = copying.route
         route.lanes -= 1
-        route.is_touched = True
+        self.touch(route)
         if not route.lanes:
             del self._at_work[id(route)]
             route.version += 1
@@ -176,21 +179,26 @@ class Sharing:
         for system in route.systems:
             system.lanes -= 1
         copying.version += 1
-        self.count(-1)
+        self._works -= 1
 
     def count(self, works: int) -> None:
         """So many more tasks are under way than before."""
         self._works += works
-        self._is_changed = True
 
     def settle(self, now: float) -> list[Route]:
         """The routes whose next moment is another one now, as lanes were added or ended or go on at another speed."""
-        if not self._is_changed:
+        works = self._works
+        if not self._is_changed and works == self._settled:
             return []
-        self._is_changed = False
+        self._is_changed, self._settled = False, works
         changed = []
         for route in self._at_work.values():
-            speed = self._speed(route)
+            counts = route.source.reading, route.target.writing, works
+            speed = route.speeds.get(counts, 0.0)
+            if not speed:
+                speed = self._speed(route)
+                if route.shape is None:  # else it depends on more
+                    route.speeds[counts] = speed
             if route.is_touched or speed != route.speed:
                 route.read(now)
                 route.speed = speed
@@ -216,7 +224,7 @@ class Sharing:
         source, target = route.source, route.target
         slowdown = self._slowdown(source.place, source.reading, target.place, target.writing, self._works)
         if route.shape is None:
-            return 1.0 / max(slowdown, PACE_MIN)
+            return 1.0 / slowdown if slowdown > PACE_MIN else 1.0 / PACE_MIN
         rate = FREE
         for system in route.systems:
             rate = rate.tighter(self._rates.get(system.place, FREE).shared(system.lanes))

@@ -7,7 +7,7 @@ is blocked before anything of it is touched.
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.run import Failure, PhaseRun, Task
-from pymigrate.engine.domain.run_ledger import RunLedger
+from pymigrate.engine.domain.run_ledger import IN_THE_WAY, RunLedger
 from pymigrate.engine.domain.run_states import (
     AFTERWARDS,
     PHASE_DONE,
@@ -25,7 +25,6 @@ from pymigrate.engine.domain.run_states import (
 
 NOT_STARTED_AGAIN = frozenset({PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLED_BACK})
 TO_CLEAN_UP = frozenset({PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLING_BACK})
-IN_THE_WAY = PHASE_IN_HAND | PHASE_DONE | {PhaseState.ROLLING_BACK}
 
 
 class Undoing(RunLedger):
