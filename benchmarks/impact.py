@@ -224,12 +224,8 @@ def main() -> None:
     given = parser.parse_args()
     is_short = given.tiny or given.quick
     size = SIZES["tiny" if given.tiny else "quick" if given.quick else "whole"]
-    wanted = [
-        scene
-        for scene in scenes()
-        if (not is_short or scene.name in QUICK)
-        and (not given.scene or any(part in scene.name for part in given.scene))
-    ]
+    parts = given.scene or (QUICK if is_short else ("",))
+    wanted = [scene for scene in scenes() if any(part in scene.name for part in parts)]
     report = Report("impact", ["duckdb", "psycopg"])
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:

@@ -613,7 +613,7 @@ class PhaseImpact(google.protobuf.message.Message):
     """How grave it is."""
     @property
     def start_time(self) -> Global___Moments:
-        """When it starts."""
+        """When its first lane starts."""
 
     @property
     def end_time(self) -> Global___Moments:
@@ -621,7 +621,7 @@ class PhaseImpact(google.protobuf.message.Message):
 
     @property
     def duration_seconds(self) -> Global___Quantiles:
-        """From its start to its publication."""
+        """From its first lane's start to its publication."""
 
     @property
     def downtime_seconds(self) -> Global___Quantiles:
@@ -1434,7 +1434,7 @@ class PhaseOutcome(google.protobuf.message.Message):
     DATASETS_FIELD_NUMBER: builtins.int
     @property
     def duration(self) -> Global___Outcome:
-        """From its start to its publication."""
+        """From its first lane's start to its publication."""
 
     @property
     def downtime(self) -> Global___Outcome:

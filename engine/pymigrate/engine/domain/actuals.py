@@ -50,8 +50,8 @@ class DatasetActuals:
 
 @dataclass(frozen=True, slots=True)
 class PhaseActuals:
-    """What happened to a phase, published at `end_time`: from its start to there, and how long its sources were down, and could not
-    be written to."""
+    """What happened to a phase, published at `end_time`: from its first lane on to there, and how long its sources were down, and could
+    not be written to."""
 
     duration: Actual = NOT_YET
     downtime: Actual = NOT_YET
@@ -163,8 +163,9 @@ def _phase(
     way = story.ways.get(phase.id, _Way())
     if way.start is None or way.end is None:
         return PhaseActuals(datasets=datasets)
-    seconds = (way.end - way.start).total_seconds()
-    disturbance = _disturbance(phase, work, story, calendars, way.start, way.end)
+    start = min((record.start_time for record in work.records if record.start_time is not None), default=way.start)
+    seconds = (way.end - start).total_seconds()
+    disturbance = _disturbance(phase, work, story, calendars, start, way.end)
     whole, none = Actual(seconds, disturbance), Actual(0.0)
     if not phase.is_online:
         return PhaseActuals(whole, none if phase.is_live else whole, whole, way.end, datasets)

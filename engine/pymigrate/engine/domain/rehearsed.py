@@ -11,8 +11,8 @@ from pymigrate.engine.domain.schedule import Place
 
 @dataclass(frozen=True, slots=True)
 class PhaseTimes:
-    """A phase that was published in the rehearsal, in seconds since its start; negative for what was before. `verify_seconds` is when
-    an online phase began to verify: from then on nobody writes to its sources."""
+    """A phase that was published in the rehearsal: its first lane's start and its publication, in seconds since the rehearsal's start;
+    negative for what was before. `verify_seconds` is when an online phase began to verify: from then on nobody writes to its sources."""
 
     start_seconds: float
     end_seconds: float
@@ -64,11 +64,13 @@ class Rehearsed:
         self, aggregate: RunAggregate, known: Collection[str], verified: Mapping[tuple[str, str], float]
     ) -> None:
         """Takes a run's times in; the phases that were known to be done before are left out."""
-        run = aggregate.run
+        run, begun = aggregate.run, begin_times(aggregate)
         self.ends[run.name] = self._since(run.end_time or self.end)
         self.phases[run.name] = {
             phase.id: PhaseTimes(
-                self._since(phase.start_time), self._since(phase.end_time), verified.get((run.name, phase.id))
+                self._since(begun.get(phase.id, phase.start_time)),
+                self._since(phase.end_time),
+                verified.get((run.name, phase.id)),
             )
             for phase in aggregate.phases.values()
             if phase.id not in known
@@ -79,6 +81,17 @@ class Rehearsed:
 
     def _since(self, moment: datetime) -> float:
         return (moment - self.start).total_seconds()
+
+
+def begin_times(aggregate: RunAggregate) -> dict[str, datetime]:
+    """When each phase began to read its sources, of those that have: its first lane's start. One that waits for a window or for lanes
+    takes no system down."""
+    found: dict[str, datetime] = {}
+    for dataset in aggregate.datasets.values():
+        moment = dataset.start_time
+        if moment is not None and (dataset.phase not in found or moment < found[dataset.phase]):
+            found[dataset.phase] = moment
+    return found
 
 
 def done_phases(aggregate: RunAggregate) -> frozenset[str]:
