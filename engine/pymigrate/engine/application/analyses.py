@@ -101,6 +101,7 @@ class Analysis:
             rows=estimate.model.rows if estimate.has_size else NOT_KNOWN,
             size_bytes=estimate.model.bytes if estimate.has_size else NOT_KNOWN,
             target_row_bytes=estimate.measure.target_row_bytes,
+            replaced_bytes=estimate.measure.replaced_bytes,
         )
 
     def _resources(self, loads: list[Load], drawn: Draws, lanes_peak: int) -> impact_pb2.Resources:
