@@ -3,9 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 
-import pytest
-
-from pymigrate.engine.domain.drawing import Drawing, Draws, critical_path, drawn, gather, quantile, slacks
+from pymigrate.engine.domain.drawing import Drawing, Draws, critical_path, drawn, gather, slacks
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rehearsed import PhaseTimes
 from pymigrate.engine.domain.run import RunAggregate, Task
@@ -156,18 +154,6 @@ def test_a_path_ends_at_a_dependency_that_had_ended_before() -> None:
 def test_slack_counts_from_the_start_of_the_rehearsal() -> None:
     runs = aggregate_of({"a": (), "b": ()}).phases
     assert slacks({"a": PhaseTimes(-100, 4), "b": PhaseTimes(0, 6)}, runs) == {"a": 2, "b": 0}
-
-
-def test_quantiles_are_interpolated_between_the_two_next_values() -> None:
-    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
-    assert quantile([1.0, 2.0], 0.5) == 1.5
-    assert quantile([10.0, 20.0, 30.0, 40.0], 0.9) == pytest.approx(37.0)
-    assert (quantile([1.0, 5.0], 0.0), quantile([1.0, 5.0], 1.0), quantile([7.0], 0.9)) == (1.0, 5.0, 7.0)
-
-
-def test_nothing_has_no_quantile() -> None:
-    with pytest.raises(ValueError, match="quantile of nothing"):
-        quantile([], 0.5)
 
 
 # Runs under way --------------------------------------------------------------------------------------------------------------------

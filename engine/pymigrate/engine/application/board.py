@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from pymigrate.v1 import run_pb2
 
 log = structlog.get_logger(__name__)
 IDLE_CORES_MAX = 64
+ADDED_KEPT_MAX = 10_000
 Seen = TypeVar("Seen")
 
 
@@ -66,6 +68,7 @@ class Board:
         self._loading = asyncio.Lock()
         self._on_work: list[Callable[[], None]] = []
         self._commits: set[asyncio.Task[None]] = set()
+        self._added: deque[str] = deque(maxlen=ADDED_KEPT_MAX)
 
     def on_work(self, callback: Callable[[], None]) -> None:
         """Calls back whenever there may be work that was not there before."""
@@ -77,6 +80,12 @@ class Board:
         for active in [self._runs[name] for name in sorted(self._runs)]:
             if active.is_live:
                 yield active.core
+
+    def take_added(self) -> list[str]:
+        """The runs that were added since the last call, whether or not they have ended meanwhile; at most the newest 10,000."""
+        added = list(self._added)
+        self._added.clear()
+        return added
 
     def core(self, name: str) -> RunCore | None:
         """The core of a run in memory of which something is still to be done."""
@@ -128,6 +137,7 @@ class Board:
             unit.audit.append(replace(audit, revision=aggregate.run.plan_hash))
 
         await self._store.transact(insert)
+        self._added.append(aggregate.run.name)
         # Whoever looked at it since it was stored has loaded it: theirs is as good, and watched perhaps.
         active = self._runs.setdefault(aggregate.run.name, ActiveRun(core))
         self._tell_work()

@@ -2,13 +2,12 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from pymigrate.engine.application.estimating import Estimate, durations_of
 from pymigrate.engine.application.limits import limits_of
 from pymigrate.engine.application.revisions import aggregate_of
-from pymigrate.engine.domain.drawing import Drawing, Draws
+from pymigrate.engine.domain.drawing import Drawing, Draws, Twins
 from pymigrate.engine.domain.durations import PlanDurations
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rehearsal import Rehearsal, Rehearsed
@@ -21,27 +20,25 @@ Draw = Callable[[Drawing, RunAggregate, int], Awaitable[Draws]]
 """Makes draws; how, and in how many processes, is the caller's."""
 
 
-@dataclass(frozen=True, slots=True)
 class Stage:
     """What is rehearsed. `aggregate` is never changed: every rehearsal has a copy of its own."""
 
-    aggregate: RunAggregate
-    limits: Limits
-    durations: PlanDurations
+    def __init__(self, aggregate: RunAggregate, limits: Limits, durations: PlanDurations) -> None:
+        self.aggregate = aggregate
+        self._limits = limits
+        self._durations = durations
+        self._twins = Twins([RunCore(aggregate, random.Random(0))])
 
     def drawing(self, start: datetime, seed: int) -> Drawing:
         """Rehearsals from a start on, with other durations each time."""
-        return Drawing(self._cores, self.limits, self.durations.drawn, start, seed)
+        return Drawing(self._twins, self._limits, self._durations.drawn, start, seed)
 
     def median(self, start: datetime) -> tuple[Rehearsed, RunAggregate]:
         """One rehearsal with every duration as it is at the median, and the run as it is then. Raises FailedPrecondition when it would
         wait for ever."""
-        cores = self._cores()
-        found = Rehearsal(cores, self.limits, self.durations, Scheduler(random.Random(0)), start).run()
+        cores = self._twins()
+        found = Rehearsal(cores, self._limits, self._durations, Scheduler(random.Random(0)), start).run()
         return found, cores[0].aggregate
-
-    def _cores(self) -> list[RunCore]:
-        return [RunCore(self.aggregate.copied(), random.Random(0))]
 
 
 def stage_of(

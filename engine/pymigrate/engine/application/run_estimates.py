@@ -1,7 +1,7 @@
 """What is estimated for a run when it starts, from what is known by then: nothing is probed for it, and the run does not wait for it.
 
 Every look is complete in itself: a run under way that has no estimate gets one, from its frozen revision and its creation on, so that
-none is missed by an engine that died in between.
+none is missed by an engine that died in between. One that has ended before the look gets it all the same, while its engine lives.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,8 @@ class RunEstimates:
 
     async def step(self) -> None:
         """One look: every run under way that has no estimate gets one."""
-        names = [core.run.name for core in self._board.active() if core.run.name not in self._known]
+        under_way = [core.run.name for core in self._board.active()]
+        names = [name for name in dict.fromkeys([*self._board.take_added(), *under_way]) if name not in self._known]
         if len(self._known) + len(names) > RUNS_KNOWN_MAX:
             self._known.clear()
         for name in names:

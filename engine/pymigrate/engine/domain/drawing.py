@@ -183,15 +183,3 @@ def slacks(phases: Mapping[str, PhaseTimes], runs: Mapping[str, PhaseRun]) -> di
     return precedence.criticality(
         {name: times.end_seconds - max(times.start_seconds, 0.0) for name, times in phases.items()}
     ).slacks
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value that so great a share (0 to 1) of the values lies at or below, interpolated linearly between the two sorted values next
-    to `share * (n - 1)`. Raises ValueError without values."""
-    if not values:
-        raise ValueError("there is no quantile of nothing")
-    ordered = sorted(values)
-    place = min(max(share, 0.0), 1.0) * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

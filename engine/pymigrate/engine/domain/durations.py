@@ -143,6 +143,7 @@ class PlanDurations:
     turnaround_seconds: float = TURNAROUND_SECONDS
     step_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     factors: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    _slowdowns: dict[tuple[Place, Place, int], float] = field(default_factory=dict)
 
     def drawn(self, rng: random.Random) -> "PlanDurations":
         """The same with other durations, by chance. What one dataset's are does not depend on which others there are, so that a plan
@@ -183,7 +184,10 @@ class PlanDurations:
 
     def slowdown(self, source: Place, source_lanes: int, target: Place, target_lanes: int, lanes: int) -> float:
         """What was measured with so many lanes in all: the probes ran together as the plan's lanes do."""
-        return self.contentions.get((source, target), NO_CONTENTION).at(lanes)
+        key = (source, target, lanes)
+        if key not in self._slowdowns:
+            self._slowdowns[key] = self.contentions.get((source, target), NO_CONTENTION).at(lanes)
+        return self._slowdowns[key]
 
     def _factor(self, place: tuple[str, str]) -> float:
         return self.factors.get(place, 1.0)

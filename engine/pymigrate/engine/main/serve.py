@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.drawing import Drawers
 from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.adapters.secrets.file import FileSecrets
@@ -35,8 +36,6 @@ from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.runs import Runs
-from pymigrate.engine.domain.drawing import Drawing, Draws, drawn
-from pymigrate.engine.domain.run import RunAggregate
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
@@ -89,11 +88,6 @@ async def serve(settings: Settings, opened: OpenStore = open_store) -> None:
     log.info("engine.stopped")
 
 
-async def draw(drawing: Drawing, aggregate: RunAggregate, draws: int) -> Draws:
-    """Draws on a thread, so that the engine goes on meanwhile."""
-    return await asyncio.to_thread(drawn, drawing, aggregate, draws)
-
-
 async def _serve(settings: Settings, token: str, clock: SystemClock, store: Store, ending: asyncio.Event) -> None:
     surroundings = Surroundings(clock, random_id)
     board = Board(store, clock, random.Random())
@@ -113,10 +107,11 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     hosts_work.append(hosts)
     catalog, requests = Catalog(surroundings), Requests(clock)
     runs = Runs(store, board, inquiries, catalog, surroundings)
+    drawers = Drawers()
     learning, measuring = Learning(store, clock), Measuring(store, Inspections(inquiries), Probing(inquiries, clock))
     bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
-    impacts = Impacts(store, catalog, measuring, surroundings, bounds, draw)
-    forecasts = Forecasts(store, board, limits, clock, draw)
+    impacts = Impacts(store, catalog, measuring, surroundings, bounds, drawers.draw)
+    forecasts = Forecasts(store, board, limits, clock, drawers.draw)
     server = Server(
         {
             "EnvironmentService": EnvironmentCalls(store, catalog, requests),
@@ -134,7 +129,7 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     port = await server.start(settings.listen)
     endpoint = f"{settings.listen.rpartition(':')[0]}:{port}"
     _write_endpoint(settings.endpoint_path, endpoint)
-    estimates = RunEstimates(store, board, learning, settings.lanes_max, draw)
+    estimates = RunEstimates(store, board, learning, settings.lanes_max, drawers.draw)
     followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     passes = asyncio.create_task(supervisor.run())
@@ -147,6 +142,7 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     # Hosts of an engine that was killed are not this executor's children, and drain with the others.
     await asyncio.gather(*(executor.drain(host.record.pid, host.record.pid_start_ticks) for host in hosts.hosts()))
     await executor.close()
+    drawers.close()
     await server.stop(CALLS_GRACE_SECONDS)
     settings.endpoint_path.unlink(missing_ok=True)
 
