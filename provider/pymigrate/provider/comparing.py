@@ -1,5 +1,5 @@
-"""Asks the engine what a planned change makes of downtime, and warns. A plan never fails for it, and never waits long: comparisons are
-made one after another, with a limit for each and for all of them together."""
+"""Asks the engine what planned changes make of downtime, and warns. A plan never fails for it, and never waits long: changes that are
+planned at once are compared by one call, and all calls together have a limit of time."""
 
 import logging
 import threading
@@ -19,15 +19,17 @@ from pymigrate.provider.sdk.schema import Attribute
 from pymigrate.provider.sdk.values import has_unknown
 
 DRAWS = 50
-CALL_SECONDS_MAX = 10.0
 SECONDS_MAX = 20.0  # all comparisons of one provider's process; a plan is to stay within 30 s
-CALL_SECONDS_MIN = 0.5  # with less than that left none is begun
-VARIANT = "changed"
+SECONDS_MIN = 0.5  # with less than that left none is begun
+GATHER_SECONDS = 0.2  # how long the first change waits for others: Terraform plans ten resources at once
+VARIANTS_MAX = 20
 NO_PHASE = "phases"  # the field that is wrong with a plan none of whose phases is created yet
 # After these the next comparison would end no better.
 ENDS = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # An older engine, and a plan that is not there yet: nothing to tell.
 EXPECTED = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND})
+
+TIME_IS_UP = f"Comparing took the {SECONDS_MAX:g} s that it may take; this change and others are not compared."
 
 log = logging.getLogger("pymigrate.provider")
 
@@ -54,75 +56,127 @@ def changed_path(
     return planning.foremost(paths, order) if paths else None
 
 
-class Comparisons:
-    """The comparisons of one provider's process."""
+@dataclass(eq=False)
+class _Asked:
+    """A change that waits to be compared, and what came of it: the impacts without and with it, or why there are none to tell."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    change: Change
+    is_done: bool = False
+    impacts: tuple[Any, Any] | None = None
+    failure: str = ""
+
+
+class Comparisons:
+    """The comparisons of one provider's process: one call at a time, with all changes of a plan that wait for it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, gather_seconds: float = GATHER_SECONDS) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._gather_seconds = gather_seconds
+        self._turn = threading.Lock()
+        self._arrival = threading.Lock()
+        self._waiting: list[_Asked] = []
         self._seconds_left = SECONDS_MAX
         self._is_over = False
 
     def warn(self, context: Context, provider: Any, change: Change) -> None:
         """Adds what there is to warn of. `provider` gives the engine and the share by which downtime may rise."""
         share_max = provider.downtime_increase_share_max
-        if share_max is None or not provider.is_home_known:
+        if share_max is None or self._is_over or not provider.is_home_known:
             return
+        asked = _Asked(change)
+        with self._arrival:
+            self._waiting.append(asked)
+        with self._turn:
+            if not asked.is_done and not self._is_over:
+                begin = self._clock()
+                context.stopping.wait(self._gather_seconds)
+                self._settle(self._batch(asked), context, provider)
+                self._seconds_left -= self._clock() - begin
+        if context.stopping.is_set():
+            return
+        if asked.failure:
+            what = f"phase {change.phase}" if change.phase else change.plan
+            hint = "The change itself is not affected; `downtime_increase_share_max = -1` of the provider asks for no comparison."
+            context.warn(f"What this change of {what} costs can't be told", f"{asked.failure} {hint}", change.path)
+        elif asked.impacts:
+            for told in downtime.warnings(*asked.impacts, change.phase, share_max):
+                context.warn(told.summary, told.detail, change.path)
+
+    def _batch(self, first: _Asked) -> list[_Asked]:
+        """The changes of the same plan that wait, this one first; they wait no more."""
+        with self._arrival:
+            mine = [each for each in self._waiting if each is not first and each.change.plan == first.change.plan]
+            batch = [first, *mine[: VARIANTS_MAX - 1]]
+            self._waiting = [each for each in self._waiting if each not in batch]
+        return batch
+
+    def _settle(self, batch: list[_Asked], context: Context, provider: Any) -> None:
+        """Asks the engine about changes of one plan. What fails for all of them the first alone tells."""
         try:
-            answer = self._compared(context, provider, change)
-            told = downtime.warnings(answer.base, answer.variants[VARIANT], change.phase, share_max) if answer else []
-        except Refused as error:
-            if not context.stopping.is_set():
-                self._tell_failure(context, change, error.detail or error.summary)
+            self._compare(batch, context, provider)
+        except Refused as error:  # no engine serves, the time is up, or the user interrupts
+            self._is_over = True
+            batch[0].failure = error.detail or error.summary
         except Exception as error:  # whatever it is, the plan itself stands
             log.error("the comparison failed", exc_info=error)
-            self._tell_failure(context, change, f"{type(error).__name__}: {error}")
-        else:
-            for warning in told:
-                context.warn(warning.summary, warning.detail, change.path)
+            batch[0].failure = f"{type(error).__name__}: {error}."
+        finally:
+            for asked in batch:
+                asked.is_done = True
 
-    def _compared(self, context: Context, provider: Any, change: Change) -> Any:
-        """The engine's answer; None where there is none and nothing to say about it. Raises Refused that says why."""
+    def _compare(self, batch: list[_Asked], context: Context, provider: Any) -> None:
         from pymigrate.v1 import impact_pb2
 
-        request = impact_pb2.CompareImpactRequest(
-            plan=change.plan, variants={VARIANT: change.variant()}, draws=DRAWS, probe_seconds_max=-1
-        )
-        with self._lock:
-            if self._is_over:
-                return None
-            if self._seconds_left < CALL_SECONDS_MIN:
-                self._is_over = True
-                raise Refused(f"Comparing took the {SECONDS_MAX:g} s that it may take; other changes are not compared.")
-            begin = self._clock()
-            seconds = min(CALL_SECONDS_MAX, self._seconds_left)
+        request = impact_pb2.CompareImpactRequest(plan=batch[0].change.plan, draws=DRAWS, probe_seconds_max=-1)
+        changes: dict[str, _Asked] = {}
+        for number, asked in enumerate(batch):
             try:
-                return provider.engine().wait("ImpactService", "CompareImpact", request, seconds, context.stopping)
+                request.variants[f"change-{number}"].CopyFrom(asked.change.variant())
+                changes[f"change-{number}"] = asked
+            except Refused as error:
+                asked.failure = error.detail
+        begin = self._clock()
+        while changes:
+            seconds = self._seconds_left - (self._clock() - begin)
+            if seconds < SECONDS_MIN:
+                raise Refused(TIME_IS_UP)
+            try:
+                answer = provider.engine().wait("ImpactService", "CompareImpact", request, seconds, context.stopping)
             except grpc.RpcError as error:
-                self._is_over = error.code() in ENDS
-                if error.code() in EXPECTED or [field for field, _ in violations(error)] == [NO_PHASE]:
-                    return None
-                raise Refused(_reason(error, seconds, change)) from error
-            except Refused:  # no engine serves, or the user interrupts
-                self._is_over = True
-                raise
-            finally:
-                self._seconds_left -= self._clock() - begin
-
-    @staticmethod
-    def _tell_failure(context: Context, change: Change, reason: str) -> None:
-        what = f"phase {change.phase}" if change.phase else change.plan
-        hint = "The change itself is not affected; `downtime_increase_share_max = -1` of the provider asks for no comparison."
-        context.warn(f"What this change of {what} costs can't be told", f"{reason} {hint}", change.path)
+                wrong = _wrong(error, changes)
+                if not wrong:
+                    self._is_over = error.code() in ENDS
+                    next(iter(changes.values())).failure = _reason(error)
+                    return
+                for name, said in wrong.items():  # the others are compared without them
+                    changes.pop(name).failure = said
+                    del request.variants[name]
+            else:
+                for name, asked in changes.items():
+                    asked.impacts = answer.base, answer.variants[name]
+                return
 
 
-def _reason(error: grpc.RpcError, seconds: float, change: Change) -> str:
+def _wrong(error: grpc.RpcError, changes: Mapping[str, _Asked]) -> dict[str, str]:
+    """What the engine says is wrong with some of the changes, by the fields of the configuration."""
+    found: dict[str, list[str]] = {}
+    for field, description in violations(error):
+        name, _, place = field.removeprefix("variants.").partition(".")
+        if field.startswith("variants.") and name in changes:
+            own = place.removeprefix(f"phases.{changes[name].change.phase}.definition.")
+            found.setdefault(name, []).append(f"{own}: {description}.")
+    return {name: " ".join(said) for name, said in found.items()}
+
+
+def _reason(error: grpc.RpcError) -> str:
+    """Why there is no answer; empty where that is nothing to tell."""
+    if error.code() in EXPECTED or [field for field, _ in violations(error)] == [NO_PHASE]:
+        return ""
     text = str(error.details()).rstrip(".")
     match error.code():
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return f"The comparison took more than {seconds:g} s; other changes are not compared."
+            return TIME_IS_UP
         case grpc.StatusCode.UNAVAILABLE:
             return f"The engine does not answer: {text}. Other changes are not compared."
-        case _:  # fields are told as they are written in the configuration
-            place = f"variants.{VARIANT}."
-            return f"{text.replace(f'{place}phases.{change.phase}.definition.', '').replace(place, '')}."
+        case _:
+            return f"{text}."

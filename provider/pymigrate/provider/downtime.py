@@ -40,7 +40,7 @@ def warnings(base: Any, changed: Any, phase: str, share_max: float) -> list[Told
     windows = [finding for name, before, after in pairs if (finding := _window(name, before, after))]
     downtimes = [finding for name, before, after in pairs if (finding := _downtime(name, before, after, share_max))]
     limit = f"That is more than the {share_max:.0%} of `downtime_increase_share_max`."
-    return [*_merged(windows, phase, "", changed.unknowns), *_merged(downtimes, phase, limit, changed.unknowns)]
+    return [*_merged(windows, phase, "", changed), *_merged(downtimes, phase, limit, changed)]
 
 
 def duration(seconds: float) -> str:
@@ -86,7 +86,7 @@ def _downtime(name: str, before: Any, after: Any, share_max: float) -> _Finding 
     return None
 
 
-def _merged(findings: list[_Finding], phase: str, ending: str, unknowns: Any) -> Iterator[Told]:
+def _merged(findings: list[_Finding], phase: str, ending: str, changed: Any) -> Iterator[Told]:
     if not findings:
         return
     first, *others = sorted(findings, key=lambda finding: (finding.phase != phase, -finding.weight))
@@ -95,10 +95,14 @@ def _merged(findings: list[_Finding], phase: str, ending: str, unknowns: Any) ->
     if len(findings) > PHASES_TOLD_MAX:
         lines.append(f"So it is for {_phases(len(findings) - PHASES_TOLD_MAX)} more.")
     lines += [ending] if ending else []
-    if unknowns:
-        told = " ".join(unknowns[:UNKNOWNS_TOLD_MAX])
-        lines.append(f"What the estimate does not know: {told}")
+    lines += _unknowns(changed.phases[first.phase])
     yield Told(summary, "\n".join(lines))
+
+
+def _unknowns(phase: Any) -> list[str]:
+    """What the estimate of a phase does not know, as far as there is room."""
+    told = [(name, each) for name, dataset in sorted(phase.datasets.items()) for each in dataset.unknowns]
+    return [f"Not known of {name}: {each.rstrip('.')}." for name, each in told[:UNKNOWNS_TOLD_MAX]]
 
 
 def _phases(count: int) -> str:

@@ -95,7 +95,7 @@ def stay_away(request: Any, call: Any) -> Any:
 
 def configured(home: Path, comparisons: Comparisons | None = None, **settings: Any) -> Servicer:
     """The provider, configured as Terraform does it."""
-    provider = PymigrateProvider(comparisons)
+    provider = PymigrateProvider(comparisons or Comparisons(gather_seconds=0))
     servicer = Servicer(provider)
     attributes = provider.get_provider_schema(Diagnostics()).by_name
     config = to_dynamic_value(dict.fromkeys(attributes) | {"home": str(home)} | settings)

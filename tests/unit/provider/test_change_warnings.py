@@ -2,6 +2,7 @@
 fails for it."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tf.gen import tfplugin_pb2 as pb
 from tf.types import Unknown
 from tf.utils import Diagnostics, to_dynamic_value
 
-from pymigrate.provider.comparing import CALL_SECONDS_MAX, DRAWS, SECONDS_MAX, VARIANT, Comparisons
+from pymigrate.provider.comparing import DRAWS, SECONDS_MAX, TIME_IS_UP, Comparisons
 from pymigrate.provider.provider import SHARE_DEFAULT, SHARE_VARIABLE, PymigrateProvider
 from pymigrate.provider.resources.phase import COSTS, PhaseResource
 from pymigrate.provider.resources.plan import PlanResource
@@ -27,26 +28,39 @@ PLAN = "environments/small/plans/small"
 def engine(tmp_path: Path) -> Iterator[ImpactEngine]:
     """An engine whose answer is that the downtime of phase `sales` rises from 12 to 95 seconds."""
     engine = ImpactEngine(tmp_path / "engine")
-    engine.compare = lambda request, call: rising()
+    engine.compare = rising()
     yield engine
     engine.stop()
 
 
-def rising(before: float = 12, after: float = 95) -> impact_pb2.CompareImpactResponse:
-    """An answer with another downtime of phase `sales`."""
-    answer = impact_pb2.CompareImpactResponse()
-    answer.base.phases["sales"].downtime_seconds.p50 = before
-    answer.variants[VARIANT].phases["sales"].downtime_seconds.p50 = after
-    return answer
+def rising(before: float = 12, after: float = 95) -> Any:
+    """An answer with another downtime of each phase that changes, or of `sales` where the plan itself does."""
+
+    def compare(request: Any, call: Any) -> impact_pb2.CompareImpactResponse:
+        answer = impact_pb2.CompareImpactResponse()
+        for name, variant in request.variants.items():
+            for phase in variant.phases or ["sales"]:
+                answer.base.phases[phase].downtime_seconds.p50 = before
+                answer.variants[name].phases[phase].downtime_seconds.p50 = after
+        return answer
+
+    return compare
 
 
-def missing() -> impact_pb2.CompareImpactResponse:
+def missing(request: Any, call: Any) -> impact_pb2.CompareImpactResponse:
     """An answer by which phase `sales` no longer fits its window."""
     answer = impact_pb2.CompareImpactResponse()
-    for impact, fits in ((answer.base, True), (answer.variants[VARIANT], False)):
+    (variant,) = request.variants
+    for impact, fits in ((answer.base, True), (answer.variants[variant], False)):
         impact.phases["sales"].window.is_scheduled = True
         impact.phases["sales"].window.fits = fits
     return answer
+
+
+def only(asked: Any) -> Any:
+    """The one variant of a request."""
+    (variant,) = asked.variants.values()
+    return variant
 
 
 def dataset(**values: Any) -> dict[str, Any]:
@@ -109,14 +123,14 @@ def test_the_engine_compares_the_planned_phase_without_probing(engine: ImpactEng
     planned(configured(engine.home), phase(), phase(downtime_policy="offline"))
     (asked,) = engine.asked
     assert (asked.plan, asked.draws, asked.probe_seconds_max) == (PLAN, DRAWS, -1)
-    definition = asked.variants[VARIANT].phases["sales"].definition
+    definition = only(asked).phases["sales"].definition
     assert (definition.department, sorted(definition.datasets)) == ("sales", ["people", "shops"])
     assert definition.downtime_policy == plan_pb2.DOWNTIME_POLICY_OFFLINE
-    assert engine.seconds_left[0] <= CALL_SECONDS_MAX + 1
+    assert engine.seconds_left[0] <= SECONDS_MAX + 1
 
 
 def test_a_window_that_no_longer_holds_the_phase_warns_on_the_schedule(engine: ImpactEngine) -> None:
-    engine.compare = lambda request, call: missing()
+    engine.compare = missing
     window = {"days": None, "start": "22:00", "end": "22:01"}
     schedule = {"time_zone": None, "windows": {"night": window}, "blackouts": None}
     (warning,) = planned(configured(engine.home), phase(), phase(schedule=schedule, downtime_policy="offline"))
@@ -154,20 +168,20 @@ def test_a_plan_is_compared_with_other_windows_and_lanes(engine: ImpactEngine) -
     schedule = {"time_zone": "Europe/Berlin", "windows": {"night": window}, "blackouts": None}
     (warning,) = planned(servicer, plan(lanes_max=4), plan(lanes_max=2, schedule=schedule), "plan")
     (asked,) = engine.asked
-    variant = asked.variants[VARIANT]
+    variant = only(asked)
     assert (variant.lanes_max, variant.schedule.time_zone, variant.is_unscheduled) == (2, "Europe/Berlin", False)
     assert place(warning) == ["schedule"]
 
 
 def test_a_plan_without_windows_and_limit_is_compared_as_one(engine: ImpactEngine) -> None:
     (warning,) = planned(configured(engine.home), plan(lanes_max=4), plan(), "plan")
-    variant = engine.asked[0].variants[VARIANT]
+    variant = only(engine.asked[0])
     assert (variant.lanes_max, variant.is_unscheduled, variant.HasField("schedule")) == (-1, True, False)
     assert place(warning) == ["lanes_max"]
 
 
 def test_a_change_that_costs_nothing_more_is_no_warning(engine: ImpactEngine) -> None:
-    engine.compare = lambda request, call: rising(95, 12)
+    engine.compare = rising(95, 12)
     assert not planned(configured(engine.home), phase(), phase(downtime_policy="offline"))
     assert engine.asked
 
@@ -237,7 +251,7 @@ def test_a_comparison_that_fails_is_one_warning_that_says_why(engine: ImpactEngi
 
 
 def test_what_the_engine_refuses_is_told_by_the_fields_of_the_configuration(engine: ImpactEngine) -> None:
-    engine.compare = refuse_field("variants.changed.phases.sales.definition.dependencies", "there is no phase `b`")
+    engine.compare = refuse_field("variants.change-0.phases.sales.definition.dependencies", "there is no phase `b`")
     (warning,) = planned(configured(engine.home), phase(), phase(dependencies=["b"]))
     assert warning.detail.startswith("dependencies: there is no phase `b`. ")
 
@@ -275,20 +289,66 @@ class Ticking:
 
 
 def test_all_comparisons_together_have_a_limit_that_is_told_once(engine: ImpactEngine) -> None:
-    servicer = configured(engine.home, Comparisons(clock=Ticking(SECONDS_MAX * 0.4)))
-    said = [planned(servicer, phase(), phase(priority=number)) for number in range(1, 6)]
-    assert len(engine.asked) == 3
-    assert engine.seconds_left[2] <= SECONDS_MAX * 0.2 + 1
-    assert "other changes are not compared" in said[3][0].detail
-    assert not said[4]
+    # The clock is asked four times for a comparison, three of them before the engine is.
+    servicer = configured(engine.home, Comparisons(Ticking(SECONDS_MAX * 0.15), gather_seconds=0))
+    said = [planned(servicer, phase(), phase(priority=number)) for number in range(1, 5)]
+    assert len(engine.asked) == 2
+    assert engine.seconds_left[1] < engine.seconds_left[0] < SECONDS_MAX
+    assert TIME_IS_UP in said[2][0].detail
+    assert not said[3]
 
 
 def test_a_comparison_that_does_not_end_in_time_is_given_up(engine: ImpactEngine) -> None:
     engine.compare = refuse(grpc.StatusCode.DEADLINE_EXCEEDED, "too late")
     servicer = configured(engine.home)
     (warning,) = planned(servicer, phase(), phase(downtime_policy="offline"))
-    assert f"more than {CALL_SECONDS_MAX:g} s" in warning.detail
+    assert TIME_IS_UP in warning.detail
     assert not planned(servicer, phase(), phase(downtime_policy="read_only"))
+
+
+def at_once(servicer: Servicer, *names: str) -> dict[str, list[Any]]:
+    """Phases of one plan that become offline, planned as Terraform does it: all at once; the warnings of each."""
+    with ThreadPoolExecutor(len(names)) as pool:
+        futures = {
+            name: pool.submit(planned, servicer, phase(phase_id=name), phase(phase_id=name, downtime_policy="offline"))
+            for name in names
+        }
+    return {name: future.result() for name, future in futures.items()}
+
+
+def gathering(engine: ImpactEngine) -> Servicer:
+    """A provider whose first change waits long enough for all others that are planned at once."""
+    return configured(engine.home, Comparisons(gather_seconds=1.0))
+
+
+def test_phases_that_are_planned_at_once_are_compared_by_one_call_each_for_itself(engine: ImpactEngine) -> None:
+    said = at_once(gathering(engine), "a", "b", "c")
+    (asked,) = engine.asked
+    assert sorted(name for variant in asked.variants.values() for name in variant.phases) == ["a", "b", "c"]
+    for name, (warning,) in said.items():
+        assert warning.summary == f"Downtime of phase {name} rises from 12 s to 95 s (P50)"
+
+
+def test_a_phase_that_is_refused_leaves_the_others_to_be_compared_without_it(engine: ImpactEngine) -> None:
+    def compare(request: Any, call: Any) -> Any:
+        wrong = [name for name, variant in request.variants.items() if "b" in variant.phases]
+        if not wrong:
+            return rising()(request, call)
+        return refuse_field(f"variants.{wrong[0]}.phases.b.definition.department", "there is none")(request, call)
+
+    engine.compare = compare
+    said = at_once(gathering(engine), "a", "b", "c")
+    assert [len(asked.variants) for asked in engine.asked] == [3, 2]
+    assert said["b"][0].detail.startswith("department: there is none. ")
+    assert "rises" in said["a"][0].summary
+    assert "rises" in said["c"][0].summary
+
+
+def test_what_fails_for_all_of_them_one_phase_tells(engine: ImpactEngine) -> None:
+    engine.compare = refuse(grpc.StatusCode.INTERNAL, "the engine failed")
+    said = at_once(gathering(engine), "a", "b", "c")
+    (warning,) = [warning for found in said.values() for warning in found]
+    assert "the engine failed." in warning.detail
 
 
 def test_an_interruption_ends_a_comparison_without_a_word(engine: ImpactEngine) -> None:

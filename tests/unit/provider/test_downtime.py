@@ -100,12 +100,14 @@ def test_a_window_that_was_missed_before_or_is_held_now_is_no_warning() -> None:
     assert not warnings(impact(sales=missed), impact(sales=down(0)), "sales", SHARE)
 
 
-def test_what_the_estimate_does_not_know_is_said() -> None:
-    changed = impact(sales=down(99))
-    changed.unknowns.extend([f"Rows of `t{number}` are not known." for number in range(5)])
-    (told,) = warnings(impact(sales=down(1)), changed, "sales", SHARE)
-    assert "does not know: Rows of `t0` are not known." in told.detail
-    assert "`t3`" not in told.detail
+def test_what_the_estimate_of_the_phase_does_not_know_is_said() -> None:
+    changed = impact(sales=down(99), other=down(1))
+    changed.phases["sales"].datasets["people"].unknowns.extend([f"its rows {number}" for number in range(5)])
+    changed.phases["other"].datasets["shops"].unknowns.append("its size")
+    (told,) = warnings(impact(sales=down(1), other=down(1)), changed, "sales", SHARE)
+    assert "Not known of people: its rows 0." in told.detail
+    assert "its rows 3" not in told.detail
+    assert "shops" not in told.detail
 
 
 @pytest.mark.parametrize(
