@@ -124,6 +124,17 @@ def test_rows_that_no_statistics_tell_are_reckoned_from_the_size() -> None:
     assert ["reckoned from the size" in each for each in measure.unknowns] == [True]
 
 
+@pytest.mark.parametrize(
+    ("size", "rows", "measured_bytes"), [(50_000_000, 500_000, 50_000_000), (-1, 4_000, 400_000), (1, 4_000, 400_000)]
+)
+def test_statistics_that_tell_of_fewer_rows_than_a_sample_had_are_not_believed(
+    size: int, rows: int, measured_bytes: int
+) -> None:
+    measure = measure_of(a_look(rows=10, size=size), samples(probed(4)))
+    assert (measure.rows, measure.bytes) == (rows, measured_bytes)
+    assert "how many rows there are: the source tells of 10, and a sample alone had 4,000" in measure.unknowns
+
+
 def test_rows_of_a_source_that_tells_nothing_are_not_known() -> None:
     measure = measure_of(a_look(rows=-1, size=-1), samples(probed(4)))
     assert (measure.rows, measure.bytes) == (-1, -1)

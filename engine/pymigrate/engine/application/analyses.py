@@ -90,7 +90,7 @@ class Analysis:
 
     def _doubts(self, place: Place) -> list[str]:
         """What makes an estimate doubtful; what a measurement merely notes does not."""
-        is_sure = self.estimates[place].basis in {Basis.HISTORY, Basis.MEASURED}
+        is_sure = self.estimates[place].has_size and self.estimates[place].basis in {Basis.HISTORY, Basis.MEASURED}
         return [] if is_sure else self._unknowns(place)
 
     def _load(self, place: Place) -> Load:

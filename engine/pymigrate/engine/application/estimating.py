@@ -1,8 +1,8 @@
 """From what was measured, told by statistics or declared of a plan's datasets to the durations that a rehearsal is played with.
 
 Of each figure the surest source is taken: a measurement of the dataset; its size, with the speed of measured datasets that travel alike;
-what was declared; and at last what is assumed, which is told as not known. What was learned from earlier runs then makes the steps longer
-or shorter.
+what was declared; and at last what is assumed, which is told as not known. The less sure of size and speed gives the bounds. What was
+learned from earlier runs then makes the steps longer or shorter.
 """
 
 import math
@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pymigrate.engine.application.dataset_sizes import Size, size_of
 from pymigrate.engine.domain.calibration import Calibration, TrackRecord
 from pymigrate.engine.domain.durations import SPREADS, Basis, Contention, DatasetModel, PlanDurations, Step
 from pymigrate.engine.domain.names import environment_of
@@ -19,8 +20,6 @@ from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2
 Place = tuple[str, str]
 Measures = Mapping[Place, impact_pb2.DatasetMeasure]
 STEPS = ("copy", "verify", "publish")
-ROWS_ASSUMED = 1_000_000
-ROW_BYTES_ASSUMED = 100.0
 LANE_BYTES_PER_SECOND: Mapping[str, float] = {
     "postgres_binary": 100e6,
     "postgres_text": 45e6,
@@ -34,8 +33,8 @@ CHUNK_BYTES_ASSUMED = 20e6
 CAPTURE_SECONDS = 0.3
 CATCH_UP_SECONDS = 0.3
 SAMPLED_BYTES_MAX = 256e6
-SAMPLED_PART = 2 / 7  # above that a seventh of the target is read, and as much of the source
-STALE_SHARE = 0.5
+SAMPLED_PART = 1 / 7  # above that a seventh of the target is read, and as much of the source
+SAMPLED_ROWS_MAX = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,23 +170,24 @@ class _Making:
         place = f"{phase}/{name}"
         self._look = revision.inspections.get(place)
         self._unknowns = list(measure.unknowns) if measure is not None else []
-        self._has_size = True
 
     def estimate(self, lessons: Lessons, *, is_online: bool) -> Estimate:
         """The estimate, from the surest that there is."""
-        rows, size = self._size()
-        basis, steps = self._steps(rows, size)
+        size = size_of(self._dataset, self._measure, self._look)
+        self._unknowns.extend(size.unknowns)
+        basis, speed_spread, steps = self._steps(size)
+        spread = max(size.spread, speed_spread)
         learned = lessons(self._place, basis)
         model = DatasetModel(
-            rows=rows,
-            bytes=size,
-            chunk_rows=self._chunk_rows(rows, size),
+            rows=size.rows,
+            bytes=size.bytes,
+            chunk_rows=self._chunk_rows(size),
             copy=steps["copy"],
             verify=steps["verify"],
             publish=steps["publish"],
             basis=basis,
-            spread=SPREADS[basis],
-            verified_rows=self._verified_rows(rows, size),
+            spread=spread,
+            verified_rows=self._verified_rows(size),
             catch_up=Step(CATCH_UP_SECONDS) if is_online else Step(),
             capture_seconds=CAPTURE_SECONDS if is_online else 0.0,
         )
@@ -199,7 +199,7 @@ class _Making:
         if lesson is not None:
             fitted = replace(
                 fitted,
-                spread=lesson.calibration.spread_from(SPREADS[basis]),
+                spread=lesson.calibration.spread_from(spread),
                 basis=Basis.HISTORY if lesson.is_own else basis,
             )
         return Estimate(
@@ -209,72 +209,50 @@ class _Making:
             unknowns=tuple(dict.fromkeys(self._unknowns)),
             record=lesson.calibration.record if lesson else None,
             measure=self._measure or impact_pb2.DatasetMeasure(rows=-1, bytes=-1, replaced_bytes=-1),
-            has_size=self._has_size,
+            has_size=size.is_known,
         )
 
-    def _size(self) -> tuple[int, int]:
-        """Rows and bytes, of which at least an assumption is made."""
-        declared, look, measure = self._dataset.declared, self._look, self._measure
-        told = look.source.rows if look is not None and look.HasField("source") else -1
-        measured = measure.rows if measure is not None and (measure.rows > 0 or measure.is_whole) else -1
-        rows = measured if measured >= 0 and (measure is None or measure.is_whole or told < 0) else told
-        if rows < 0 and declared.rows:
-            rows = declared.rows
-            self._unknowns.append(f"the rows of {self._dataset.source.relation}: {rows:,} were declared")
-        row_bytes = _row_bytes(measure, look)
-        if rows < 0 and declared.bytes:
-            rows = round(declared.bytes / row_bytes)
-            self._unknowns.append(
-                f"the rows of {self._dataset.source.relation}: {declared.bytes:,} bytes were declared"
-            )
-        elif rows < 0 and look is not None and look.source.bytes > 0:
-            rows = round(look.source.bytes / row_bytes)
-            self._unknowns.append(
-                f"the rows of {self._dataset.source.relation}: about {rows:,} were reckoned from its {look.source.bytes:,} bytes"
-            )
-        elif rows < 0:
-            rows, self._has_size = ROWS_ASSUMED, False
-            self._unknowns.append(
-                f"the rows of {self._dataset.source.relation}: {rows:,} are assumed; declare its size, or let it be measured"
-            )
-        size = declared.bytes if declared.bytes and measured < 0 and told < 0 else round(rows * row_bytes)
-        return rows, size
-
-    def _steps(self, rows: int, size: int) -> tuple[Basis, dict[str, Step]]:
-        measure, row_bytes = self._measure, size / rows if rows else ROW_BYTES_ASSUMED
-        if measure is not None and measure.HasField("copy"):
+    def _steps(self, size: Size) -> tuple[Basis, float, dict[str, Step]]:
+        """The steps, how they were found, and how far they spread by that."""
+        measure = self._measure
+        if measure is not None and measure.HasField("copy") and (measure.copy.row_seconds > 0 or not size.rows):
             steps = {
                 step: Step(getattr(measure, step).fixed_seconds, getattr(measure, step).row_seconds) for step in STEPS
             }
-            return Basis.MEASURED, steps
+            return Basis.MEASURED, SPREADS[Basis.MEASURED], steps
         path = self._look.path if self._look is not None else ""
-        alike = self._speeds.alike(self._revision, self._dataset, path, row_bytes)
+        alike = self._speeds.alike(self._revision, self._dataset, path, size.row_bytes)
+        assumed = _assumed(path, size.row_bytes)
         if self._dataset.declared.bytes_per_second:
             speed = self._dataset.declared.bytes_per_second
-            copy = Step(FIXED_SECONDS["copy"], row_bytes / speed)
+            copy = Step(FIXED_SECONDS["copy"], size.row_bytes / speed)
             self._unknowns.append(f"how fast it is copied: {speed:,.0f} bytes a second were declared")
-            return Basis.DECLARED, {**_assumed(path, row_bytes), **alike, "copy": copy}
-        if alike:
-            return Basis.STATISTICS, alike
-        self._unknowns.append("how fast it is copied: nothing like it was measured")
-        return (Basis.STATISTICS if self._has_size else Basis.ASSUMED), _assumed(path, row_bytes)
+            return Basis.DECLARED, SPREADS[Basis.DECLARED], {**assumed, **alike, "copy": copy}
+        if not alike:
+            self._unknowns.append("how fast it is copied: nothing like it was measured")
+        basis = Basis.STATISTICS if size.basis is Basis.MEASURED else size.basis
+        return basis, SPREADS[Basis.STATISTICS], alike or assumed
 
-    def _chunk_rows(self, rows: int, size: int) -> float:
+    def _chunk_rows(self, size: Size) -> float:
         if self._measure is not None and self._measure.chunk_rows > 0:
             return self._measure.chunk_rows
         chunk_bytes = self._dataset.chunk_bytes or CHUNK_BYTES_ASSUMED
-        return max(1.0, chunk_bytes * rows / size) if size > 0 else 1.0
+        return max(1.0, chunk_bytes * size.rows / size.bytes) if size.bytes > 0 else 1.0
 
-    def _verified_rows(self, rows: int, size: int) -> float:
-        level = self._dataset.verification
-        is_sampled = level in {
-            plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED,
-            plan_pb2.VERIFICATION_LEVEL_SAMPLED,
-        }
+    def _verified_rows(self, size: Size) -> float:
+        """The rows that comparing reads; a measurement of counting tells itself what rows cost then."""
         passes = self._look is not None and self._look.path in PASSING
-        if level == plan_pb2.VERIFICATION_LEVEL_NONE:
-            return 0.0
-        return rows * SAMPLED_PART if is_sampled and not passes and size > SAMPLED_BYTES_MAX else float(rows)
+        match self._dataset.verification:
+            case plan_pb2.VERIFICATION_LEVEL_NONE:
+                return 0.0
+            case plan_pb2.VERIFICATION_LEVEL_COUNT if self._measure is None:
+                return 0.0
+            case plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED | plan_pb2.VERIFICATION_LEVEL_SAMPLED:
+                if passes or size.bytes <= SAMPLED_BYTES_MAX:
+                    return float(size.rows)
+                return 2 * min(size.rows * SAMPLED_PART, SAMPLED_ROWS_MAX)
+            case _:
+                return float(size.rows)
 
 
 def _seconds_of(model: DatasetModel, step: str) -> float:
@@ -294,11 +272,3 @@ def _assumed(path: str, row_bytes: float) -> dict[str, Step]:
         "verify": Step(FIXED_SECONDS["verify"], row_bytes / VERIFY_BYTES_PER_SECOND),
         "publish": Step(FIXED_SECONDS["publish"]),
     }
-
-
-def _row_bytes(measure: impact_pb2.DatasetMeasure | None, look: run_pb2.Inspection | None) -> float:
-    if measure is not None and measure.rows > 0 and measure.bytes > 0:
-        return measure.bytes / measure.rows
-    if look is not None and look.source.rows > 0 and look.source.bytes > 0:
-        return look.source.bytes / look.source.rows
-    return ROW_BYTES_ASSUMED

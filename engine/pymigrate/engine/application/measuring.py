@@ -7,6 +7,7 @@ measured is not looked at either: what the look found is told by the measurement
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pymigrate.engine.application.dataset_sizes import is_out_of_date
 from pymigrate.engine.application.estimating import Measures, Place
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.probing import Probing, measured_hash
@@ -51,15 +52,22 @@ class Measuring:
             revision.inspections["/".join(place)].CopyFrom(inspection_told_by(measure))
         problems = await self._inspections.gather(revision, [place for place in places if place not in told])
         unknowns = {place: [problem.description for problem in found] for place, found in problems.items()}
-        for place in places:
-            if "/".join(place) not in revision.inspections:
-                revision.inspections["/".join(place)].source.rows = -1
-                revision.inspections["/".join(place)].source.bytes = -1
+        unseen = [place for place in places if "/".join(place) not in revision.inspections]
+        for place in unseen:
+            revision.inspections["/".join(place)].source.rows = -1
+            revision.inspections["/".join(place)].source.bytes = -1
         if not is_probed:
             return Known(kept, unknowns)
-        found = await self._probing.measure(revision, places, seconds_max, {} if is_anew else kept, lanes_at_once)
+        holding = {} if is_anew else _holding(kept, revision)
+        found = await self._probing.measure(revision, places, seconds_max, holding, lanes_at_once)
         for place, measure in found.measures.items():
-            take_look(measure, revision.inspections["/".join(place)])
+            look = revision.inspections["/".join(place)]
+            if place in unseen:
+                look.CopyFrom(inspection_told_by(measure))
+                continue
+            take_look(measure, look)
+            if measure.is_whole and place not in holding:  # all of it was copied just now, whatever the source tells
+                look.source.rows, look.source.is_exact_rows = measure.rows, True
         for place, why in found.unknowns.items():
             unknowns.setdefault(place, []).extend(why)
         fresh = {place: measure for place, measure in found.measures.items() if kept.get(place) != measure}
@@ -96,6 +104,15 @@ def take_look(measure: impact_pb2.DatasetMeasure, look: run_pb2.Inspection) -> N
     measure.lanes = max(1, len(look.ranges))
     row_bytes = measure.target_row_bytes
     measure.replaced_bytes = round(look.target_rows * row_bytes) if row_bytes > 0 or not look.target_rows else -1
+
+
+def _holding(kept: Measures, revision: run_pb2.PlanRevision) -> dict[Place, impact_pb2.DatasetMeasure]:
+    """The measurements of datasets that have about the rows that they had then."""
+    return {
+        place: measure
+        for place, measure in kept.items()
+        if not is_out_of_date(measure, revision.inspections["/".join(place)])
+    }
 
 
 def inspection_told_by(measure: impact_pb2.DatasetMeasure) -> run_pb2.Inspection:

@@ -82,6 +82,10 @@ def measure_of(look: run_pb2.Inspection, samples: Sequence[Sample]) -> impact_pb
             unknowns.append(f"how {step} grows with rows: one sample is all that there was time for")
     if rows == UNKNOWN:
         unknowns.append("how many rows there are: the source does not tell")
+    elif 0 <= look.source.rows < last.rows and not last.found.is_whole:
+        unknowns.append(
+            f"how many rows there are: the source tells of {look.source.rows:,}, and a sample alone had {last.rows:,}"
+        )
     elif look.source.rows < 0 and not last.found.is_whole:
         unknowns.append(
             "how many rows there are: they are reckoned from the size of the source and of the sample's rows"
@@ -134,10 +138,12 @@ def _size(look: run_pb2.Inspection, sample: Sample) -> tuple[int, int]:
     if sample.found.is_whole:
         return sample.rows, copied
     row_bytes = copied / sample.rows if sample.rows else 0.0
-    if look.source.rows >= 0:
+    if look.source.rows >= sample.rows:
         return look.source.rows, round(look.source.rows * row_bytes) if row_bytes else look.source.bytes
     if look.source.bytes >= 0 and row_bytes:
-        return max(sample.rows, round(look.source.bytes / row_bytes)), look.source.bytes
+        return max(sample.rows, round(look.source.bytes / row_bytes)), max(copied, look.source.bytes)
+    if look.source.rows >= 0:
+        return sample.rows, copied
     return UNKNOWN, look.source.bytes
 
 
