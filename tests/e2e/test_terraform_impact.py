@@ -53,6 +53,7 @@ OFFLINE = ('downtime_policy = "read_only"', 'downtime_policy = "offline"')
 # The file is read at so few bytes a second that a minute does not do for it.
 SLOWLY = ("files         = {", "bytes_per_second_max = 200000\n  files         = {")
 ALWAYS = '{ windows = { night = { start = "00:00", end = "00:00" } } }'
+SHORTLY = '{ windows = { night = { start = "00:00", end = "00:01" } } }'
 DATA = """
 data "pymigrate_impact" "small" {
   plan              = pymigrate_plan.small.name
@@ -73,9 +74,9 @@ def flights(legacy: Path, warehouse: Path, *changes: tuple[str, str]) -> str:
     return text
 
 
-def scheduled(schedule: str) -> tuple[str, str]:
-    """The change that gives the phase a schedule."""
-    return ('phase_id        = "flights"', f'phase_id        = "flights"\n  schedule        = {schedule}')
+def added(line: str) -> tuple[str, str]:
+    """The change that gives the phase a line more."""
+    return ('phase_id        = "flights"', f'phase_id        = "flights"\n  {line}')
 
 
 def output(terraform: Terraform, name: str) -> Any:
@@ -116,6 +117,7 @@ def test_the_example_tells_what_is_hit_and_runs_what_may_run(
     departments = output(terraform, "departments")
     assert departments["operations"] == {"users": 300, "hit": ["dispatch (down)"]}
     assert departments["crew"] == {"users": 80, "hit": ["rosters (downstream)"]}
+    assert "will perform the following actions" not in terraform.must("plan")
     with terraform.engine.client() as client:
         (run,) = client.runs.ListRuns(run_pb2.ListRunsRequest(parent=EXAMPLE), metadata=client.metadata).runs
     assert run.state == run_pb2.RUN_STATE_SUCCEEDED
@@ -162,6 +164,17 @@ def test_a_policy_that_takes_the_sources_down_warns_with_both_figures(
     assert '  downtime_policy = "offline"' in said
 
 
+def test_a_phase_that_is_to_depend_on_a_new_one_is_planned_with_a_word_about_it(
+    applied: Terraform, legacy: Path, tmp_path: Path
+) -> None:
+    changed = flights(legacy, tmp_path / "warehouse.duckdb", added('dependencies = ["first"]'))
+    first = FLIGHTS[FLIGHTS.index('resource "pymigrate_phase"') :].replace('"flights"', '"first"')
+    applied.write(changed + first)
+    said = warned(applied)
+    assert "Warning: What this change of phase flights costs can't be told" in said
+    assert "yet to be created" in " ".join(said.split())
+
+
 def test_a_plan_that_was_never_analyzed_is_compared_too(applied: Terraform, legacy: Path, tmp_path: Path) -> None:
     applied.write(flights(legacy, tmp_path / "warehouse.duckdb", OFFLINE))
     said = warned(applied)
@@ -173,12 +186,12 @@ def test_a_window_that_becomes_too_short_warns_on_the_schedule(
     terraform: Terraform, legacy: Path, tmp_path: Path
 ) -> None:
     warehouse = tmp_path / "warehouse.duckdb"
-    terraform.write(flights(legacy, warehouse, SLOWLY, scheduled(ALWAYS)))
+    terraform.write(flights(legacy, warehouse, SLOWLY, added(f"schedule = {ALWAYS}")))
     terraform.apply()
-    terraform.write(flights(legacy, warehouse, SLOWLY, scheduled(ALWAYS.replace('end = "00:00"', 'end = "00:01"'))))
+    terraform.write(flights(legacy, warehouse, SLOWLY, added(f"schedule = {SHORTLY}")))
     said = warned(terraform)
     assert "Warning: Phase flights no longer fits its window" in said
-    assert 'schedule        = { windows = { night = { start = "00:00", end = "00:01"' in said
+    assert f"  schedule = {SHORTLY}" in said
 
 
 def test_what_does_not_change_is_not_asked_about(applied: Terraform) -> None:

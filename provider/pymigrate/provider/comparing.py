@@ -165,7 +165,7 @@ def _wrong(error: grpc.RpcError, changes: Mapping[str, _Asked]) -> dict[str, str
         if field.startswith("variants.") and name in changes:
             own = place.removeprefix(f"phases.{changes[name].change.phase}.definition.")
             found.setdefault(name, []).append(f"{own}: {description}.")
-    return {name: " ".join(said) for name, said in found.items()}
+    return {name: " ".join([*said, "What it names may be yet to be created."]) for name, said in found.items()}
 
 
 def _reason(error: grpc.RpcError) -> str:
