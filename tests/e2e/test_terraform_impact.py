@@ -194,6 +194,19 @@ def test_a_window_that_becomes_too_short_warns_on_the_schedule(
     assert f"  schedule = {SHORTLY}" in said
 
 
+def test_a_window_of_the_plan_that_is_too_short_for_a_phase_warns_on_the_plan(
+    terraform: Terraform, legacy: Path, tmp_path: Path
+) -> None:
+    warehouse = tmp_path / "warehouse.duckdb"
+    terraform.write(flights(legacy, warehouse, SLOWLY))
+    terraform.apply()
+    line = ('plan_id     = "small"', f'plan_id     = "small"\n  schedule = {SHORTLY}')
+    terraform.write(flights(legacy, warehouse, SLOWLY, line))
+    said = warned(terraform)
+    assert "Warning: Phase flights no longer fits its window" in said
+    assert "with pymigrate_plan.small" in said
+
+
 def test_what_does_not_change_is_not_asked_about(applied: Terraform) -> None:
     assert applied.changes() == 0
     for kind in ("-refresh-only", "-destroy"):

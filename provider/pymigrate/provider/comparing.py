@@ -58,11 +58,11 @@ def changed_path(
 
 @dataclass(eq=False)
 class _Asked:
-    """A change that waits to be compared, and what came of it: the impacts without and with it, or why there are none to tell."""
+    """A change that waits to be compared, and what came of it: what there is to warn of, or why that can't be told."""
 
     change: Change
     is_done: bool = False
-    impacts: tuple[Any, Any] | None = None
+    warnings: Sequence[downtime.Told] = ()
     failure: str = ""
 
 
@@ -80,8 +80,7 @@ class Comparisons:
 
     def warn(self, context: Context, provider: Any, change: Change) -> None:
         """Adds what there is to warn of. `provider` gives the engine and the share by which downtime may rise."""
-        share_max = provider.downtime_increase_share_max
-        if share_max is None or self._is_over or not provider.is_home_known:
+        if provider.downtime_increase_share_max is None or self._is_over or not provider.is_home_known:
             return
         asked = _Asked(change)
         with self._arrival:
@@ -98,9 +97,8 @@ class Comparisons:
             what = f"phase {change.phase}" if change.phase else change.plan
             hint = "The change itself is not affected; `downtime_increase_share_max = -1` of the provider asks for no comparison."
             context.warn(f"What this change of {what} costs can't be told", f"{asked.failure} {hint}", change.path)
-        elif asked.impacts:
-            for told in downtime.warnings(*asked.impacts, change.phase, share_max):
-                context.warn(told.summary, told.detail, change.path)
+        for told in asked.warnings:
+            context.warn(told.summary, told.detail, change.path)
 
     def _batch(self, first: _Asked) -> list[_Asked]:
         """The changes of the same plan that wait, this one first; they wait no more."""
@@ -152,8 +150,10 @@ class Comparisons:
                     changes.pop(name).failure = said
                     del request.variants[name]
             else:
+                share_max = provider.downtime_increase_share_max
                 for name, asked in changes.items():
-                    asked.impacts = answer.base, answer.variants[name]
+                    changed = answer.variants[name]
+                    asked.warnings = downtime.warnings(answer.base, changed, asked.change.phase, share_max)
                 return
 
 

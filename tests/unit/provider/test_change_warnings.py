@@ -263,6 +263,18 @@ def test_a_home_without_an_engine_is_told_once_however_many_phases_change(tmp_pa
     assert not planned(servicer, phase(), phase(downtime_policy="read_only"))
 
 
+def test_an_answer_that_can_not_be_read_fails_no_plan(engine: ImpactEngine) -> None:
+    def compare(request: Any, call: Any) -> Any:
+        answer = missing(request, call)
+        for changed in answer.variants.values():
+            changed.phases["sales"].window.close_time.seconds = 2**60  # no moment
+        return answer
+
+    engine.compare = compare
+    (warning,) = planned(configured(engine.home), phase(), phase(downtime_policy="offline"))
+    assert "can't be told" in warning.summary
+
+
 def test_an_engine_that_is_gone_is_told_once_however_many_phases_change(engine: ImpactEngine) -> None:
     engine.stop()
     servicer = configured(engine.home)
