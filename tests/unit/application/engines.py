@@ -11,19 +11,24 @@ from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.followups import Followups
+from pymigrate.engine.application.forecasts import Forecasts
 from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.impacts import Bounds, Impacts
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.measuring import Measuring
 from pymigrate.engine.application.plans import Plans
+from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.testing.clock import ManualClock
-from pymigrate.engine.testing.drawing import draw_one
+from pymigrate.engine.testing.drawing import draw_at_once, draw_one
 from pymigrate.engine.testing.hosts import ScriptedHost
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
@@ -31,6 +36,7 @@ from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 ENVIRONMENT = "environments/e"
 PLAN = f"{ENVIRONMENT}/plans/p"
 ME = Caller("me")
+MEMORY_BYTES = 1_000_000_000
 
 
 @dataclass
@@ -59,6 +65,10 @@ class Engine:
         self.followups = Followups(self.store, self.board, self.learning, estimates, clock)
         self.board.on_work(self._on_work)
         self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings)
+        measuring = Measuring(self.store, Inspections(self.inquiries), Probing(self.inquiries, clock))
+        bounds = Bounds(self.lanes_max, MEMORY_BYTES)
+        self.impacts = Impacts(self.store, self.catalog, measuring, surroundings, bounds, draw_at_once)
+        self.forecasts = Forecasts(self.store, self.board, limits, clock, draw_at_once)
 
     def _on_work(self) -> None:
         self.hosts.tell_work()

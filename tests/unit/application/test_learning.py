@@ -274,10 +274,12 @@ async def test_a_run_that_was_paused_teaches_what_its_steps_took_and_not_how_lon
     assert math.isnan(told.drift)
 
 
-async def test_a_phase_that_its_window_interrupted_does_not_teach_how_long_it_is_down(engine: Engine) -> None:
+async def closed_from(engine: Engine, opening: str) -> str:
+    """A run of a phase with a blackout until the next day, which began half a minute after midnight and has ended."""
     closed = phase("orders")
-    closed.schedule.blackouts["night"].start, closed.schedule.blackouts["night"].end = "2026-01-01", "2026-01-02"
+    closed.schedule.blackouts["night"].start, closed.schedule.blackouts["night"].end = opening, "2026-01-02"
     await engine.declare({"a": closed})
+    engine.clock.advance(30)
     host = PlayedHost(engine)
     await host.register()
     run = await start(engine, host)
@@ -286,10 +288,22 @@ async def test_a_phase_that_its_window_interrupted_does_not_teach_how_long_it_is
     engine.clock.advance(86_400)
     await work(engine, host)
     assert await engine.learning.settle() == [run]
+    return run
+
+
+async def test_a_phase_that_its_window_interrupted_does_not_teach_how_long_it_is_down(engine: Engine) -> None:
+    run = await closed_from(engine, "2026-01-01T00:01")
     told = await engine.learning.estimate_of(run)
     assert told.phases["a"].downtime.disturbance == "its window was closed meanwhile"
     assert await copying(engine) is not None
     assert await engine.store.read(lambda unit: PlanCalibrations(unit, PLAN).downtime("a", "offline")) is None
+
+
+async def test_a_phase_that_waited_for_its_window_to_begin_teaches_how_long_it_is_down(engine: Engine) -> None:
+    run = await closed_from(engine, "2026-01-01")
+    told = await engine.learning.estimate_of(run)
+    assert (told.phases["a"].downtime.actual_seconds, told.phases["a"].downtime.disturbance) == (55, "")
+    assert await engine.store.read(lambda unit: PlanCalibrations(unit, PLAN).downtime("a", "offline")) is not None
 
 
 async def test_a_run_that_failed_teaches_of_the_phases_that_went_through_and_after_a_retry_of_the_others(

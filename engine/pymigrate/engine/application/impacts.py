@@ -30,7 +30,7 @@ DRAWS_DEFAULT = 200
 PROBE_SECONDS_DEFAULT = 30.0
 PROBE_SECONDS_MIN, PROBE_SECONDS_MAX = 1.0, 600.0
 NOTHING_PROBED = -1.0
-YEARS_AHEAD_SECONDS_MAX = 366 * 86_400.0
+START_SECONDS_MAX = 366 * 86_400.0  # from now, either way
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,27 @@ class Impacts:
         if seconds != NOTHING_PROBED and not PROBE_SECONDS_MIN <= seconds <= PROBE_SECONDS_MAX:
             said = f"is {PROBE_SECONDS_MIN:g} to {PROBE_SECONDS_MAX:g} seconds, or -1 to probe nothing"
             problems.append(Problem("probe_seconds_max", said))
-        start = request.start_time.ToDatetime(UTC) if request.HasField("start_time") else now
-        if (start - now).total_seconds() > YEARS_AHEAD_SECONDS_MAX:
-            problems.append(Problem("start_time", "lies more than a year ahead"))
+        problems += _start_problems("start_time", request, now)
+        if isinstance(request, impact_pb2.CompareImpactRequest):
+            for name, variant in sorted(request.variants.items()):
+                problems += _start_problems(f"variants.{name}.start_time", variant, now)
         if problems:
             raise InvalidDefinition(tuple(problems))
+        start = request.start_time.ToDatetime(UTC) if request.HasField("start_time") else now
         return _Asked(request.draws or DRAWS_DEFAULT, request.seed, start, 0.0 if seconds < 0 else seconds)
+
+
+def _start_problems(
+    field: str,
+    asked: impact_pb2.AnalyzeImpactRequest | impact_pb2.CompareImpactRequest | impact_pb2.ImpactVariant,
+    now: datetime,
+) -> list[Problem]:
+    if not asked.HasField("start_time"):
+        return []
+    try:
+        ahead_seconds = (asked.start_time.ToDatetime(UTC) - now).total_seconds()
+    except ValueError:
+        return [Problem(field, "is no moment from year 1 to 9999")]
+    if ahead_seconds > START_SECONDS_MAX:
+        return [Problem(field, "lies more than a year ahead")]
+    return [Problem(field, "lies more than a year back")] if ahead_seconds < -START_SECONDS_MAX else []
