@@ -52,6 +52,15 @@ class Analyzed:
         await self.engine.store.transact(work)
         await self.host.register()
 
+    async def add(self, name: str, plan: plan_pb2.Plan) -> str:
+        """Another plan of the same environment; its name."""
+
+        def work(unit: Any) -> None:
+            self.engine.plans.create(unit, ENVIRONMENT, name, plan, ME, is_dry=False)
+
+        await self.engine.store.transact(work)
+        return f"{ENVIRONMENT}/plans/{name}"
+
     async def analyze(self, plan: str = PLAN, **asked: Any) -> impact_pb2.Impact:
         """Twenty rehearsals unless others are asked for."""
         request = impact_pb2.AnalyzeImpactRequest(plan=plan, **{"draws": 20, **asked})

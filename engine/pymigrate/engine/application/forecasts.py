@@ -36,6 +36,7 @@ DRAWS_DEFAULT = 50
 SHOWN_SECONDS_MIN = 1.0
 SHOWN_CHUNKS_MIN = 2
 SHOWN_SPREAD = 0.06
+OTHERS_TOLD_MAX = 3
 
 
 class Forecasts:
@@ -84,8 +85,11 @@ class Forecasts:
                 for gate in open_gates
             ]
         others = sorted(core.run.name for core in self._board.active() if core.run.name != run.name)
-        if others:
-            told.append(f"How much {', '.join(others[:3])} and others take of what is shared: they are left out.")
+        if len(others) == 1:
+            told.append(f"How much {others[0]} takes of what is shared: it is left out.")
+        elif others:
+            names = [*others[:OTHERS_TOLD_MAX], *(["others"] if len(others) > OTHERS_TOLD_MAX else [])]
+            told.append(f"How much {', '.join(names[:-1])} and {names[-1]} take of what is shared: they are left out.")
         for (phase_id, name), estimate in estimates.items():
             if aggregate.phases[phase_id].state not in PHASE_ENDED:
                 told += [f"Of {phase_id}/{name}: {each}." for each in estimate.unknowns]
@@ -93,7 +97,7 @@ class Forecasts:
 
 
 def shown_models(aggregate: RunAggregate, durations: PlanDurations, now: datetime) -> dict[Place, DatasetModel]:
-    """The models with the speeds that datasets under way have shown, and never fewer rows than have come."""
+    """The models with the speeds and chunks that datasets under way have shown, and never fewer rows than have come."""
     environment, lanes = environment_of(aggregate.run.name), _lanes_at_work(aggregate)
     found: dict[Place, DatasetModel] = {}
     for place, model in durations.models.items():
@@ -123,6 +127,8 @@ def shown_models(aggregate: RunAggregate, durations: PlanDurations, now: datetim
             row_seconds = shown * weight + model.copy.row_seconds * (1.0 - weight)
             spread = SHOWN_SPREAD * weight + model.spread * (1.0 - weight)
             model = replace(model, copy=Step(model.copy.fixed_seconds, row_seconds), spread=spread)
+        if rows > 0 and chunks > 0:  # what is done is counted in chunks: they have to be as large as those that come
+            model = replace(model, chunk_rows=rows / chunks)
         found[place] = replace(model, rows=max(model.rows, rows))
     return found
 

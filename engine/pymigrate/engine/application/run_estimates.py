@@ -18,7 +18,7 @@ from pymigrate.engine.application.lessons import lessons_of
 from pymigrate.engine.application.measuring import kept_measures
 from pymigrate.engine.application.rehearsing import Draw, Stage, stage_of
 from pymigrate.engine.domain.drawing import Draws, downtimes
-from pymigrate.engine.domain.errors import FailedPrecondition
+from pymigrate.engine.domain.errors import FailedPrecondition, TemporaryError
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.quantiles import Quantiles, quantiles_of
 from pymigrate.engine.domain.rehearsed import PhaseTimes
@@ -61,17 +61,25 @@ class RunEstimates:
         self._lanes_max = lanes_max
         self._draw = draw
         self._known: set[str] = set()
+        self._due: list[str] = []
 
     async def step(self) -> None:
-        """One look: every run under way that has no estimate gets one."""
+        """One look: every run under way that has no estimate gets one. Raises a TemporaryError when the store can't be used now; the next
+        look goes on."""
         under_way = [core.run.name for core in self._board.active()]
         names = [name for name in dict.fromkeys([*self._board.take_added(), *under_way]) if name not in self._known]
         if len(self._known) + len(names) > RUNS_KNOWN_MAX:
             self._known.clear()
-        for name in names:
-            self._known.add(name)
-            if not await self._store.read(_has_estimate(name)):
-                await self._keep(name)
+        self._known.update(names)
+        self._due.extend(names)
+        while self._due:
+            name = self._due.pop(0)
+            try:
+                if not await self._store.read(_has_estimate(name)):
+                    await self._keep(name)
+            except TemporaryError:
+                self._due.insert(0, name)
+                raise
 
     async def _keep(self, name: str) -> None:
         revision = await self._board.revision(name)
