@@ -19,15 +19,25 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a probe found, and how long its answer took beyond the task itself."""
+    """What a probe found, how long its answer took beyond the task itself, and when it came, in seconds of a monotonic clock."""
 
     found: worker_pb2.Probed
     turnaround_seconds: float
+    answered_seconds: float = 0.0
 
     @property
     def rows(self) -> int:
         """Rows that were copied."""
         return sum(chunk.rows for chunk in self.found.chunks)
+
+    def spans(self) -> list[tuple[float, float, int]]:
+        """The chunks in order, with when they began and ended, on the same clock, and their rows."""
+        found, spans = self.found, []
+        end = self.answered_seconds - self.turnaround_seconds / 2 - max(0.0, found.drop_seconds) - found.close_seconds
+        for chunk in reversed(found.chunks):
+            spans.append((end - chunk.seconds, end, chunk.rows))
+            end -= chunk.seconds
+        return spans[::-1]
 
     @property
     def copy_seconds(self) -> float:

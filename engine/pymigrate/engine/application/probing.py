@@ -164,18 +164,18 @@ class _Session:
             if isinstance(answer, BaseException):
                 raise answer
         alone = {lane.place: self._found.measures[lane.place].copy.row_seconds for lane in lanes}
-        probed = [answer for answer in answers if isinstance(answer, worker_pb2.Probed)]
+        probed = [answer for answer in answers if isinstance(answer, Sample)]
         for place, factor in slowdowns_of(lanes, probed, alone).items():
             self._found.measures[place].slowdowns[len(lanes)] = factor
         return ""
 
-    async def _lane(self, lane: Lane, all_lanes: Sequence[Lane], seconds: float) -> worker_pb2.Probed:
+    async def _lane(self, lane: Lane, all_lanes: Sequence[Lane], seconds: float) -> Sample:
         work = works.probe_work(self._revision, *lane.place, lane.number)
         work.range, work.seconds_max, work.is_copy_alone = lane.range, seconds, True
         sides = self._sides(lane.place)
         on_source = sum(self._sides(other.place)[0] == sides[0] for other in all_lanes)
         on_target = sum(self._sides(other.place)[1] == sides[1] for other in all_lanes)
-        return (await self._ask(work, on_source, on_target)).found
+        return await self._ask(work, on_source, on_target)
 
     async def _samples(self, place: DatasetPlace, seconds: float) -> list[Sample]:
         """One chunk, and what the time allows. What a host does for the first time takes longer, and is done once more."""
@@ -219,8 +219,8 @@ class _Session:
         except EngineUnavailable:  # what a host tells itself it has cleared up before
             await self._drop(work, affinity)
             raise
-        elapsed = self._clock.monotonic() - asked
-        return Sample(answer.probe, max(0.0, elapsed - answer.probe.task_seconds))
+        answered = self._clock.monotonic()
+        return Sample(answer.probe, max(0.0, answered - asked - answer.probe.task_seconds), answered)
 
     async def _drop(self, work: worker_pb2.ProbeWork, affinity: str) -> None:
         """What a host left that is gone; where that fails, too, the next probe drops it."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pymigrate.engine.application.inspections import DatasetPlace
-from pymigrate.engine.application.probed_measures import row_seconds
-from pymigrate.v1 import run_pb2, worker_pb2
+from pymigrate.engine.application.probed_measures import Sample, row_seconds
+from pymigrate.v1 import run_pb2
 
 LANES_MAX = 64
+TOGETHER_SECONDS_MIN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,35 @@ def lanes_together(revision: run_pb2.PlanRevision, places: Sequence[DatasetPlace
 
 
 def slowdowns_of(
-    lanes: Sequence[Lane], probed: Sequence[worker_pb2.Probed], alone: Mapping[DatasetPlace, float]
+    lanes: Sequence[Lane], samples: Sequence[Sample], alone: Mapping[DatasetPlace, float]
 ) -> dict[DatasetPlace, float]:
-    """How many times longer a row took than alone, at least once, by dataset: the mean of its lanes."""
+    """How many times longer a row took than alone, at least once, by dataset: the mean of its lanes. What counts is the time in which
+    all of them copied; where there was too little of it, all of each lane."""
+    found = _while_together(samples) or [row_seconds(sample.found) for sample in samples]
     factors: dict[DatasetPlace, list[float]] = {}
-    for lane, found in zip(lanes, probed, strict=True):
-        if (seconds := row_seconds(found)) > 0:
+    for lane, seconds in zip(lanes, found, strict=True):
+        if seconds > 0:
             factors.setdefault(lane.place, []).append(seconds / alone[lane.place])
-    return {place: max(1.0, statistics.fmean(found)) for place, found in factors.items()}
+    return {place: max(1.0, statistics.fmean(each)) for place, each in factors.items()}
+
+
+def _while_together(samples: Sequence[Sample]) -> list[float]:
+    """How long each lane took for a row while all of them copied; nothing where that was too short."""
+    spans = [sample.spans() for sample in samples]
+    if not all(spans):
+        return []
+    begin, end = max(each[0][0] for each in spans), min(each[-1][1] for each in spans)
+    if end - begin < TOGETHER_SECONDS_MIN:
+        return []
+    rows = [sum(_share(span, begin, end) for span in each) for each in spans]
+    return [(end - begin) / each for each in rows] if all(rows) else []
+
+
+def _share(span: tuple[float, float, int], begin: float, end: float) -> float:
+    """The rows of a chunk that came in a time, if they came evenly."""
+    since, until, rows = span
+    inside = min(until, end) - max(since, begin)
+    return rows * inside / (until - since) if inside > 0 and until > since else 0.0
 
 
 def _lanes(revision: run_pb2.PlanRevision, place: DatasetPlace) -> list[Lane]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from statistics import NormalDist
 
+from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rehearsal import CopyShape
 from pymigrate.engine.domain.run import Task
@@ -162,21 +163,21 @@ class PlanDurations:
         model, parts = self.models[place], max(1, len(core.aggregate.datasets[place].ranges))
         rows, size = model.rows / parts, model.bytes / parts
         chunks = max(1, round(rows / model.chunk_rows)) if model.chunk_rows > 0 and rows > 0 else 1
-        seconds = model.copy.row_seconds * rows * self._factor(place)
-        fixed = model.copy.fixed_seconds * self._factor(place) + self.turnaround_seconds
-        return CopyShape(chunks, round(rows), round(size), seconds / chunks, fixed)
+        # Opening and closing is work as chunks are, and disturbed as they are.
+        seconds = (model.copy.row_seconds * rows + model.copy.fixed_seconds) * self._factor(place)
+        return CopyShape(chunks, round(rows), round(size), seconds / chunks, self.turnaround_seconds)
 
     def seconds(self, core: RunCore, task: Task) -> float:
-        """How long a task takes that is no copy."""
+        """How long a task takes that is no copy: disturbed as a lane is by what is under way when it begins."""
         match task.kind:
             case TaskKind.VERIFY:
-                return self.turnaround_seconds + self._sum(task, lambda model: model.verify_seconds)
+                return self.turnaround_seconds + self._sum(core, task, lambda model: model.verify_seconds)
             case TaskKind.PUBLISH:
-                return self.turnaround_seconds + self._sum(task, lambda model: model.publish_seconds)
+                return self.turnaround_seconds + self._sum(core, task, lambda model: model.publish_seconds)
             case TaskKind.CATCH_UP:
-                return self.turnaround_seconds + self._sum(task, lambda model: model.catch_up.seconds(model.rows))
+                return self.turnaround_seconds + self._sum(core, task, lambda model: model.catch_up.seconds(model.rows))
             case TaskKind.CAPTURE:
-                return self.turnaround_seconds + self._sum(task, lambda model: model.capture_seconds)
+                return self.turnaround_seconds + self._sum(core, task, lambda model: model.capture_seconds)
             case TaskKind.STEP | TaskKind.UNDO:
                 return self.step_seconds.get((task.phase, task.detail), STEP_SECONDS_ASSUMED)
             case _:
@@ -192,9 +193,13 @@ class PlanDurations:
     def _factor(self, place: tuple[str, str]) -> float:
         return self.factors.get(place, 1.0)
 
-    def _sum(self, task: Task, seconds: Callable[[DatasetModel], float]) -> float:
+    def _sum(self, core: RunCore, task: Task, seconds: Callable[[DatasetModel], float]) -> float:
         places = [(task.phase, dataset) for dataset in task.datasets]
-        return sum(seconds(self.models[place]) * self._factor(place) for place in places)
+        found = sum(seconds(self.models[place]) * self._factor(place) for place in places)
+        record, environment = core.aggregate.datasets[places[0]], environment_of(core.run.name)
+        source, target = (environment, record.source_connection), (environment, record.target_connection)
+        lanes = core.leased_count
+        return found * self.slowdown(source, lanes, target, lanes, lanes)
 
 
 @lru_cache(maxsize=PLACES_CACHED_MAX)

@@ -96,6 +96,11 @@ class RunLedger:
         """The tasks that hosts have."""
         return list(self._leased.values())
 
+    @property
+    def leased_count(self) -> int:
+        """How many tasks hosts have."""
+        return len(self._leased)
+
     def pending(self) -> list[Task]:
         """The tasks that wait for a host, the most urgent first."""
         tasks = self.aggregate.tasks
