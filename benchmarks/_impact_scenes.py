@@ -35,7 +35,7 @@ class Size:
 
 
 SIZES = {
-    "whole": Size(mixed=1_500_000, wide=400_000, orders=600_000, sqlite=800_000, maria=600_000, runs=5),
+    "whole": Size(mixed=800_000, wide=250_000, orders=400_000, sqlite=600_000, maria=400_000, runs=5),
     "quick": Size(mixed=200_000, wide=30_000, orders=100_000, sqlite=100_000, maria=100_000, runs=1),
     "tiny": Size(mixed=2_000, wide=500, orders=2_000, sqlite=2_000, maria=2_000, runs=1),
 }

@@ -102,7 +102,7 @@ class Impacts:
             holding = known.without(variant.unmeasured)
             found = await self._impact(scene, variant.revision, holding, asked, start)
             answer.variants[name].CopyFrom(found)
-        answer.differences.extend(differences(answer.base, answer.variants))
+        answer.differences.extend(await asyncio.to_thread(differences, answer.base, answer.variants))
         return answer
 
     @staticmethod

@@ -31,6 +31,7 @@ DROP_SECONDS_MAX = 30.0
 ONE_CHUNK_BYTES = 1
 NOTHING = impact_pb2.DatasetMeasure()
 SINGLE = 1
+HELD_BACK_SHARE = 0.7
 
 
 @dataclass(slots=True)
@@ -166,8 +167,23 @@ class _Session:
         alone = {lane.place: self._found.measures[lane.place].copy.row_seconds for lane in lanes}
         probed = [answer for answer in answers if isinstance(answer, Sample)]
         for place, factor in slowdowns_of(lanes, probed, alone).items():
-            self._found.measures[place].slowdowns[len(lanes)] = factor
+            if not self._is_held_back(
+                place
+            ):  # then it is the limit that was measured, which a rehearsal shares out itself
+                self._found.measures[place].slowdowns[len(lanes)] = factor
         return ""
+
+    def _is_held_back(self, place: DatasetPlace) -> bool:
+        """Whether a lane alone goes about as fast as the limits of its connections allow."""
+        measure, sides = self._found.measures[place], self._sides(place)
+        rates = [_rate(self._revision.connections[name]) for name in sides]
+        rate = rates[0].tighter(rates[1])
+        row_bytes = measure.bytes / measure.rows if measure.rows > 0 else 0.0
+        least = max(
+            row_bytes / rate.bytes_per_second if rate.bytes_per_second else 0.0,
+            1 / rate.rows_per_second if rate.rows_per_second else 0.0,
+        )
+        return least > HELD_BACK_SHARE * measure.copy.row_seconds
 
     async def _lane(self, lane: Lane, all_lanes: Sequence[Lane], seconds: float) -> Sample:
         work = works.probe_work(self._revision, *lane.place, lane.number)

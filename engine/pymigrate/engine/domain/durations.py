@@ -168,7 +168,8 @@ class PlanDurations:
         return CopyShape(chunks, round(rows), round(size), seconds / chunks, self.turnaround_seconds)
 
     def seconds(self, core: RunCore, task: Task) -> float:
-        """How long a task takes that is no copy: disturbed as a lane is by what is under way when it begins."""
+        """How long a task takes that is no copy. What is under way when it begins disturbs it half as much as a lane, by the logarithm:
+        some of it ends meanwhile, and the duration stays."""
         match task.kind:
             case TaskKind.VERIFY:
                 return self.turnaround_seconds + self._sum(core, task, lambda model: model.verify_seconds)
@@ -199,7 +200,7 @@ class PlanDurations:
         record, environment = core.aggregate.datasets[places[0]], environment_of(core.run.name)
         source, target = (environment, record.source_connection), (environment, record.target_connection)
         lanes = core.leased_count
-        return found * self.slowdown(source, lanes, target, lanes, lanes)
+        return found * math.sqrt(self.slowdown(source, lanes, target, lanes, lanes))
 
 
 @lru_cache(maxsize=PLACES_CACHED_MAX)
