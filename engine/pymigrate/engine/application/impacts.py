@@ -3,6 +3,7 @@
 A plan is frozen as for a run, looked at, measured as far as its time allows, rehearsed, and told in terms of the business.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
