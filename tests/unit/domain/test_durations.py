@@ -18,10 +18,12 @@ from pymigrate.engine.domain.durations import (
     PlanDurations,
     Step,
 )
+from pymigrate.engine.domain.happenings import Begun, Leased
+from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_states import TaskKind
-from tests.property.simulated_runs import aggregate_of
+from tests.property.simulated_runs import START, aggregate_of
 
 SOURCE, TARGET = ("e", "legacy"), ("e", "warehouse")
 TURNAROUND = 0.5
@@ -149,8 +151,13 @@ def test_a_lane_copies_its_part_of_the_rows_chunk_by_chunk() -> None:
     run.aggregate.datasets["a", "d0"].ranges = ("..500", "500..")
     shape = durations(d0=model()).copy(run, task(TaskKind.COPY))
     assert (shape.chunks, shape.rows, shape.bytes) == (5, 500, 5_000)
-    assert shape.chunk_seconds == pytest.approx(1.0)
-    assert shape.fixed_seconds == 2.0 + TURNAROUND
+    assert shape.fixed_seconds == TURNAROUND
+
+
+def test_opening_and_closing_are_spread_over_the_chunks_so_that_lanes_disturb_them_too() -> None:
+    run = core()
+    run.aggregate.datasets["a", "d0"].ranges = ("..500", "500..")
+    assert durations(d0=model()).copy(run, task(TaskKind.COPY)).chunk_seconds == pytest.approx(1.0 + 2.0 / 5)
 
 
 @pytest.mark.parametrize("changes", [{"rows": 0}, {"rows": 0, "chunk_rows": 0.0}, {"rows": 10}, {"chunk_rows": 0.0}])
@@ -158,15 +165,30 @@ def test_a_lane_copies_one_chunk_at_least(changes: dict[str, float]) -> None:
     found = model(**{"rows": 1_000, **changes})  # type: ignore[arg-type]  # rows are whole here
     shape = durations(d0=found).copy(core(), task(TaskKind.COPY))
     assert shape.chunks == 1
-    assert shape.chunk_seconds == pytest.approx(found.rows * 0.01)
+    assert shape.chunk_seconds == pytest.approx(2.0 + found.rows * 0.01)
 
 
 def test_a_dataset_without_rows_takes_what_opening_and_publishing_take() -> None:
     plan = durations(d0=model(rows=0))
     shape = plan.copy(core(), task(TaskKind.COPY))
-    assert (shape.rows, shape.bytes, shape.chunk_seconds) == (0, 0, 0.0)
+    assert (shape.rows, shape.bytes, shape.chunk_seconds) == (0, 0, 2.0)
     assert plan.seconds(core(), task(TaskKind.VERIFY)) == 1.0 + TURNAROUND
     assert plan.seconds(core(), task(TaskKind.PUBLISH)) == 3.0 + TURNAROUND
+
+
+def test_what_is_under_way_beside_a_comparison_disturbs_it_by_half() -> None:
+    run = core()
+    record = run.aggregate.datasets["a", "d0"]
+    place = environment_of(run.run.name)
+    contentions = {
+        ((place, record.source_connection), (place, record.target_connection)): Contention(((1, 1.0), (2, 4.0)))
+    }
+    plan = replace(durations(d0=model(), d1=model()), contentions=contentions)
+    run.apply(Begun(), START)
+    for copy in list(run.claimable(START))[:2]:
+        run.apply(Leased(copy.id, "h", START), START)
+    assert run.leased_count == 2
+    assert plan.seconds(run, task(TaskKind.VERIFY)) == pytest.approx(TURNAROUND + 2 * 1.1)
 
 
 def test_what_is_published_together_takes_as_long_as_all_of_it() -> None:
