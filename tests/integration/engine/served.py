@@ -13,6 +13,7 @@ from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import Server
@@ -91,6 +92,7 @@ class ServedEngine:
                 "ConnectionService": ConnectionCalls(engine.store, engine.catalog, requests, engine.inquiries),
                 "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
                 "RunService": RunCalls(engine.runs),
+                "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
                 "WorkerService": WorkerCalls(engine.hosts),
             },
             TOKEN,

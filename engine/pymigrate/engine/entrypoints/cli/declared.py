@@ -27,22 +27,28 @@ KINDS: dict[str, Callable[[], Message]] = {
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
-    """The documents of a file. Aliases are refused, and size, depth and number of nodes are bounded, before anything is built."""
-    body = path.read_bytes()
-    if len(body) > FILE_BYTES_MAX:
-        fail(f"{path} has {len(body):,} bytes; at most {FILE_BYTES_MAX:,} are read")
-    try:
-        text = body.decode()
-        _check_events(path, text)
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except (yaml.YAMLError, ValueError) as error:  # a date or number that is none, or what is no UTF-8
-        _refuse(path, f"is not YAML: {error}")
+    """The documents of a file of definitions."""
+    documents = read_yaml(path)
     for document in documents:
         if not isinstance(document, dict) or document.get("apiVersion") != API_VERSION:
             _refuse(path, f"every document begins with `apiVersion: {API_VERSION}`")
         if document.get("kind") not in KINDS:
             _refuse(path, f"kind `{document.get('kind')}` is not one of {', '.join(KINDS)}")
     return documents
+
+
+def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> list[Any]:
+    """What a file holds, but for empty documents. Aliases are refused, and size, depth and number of nodes are bounded, before anything is
+    built. Ends the command with what is wrong."""
+    body = path.read_bytes()
+    if len(body) > FILE_BYTES_MAX:
+        fail(f"{path} has {len(body):,} bytes; at most {FILE_BYTES_MAX:,} are read")
+    try:
+        text = body.decode()
+        _check_events(path, text)
+        return [document for document in yaml.load_all(text, loader) if document is not None]  # a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:  # a date or number that is none, or what is no UTF-8
+        _refuse(path, f"is not YAML: {error}")
 
 
 def apply(client: Client, path: Path) -> Iterator[tuple[str, str]]:

@@ -1,14 +1,16 @@
 """The commands of impact analysis: what a plan costs, what-ifs, when a run ends, and how good its estimate was."""
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 import yaml
 from google.protobuf.message import Message
 
+from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli import impact_tables as tables
 from pymigrate.engine.entrypoints.cli.client import connected, fail
 from pymigrate.engine.entrypoints.cli.commands import HOME_DEFAULT, Home, PlanName, RunName, console
@@ -19,6 +21,15 @@ TIMEOUT_SECONDS = 900.0
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, in the shape of the contract.")]
 Draws = Annotated[int, typer.Option(help="Rehearsals, 1 to 1,000.")]
 Seed = Annotated[int, typer.Option(help="Makes the rehearsals the same again.")]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what looks like a moment as the text that it is."""
+
+    yaml_constructors: ClassVar = {
+        **yaml.SafeLoader.yaml_constructors,
+        "tag:yaml.org,2002:timestamp": yaml.SafeLoader.construct_yaml_str,
+    }
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,9 +60,10 @@ def impact(
     asked: dict[str, Any] = {"plan": plan, "draws": draws, "seed": seed, "probe_seconds_max": probe_seconds}
     if start:
         asked["start_time"] = _moment(start)
+    variants = _variants(what_if) if what_if is not None else {}
     with connected(home) as client:
-        if what_if is not None:
-            request = impact_pb2.CompareImpactRequest(variants=_variants(what_if), **asked)
+        if variants:
+            request = impact_pb2.CompareImpactRequest(variants=variants, **asked)
             compared = client.impacts.CompareImpact(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
             if as_json:
                 _print_json(compared)
@@ -101,23 +113,34 @@ def _tell(found: impact_pb2.Impact) -> None:
 
 
 def _print_json(message: Message) -> None:
-    typer.echo(json.dumps(to_data(message), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(_strict(to_data(message)), indent=2, ensure_ascii=False))
+
+
+def _strict(data: Any) -> Any:
+    """The same without a number that JSON does not have: what is none is written as protobuf's JSON does."""
+    match data:
+        case dict():
+            return {name: _strict(value) for name, value in data.items()}
+        case list():
+            return [_strict(value) for value in data]
+        case float() if math.isnan(data):
+            return "NaN"
+        case _:
+            return data
 
 
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         fail(f"`{text}` is no moment: write it as 2026-12-24T22:00:00+01:00")
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _variants(file: Path) -> dict[str, impact_pb2.ImpactVariant]:
     """The variants of a file, in the shape of the contract, under `variants` or at the top."""
-    try:
-        data = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        fail(f"{file} can't be read: {error}")
+    documents = declared.read_yaml(file, _Loader)
+    data = documents[0] if len(documents) == 1 else None
     given = data.get("variants", data) if isinstance(data, dict) else None
     if not isinstance(given, dict) or not given:
         fail(f"{file} holds no variants: write them by name, each with what it changes")
