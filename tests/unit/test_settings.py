@@ -32,6 +32,14 @@ def test_a_loopback_address_is_right(listen: str) -> None:
     assert Settings(listen=listen).listen == listen
 
 
+def test_rest_is_served_only_where_somebody_asks_for_it_and_on_loopback(tmp_path: Path) -> None:
+    assert Settings(home=tmp_path).rest_listen == ""
+    assert Settings(rest_listen="[::1]:0").rest_listen == "[::1]:0"
+    assert Settings(home=tmp_path).rest_endpoint_path == tmp_path / "rest-endpoint"
+    with pytest.raises(ValidationError, match="loopback"):
+        Settings(rest_listen="0.0.0.0:7434")
+
+
 @pytest.mark.parametrize(
     "listen", ["0.0.0.0:1", "[::]:1", "example.com:1", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", ":1", ""]
 )

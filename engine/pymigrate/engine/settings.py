@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PORT_DEFAULT = 7433
+REST_PORT = 7434
 STORE_SCHEMES = ("postgresql", "postgres")
 
 
@@ -25,6 +26,10 @@ class Settings(BaseSettings):
 
     listen: str = f"127.0.0.1:{PORT_DEFAULT}"
     """Address and port to listen on, loopback only. Port 0 takes a free one, which `<home>/endpoint` then names."""
+
+    rest_listen: str = ""
+    """Address and port of REST, loopback only; `<home>/rest-endpoint` names what was bound. Default empty: no REST, since Terraform, the
+    command line and the hosts speak gRPC, and a second port is opened only where somebody asks for it. 7434 is the customary one."""
 
     store: str = ""
     """URL of the PostgreSQL that keeps the store, `postgresql://user@host:5432/database`, without a password. Default empty: a SQLite file
@@ -63,14 +68,12 @@ class Settings(BaseSettings):
     @field_validator("listen")
     @classmethod
     def _is_loopback(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if not port.isdecimal() or int(port) > 65_535:
-            raise ValueError(f"{value!r} is no address: write it as 127.0.0.1:{PORT_DEFAULT}")
-        bare = host.strip("[]")
-        is_loopback = bare == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
-        if not is_loopback:
-            raise ValueError(f"{host!r} is not a loopback address: the engine listens on this machine only")
-        return value
+        return _loopback(value, PORT_DEFAULT)
+
+    @field_validator("rest_listen")
+    @classmethod
+    def _is_loopback_or_empty(cls, value: str) -> str:
+        return _loopback(value, REST_PORT) if value else value
 
     @field_validator("store")
     @classmethod
@@ -110,6 +113,22 @@ class Settings(BaseSettings):
     def endpoint_path(self) -> Path:
         """The file that names address and port while an engine serves."""
         return self.home / "endpoint"
+
+    @property
+    def rest_endpoint_path(self) -> Path:
+        """The file that names address and port of REST while an engine serves it."""
+        return self.home / "rest-endpoint"
+
+
+def _loopback(value: str, port_customary: int) -> str:
+    host, _, port = value.rpartition(":")
+    if not port.isdecimal() or int(port) > 65_535:
+        raise ValueError(f"{value!r} is no address: write it as 127.0.0.1:{port_customary}")
+    bare = host.strip("[]")
+    is_loopback = bare == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
+    if not is_loopback:
+        raise ValueError(f"{host!r} is not a loopback address: the engine listens on this machine only")
+    return value
 
 
 def _is_address(text: str) -> bool:

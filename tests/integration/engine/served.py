@@ -86,17 +86,15 @@ class ServedEngine:
     async def _start(self) -> None:
         engine = self.engine
         requests = Requests(SystemClock())
-        self.server = Server(
-            {
-                "EnvironmentService": EnvironmentCalls(engine.store, engine.catalog, requests),
-                "ConnectionService": ConnectionCalls(engine.store, engine.catalog, requests, engine.inquiries),
-                "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
-                "RunService": RunCalls(engine.runs),
-                "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
-                "WorkerService": WorkerCalls(engine.hosts),
-            },
-            TOKEN,
-        )
+        self.servicers = {
+            "EnvironmentService": EnvironmentCalls(engine.store, engine.catalog, requests),
+            "ConnectionService": ConnectionCalls(engine.store, engine.catalog, requests, engine.inquiries),
+            "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
+            "RunService": RunCalls(engine.runs),
+            "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
+            "WorkerService": WorkerCalls(engine.hosts),
+        }
+        self.server = Server(self.servicers, TOKEN)
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
         await self.server.tell_ready()
         hosts = [

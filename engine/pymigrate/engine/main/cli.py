@@ -34,6 +34,7 @@ def build() -> typer.Typer:
 def serve(
     home: Annotated[Path | None, typer.Option(help="Folder of the store, the token and the logs.")] = None,
     listen: Annotated[str | None, typer.Option(help="Loopback address and port; port 0 takes a free one.")] = None,
+    rest_listen: Annotated[str | None, typer.Option(help="The same for REST; empty for none.")] = None,
 ) -> None:
     """Serve until SIGTERM; takes over what an earlier engine left unfinished."""
     from pydantic import ValidationError
@@ -47,6 +48,8 @@ def serve(
         given["home"] = home.absolute()
     if listen is not None:
         given["listen"] = listen
+    if rest_listen is not None:
+        given["rest_listen"] = rest_listen
     try:
         run(Settings(**given))  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:

@@ -42,16 +42,15 @@ from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
-from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
+from pymigrate.engine.main.surfaces import Surfaces
 from pymigrate.engine.ports.secrets import Redactor, parse_secret_ref
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 
 log = structlog.get_logger(__name__)
 TOKEN_BYTES = 32
-CALLS_GRACE_SECONDS = 2.0
 
 
 OpenStore = Callable[[Settings, SystemClock], Awaitable[Store]]
@@ -112,39 +111,33 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
     impacts = Impacts(store, catalog, measuring, surroundings, bounds, drawers.draw)
     forecasts = Forecasts(store, board, limits, clock, drawers.draw)
-    server = Server(
-        {
-            "EnvironmentService": EnvironmentCalls(store, catalog, requests),
-            "ConnectionService": ConnectionCalls(store, catalog, requests, inquiries),
-            "PlanService": PlanCalls(store, catalog, requests, runs),
-            "RunService": RunCalls(runs),
-            "ImpactService": ImpactCalls(impacts, forecasts, learning),
-            "WorkerService": WorkerCalls(hosts),
-        },
-        token,
-    )
+    servicers = {
+        "EnvironmentService": EnvironmentCalls(store, catalog, requests),
+        "ConnectionService": ConnectionCalls(store, catalog, requests, inquiries),
+        "PlanService": PlanCalls(store, catalog, requests, runs),
+        "RunService": RunCalls(runs),
+        "ImpactService": ImpactCalls(impacts, forecasts, learning),
+        "WorkerService": WorkerCalls(hosts),
+    }
+    surfaces = Surfaces(settings, servicers, token)
     executor = LocalExecutor(settings.home, settings.drain_seconds)
     await board.restore()
     await hosts.restore()
-    port = await server.start(settings.listen)
-    endpoint = f"{settings.listen.rpartition(':')[0]}:{port}"
-    _write_endpoint(settings.endpoint_path, endpoint)
+    await surfaces.start()
     estimates = RunEstimates(store, board, learning, settings.lanes_max, drawers.draw)
     followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     passes = asyncio.create_task(supervisor.run())
-    await server.tell_ready()
-    log.info("engine.serving", endpoint=endpoint, home=str(settings.home))
+    await surfaces.tell_ready()
     await ending.wait()
     log.info("engine.draining")
-    await server.tell_draining()
+    await surfaces.tell_draining()
     await stopped(passes)
     # Hosts of an engine that was killed are not this executor's children, and drain with the others.
     await asyncio.gather(*(executor.drain(host.record.pid, host.record.pid_start_ticks) for host in hosts.hosts()))
     await executor.close()
     drawers.close()
-    await server.stop(CALLS_GRACE_SECONDS)
-    settings.endpoint_path.unlink(missing_ok=True)
+    await surfaces.stop()
 
 
 def _make_home(home: Path) -> None:
@@ -163,12 +156,6 @@ def _token(path: Path) -> str:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         file.write(f"{token}\n")
     return token
-
-
-def _write_endpoint(path: Path, endpoint: str) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f"{endpoint}\n")
-    fresh.replace(path)
 
 
 def configure_logging(level: str) -> None:

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from pymigrate.engine.application.catalog import Catalog, Kind
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.requests import Requests
-from pymigrate.engine.entrypoints.grpc.interceptors import caller
+from pymigrate.engine.entrypoints.identity import caller
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import environment_pb2, environment_pb2_grpc
 

@@ -1,28 +1,18 @@
 """What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid token is never entered."""
 
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any
 
 import grpc
 import structlog
 
-from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT, Caller
-from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError, Unauthenticated
+from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
+from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.grpc.errors import status_of
+from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
 
 log = structlog.get_logger(__name__)
-MANAGED_BY = "pymigrate-managed-by"
-SIDES = frozenset({"api", "cli", "terraform", "git", "kubernetes"})
 OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
-PRINCIPAL = "local"
-_caller: ContextVar[Caller] = ContextVar("caller")
-
-
-def caller() -> Caller:
-    """Who makes the call that is being served."""
-    return _caller.get()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -64,7 +54,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                _caller.set(self._identify(metadata))
+                self._enter(metadata)
                 return await serve(request, context)
             except PyMigrateError as error:
                 await _abort(context, error)
@@ -78,7 +68,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
-                _caller.set(self._identify(metadata))
+                self._enter(metadata)
                 async for answer in serve(request, context):
                     yield answer
             except PyMigrateError as error:
@@ -90,18 +80,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return served
 
-    def _identify(self, metadata: dict[str, Any]) -> Caller:
-        given = str(metadata.get("authorization", ""))
-        if not given:
-            raise Unauthenticated(
-                "send the engine's token as metadata `authorization: Bearer <token>`; it is in the engine's home"
-            )
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-            raise Unauthenticated("the token is not this engine's: read it again from the engine's home")
-        side = str(metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT))
-        if side not in SIDES:
-            raise InvalidDefinition((Problem(MANAGED_BY, f"must be one of {', '.join(sorted(SIDES))}"),))
-        return Caller(PRINCIPAL, side)
+    def _enter(self, metadata: dict[str, Any]) -> None:
+        given, side = metadata.get("authorization", ""), metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT)
+        note_caller(identify(self._token, str(given), str(side)))
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:

@@ -10,7 +10,7 @@ from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.entrypoints.grpc.declared import DeclaredCalls
-from pymigrate.engine.entrypoints.grpc.interceptors import caller
+from pymigrate.engine.entrypoints.identity import caller
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import plan_pb2, plan_pb2_grpc
 

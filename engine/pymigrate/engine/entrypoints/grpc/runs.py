@@ -9,7 +9,7 @@ from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
 from pymigrate.engine.domain.names import nearest, parent_of
 from pymigrate.engine.domain.run_states import DesiredState
-from pymigrate.engine.entrypoints.grpc.interceptors import caller
+from pymigrate.engine.entrypoints.identity import caller
 from pymigrate.v1 import run_pb2, run_pb2_grpc
 
 

@@ -1,0 +1,109 @@
+"""One HTTP request as one call of the contract: who makes it, what it asks for, the servicer's answer, and how it fails.
+
+The servicers are those of the gRPC server, called in this process. Default-deny: no route is looked up for a caller without the token.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import structlog
+from google.protobuf.empty_pb2 import Empty
+from starlette.datastructures import Headers, QueryParams
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
+from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
+from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
+from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
+from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
+from pymigrate.engine.entrypoints.rest.requests import Given, read_request
+from pymigrate.engine.entrypoints.rest.streams import Streams
+from pymigrate.v1.shape import to_data
+
+log = structlog.get_logger(__name__)
+BODY_BYTES_MAX = 16 * 1024 * 1024
+QUERY_BYTES_MAX = 16 * 1024
+JSON = "application/json"
+
+
+class Calls:
+    """An ASGI application that serves the bindings by the servicers, which are given by their service's name."""
+
+    def __init__(self, servicers: Mapping[str, Any], routes: Routes, token: str, streams: Streams) -> None:
+        self._servicers = servicers
+        self._routes = routes
+        self._token = token
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        try:
+            await self._serve(scope, receive, send)
+        except PyMigrateError as error:
+            await problem_response(error)(scope, receive, send)
+        except Exception as error:
+            method = f"{scope['method']} {scope['path']}"
+            log.error("call.failed", method=method, error=type(error).__name__, exc_info=error)
+            failure = PyMigrateError("the engine failed in this call: its log tells more")
+            await problem_response(failure)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        side = headers.get(MANAGED_BY, MANAGED_BY_DEFAULT)
+        note_caller(identify(self._token, headers.get("authorization", ""), side))
+        binding, variables = self._routes.find(scope["method"], scope["raw_path"].decode("latin-1"))
+        body = await _body(headers, receive)
+        given = Given(variables, _query(scope), headers, body)
+        request = read_request(binding, given)
+        call = getattr(self._servicers[binding.service], binding.method.name)
+        if binding.is_stream:
+            await self._streams.serve(call(request, None), scope, receive, send)
+            return
+        answer = await call(request, None)
+        await _response(binding, answer, headers)(scope, receive, send)
+
+
+def _response(binding: Binding, answer: Any, headers: Headers) -> Response:
+    if isinstance(answer, Empty):
+        return Response(status_code=204)
+    etag = etag_of(answer)
+    told = {"etag": etag, "cache-control": "no-cache"} if etag else {"cache-control": "no-store"}
+    if binding.http_method == "GET" and is_known(headers, etag):
+        return Response(status_code=304, headers=told)
+    return Response(orjson.dumps(to_data(answer)), 200, told, JSON)
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    text: bytes = scope["query_string"]
+    if len(text) > QUERY_BYTES_MAX:
+        raise Refused(414, "QUERY_TOO_LONG", f"a query has at most {QUERY_BYTES_MAX:,} bytes")
+    try:
+        text.decode("ascii")
+        return QueryParams(text).multi_items()
+    except ValueError as error:  # a byte beyond ASCII, or too many parameters
+        raise InvalidDefinition((Problem("query", "can't be read: write it percent-encoded"),)) from error
+
+
+async def _body(headers: Headers, receive: Receive) -> bytes:
+    """The body, at most BODY_BYTES_MAX of it. Raises Refused (413) as soon as it is known to be larger."""
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > BODY_BYTES_MAX:
+        raise _too_large()
+    parts: list[bytes] = []
+    left = BODY_BYTES_MAX
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        left -= len(part)
+        if left < 0:
+            raise _too_large()
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large() -> Refused:
+    return Refused(413, "BODY_TOO_LARGE", f"a body has at most {BODY_BYTES_MAX:,} bytes")

@@ -1,0 +1,71 @@
+"""What an engine serves its servicers over: gRPC always, REST where it is asked for. Each writes where it is reached into the home."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.settings import Settings
+
+if TYPE_CHECKING:
+    from pymigrate.engine.entrypoints.rest.server import RestServer
+
+log = structlog.get_logger(__name__)
+CALLS_GRACE_SECONDS = 2.0
+
+
+class Surfaces:
+    """The servers of one engine."""
+
+    def __init__(self, settings: Settings, servicers: Mapping[str, Any], token: str) -> None:
+        self._settings = settings
+        self._grpc = Server(servicers, token)
+        self._rest = _rest(servicers, token) if settings.rest_listen else None
+
+    async def start(self) -> None:
+        """Binds and serves, and tells where. Raises PermanentError when an address is taken."""
+        settings = self._settings
+        # An engine that was killed leaves its files; nobody is to be led to an address that is not this one's.
+        settings.rest_endpoint_path.unlink(missing_ok=True)
+        rest_port = await self._rest.start(settings.rest_listen) if self._rest is not None else 0
+        port = await self._grpc.start(settings.listen)
+        endpoint = _tell(settings.endpoint_path, settings.listen, port)
+        rest = _tell(settings.rest_endpoint_path, settings.rest_listen, rest_port) if rest_port else ""
+        log.info("engine.serving", endpoint=endpoint, rest_endpoint=rest, home=str(settings.home))
+
+    async def tell_ready(self) -> None:
+        """Health becomes SERVING, and /readyz 200."""
+        if self._rest is not None:
+            self._rest.tell_ready()
+        await self._grpc.tell_ready()
+
+    async def tell_draining(self) -> None:
+        """Health becomes NOT_SERVING, and /readyz 503, for good."""
+        await self._grpc.tell_draining()
+        if self._rest is not None:
+            self._rest.tell_draining()
+
+    async def stop(self) -> None:
+        """Takes no more calls, lets those under way end within the grace, and stops."""
+        if self._rest is not None:
+            await self._rest.stop()
+            self._settings.rest_endpoint_path.unlink(missing_ok=True)
+        await self._grpc.stop(CALLS_GRACE_SECONDS)
+        self._settings.endpoint_path.unlink(missing_ok=True)
+
+
+def _rest(servicers: Mapping[str, Any], token: str) -> "RestServer":
+    from pymigrate.engine.entrypoints.rest.server import RestServer
+
+    return RestServer(servicers, token)
+
+
+def _tell(path: Path, listen: str, port: int) -> str:
+    """Writes where a server is reached, whole or not at all."""
+    endpoint = f"{listen.rpartition(':')[0]}:{port}"
+    fresh = path.with_suffix(".new")
+    fresh.write_text(f"{endpoint}\n")
+    fresh.replace(path)
+    return endpoint
