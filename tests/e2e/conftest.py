@@ -1,14 +1,11 @@
 """What the end-to-end tests share: the demo's legacy systems, and engines that are gone after each test."""
 
-import contextlib
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.engines import EngineProcess, is_alive, wait_until
+from tests.e2e.engines import EngineProcess, running_engine
 from tests.servers import PostgresCluster
 from tools.legacy_systems import lay_out
 
@@ -32,16 +29,5 @@ def postgres_cluster(postgres_clusters: Callable[[str], PostgresCluster]) -> Pos
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineProcess]:
     """A running engine; it and everything that it started is gone afterwards."""
-    process = EngineProcess(tmp_path / "home", is_warm=True)
-    process.start()
-    try:
+    with running_engine(tmp_path / "home") as process:
         yield process
-    finally:
-        pids: list[int] = []
-        if process.process is not None and process.process.poll() is None:
-            pids = process.host_pids()
-            process.stop()
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(is_alive(pid) for pid in pids))

@@ -1,5 +1,6 @@
 """A real engine in a process of its own, with real worker hosts, and the client that tests drive it with."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -77,6 +78,24 @@ class EngineProcess:
                 worker_pb2.ListWorkerHostsRequest(), metadata=client.metadata, timeout=10
             )
         return [host.pid for host in answer.worker_hosts]
+
+
+@contextmanager
+def running_engine(home: Path) -> Iterator[EngineProcess]:
+    """An engine that serves; it and everything that it started is gone afterwards."""
+    process = EngineProcess(home, is_warm=True)
+    process.start()
+    try:
+        yield process
+    finally:
+        pids: list[int] = []
+        if process.process is not None and process.process.poll() is None:
+            pids = process.host_pids()
+            process.stop()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
 
 def _started(module: str, arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":

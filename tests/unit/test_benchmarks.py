@@ -13,7 +13,7 @@ from tests.servers import PostgresCluster
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
-SERVED = {"lanes", "transfer"}  # those that start a PostgreSQL server
+SERVED = {"impact", "lanes", "transfer"}  # those that start a PostgreSQL server
 SECONDS_MAX = 240
 FIGURE = {"figure", "value", "unit", "reference", "reference_value", "ratio", "goal", "met"}
 

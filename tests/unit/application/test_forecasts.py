@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from pymigrate.engine.application.kinds import CONNECTIONS
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound
 from pymigrate.engine.domain.run_states import DesiredState
-from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2, worker_pb2
-from tests.unit.application.analyzed import OPEN_SECONDS, ROW_SECONDS, ROWS, Analyzed
-from tests.unit.application.engines import ME, PLAN, phase
+from pymigrate.v1 import connection_pb2, impact_pb2, plan_pb2, run_pb2, worker_pb2
+from tests.unit.application.analyzed import OPEN_SECONDS, ROW_BYTES, ROW_SECONDS, ROWS, Analyzed
+from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, phase
 
 RUN = f"{PLAN}/runs/r"
 COPY_SECONDS = OPEN_SECONDS + ROWS * ROW_SECONDS
@@ -107,6 +109,21 @@ async def test_half_copied_lanes_take_as_long_for_the_rest_as_they_have_shown_wh
     found = await forecast(analyzed)
     assert found.remaining_seconds.p50 == pytest.approx(60 / 0.3 * 0.7, rel=NEAR), "half as fast as it was measured"
     assert found.remaining_seconds.p90 < 1.2 * found.remaining_seconds.p50, "what was shown is sure"
+
+
+async def test_lanes_that_are_held_to_a_rate_go_on_with_rows_as_large_as_those_that_came() -> None:
+    analyzed = Analyzed()
+    await analyzed.declare({"a": phase("orders")})
+    await analyzed.analyze(draws=1)
+    slow = connection_pb2.Connection(name=f"{ENVIRONMENT}/connections/legacy", bytes_per_second_max=20_000)
+    mask = FieldMask(paths=["bytes_per_second_max"])
+    engine = analyzed.engine
+    await engine.store.transact(lambda unit: engine.catalog.update(unit, CONNECTIONS, slow, mask, ME))
+    await started(analyzed)
+    told = (await forecast(analyzed)).remaining_seconds.p50
+    assert told == pytest.approx(ROWS * ROW_BYTES / 20_000, rel=NEAR)
+    await copied(analyzed, 60.0, ROWS * 3 // 10, 300)  # of ten bytes each
+    assert (await forecast(analyzed)).remaining_seconds.p50 == pytest.approx(ROWS * 0.7 * 10 / 20_000, rel=NEAR)
 
 
 async def test_what_has_passed_of_a_downtime_is_part_of_it() -> None:

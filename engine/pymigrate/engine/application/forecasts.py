@@ -97,7 +97,7 @@ class Forecasts:
 
 
 def shown_models(aggregate: RunAggregate, durations: PlanDurations, now: datetime) -> dict[Place, DatasetModel]:
-    """The models with the speeds and chunks that datasets under way have shown, and never fewer rows than have come."""
+    """The models with the speeds, chunks and row sizes that datasets under way have shown, and never fewer rows than have come."""
     environment, lanes = environment_of(aggregate.run.name), _lanes_at_work(aggregate)
     found: dict[Place, DatasetModel] = {}
     for place, model in durations.models.items():
@@ -127,9 +127,11 @@ def shown_models(aggregate: RunAggregate, durations: PlanDurations, now: datetim
             row_seconds = shown * weight + model.copy.row_seconds * (1.0 - weight)
             spread = SHOWN_SPREAD * weight + model.spread * (1.0 - weight)
             model = replace(model, copy=Step(model.copy.fixed_seconds, row_seconds), spread=spread)
+        model = replace(model, rows=max(model.rows, rows))
         if rows > 0 and chunks > 0:  # what is done is counted in chunks: they have to be as large as those that come
-            model = replace(model, chunk_rows=rows / chunks)
-        found[place] = replace(model, rows=max(model.rows, rows))
+            row_bytes = sum(lane.bytes for lane in own) / rows
+            model = replace(model, chunk_rows=rows / chunks, bytes=round(row_bytes * model.rows))
+        found[place] = model
     return found
 
 
