@@ -31,10 +31,10 @@ class Sample:
         return sum(chunk.rows for chunk in self.found.chunks)
 
     def spans(self) -> list[tuple[float, float, int]]:
-        """The chunks in order, with when they began and ended, on the same clock, and their rows."""
+        """The chunks after those at the start, in order, with when they began and ended, on the same clock, and their rows."""
         found, spans = self.found, []
         end = self.answered_seconds - self.turnaround_seconds / 2 - max(0.0, found.drop_seconds) - found.close_seconds
-        for chunk in reversed(found.chunks):
+        for chunk in reversed(_steady(found)):
             spans.append((end - chunk.seconds, end, chunk.rows))
             end -= chunk.seconds
         return spans[::-1]
