@@ -5,14 +5,18 @@ import json
 import socket
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.cli.client import Client
+from pymigrate.engine.entrypoints.rest.bindings import Binding
 from pymigrate.engine.entrypoints.rest.calls import BODY_BYTES_MAX, QUERY_BYTES_MAX
-from pymigrate.engine.entrypoints.rest.server import RestServer
+from pymigrate.engine.entrypoints.rest.server import RestServer, contract_routes
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.v1 import environment_pb2, impact_pb2
 from pymigrate.v1.shape import from_data, to_data
@@ -253,7 +257,9 @@ def test_streams_end_when_the_engine_drains_and_no_more_than_the_limit_are_serve
     [
         ("PUT", "/v1/environments/e", {}, 405),
         ("OPTIONS", "/v1/environments", {}, 405),
-        ("POST", "/livez", {}, 404),
+        ("POST", "/livez", {}, 405),
+        ("GET", "/livez/", {}, 404),
+        ("GET", "/v1/environments/%0A", {}, 404),
         ("GET", "/", {}, 404),
         ("GET", "/v1/environments/", {}, 404),
         ("GET", "/v1/environments/a%2Fplans%2Fb", {}, 404),
@@ -281,6 +287,52 @@ def test_what_is_asked_wrongly_is_told_and_never_the_engine_s_fault(
     http: httpx.Client, method: str, path: str, options: dict[str, Any], status: int
 ) -> None:
     problem(http.request(method, path, **options), status)
+
+
+WORDS = st.sampled_from(["e", "p", "r", "a", "legacy", "-", "a:b", "%2F", "%00", "..", "ü", "x" * 300]) | st.text(
+    max_size=8
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize("binding", contract_routes().bindings, ids=lambda binding: str(binding.method.name))
+def test_whatever_a_call_is_given_is_answered_and_never_the_engine_s_fault(
+    served: ServedEngine, binding: Binding
+) -> None:
+    application = RestServer(served.servicers, TOKEN).application
+    body = binding.input if binding.body == "*" else binding.input.fields_by_name.get(binding.body)
+    fields = getattr(body, "message_type", body)
+    names = st.sampled_from([field.camelcase_name for field in fields.fields]) if fields is not None else WORDS
+    parameters = st.sampled_from([field.camelcase_name for field in binding.query_fields().values()] or ["x"])
+
+    async def answer(path: str, query: dict[str, str], content: bytes | None) -> httpx.Response:
+        transport = httpx.ASGITransport(application, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://engine", headers=BEARER) as client:
+            told = {"content-type": "application/json"} if content is not None else {}
+            return await client.request(binding.http_method, path, params=query, content=content, headers=told)
+
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        segments = [
+            data.draw(WORDS) if segment == "*" and data.draw(st.booleans()) else segment.replace("*", "e")
+            for segment in binding.template.segments
+        ]
+        path = "/".join(("", *(quote(segment, safe="%:") for segment in segments)))
+        path += f":{binding.template.verb}" if binding.template.verb else ""
+        query = data.draw(st.dictionaries(parameters, WORDS, max_size=2))
+        content = json.dumps(data.draw(st.dictionaries(names, VALUES, max_size=3))).encode() if binding.body else None
+        found = served.do(answer(path, query, content))
+        assert found.status_code < 500, (path, query, content, found.text)
+        if found.status_code >= 400:
+            problem(found, found.status_code)
+
+    check()
 
 
 def test_a_body_that_does_not_say_how_long_it_is_is_read_up_to_the_limit(http: httpx.Client) -> None:

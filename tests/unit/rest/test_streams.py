@@ -118,6 +118,31 @@ async def test_an_engine_that_stops_ends_every_stream_without_saying_that_it_is_
     assert [event.get("event") for event in consumer.events()] == [None, None]
 
 
+async def test_a_consumer_that_takes_nothing_is_not_written_for() -> None:
+    made: list[int] = []
+    stuck, free = asyncio.Event(), asyncio.Event()
+
+    async def answers() -> AsyncGenerator[Any, None]:
+        for number in range(5):
+            made.append(number)
+            yield Answer(resume_token=str(number + 1))
+
+    class Stuck(Consumer):
+        async def send(self, message: Any) -> None:
+            if b"id: 2" in message.get("body", b""):
+                stuck.set()
+                await free.wait()
+            await super().send(message)
+
+    consumer = Stuck()
+    serving = asyncio.create_task(consumer.consume(Streams(), answers()))
+    await stuck.wait()
+    assert made == [0, 1]
+    free.set()
+    await serving
+    assert made == [0, 1, 2, 3, 4]
+
+
 async def test_a_silent_stream_is_kept_alive() -> None:
     consumer, streams, endless = Consumer(), Streams(keepalive_seconds=0.0), Endless()
     serving = asyncio.create_task(consumer.consume(streams, endless.answers()))

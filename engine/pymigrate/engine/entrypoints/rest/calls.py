@@ -6,7 +6,6 @@ The servicers are those of the gRPC server, called in this process. Default-deny
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 import structlog
 from google.protobuf.empty_pb2 import Empty
 from starlette.datastructures import Headers, QueryParams
@@ -16,12 +15,12 @@ from starlette.types import Receive, Scope, Send
 from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
+from pymigrate.engine.entrypoints.rest.answers import encoded
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.requests import Given, read_request
 from pymigrate.engine.entrypoints.rest.streams import Streams
-from pymigrate.v1.shape import to_data
 
 log = structlog.get_logger(__name__)
 BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -73,7 +72,7 @@ def _response(binding: Binding, answer: Any, headers: Headers) -> Response:
     told = {"etag": etag, "cache-control": "no-cache"} if etag else {"cache-control": "no-store"}
     if binding.http_method == "GET" and is_known(headers, etag):
         return Response(status_code=304, headers=told)
-    return Response(orjson.dumps(to_data(answer)), 200, told, JSON)
+    return Response(encoded(answer), 200, told, JSON)
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pymigrate.engine.entrypoints.rest.answers import NUMBER_WORDS
 from pymigrate.v1.shape import enum_words
 
 PACKAGE = "pymigrate.v1."
@@ -15,8 +16,8 @@ _SCALARS: Mapping[int, dict[str, Any]] = {
     FieldDescriptor.CPPTYPE_INT64: {"type": "integer", "format": "int64"},
     FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
     FieldDescriptor.CPPTYPE_UINT64: {"type": "integer", "minimum": 0},
-    FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number", "format": "double"},
-    FieldDescriptor.CPPTYPE_FLOAT: {"type": "number", "format": "float"},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"anyOf": [{"type": "number"}, {"enum": list(NUMBER_WORDS)}]},
+    FieldDescriptor.CPPTYPE_FLOAT: {"anyOf": [{"type": "number"}, {"enum": list(NUMBER_WORDS)}]},
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
 }

@@ -8,18 +8,16 @@ from typing import Any
 
 import orjson
 import uvicorn
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
 from pymigrate.engine.entrypoints.rest.bindings import DOCUMENT, Routes, bindings_of
 from pymigrate.engine.entrypoints.rest.calls import Calls
 from pymigrate.engine.entrypoints.rest.openapi import document
+from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.streams import Streams
 
 CONNECTIONS_MAX = 2_000
@@ -48,14 +46,9 @@ class RestServer:
         self._is_ready = False
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
-        routes = [
-            Route("/livez", self._livez),
-            Route("/readyz", self._readyz),
-            Route(DOCUMENT, self._openapi),
-            Mount("/", Calls(servicers, self._routes, token, self._streams)),
-        ]
-        gzip = Middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
-        self.application = Starlette(routes=routes, middleware=[gzip])
+        self._open = {"/livez": self._livez, "/readyz": self._readyz, DOCUMENT: self._openapi}
+        self._calls = Calls(servicers, self._routes, token, self._streams)
+        self.application = GZipMiddleware(self._serve, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
 
     async def start(self, listen: str) -> int:
         """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""
@@ -96,13 +89,25 @@ class RestServer:
         self._server.should_exit = True
         await self._serving
 
-    async def _livez(self, _: Request) -> Response:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What needs no token by its exact path, and the contract's calls by every other."""
+        answer = self._open.get(scope["path"])
+        if answer is None:
+            await self._calls(scope, receive, send)
+        elif scope["method"] in {"GET", "HEAD"}:
+            await answer()(scope, receive, send)
+        else:
+            text = f"{scope['method']} is not served here: use GET"
+            refused = Refused(405, "METHOD_NOT_ALLOWED", text, {"allow": "GET"})
+            await problem_response(refused)(scope, receive, send)
+
+    def _livez(self) -> Response:
         return PlainTextResponse("alive\n")
 
-    async def _readyz(self, _: Request) -> Response:
+    def _readyz(self) -> Response:
         return PlainTextResponse("ready\n") if self._is_ready else PlainTextResponse("not ready\n", 503)
 
-    async def _openapi(self, _: Request) -> Response:
+    def _openapi(self) -> Response:
         if not self._document:
             self._document = orjson.dumps(document(self._routes.bindings))
         return Response(self._document, media_type="application/json")

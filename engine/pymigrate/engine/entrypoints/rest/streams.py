@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
 from pymigrate.engine.domain.errors import PyMigrateError
+from pymigrate.engine.entrypoints.rest.answers import encoded
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_of
-from pymigrate.v1.shape import to_data
 
 log = structlog.get_logger(__name__)
 STREAMS_MAX = 1_000
@@ -116,7 +116,7 @@ async def _more(send: Send, body: bytes) -> None:
 def _event(answer: Message) -> bytes:
     token = str(getattr(answer, "resume_token", ""))
     head = f"id: {token}\n".encode() if token.isprintable() and token else b""
-    return head + b"data: " + orjson.dumps(to_data(answer)) + b"\n\n"
+    return head + b"data: " + encoded(answer) + b"\n\n"
 
 
 def _problem(error: PyMigrateError) -> bytes:
