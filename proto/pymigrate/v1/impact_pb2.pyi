@@ -987,6 +987,8 @@ class DatasetEstimate(google.protobuf.message.Message):
     RECORD_FIELD_NUMBER: builtins.int
     UNKNOWNS_FIELD_NUMBER: builtins.int
     MEASURE_TIME_FIELD_NUMBER: builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: builtins.int
+    SOURCE_SHARE_FIELD_NUMBER: builtins.int
     rows: builtins.int
     """Rows to move; -1 when not known."""
     bytes: builtins.int
@@ -1001,6 +1003,10 @@ class DatasetEstimate(google.protobuf.message.Message):
     """How it was found: `history` (earlier runs of it), `measured` (a probe), `statistics` (its size alone, with the speed of its like),
     `declared` or `assumed`.
     """
+    bytes_per_second: builtins.float
+    """Bytes that one lane copies in a second while nothing else runs: source, target and the way between them together."""
+    source_share: builtins.float
+    """The share of that time in which the source is waited for; 0 when not known."""
     @property
     def copy_seconds(self) -> Global___Quantiles:
         """Copying, of all lanes together, as if each were alone."""
@@ -1040,9 +1046,11 @@ class DatasetEstimate(google.protobuf.message.Message):
         record: Global___EstimateRecord | None = ...,
         unknowns: collections.abc.Iterable[builtins.str] | None = ...,
         measure_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        bytes_per_second: builtins.float = ...,
+        source_share: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["copy_seconds", b"copy_seconds", "measure_time", b"measure_time", "publish_seconds", b"publish_seconds", "record", b"record", "verify_seconds", b"verify_seconds"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["basis", b"basis", "bytes", b"bytes", "copy_seconds", b"copy_seconds", "lanes", b"lanes", "measure_time", b"measure_time", "path", b"path", "path_reason", b"path_reason", "publish_seconds", b"publish_seconds", "record", b"record", "rows", b"rows", "unknowns", b"unknowns", "verify_seconds", b"verify_seconds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["basis", b"basis", "bytes", b"bytes", "bytes_per_second", b"bytes_per_second", "copy_seconds", b"copy_seconds", "lanes", b"lanes", "measure_time", b"measure_time", "path", b"path", "path_reason", b"path_reason", "publish_seconds", b"publish_seconds", "record", b"record", "rows", b"rows", "source_share", b"source_share", "unknowns", b"unknowns", "verify_seconds", b"verify_seconds"]) -> None: ...
 
 Global___DatasetEstimate: typing_extensions.TypeAlias = DatasetEstimate
 

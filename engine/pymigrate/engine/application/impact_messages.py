@@ -128,6 +128,7 @@ def dataset_message(
 ) -> impact_pb2.DatasetEstimate:
     """How long a dataset takes by itself, and how that was found."""
     model, lanes = estimate.model, max(1, len(look.ranges))
+    copying = model.copy.row_seconds * model.rows
     is_measured = estimate.measure.HasField("time")
     return impact_pb2.DatasetEstimate(
         rows=model.rows if estimate.has_size else -1,
@@ -142,6 +143,8 @@ def dataset_message(
         record=record_message(estimate.record),
         unknowns=unknowns,
         measure_time=estimate.measure.time if is_measured else None,
+        bytes_per_second=model.bytes / copying if copying > 0 else 0.0,
+        source_share=estimate.measure.source_share,
     )
 
 
