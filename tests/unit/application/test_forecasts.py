@@ -177,6 +177,16 @@ async def test_a_run_that_has_ended_has_nothing_left() -> None:
     assert (found.remaining_seconds.p50, dict(found.phases)) == (0, {})
 
 
+async def test_a_phase_that_has_failed_is_left_out_and_the_others_go_on() -> None:
+    analyzed = await running({"a": phase("orders"), "b": phase("items"), "c": phase("people", needs=["a"])})
+    task = await analyzed.host.claim()
+    assert task is not None
+    await analyzed.host.finish(task, run_pb2.Failure(reason="DATA_REFUSED", message="row 7"))
+    found = await forecast(analyzed)
+    assert len(found.phases) == 1
+    assert found.remaining_seconds.p50 == pytest.approx(COPY_SECONDS, rel=NEAR)
+
+
 async def test_a_run_that_is_being_cancelled_ends_when_its_work_is_undone() -> None:
     analyzed = await running()
     await copied(analyzed, 10.0, ROWS // 10, 10)

@@ -1,5 +1,6 @@
 """What is known of a plan's datasets: measurements that are kept and when they hold, what is looked at, and what can't be reached."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -139,6 +140,18 @@ async def test_a_source_that_can_not_be_reached_is_not_probed_and_nothing_is_kep
     assert await bases(analyzed) == {"items": "measured", "orders": "assumed"}
     assert set(analyzed.probed) == {"items"}
     assert sorted(await stored(analyzed)) == ["a/items"]
+
+
+async def test_who_analyzes_a_plan_that_is_being_probed_waits_for_what_that_finds(analyzed: Analyzed) -> None:
+    request = impact_pb2.AnalyzeImpactRequest(plan=PLAN, draws=1)
+    both = asyncio.gather(*(analyzed.engine.impacts.analyze(request) for _ in range(2)))
+
+    async def answers() -> list[impact_pb2.Impact]:
+        return list(await both)
+
+    first, second = await analyzed.played(answers())
+    assert sorted(analyzed.probed) == sorted([*["items"] * 3, *["orders"] * 2]), "the first one warms the host up"
+    assert first.summary == second.summary
 
 
 async def test_measurements_of_datasets_that_are_gone_are_passed_over(analyzed: Analyzed) -> None:

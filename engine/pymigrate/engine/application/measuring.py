@@ -4,8 +4,10 @@ Measurements are kept, and hold as long as what they measured is declared as it 
 measured is not looked at either: what the look found is told by the measurement.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 from pymigrate.engine.application.dataset_sizes import is_out_of_date
 from pymigrate.engine.application.estimating import Measures, Place
@@ -40,11 +42,22 @@ class Measuring:
         self._store = store
         self._inspections = inspections
         self._probing = probing
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def measure(
         self, revision: run_pb2.PlanRevision, seconds_max: float, lanes_at_once: int, *, is_anew: bool
     ) -> Known:
-        """What is known of each dataset, probed for at most so long (0 or less: not at all). The inspections come into the revision."""
+        """What is known of each dataset, probed for at most so long (0 or less: not at all). The inspections come into the revision. Of a
+        plan that is being probed the next probing waits for the end of that: both would use the same scratch relations."""
+        if seconds_max <= 0:
+            return await self._measure(revision, 0.0, lanes_at_once, is_anew=is_anew)
+        turn = self._turns.setdefault(revision.plan.name, asyncio.Lock())
+        async with turn:
+            return await self._measure(revision, seconds_max, lanes_at_once, is_anew=is_anew)
+
+    async def _measure(
+        self, revision: run_pb2.PlanRevision, seconds_max: float, lanes_at_once: int, *, is_anew: bool
+    ) -> Known:
         places, is_probed = places_of(revision), seconds_max > 0
         kept = await self._store.read(lambda unit: kept_measures(unit, revision))
         told = {} if is_probed else {place: measure for place, measure in kept.items() if measure.path}
