@@ -1,7 +1,9 @@
 """Runs seeds in a process of their own, and prints what became of each as a line of JSON:
 
 python -m tests.simulation.seeds FIRST STEP END        the seeds from FIRST to END, every STEPth
-python -m tests.simulation.seeds --mutant NAME         until the mutant is caught, beginning where it was caught before
+python -m tests.simulation.seeds --mutant NAME         until the mutant is caught, beginning where it was caught before, and then
+                                                       the same seed with nothing wrong
+python -m tests.simulation.seeds --scenario NAME END   the seeds from 0 to END, in trouble that is arranged
 python -m tests.simulation.seeds --trace SEED          what happened under one seed, to read
 """
 
@@ -9,19 +11,26 @@ import json
 import sys
 
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.parts import REAL, Parts
+from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.world import Outcome, be_quiet, simulate
 
 MUTANT_SEEDS_MAX = 300
 
 
-def catch(name: str) -> Outcome | None:
-    """The first seed that shows what is wrong with a mutant, looked for from where it was seen last."""
+def catch(name: str) -> list[Outcome]:
+    """The first seed that shows what is wrong with a mutant, looked for from where it was seen last; and what becomes of that seed where
+    nothing is wrong."""
     mutant = MUTANTS[name]
+
+    def simulated(parts: Parts, number: int) -> Outcome:
+        return simulate(number, parts, mutant.kinds, mutant.online_share, mutant.scenario)
+
     for number in range(mutant.seen_at, mutant.seen_at + MUTANT_SEEDS_MAX):
-        outcome = simulate(number, mutant.parts, mutant.kinds, mutant.online_share)
+        outcome = simulated(mutant.parts, number)
         if outcome.broken:
-            return outcome
-    return None
+            return [outcome, simulated(REAL, number)]
+    return []
 
 
 def _tell(outcome: Outcome) -> None:
@@ -40,8 +49,11 @@ def main(arguments: list[str]) -> None:
     be_quiet()
     match arguments:
         case ["--mutant", name]:
-            if (caught := catch(name)) is not None:
-                _tell(caught)
+            for outcome in catch(name):
+                _tell(outcome)
+        case ["--scenario", name, end]:
+            for number in range(int(end)):
+                _tell(simulate(number, kinds=(), scenario=SCENARIOS[name]))
         case ["--trace", seed]:
             outcome = simulate(int(seed))
             sys.stdout.write("\n".join([outcome.trace, *outcome.broken, ""]))

@@ -18,12 +18,14 @@ import pytest
 
 from pymigrate.engine.testing.weather import Trouble
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = int(os.environ.get("PYMIGRATE_TEST_SIMULATION_SEEDS", "2000"))
 PROCESSES = 2
 HASH_SEEDS = ("0", "4711")
 TRACED = 60
+ARRANGED = min(SEEDS, 60)
 SECONDS_MAX = 900.0
 KINDS_ASKED = 12
 Outcomes = list[dict[str, Any]]
@@ -65,6 +67,15 @@ def test_no_row_is_lost_or_doubled_and_every_command_comes_to_an_end_under_any_s
     assert not broken
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_is_lost_or_doubled_where_rare_trouble_is_arranged_either(name: str) -> None:
+    outcomes = Seeds("--scenario", name, ARRANGED).ended()
+    assert len(outcomes) == ARRANGED
+    assert not {outcome["seed"]: outcome["broken"] for outcome in outcomes if outcome["broken"]}
+    struck = {trouble for outcome in outcomes for trouble in outcome["troubles"]}
+    assert struck == {str(spell.kind) for spell in SCENARIOS[name]}
+
+
 def test_every_kind_of_trouble_struck(outcomes: Outcomes) -> None:
     struck = Counter(trouble for outcome in outcomes for trouble in outcome["troubles"])
     assert len(Trouble) >= KINDS_ASKED
@@ -101,3 +112,12 @@ def test_a_world_with_one_part_wrong_is_noticed(caught: dict[str, "Future[Outcom
     found = caught[name].result()
     assert found, f"{name} went unnoticed"
     assert found[0]["broken"]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_world_with_that_part_right_is_sound_under_the_same_seed(
+    caught: dict[str, "Future[Outcomes]"], name: str
+) -> None:
+    wrong, right = caught[name].result()
+    assert wrong["seed"] == right["seed"]
+    assert not right["broken"]

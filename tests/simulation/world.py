@@ -30,14 +30,13 @@ from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.engine.testing.virtual_loop import Livelock, NothingLeft, VirtualClock, VirtualLoop, run_virtually
 from pymigrate.engine.testing.weather import Spell, Trouble, Weather, draw
 from tests.simulation.application import Application
-from tests.simulation.engines import HOSTS_SHARED_MAX, EngineProcess
+from tests.simulation.engines import EngineProcess
 from tests.simulation.parts import REAL, Parts
 from tests.simulation.people import NeverEnded, People
 from tests.simulation.plans import COLUMNS, ONLINE, SOURCES, TARGETS, draw_plan, rows_of
+from tests.simulation.scenarios import FILE_HOST, SHARED_HOSTS
 from tests.simulation.witness import RUN, Witness
 
-SHARED_HOSTS = [f"workerHosts/shared-{number}" for number in range(1, HOSTS_SHARED_MAX + 1)]
-FILE_HOST = "workerHosts/file-67e4ab40bd27"
 SUNNY = 0.1
 CALM_SECONDS = (15.0, 50.0)
 BOOT_SECONDS = (0.05, 1.5)
@@ -81,7 +80,7 @@ class Keys:
 
 
 class Outside(MemoryCalls):
-    """What is called outside databases, over the same bad network as a source."""
+    """What is called outside databases: as badly reached as the first source, and as badly understood as the first target."""
 
     def __init__(self, fibers: Fibers, weather: Weather, rng: random.Random) -> None:
         super().__init__()
@@ -92,11 +91,11 @@ class Outside(MemoryCalls):
     def call(self, call: OutsideCall) -> None:
         """Takes time, and may get lost before and after."""
         self._fibers.pause(self._rng.uniform(0.01, 0.2))
-        if self._weather.strikes_at(Trouble.SOURCE_GONE):
+        if self._weather.strikes_at(Trouble.SOURCE_GONE, SOURCES[0]):
             raise StepUnavailable("it does not answer")
         super().call(call)
         self._fibers.pause(self._rng.uniform(0.01, 0.2))
-        if self._weather.strikes_at(Trouble.COMMIT_UNKNOWN):
+        if self._weather.strikes_at(Trouble.COMMIT_UNKNOWN, TARGETS[0]):
             raise StepUnavailable("the answer was lost")
 
 
@@ -155,17 +154,23 @@ class World:
     """Everything under one seed."""
 
     def __init__(
-        self, seed: int, loop: VirtualLoop, parts: Parts, kinds: Sequence[Trouble], online_share: float
+        self,
+        seed: int,
+        loop: VirtualLoop,
+        parts: Parts,
+        kinds: Sequence[Trouble],
+        online_share: float,
+        scenario: Sequence[Spell],
     ) -> None:
         self.rng = rng = random.Random(f"{seed} world")
         self.parts = parts
         self.now = loop.time
         self._loop = loop
-        is_sunny = rng.random() < SUNNY
-        calm_at = rng.uniform(*CALM_SECONDS)
+        is_sunny = rng.random() < SUNNY and not scenario
+        calm_at = max([rng.uniform(*CALM_SECONDS), *(spell.start + spell.seconds for spell in scenario)])
         hosts = [*SHARED_HOSTS, FILE_HOST]
         spells = [] if is_sunny else draw(rng, calm_at, hosts, SOURCES, TARGETS, kinds)
-        self.weather = Weather(spells, calm_at, loop.time, rng)
+        self.weather = Weather([*scenario, *spells], calm_at, loop.time, rng)
         self.fibers = Fibers()
         self.systems = SimulatedSystems(
             self.fibers, self.weather, rng, target=parts.target, source=parts.source, capture=parts.capture
@@ -254,6 +259,8 @@ class World:
     async def _strike(self, spell: Spell) -> None:
         await asyncio.sleep(max(0.0, spell.start - self.now()))
         match spell.kind:
+            case Trouble.HOST_CRASH | Trouble.HOST_STOPPED if not self._hosts_at(spell.place):
+                return
             case Trouble.ENGINE_CRASH:
                 await self._replace_engine(0.0)
             case Trouble.ENGINE_STOPPED:
@@ -351,13 +358,17 @@ class World:
 
 
 def simulate(
-    seed: int, parts: Parts = REAL, kinds: Sequence[Trouble] = tuple(Trouble), online_share: float = ONLINE
+    seed: int,
+    parts: Parts = REAL,
+    kinds: Sequence[Trouble] = tuple(Trouble),
+    online_share: float = ONLINE,
+    scenario: Sequence[Spell] = (),
 ) -> Outcome:
-    """One seed, from its beginning to its end."""
+    """One seed, from its beginning to its end. `scenario` is trouble that comes besides what the seed draws of `kinds`."""
     worlds: list[World] = []
 
     async def main(loop: VirtualLoop) -> None:
-        world = World(seed, loop, parts, kinds, online_share)
+        world = World(seed, loop, parts, kinds, online_share, scenario)
         worlds.append(world)
         try:
             await world.live()

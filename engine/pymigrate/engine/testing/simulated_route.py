@@ -97,18 +97,19 @@ class SimulatedSystems:
 
 
 class Route:
-    """The way from one host to one system."""
+    """The way from one host's process, `<host>.<pid>`, to one system. The weather hits whatever process has the host's name."""
 
     def __init__(self, systems: SimulatedSystems, host: str, system: str) -> None:
         self.systems = systems
         self.host = host
         self.system = system
+        self._place = host.partition(".")[0]
 
     def travel(self) -> None:
         """Time passes on the way."""
         rng, weather = self.systems.rng, self.systems.weather
         seconds = rng.uniform(*LATENCY_SECONDS)
-        if weather.strikes_at(Trouble.HOST_SLOW, self.host):
+        if weather.strikes_at(Trouble.HOST_SLOW, self._place):
             seconds += rng.uniform(*SLOW_HOST_SECONDS)
         self.systems.fibers.pause(seconds)
 
@@ -125,7 +126,7 @@ class Route:
         """A call to a target reaches it, or does not."""
         self.travel()
         weather = self.systems.weather
-        if weather.is_on(Trouble.TARGET_GONE, self.system) or weather.is_on(Trouble.TARGET_PARTITION, self.host):
+        if weather.is_on(Trouble.TARGET_GONE, self.system) or weather.is_on(Trouble.TARGET_PARTITION, self._place):
             raise SystemUnavailable(f"{self.system} does not answer {self.host}")
         if step in {"prepare", "commit", "publish"} and weather.strikes_at(Trouble.DISK_FULL, self.system):
             raise SystemUnavailable(f"{self.system}: the disk is full")
@@ -138,5 +139,5 @@ class Route:
         weather = self.systems.weather
         if weather.strikes_at(Trouble.COMMIT_UNKNOWN, self.system):
             raise SystemUnavailable(f"{self.system}: the connection was lost while it committed")
-        if weather.is_on(Trouble.TARGET_PARTITION, self.host):
+        if weather.is_on(Trouble.TARGET_PARTITION, self._place):
             raise SystemUnavailable(f"{self.system} does not answer {self.host}")

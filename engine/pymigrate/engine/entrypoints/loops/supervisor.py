@@ -24,9 +24,10 @@ RESTART_MAX_SECONDS = 15.0
 HOST_DIGITS = 12
 
 
-def host_names(affinity: str, waiting: int, shared_max: int, digest: str) -> list[str]:
+def host_names(affinity: str, waiting: int, shared_max: int) -> list[str]:
     """The hosts that an affinity may have: one alone for a single-writer target, else as many as wait, within the limit."""
     if affinity != SHARED:
+        digest = hashlib.sha256(affinity.encode()).hexdigest()
         return [f"file-{digest[:HOST_DIGITS]}"]
     return [f"{SHARED}-{number}" for number in range(1, min(max(waiting, 1), shared_max) + 1)]
 
@@ -74,7 +75,7 @@ class Supervisor:
         await self._followups.step()
         registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
         for affinity, waiting in sorted(self._hosts.demand().items()):
-            for name in host_names(affinity, waiting, self._hosts_shared_max, _digest(affinity)):
+            for name in host_names(affinity, waiting, self._hosts_shared_max):
                 if name not in registered and await self._has_room(name):
                     await self._start(name, affinity)
         for name in registered:
@@ -116,10 +117,6 @@ class Supervisor:
         if tries:
             log.warning("host.restarted", host=name, tries=tries)
         await self._executor.ensure(name, affinity)
-
-
-def _digest(affinity: str) -> str:
-    return hashlib.sha256(affinity.encode()).hexdigest()
 
 
 async def stopped(task: "asyncio.Task[None]") -> None:
