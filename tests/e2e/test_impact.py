@@ -66,11 +66,11 @@ def moved(source: str, relation: str, target: str) -> Json:
 
 
 def documents(connections: Json, plans: dict[str, Json]) -> str:
-    """An environment of one department, with a system behind `legacy`."""
+    """An environment of one department, which runs the systems that are read."""
     department = {
         "owner": "Ann",
         "users": 10,
-        "systems": {"crm": {"connection": "legacy"}},
+        "systems": {name: {"connection": name} for name in ("legacy", "old") if name in connections},
         "downtimeCostPerHour": {"currencyCode": "EUR", "amount": 3_600},
     }
     where = {"environment": "e"}
