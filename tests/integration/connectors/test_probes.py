@@ -160,7 +160,7 @@ async def test_a_dataset_is_measured_by_an_engine_that_asks(tmp_path: Path, lane
     scene = Scene(scenes.sqlite(tmp_path / "s.db"), scenes.duckdb_file(tmp_path / "d.duckdb"))
     asked = AnsweredInquiries(scene.answer)
     measured = await Probing(asked.inquiries, SystemClock()).measure(
-        scene.revision(), [("sales", "orders")], 5.0, {}, lanes
+        scene.revision(), [("sales", "orders")], 60.0, {}, lanes
     )
     measure = measured.measures["sales", "orders"]
     assert (measure.rows, measure.is_whole, measured.unknowns) == (ROWS, True, {})
