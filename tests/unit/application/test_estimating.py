@@ -412,3 +412,27 @@ def test_a_rehearsal_without_what_was_learned_takes_the_steps_as_they_were_measu
     estimates = estimates_of(revision, {ORDERS: a_measure()}, lambda place, basis: {"copy": learned(2.0)})
     assert durations_of(revision, estimates).models[ORDERS].copy == Step(0.6, 4e-6)
     assert durations_of(revision, estimates, is_calibrated=False).models[ORDERS].copy == Step(0.3, 2e-6)
+
+
+def test_more_lanes_share_what_is_scarce_for_fewer_even_where_less_was_measured() -> None:
+    measures = {ORDERS: with_slowdowns(ROWS, of8=4.0, of16=2.0)}
+    found = durations_of(a_revision("orders"), estimates_of(a_revision("orders"), measures, nothing_learned))
+    assert found.contentions[PAIR].at(16) == pytest.approx(4.0)  # between 2, as measured, and 8, as shared
+
+
+# Limits of systems -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lane_that_its_systems_hold_back_reads_beside_its_waits_and_does_not_wait_after_the_last_chunk() -> None:
+    revision = a_revision("orders")
+    revision.connections["legacy"].bytes_per_second_max = 60_000_000  # of 100 MB, which take 2 s: 1.67 s
+    found = durations_of(revision, estimates_of(revision, {ORDERS: a_measure()}, nothing_learned))
+    reading, chunk = 2.0 - 100 / 60, 5 / 60
+    assert found.waits == {ORDERS: pytest.approx(reading - chunk / 2)}
+
+
+def test_a_lane_that_its_systems_do_not_hold_back_waits_for_nothing() -> None:
+    revision = a_revision("orders")
+    revision.connections["legacy"].bytes_per_second_max = 1_000_000_000
+    found = durations_of(revision, estimates_of(revision, {ORDERS: a_measure()}, nothing_learned))
+    assert found.waits == {}

@@ -9,12 +9,14 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from pymigrate.engine.application.dataset_sizes import Size, size_of
 from pymigrate.engine.domain.calibration import Calibration, TrackRecord
 from pymigrate.engine.domain.durations import SPREADS, Basis, Contention, DatasetModel, PlanDurations, Step
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.paths import PASSING
+from pymigrate.engine.domain.rates import Rate
 from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2
 
 Place = tuple[str, str]
@@ -32,6 +34,8 @@ FIXED_SECONDS = {"copy": 0.3, "verify": 0.2, "publish": 0.2}
 CHUNK_BYTES_ASSUMED = 20e6
 CAPTURE_SECONDS = 0.3
 CATCH_UP_SECONDS = 0.3
+HELD_BACK_SHARE = 0.7
+SCARCE = 1.2
 SAMPLED_BYTES_MAX = 256e6
 SAMPLED_PART = 1 / 7  # above that a seventh of the target is read, and as much of the source
 SAMPLED_ROWS_MAX = 4_000_000
@@ -102,10 +106,26 @@ def durations_of(
             found = _contention(met[pair]) if pair in met else everywhere
             contentions[(environment, pair[0]), (environment, pair[1])] = found
     models = {place: each.model if is_calibrated else each.uncalibrated for place, each in estimates.items()}
-    durations = PlanDurations(models, contentions)
+    waits = {place: wait for place in models if (wait := _wait(revision, place, models[place])) > 0}
+    durations = PlanDurations(models, contentions, waits=waits)
     if turnarounds:
         durations = replace(durations, turnaround_seconds=statistics.median(turnarounds))
     return durations
+
+
+def _wait(revision: run_pb2.PlanRevision, place: Place, model: DatasetModel) -> float:
+    """How much longer than its systems' limits make it a lane takes that is held back by them: it reads a chunk and then waits for it, so
+    that reading comes on top, and before its first one it waits for a random part of that; after the last one it does not wait."""
+    sides = revision.plan.phases[place[0]].datasets[place[1]]
+    both = [revision.connections[side.connection] for side in (sides.source, sides.target)]
+    rates = [Rate(each.bytes_per_second_max, each.rows_per_second_max) for each in both]
+    rate, lanes = rates[0].tighter(rates[1]), max(1, len(revision.inspections["/".join(place)].ranges))
+    least = rate.seconds(model.bytes, model.rows)
+    if least <= HELD_BACK_SHARE * model.copy.row_seconds * model.rows:
+        return 0.0
+    reading = max(0.0, model.copy.row_seconds * model.rows - least) / lanes
+    chunk = rate.seconds(round(model.chunk_rows * model.bytes / max(model.rows, 1)), round(model.chunk_rows)) * lanes
+    return max(0.0, reading - chunk / (lanes + 1))
 
 
 def _contention(met: Sequence[tuple[float, Mapping[int, float]]]) -> Contention:
@@ -116,7 +136,12 @@ def _contention(met: Sequence[tuple[float, Mapping[int, float]]]) -> Contention:
         for lanes, factor in slowdowns.items():
             weights[lanes] = weights.get(lanes, 0.0) + weight
             sums[lanes] = sums.get(lanes, 0.0) + weight * math.log(max(factor, 1.0))
-    known = {lanes: math.exp(total / weights[lanes]) for lanes, total in sums.items() if lanes > 1}
+    known = {lanes: math.exp(total / weights[lanes]) for lanes, total in sorted(sums.items()) if lanes > 1}
+    for fewer, more in pairwise(known):
+        # What is scarce for fewer lanes is shared by more: where less than that was measured, one of the two is wrong.
+        shared = known[fewer] * more / fewer
+        if known[fewer] > SCARCE and known[more] < shared:
+            known[more] = math.sqrt(known[more] * shared)
     return Contention(tuple(sorted({1: 1.0, **known}.items())))
 
 

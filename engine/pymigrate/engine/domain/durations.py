@@ -137,13 +137,15 @@ class DatasetModel:
 @dataclass(slots=True)
 class PlanDurations:
     """What a rehearsal asks: the models by (phase, dataset), how lanes from one connection into another disturb each other, and how many
-    times longer a draw makes a dataset's steps. `step_seconds` tell how long calls outside databases take, by (phase, step)."""
+    times longer a draw makes a dataset's steps. `step_seconds` tell how long calls outside databases take, by (phase, step), and
+    `waits` how much longer a lane of a dataset takes than its systems' limits make it."""
 
     models: Mapping[tuple[str, str], DatasetModel]
     contentions: Mapping[tuple[Place, Place], Contention] = field(default_factory=dict)
     turnaround_seconds: float = TURNAROUND_SECONDS
     step_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     factors: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    waits: Mapping[tuple[str, str], float] = field(default_factory=dict)
     _slowdowns: dict[tuple[Place, Place, int], float] = field(default_factory=dict)
 
     def drawn(self, rng: random.Random) -> "PlanDurations":
@@ -165,7 +167,8 @@ class PlanDurations:
         chunks = max(1, round(rows / model.chunk_rows)) if model.chunk_rows > 0 and rows > 0 else 1
         # Opening and closing is work as chunks are, and disturbed as they are.
         seconds = (model.copy.row_seconds * rows + model.copy.fixed_seconds) * self._factor(place)
-        return CopyShape(chunks, round(rows), round(size), seconds / chunks, self.turnaround_seconds)
+        fixed = self.turnaround_seconds + self.waits.get(place, 0.0)
+        return CopyShape(chunks, round(rows), round(size), seconds / chunks, fixed)
 
     def seconds(self, core: RunCore, task: Task) -> float:
         """How long a task takes that is no copy. What is under way when it begins disturbs it half as much as a lane, by the logarithm:
