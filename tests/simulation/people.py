@@ -115,15 +115,16 @@ class People:
                 await self._ask(partial(_approve, name, gate))
 
     async def _see_to_its_end(self) -> None:
-        """A held run goes on, gates are approved, and what failed is done again."""
+        """A held run goes on, gates are approved, what failed is done again, and what could not be undone is undone after all: also of a
+        run that was cancelled, whose blocked phases keep what they have staged until somebody asks."""
         until = self._world.now() + END_SECONDS_MAX
         while self._world.now() < until:
-            if self._state in GOOD and await self._is_settled():
+            if self._state in GOOD and not self._has_blocked() and await self._is_settled():
                 return
             match self._state:
                 case "paused":
                     await self._ask(lambda runs: runs.steer(RUN, DesiredState.RUNNING, ME))
-                case "failed" | "rollback_blocked" if self._has_blocked() and await self._is_settled():
+                case "failed" | "cancelled" | "rollback_blocked" if self._has_blocked() and await self._is_settled():
                     self.retries += 1
                     if self.retries > RETRIES_MAX:
                         raise NeverEnded(f"its rollback was blocked {RETRIES_MAX} times in calm weather")

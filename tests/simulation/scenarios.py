@@ -7,7 +7,7 @@ from pymigrate.engine.application.works import SHARED, affinity_of
 from pymigrate.engine.entrypoints.loops.supervisor import host_names
 from pymigrate.engine.testing.weather import HOST_TROUBLES, Spell, Trouble
 from tests.simulation.engines import HOSTS_SHARED_MAX
-from tests.simulation.plans import SOURCES, connections
+from tests.simulation.plans import SOURCES, TARGETS, connections
 
 
 def _hosts(affinity: str) -> list[str]:
@@ -50,6 +50,10 @@ CHANGING_SOURCES = _changes(*range(3, 24, 2))
 # The same, and lanes have to be continued.
 CHANGES_AMID_CRASHES = (*CHANGING_SOURCES, Spell(Trouble.HOST_CRASH, 8.0, 1.0), Spell(Trouble.HOST_CRASH, 14.0, 1.0))
 
+# The password of a target expires while runs copy into it: they can neither publish there nor undo what they have begun, and people
+# cancel some of them in between.
+EXPIRED_SECRETS = (Spell(Trouble.SECRET_EXPIRED, 8.0, 32.0, TARGETS[0]),)
+
 SCENARIOS = {
     "everything at a shared host": _everything_at(LATE_HOST),
     "everything at the host of a file": _everything_at(FILE_HOST),
@@ -59,4 +63,5 @@ SCENARIOS = {
     "lost commits": LOST_COMMITS,
     "changing sources": CHANGING_SOURCES,
     "changes amid crashes": CHANGES_AMID_CRASHES,
+    "expired secrets": EXPIRED_SECRETS,
 }

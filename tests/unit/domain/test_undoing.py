@@ -15,11 +15,12 @@ from pymigrate.engine.domain.happenings import (
     PlanSucceeded,
     RollbackAsked,
     SealAsked,
+    Steered,
     Succeeded,
 )
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import Failure, RunAggregate
-from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState, TaskKind
+from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind
 from tests.property.simulated_runs import PERMANENT, START, aggregate_of
 from tests.unit.domain.test_orchestration import LATER, fail, finish, lease, phase, publish, state
 
@@ -102,6 +103,20 @@ def test_a_blocked_rollback_is_tried_again_when_it_is_asked_for_again() -> None:
     for name in "cb":
         finish(core, name, TaskKind.ROLLBACK)
     assert state(core) is RunState.ROLLED_BACK
+
+
+def test_what_is_left_blocked_of_a_cancelled_run_is_undone_when_it_is_asked_for_again() -> None:
+    core = core_of({"a": (), "b": ()})
+    publish(core, "b")
+    for kind in (TaskKind.COPY, TaskKind.VERIFY):
+        finish(core, "a", kind)
+    fail(core, "a", TaskKind.PUBLISH)
+    core.apply(Steered(DesiredState.CANCELLED, "me"), LATER)
+    fail(core, "a", TaskKind.ROLLBACK)
+    assert (state(core), phase(core, "a")) == (RunState.CANCELLED, PhaseState.ROLLBACK_BLOCKED)
+    assert ask(core, "a")
+    finish(core, "a", TaskKind.ROLLBACK)
+    assert [phase(core, name) for name in "ab"] == [PhaseState.ROLLED_BACK, PhaseState.PUBLISHED]
 
 
 def test_a_phase_rolled_back_while_the_run_goes_on_takes_along_what_began_and_skips_what_waits() -> None:
