@@ -199,6 +199,34 @@ def test_a_seal_that_fails_leaves_the_phase_published_and_may_be_tried_again() -
     assert phase(core, "a") is PhaseState.SEALED
 
 
+def sealed_in_one_of_two_targets() -> RunCore:
+    core = RunCore(aggregate_of({"a": ()}, datasets=2, targets=2), random.Random(1))
+    core.apply(Begun(), START)
+    for kind in (TaskKind.COPY, TaskKind.VERIFY, TaskKind.PREPARE, TaskKind.PUBLISH):
+        finish(core, "a", kind)
+        finish(core, "a", kind)
+    core.apply(SealAsked("ann"), LATER)
+    finish(core, "a", TaskKind.SEAL)
+    fail(core, "a", TaskKind.SEAL)
+    return core
+
+
+def test_what_is_sealed_in_one_of_its_targets_is_not_undone_in_the_others() -> None:
+    core = sealed_in_one_of_two_targets()
+    with pytest.raises(FailedPrecondition, match="sealed or being sealed"):
+        ask(core, "a")
+    assert not ask(core), "nothing of the run is left that could be undone"
+    assert phase(core, "a") is PhaseState.PUBLISHED
+
+
+def test_what_is_sealed_in_one_of_its_targets_can_be_sealed_in_the_others_later() -> None:
+    core = sealed_in_one_of_two_targets()
+    assert core.apply(SealAsked("ann"), LATER)
+    finish(core, "a", TaskKind.SEAL)
+    finish(core, "a", TaskKind.SEAL)
+    assert phase(core, "a") is PhaseState.SEALED
+
+
 def test_only_what_is_published_is_sealed() -> None:
     core = core_of(dict(CHAIN))
     with pytest.raises(FailedPrecondition, match="only a published one"):

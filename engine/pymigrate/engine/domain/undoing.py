@@ -101,7 +101,7 @@ class Undoing(RunLedger):
             kept = self._needed_by_sealed()
             chosen = [phases[other] for other in self._precedence.order if other not in kept]
         for phase in chosen:
-            if phase.state is PhaseState.SEALED or self._is_sealing(phase):
+            if self._has_begun_sealing(phase):
                 raise FailedPrecondition(
                     f"phase `{phase.id}` is sealed or being sealed: what it replaced is dropped, and it can't be undone"
                 )
@@ -111,7 +111,7 @@ class Undoing(RunLedger):
         kept: set[str] = set()
         for name in reversed(self._precedence.order):
             phase = self.aggregate.phases[name]
-            if phase.state is PhaseState.SEALED or name in kept or self._is_sealing(phase):
+            if name in kept or self._has_begun_sealing(phase):
                 kept.update((name, *phase.dependencies))
         return kept
 
@@ -148,6 +148,12 @@ class Undoing(RunLedger):
         if due:
             self._emit("seal.asked", self.run.name, self.run.state, self.run.state)
         return bool(due)
+
+    def _has_begun_sealing(self, phase: PhaseRun) -> bool:
+        """Whether its way back is dropped or being dropped, be it in one target of several: the others are not undone without that one."""
+        begun = TASK_OPEN | {TaskState.DONE}
+        tasks = self._tasks(phase, TaskKind.SEAL)
+        return phase.state is PhaseState.SEALED or any(task.state in begun for task in tasks)
 
     def _is_sealing(self, phase: PhaseRun) -> bool:
         return any(task.state in TASK_OPEN for task in self._tasks(phase, TaskKind.SEAL))
