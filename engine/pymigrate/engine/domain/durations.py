@@ -42,7 +42,7 @@ class Basis(StrEnum):
 
 SPREADS: Mapping[Basis, float] = {
     Basis.HISTORY: 0.06,
-    Basis.MEASURED: 0.10,
+    Basis.MEASURED: 0.15,
     Basis.STATISTICS: 0.50,
     Basis.DECLARED: 0.40,
     Basis.ASSUMED: 1.00,
