@@ -87,7 +87,11 @@ def at_level(level: "LEVEL.ValueType", rows: int = ROWS) -> run_pb2.PlanRevision
 
 def test_what_was_measured_is_taken_and_nothing_is_said() -> None:
     found = estimate(a_look(ROWS, ROWS * ROW_BYTES), a_measure())
-    assert (found.basis, found.model.basis, found.model.spread) == (Basis.MEASURED, Basis.MEASURED, 0.10)
+    assert (found.basis, found.model.basis, found.model.spread) == (
+        Basis.MEASURED,
+        Basis.MEASURED,
+        SPREADS[Basis.MEASURED],
+    )
     assert (found.model.rows, found.model.bytes, found.model.chunk_rows) == (ROWS, ROWS * ROW_BYTES, 50_000)
     assert (found.model.copy, found.model.verify, found.model.publish) == (
         Step(0.3, 2e-6),
@@ -349,7 +353,9 @@ def test_runs_of_the_dataset_itself_make_it_history_and_those_of_its_like_do_not
 
 
 def test_the_bounds_are_those_of_the_step_that_takes_longest() -> None:
-    assert taught(copy=learned(1.0)).model.spread == pytest.approx(math.sqrt((3 * 0.02**2 + 0.10**2) / 4))
+    assert taught(copy=learned(1.0)).model.spread == pytest.approx(
+        math.sqrt((3 * 0.02**2 + SPREADS[Basis.MEASURED] ** 2) / 4)
+    )
     assert taught(publish=learned(1.0)).model.spread == SPREADS[Basis.MEASURED]
     assert taught(publish=learned(1.0)).record is None
 
