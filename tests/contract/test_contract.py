@@ -18,6 +18,7 @@ from pymigrate.engine.domain import errors
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.errors import CODES, code_of, status_of
+from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
@@ -31,6 +32,7 @@ SERVICERS: dict[str, Any] = {
     "ConnectionService": ConnectionCalls,
     "PlanService": PlanCalls,
     "RunService": RunCalls,
+    "ImpactService": ImpactCalls,
     "WorkerService": WorkerCalls,
 }
 SERVICES = {name: module.DESCRIPTOR.services_by_name[name] for name, (module, _) in ADDERS.items()}
