@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.e2e.engines import ROOT, EngineProcess
+from tests.servers import absent
 
 SECONDS_MAX = 120
 
@@ -30,7 +31,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EnginePr
 
 def test_the_guide_s_commands_lead_from_nothing_to_a_run_that_has_ended(served: EngineProcess, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
-        pytest.skip("curl is not on PATH")
+        absent("curl")
     data = tmp_path / "data"
     data.mkdir()
     with sqlite3.connect(data / "crm.db") as database:

@@ -7,6 +7,7 @@ too), timestamps RFC 3339 text. Everything is read off the descriptors; nothing 
 import base64
 import binascii
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 DEPTH_MAX = 32
 DIGITS_MAX = 64
+NUMBER_WORDS = ("NaN", "Infinity", "-Infinity")
 _INTEGERS = frozenset({FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64})
 _NATURALS = frozenset({FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64})
 _FLOATS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
@@ -61,6 +63,12 @@ def to_data(message: Message, *, is_snake: bool = False) -> dict[str, Any]:
             data[key] = [_out(field, item, is_snake=is_snake) for item in value]
         else:
             data[key] = _out(field, value, is_snake=is_snake)
+    return data
+
+
+def to_json_data(message: Message) -> dict[str, Any]:
+    """`to_data` without numbers that JSON does not have: those are the words that protobuf's JSON has for them."""
+    data: dict[str, Any] = _in_words(to_data(message))
     return data
 
 
@@ -170,6 +178,18 @@ def _out(field: FieldDescriptor, value: Any, *, is_snake: bool) -> Any:
     if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
         return enum_word(field.enum_type, value)
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _in_words(data: Any) -> Any:
+    match data:
+        case dict():
+            return {name: _in_words(value) for name, value in data.items()}
+        case list():
+            return [_in_words(value) for value in data]
+        case float() if not math.isfinite(data):
+            return NUMBER_WORDS[0] if math.isnan(data) else NUMBER_WORDS[1 if data > 0 else 2]
+        case _:
+            return data
 
 
 def _is_map(field: FieldDescriptor) -> bool:

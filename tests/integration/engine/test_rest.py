@@ -1,5 +1,6 @@
 """REST beside gRPC, both of one engine: the same objects, the same answers, and HTTP's own conventions on top."""
 
+import contextlib
 import gzip
 import json
 import socket
@@ -340,11 +341,9 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_up_to_the_limit(http: h
         for _ in range(BODY_BYTES_MAX // 2**20 + 1):
             yield b" " * 2**20
 
-    try:
-        answer = http.post("/v1/environments?environmentId=e", content=parts())
-    except httpx.WriteError:
-        return  # the engine had answered and closed before everything was written
-    problem(answer, 413)
+    with contextlib.suppress(httpx.WriteError):  # the engine may have answered and closed before everything was written
+        problem(http.post("/v1/environments?environmentId=e", content=parts()), 413)
+    assert http.get("/v1/environments").json().get("environments", []) == []
 
 
 def test_head_answers_as_get_does_without_a_body(http: httpx.Client) -> None:

@@ -9,8 +9,6 @@ from pymigrate.engine.application.dataset_sizes import RECKONED_SPREAD, ROW_BYTE
 from pymigrate.engine.application.estimating import (
     FIXED_SECONDS,
     LANE_BYTES_PER_SECOND,
-    SAMPLED_BYTES_MAX,
-    SAMPLED_ROWS_MAX,
     Estimate,
     Learned,
     Place,
@@ -19,6 +17,7 @@ from pymigrate.engine.application.estimating import (
 )
 from pymigrate.engine.domain.calibration import Calibration, TrackRecord
 from pymigrate.engine.domain.durations import SPREADS, TURNAROUND_SECONDS, Basis, Step
+from pymigrate.engine.domain.sampling import SAMPLED_BYTES_MAX, SAMPLED_ROWS_MAX
 from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2
 from tests.unit.application.inquirers import a_revision
 

@@ -12,9 +12,9 @@ from pymigrate.engine.application.impact_messages import (
     impact_message,
     moments,
     record_message,
-    timestamp,
     varying,
 )
+from pymigrate.engine.application.projections import timestamp
 from pymigrate.engine.domain.assessment import assess
 from pymigrate.engine.domain.calibration import TrackRecord
 from pymigrate.engine.domain.drawing import Draws

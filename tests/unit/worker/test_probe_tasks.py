@@ -3,8 +3,9 @@
 import pytest
 
 from pymigrate.engine.domain.errors import SystemUnavailable
+from pymigrate.engine.domain.sampling import SAMPLED_BYTES_MAX
 from pymigrate.engine.entrypoints.worker.probing import probe_job
-from pymigrate.engine.transfer.verification_job import SAMPLED_BYTES_MAX, Level
+from pymigrate.engine.transfer.verification_job import Level
 from pymigrate.v1 import plan_pb2, worker_pb2
 from tests.unit.transfer.lanes import Asked
 from tests.unit.worker.bench import Bench

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pymigrate.engine.application.dataset_sizes import Size, size_of
+from pymigrate.engine.application.limits import is_held_back, rate_of
 from pymigrate.engine.domain.calibration import Calibration, TrackRecord
 from pymigrate.engine.domain.durations import SPREADS, Basis, Contention, DatasetModel, PlanDurations, Step
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.paths import PASSING
-from pymigrate.engine.domain.rates import Rate
+from pymigrate.engine.domain.sampling import SAMPLED_BYTES_MAX, SAMPLED_ROWS_MAX, SAMPLED_SHARE
 from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2
 
 Place = tuple[str, str]
@@ -34,11 +35,7 @@ FIXED_SECONDS = {"copy": 0.3, "verify": 0.2, "publish": 0.2}
 CHUNK_BYTES_ASSUMED = 20e6
 CAPTURE_SECONDS = 0.3
 CATCH_UP_SECONDS = 0.3
-HELD_BACK_SHARE = 0.7
 SCARCE = 1.2
-SAMPLED_BYTES_MAX = 256e6
-SAMPLED_PART = 1 / 7  # above that a seventh of the target is read, and as much of the source
-SAMPLED_ROWS_MAX = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +115,12 @@ def _wait(revision: run_pb2.PlanRevision, place: Place, model: DatasetModel) -> 
     that reading comes on top, and before its first one it waits for a random part of that; after the last one it does not wait."""
     sides = revision.plan.phases[place[0]].datasets[place[1]]
     both = [revision.connections[side.connection] for side in (sides.source, sides.target)]
-    rates = [Rate(each.bytes_per_second_max, each.rows_per_second_max) for each in both]
+    rates = [rate_of(each) for each in both]
     rate, lanes = rates[0].tighter(rates[1]), max(1, len(revision.inspections["/".join(place)].ranges))
-    least = rate.seconds(model.bytes, model.rows)
-    if least <= HELD_BACK_SHARE * model.copy.row_seconds * model.rows:
+    alone = model.copy.row_seconds * model.rows
+    if not is_held_back(rate, model.bytes, model.rows, alone):
         return 0.0
-    reading = max(0.0, model.copy.row_seconds * model.rows - least) / lanes
+    reading = max(0.0, alone - rate.seconds(model.bytes, model.rows)) / lanes
     chunk = rate.seconds(round(model.chunk_rows * model.bytes / max(model.rows, 1)), round(model.chunk_rows)) * lanes
     return max(0.0, reading - chunk / (lanes + 1))
 
@@ -275,7 +272,7 @@ class _Making:
             case plan_pb2.VERIFICATION_LEVEL_UNSPECIFIED | plan_pb2.VERIFICATION_LEVEL_SAMPLED:
                 if passes or size.bytes <= SAMPLED_BYTES_MAX:
                     return float(size.rows)
-                return 2 * min(size.rows * SAMPLED_PART, SAMPLED_ROWS_MAX)
+                return 2 * min(size.rows / SAMPLED_SHARE, SAMPLED_ROWS_MAX)  # of the target, and as much of the source
             case _:
                 return float(size.rows)
 

@@ -10,8 +10,9 @@ from datetime import datetime
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.estimating import Estimate, Place, durations_of
-from pymigrate.engine.application.impact_messages import moments, quantiles, timestamp
+from pymigrate.engine.application.impact_messages import moments, quantiles
 from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.projections import timestamp
 from pymigrate.engine.application.rehearsing import Draw, Stage
 from pymigrate.engine.application.run_estimates import read_estimates
 from pymigrate.engine.domain.drawing import DRAWS_MAX, Draws

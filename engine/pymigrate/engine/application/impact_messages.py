@@ -4,9 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from pymigrate.engine.application.estimating import Estimate
+from pymigrate.engine.application.projections import timestamp
 from pymigrate.engine.domain.agreements import Breach
 from pymigrate.engine.domain.business import BusinessFigures, DepartmentFigures, PhaseFigures, SummaryFigures
 from pymigrate.engine.domain.calibration import TrackRecord
@@ -26,15 +25,6 @@ _RATINGS = {
     Rating.HIGH: impact_pb2.IMPACT_RATING_HIGH,
     Rating.CRITICAL: impact_pb2.IMPACT_RATING_CRITICAL,
 }
-
-
-def timestamp(moment: datetime | None) -> Timestamp | None:
-    """A moment; None where there is none."""
-    if moment is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
 
 
 def quantiles(found: Quantiles) -> impact_pb2.Quantiles:

@@ -18,6 +18,7 @@ from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
 
 AGE_MAX_SECONDS = 0.5
+HELD_BACK_SHARE = 0.7
 
 
 @dataclass(slots=True)
@@ -93,6 +94,16 @@ def limits_of(revision: run_pb2.PlanRevision, environment_lanes_max: int, lanes_
     return found.limits(lanes_max)
 
 
+def rate_of(connection: connection_pb2.Connection) -> Rate:
+    """How fast all lanes together may read from a connection or write to it."""
+    return Rate(connection.bytes_per_second_max, connection.rows_per_second_max)
+
+
+def is_held_back(rate: Rate, size_bytes: float, rows: float, seconds: float) -> bool:
+    """Whether so much took about as long as the rate makes it."""
+    return rate.seconds(round(size_bytes), round(rows)) > HELD_BACK_SHARE * seconds
+
+
 def _take_schedules(plan: str, declared: plan_pb2.Plan, phases: Mapping[str, plan_pb2.Phase], found: _Found) -> None:
     for department, lanes in declared.department_lanes_max.items():
         found.departments[plan, department] = lanes
@@ -104,7 +115,7 @@ def _take_schedules(plan: str, declared: plan_pb2.Plan, phases: Mapping[str, pla
 def _take_connection(place: Place, connection: connection_pb2.Connection, found: _Found) -> None:
     found.connections[place] = connection.lanes_max
     found.latency_factors[place] = connection.latency_factor_max
-    rate = Rate(connection.bytes_per_second_max, connection.rows_per_second_max)
+    rate = rate_of(connection)
     if rate != FREE:
         found.rates[place] = rate
 

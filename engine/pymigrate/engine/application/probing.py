@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pymigrate.engine.application import works
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import DatasetPlace
+from pymigrate.engine.application.limits import is_held_back, rate_of
 from pymigrate.engine.application.probed_measures import Sample, measure_of
 from pymigrate.engine.application.revisions import phase_hash
 from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.application.together import Lane, lanes_together, slowdowns_of
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError
-from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.ports.clock import Clock
-from pymigrate.v1 import connection_pb2, impact_pb2, plan_pb2, run_pb2, worker_pb2
+from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2, worker_pb2
 
 ALONE_SHARE = 0.6  # of the time, where lanes are going to be probed together
 PLACE_SECONDS_MIN = 1.0
@@ -31,7 +31,6 @@ DROP_SECONDS_MAX = 30.0
 ONE_CHUNK_BYTES = 1
 NOTHING = impact_pb2.DatasetMeasure()
 SINGLE = 1
-HELD_BACK_SHARE = 0.7
 
 
 @dataclass(slots=True)
@@ -176,14 +175,9 @@ class _Session:
     def _is_held_back(self, place: DatasetPlace) -> bool:
         """Whether a lane alone goes about as fast as the limits of its connections allow."""
         measure, sides = self._found.measures[place], self._sides(place)
-        rates = [_rate(self._revision.connections[name]) for name in sides]
-        rate = rates[0].tighter(rates[1])
-        row_bytes = measure.bytes / measure.rows if measure.rows > 0 else 0.0
-        least = max(
-            row_bytes / rate.bytes_per_second if rate.bytes_per_second else 0.0,
-            1 / rate.rows_per_second if rate.rows_per_second else 0.0,
-        )
-        return least > HELD_BACK_SHARE * measure.copy.row_seconds
+        rates = [rate_of(self._revision.connections[name]) for name in sides]
+        alone = measure.copy.row_seconds * measure.rows
+        return is_held_back(rates[0].tighter(rates[1]), measure.bytes, measure.rows, alone)
 
     async def _lane(self, lane: Lane, all_lanes: Sequence[Lane], seconds: float) -> Sample:
         work = works.probe_work(self._revision, *lane.place, lane.number)
@@ -222,7 +216,7 @@ class _Session:
         """Raises what the host found wrong, and EngineUnavailable where it did not end in time."""
         sides = work.dataset
         affinity = works.dataset_affinity(sides.source, sides.target)
-        rate = _rate(sides.source).shared(source_lanes).tighter(_rate(sides.target).shared(target_lanes))
+        rate = rate_of(sides.source).shared(source_lanes).tighter(rate_of(sides.target).shared(target_lanes))
         task = worker_pb2.Task(
             probe=work,
             rate=worker_pb2.LaneRate(
@@ -306,10 +300,6 @@ def measured_hash(revision: run_pb2.PlanRevision, place: DatasetPlace) -> str:
 
 def _name(place: DatasetPlace) -> str:
     return "/".join(place)
-
-
-def _rate(connection: connection_pb2.Connection) -> Rate:
-    return Rate(connection.bytes_per_second_max, connection.rows_per_second_max)
 
 
 def _copied(measure: impact_pb2.DatasetMeasure) -> impact_pb2.DatasetMeasure:

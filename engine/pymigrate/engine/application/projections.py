@@ -50,11 +50,11 @@ def run_header(run: Run) -> run_pb2.Run:
         etag=f"{run.key[:12]}-{run.version}",
         managed_by=run.managed_by,
         failure=failure_message(run.failure),
-        create_time=_time(run.create_time),
-        end_time=_time(run.end_time),
-        update_time=_time(run.update_time),
+        create_time=timestamp(run.create_time),
+        end_time=timestamp(run.end_time),
+        update_time=timestamp(run.update_time),
         waiting_for_plans=run.waiting_for,
-        seal_time=_time(run.seal_time),
+        seal_time=timestamp(run.seal_time),
     )
 
 
@@ -73,8 +73,8 @@ def lane_message(run: str, lane: Lane) -> run_pb2.Lane:
         host=lane.host,
         failure=failure_message(lane.failure),
         retries=lane.retries,
-        start_time=_time(lane.start_time),
-        end_time=_time(lane.end_time),
+        start_time=timestamp(lane.start_time),
+        end_time=timestamp(lane.end_time),
         part=lane.part,
     )
 
@@ -89,7 +89,7 @@ def event_message(run: str, event: RunEvent) -> run_pb2.RunEvent:
     return run_pb2.RunEvent(
         sequence=event.sequence,
         id=f"{run}/events/{event.sequence}",
-        time=_time(event.time),
+        time=timestamp(event.time),
         type=event.type,
         subject=event.subject,
         from_state=event.from_state,
@@ -130,8 +130,8 @@ def _phase(phase: PhaseRun) -> run_pb2.PhaseRun:
         state=run_pb2.PhaseState.Value(f"PHASE_STATE_{phase.state.name}"),
         attempt=phase.attempt,
         failure=failure_message(phase.failure),
-        start_time=_time(phase.start_time),
-        end_time=_time(phase.end_time),
+        start_time=timestamp(phase.start_time),
+        end_time=timestamp(phase.end_time),
         department=phase.department,
         dependencies=phase.dependencies,
         gates={
@@ -151,8 +151,8 @@ def _dataset(dataset: DatasetRun, lanes: list[Lane], seconds_under_way: float) -
         delivery=run_pb2.Delivery.Value(f"DELIVERY_{dataset.delivery.upper() or 'UNSPECIFIED'}"),
         source=f"{dataset.source_connection}:{dataset.source_relation}",
         target=f"{dataset.target_connection}:{dataset.target_relation}",
-        start_time=_time(dataset.start_time),
-        end_time=_time(dataset.end_time),
+        start_time=timestamp(dataset.start_time),
+        end_time=timestamp(dataset.end_time),
         lanes=sorted(lane.id for lane in lanes),
         copy_seconds=dataset.copy_seconds + seconds_under_way,
         quarantine=failure_message(dataset.quarantine),
@@ -187,7 +187,8 @@ def _seconds_under_way(aggregate: RunAggregate, now: datetime) -> dict[tuple[str
     return found
 
 
-def _time(moment: datetime | None) -> Timestamp | None:
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """A moment as the contract has it; None where there is none."""
     if moment is None:
         return None
     message = Timestamp()

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pymigrate.engine.domain.sampling import SAMPLED_BYTES_MAX, SAMPLED_SHARE
+
 NOT_KNOWN = -1
 CHUNKS_HELD = 2
-SAMPLED_BYTES_MAX = 256_000_000
-SAMPLED_PART = 7
 
 
 class ReadBack(StrEnum):
@@ -95,7 +95,7 @@ def _network_bytes(load: Load) -> int:
         return 2 * both
     if load.bytes <= SAMPLED_BYTES_MAX:
         return both + load.target_bytes
-    return both + both // SAMPLED_PART
+    return both + both // SAMPLED_SHARE
 
 
 def _sum(figures: Iterable[int]) -> int:

@@ -3,18 +3,14 @@
 It ends as if there were no more, so that whoever copies it ends as he would have at the end.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
 
-from pymigrate.engine.domain.errors import FailedPrecondition
-from pymigrate.engine.domain.paths import CopyPath
-from pymigrate.engine.domain.types import ColumnInfo
-from pymigrate.engine.ports.ranges import Position, SourceRange
-from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
-from pymigrate.engine.ports.source import PassingSource, Source, SourceChunk
+from pymigrate.engine.ports.source import Source, SourceChunk
+from pymigrate.engine.transfer.relayed_source import RelayedSource
 
 
 class Bound(Protocol):
@@ -75,58 +71,13 @@ class RowsBound:
             yield chunk
 
 
-class BoundedSource:
-    """See the port. What some sources have on top it has not, but for bytes that pass."""
+class BoundedSource(RelayedSource):
+    """The source as if it ended where its bound does."""
 
     def __init__(self, source: Source, bound: Bound) -> None:
-        self._source = source
+        super().__init__(source)
         self._bound = bound
 
-    def version(self) -> str:
-        """The source's."""
-        return self._source.version()
-
-    def relations(self, glob: str, limit: int) -> Sequence[RelationInfo]:
-        """The source's."""
-        return self._source.relations(glob, limit)
-
-    def describe(self, relation: SourceRelation) -> RelationInfo:
-        """The source's, as if there were no bound."""
-        return self._source.describe(relation)
-
-    def state(self, relation: SourceRelation) -> str:
-        """The source's."""
-        return self._source.state(relation)
-
-    def split(self, relation: SourceRelation, parts: int) -> Sequence[SourceRange]:
-        """The source's."""
-        return self._source.split(relation, parts)
-
-    def chunks(
-        self, relation: SourceRelation, columns: Sequence[ColumnInfo], after: Position | None
-    ) -> Iterator[SourceChunk]:
-        """The source's, within the bound."""
-        return self._bound.taken(self._source.chunks(relation, columns, after))
-
-    def offers(self, relation: SourceRelation) -> Mapping[CopyPath, str]:
-        """The source's, where it passes bytes."""
-        return self._source.offers(relation) if isinstance(self._source, PassingSource) else {}
-
-    def passing_split(self, relation: SourceRelation, path: CopyPath, parts: int) -> Sequence[SourceRange]:
-        """The source's."""
-        return self._passing().passing_split(relation, path, parts)
-
-    def passing_chunks(
-        self, relation: SourceRelation, columns: Sequence[ColumnInfo], path: CopyPath, after: Position | None
-    ) -> Iterator[SourceChunk]:
-        """The source's, within the bound."""
-        return self._bound.taken(self._passing().passing_chunks(relation, columns, path, after))
-
-    def close(self) -> None:
-        """The source's."""
-        self._source.close()
-
-    def _passing(self) -> PassingSource:
-        if not isinstance(self._source, PassingSource):
-            raise FailedPrecondition(f"{self._source.version()} passes no bytes: start another run")
-        return self._source
+    def relayed(self, chunks: Iterator[SourceChunk]) -> Iterator[SourceChunk]:
+        """Within the bound."""
+        return self._bound.taken(chunks)

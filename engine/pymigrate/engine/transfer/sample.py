@@ -5,15 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from pymigrate.engine.domain.sampling import SAMPLED_ROWS_MAX, SAMPLED_SHARE
 from pymigrate.engine.ports.target import Target
 from pymigrate.engine.transfer.checksum import RowHasher, grouped, sum_of
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.repair import RowsDiffer
 from pymigrate.engine.transfer.signals import Signals, check
 from pymigrate.engine.transfer.verification_job import Digests, VerifyJob
-
-SAMPLED_ROWS_MAX = 4_000_000
-SAMPLED_SHARE = 7
 
 
 def compare_sample(

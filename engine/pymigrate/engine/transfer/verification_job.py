@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pymigrate.engine.domain.sampling import SAMPLED_BYTES_MAX
 from pymigrate.engine.ports.ranges import SourceRange
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.staging import ReferenceCheck, Staging
 from pymigrate.engine.transfer.transforms.quarantine import Quarantine
-
-SAMPLED_BYTES_MAX = 256_000_000
 
 
 class Level(StrEnum):

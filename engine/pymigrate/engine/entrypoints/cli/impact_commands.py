@@ -1,7 +1,6 @@
 """The commands of impact analysis: what a plan costs, what-ifs, when a run ends, and how good its estimate was."""
 
 import json
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -15,7 +14,7 @@ from pymigrate.engine.entrypoints.cli import impact_tables as tables
 from pymigrate.engine.entrypoints.cli.client import connected, fail
 from pymigrate.engine.entrypoints.cli.commands import HOME_DEFAULT, Home, PlanName, RunName, console
 from pymigrate.v1 import impact_pb2
-from pymigrate.v1.shape import ShapeError, from_data, to_data
+from pymigrate.v1.shape import ShapeError, from_data, to_json_data
 
 TIMEOUT_SECONDS = 900.0
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, in the shape of the contract.")]
@@ -113,20 +112,7 @@ def _tell(found: impact_pb2.Impact) -> None:
 
 
 def _print_json(message: Message) -> None:
-    typer.echo(json.dumps(_strict(to_data(message)), indent=2, ensure_ascii=False))
-
-
-def _strict(data: Any) -> Any:
-    """The same without a number that JSON does not have: what is none is written as protobuf's JSON does."""
-    match data:
-        case dict():
-            return {name: _strict(value) for name, value in data.items()}
-        case list():
-            return [_strict(value) for value in data]
-        case float() if math.isnan(data):
-            return "NaN"
-        case _:
-            return data
+    typer.echo(json.dumps(to_json_data(message), indent=2, ensure_ascii=False))
 
 
 def _moment(text: str) -> datetime:

@@ -7,8 +7,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from pymigrate.engine.entrypoints.rest.answers import NUMBER_WORDS
-from pymigrate.v1.shape import enum_words
+from pymigrate.v1.shape import NUMBER_WORDS, enum_words
 
 PACKAGE = "pymigrate.v1."
 _SCALARS: Mapping[int, dict[str, Any]] = {
