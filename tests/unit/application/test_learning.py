@@ -9,7 +9,6 @@ from pymigrate.engine.application.calibrations import (
     SAMPLES_OF_A_KIND_MAX,
     PlanCalibrations,
     kind_key,
-    record_message,
 )
 from pymigrate.engine.application.followups import LEARN_INTERVAL_SECONDS
 from pymigrate.engine.domain.calibration import Calibration
@@ -163,7 +162,7 @@ async def test_a_run_teaches_what_its_steps_took(engine: Engine, host: PlayedHos
     learned = await copying(engine)
     assert learned is not None
     assert learned.factor == pytest.approx(math.sqrt(2), rel=ABOUT)
-    record = record_message(learned)
+    record = learned.record
     assert (record.runs, record.error, record.p90_share) == (1, 0.5, 0)
 
 

@@ -79,12 +79,6 @@ class PlanCalibrations:
         return combined(place, self._own.get(own, ()), self._alike[alike])
 
 
-def record_message(calibration: Calibration) -> impact_pb2.EstimateRecord:
-    """How good estimates have been, as the contract shows it."""
-    record = calibration.record
-    return impact_pb2.EstimateRecord(runs=record.runs, error=record.error, p90_share=record.p90_share)
-
-
 def samples_of(
     aggregate: RunAggregate,
     estimate: impact_pb2.RunEstimate,
