@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import structlog
 
+from pymigrate.engine.application.changes import Change, Changes, whole
 from pymigrate.engine.domain.errors import EngineUnavailable, NotFound
 from pymigrate.engine.domain.happenings import Begun, CoreEvent, Progressed
 from pymigrate.engine.domain.orchestration import RunCore
@@ -69,6 +70,7 @@ class Board:
         self._on_work: list[Callable[[], None]] = []
         self._commits: set[asyncio.Task[None]] = set()
         self._added: deque[str] = deque(maxlen=ADDED_KEPT_MAX)
+        self.changes = Changes()
 
     def on_work(self, callback: Callable[[], None]) -> None:
         """Calls back whenever there may be work that was not there before."""
@@ -138,6 +140,7 @@ class Board:
 
         await self._store.transact(insert)
         self._added.append(aggregate.run.name)
+        self.changes.tell(whole(aggregate, self._clock.now(), events))
         # Whoever looked at it since it was stored has loaded it: theirs is as good, and watched perhaps.
         active = self._runs.setdefault(aggregate.run.name, ActiveRun(core))
         self._tell_work()
@@ -164,6 +167,7 @@ class Board:
                     unit.audit.append(replace(audit, revision=core.run.plan_hash))
 
             await self._store.transact(save)
+            self.changes.tell(Change(name, now, entities, events))
             if revision is not None:
                 active.revision = None
             for moment in events:
@@ -194,6 +198,7 @@ class Board:
                 entities, events = active.core.take()
                 if entities:
                     await self._store.transact(lambda unit: _save(unit, name, entities, events))
+                    self.changes.tell(Change(name, now, entities, events))
                     active.tell()
         except BaseException as error:
             if not batch:
@@ -252,6 +257,7 @@ class Board:
         if stored is not None:
             active.core, before = self._core(stored, self._rng), active.core
             _keep_renewals(before, active.core)
+            self.changes.tell(whole(stored, self._clock.now()))
         active.is_doubtful = False
         active.tell()  # the change may have been stored, and nobody else tells it
 
@@ -262,6 +268,7 @@ class Board:
                 if stored is None:
                     raise NotFound(f"there is no {name}", field="name")
                 self._forget_idle()
+                self.changes.tell(whole(stored, self._clock.now()))
                 return self._runs.setdefault(name, ActiveRun(self._core(stored, self._rng)))
             return self._runs[name]
 

@@ -3,6 +3,7 @@
 The records are mutable because one run's aggregate lives in the decision core and changes with every event; nothing is copied per
 event. `version` is the store's compare-and-set counter: 0 means not stored yet."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
@@ -197,6 +198,12 @@ class RunAggregate:
     datasets: dict[tuple[str, str], DatasetRun] = field(default_factory=dict)
     lanes: dict[str, Lane] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
+
+    def entities(self) -> Iterator[Entity]:
+        """The run and all its parts."""
+        yield self.run
+        for parts in (self.phases, self.datasets, self.lanes, self.tasks):
+            yield from parts.values()
 
     def copied(self) -> "RunAggregate":
         """Another one that may be changed without changing this one. What is never changed in place is shared."""
