@@ -74,7 +74,7 @@ class FilesStaging:
             self._store.write_checkpoint(staging.id, lane, fence, at)
             if publication is None:
                 for draft in self._store.staging(staging.id).glob(f".{lane_name(lane)}-*.draft"):
-                    draft.unlink()
+                    draft.unlink(missing_ok=True)  # who writes it may be giving it up at this moment
                 self._remove_beyond(self._store.staging(staging.id), lane_name(lane), at.chunks)
             return at
 
@@ -130,9 +130,14 @@ class FilesStaging:
         drafts = [self._store.staging(each.id) / f".{lane_name(lane)}-{fence}.draft" for each, _ in written]
         with translated():
             try:
-                for draft, ending, (each, batches) in zip(drafts, endings, written, strict=True):
-                    if any(batch.num_rows for batch in batches):
-                        self._write_part(draft, each, batches, ending)
+                try:
+                    for draft, ending, (each, batches) in zip(drafts, endings, written, strict=True):
+                        if any(batch.num_rows for batch in batches):
+                            self._write_part(draft, each, batches, ending)
+                except FileNotFoundError:
+                    # Whoever claims the lane removes its draft, and whoever takes the staging back its folder, also while it is written.
+                    self._check_stand(staging, lane, fence, before)
+                    raise
                 with self._store.lock():
                     self._check_stand(staging, lane, fence, before)
                     for draft, ending, (each, _) in zip(drafts, endings, written, strict=True):
