@@ -16,8 +16,8 @@ import pytest
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended, wait_until
-from tests.e2e.test_online import run_of
-from tests.e2e.test_sagas import approve, definitions, postgres, start, state_of
+from tests.e2e.test_online import approve_once_caught_up, run_of
+from tests.e2e.test_sagas import definitions, postgres, start, state_of
 from tests.servers import MariadbDatabase
 
 ROWS = 2_000
@@ -211,7 +211,7 @@ def test_what_is_written_meanwhile_arrives_as_it_is_and_as_transforms_make_it(
         wait_until(lambda: all(lag_of(client, name, each) >= 0 for each in ("plain", "shaped")))
         seen = writer.rounds
         wait_until(lambda: writer.rounds > seen + 5)
-        approve(client, name, "move")
+        approve_once_caught_up(client, name, "move")
         run = ended(client, name, 120)
         assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run.failure
         wait_until(lambda: writer.is_kept_out)
@@ -250,7 +250,7 @@ def test_a_host_that_is_killed_while_it_catches_up_and_while_writes_are_blocked_
             _kill_hosts(engine)
             before = run_of(client, name).phases["move"].datasets["plain"].changes
             wait_until(lambda: run_of(client, name).phases["move"].datasets["plain"].changes > before)
-            approve(client, name, "move")
+            approve_once_caught_up(client, name, "move")
             wait_until(lambda: bool(shop.triggers()))
             _kill_hosts(engine)
             run = ended(client, name, 120)
@@ -284,7 +284,7 @@ def test_what_a_column_can_not_tell_fails_the_phase_and_lets_writes_in_again(
         name = start(client)
         wait_until(lambda: lag_of(client, name, "plain") >= 0)
         shop.run("DELETE FROM orders WHERE id = 5")
-        approve(client, name, "move")
+        approve_once_caught_up(client, name, "move")
         run = ended(client, name, 60)
         assert run.failure.reason == "VERIFICATION_FAILED"
         assert f"has {ROWS - 1:,} rows and {ROWS:,} are staged" in run.failure.message
@@ -293,7 +293,7 @@ def test_what_a_column_can_not_tell_fails_the_phase_and_lets_writes_in_again(
         wait_until(lambda: state_of(client, name, "move") == run_pb2.PHASE_STATE_STAGING)
         wait_until(lambda: lag_of(client, name, "plain") >= 0)
         shop.run("UPDATE orders SET name = 'unseen' WHERE id = 7")
-        approve(client, name, "move")
+        approve_once_caught_up(client, name, "move")
         run = ended(client, name, 60)
     assert run.failure.reason == "VERIFICATION_FAILED"
     assert "with digest" in run.failure.message

@@ -1,8 +1,9 @@
 """A dataset that is followed, over the fakes: what it comes to at the end, through transforms too, and hosts that come too late."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -16,7 +17,7 @@ from pymigrate.engine.ports.transform import Derive, Derived, Filter, Rename, Tr
 from pymigrate.engine.testing.memory import KeptOut
 from pymigrate.engine.testing.memory_capture import MemoryCapture
 from pymigrate.engine.transfer import catching_up
-from pymigrate.engine.transfer.catching_up import Followed, FollowJob
+from pymigrate.engine.transfer.catching_up import ON_THE_WAY, Followed, FollowJob
 from pymigrate.engine.transfer.tail import verify_tail
 from pymigrate.engine.transfer.transforms.binding import Binding
 from pymigrate.engine.transfer.transforms.pipeline import Pipeline
@@ -63,11 +64,11 @@ class FollowedLane(Lane):
     def keep(self) -> None:
         catching_up.capture(self.follow, self.open_capture, self.open_target, Asked())
 
-    def round(self) -> list[Followed]:
+    def round(self, monotonic: Callable[[], float] = lambda: 0.0) -> list[Followed]:
         told: list[Followed] = []
         self.follow = replace(self.follow, fence=self.follow.fence + 1)
         told.append(
-            catching_up.catch_up(self.follow, self.open_capture, self.open_target, Asked(), told.append, lambda: 0.0)
+            catching_up.catch_up(self.follow, self.open_capture, self.open_target, Asked(), told.append, monotonic)
         )
         return told
 
@@ -101,6 +102,16 @@ def test_what_is_staged_at_the_end_is_what_the_source_holds(level: Level, specs:
     assert lane.staged() == expected
     with pytest.raises(KeptOut):
         lane.source.write("orders", [(1, "too late")])
+
+
+def test_a_round_is_never_told_to_be_less_behind_than_it_has_taken() -> None:
+    lane = FollowedLane(orders(40))
+    lane.keep()
+    lane.attempt()
+    lane.source.write("orders", [(7, "changed")])
+    seconds = count(100.0, 15.0)
+    told = [each.lag_seconds for each in lane.round(lambda: next(seconds)) if each.lag_seconds != ON_THE_WAY]
+    assert told == [15.0, 30.0]
 
 
 @pytest.mark.parametrize("level", list(Level))

@@ -82,10 +82,18 @@ def catch_up(
 ) -> Followed:
     """Applies everything that was committed until now. Raises Drained at a checkpoint, FenceLost, SourceChanged and DataRefused."""
     started = monotonic()
+
+    def tell(followed: Followed) -> None:
+        """Never less than what the round itself has taken: a column tells nothing of what was written since it was read."""
+        lag_seconds = followed.lag_seconds
+        if lag_seconds != ON_THE_WAY:
+            lag_seconds = max(lag_seconds, monotonic() - started)
+        on_progress(replace(followed, lag_seconds=lag_seconds))
+
     with closing(_Changes(job, open_target, signals)) as changes, closing(open_capture()) as source:
         changes.claim()
         changes.index()
-        changes.follow(source, source.present(), on_progress)
+        changes.follow(source, source.present(), tell)
         return Followed(monotonic() - started, changes.checkpoint.rows)
 
 
