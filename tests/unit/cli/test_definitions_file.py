@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from pymigrate.engine.entrypoints.cli.declared import read_documents
+from pymigrate.engine.entrypoints.cli.declared import in_order, read_documents
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 
 HEAD = "apiVersion: pymigrate.io/v1alpha1\nkind: Environment\nmetadata: {name: e}\n"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -50,7 +51,7 @@ def test_a_document_without_the_envelope_is_refused(tmp_path: Path, capsys: pyte
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = HEAD.replace("Environment", "Enviroment")
-    assert "Environment, Department, Connection, Plan" in refused(tmp_path, text, capsys)
+    assert "Environment, Connection, Department, Plan" in refused(tmp_path, text, capsys)
 
 
 @pytest.mark.parametrize("value", ["2026-99-99", "2026-01-01 99:00:00", "9" * 5_000])
@@ -80,3 +81,37 @@ def test_a_merge_key_needs_an_alias_and_so_is_refused(tmp_path: Path, capsys: py
 def test_blocks_that_are_nested_too_deep_are_refused_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "".join(f"{' ' * depth}a:\n" for depth in range(100))
     assert "nested" in refused(tmp_path, text, capsys)
+
+
+def ordered(*found: tuple[str, str, object]) -> list[str]:
+    """The last segments in the order in which they are applied."""
+    return [name.rpartition("/")[2] for _, name, _ in in_order(found)]
+
+
+def department(name: str, *dependencies: str) -> tuple[str, str, object]:
+    """A department that needs others."""
+    return "Department", f"environments/e/departments/{name}", environment_pb2.Department(dependencies=dependencies)
+
+
+def test_what_is_named_is_applied_before_what_names_it_wherever_it_stands_in_the_file() -> None:
+    plan = ("Plan", "environments/e/plans/p", plan_pb2.Plan())
+    connection = ("Connection", "environments/e/connections/c", connection_pb2.Connection())
+    environment = ("Environment", "environments/e", environment_pb2.Environment())
+    assert ordered(plan, department("sales"), connection, environment) == ["e", "c", "sales", "p"]
+
+
+def test_departments_and_plans_come_after_those_that_they_depend_on() -> None:
+    first, second = (
+        ("Plan", f"environments/e/plans/{name}", plan_pb2.Plan(dependencies=needs))
+        for name, needs in (("a", ["b"]), ("b", []))
+    )
+    assert ordered(department("c", "b"), department("b", "a"), department("a")) == ["a", "b", "c"]
+    assert ordered(first, second) == ["b", "a"]
+
+
+def test_what_does_not_name_one_another_comes_as_it_was_given() -> None:
+    assert ordered(department("z"), department("a"), department("m")) == ["z", "a", "m"]
+
+
+def test_a_circle_comes_as_it_was_given_after_everything_else() -> None:
+    assert ordered(department("a", "b"), department("b", "a"), department("c")) == ["c", "a", "b"]

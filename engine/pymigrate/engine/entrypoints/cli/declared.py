@@ -1,6 +1,6 @@
-"""Applies definitions from a YAML or JSON file: documents in the envelope that Git and Kubernetes use, in the order given."""
+"""Applies definitions from a YAML or JSON file: documents in the envelope that Git and Kubernetes use, each after those that it names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,10 +20,11 @@ EVENTS_MAX = 400_000
 DEPTH_MAX = 64
 KINDS: dict[str, Callable[[], Message]] = {
     "Environment": environment_pb2.Environment,
-    "Department": environment_pb2.Department,
     "Connection": connection_pb2.Connection,
+    "Department": environment_pb2.Department,
     "Plan": plan_pb2.Plan,
 }
+"""By their word; objects name others of their own kind, and of those above."""
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
@@ -52,10 +53,31 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> li
 
 
 def apply(client: Client, path: Path) -> Iterator[tuple[str, str]]:
-    """Creates what is missing and updates what differs; yields each name with `created`, `updated` or `unchanged`."""
-    for document in read_documents(path):
-        name, message = _message(path, document)
-        yield name, _apply_one(client, document["kind"], name, message)
+    """Creates what is missing and updates what differs; yields each name with `created`, `updated` or `unchanged`. A file with anything in
+    it that can't be read changes nothing."""
+    found = [(document["kind"], *_message(path, document)) for document in read_documents(path)]
+    for kind, name, message in in_order(found):
+        yield name, _apply_one(client, kind, name, message)
+
+
+def in_order(found: Iterable[tuple[str, str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    """Objects as kind, name and message, each after those that it names; where that leaves a choice, as they were given. What goes round
+    in a circle comes as it was given: the engine tells what is wrong with it."""
+    left = sorted(found, key=lambda each: list(KINDS).index(each[0]))
+    while left:
+        waiting = {name for _, name, _ in left}
+        held = [not waiting.isdisjoint(_names(*each)) for each in left]
+        if all(held):
+            held = [False] * len(left)
+        yield from (each for each, is_held in zip(left, held, strict=True) if not is_held)
+        left = [each for each, is_held in zip(left, held, strict=True) if is_held]
+
+
+def _names(kind: str, name: str, message: Any) -> Iterator[str]:
+    """The other objects of its kind that an object names."""
+    if kind in {"Department", "Plan"}:
+        parent = name.rpartition("/")[0]
+        yield from (f"{parent}/{other}" for other in message.dependencies if f"{parent}/{other}" != name)
 
 
 def _message(path: Path, document: dict[str, Any]) -> tuple[str, Any]:
