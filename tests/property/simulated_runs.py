@@ -29,7 +29,7 @@ from pymigrate.engine.domain.happenings import (
     Succeeded,
 )
 from pymigrate.engine.domain.orchestration import RunCore
-from pymigrate.engine.domain.run import DatasetRun, Failure, PhaseRun, Run, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run import DatasetRun, Entity, Failure, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import (
     AFTERWARDS,
     LANE_STEPS,
@@ -187,9 +187,16 @@ class Simulation:
         except (FailedPrecondition, NotFound) as error:
             self.trace.append(f"{type(event).__name__} refused: {error.message}")
             accepted = False
-        _, events = self.core.take()
+        entities, events = self.core.take()
+        self.store(entities, events)
         self.check(events)
         self.trace.append(f"{type(event).__name__} {accepted} {[moment.type for moment in events]}")
+
+    def store(self, entities: list[Entity], events: list[RunEvent]) -> None:
+        """What a store does with what has changed: it counts the versions."""
+        del events
+        for entity in entities:
+            entity.version += 1
 
     def check(self, events: list[RunEvent]) -> None:
         """What must hold whatever happened."""

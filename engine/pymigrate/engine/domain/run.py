@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
+from typing import Any, TypeVar
 
 from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
 
@@ -187,6 +188,7 @@ class RunEvent:
 
 
 Entity = Run | PhaseRun | DatasetRun | Lane | Task
+E = TypeVar("E", bound=Entity)
 
 
 @dataclass(slots=True)
@@ -208,14 +210,20 @@ class RunAggregate:
     def copied(self) -> "RunAggregate":
         """Another one that may be changed without changing this one. What is never changed in place is shared."""
         return RunAggregate(
-            Run(*_RUN(self.run)),
-            {key: PhaseRun(*_PHASE(phase)) for key, phase in self.phases.items()},
-            {key: DatasetRun(*_DATASET(dataset)) for key, dataset in self.datasets.items()},
-            {key: Lane(*_LANE(lane)) for key, lane in self.lanes.items()},
-            {key: Task(*_TASK(task)) for key, task in self.tasks.items()},
+            copied(self.run),
+            {key: copied(phase) for key, phase in self.phases.items()},
+            {key: copied(dataset) for key, dataset in self.datasets.items()},
+            {key: copied(lane) for key, lane in self.lanes.items()},
+            {key: copied(task) for key, task in self.tasks.items()},
         )
 
 
-_RUN, _PHASE, _DATASET, _LANE, _TASK = (
-    attrgetter(*(field.name for field in fields(kind))) for kind in (Run, PhaseRun, DatasetRun, Lane, Task)
-)
+_VALUES: dict[type, attrgetter[tuple[Any, ...]]] = {
+    kind: attrgetter(*(field.name for field in fields(kind))) for kind in (Run, PhaseRun, DatasetRun, Lane, Task)
+}
+
+
+def copied(entity: E) -> E:
+    """Another record of the same content, which does not change with it. What is never changed in place is shared."""
+    kind = type(entity)
+    return kind(*_VALUES[kind](entity))

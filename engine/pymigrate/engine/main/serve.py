@@ -29,6 +29,7 @@ from pymigrate.engine.application.impacts import Bounds, Impacts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.measuring import Measuring
@@ -90,6 +91,7 @@ async def serve(settings: Settings, opened: OpenStore = open_store) -> None:
 async def _serve(settings: Settings, token: str, clock: SystemClock, store: Store, ending: asyncio.Event) -> None:
     surroundings = Surroundings(clock, random_id)
     board = Board(store, clock, random.Random())
+    kpis = FleetKpis(store, board, clock)
     hosts_work: list[Hosts] = []
 
     def on_work() -> None:
@@ -123,16 +125,18 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
     executor = LocalExecutor(settings.home, settings.drain_seconds)
     await board.restore()
     await hosts.restore()
+    await kpis.restore()
     await surfaces.start()
     estimates = RunEstimates(store, board, learning, settings.lanes_max, drawers.draw)
     followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
-    passes = asyncio.create_task(supervisor.run())
+    loops = [asyncio.create_task(loop) for loop in (supervisor.run(), kpis.run_loop())]
     await surfaces.tell_ready()
     await ending.wait()
     log.info("engine.draining")
     await surfaces.tell_draining()
-    await stopped(passes)
+    for loop in loops:
+        await stopped(loop)
     # Hosts of an engine that was killed are not this executor's children, and drain with the others.
     await asyncio.gather(*(executor.drain(host.record.pid, host.record.pid_start_ticks) for host in hosts.hosts()))
     await executor.close()
