@@ -1,0 +1,1 @@
+"""Metrics on prometheus-client's registry and formats."""
