@@ -89,6 +89,7 @@ check: setup ## format, lint, types, layers, contract and generated code: what C
 	run contract-format $(BIN)/buf format --path proto/pymigrate --diff --exit-code; \
 	run generated-code $(BIN)/python -m tools.contract --check; \
 	run types-page $(BIN)/python -m tools.types_page --check; \
+	run metrics-page $(BIN)/python -m tools.metrics_page --check; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 .PHONY: fmt

@@ -40,6 +40,16 @@ def test_rest_is_served_only_where_somebody_asks_for_it_and_on_loopback(tmp_path
         Settings(rest_listen="0.0.0.0:7434")
 
 
+def test_metrics_have_an_address_of_their_own_only_where_somebody_asks_for_it_and_on_loopback(tmp_path: Path) -> None:
+    assert Settings(home=tmp_path).metrics_listen == ""
+    assert Settings(metrics_listen="127.0.0.1:7435").metrics_listen == "127.0.0.1:7435"
+    assert Settings(home=tmp_path).metrics_endpoint_path == tmp_path / "metrics-endpoint"
+    with pytest.raises(ValidationError, match="loopback"):
+        Settings(metrics_listen="0.0.0.0:7435")
+    with pytest.raises(ValidationError, match=r"127\.0\.0\.1:7435"):
+        Settings(metrics_listen="127.0.0.1")
+
+
 @pytest.mark.parametrize(
     "listen", ["0.0.0.0:1", "[::]:1", "example.com:1", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", ":1", ""]
 )

@@ -4,11 +4,12 @@ import ipaddress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PORT_DEFAULT = 7433
 REST_PORT = 7434
+METRICS_PORT = 7435
 STORE_SCHEMES = ("postgresql", "postgres")
 
 
@@ -30,6 +31,10 @@ class Settings(BaseSettings):
     rest_listen: str = ""
     """Address and port of REST, loopback only; `<home>/rest-endpoint` names what was bound. Default empty: no REST, since Terraform, the
     command line and the hosts speak gRPC, and a second port is opened only where somebody asks for it. 7434 is the customary one."""
+
+    metrics_listen: str = ""
+    """Address and port of the page of metrics alone, loopback only; `<home>/metrics-endpoint` names what was bound. Default empty: REST
+    serves the page on its own address, where it is on. 7435 is the customary one."""
 
     store: str = ""
     """URL of the PostgreSQL that keeps the store, `postgresql://user@host:5432/database`, without a password. Default empty: a SQLite file
@@ -70,10 +75,11 @@ class Settings(BaseSettings):
     def _is_loopback(cls, value: str) -> str:
         return _loopback(value, PORT_DEFAULT)
 
-    @field_validator("rest_listen")
+    @field_validator("rest_listen", "metrics_listen")
     @classmethod
-    def _is_loopback_or_empty(cls, value: str) -> str:
-        return _loopback(value, REST_PORT) if value else value
+    def _is_loopback_or_empty(cls, value: str, field: ValidationInfo) -> str:
+        port_customary = REST_PORT if field.field_name == "rest_listen" else METRICS_PORT
+        return _loopback(value, port_customary) if value else value
 
     @field_validator("store")
     @classmethod
@@ -118,6 +124,11 @@ class Settings(BaseSettings):
     def rest_endpoint_path(self) -> Path:
         """The file that names address and port of REST while an engine serves it."""
         return self.home / "rest-endpoint"
+
+    @property
+    def metrics_endpoint_path(self) -> Path:
+        """The file that names address and port of the page of metrics while an engine serves it on an address of its own."""
+        return self.home / "metrics-endpoint"
 
 
 def _loopback(value: str, port_customary: int) -> str:

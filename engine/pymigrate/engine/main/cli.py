@@ -35,6 +35,7 @@ def serve(
     home: Annotated[Path | None, typer.Option(help="Folder of the store, the token and the logs.")] = None,
     listen: Annotated[str | None, typer.Option(help="Loopback address and port; port 0 takes a free one.")] = None,
     rest_listen: Annotated[str | None, typer.Option(help="The same for REST; empty for none.")] = None,
+    metrics_listen: Annotated[str | None, typer.Option(help="The same for metrics alone; empty for none.")] = None,
 ) -> None:
     """Serve until SIGTERM; takes over what an earlier engine left unfinished."""
     from pydantic import ValidationError
@@ -50,6 +51,8 @@ def serve(
         given["listen"] = listen
     if rest_listen is not None:
         given["rest_listen"] = rest_listen
+    if metrics_listen is not None:
+        given["metrics_listen"] = metrics_listen
     try:
         run(Settings(**given))  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:

@@ -18,6 +18,7 @@ from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.adapters.secrets.file import FileSecrets
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
+from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
@@ -44,7 +45,9 @@ from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
+from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
+from pymigrate.engine.main.instruments import build_instruments, measure_hosts
 from pymigrate.engine.main.surfaces import Surfaces
 from pymigrate.engine.ports.secrets import Redactor, parse_secret_ref
 from pymigrate.engine.ports.store import Store
@@ -80,15 +83,23 @@ async def serve(settings: Settings, opened: OpenStore = open_store) -> None:
     _make_home(settings.home)
     token = _token(settings.token_path)
     clock = SystemClock()
-    store = await opened(settings, clock)
+    instruments = build_instruments(clock)
+    store: Store = MeasuredStore(await opened(settings, clock), instruments.metrics, clock)
     try:
-        await _serve(settings, token, clock, store, ending)
+        await _serve(settings, token, clock, store, ending, instruments)
     finally:
         await store.close()
     log.info("engine.stopped")
 
 
-async def _serve(settings: Settings, token: str, clock: SystemClock, store: Store, ending: asyncio.Event) -> None:
+async def _serve(
+    settings: Settings,
+    token: str,
+    clock: SystemClock,
+    store: Store,
+    ending: asyncio.Event,
+    instruments: Instruments,
+) -> None:
     surroundings = Surroundings(clock, random_id)
     board = Board(store, clock, random.Random())
     kpis = FleetKpis(store, board, clock)
@@ -121,7 +132,8 @@ async def _serve(settings: Settings, token: str, clock: SystemClock, store: Stor
         "ImpactService": ImpactCalls(impacts, forecasts, learning),
         "WorkerService": WorkerCalls(hosts),
     }
-    surfaces = Surfaces(settings, servicers, token)
+    measure_hosts(instruments.metrics, hosts)
+    surfaces = Surfaces(settings, servicers, token, instruments)
     executor = LocalExecutor(settings.home, settings.drain_seconds)
     await board.restore()
     await hosts.restore()

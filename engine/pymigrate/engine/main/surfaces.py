@@ -1,15 +1,20 @@
-"""What an engine serves its servicers over: gRPC always, REST where it is asked for. Each writes where it is reached into the home."""
+"""What an engine serves its servicers over: gRPC always, REST and the page of metrics alone where they are asked for. Each writes where
+it is reached into the home."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.ports.metric_families import WATCHERS
+from pymigrate.engine.ports.metrics import Reading
 from pymigrate.engine.settings import Settings
 
 if TYPE_CHECKING:
+    from pymigrate.engine.entrypoints.rest.metrics import MetricsServer
     from pymigrate.engine.entrypoints.rest.server import RestServer
 
 log = structlog.get_logger(__name__)
@@ -19,21 +24,27 @@ CALLS_GRACE_SECONDS = 2.0
 class Surfaces:
     """The servers of one engine."""
 
-    def __init__(self, settings: Settings, servicers: Mapping[str, Any], token: str) -> None:
+    def __init__(self, settings: Settings, servicers: Mapping[str, Any], token: str, instruments: Instruments) -> None:
         self._settings = settings
-        self._grpc = Server(servicers, token)
-        self._rest = _rest(servicers, token) if settings.rest_listen else None
+        self._grpc = Server(servicers, token, instruments)
+        self._rest = _rest(servicers, token, instruments) if settings.rest_listen else None
+        self._metrics = _metrics(token, instruments) if settings.metrics_listen else None
+        instruments.metrics.collect("watchers", self._watchers)
 
     async def start(self) -> None:
         """Binds and serves, and tells where. Raises PermanentError when an address is taken."""
         settings = self._settings
         # An engine that was killed leaves its files; nobody is to be led to an address that is not this one's.
         settings.rest_endpoint_path.unlink(missing_ok=True)
+        settings.metrics_endpoint_path.unlink(missing_ok=True)
+        metrics_port = await self._metrics.start(settings.metrics_listen) if self._metrics is not None else 0
         rest_port = await self._rest.start(settings.rest_listen) if self._rest is not None else 0
         port = await self._grpc.start(settings.listen)
         endpoint = _tell(settings.endpoint_path, settings.listen, port)
         rest = _tell(settings.rest_endpoint_path, settings.rest_listen, rest_port) if rest_port else ""
-        log.info("engine.serving", endpoint=endpoint, rest_endpoint=rest, home=str(settings.home))
+        metrics = _tell(settings.metrics_endpoint_path, settings.metrics_listen, metrics_port) if metrics_port else ""
+        home = str(settings.home)
+        log.info("engine.serving", endpoint=endpoint, rest_endpoint=rest, metrics_endpoint=metrics, home=home)
 
     async def tell_ready(self) -> None:
         """Health becomes SERVING, and /readyz 200."""
@@ -54,12 +65,25 @@ class Surfaces:
             self._settings.rest_endpoint_path.unlink(missing_ok=True)
         await self._grpc.stop(CALLS_GRACE_SECONDS)
         self._settings.endpoint_path.unlink(missing_ok=True)
+        if self._metrics is not None:  # the last one: how an engine drains is worth a scrape
+            await self._metrics.stop()
+            self._settings.metrics_endpoint_path.unlink(missing_ok=True)
+
+    def _watchers(self) -> Iterator[Reading]:
+        rest = self._rest.open_streams if self._rest is not None else 0
+        yield Reading(WATCHERS, [(("grpc",), self._grpc.open_streams), (("rest",), rest)])
 
 
-def _rest(servicers: Mapping[str, Any], token: str) -> "RestServer":
+def _rest(servicers: Mapping[str, Any], token: str, instruments: Instruments) -> "RestServer":
     from pymigrate.engine.entrypoints.rest.server import RestServer
 
-    return RestServer(servicers, token)
+    return RestServer(servicers, token, instruments=instruments)
+
+
+def _metrics(token: str, instruments: Instruments) -> "MetricsServer":
+    from pymigrate.engine.entrypoints.rest.metrics import MetricsServer
+
+    return MetricsServer(instruments.exposition, token)
 
 
 def _tell(path: Path, listen: str, port: int) -> str:

@@ -9,6 +9,8 @@ from grpc_reflection.v1alpha import reflection
 
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
+from pymigrate.engine.entrypoints.grpc.latency import LatencyInterceptor
+from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.v1 import (
     connection_pb2,
     connection_pb2_grpc,
@@ -46,9 +48,11 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
 class Server:
     """A server for the given servicers, by the service's name."""
 
-    def __init__(self, servicers: Mapping[str, Any], token: str) -> None:
+    def __init__(self, servicers: Mapping[str, Any], token: str, instruments: Instruments | None = None) -> None:
+        self._latency = LatencyInterceptor(instruments.metrics, instruments.clock) if instruments is not None else None
+        timing = () if self._latency is None else (self._latency,)
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(token),), options=OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX
+            interceptors=(*timing, CallInterceptor(token)), options=OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -58,6 +62,11 @@ class Server:
             add(servicer, self._server)
             self._names.append(module.DESCRIPTOR.services_by_name[name].full_name)
         reflection.enable_server_reflection(self._names, self._server)
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams of the contract are open, where they are counted."""
+        return self._latency.open_streams if self._latency is not None else 0
 
     async def start(self, listen: str) -> int:
         """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""

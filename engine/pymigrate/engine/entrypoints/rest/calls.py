@@ -18,6 +18,7 @@ from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_cal
 from pymigrate.engine.entrypoints.rest.answers import encoded
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
+from pymigrate.engine.entrypoints.rest.latency import ROUTE
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.requests import Given, read_request
 from pymigrate.engine.entrypoints.rest.streams import Streams
@@ -54,6 +55,7 @@ class Calls:
         side = headers.get(MANAGED_BY, MANAGED_BY_DEFAULT)
         note_caller(identify(self._token, headers.get("authorization", ""), side))
         binding, variables = self._routes.find(scope["method"], scope["raw_path"].decode("latin-1"))
+        scope[ROUTE] = binding.template.text
         body = await _body(headers, receive)
         given = Given(variables, _query(scope), headers, body)
         request = read_request(binding, given)

@@ -1,0 +1,68 @@
+"""The page of metrics over HTTP, for whoever shows the engine's token, and a server for it alone where REST is off."""
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from pymigrate.engine.domain.errors import NotFound, PyMigrateError
+from pymigrate.engine.entrypoints.identity import identify
+from pymigrate.engine.entrypoints.rest.listening import Listener
+from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
+from pymigrate.engine.ports.metrics import Exposition
+
+PATH = "/metrics"
+LIVENESS = "/livez"
+SETTING = "PYMIGRATE_METRICS_LISTEN"
+
+
+class MetricsAnswer:
+    """An ASGI application that answers GET and HEAD with the page, whatever path led to it."""
+
+    def __init__(self, exposition: Exposition, token: str) -> None:
+        self._exposition = exposition
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        try:
+            answer = await self._answer(scope)
+        except PyMigrateError as error:
+            answer = problem_response(error)
+        await answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope) -> Response:
+        headers = Headers(scope=scope)
+        identify(self._token, headers.get("authorization", ""))
+        if scope["method"] not in {"GET", "HEAD"}:
+            text = f"{scope['method']} is not served here: use GET"
+            raise Refused(405, "METHOD_NOT_ALLOWED", text, {"allow": "GET, HEAD"})
+        page = await self._exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
+        told = {"content-type": page.content_type, "cache-control": "no-store", "vary": "accept, accept-encoding"}
+        if page.encoding:
+            told["content-encoding"] = page.encoding
+        return Response(page.body, headers=told)
+
+
+class MetricsServer:
+    """Serves the page, and liveness, on an address of its own."""
+
+    def __init__(self, exposition: Exposition, token: str) -> None:
+        self._answer = MetricsAnswer(exposition, token)
+        self._listener = Listener(self._serve, "metrics", SETTING)
+
+    async def start(self, listen: str) -> int:
+        """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""
+        return await self._listener.start(listen)
+
+    async def stop(self) -> None:
+        """Lets requests under way end, and stops."""
+        await self._listener.stop()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == PATH:
+            await self._answer(scope, receive, send)
+        elif scope["path"] == LIVENESS:
+            await PlainTextResponse("alive\n")(scope, receive, send)
+        else:
+            nothing = NotFound(f"nothing but {PATH} and {LIVENESS} is served on this address", field="path")
+            await problem_response(nothing)(scope, receive, send)

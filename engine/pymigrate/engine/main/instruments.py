@@ -1,0 +1,32 @@
+"""What the engine measures itself with: metrics on prometheus-client, and what is read of the engine's own parts at each scrape."""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.metrics.prometheus import PrometheusMetrics, machine_registry
+from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.ports.metric_families import BUILD_INFO, HOSTS
+from pymigrate.engine.ports.metrics import Metrics, Reading
+
+
+def build_instruments(clock: SystemClock) -> Instruments:
+    """The instruments of one engine."""
+    metrics = PrometheusMetrics(clock, machine_registry())
+    metrics.collect("build", lambda: [Reading(BUILD_INFO, [((version("pymigrate"),), 1.0)])])
+    return Instruments(metrics, metrics, clock)
+
+
+def measure_hosts(metrics: Metrics, hosts: Hosts) -> None:
+    """Tells the worker hosts: those that have work, those that have none, and those that an earlier engine started and that have not
+    registered with this one yet."""
+
+    def read() -> Iterator[Reading]:
+        known = hosts.hosts()
+        absent = sum(not host.is_registered for host in known)
+        working = sum(host.is_registered and bool(host.tasks) for host in known)
+        counts = {"absent": absent, "working": working, "idle": len(known) - absent - working}
+        yield Reading(HOSTS, [((state,), count) for state, count in counts.items()])
+
+    metrics.collect("hosts", read)
