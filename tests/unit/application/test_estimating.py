@@ -428,16 +428,18 @@ def test_more_lanes_share_what_is_scarce_for_fewer_even_where_less_was_measured(
 # Limits of systems -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_lane_that_its_systems_hold_back_reads_beside_its_waits_and_does_not_wait_after_the_last_chunk() -> None:
-    revision = a_revision("orders")
-    revision.connections["legacy"].bytes_per_second_max = 60_000_000  # of 100 MB, which take 2 s: 1.67 s
+def test_a_lane_whose_systems_are_limited_waits_for_at_most_its_share_of_a_second_before_its_first_chunk() -> None:
+    revision = a_revision("orders", lanes=4)
+    revision.connections["legacy"].bytes_per_second_max = 8_000_000
     found = durations_of(revision, estimates_of(revision, {ORDERS: a_measure()}, nothing_learned))
-    reading, chunk = 2.0 - 100 / 60, 5 / 60
-    assert found.waits == {ORDERS: pytest.approx(reading - chunk / 2)}
+    assert found.leads == {ORDERS: pytest.approx(1.0)}
+    revision.plan.phases["sales"].datasets["orders"].chunk_bytes = 500_000
+    found = durations_of(revision, estimates_of(revision, {ORDERS: a_measure()}, nothing_learned))
+    assert found.leads == {ORDERS: pytest.approx(0.25)}
 
 
-def test_a_lane_that_its_systems_do_not_hold_back_waits_for_nothing() -> None:
+def test_a_lane_whose_systems_limit_nothing_or_rows_alone_waits_for_nothing_before_its_first_chunk() -> None:
     revision = a_revision("orders")
-    revision.connections["legacy"].bytes_per_second_max = 1_000_000_000
+    revision.connections["legacy"].rows_per_second_max = 10
     found = durations_of(revision, estimates_of(revision, {ORDERS: a_measure()}, nothing_learned))
-    assert found.waits == {}
+    assert found.leads == {}

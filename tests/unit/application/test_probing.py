@@ -66,8 +66,9 @@ class Hosts:
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
         await self.clock.sleep(OPEN_SECONDS)
-        work, each = task.probe, CHUNK_SECONDS * max(1.0, self.at_once / 2)
-        found = worker_pb2.Probed(open_seconds=OPEN_SECONDS, verify_seconds=-1, publish_seconds=-1, target_bytes=-1)
+        slower = max(1.0, self.at_once / 2)
+        work, opening, each = task.probe, OPEN_SECONDS * slower, CHUNK_SECONDS * slower
+        found = worker_pb2.Probed(open_seconds=opening, verify_seconds=-1, publish_seconds=-1, target_bytes=-1)
         while not found.chunks or not (
             len(found.chunks) * each >= work.seconds_max
             or (work.bytes_max and len(found.chunks) * CHUNK_BYTES >= work.bytes_max)
@@ -77,8 +78,8 @@ class Hosts:
             found.verify_seconds = 0.1 + 0.02 * len(found.chunks)
             found.publish_seconds = 0.1 + 0.03 * len(found.chunks)
         spent = each * len(found.chunks) + max(0.0, found.verify_seconds) + max(0.0, found.publish_seconds)
-        found.task_seconds = OPEN_SECONDS + spent
-        await self.clock.sleep(spent + ANSWER_SECONDS)
+        found.task_seconds = opening + spent
+        await self.clock.sleep(opening - OPEN_SECONDS + spent + ANSWER_SECONDS)
         self.at_once -= 1
         return worker_pb2.TaskResult(probe=found)
 
@@ -219,7 +220,7 @@ async def test_a_limit_of_a_connection_is_kept_to_and_shared(hosts: Hosts) -> No
         for task in hosts.asked.asked("probe")
     }
     assert rates == {(False, 4e6, 6e3), (True, 2e6, 3e3), (True, 1e6, 1.5e3)}
-    assert all(work.dataset.dataset.chunk_bytes == 4_000_000 for work in hosts.probes)
+    assert all(work.dataset.dataset.chunk_bytes == 2_000_000 for work in hosts.probes)
 
 
 def blackout(start: str, end: str) -> plan_pb2.Schedule:

@@ -106,6 +106,27 @@ def test_the_surer_a_basis_the_narrower_its_bounds() -> None:
     assert SPREADS[Basis.ASSUMED] == max(SPREADS.values())
 
 
+# Limits of systems ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lane_that_its_systems_limit_waits_for_a_part_of_a_chunk_first_which_no_other_lane_and_no_other_draw_has() -> (
+    None
+):
+    limited = replace(durations(d0=model()), leads={("a", "d0"): 2.0})
+    lanes = [replace(task(TaskKind.COPY), lane=f"a.d0.p{number}") for number in range(1, 101)]
+    plain = durations(d0=model()).copy(core(), lanes[0]).fixed_seconds
+    waits = [
+        [limited.drawn(random.Random(seed)).copy(core(), lane).fixed_seconds - plain for lane in lanes]
+        for seed in (1, 2)
+    ]
+    assert all(0 < wait < 2 for draw in waits for wait in draw)
+    assert statistics.fmean(waits[0]) == pytest.approx(1.0, abs=0.2)
+    assert len({*waits[0], *waits[1]}) == 200
+    assert limited.copy(core(), lanes[0]).fixed_seconds - plain == pytest.approx(
+        1.0
+    )  # of one lane half of it, without a draw
+
+
 # Contention ----------------------------------------------------------------------------------------------------------------------------
 
 

@@ -30,12 +30,13 @@ def orders(count: int, mark: str = "order") -> list[Row]:
 
 @dataclass
 class Asked:
-    """Signals that a test sets."""
+    """Signals that a test sets. `seconds` is a clock that waiting moves."""
 
     draining: bool = False
     lost: bool = False
     waits: list[float] = field(default_factory=list)
     allowed: Rate = FREE
+    seconds: float = 0.0
 
     def is_draining(self) -> bool:
         return self.draining
@@ -45,6 +46,10 @@ class Asked:
 
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
+        self.seconds += seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
 
     def rate(self) -> Rate:
         return self.allowed
@@ -95,6 +100,7 @@ class Lane:
         open_target: Callable[[], Target] | None = None,
         job: LaneJob | None = None,
         budget: MemoryBudget | None = None,
+        means: Means = DEFAULT,
     ) -> CopyOutcome:
         """One attempt, under the next fence unless it is told a job."""
         return copy_lane(
@@ -103,7 +109,7 @@ class Lane:
             open_target or self.open_target,
             asked or Asked(),
             self.progress.append,
-            Means(budget=budget) if budget else DEFAULT,
+            replace(means, budget=budget) if budget else means,
         )
 
     def staged(self) -> list[tuple[object, ...]]:

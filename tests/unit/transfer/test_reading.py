@@ -2,8 +2,8 @@
 
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.testing.connectors import MemorySource
+from pymigrate.engine.transfer.means import Means
 from pymigrate.engine.transfer.memory import MemoryBudget
-from pymigrate.engine.transfer.reading import SourceReader
 from tests.unit.transfer.lanes import COLUMNS, Asked, Lane, orders
 
 
@@ -14,7 +14,7 @@ def test_a_source_that_waits_for_room_to_read_ahead_is_closed_with_its_reader() 
         opened.append(lane.open_source())
         return opened[0]
 
-    with SourceReader(open_source, Asked(), MemoryBudget(1)) as reader:
+    with Means(budget=MemoryBudget(1)).read(open_source, Asked()) as reader:
         chunks = reader.chunks(lane.job.relation, COLUMNS, None)
         first = next(chunks)  # there is room for one chunk alone, and this one is held
     [source] = opened

@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from pymigrate.engine.application import works
 from pymigrate.engine.application.dataset_sizes import Size, size_of
-from pymigrate.engine.application.limits import is_held_back, rate_of
+from pymigrate.engine.application.limits import rate_of
 from pymigrate.engine.domain.calibration import Calibration, TrackRecord
 from pymigrate.engine.domain.durations import SPREADS, Basis, Contention, DatasetModel, PlanDurations, Step
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.paths import PASSING
+from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.domain.sampling import SAMPLED_BYTES_MAX, SAMPLED_ROWS_MAX, SAMPLED_SHARE
 from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2
 
@@ -103,26 +105,20 @@ def durations_of(
             found = _contention(met[pair]) if pair in met else everywhere
             contentions[(environment, pair[0]), (environment, pair[1])] = found
     models = {place: each.model if is_calibrated else each.uncalibrated for place, each in estimates.items()}
-    waits = {place: wait for place in models if (wait := _wait(revision, place, models[place])) > 0}
-    durations = PlanDurations(models, contentions, waits=waits)
+    leads = {place: lead for place in models if (lead := _lead(revision, place)) > 0}
+    durations = PlanDurations(models, contentions, leads=leads)
     if turnarounds:
         durations = replace(durations, turnaround_seconds=statistics.median(turnarounds))
     return durations
 
 
-def _wait(revision: run_pb2.PlanRevision, place: Place, model: DatasetModel) -> float:
-    """How much longer than its systems' limits make it a lane takes that is held back by them: it reads a chunk and then waits for it, so
-    that reading comes on top, and before its first one it waits for a random part of that; after the last one it does not wait."""
+def _lead(revision: run_pb2.PlanRevision, place: Place) -> float:
+    """How long the first chunk of a lane is to take whose systems limit bytes, while all lanes of its dataset are at work."""
     sides = revision.plan.phases[place[0]].datasets[place[1]]
-    both = [revision.connections[side.connection] for side in (sides.source, sides.target)]
-    rates = [rate_of(each) for each in both]
-    rate, lanes = rates[0].tighter(rates[1]), max(1, len(revision.inspections["/".join(place)].ranges))
-    alone = model.copy.row_seconds * model.rows
-    if not is_held_back(rate, model.bytes, model.rows, alone):
-        return 0.0
-    reading = max(0.0, alone - rate.seconds(model.bytes, model.rows)) / lanes
-    chunk = rate.seconds(round(model.chunk_rows * model.bytes / max(model.rows, 1)), round(model.chunk_rows)) * lanes
-    return max(0.0, reading - chunk / (lanes + 1))
+    source, target = (rate_of(revision.connections[side.connection]) for side in (sides.source, sides.target))
+    lanes = max(1, len(revision.inspections["/".join(place)].ranges))
+    rate = Rate(source.tighter(target).bytes_per_second).shared(lanes)
+    return rate.seconds(works.held_chunk_bytes(revision, *place), 0)
 
 
 def _contention(met: Sequence[tuple[float, Mapping[int, float]]]) -> Contention:

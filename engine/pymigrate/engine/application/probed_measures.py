@@ -30,14 +30,11 @@ class Sample:
         """Rows that were copied."""
         return sum(chunk.rows for chunk in self.found.chunks)
 
-    def spans(self) -> list[tuple[float, float, int]]:
-        """The chunks after those at the start, in order, with when they began and ended, on the same clock, and their rows."""
-        found, spans = self.found, []
-        end = self.answered_seconds - self.turnaround_seconds / 2 - max(0.0, found.drop_seconds) - found.close_seconds
-        for chunk in reversed(_steady(found)):
-            spans.append((end - chunk.seconds, end, chunk.rows))
-            end -= chunk.seconds
-        return spans[::-1]
+    def span(self, answer_seconds: float) -> tuple[float, float]:
+        """When its lane was opened and when it was closed, on the same clock, where answers take so long."""
+        found = self.found
+        end = self.answered_seconds - answer_seconds - max(0.0, found.drop_seconds)
+        return end - found.open_seconds - self.copy_seconds - found.close_seconds, end
 
     @property
     def copy_seconds(self) -> float:

@@ -163,7 +163,7 @@ class _Session:
                 return answer.message
             if isinstance(answer, BaseException):
                 raise answer
-        alone = {lane.place: self._found.measures[lane.place].copy.row_seconds for lane in lanes}
+        alone = {lane.place: self._found.measures[lane.place].copy for lane in lanes}
         probed = [answer for answer in answers if isinstance(answer, Sample)]
         for place, factor in slowdowns_of(lanes, probed, alone).items():
             if not self._is_held_back(

@@ -1,16 +1,18 @@
 """Lanes that are probed at once, to see how they disturb each other: which ones, and how many times slower each dataset's are."""
 
-import statistics
+import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pymigrate.engine.application.inspections import DatasetPlace
-from pymigrate.engine.application.probed_measures import Sample, row_seconds
-from pymigrate.v1 import run_pb2
+from pymigrate.engine.application.probed_measures import Sample
+from pymigrate.v1 import impact_pb2, run_pb2
 
 LANES_MAX = 64
-TOGETHER_SECONDS_MIN = 0.3
+SLOWDOWN_MAX = 1_000.0
+HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +45,38 @@ def lanes_together(revision: run_pb2.PlanRevision, places: Sequence[DatasetPlace
 
 
 def slowdowns_of(
-    lanes: Sequence[Lane], samples: Sequence[Sample], alone: Mapping[DatasetPlace, float]
+    lanes: Sequence[Lane], samples: Sequence[Sample], alone: Mapping[DatasetPlace, impact_pb2.StepMeasure]
 ) -> dict[DatasetPlace, float]:
-    """How many times longer a row took than alone, at least once, by dataset: the mean of its lanes. What counts is the time in which
-    all of them copied; where there was too little of it, all of each lane."""
-    found = _while_together(samples) or [row_seconds(sample.found) for sample in samples]
-    factors: dict[DatasetPlace, list[float]] = {}
-    for lane, seconds in zip(lanes, found, strict=True):
-        if seconds > 0:
-            factors.setdefault(lane.place, []).append(seconds / alone[lane.place])
-    return {place: max(1.0, statistics.fmean(each)) for place, each in factors.items()}
+    """How many times longer than alone lanes take while all of them are under way, at least once, by dataset.
+
+    Lanes begin and end one after another, so that each was disturbed by ever other numbers of them. A rehearsal interpolates between one
+    lane and all of them: what is told is that slowdown with which it would have copied in this time what was copied.
+    """
+    answer_seconds = min(sample.turnaround_seconds for sample in samples) / 2
+    spans = [sample.span(answer_seconds) for sample in samples]
+    moments = sorted({moment for span in spans for moment in span})
+    at_work = [
+        (until - since, [at for at, span in enumerate(spans) if span[0] <= since and until <= span[1]])
+        for since, until in pairwise(moments)
+    ]
+    found = {}
+    for place in dict.fromkeys(lane.place for lane in lanes):
+        own = {at for at, lane in enumerate(lanes) if lane.place == place}
+        work = sum(alone[place].fixed_seconds + alone[place].row_seconds * samples[at].rows for at in own)
+        shares = [(seconds * len(own.intersection(at)), (len(at) - 1) / (len(lanes) - 1)) for seconds, at in at_work]
+        found[place] = _slowdown(work, shares)
+    return found
 
 
-def _while_together(samples: Sequence[Sample]) -> list[float]:
-    """How long each lane took for a row while all of them copied; nothing where that was too short."""
-    spans = [sample.spans() for sample in samples]
-    if not all(spans):
-        return []
-    begin, end = max(each[0][0] for each in spans), min(each[-1][1] for each in spans)
-    if end - begin < TOGETHER_SECONDS_MIN:
-        return []
-    rows = [sum(_share(span, begin, end) for span in each) for each in spans]
-    return [(end - begin) / each for each in rows] if all(rows) else []
-
-
-def _share(span: tuple[float, float, int], begin: float, end: float) -> float:
-    """The rows of a chunk that came in a time, if they came evenly."""
-    since, until, rows = span
-    inside = min(until, end) - max(since, begin)
-    return rows * inside / (until - since) if inside > 0 and until > since else 0.0
+def _slowdown(work: float, shares: Sequence[tuple[float, float]]) -> float:
+    """The slowdown with which so many seconds of work are done in `shares`: the seconds of lanes at work, and which part of the way from
+    one lane to all of them there were. Between 1 and SLOWDOWN_MAX."""
+    low, high = 1.0, SLOWDOWN_MAX
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        done = sum(seconds / (1.0 + (middle - 1.0) * part) for seconds, part in shares)
+        low, high = (middle, high) if done > work else (low, middle)
+    return low
 
 
 def _lanes(revision: run_pb2.PlanRevision, place: DatasetPlace) -> list[Lane]:

@@ -85,6 +85,17 @@ def probe_work(revision: run_pb2.PlanRevision, phase: str, dataset: str, number:
     return worker_pb2.ProbeWork(dataset=work, lanes=max(1, len(found.ranges)), dataset_bytes=max(0, found.source.bytes))
 
 
+def held_chunk_bytes(revision: run_pb2.PlanRevision, phase: str, dataset_id: str) -> int:
+    """What a chunk of a dataset holds at most whose systems limit bytes: a chunk is read at once, so that it is what one of the dataset's
+    lanes may read in a second, and lanes go on evenly. 0: its systems limit none."""
+    dataset = revision.plan.phases[phase].datasets[dataset_id]
+    sides = [revision.connections[side.connection] for side in (dataset.source, dataset.target)]
+    place = f"{phase}/{dataset_id}"
+    lanes = max(1, len(revision.inspections[place].ranges)) if place in revision.inspections else 1
+    rates = [int(side.bytes_per_second_max / lanes) for side in sides if side.bytes_per_second_max]
+    return max(CHUNK_BYTES_MIN, min(dataset.chunk_bytes or CHUNK_BYTES, *rates)) if rates else 0
+
+
 def scratch_relation(relation: str, system: str, digits: str) -> str:
     """The name of a relation's scratch relation, beside it: as long as the target allows."""
     separator = "/" if system == "files" else "."
@@ -166,11 +177,8 @@ def _dataset(
         target=revision.connections[dataset.target.connection],
         staging_id=staging_id(run, phase, dataset_id, attempt),
     )
-    # A chunk is read at once: of a system with a limit it holds a second's worth, so that lanes go on evenly.
-    rates = [side.bytes_per_second_max for side in (work.source, work.target) if side.bytes_per_second_max]
-    if rates:
-        chunk_bytes = dataset.chunk_bytes or CHUNK_BYTES
-        work.dataset.chunk_bytes = max(CHUNK_BYTES_MIN, min(chunk_bytes, *rates))
+    if held := held_chunk_bytes(revision, phase, dataset_id):
+        work.dataset.chunk_bytes = held
     for transform in dataset.transforms:
         if transform.HasField("lookup") and transform.lookup.source.connection in revision.connections:
             name = transform.lookup.source.connection

@@ -137,15 +137,17 @@ class DatasetModel:
 @dataclass(slots=True)
 class PlanDurations:
     """What a rehearsal asks: the models by (phase, dataset), how lanes from one connection into another disturb each other, and how many
-    times longer a draw makes a dataset's steps. `step_seconds` tell how long calls outside databases take, by (phase, step), and
-    `waits` how much longer a lane of a dataset takes than its systems' limits make it."""
+    times longer a draw makes a dataset's steps. `step_seconds` tell how long calls outside databases take, by (phase, step). A
+    lane of a dataset whose systems limit it waits before its first chunk for a part of its `leads`, by chance: `salt` is a draw's, and
+    without one the last of its lanes waits for as long as is to be expected."""
 
     models: Mapping[tuple[str, str], DatasetModel]
     contentions: Mapping[tuple[Place, Place], Contention] = field(default_factory=dict)
     turnaround_seconds: float = TURNAROUND_SECONDS
     step_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     factors: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    waits: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    leads: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    salt: int | None = None
     _slowdowns: dict[tuple[Place, Place, int], float] = field(default_factory=dict)
 
     def drawn(self, rng: random.Random) -> "PlanDurations":
@@ -157,7 +159,7 @@ class PlanDurations:
             own = NORMAL.inv_cdf(_uniform(salt ^ _number_of(*place)))
             mixed = math.sqrt(SHARED_PART) * shared + math.sqrt(1.0 - SHARED_PART) * own
             factors[place] = math.exp(model.spread * mixed)
-        return replace(self, factors=factors)
+        return replace(self, factors=factors, salt=salt)
 
     def copy(self, core: RunCore, task: Task) -> CopyShape:
         """The rows of a lane's part, in chunks."""
@@ -167,7 +169,7 @@ class PlanDurations:
         chunks = max(1, round(rows / model.chunk_rows)) if model.chunk_rows > 0 and rows > 0 else 1
         # Opening and closing is work as chunks are, and disturbed as they are.
         seconds = (model.copy.row_seconds * rows + model.copy.fixed_seconds) * self._factor(place)
-        fixed = self.turnaround_seconds + self.waits.get(place, 0.0)
+        fixed = self.turnaround_seconds + self._lead(place, task, parts)
         return CopyShape(chunks, round(rows), round(size), seconds / chunks, fixed)
 
     def seconds(self, core: RunCore, task: Task) -> float:
@@ -193,6 +195,13 @@ class PlanDurations:
         if key not in self._slowdowns:
             self._slowdowns[key] = self.contentions.get((source, target), NO_CONTENTION).at(lanes)
         return self._slowdowns[key]
+
+    def _lead(self, place: tuple[str, str], task: Task, lanes: int) -> float:
+        seconds = self.leads.get(place, 0.0)
+        if not seconds:
+            return 0.0
+        share = lanes / (lanes + 1) if self.salt is None else _uniform(self.salt ^ _number_of(place[0], task.lane))
+        return seconds * share
 
     def _factor(self, place: tuple[str, str]) -> float:
         return self.factors.get(place, 1.0)

@@ -46,7 +46,8 @@ def probe(
     """
     started = means.monotonic()
     _make_room(job.lane.staging, open_target)
-    probing = _Probing(job, open_source, open_target, signals, means, size_of)
+    # How long a lane waits before its first chunk is chance, which is reckoned with and not measured.
+    probing = _Probing(job, open_source, open_target, signals, replace(means, lead=lambda: 0.0), size_of)
     try:
         probing.copy()
         if (compared := job.verify) is not None:

@@ -4,7 +4,6 @@ A source's calls are made on one thread alone; whoever waits for one of them sti
 are held: the one that is handed out, and the one that is being read, for which there must be room and time.
 """
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -41,11 +40,19 @@ def chunks_of(
 
 
 class SourceReader:
-    """An opened source. Raises what its calls raise, and LeaseLost or Drained while waiting for one."""
+    """An opened source. `brake` makes what holds a lane back whose chunks are expected to hold so many bytes. Raises what its calls raise,
+    and LeaseLost or Drained while waiting for one."""
 
-    def __init__(self, open_source: Callable[[], Source], signals: Signals, budget: MemoryBudget | None = None) -> None:
+    def __init__(
+        self,
+        open_source: Callable[[], Source],
+        signals: Signals,
+        budget: MemoryBudget,
+        brake: Callable[[Signals, int], Brake],
+    ) -> None:
         self._signals = signals
-        self._budget = budget or MemoryBudget()
+        self._budget = budget
+        self._brake = brake
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="source")
         self._source: Source | None = None
         self._open_source = open_source
@@ -103,7 +110,7 @@ class SourceReader:
         return None if found is None else (self._ahead(found[0], relation), self._ahead(found[1], relation))
 
     def _ahead(self, found: Iterator[SourceChunk], relation: SourceRelation) -> Iterator[SourceChunk]:
-        brake = Brake(self._signals, relation.chunk_bytes, random.Random())
+        brake = self._brake(self._signals, relation.chunk_bytes)
         memory = LaneMemory(self._budget, relation.chunk_bytes, self._signals)
         self._ahead_of.append((brake, memory))
 
