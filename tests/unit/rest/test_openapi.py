@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from pymigrate.engine.entrypoints.rest.bindings import bindings_of
 from pymigrate.engine.entrypoints.rest.comments import comments_of, contract_comments
-from pymigrate.engine.entrypoints.rest.openapi import document, openapi_path
+from pymigrate.engine.entrypoints.rest.openapi import document, openapi_path, operation_id
 from pymigrate.engine.entrypoints.rest.server import contract_routes
+from pymigrate.v1 import kpi_pb2
 
 BINDINGS = contract_routes().bindings
 DOCUMENT: dict[str, Any] = document(BINDINGS)
@@ -25,7 +27,7 @@ def test_every_binding_is_an_operation_and_no_other_is() -> None:
         if path.startswith("/v1/")
     }
     assert told == {
-        (binding.http_method, openapi_path(binding.template)[0]): binding.method.name for binding in BINDINGS
+        (binding.http_method, openapi_path(binding.template)[0]): operation_id(binding) for binding in BINDINGS
     }
     assert {"/livez", "/readyz"} <= set(DOCUMENT["paths"])
 
@@ -37,7 +39,7 @@ def test_an_operation_tells_its_parameters_in_the_order_of_its_path(binding: Any
     assert [found["name"] for found in operation["parameters"] if found["in"] == "path"] == names
     assert operation["description"]
     assert all(found["description"] for found in operation["parameters"])
-    assert "default" in operation["responses"]
+    assert {"400", "401", "500", "503"} < set(operation["responses"])
 
 
 def test_everything_that_is_described_carries_its_comment() -> None:
@@ -59,8 +61,44 @@ def test_a_stream_answers_with_events_and_a_deletion_with_nothing() -> None:
         "/v1/environments/{environment}/plans/{plan}/runs/{run}",
         "/v1/environments/{environment}/plans/{plan}",
     )
-    assert "text/event-stream" in DOCUMENT["paths"][f"{runs}:watch"]["get"]["responses"]["200"]["content"]
-    assert set(DOCUMENT["paths"][plans]["delete"]["responses"]) == {"204", "default"}
+    events = DOCUMENT["paths"][f"{runs}:watch"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    told = events["properties"]["data"]["contentSchema"]["anyOf"]
+    assert told[0] == {"$ref": "#/components/schemas/WatchRunResponse"}
+    assert "content" not in DOCUMENT["paths"][plans]["delete"]["responses"]["204"]
+
+
+def test_every_answer_that_can_come_is_told_by_its_status() -> None:
+    def statuses(path: str, method: str) -> set[str]:
+        return set(DOCUMENT["paths"][path][method]["responses"])
+
+    always = {"400", "401", "404", "413", "414", "500", "503"}
+    run = "/v1/environments/{environment}/plans/{plan}/runs/{run}"
+    assert statuses("/v1/environments/{environment}", "get") == always | {"200", "304"}
+    assert statuses("/v1/environments/{environment}", "delete") == always | {"204", "409", "412"}
+    assert statuses("/v1/environments", "post") == always | {"200", "409", "412", "415"}
+    assert statuses(f"{run}:watch", "get") == always | {"200", "409", "429"}
+    retried = DOCUMENT["components"]["responses"]["TooManyRequests"]
+    assert set(retried["headers"]) == {"Retry-After"}
+
+
+def test_the_contract_s_own_problem_is_not_hidden_by_problem_details() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert set(schemas["Problem"]["properties"]) == {"field", "description"}
+    assert "status" in schemas["ProblemDetails"]["required"]
+
+
+def test_a_call_that_is_made_in_many_ways_is_told_apart_by_what_it_is_of() -> None:
+    bindings = [*bindings_of([kpi_pb2.DESCRIPTOR.services_by_name["KpiService"]])]
+    told = [operation_id(binding) for binding in bindings]
+    assert len(set(told)) == len(bindings)
+    assert {"GetKpis", "GetKpisOfEnvironmentPlanRunPhase", "WatchKpisOfEnvironmentDepartment"} < set(told)
+    assert [error.message for error in OpenAPIV31SpecValidator(document(bindings)).iter_errors()] == []
+
+
+def test_a_message_that_holds_itself_is_told_by_reference() -> None:
+    bindings = [*bindings_of([kpi_pb2.DESCRIPTOR.services_by_name["KpiService"]])]
+    parts = document(bindings)["components"]["schemas"]["Kpis"]["properties"]["parts"]
+    assert parts["items"] == {"$ref": "#/components/schemas/Kpis"}
 
 
 def test_headers_are_told_where_they_mean_something() -> None:

@@ -1,7 +1,7 @@
 """Which HTTP method and path leads to which call of the contract, read from `google.api.http`, and the call that a request asks for."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -22,13 +22,15 @@ _LEAVES = frozenset({FieldMask.DESCRIPTOR.full_name, Timestamp.DESCRIPTOR.full_n
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One way to make one call. `body` is the field of the request that the body gives: `*` for all of it, empty for none."""
+    """One way to make one call. `body` is the field of the request that the body gives: `*` for all of it, empty for none.
+    `is_additional`: the contract names another way first."""
 
     service: str
     method: MethodDescriptor
     http_method: str
     template: Template
     body: str
+    is_additional: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -63,8 +65,9 @@ def bindings_of(services: Iterable[ServiceDescriptor]) -> Iterator[Binding]:
     for service in services:
         for method in service.methods:
             rule = method.GetOptions().Extensions[annotations_pb2.http]
-            for found in (rule, *rule.additional_bindings):
-                yield _binding(service, method, found)
+            yield _binding(service, method, rule)
+            for found in rule.additional_bindings:
+                yield replace(_binding(service, method, found), is_additional=True)
 
 
 def _binding(service: ServiceDescriptor, method: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:

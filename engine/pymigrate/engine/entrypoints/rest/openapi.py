@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
-
-from google.protobuf.empty_pb2 import Empty
 
 from pymigrate.engine.entrypoints.rest import headers
 from pymigrate.engine.entrypoints.rest.bindings import WHOLE_BODY, Binding
 from pymigrate.engine.entrypoints.rest.comments import contract_comments
-from pymigrate.engine.entrypoints.rest.problems import MEDIA_TYPE
+from pymigrate.engine.entrypoints.rest.documented import JSON, PROBLEM_COMPONENT, problem_components, responses
 from pymigrate.engine.entrypoints.rest.requests import MASK
 from pymigrate.engine.entrypoints.rest.schemas import Schemas
 from pymigrate.engine.entrypoints.rest.templates import Template
 
 OPENAPI = "3.1.0"
-JSON = "application/json"
 PROBLEM = {
     "type": "object",
     "description": "A problem (RFC 9457).",
@@ -66,13 +64,8 @@ def document(bindings: Sequence[Binding]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "responses": {
-                "Problem": {
-                    "description": "What is wrong, and what to do next.",
-                    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-                }
-            },
-            "schemas": {**schemas.components(), "Problem": PROBLEM},
+            "responses": problem_components(),
+            "schemas": {**schemas.components(), PROBLEM_COMPONENT: PROBLEM},
         },
     }
 
@@ -91,15 +84,24 @@ def openapi_path(template: Template) -> tuple[str, list[str]]:
     return f"/{'/'.join(segments)}{':' if template.verb else ''}{template.verb}", parameters
 
 
+def operation_id(binding: Binding) -> str:
+    """The call's name; where it is made in other ways too, each of those says of what, as in `GetKpisOfEnvironmentPlan`."""
+    if not binding.is_additional:
+        return str(binding.method.name)
+    segments = binding.template.segments
+    words = [word.removesuffix("s") for word, after in pairwise(segments) if after == "*"]
+    return f"{binding.method.name}Of{''.join(word[0].upper() + word[1:] for word in words)}"
+
+
 def _operation(binding: Binding, schemas: Schemas) -> dict[str, Any]:
     text = contract_comments().get(binding.method.full_name, "")
     operation: dict[str, Any] = {
-        "operationId": binding.method.name,
+        "operationId": operation_id(binding),
         "tags": [binding.service],
         "summary": text.partition(". ")[0].removesuffix("."),
         "description": text,
         "parameters": [*_query_parameters(binding, schemas), *_headers(binding)],
-        "responses": {**_answer(binding, schemas), "default": {"$ref": "#/components/responses/Problem"}},
+        "responses": responses(binding, schemas),
     }
     if binding.body:
         whole = binding.body == WHOLE_BODY
@@ -109,21 +111,6 @@ def _operation(binding: Binding, schemas: Schemas) -> dict[str, Any]:
             "content": {JSON: {"schema": schemas.reference(message)}},
         }
     return operation
-
-
-def _answer(binding: Binding, schemas: Schemas) -> dict[str, Any]:
-    if binding.method.output_type.full_name == Empty.DESCRIPTOR.full_name:
-        return {"204": {"description": "Done."}}
-    schema = schemas.reference(binding.method.output_type)
-    if binding.is_stream:
-        told = f"Events, each with an id to resume from and as its data the JSON of {schema['$ref']}; `end` is the last one."
-        return {"200": {"description": told, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
-    answer: dict[str, Any] = {"description": "The answer.", "content": {JSON: {"schema": schema}}}
-    if headers.ETAG not in binding.method.output_type.fields_by_name:
-        return {"200": answer}
-    answer["headers"] = {"ETag": {"description": "The state, for If-Match.", "schema": {"type": "string"}}}
-    is_read = binding.http_method == "GET"
-    return {"200": answer, **({"304": {"description": "It is as If-None-Match says."}} if is_read else {})}
 
 
 def _query_parameters(binding: Binding, schemas: Schemas) -> list[dict[str, Any]]:
