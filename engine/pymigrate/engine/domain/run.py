@@ -218,7 +218,7 @@ class RunAggregate:
         )
 
 
-_VALUES: dict[type, attrgetter[tuple[Any, ...]]] = {
+_VALUES: "dict[type, attrgetter[tuple[Any, ...]]]" = {
     kind: attrgetter(*(field.name for field in fields(kind))) for kind in (Run, PhaseRun, DatasetRun, Lane, Task)
 }
 
