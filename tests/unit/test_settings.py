@@ -114,3 +114,27 @@ def test_settings_do_not_change() -> None:
     settings = Settings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.lanes_max = 3
+
+
+def test_nothing_is_traced_until_a_collector_is_named_and_hosts_are_told_of_it() -> None:
+    assert Settings().host_environment == {}
+    settings = Settings(otlp_endpoint="https://collector:4318", otlp_token="env://TOKEN", trace_ratio=0.25)
+    assert settings.host_environment == {
+        "PYMIGRATE_OTLP_ENDPOINT": "https://collector:4318",
+        "PYMIGRATE_OTLP_TOKEN": "env://TOKEN",
+        "PYMIGRATE_TRACE_RATIO": "0.25",
+    }
+
+
+@pytest.mark.parametrize(
+    "address", ["collector:4318", "ftp://collector", "http://", "http://[::1", "http://me:secret@collector"]
+)
+def test_a_collector_is_an_address_without_a_password(address: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(otlp_endpoint=address)
+    assert "secret@" not in str(refused.value)
+
+
+def test_the_share_of_traces_is_a_share() -> None:
+    with pytest.raises(ValidationError):
+        Settings(trace_ratio=1.5)

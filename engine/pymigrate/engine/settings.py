@@ -67,6 +67,16 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=20.0, ge=1.0, le=600.0)
     """How long hosts may take to reach a checkpoint when the engine is stopped. Default 20: longer than a chunk takes."""
 
+    otlp_endpoint: str = ""
+    """Base URL of the collector that traces are posted to as OTLP over HTTP, such as `http://127.0.0.1:4318`. Default empty: nothing is
+    traced, and nothing of it is loaded."""
+
+    otlp_token: str = ""
+    """Reference to the bearer token that the collector asks for, `env://NAME` or `file:///path`. Default empty: it asks for none."""
+
+    trace_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of the traces begun here that are told; a caller's own decision holds for the caller's. Default 1: runs are few."""
+
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least level that is logged. Default `info`: state changes and edges."""
 
@@ -98,12 +108,28 @@ class Settings(BaseSettings):
             raise ValueError("holds a password: leave it out, and give its reference as store_password")
         return value
 
-    @field_validator("store_password")
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        return _web_address(value) if value else value
+
+    @field_validator("store_password", "otlp_token")
     @classmethod
     def _is_reference(cls, value: str) -> str:
         if value and not value.startswith(("env://", "file:///")):
             raise ValueError("is no reference: write env://NAME or file:///path, never the value")
         return value
+
+    @property
+    def host_environment(self) -> dict[str, str]:
+        """The variables from which a worker host learns where its spans go; none without a collector."""
+        if not self.otlp_endpoint:
+            return {}
+        return {
+            "PYMIGRATE_OTLP_ENDPOINT": self.otlp_endpoint,
+            "PYMIGRATE_OTLP_TOKEN": self.otlp_token,
+            "PYMIGRATE_TRACE_RATIO": f"{self.trace_ratio:g}",
+        }
 
     @property
     def store_path(self) -> Path:
@@ -129,6 +155,20 @@ class Settings(BaseSettings):
     def metrics_endpoint_path(self) -> Path:
         """The file that names address and port of the page of metrics while an engine serves it on an address of its own."""
         return self.home / "metrics-endpoint"
+
+
+def _web_address(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        is_whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        has_password = "@" in url.netloc
+    except ValueError:
+        is_whole, has_password = False, False
+    if not is_whole:
+        raise ValueError("is no address: write it as https://host:port/path")
+    if has_password:
+        raise ValueError("holds a password: leave it out, and give the reference of a token")
+    return value
 
 
 def _loopback(value: str, port_customary: int) -> str:

@@ -88,12 +88,15 @@ class Task(google.protobuf.message.Message):
     CATCH_UP_FIELD_NUMBER: builtins.int
     PROBE_FIELD_NUMBER: builtins.int
     RATE_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique and stable over attempts."""
     fence: builtins.int
     """Only the newest fence of a task may commit."""
     lease_seconds: builtins.float
     """How long the lease holds without a heartbeat."""
+    traceparent: builtins.str
+    """What the host's own spans have as their parent, in the words of W3C's Trace Context; empty: the work belongs to no trace."""
     @property
     def test(self) -> Global___TestWork:
         """Opens a connection and asks for its version."""
@@ -170,9 +173,10 @@ class Task(google.protobuf.message.Message):
         catch_up: Global___CatchUpWork | None = ...,
         probe: Global___ProbeWork | None = ...,
         rate: Global___LaneRate | None = ...,
+        traceparent: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "traceparent", b"traceparent", "verify", b"verify", "work", b"work"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step", "capture", "catch_up", "probe"] | None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task

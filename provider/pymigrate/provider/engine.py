@@ -1,6 +1,7 @@
 """How the provider reaches the engine, and how the engine's errors become diagnostics at the attribute that causes them."""
 
 import os
+import re
 import threading
 import uuid
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ TIMEOUT_SECONDS = 60.0
 START_TIMEOUT_SECONDS = 180.0
 STOP_POLL_SECONDS = 0.1  # how soon a call that can be interrupted notices it
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+TRACEPARENT = re.compile(
+    r"[0-9a-f-]{55,512}"
+)  # what may be sent as metadata; a character beyond it would end every call
 # A call that found no engine is made again: creations carry a request id, so that twice is once.
 RETRIES = (
     '{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", '
@@ -73,7 +77,7 @@ class Engine:
                     f"{self.home} has no endpoint and token: start an engine with `pymigrate serve --home {self.home}`, "
                     "or set `home` in the provider's configuration or PYMIGRATE_HOME to the home of one that serves.",
                 ) from error
-            self._metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "terraform"))
+            self._metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "terraform"), *_trace())
             self._channel = grpc.insecure_channel(
                 endpoint,
                 options=[
@@ -126,6 +130,12 @@ def violations(error: grpc.RpcError) -> list[tuple[str, str]]:
     bad = error_details_pb2.BadRequest()
     found = next((bad for detail in _details(error) if detail.Unpack(bad)), None)
     return [(each.field, each.description) for each in found.field_violations] if found else []
+
+
+def _trace() -> tuple[tuple[str, str], ...]:
+    """What the pipeline that runs Terraform says of its trace, as OpenTelemetry carries it in variables. The engine judges it."""
+    given = os.environ.get("TRACEPARENT", "")
+    return (("traceparent", given),) if TRACEPARENT.fullmatch(given) else ()
 
 
 def _details(error: grpc.RpcError) -> list[Any]:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
@@ -32,8 +33,9 @@ Answer = TypeVar("Answer", bound=Message)
 class ServedEngine:
     """Serves from its start to its end; `start` again is the same engine after a break, on the same port."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, spans: CallSpans | None = None) -> None:
         self.home = home
+        self._spans = spans
         self.port = 0
         self.outcomes: dict[str, Outcome] = {}
         self._loop = asyncio.new_event_loop()
@@ -94,7 +96,7 @@ class ServedEngine:
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
             "WorkerService": WorkerCalls(engine.hosts),
         }
-        self.server = Server(self.servicers, TOKEN)
+        self.server = Server(self.servicers, TOKEN, spans=self._spans)
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
         await self.server.tell_ready()
         hosts = [

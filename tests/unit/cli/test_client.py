@@ -19,6 +19,7 @@ from pymigrate.v1 import environment_pb2, plan_pb2
 SERVICE = environment_pb2.DESCRIPTOR.services_by_name["EnvironmentService"]
 PLANS = plan_pb2.DESCRIPTOR.services_by_name["PlanService"]
 HEAD = "apiVersion: pymigrate.io/v1alpha1\nkind: {}\nmetadata: {}\nspec: {}\n"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Lines = list[tuple[str, str]]
 
 
@@ -103,3 +104,11 @@ def test_an_error_reads_as_what_it_says(conversation: Conversation, error: error
     with pytest.raises(grpc.RpcError) as refused:
         lines.result(60)
     assert describe(refused.value, Path("/home")).startswith(says)
+
+
+@pytest.mark.parametrize(("given", "is_sent"), [(TRACEPARENT, True), ("", False), ("nonsense\n", False)])
+def test_the_trace_of_whoever_runs_the_command_goes_along(
+    given: str, is_sent: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRACEPARENT", given)
+    assert (("traceparent", TRACEPARENT) in Conversation(tmp_path).client.metadata) is is_sent

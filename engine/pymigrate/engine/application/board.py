@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from pymigrate.engine.application.changes import Change, Changes, whole
+from pymigrate.engine.application.run_places import run_log_fields
 from pymigrate.engine.domain.errors import EngineUnavailable, NotFound
 from pymigrate.engine.domain.happenings import Begun, CoreEvent, Progressed
 from pymigrate.engine.domain.orchestration import RunCore
@@ -171,7 +172,13 @@ class Board:
             if revision is not None:
                 active.revision = None
             for moment in events:
-                log.info(moment.type, subject=moment.subject, before=moment.from_state, after=moment.to_state)
+                log.info(
+                    moment.type,
+                    subject=moment.subject,
+                    before=moment.from_state,
+                    after=moment.to_state,
+                    **run_log_fields(core.run),
+                )
             active.tell()
         if events:
             self._tell_work()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pymigrate.engine.application.caller import NewId
 from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError, from_reason
 from pymigrate.engine.domain.run import Failure
+from pymigrate.engine.ports.tracing import present_span
 from pymigrate.v1 import worker_pb2
 
 LOSSES_MAX = 2
@@ -37,6 +38,7 @@ class Inquiries:
     async def ask(self, message: worker_pb2.Task, affinity: str, timeout_seconds: float) -> worker_pb2.TaskResult:
         """Waits for a host's answer. Raises what the host found wrong, and EngineUnavailable when none answered in time."""
         message.id = f"inquiries/{self._new_id()}"
+        message.traceparent = str(present_span() or "")
         inquiry = Inquiry(message, affinity, asyncio.get_running_loop().create_future())
         self._open[message.id] = inquiry
         self._on_work()

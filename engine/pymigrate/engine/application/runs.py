@@ -24,6 +24,7 @@ from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
 from pymigrate.engine.domain.run import Run, RunAggregate
 from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
+from pymigrate.engine.ports.tracing import present_span
 from pymigrate.v1 import plan_pb2, run_pb2
 
 TRIGGERS_MAX = 64
@@ -73,6 +74,7 @@ class Runs:
             desired=DESIRED[request.run.desired_state],
             rollback_window_seconds=revision.plan.rollback_window_seconds or ROLLBACK_WINDOW_SECONDS,
             waiting_for=await self._store.read(lambda unit: _unfinished_plans(unit, revision.plan)),
+            traceparent=str(present_span() or ""),
         )
         aggregate = aggregate_of(run, revision)
         if request.validate_only:

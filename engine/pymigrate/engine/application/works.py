@@ -4,6 +4,7 @@ import hashlib
 from typing import assert_never
 
 from pymigrate.engine.application.dataset_definitions import CHUNK_BYTES_MIN
+from pymigrate.engine.application.run_places import attempt_place
 from pymigrate.engine.domain.run import Lane, RunAggregate, Task
 from pymigrate.engine.domain.run_states import TaskKind
 from pymigrate.engine.ports.relations import CHUNK_BYTES
@@ -112,7 +113,8 @@ def task_message(
 ) -> worker_pb2.Task:
     """A run's task, as its host is told."""
     run = aggregate.run.name
-    message = worker_pb2.Task(id=task.id, fence=task.fence, lease_seconds=lease_seconds)
+    attempt = attempt_place(aggregate.run, task.id, task.fence)
+    message = worker_pb2.Task(id=task.id, fence=task.fence, lease_seconds=lease_seconds, traceparent=str(attempt or ""))
     datasets = [_dataset(revision, run, task.phase, dataset, task.attempt) for dataset in task.datasets]
     key = publication_key(run, task.phase, task.target, task.attempt)
     prepared_key = key if task.is_prepared else ""

@@ -28,6 +28,7 @@ class Run:
 
     `waiting_for` are plans whose newest run has not succeeded yet; `is_rollback_asked`: all of it is to be undone once it has ended.
     Published phases are sealed at `seal_time`, `rollback_window_seconds` after the run's end; -1: never by itself.
+    `traceparent` is the call that started it, as W3C's Trace Context writes it; empty: it belongs to no trace.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Run:
     rollback_window_seconds: int = -1
     seal_time: datetime | None = None
     version: int = 0
+    traceparent: str = ""
 
 
 @dataclass(slots=True)

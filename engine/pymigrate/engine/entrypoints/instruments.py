@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.metrics import Exposition, Metrics
+from pymigrate.engine.ports.tracing import NoTracing, Tracing
+
+NOWHERE = NoTracing()
 
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """Given to a server, it times its calls; one of HTTP serves the page too."""
+    """Given to a server, it times its calls; one of HTTP serves the page too. `tracing` is where the spans of calls and runs go."""
 
     metrics: Metrics
     exposition: Exposition
     clock: Clock
+    tracing: Tracing = NOWHERE

@@ -9,13 +9,14 @@ from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.ports.metric_families import BUILD_INFO, HOSTS
 from pymigrate.engine.ports.metrics import Metrics, Reading
+from pymigrate.engine.ports.tracing import Tracing
 
 
-def build_instruments(clock: SystemClock) -> Instruments:
+def build_instruments(clock: SystemClock, tracing: Tracing) -> Instruments:
     """The instruments of one engine."""
     metrics = PrometheusMetrics(clock, machine_registry())
     metrics.collect("build", lambda: [Reading(BUILD_INFO, [((version("pymigrate"),), 1.0)])])
-    return Instruments(metrics, metrics, clock)
+    return Instruments(metrics, metrics, clock, tracing)
 
 
 def measure_hosts(metrics: Metrics, hosts: Hosts) -> None:

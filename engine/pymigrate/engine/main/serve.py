@@ -1,12 +1,10 @@
 """The engine's process: builds every adapter, takes over what an earlier engine left, serves, and drains at SIGTERM."""
 
 import asyncio
-import logging
 import os
 import random
 import secrets
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,9 +13,6 @@ import structlog
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.drawing import Drawers
 from pymigrate.engine.adapters.executors.local import LocalExecutor
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
-from pymigrate.engine.adapters.secrets.file import FileSecrets
-from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.board import Board
@@ -37,6 +32,7 @@ from pymigrate.engine.application.measuring import Measuring
 from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
+from pymigrate.engine.application.run_traces import RunTraces
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
@@ -48,7 +44,10 @@ from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
 from pymigrate.engine.main.instruments import build_instruments, measure_hosts
+from pymigrate.engine.main.logs import configure_logging
+from pymigrate.engine.main.secrets import build_secrets
 from pymigrate.engine.main.surfaces import Surfaces
+from pymigrate.engine.main.tracing import build_tracing
 from pymigrate.engine.ports.secrets import Redactor, parse_secret_ref
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
@@ -68,14 +67,14 @@ async def open_store(settings: Settings, clock: SystemClock) -> Store:
 
     password = ""
     if settings.store_password:
-        places = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, Redactor())
+        places = build_secrets(Redactor())
         password = places.read(parse_secret_ref(settings.store_password, "store_password")).reveal()
     return await PostgresStore.open(settings.store, clock, random.Random(), password)
 
 
-async def serve(settings: Settings, opened: OpenStore = open_store) -> None:
-    """Serves until SIGTERM or SIGINT. `opened` is for tests that put a store of their own around the engine's. Raises PyMigrateError
-    when it can't start."""
+async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open_store) -> None:
+    """Serves until SIGTERM or SIGINT. `redactor` is told of the secrets that are read; `opened` is for tests that put a store of their own
+    around the engine's. Raises PyMigrateError when it can't start."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,12 +82,14 @@ async def serve(settings: Settings, opened: OpenStore = open_store) -> None:
     _make_home(settings.home)
     token = _token(settings.token_path)
     clock = SystemClock()
-    instruments = build_instruments(clock)
+    tracing = build_tracing(settings, "pymigrate-engine", str(settings.home), build_secrets(redactor))
+    instruments = build_instruments(clock, tracing)
     store: Store = MeasuredStore(await opened(settings, clock), instruments.metrics, clock)
     try:
         await _serve(settings, token, clock, store, ending, instruments)
     finally:
         await store.close()
+        await asyncio.to_thread(tracing.close)
     log.info("engine.stopped")
 
 
@@ -103,6 +104,8 @@ async def _serve(
     surroundings = Surroundings(clock, random_id)
     board = Board(store, clock, random.Random())
     kpis = FleetKpis(store, board, clock)
+    if instruments.tracing.is_on:
+        board.changes.follow(RunTraces(instruments.tracing).observe)
     hosts_work: list[Hosts] = []
 
     def on_work() -> None:
@@ -134,7 +137,7 @@ async def _serve(
     }
     measure_hosts(instruments.metrics, hosts)
     surfaces = Surfaces(settings, servicers, token, instruments)
-    executor = LocalExecutor(settings.home, settings.drain_seconds)
+    executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)
     await board.restore()
     await hosts.restore()
     await kpis.restore()
@@ -174,26 +177,11 @@ def _token(path: Path) -> str:
     return token
 
 
-def configure_logging(level: str) -> None:
-    """JSON lines on stderr."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
 def run(settings: Settings, opened: OpenStore = open_store) -> None:
     """Serves in this process, on uvloop."""
     import uvloop
 
-    configure_logging(settings.log_level)
+    redactor = Redactor()
+    configure_logging(settings.log_level, redactor)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, opened))
+        runner.run(serve(settings, redactor, opened))

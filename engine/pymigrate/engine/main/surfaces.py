@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.ports.metric_families import WATCHERS
@@ -26,8 +27,9 @@ class Surfaces:
 
     def __init__(self, settings: Settings, servicers: Mapping[str, Any], token: str, instruments: Instruments) -> None:
         self._settings = settings
-        self._grpc = Server(servicers, token, instruments)
-        self._rest = _rest(servicers, token, instruments) if settings.rest_listen else None
+        spans = CallSpans(instruments.tracing, instruments.clock)
+        self._grpc = Server(servicers, token, instruments, spans)
+        self._rest = _rest(servicers, token, instruments, spans) if settings.rest_listen else None
         self._metrics = _metrics(token, instruments) if settings.metrics_listen else None
         instruments.metrics.collect("watchers", self._watchers)
 
@@ -74,10 +76,10 @@ class Surfaces:
         yield Reading(WATCHERS, [(("grpc",), self._grpc.open_streams), (("rest",), rest)])
 
 
-def _rest(servicers: Mapping[str, Any], token: str, instruments: Instruments) -> "RestServer":
+def _rest(servicers: Mapping[str, Any], token: str, instruments: Instruments, spans: CallSpans) -> "RestServer":
     from pymigrate.engine.entrypoints.rest.server import RestServer
 
-    return RestServer(servicers, token, instruments=instruments)
+    return RestServer(servicers, token, instruments=instruments, spans=spans)
 
 
 def _metrics(token: str, instruments: Instruments) -> "MetricsServer":

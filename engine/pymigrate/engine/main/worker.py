@@ -5,29 +5,33 @@ registered where its affinity says that it will write to a file.
 """
 
 import argparse
-import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
+from pymigrate.engine.adapters.clock import ThreadClock
 from pymigrate.engine.adapters.executors import processes
 from pymigrate.engine.entrypoints.worker.host import Host
 from pymigrate.engine.entrypoints.worker.leases import Leases
 from pymigrate.engine.entrypoints.worker.runner import Runner
 from pymigrate.engine.entrypoints.worker.session import Session
+from pymigrate.engine.entrypoints.worker.task_spans import TaskSpans
+from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.tracing import NoTracing, Tracing
 from pymigrate.v1 import worker_pb2
 
 if TYPE_CHECKING:
     from pymigrate.engine.ports.connector import Connector
     from pymigrate.engine.ports.transform import TransformKind
 
+COLLECTOR = "PYMIGRATE_OTLP_ENDPOINT"
 CONNECTORS = "pymigrate.connectors"
 TRANSFORMS = "pymigrate.transforms"
 FILE_AFFINITY = "file:"
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the host; returns its exit code."""
     given = _parse(arguments)
     redactor = Redactor()
-    configure_logging(redactor)
+    configure_logging("info", redactor)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -55,19 +59,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         affinity=given.affinity,
     )
     session = Session(given.home, message, leases, ending)
-    memory = HostMemory()
+    memory, tracing = HostMemory(), _tracing(message.name, redactor)
     host = Host(
-        session, leases, ending, lambda: build_runner(redactor, memory), given.drain_seconds, on_memory=memory.resize
+        session,
+        leases,
+        ending,
+        lambda: build_runner(redactor, memory),
+        given.drain_seconds,
+        on_memory=memory.resize,
+        spans=TaskSpans(tracing, ThreadClock().now),
     )
     if given.affinity.startswith(FILE_AFFINITY):
         threading.Thread(target=host.preload, name="preload", daemon=True).start()
     code = host.run()
+    tracing.close()
     if host.has_tasks() or _is_hanging():
         # A thread hangs in a driver's call, and the interpreter would wait for it; its task is lost already, and nothing commits.
         structlog.get_logger(__name__).error("host.abandoned_threads", host=message.name)
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _tracing(host: str, redactor: Redactor) -> Tracing:
+    """Where the host's spans go; what it takes to tell them is imported only where the engine names a collector."""
+    if not os.environ.get(COLLECTOR):
+        return NoTracing()
+    from pymigrate.engine.main.secrets import build_secrets
+    from pymigrate.engine.main.tracing import build_tracing
+    from pymigrate.engine.settings import Settings
+
+    return build_tracing(Settings(), "pymigrate-host", host, build_secrets(redactor))
 
 
 def _is_hanging() -> bool:
@@ -108,14 +130,11 @@ class HostMemory:
 def build_runner(redactor: Redactor, memory: HostMemory) -> Runner:
     """The data plane with every adapter that it may need; this is where it is imported."""
     from pymigrate.engine.adapters.calls import HttpCalls
-    from pymigrate.engine.adapters.secrets.env import EnvSecrets
-    from pymigrate.engine.adapters.secrets.file import FileSecrets
-    from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
     from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
+    from pymigrate.engine.main.secrets import build_secrets
     from pymigrate.engine.transfer.means import Means
 
-    secrets = SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, redactor)
-    means = Means()
+    secrets, means = build_secrets(redactor), Means()
     memory.tell(means.budget.resize)
     return TaskRunner(connectors_by_kind(memory), secrets, redactor, HttpCalls(), means, plugins=transforms_by_name())
 
@@ -164,27 +183,6 @@ def transforms_by_name() -> "Callable[[str], TransformKind]":
         return kind
 
     return find
-
-
-def configure_logging(redactor: Redactor) -> None:
-    """JSON lines on stderr, without the value of any secret."""
-
-    def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {key: redactor.clean(value) if isinstance(value, str) else value for key, value in event.items()}
-
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

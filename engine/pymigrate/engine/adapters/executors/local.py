@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -25,10 +26,14 @@ WORKER_MODULE = "pymigrate.engine.main.worker"
 
 
 class LocalExecutor:
-    """Starts worker hosts that read endpoint and token from `home`, and keeps their output below it."""
+    """Starts worker hosts that read endpoint and token from `home`, and keeps their output below it. They have this process's environment,
+    and in it the variables that are given."""
 
-    def __init__(self, home: Path, drain_seconds: float = DRAIN_SECONDS) -> None:
+    def __init__(
+        self, home: Path, drain_seconds: float = DRAIN_SECONDS, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._home = home
+        self._environment = dict(environment or {})
         self._drain_seconds = drain_seconds
         self._children: dict[str, asyncio.subprocess.Process] = {}
 
@@ -49,6 +54,7 @@ class LocalExecutor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
+                env=os.environ | self._environment,
                 start_new_session=True,
             )
         finally:

@@ -56,6 +56,7 @@ class RunRow(Table, table=True):
     rollback_window_seconds: int = Field(sa_type=BigInteger)
     seal_time: datetime | None = Field(sa_type=Instant, index=True)
     version: int = Field(sa_type=BigInteger)
+    traceparent: str = Field(sa_type=Text)
 
     def to_domain(self) -> Run:
         """The run as the core knows it."""

@@ -1,6 +1,7 @@
 """How the command line reaches the engine of its home, and how an error is told at a prompt."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, cast
@@ -10,6 +11,7 @@ import typer
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from pymigrate.engine.ports.tracing import TRACEPARENT, read_traceparent
 from pymigrate.v1 import (
     connection_pb2_grpc,
     environment_pb2_grpc,
@@ -29,13 +31,19 @@ class Client:
     def __init__(self, endpoint: str, token: str, channel: grpc.Channel | None = None) -> None:
         limits = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
         self.channel = channel or grpc.insecure_channel(endpoint, options=limits)
-        self.metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "cli"))
+        self.metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "cli"), *_trace())
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
         self.plans = plan_pb2_grpc.PlanServiceStub(self.channel)
         self.runs = run_pb2_grpc.RunServiceStub(self.channel)
         self.impacts = impact_pb2_grpc.ImpactServiceStub(self.channel)
         self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
+
+
+def _trace() -> tuple[tuple[str, str], ...]:
+    """What the pipeline that runs the command says of its trace, as OpenTelemetry carries it in environment variables."""
+    context = read_traceparent(os.environ.get("TRACEPARENT", ""))
+    return () if context is None else ((TRACEPARENT, str(context)),)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.entrypoints.grpc.latency import LatencyInterceptor
+from pymigrate.engine.entrypoints.grpc.tracing import TraceInterceptor
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.v1 import (
     connection_pb2,
@@ -48,11 +50,20 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
 class Server:
     """A server for the given servicers, by the service's name."""
 
-    def __init__(self, servicers: Mapping[str, Any], token: str, instruments: Instruments | None = None) -> None:
+    def __init__(
+        self,
+        servicers: Mapping[str, Any],
+        token: str,
+        instruments: Instruments | None = None,
+        spans: CallSpans | None = None,
+    ) -> None:
         self._latency = LatencyInterceptor(instruments.metrics, instruments.clock) if instruments is not None else None
         timing = () if self._latency is None else (self._latency,)
+        tracing = () if spans is None else (TraceInterceptor(spans),)
         self._server = grpc.aio.server(
-            interceptors=(*timing, CallInterceptor(token)), options=OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX
+            interceptors=(*tracing, *timing, CallInterceptor(token)),
+            options=OPTIONS,
+            maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
+from pymigrate.engine.entrypoints.call_spans import note_request_id
 from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
 from pymigrate.engine.entrypoints.rest.answers import encoded
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
@@ -22,6 +23,7 @@ from pymigrate.engine.entrypoints.rest.latency import ROUTE
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.requests import Given, read_request
 from pymigrate.engine.entrypoints.rest.streams import Streams
+from pymigrate.engine.entrypoints.rest.tracing import METHOD
 
 log = structlog.get_logger(__name__)
 BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -56,9 +58,11 @@ class Calls:
         note_caller(identify(self._token, headers.get("authorization", ""), side))
         binding, variables = self._routes.find(scope["method"], scope["raw_path"].decode("latin-1"))
         scope[ROUTE] = binding.template.text
+        scope[METHOD] = f"{binding.method.containing_service.full_name}/{binding.method.name}"
         body = await _body(headers, receive)
         given = Given(variables, _query(scope), headers, body)
         request = read_request(binding, given)
+        note_request_id(request)
         call = getattr(self._servicers[binding.service], binding.method.name)
         if binding.is_stream:
             await self._streams.serve(call(request, None), scope, receive, send)

@@ -9,6 +9,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.rest.bindings import DOCUMENT, Routes, bindings_of
@@ -20,6 +21,7 @@ from pymigrate.engine.entrypoints.rest.metrics import MetricsAnswer
 from pymigrate.engine.entrypoints.rest.openapi import document
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.streams import Streams
+from pymigrate.engine.entrypoints.rest.tracing import Traced
 
 GZIP_BYTES_MIN = 1_024
 GZIP_LEVEL = 5
@@ -42,6 +44,7 @@ class RestServer:
         token: str,
         streams: Streams | None = None,
         instruments: Instruments | None = None,
+        spans: CallSpans | None = None,
     ) -> None:
         self._routes = contract_routes(servicers)
         self._streams = streams or Streams()
@@ -53,6 +56,8 @@ class RestServer:
         if instruments is not None:
             self._calls = Latency(self._calls, instruments.metrics, instruments.clock)
             self._metrics = MetricsAnswer(instruments.exposition, token)
+        if spans is not None:
+            self._calls = Traced(self._calls, spans)
         self.application = GZipMiddleware(self._serve, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
         self._listener = Listener(self.application, "REST", "PYMIGRATE_REST_LISTEN")
 

@@ -15,6 +15,7 @@ from pymigrate.engine.entrypoints.worker.engine import CallRefused
 from pymigrate.engine.entrypoints.worker.leases import Lease, Leases
 from pymigrate.engine.entrypoints.worker.runner import Runner
 from pymigrate.engine.entrypoints.worker.session import GaveUp, Session
+from pymigrate.engine.entrypoints.worker.task_spans import TaskSpans
 from pymigrate.engine.transfer.signals import LeaseLost
 from pymigrate.v1 import worker_pb2
 
@@ -39,9 +40,11 @@ class Host:
         drain_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
         on_memory: Callable[[int], None] = lambda _: None,
+        spans: TaskSpans | None = None,
     ) -> None:
         self._session = session
         self._on_memory = on_memory
+        self._spans = spans or TaskSpans()
         self._leases = leases
         self._ending = ending
         self._load_runner = load_runner
@@ -153,10 +156,12 @@ class Host:
             lease.progress = progress
             self._report.set()
 
-        log.info("task.started", task=task.id, fence=task.fence, kind=task.WhichOneof("work"))
         is_told = False
         try:
-            outcome = self._outcome(task, lease, on_progress)
+            with self._spans.of(task) as span:
+                log.info("task.started", task=task.id, fence=task.fence, kind=task.WhichOneof("work"))
+                outcome = self._outcome(task, lease, span.heard(on_progress))
+                span.ended(outcome)
             if outcome is not None:
                 self._tell_progress(lease)
                 is_told = self._tell_outcome(outcome, lease)
