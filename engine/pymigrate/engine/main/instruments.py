@@ -5,7 +5,11 @@ from importlib.metadata import version
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.metrics.prometheus import PrometheusMetrics, machine_registry
+from pymigrate.engine.application.board import Board
+from pymigrate.engine.application.fleet_counters import FleetCounters
+from pymigrate.engine.application.fleet_metrics import FleetMetrics
 from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.ports.metric_families import BUILD_INFO, HOSTS
 from pymigrate.engine.ports.metrics import Metrics, Reading
@@ -17,6 +21,13 @@ def build_instruments(clock: SystemClock, tracing: Tracing) -> Instruments:
     metrics = PrometheusMetrics(clock, machine_registry())
     metrics.collect("build", lambda: [Reading(BUILD_INFO, [((version("pymigrate"),), 1.0)])])
     return Instruments(metrics, metrics, clock, tracing)
+
+
+def measure_fleet(metrics: Metrics, board: Board, kpis: FleetKpis) -> None:
+    """Counts what happens in runs, and tells where the fleet stands."""
+    counters = FleetCounters(metrics)
+    board.changes.follow(counters.observe)
+    FleetMetrics(kpis, counters).tell(metrics)
 
 
 def measure_hosts(metrics: Metrics, hosts: Hosts) -> None:

@@ -43,7 +43,7 @@ from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
-from pymigrate.engine.main.instruments import build_instruments, measure_hosts
+from pymigrate.engine.main.instruments import build_instruments, measure_fleet, measure_hosts
 from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.main.secrets import build_secrets
 from pymigrate.engine.main.surfaces import Surfaces
@@ -135,6 +135,7 @@ async def _serve(
         "ImpactService": ImpactCalls(impacts, forecasts, learning),
         "WorkerService": WorkerCalls(hosts),
     }
+    measure_fleet(instruments.metrics, board, kpis)
     measure_hosts(instruments.metrics, hosts)
     surfaces = Surfaces(settings, servicers, token, instruments)
     executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)

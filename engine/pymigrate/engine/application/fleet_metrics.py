@@ -1,0 +1,128 @@
+"""The fleet's series, read from the KPIs in memory at each scrape: plans, and the phases and lanes of runs that are under way.
+
+Whatever is read here is a figure that the KPIs have already; nothing is folded, forecast or asked of the store for a scrape.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+
+from pymigrate.engine.application.fleet_counters import FleetCounters
+from pymigrate.engine.application.kpis import FleetKpis
+from pymigrate.engine.domain.kpi import RunKpis
+from pymigrate.engine.domain.kpi_arrivals import NOW_SECONDS
+from pymigrate.engine.domain.kpi_phase import PhaseKpis
+from pymigrate.engine.domain.kpi_tally import BYTES, LANES, ROWS, Tally, completion
+from pymigrate.engine.domain.names import environment_of, last_segment
+from pymigrate.engine.domain.run_states import LaneState, RunState
+from pymigrate.engine.ports import metric_families as families
+from pymigrate.engine.ports.metrics import Family, Labels, Metrics, Reading
+
+PLANS_READ_MAX = 2 * families.PLANS_MAX
+COLLECTOR = "fleet"
+
+Value = tuple[Labels, float]
+Plan = tuple[Labels, RunKpis]
+Phase = tuple[Labels, PhaseKpis]
+
+
+class FleetMetrics:
+    """A collector. `is_owner`: whether this engine is the one that tells the fleet's values, so that of several only one does."""
+
+    def __init__(self, kpis: FleetKpis, counters: FleetCounters, is_owner: Callable[[], bool] = lambda: True) -> None:
+        self._kpis = kpis
+        self._counters = counters
+        self._is_owner = is_owner
+        self._labels: dict[str, Labels] = {}
+
+    def tell(self, metrics: Metrics) -> None:
+        """Is read at each scrape from now on."""
+        metrics.collect(COLLECTOR, self.read)
+
+    def read(self) -> Iterator[Reading]:
+        """Everything as it is now."""
+        self._counters.forget_idle(self._kpis.now())
+        if not self._is_owner():
+            return
+        runs = list(islice(self._kpis.current(), PLANS_READ_MAX))
+        labels = self._labels
+        self._labels = {run.plan: labels.get(run.plan) or _plan_labels(run.plan) for run in runs}
+        plans = [(self._labels[run.plan], run) for run in runs]
+        active = [(plan, run) for plan, run in plans if run.is_active]
+        yield from _states(plans, active)
+        yield from self._of_plans(plans)
+        phases = [
+            ((*plan, phase.id, phase.record.department), phase)
+            for plan, run in active
+            for phase in list(run.phases.values())
+            if phase.record is not None
+        ]
+        yield from self._of_phases(phases)
+
+    def _of_plans(self, plans: list[Plan]) -> Iterator[Reading]:
+        yield Reading(families.PLAN_COMPLETION, ((labels, completion(run.tally)) for labels, run in plans))
+        yield _tallied(families.PLAN_ROWS, ROWS, plans)
+        yield _tallied(families.PLAN_BYTES, BYTES, plans)
+        yield Reading(
+            families.PLAN_STATE, (((*labels, run.record.state), 1.0) for labels, run in plans if run.record is not None)
+        )
+        yield Reading(families.PLAN_END, _ends(plans))
+
+    def _of_phases(self, phases: list[Phase]) -> Iterator[Reading]:
+        now = self._kpis.now()
+        yield Reading(families.PHASE_COMPLETION, ((labels, completion(phase.tally)) for labels, phase in phases))
+        yield _tallied(families.PHASE_ROWS, ROWS, phases)
+        yield _tallied(families.PHASE_BYTES, BYTES, phases)
+        rates = [(labels, phase.arrivals.rate(now, NOW_SECONDS)) for labels, phase in phases]
+        yield Reading(families.PHASE_ROWS_PER_SECOND, [(labels, rate.rows_per_second) for labels, rate in rates])
+        yield Reading(families.PHASE_BYTES_PER_SECOND, [(labels, rate.bytes_per_second) for labels, rate in rates])
+        lags = ((labels, phase.lag_seconds()) for labels, phase in phases)
+        yield Reading(families.PHASE_LAG, ((labels, lag) for labels, lag in lags if lag >= 0))
+        downtimes = ((labels, phase.down_spans(now)) for labels, phase in phases if _can_be_down(phase))
+        yield Reading(
+            families.PHASE_DOWNTIME, ((labels, sum(end - start for start, end in spans)) for labels, spans in downtimes)
+        )
+
+
+def _states(plans: Iterable[Plan], active: Iterable[Plan]) -> Iterator[Reading]:
+    """How many runs and lanes there are of each state in each environment, those that there are none of too."""
+    runs: dict[str, dict[str, int]] = {}
+    for (environment, _), run in plans:
+        counts = runs.setdefault(environment, {str(state): 0 for state in RunState})
+        if run.record is not None:
+            counts[run.record.state] += 1
+    lanes = {environment: {str(state): 0 for state in LaneState} for environment in runs}
+    for (environment, _), run in active:
+        for state, name in LANES.items():
+            lanes[environment][state] += run.tally.get(name, 0)
+    yield Reading(families.RUNS, list(_by_state(runs)))
+    yield Reading(families.LANES, list(_by_state(lanes)))
+
+
+def _by_state(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Value]:
+    for environment, states in counts.items():
+        for state, count in states.items():
+            yield (environment, state), count
+
+
+def _tallied(
+    family: Family, name: str, subjects: "Iterable[tuple[Labels, RunKpis]] | Iterable[tuple[Labels, PhaseKpis]]"
+) -> Reading:
+    return Reading(family, ((labels, _count(subject.tally, name)) for labels, subject in subjects))
+
+
+def _count(tally: Tally, name: str) -> float:
+    return tally.get(name, 0)
+
+
+def _ends(plans: Iterable[Plan]) -> Iterator[Value]:
+    for labels, run in plans:
+        if run.record is not None and run.record.end_time is not None and not run.is_active:
+            yield labels, run.record.end_time.timestamp()
+
+
+def _can_be_down(phase: PhaseKpis) -> bool:
+    return phase.record is not None and not phase.record.is_live and not phase.record.is_online
+
+
+def _plan_labels(plan: str) -> Labels:
+    return last_segment(environment_of(plan)), last_segment(plan)
