@@ -6,10 +6,20 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.engines import EngineProcess, running_engine
+from tests.measuring import COVERAGE
 from tests.servers import PostgresCluster
 from tools.legacy_systems import lay_out
 
 pytest.register_assert_rewrite("tests.e2e.crash_scene")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measuring(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Engines, hosts and commands are measured in modules marked `measured`: together these go through all that such processes do."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("measured") is None:
+            patch.delenv(COVERAGE, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

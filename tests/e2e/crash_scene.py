@@ -204,7 +204,6 @@ def scene(
 ) -> Iterator[Scene]:
     """A warm scene; everything that it started is gone afterwards."""
     monkeypatch.setenv("PYMIGRATE_HOSTS_SHARED_MAX", "1")
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # who is killed leaves nothing measured
     if request.param == "postgres":
         monkeypatch.setenv("PYMIGRATE_STORE", create_postgres_database())
     engine = EngineProcess(tmp_path / "home", "tests.e2e.crashing", is_warm=True)

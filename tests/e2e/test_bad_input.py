@@ -14,6 +14,8 @@ from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import plan_pb2, run_pb2
 from tests.e2e.engines import EngineProcess, declare, quickstart
 
+pytestmark = pytest.mark.measured
+
 PLAN = "environments/quickstart/plans/warehouse"
 Edit = Callable[[plan_pb2.Phase], None]
 

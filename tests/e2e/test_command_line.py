@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.engines import EngineProcess, quickstart
 
+pytestmark = pytest.mark.measured
+
 PLAN = "environments/quickstart/plans/warehouse"
 
 

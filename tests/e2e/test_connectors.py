@@ -5,11 +5,14 @@ import sqlite3
 from pathlib import Path
 
 import psycopg
+import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from pymigrate.v1 import run_pb2
 from tests.apis import ApiServer, Asked, Reply, json_reply
 from tests.e2e.engines import EngineProcess, declare, ended
+
+pytestmark = pytest.mark.measured
 
 HEAD = "apiVersion: pymigrate.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}{environment}}}\nspec: {spec}\n"
 ORDERS = [{"id": number, "price": f"{number}.10", "extra": {"n": number}} for number in range(1, 251)]

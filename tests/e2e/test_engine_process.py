@@ -11,6 +11,8 @@ import pytest
 from pymigrate.v1 import environment_pb2, environment_pb2_grpc, run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended, is_alive, quickstart, wait_until
 
+pytestmark = pytest.mark.measured
+
 PLAN = "environments/quickstart/plans/warehouse"
 
 

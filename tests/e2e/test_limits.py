@@ -8,6 +8,8 @@ import pytest
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended
 
+pytestmark = pytest.mark.measured
+
 BYTES_PER_SECOND = 100_000
 ROWS = 4_000
 TABLES = ("a", "b", "c")

@@ -63,12 +63,6 @@ def chunks(client: Client, name: str) -> int:
     return sum(lane.chunks for lane in client.runs.ListLanes(request, metadata=client.metadata, timeout=60).lanes)
 
 
-@pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hosts without coverage, of which those that are killed would leave nothing."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-
-
 def kill_hosts(engine: EngineProcess) -> None:
     """kill -9 of every host that there is."""
     pids = engine.host_pids()
@@ -80,7 +74,7 @@ def kill_hosts(engine: EngineProcess) -> None:
 
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_hosts_that_are_killed_while_rows_are_set_apart_lose_and_double_none_of_them(
-    legacy: Path, unmeasured: None, engine: EngineProcess, postgres_database: str, tmp_path: Path, lanes: int
+    legacy: Path, engine: EngineProcess, postgres_database: str, tmp_path: Path, lanes: int
 ) -> None:
     text = definitions(legacy, postgres_database, {"rowsMax": ROWS}, lanes, ROWS_PER_SECOND)
     killed_at = [0]

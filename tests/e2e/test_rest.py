@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.engines import ROOT, EngineProcess
 from tests.servers import absent
 
+pytestmark = pytest.mark.measured
+
 SECONDS_MAX = 120
 
 

@@ -16,6 +16,8 @@ from pymigrate.v1 import run_pb2
 from tests.contract.test_calls import Switch
 from tests.e2e.engines import EngineProcess, declare, ended, wait_until
 
+pytestmark = pytest.mark.measured
+
 PLAN = "environments/e/plans/p"
 ROWS = 500
 

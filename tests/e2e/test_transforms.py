@@ -6,10 +6,13 @@ from pathlib import Path
 
 import duckdb
 import psycopg
+import pytest
 
 from pymigrate.engine.transfer.transforms.masking import token
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended
+
+pytestmark = pytest.mark.measured
 
 ROWS = 3_000
 DEFINITIONS = """

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from tests.measuring import COVERAGE
+
 TEMPLATE = multiprocessing.get_context("forkserver")
 # Neither opens a file nor starts a thread when it is imported, so that a fork of them is as good as new.
 TEMPLATE.set_forkserver_preload(
@@ -32,7 +34,13 @@ class WarmProcess:
         run = (module, list(arguments), folder, dict(environment), log)
         # A daemon is ended with the suite where a test has left it, rather than waited for.
         self._process = TEMPLATE.Process(target=_run, args=run, daemon=True)
-        self._process.start()
+        # The template is not measured, or everything that is forked from it would be.
+        asked = os.environ.pop(COVERAGE, None)
+        try:
+            self._process.start()
+        finally:
+            if asked is not None:
+                os.environ[COVERAGE] = asked
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
@@ -63,6 +71,10 @@ def _run(module: str, arguments: list[str], folder: Path, environment: dict[str,
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if COVERAGE in environment:
+        from coverage import process_startup
+
+        process_startup()
     with log.open("ab") as output:
         sys.stdout.flush()
         sys.stderr.flush()

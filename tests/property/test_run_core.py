@@ -16,6 +16,9 @@ from pymigrate.engine.domain.happenings import Begun
 from pymigrate.engine.domain.run_states import RUN_ENDED, RunState
 from tests.property.simulated_runs import Simulation, traces
 
+# Coverage would take as long as the runs themselves; what they go through the domain's own tests measure.
+pytestmark = pytest.mark.no_cover
+
 SEEDS = 360 if os.environ.get("PYMIGRATE_TEST_LONG") != "1" else 20_000
 BATCHES = 6
 DIGEST = """

@@ -1,4 +1,4 @@
-"""The real core, use cases, supervisor, lanes and store, in virtual time and bad weather: what must hold, under thousands of seeds.
+"""The real core, use cases, supervisor, lanes and store, in virtual time and bad weather: what must hold, under hundreds of seeds.
 
 `PYMIGRATE_TEST_SIMULATION_SEEDS` sets how many. A seed that fails is read with `python -m tests.simulation.seeds --trace SEED`.
 """
@@ -17,11 +17,14 @@ from typing import Any
 import pytest
 
 from pymigrate.engine.testing.weather import Trouble
+from tests.measuring import unmeasured
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
-SEEDS = int(os.environ.get("PYMIGRATE_TEST_SIMULATION_SEEDS", "2000"))
+SEEDS = int(
+    os.environ.get("PYMIGRATE_TEST_SIMULATION_SEEDS", "2000" if os.environ.get("PYMIGRATE_TEST_LONG") == "1" else "600")
+)
 PROCESSES = 2
 HASH_SEEDS = ("0", "4711")
 TRACED = 60
@@ -36,9 +39,8 @@ class Seeds:
 
     def __init__(self, *arguments: object, hash_seed: str = "1", is_measured: bool = False) -> None:
         command = [sys.executable, "-m", "tests.simulation.seeds", *map(str, arguments)]
-        surroundings = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
-        if not is_measured:  # coverage takes as long as the seeds themselves
-            surroundings = {name: value for name, value in surroundings.items() if not name.startswith("COV")}
+        inherited = dict(os.environ) if is_measured else unmeasured()
+        surroundings = {**inherited, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
         self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed when it was read)
         self._process = subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=self._told)
 

@@ -1,7 +1,6 @@
 """Every benchmark runs, at a size at which its figures say nothing, and keeps its figures in the one form."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.measuring import unmeasured
 from tests.servers import PostgresCluster
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def measured(script: str, results: Path) -> dict[str, object]:
     """What a script keeps when it is run at its smallest."""
     command = [sys.executable, f"benchmarks/{script}.py", "--tiny", "--results", str(results)]
     ended = subprocess.run(
-        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=SECONDS_MAX, check=False
     )
     assert ended.returncode == 0, ended.stderr
     kept = json.loads((results / f"{script}.json").read_text())

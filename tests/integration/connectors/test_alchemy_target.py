@@ -1,7 +1,7 @@
 """Any SQLAlchemy dialect as a target: the contract on two of them, and what no dialect may do."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.integration.connectors.target_publication_contract import Publication
 from tests.integration.connectors.target_quarantine_contract import QuarantineContract
 from tests.integration.connectors.target_repair_contract import RepairContract
 from tests.integration.connectors.test_sqlite_target import TestSqliteTypes as SqliteTypes
+from tests.servers import PostgresCluster
 
 
 class AlchemyHarness:
@@ -90,6 +91,12 @@ def postgres_url(dsn: str) -> str:
     query = {"host": str(found["host"]), "port": str(found["port"])}
     made = sa.URL.create("postgresql+psycopg", username=str(found["user"]), database=str(found["dbname"]), query=query)
     return made.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster(postgres_clusters: Callable[[str], PostgresCluster]) -> PostgresCluster:
+    """One version is enough: nothing here asks which it is, and what differs between versions the own connector's tests hold."""
+    return postgres_clusters("machine")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from pymigrate.engine.adapters.store.writer import GROUP_UNITS_MAX, Writer
 from pymigrate.engine.domain.errors import PyMigrateError, StoreUnavailable
 from pymigrate.engine.ports.store import AuditEntry, HostRecord, Unit
 from pymigrate.engine.testing.clock import START, ManualClock
+from tests.measuring import unmeasured
 
 PROGRAM = Path(__file__).with_name("program.py")
 ACKNOWLEDGED_MIN = 300
@@ -46,7 +47,7 @@ async def subjects(path: Path) -> list[str]:
 def kill_after(place: Path | str, prefix: str, heard_min: int) -> list[str]:
     """What a process said was acknowledged, before and while it was killed."""
     process = subprocess.Popen(
-        [sys.executable, PROGRAM, "append", str(place), prefix], stdout=subprocess.PIPE, text=True
+        [sys.executable, PROGRAM, "append", str(place), prefix], env=unmeasured(), stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     heard: list[str] = []

@@ -51,6 +51,7 @@ def digest_of(kind: str, *values: object) -> str:
     return digest(pa.RecordBatch.from_arrays([pa.array(values, schema.field(0).type)], schema=schema))
 
 
+@pytest.mark.no_cover
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_count(rows: list[Any], rng: Any) -> None:
     shuffled = list(rows)
@@ -58,6 +59,7 @@ def test_the_order_of_rows_does_not_count(rows: list[Any], rng: Any) -> None:
     assert digest(batch(rows)) == digest(batch(shuffled))
 
 
+@pytest.mark.no_cover
 @given(ROWS, ROW)
 def test_a_doubled_row_is_seen_and_so_is_a_pair_of_them(rows: list[Any], row: Any) -> None:
     once = digest(batch([*rows, row]))
@@ -65,6 +67,7 @@ def test_a_doubled_row_is_seen_and_so_is_a_pair_of_them(rows: list[Any], row: An
     assert digest(batch([*rows, row, row, row])) != once
 
 
+@pytest.mark.no_cover
 @given(ROWS, ROW, ROW, st.integers(0, 3))
 def test_cells_that_are_swapped_between_rows_are_seen(rows: list[Any], one: Any, two: Any, at: int) -> None:
     swapped_one, swapped_two = list(one), list(two)
@@ -75,6 +78,7 @@ def test_cells_that_are_swapped_between_rows_are_seen(rows: list[Any], one: Any,
     assert digest(batch(rows), before) != digest(batch(rows), after)
 
 
+@pytest.mark.no_cover
 @given(ROWS, st.integers(0, 20))
 def test_a_digest_goes_on_from_its_text_wherever_the_rows_are_cut(rows: list[Any], at: int) -> None:
     whole = batch(rows)
@@ -82,6 +86,7 @@ def test_a_digest_goes_on_from_its_text_wherever_the_rows_are_cut(rows: list[Any
     assert combine([digest(whole.slice(0, at)), digest(whole.slice(at))]) == digest(whole)
 
 
+@pytest.mark.no_cover
 @given(ROWS)
 def test_the_sum_of_the_rows_hashes_is_the_digest(rows: list[Any]) -> None:
     hasher = RowHasher()
