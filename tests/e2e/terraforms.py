@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,30 @@ terraform {
 }
 provider "pymigrate" {}
 """
+# What every small configuration begins with: its plan is `environments/small/plans/small`.
+SMALL = """
+resource "pymigrate_environment" "small" { environment_id = "small" }
+resource "pymigrate_department" "sales" {
+  environment   = pymigrate_environment.small.name
+  department_id = "sales"
+  owner         = "Sales"
+}
+resource "pymigrate_plan" "small" {
+  environment = pymigrate_environment.small.name
+  plan_id     = "small"
+}
+"""
+
+
+def connections(systems: Mapping[str, str]) -> str:
+    """A connection of the small environment to each system, by name; what the system is, with its options, is HCL."""
+    return "".join(
+        f'resource "pymigrate_connection" "{name}" {{\n'
+        "  environment   = pymigrate_environment.small.name\n"
+        f'  connection_id = "{name.replace("_", "-")}"\n'
+        f"  {system}\n}}\n"
+        for name, system in systems.items()
+    )
 
 
 @dataclass(frozen=True)

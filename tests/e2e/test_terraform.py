@@ -10,31 +10,11 @@ import pytest
 
 from pymigrate.v1 import plan_pb2, run_pb2
 from tests.e2e.engines import ROOT, EngineProcess, wait_until
-from tests.e2e.terraforms import Terraform, interrupt
+from tests.e2e.terraforms import SMALL, Terraform, connections, interrupt
 from tools.legacy_systems import FLIGHTS
 
 PLAN = "environments/quickstart/plans/warehouse"
-SMALL = """
-resource "pymigrate_environment" "small" { environment_id = "small" }
-resource "pymigrate_department" "sales" {
-  environment   = pymigrate_environment.small.name
-  department_id = "sales"
-  owner         = "Sales"
-}
-resource "pymigrate_connection" "legacy" {
-  environment   = pymigrate_environment.small.name
-  connection_id = "legacy"
-  sqlite        = { path = "%(legacy)s/commercial.db" }
-}
-resource "pymigrate_connection" "warehouse" {
-  environment   = pymigrate_environment.small.name
-  connection_id = "warehouse"
-  duckdb        = { path = "%(warehouse)s" }
-}
-resource "pymigrate_plan" "small" {
-  environment = pymigrate_environment.small.name
-  plan_id     = "small"
-}
+AIRLINES = """
 resource "pymigrate_phase" "airlines" {
   plan       = pymigrate_plan.small.name
   phase_id   = "airlines"
@@ -119,7 +99,11 @@ resource "pymigrate_phase" "second" {
 
 def small(legacy: Path, warehouse: Path, *, connection: str = "legacy", relation: str = "airlines") -> str:
     """A plan of one small dataset."""
-    return SMALL % {"legacy": legacy, "warehouse": warehouse, "connection": connection, "relation": relation}
+    systems = {
+        "legacy": f'sqlite = {{ path = "{legacy}/commercial.db" }}',
+        "warehouse": f'duckdb = {{ path = "{warehouse}" }}',
+    }
+    return SMALL + connections(systems) + AIRLINES % {"connection": connection, "relation": relation}
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from pymigrate.v1 import connection_pb2, run_pb2
 from tests.apis import ApiServer
-from tests.e2e.terraforms import Terraform
+from tests.e2e.terraforms import SMALL, Terraform, connections
 from tests.e2e.test_connectors import ORDERS, by_cursor
 from tests.e2e.test_own_connector import LINES, installed
 from tests.e2e.test_terraform import RUN, terraform
 from tests.servers import MariadbDatabase
+
+pytestmark = pytest.mark.measured
 
 __all__ = ["installed", "terraform"]
 PLAN = "environments/small/plans/small"
@@ -54,34 +56,18 @@ KEYS = {"orders": '["id"]', "exports": '["id"]'}
 
 def configuration(places: dict[str, object]) -> str:
     """Everything in one phase; the rows of the files go into PostgreSQL, and those of all others into Iceberg tables."""
-    connections = "\n".join(
-        f'resource "pymigrate_connection" "{name}" {{\n    environment = pymigrate_environment.small.name\n'
-        f'    connection_id = "{name}"\n    {text}\n}}'
-        for name, text in CONNECTIONS.items()
-    )
     datasets = "\n".join(
         f"    {name} = {{\n      source = {source}\n"
         f"      target = {{ connection = {target(name)} }}\n"
         f'      verification = "full"\n' + (f"      key = {KEYS[name]}\n" if name in KEYS else "") + "    }"
         for name, source in SOURCES.items()
     )
-    head = """
-resource "pymigrate_environment" "small" { environment_id = "small" }
-resource "pymigrate_department" "sales" {
-  environment   = pymigrate_environment.small.name
-  department_id = "sales"
-}
-resource "pymigrate_plan" "small" {
-  environment = pymigrate_environment.small.name
-  plan_id     = "small"
-}
-"""
     names = ", ".join(f"pymigrate_connection.{name}" for name in CONNECTIONS)
     phase = (
         'resource "pymigrate_phase" "airlines" {\n  plan = pymigrate_plan.small.name\n  phase_id = "all"\n'
         f"  department = pymigrate_department.sales.department_id\n  datasets = {{\n{datasets}\n  }}\n  depends_on = [{names}]\n}}\n"
     )
-    return head + connections % places + "\n" + phase + RUN
+    return SMALL + connections(CONNECTIONS) % places + phase + RUN
 
 
 def target(name: str) -> str:
@@ -174,12 +160,7 @@ WRONG = {
 
 
 def test_options_that_no_system_can_have_are_all_refused_at_their_attributes(terraform: Terraform) -> None:
-    blocks = "".join(
-        f'resource "pymigrate_connection" "{name}" {{\n  environment = pymigrate_environment.small.name\n'
-        f'  connection_id = "{name.replace("_", "-")}"\n  {text}\n}}\n'
-        for name, (text, _) in WRONG.items()
-    )
-    terraform.write('resource "pymigrate_environment" "small" { environment_id = "small" }\n' + blocks)
+    terraform.write(SMALL + connections({name: text for name, (text, _) in WRONG.items()}))
     terraform.must("init")
     refused = terraform.run("apply", "-auto-approve")
     assert refused.code == 1

@@ -9,36 +9,17 @@ import pytest
 
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import ROOT
-from tests.e2e.terraforms import HEADER, Terraform
+from tests.e2e.terraforms import HEADER, SMALL, Terraform, connections
 from tests.e2e.test_terraform import terraform
 
 __all__ = ["terraform"]
 EXAMPLE = "environments/impact/plans/flights"
 # The phase's sources are down or not: its downtime is 0 s, or what it takes.
 FLIGHTS = """
-resource "pymigrate_environment" "small" { environment_id = "small" }
-resource "pymigrate_department" "operations" {
-  environment   = pymigrate_environment.small.name
-  department_id = "operations"
-}
-resource "pymigrate_connection" "operations" {
-  environment   = pymigrate_environment.small.name
-  connection_id = "operations"
-  files         = { root = "%(legacy)s/operations" }
-}
-resource "pymigrate_connection" "warehouse" {
-  environment   = pymigrate_environment.small.name
-  connection_id = "warehouse"
-  duckdb        = { path = "%(warehouse)s" }
-}
-resource "pymigrate_plan" "small" {
-  environment = pymigrate_environment.small.name
-  plan_id     = "small"
-}
 resource "pymigrate_phase" "flights" {
   plan            = pymigrate_plan.small.name
   phase_id        = "flights"
-  department      = pymigrate_department.operations.department_id
+  department      = pymigrate_department.sales.department_id
   downtime_policy = "read_only"
   datasets = {
     flights = {
@@ -51,7 +32,7 @@ resource "pymigrate_phase" "flights" {
 """
 OFFLINE = ('downtime_policy = "read_only"', 'downtime_policy = "offline"')
 # The file is read at so few bytes a second that a minute does not do for it.
-SLOWLY = ("files         = {", "bytes_per_second_max = 200000\n  files         = {")
+SLOWLY = ("files = {", "bytes_per_second_max = 200000\n  files = {")
 ALWAYS = '{ windows = { night = { start = "00:00", end = "00:00" } } }'
 SHORTLY = '{ windows = { night = { start = "00:00", end = "00:01" } } }'
 DATA = """
@@ -67,7 +48,11 @@ output "impact" { value = data.pymigrate_impact.small }
 
 def flights(legacy: Path, warehouse: Path, *changes: tuple[str, str]) -> str:
     """A plan of one phase, changed."""
-    text = FLIGHTS % {"legacy": legacy, "warehouse": warehouse}
+    systems = {
+        "operations": f'files = {{ root = "{legacy}/operations" }}',
+        "warehouse": f'duckdb = {{ path = "{warehouse}" }}',
+    }
+    text = SMALL + connections(systems) + FLIGHTS
     for before, after in changes:
         assert before in text
         text = text.replace(before, after)
