@@ -18,12 +18,10 @@ from pymigrate.engine.domain.durations import (
     PlanDurations,
     Step,
 )
-from pymigrate.engine.domain.happenings import Begun, Leased
-from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_states import TaskKind
-from tests.property.simulated_runs import START, aggregate_of
+from tests.property.simulated_runs import aggregate_of
 
 SOURCE, TARGET = ("e", "legacy"), ("e", "warehouse")
 TURNAROUND = 0.5
@@ -195,21 +193,6 @@ def test_a_dataset_without_rows_takes_what_opening_and_publishing_take() -> None
     assert (shape.rows, shape.bytes, shape.chunk_seconds) == (0, 0, 2.0)
     assert plan.seconds(core(), task(TaskKind.VERIFY)) == 1.0 + TURNAROUND
     assert plan.seconds(core(), task(TaskKind.PUBLISH)) == 3.0 + TURNAROUND
-
-
-def test_what_is_under_way_beside_a_comparison_disturbs_it_by_half() -> None:
-    run = core()
-    record = run.aggregate.datasets["a", "d0"]
-    place = environment_of(run.run.name)
-    contentions = {
-        ((place, record.source_connection), (place, record.target_connection)): Contention(((1, 1.0), (2, 4.0)))
-    }
-    plan = replace(durations(d0=model(), d1=model()), contentions=contentions)
-    run.apply(Begun(), START)
-    for copy in list(run.claimable(START))[:2]:
-        run.apply(Leased(copy.id, "h", START), START)
-    assert run.leased_count == 2
-    assert plan.seconds(run, task(TaskKind.VERIFY)) == pytest.approx(TURNAROUND + 2 * 1.1)
 
 
 def test_what_is_published_together_takes_as_long_as_all_of_it() -> None:

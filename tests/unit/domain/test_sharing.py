@@ -92,18 +92,32 @@ def test_a_target_that_is_shared_slows_lanes_of_several_sources_down() -> None:
     assert rehearse(aggregate, Shaped(slowed=lambda reading, writing, lanes: writing)).makespan_seconds == 20
 
 
-def test_a_verification_that_is_under_way_counts_among_all_work() -> None:
+def test_a_verification_and_a_lane_share_what_is_scarce_for_as_long_as_both_are_under_way() -> None:
     durations = Shaped({"b": replace(TEN_SECONDS, chunks=2)}, 5.0, lambda reading, writing, lanes: lanes)
-    # Both copy until b ends at 4 s; then b's verification and its publication are the other work until 14 s, with a at 7 s of its own.
-    assert ends(rehearse(aggregate_of({"a": (), "b": ()}), durations)) == {"b": 14, "a": 27}
+    # Both copy until b ends at 4 s; b's verification takes until 14 s then, when a has 3 s left, and a's ends at 20 s beside b's
+    # publication. That has 2 s left, which take 4 s beside a's verification; the rest of it and a's publication are alone.
+    assert ends(rehearse(aggregate_of({"a": (), "b": ()}), durations)) == {"b": 24, "a": 32}
+
+
+def test_a_verification_in_another_pair_of_systems_goes_on_at_its_own_speed() -> None:
+    aggregate = aggregate_of({"a": (), "b": ()})
+    aggregate.datasets["b", "d0"].source_connection = "other"
+    durations = Shaped({"b": replace(TEN_SECONDS, chunks=2)}, 5.0, one_at_a_time)
+    assert ends(rehearse(aggregate, durations)) == {"b": 12, "a": 20}
+
+
+def test_a_verification_is_not_held_to_the_rate_of_its_source() -> None:
+    limits = Limits(50, rates={SOURCE: Rate(bytes_per_second=500)})
+    assert rehearse(aggregate_of({"a": ()}), Shaped(seconds_each=3.0), limits).makespan_seconds == 20 + 3 + 3
 
 
 def test_what_is_done_outside_databases_counts_nowhere() -> None:
     aggregate = aggregate_of({"a": (), "b": ()})
     aggregate.phases["b"].steps = {"tell": "before_start"}
     durations = Shaped({"b": replace(TEN_SECONDS, chunks=0)}, 5.0, lambda reading, writing, lanes: 1.0 + (lanes > 1))
-    # The step takes 5 s; b's verification and publication, from 5 to 15 s, are what slows a down, so that it copies until 15 s.
-    assert ends(rehearse(aggregate, durations)) == {"b": 15, "a": 25}
+    # The step takes 5 s; b's verification and a's last 5 s of copying take until 15 s together, and b's publication and a's
+    # verification until 25 s.
+    assert ends(rehearse(aggregate, durations)) == {"b": 25, "a": 30}
 
 
 def test_opening_and_closing_are_not_slowed_down() -> None:

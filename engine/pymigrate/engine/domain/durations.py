@@ -13,7 +13,6 @@ from enum import StrEnum
 from functools import lru_cache
 from statistics import NormalDist
 
-from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rehearsal import CopyShape
 from pymigrate.engine.domain.run import Task
@@ -173,17 +172,16 @@ class PlanDurations:
         return CopyShape(chunks, round(rows), round(size), seconds / chunks, fixed)
 
     def seconds(self, core: RunCore, task: Task) -> float:
-        """How long a task takes that is no copy. What is under way when it begins disturbs it half as much as a lane, by the logarithm:
-        some of it ends meanwhile, and the duration stays."""
+        """How long a task takes that is no copy, alone."""
         match task.kind:
             case TaskKind.VERIFY:
-                return self.turnaround_seconds + self._sum(core, task, lambda model: model.verify_seconds)
+                return self.turnaround_seconds + self._sum(task, lambda model: model.verify_seconds)
             case TaskKind.PUBLISH:
-                return self.turnaround_seconds + self._sum(core, task, lambda model: model.publish_seconds)
+                return self.turnaround_seconds + self._sum(task, lambda model: model.publish_seconds)
             case TaskKind.CATCH_UP:
-                return self.turnaround_seconds + self._sum(core, task, lambda model: model.catch_up.seconds(model.rows))
+                return self.turnaround_seconds + self._sum(task, lambda model: model.catch_up.seconds(model.rows))
             case TaskKind.CAPTURE:
-                return self.turnaround_seconds + self._sum(core, task, lambda model: model.capture_seconds)
+                return self.turnaround_seconds + self._sum(task, lambda model: model.capture_seconds)
             case TaskKind.STEP | TaskKind.UNDO:
                 return self.step_seconds.get((task.phase, task.detail), STEP_SECONDS_ASSUMED)
             case _:
@@ -206,13 +204,9 @@ class PlanDurations:
     def _factor(self, place: tuple[str, str]) -> float:
         return self.factors.get(place, 1.0)
 
-    def _sum(self, core: RunCore, task: Task, seconds: Callable[[DatasetModel], float]) -> float:
+    def _sum(self, task: Task, seconds: Callable[[DatasetModel], float]) -> float:
         places = [(task.phase, dataset) for dataset in task.datasets]
-        found = sum(seconds(self.models[place]) * self._factor(place) for place in places)
-        record, environment = core.aggregate.datasets[places[0]], environment_of(core.run.name)
-        source, target = (environment, record.source_connection), (environment, record.target_connection)
-        lanes = core.leased_count
-        return found * math.sqrt(self.slowdown(source, lanes, target, lanes, lanes))
+        return sum(seconds(self.models[place]) * self._factor(place) for place in places)
 
 
 @lru_cache(maxsize=PLACES_CACHED_MAX)

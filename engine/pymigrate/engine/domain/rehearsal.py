@@ -55,25 +55,25 @@ class Durations(Protocol):
         ...
 
     def seconds(self, core: RunCore, task: Task) -> float:
-        """How long a task takes that is no copy; it stays so once the task has begun."""
+        """How long a task takes that is no copy while nothing else is under way."""
         ...
 
     def slowdown(self, source: Place, source_lanes: int, target: Place, target_lanes: int, lanes: int) -> float:
-        """How many times longer a chunk takes while so many lanes read its source and write to its target, and so many lanes and other
-        tasks are under way in all, but for steps outside databases. Above 0; the same for the same counts."""
+        """How many times longer a chunk or another task takes while so many lanes read its source and write to its target, and so many
+        lanes and other tasks are under way in all, but for steps outside databases. Above 0; the same for the same counts."""
         ...
 
 
 @dataclass(slots=True, eq=False)
-class _Working:
-    """A task under way that is no copy."""
+class _Outside:
+    """A task under way outside databases: nothing makes it longer."""
 
     core: RunCore
     task: Task
     version: int = 0
 
 
-_Moment = tuple[float, int, Route | Copying | _Working, int]
+_Moment = tuple[float, int, Route | Copying | _Outside, int]
 
 
 class Rehearsal:
@@ -102,7 +102,7 @@ class Rehearsal:
         self._moments: list[_Moment] = []
         self._sharing = Sharing(durations.slowdown, limits.rates, report_seconds)
         self._copying: dict[str, Copying] = {}
-        self._working: dict[str, _Working] = {}
+        self._working: dict[str, Copying | _Outside] = {}
         self._drains: Counter[str] = Counter()
         self._verified: dict[tuple[str, str], float] = {}
         self._known = {core.run.name: done_phases(core.aggregate) for core in cores}
@@ -172,21 +172,24 @@ class Rehearsal:
         """Everything that happens at this moment."""
         while self._next_seconds() == self._seconds:
             _, _, subject, _ = heapq.heappop(self._moments)
-            if isinstance(subject, _Working):
+            if isinstance(subject, _Outside):
                 self._end_work(subject)
             elif isinstance(subject, Copying):
                 self._sharing.go(subject, self._seconds)
             else:
                 subject.read(self._seconds)
                 for copying in subject.stopped():
-                    self._stop(copying)
+                    if copying.task.kind is TaskKind.COPY:
+                        self._stop(copying)
+                    else:
+                        self._end_work(copying)
                 self._sharing.touch(subject)
 
     def _pass_to(self, seconds: float) -> None:
         self._seconds = seconds
         self._now = self._start + timedelta(seconds=seconds)
 
-    def _later(self, seconds: float, subject: Route | Copying | _Working) -> None:
+    def _later(self, seconds: float, subject: Route | Copying | _Outside) -> None:
         self._order += 1
         heapq.heappush(self._moments, (seconds, self._order, subject, subject.version))
 
@@ -220,12 +223,15 @@ class Rehearsal:
                 self._later(seconds, route)
 
     def _begin_work(self, core: RunCore, task: Task, passed_seconds: float = 0.0) -> None:
-        working = self._working[task.id] = _Working(core, task)
-        self._sharing.count(task.kind not in OUTSIDE)
         seconds = max(0.0, self._durations.seconds(core, task) - passed_seconds)
-        self._later(self._seconds + seconds, working)
+        if task.kind in OUTSIDE:
+            outside = self._working[task.id] = _Outside(core, task)
+            self._later(self._seconds + seconds, outside)
+        else:
+            source, target = _sides(core, task)
+            self._working[task.id] = self._sharing.work(core, task, seconds, source, target, self._seconds)
 
-    def _end_work(self, working: _Working) -> None:
+    def _end_work(self, working: Copying | _Outside) -> None:
         core, task = working.core, working.task
         self._forget_work(working)
         if task.kind is TaskKind.CATCH_UP:
@@ -234,14 +240,15 @@ class Rehearsal:
         self._apply(core, Succeeded(task.id, task.fence))
         self._look_at(core, core.aggregate.phases[task.phase])
 
-    def _forget_work(self, working: _Working) -> None:
-        working.version += 1
+    def _forget_work(self, working: Copying | _Outside) -> None:
         del self._working[working.task.id]
-        self._sharing.count(-(working.task.kind not in OUTSIDE))
+        if isinstance(working, Copying):
+            self._sharing.end_work(working)
+        else:
+            working.version += 1
 
     def _begin_copy(self, core: RunCore, task: Task, passed_seconds: float = 0.0) -> None:
-        dataset, environment = core.aggregate.datasets[task.phase, task.datasets[0]], core.environment
-        source, target = (environment, dataset.source_connection), (environment, dataset.target_connection)
+        source, target = _sides(core, task)
         done, shape = core.aggregate.lanes[task.lane].chunks, self._durations.copy(core, task)
         copying = self._sharing.begin(core, task, shape, source, target, done)
         self._copying[task.id] = copying
@@ -333,3 +340,9 @@ class Rehearsal:
         for core in self._cores:
             if core.run.state not in RUN_ENDED and environment_of(core.run.name) == environment:
                 self._apply(core, PlanSucceeded(plan))
+
+
+def _sides(core: RunCore, task: Task) -> tuple[Place, Place]:
+    """The source and the target of a task; of several datasets the first one's."""
+    dataset = core.aggregate.datasets[task.phase, task.datasets[0]]
+    return (core.environment, dataset.source_connection), (core.environment, dataset.target_connection)

@@ -3,7 +3,8 @@
 Processor sharing in virtual time. Lanes with the same source and target are as fast as one another, so that a route needs one clock for
 all of them: it counts the work that each has done since, and a lane ends when the clock has reached its work. A change of speed costs
 as much as there are routes, however many lanes they have. A lane counts from its lease to its end on its source and on its target. Among
-all work count the lanes and every other task under way, but for steps outside databases.
+all work count the lanes and every other task under way, but for steps outside databases. Such a task goes on as a lane does
+whose systems hold it to no rate: what is scarce is shared by all that need it.
 """
 
 import heapq
@@ -64,8 +65,8 @@ class Copying:
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """Lanes from one source to one target; where a rate holds, each lane has its own. `clock` is the work that each lane has done at
-    `moment`, in seconds of an undisturbed copy, or in chunks where a rate holds."""
+    """Lanes and other tasks from one source to one target; where a rate holds, each lane has its own. `clock` is the work that each of
+    them has done at `moment`, in seconds of one that nothing disturbs, or in chunks where a rate holds."""
 
     source: System
     target: System
@@ -124,15 +125,12 @@ class Sharing:
     def begin(self, core: RunCore, task: Task, shape: CopyShape, source: Place, target: Place, chunks: int) -> Copying:
         """A lane was leased, with so many chunks done. It counts from now on; `go` sets it to work."""
         route = self._route(source, target, shape)
-        route.lanes += 1
-        self._at_work[id(route)] = route
+        self._count(route)
         route.source.reading += 1
         route.target.writing += 1
         for system in route.systems:
             system.lanes += 1
             system.lanes_peak = max(system.lanes_peak, system.lanes)
-        self._works += 1
-        self._is_changed = True
         return Copying(core, task, shape, route, chunks)
 
     def go(self, copying: Copying, now: float) -> None:
@@ -169,21 +167,30 @@ class Sharing:
     def end(self, copying: Copying) -> None:
         """A lane has ended, or was given back."""
         route = copying.route
+        self.end_work(copying)
+        route.source.reading -= 1
+        route.target.writing -= 1
+        for system in route.systems:
+            system.lanes -= 1
+
+    def work(self, core: RunCore, task: Task, seconds: float, source: Place, target: Place, now: float) -> Copying:
+        """A task that is no copy begins, which takes so long while nothing else is under way. It is no lane of its systems."""
+        route = self._free_route(source, target)
+        self._count(route)
+        working = Copying(core, task, CopyShape(1, 0, 0, seconds), route, 0)
+        self.go(working, now)
+        return working
+
+    def end_work(self, working: Copying) -> None:
+        """A task has ended, or was given back."""
+        route = working.route
         route.lanes -= 1
         self.touch(route)
         if not route.lanes:
             del self._at_work[id(route)]
             route.version += 1
-        route.source.reading -= 1
-        route.target.writing -= 1
-        for system in route.systems:
-            system.lanes -= 1
-        copying.version += 1
+        working.version += 1
         self._works -= 1
-
-    def count(self, works: int) -> None:
-        """So many more tasks are under way than before."""
-        self._works += works
 
     def settle(self, now: float) -> list[Route]:
         """The routes whose next moment is another one now, as lanes were added or ended or go on at another speed."""
@@ -211,6 +218,13 @@ class Sharing:
         """The next moment of a route has passed."""
         route.is_touched = self._is_changed = True
 
+    def _count(self, route: Route) -> None:
+        """One more is under way on a route."""
+        route.lanes += 1
+        self._at_work[id(route)] = route
+        self._works += 1
+        self._is_changed = True
+
     def _stop_at(self, copying: Copying, chunks: int) -> None:
         copying.stop = chunks
         copying.version += 1
@@ -235,6 +249,10 @@ class Sharing:
     def _route(self, source: Place, target: Place, shape: CopyShape) -> Route:
         if source in self._rates or target in self._rates:
             return self._new_route(source, target, shape)
+        return self._free_route(source, target)
+
+    def _free_route(self, source: Place, target: Place) -> Route:
+        """That of all lanes and tasks from one to the other that no rate holds."""
         route = self._routes.get((source, target))
         if route is None:
             route = self._routes[source, target] = self._new_route(source, target, None)
