@@ -36,11 +36,12 @@ class Figure:
 
 
 class Report:
-    """Collects the figures of a subject; `write` prints and keeps them."""
+    """Collects the figures of a subject; `write` prints and keeps them, and `more` that they were found from, by name."""
 
     def __init__(self, subject: str, packages: Sequence[str] = ()) -> None:
         self.subject = subject
         self.figures: list[Figure] = []
+        self.more: dict[str, object] = {}
         self._packages = tuple(packages)
 
     def add(
@@ -65,6 +66,7 @@ class Report:
             "cores": os.cpu_count(),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in self._packages}},
             "figures": [asdict(figure) for figure in self.figures],
+            **self.more,
         }
         path = results / f"{self.subject}.json"
         path.write_text(json.dumps(kept, indent=2) + "\n")

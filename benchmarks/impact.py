@@ -3,6 +3,8 @@
 Every configuration is analyzed once, with the default probes and nothing learned before (`first`), then run; then it is analyzed again
 with what those runs have taught (`learned`). The reference is the median of the measured downtimes: of an offline or read-only phase from
 its first lane's start to its publication, of an online one from the moment that writes were blocked. Nothing is tuned for a configuration.
+
+What was found of each phase is kept beside the figures, so that configurations can be measured in several sittings (`--merge`).
 """
 
 import argparse
@@ -12,9 +14,10 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -52,6 +55,13 @@ class Outcome:
     first: Predicted
     learned: Predicted
     measured: tuple[float, ...]
+    date: str
+
+    @staticmethod
+    def read(kept: dict[str, Any]) -> "Outcome":
+        """One that was kept as JSON."""
+        predictions = {name: Predicted(**kept[name]) for name in ("first", "learned")}
+        return Outcome(**{**kept, **predictions, "measured": tuple(kept["measured"])})
 
     @property
     def median(self) -> float:
@@ -147,7 +157,8 @@ def played(client: Client, scene: Scene, place: Place, number: int, folder: Path
         declared()
     learned = predicted(client, plan)
     for phase in sorted(scene.phases):
-        yield Outcome(scene.name, phase, first[phase], learned[phase], tuple(run[phase] for run in runs))
+        downtimes = tuple(run[phase] for run in runs)
+        yield Outcome(scene.name, phase, first[phase], learned[phase], downtimes, datetime.now(UTC).date().isoformat())
 
 
 def tell(report: Report, outcome: Outcome) -> None:
@@ -212,6 +223,15 @@ def sum_up(report: Report, outcomes: list[Outcome]) -> None:
     )
 
 
+def merged(outcomes: list[Outcome], results: Path) -> list[Outcome]:
+    """With what was kept of the configurations that were not measured now, in their order; nothing is taken of one that is no more."""
+    path, order = results / "impact.json", [scene.name for scene in scenes()]
+    kept = json.loads(path.read_text()).get("outcomes", []) if path.exists() else []
+    now = {outcome.scene for outcome in outcomes}
+    others = [Outcome.read(each) for each in kept if each["scene"] in order and each["scene"] not in now]
+    return sorted([*outcomes, *others], key=lambda outcome: (order.index(outcome.scene), outcome.phase))
+
+
 def main() -> None:
     """Measures and keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,6 +239,9 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="the smallest size; its figures say nothing")
     parser.add_argument(
         "--scene", action="append", help="only configurations whose name contains this; may be repeated"
+    )
+    parser.add_argument(
+        "--merge", action="store_true", help="keep what the results tell of configurations that are not measured now"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON")
     given = parser.parse_args()
@@ -247,10 +270,15 @@ def main() -> None:
                 with engine.client() as client:
                     for outcome in played(client, scene, place, number, folder):
                         outcomes.append(outcome)
-                        tell(report, outcome)
+                        print(f"{outcome.scene}, phase {outcome.phase}: measured", flush=True)
             finally:
                 engine.stop()
+    if given.merge:
+        outcomes = merged(outcomes, given.results)
+    for outcome in outcomes:
+        tell(report, outcome)
     sum_up(report, outcomes)
+    report.more["outcomes"] = [asdict(outcome) for outcome in outcomes]
     report.write(given.results)
 
 

@@ -1,9 +1,11 @@
 """Every benchmark runs, at a size at which its figures say nothing, and keeps its figures in the one form."""
 
+import importlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,7 @@ def test_a_benchmark_with_a_server_does_so_too(
 
 def require_figures(kept: dict[str, object]) -> None:
     """The form that every result has."""
-    assert set(kept) == {"command", "date", "cores", "versions", "figures"}
+    assert set(kept) - {"outcomes"} == {"command", "date", "cores", "versions", "figures"}
     figures = kept["figures"]
     assert isinstance(figures, list)
     assert figures
@@ -53,6 +55,23 @@ def require_figures(kept: dict[str, object]) -> None:
         assert set(figure) == FIGURE
         assert figure["reference"]
         assert figure["reference_value"] > 0
+
+
+def test_configurations_of_impact_analysis_that_are_not_measured_now_stay_as_they_were_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    impact = importlib.import_module("impact")
+    first, second = impact.scenes()[:2]
+
+    def outcome(scene: str, seconds: float) -> object:
+        predicted = impact.Predicted(seconds, 2 * seconds, "measured")
+        return impact.Outcome(scene, "a", predicted, predicted, (seconds, seconds), "2026-01-02")
+
+    assert impact.merged([outcome(first.name, 1.0)], tmp_path) == [outcome(first.name, 1.0)]
+    kept = [asdict(outcome(name, 2.0)) for name in (second.name, first.name, "one that is no more")]  # type: ignore[call-overload]  # loaded by name
+    (tmp_path / "impact.json").write_text(json.dumps({"outcomes": kept}))
+    assert impact.merged([outcome(first.name, 3.0)], tmp_path) == [outcome(first.name, 3.0), outcome(second.name, 2.0)]
 
 
 def test_every_result_that_is_kept_belongs_to_a_script() -> None:
