@@ -19,6 +19,7 @@ from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.errors import CODES, code_of, status_of
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
+from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
@@ -33,6 +34,7 @@ SERVICERS: dict[str, Any] = {
     "PlanService": PlanCalls,
     "RunService": RunCalls,
     "ImpactService": ImpactCalls,
+    "KpiService": KpiCalls,
     "WorkerService": WorkerCalls,
 }
 SERVICES = {name: module.DESCRIPTOR.services_by_name[name] for name, (module, _) in ADDERS.items()}

@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
+from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import Server
@@ -94,6 +96,7 @@ class ServedEngine:
             "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
             "RunService": RunCalls(engine.runs),
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
+            "KpiService": KpiCalls(engine.kpis, KpiWatching(engine.kpis, SystemClock(), "start")),
             "WorkerService": WorkerCalls(engine.hosts),
         }
         self.server = Server(self.servicers, TOKEN, spans=self._spans)

@@ -25,6 +25,7 @@ from pymigrate.engine.application.impacts import Bounds, Impacts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
@@ -38,6 +39,7 @@ from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
+from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
@@ -133,6 +135,7 @@ async def _serve(
         "PlanService": PlanCalls(store, catalog, requests, runs),
         "RunService": RunCalls(runs),
         "ImpactService": ImpactCalls(impacts, forecasts, learning),
+        "KpiService": KpiCalls(kpis, KpiWatching(kpis, clock, random_id())),
         "WorkerService": WorkerCalls(hosts),
     }
     measure_fleet(instruments.metrics, board, kpis)

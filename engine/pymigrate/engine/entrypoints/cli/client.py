@@ -16,6 +16,7 @@ from pymigrate.v1 import (
     connection_pb2_grpc,
     environment_pb2_grpc,
     impact_pb2_grpc,
+    kpi_pb2_grpc,
     plan_pb2_grpc,
     run_pb2_grpc,
     worker_pb2_grpc,
@@ -37,6 +38,7 @@ class Client:
         self.plans = plan_pb2_grpc.PlanServiceStub(self.channel)
         self.runs = run_pb2_grpc.RunServiceStub(self.channel)
         self.impacts = impact_pb2_grpc.ImpactServiceStub(self.channel)
+        self.kpis = kpi_pb2_grpc.KpiServiceStub(self.channel)
         self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
 
 

@@ -1,21 +1,24 @@
 """The commands: apply a file, start and steer runs, and show where they stand."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from google.protobuf.message import Message
 from rich.console import Console
 
 from pymigrate.engine.entrypoints.cli import declared, progress
 from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client, connected, fail
 from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
-from pymigrate.v1.shape import enum_word
+from pymigrate.v1.shape import enum_word, to_json_data
 
 Home = Annotated[Path, typer.Option(help="Folder of the engine's token and endpoint.", envvar="PYMIGRATE_HOME")]
 RunName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>/runs/<run>")]
 PhaseId = Annotated[str, typer.Argument(help="The phase, by its last segment.")]
 PlanName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, in the shape of the contract.")]
 HOME_DEFAULT = Path.home() / ".local" / "share" / "pymigrate"
 _WIDTH_PLAIN = 140
 
@@ -33,6 +36,11 @@ def console() -> Console:
     """Where results go: wide enough for a table where there is no terminal to measure."""
     plain = Console()
     return plain if plain.is_terminal else Console(width=_WIDTH_PLAIN)
+
+
+def print_json(message: Message, *, is_line: bool = False) -> None:
+    """A message in the shape of the contract; on one line where others follow."""
+    typer.echo(json.dumps(to_json_data(message), indent=None if is_line else 2, ensure_ascii=False))
 
 
 def apply(

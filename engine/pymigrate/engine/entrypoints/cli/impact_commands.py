@@ -1,23 +1,20 @@
 """The commands of impact analysis: what a plan costs, what-ifs, when a run ends, and how good its estimate was."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import typer
 import yaml
-from google.protobuf.message import Message
 
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli import impact_tables as tables
 from pymigrate.engine.entrypoints.cli.client import connected, fail
-from pymigrate.engine.entrypoints.cli.commands import HOME_DEFAULT, Home, PlanName, RunName, console
+from pymigrate.engine.entrypoints.cli.commands import HOME_DEFAULT, AsJson, Home, PlanName, RunName, console, print_json
 from pymigrate.v1 import impact_pb2
-from pymigrate.v1.shape import ShapeError, from_data, to_json_data
+from pymigrate.v1.shape import ShapeError, from_data
 
 TIMEOUT_SECONDS = 900.0
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, in the shape of the contract.")]
 Draws = Annotated[int, typer.Option(help="Rehearsals, 1 to 1,000.")]
 Seed = Annotated[int, typer.Option(help="Makes the rehearsals the same again.")]
 
@@ -65,7 +62,7 @@ def impact(
             request = impact_pb2.CompareImpactRequest(variants=variants, **asked)
             compared = client.impacts.CompareImpact(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
             if as_json:
-                _print_json(compared)
+                print_json(compared)
             else:
                 _tell(compared.base)
                 console().print(tables.differences_table(compared.differences))
@@ -73,7 +70,7 @@ def impact(
         analyzed = impact_pb2.AnalyzeImpactRequest(remeasures=remeasure, **asked)
         found = client.impacts.AnalyzeImpact(analyzed, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             _tell(found)
 
@@ -86,7 +83,7 @@ def forecast(
         request = impact_pb2.ForecastRunRequest(name=run, draws=draws, seed=seed)
         found = client.impacts.ForecastRun(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             console().print(tables.forecast_table(found))
             for told in found.unknowns:
@@ -99,7 +96,7 @@ def estimate(run: RunName, home: Home = HOME_DEFAULT, as_json: AsJson = False) -
         request = impact_pb2.GetRunEstimateRequest(name=run)
         found = client.impacts.GetRunEstimate(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             console().print(tables.estimate_table(found))
 
@@ -109,10 +106,6 @@ def _tell(found: impact_pb2.Impact) -> None:
         typer.echo(line)
     console().print(tables.phases_table(found))
     console().print(tables.departments_table(found))
-
-
-def _print_json(message: Message) -> None:
-    typer.echo(json.dumps(to_json_data(message), indent=2, ensure_ascii=False))
 
 
 def _moment(text: str) -> datetime:

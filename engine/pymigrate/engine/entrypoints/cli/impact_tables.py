@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 
+from pymigrate.engine.entrypoints.cli.spelling import spell_amount, spell_bytes, spell_moment, spell_span
 from pymigrate.v1 import impact_pb2, plan_pb2
 from pymigrate.v1.shape import enum_word
 
@@ -21,7 +20,6 @@ TOLD = (
     "phases_in_window",
     "window.fits",
 )
-MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS = 60, 3_600, 86_400
 
 
 def summary_lines(impact: impact_pb2.Impact) -> Iterator[str]:
@@ -29,15 +27,15 @@ def summary_lines(impact: impact_pb2.Impact) -> Iterator[str]:
     found = impact.summary
     yield f"{impact.plan}: {enum_word(impact_pb2.ImpactRating.DESCRIPTOR, found.rating)}"
     yield from (f"  {reason}" for reason in found.reasons)
-    yield f"makespan   {_both(found.makespan_seconds)}, end {_moment(found.end_time.p50)} ({_moment(found.end_time.p90)})"
+    yield f"makespan   {_both(found.makespan_seconds)}, end {spell_moment(found.end_time.p50)} ({spell_moment(found.end_time.p90)})"
     yield f"downtime   {_both(found.downtime_seconds)}"
     yield f"cost       {_costs(found.costs)}"
-    yield f"people     {found.users:,}; volume {_amount(found.rows)} rows, {_bytes(found.bytes)}"
-    yield f"windows    {found.phases_in_window} of {found.phases} phases fit; best start {_moment(found.best_start_time)}"
+    yield f"people     {found.users:,}; volume {spell_amount(found.rows)} rows, {spell_bytes(found.bytes)}"
+    yield f"windows    {found.phases_in_window} of {found.phases} phases fit; best start {spell_moment(found.best_start_time)}"
     needed = impact.resources
     yield (
-        f"resources  {needed.lanes_peak} lanes, memory {_bytes(needed.memory_bytes)}, storage {_bytes(needed.storage_bytes)}, "
-        f"network {_bytes(needed.network_bytes)}"
+        f"resources  {needed.lanes_peak} lanes, memory {spell_bytes(needed.memory_bytes)}, storage {spell_bytes(needed.storage_bytes)}, "
+        f"network {spell_bytes(needed.network_bytes)}"
     )
     yield f"critical   {' → '.join(impact.critical_path)}"
     yield from (f"not known: {told}" for told in impact.unknowns)
@@ -69,12 +67,12 @@ def phases_table(impact: impact_pb2.Impact) -> Table:
             name,
             phase.department,
             enum_word(plan_pb2.DowntimePolicy.DESCRIPTOR, phase.downtime_policy),
-            _moment(phase.start_time.p50),
+            spell_moment(phase.start_time.p50),
             _both(phase.duration_seconds),
             _both(phase.downtime_seconds),
             _both(phase.write_downtime_seconds),
             _costs(phase.costs),
-            _span(phase.slack_seconds),
+            spell_span(phase.slack_seconds),
             "yes" if phase.window.fits else "no",
             enum_word(impact_pb2.ImpactRating.DESCRIPTOR, phase.rating),
             ", ".join(sorted({dataset.basis for dataset in phase.datasets.values()})),
@@ -123,11 +121,11 @@ def forecast_table(forecast: impact_pb2.RunForecast) -> Table:
     """The run and its phases, with when they end."""
     grid = _grid(f"{forecast.name}, P50 (P90)", ("of", "end", "left", "downtime", "no writes"))
     end = forecast.end_time
-    grid.add_row("run", f"{_moment(end.p50)} ({_moment(end.p90)})", _both(forecast.remaining_seconds), "", "")
+    grid.add_row("run", f"{spell_moment(end.p50)} ({spell_moment(end.p90)})", _both(forecast.remaining_seconds), "", "")
     for name, phase in sorted(forecast.phases.items()):
         grid.add_row(
             name,
-            f"{_moment(phase.end_time.p50)} ({_moment(phase.end_time.p90)})",
+            f"{spell_moment(phase.end_time.p50)} ({spell_moment(phase.end_time.p90)})",
             _both(phase.remaining_seconds),
             _both(phase.downtime_seconds),
             _both(phase.write_downtime_seconds),
@@ -152,7 +150,7 @@ def estimate_table(estimate: impact_pb2.RunEstimate) -> Table:
 def _add_outcomes(grid: Table, subject: str, outcomes: Mapping[str, impact_pb2.Outcome]) -> None:
     for name, outcome in outcomes.items():
         has_happened = not math.isnan(outcome.actual_seconds)
-        happened = _span(outcome.actual_seconds) if has_happened else "-"
+        happened = spell_span(outcome.actual_seconds) if has_happened else "-"
         error = f"{outcome.error:.0%}" if has_happened and not math.isnan(outcome.error) else "-"
         grid.add_row(subject, name, _both(outcome.estimated_seconds), happened, error)
 
@@ -165,34 +163,11 @@ def _grid(title: str, columns: Sequence[str]) -> Table:
 
 
 def _both(found: impact_pb2.Quantiles) -> str:
-    return f"{_span(found.p50)} ({_span(found.p90)})"
-
-
-def _span(seconds: float) -> str:
-    """A duration in the unit that fits it."""
-    if seconds < MINUTE_SECONDS:
-        return f"{seconds:.1f} s"
-    if seconds < HOUR_SECONDS:
-        return f"{int(seconds // MINUTE_SECONDS)} min {int(seconds % MINUTE_SECONDS):02d} s"
-    if seconds < DAY_SECONDS:
-        return f"{int(seconds // HOUR_SECONDS)} h {int(seconds % HOUR_SECONDS // MINUTE_SECONDS):02d} min"
-    return f"{int(seconds // DAY_SECONDS)} d {int(seconds % DAY_SECONDS // HOUR_SECONDS):02d} h"
-
-
-def _moment(moment: Timestamp) -> str:
-    return f"{moment.ToDatetime(UTC):%Y-%m-%d %H:%M:%S}Z" if moment.seconds else "none"
+    return f"{spell_span(found.p50)} ({spell_span(found.p90)})"
 
 
 def _costs(costs: Mapping[str, impact_pb2.Quantiles]) -> str:
     return ", ".join(f"{found.p50:,.2f} ({found.p90:,.2f}) {name}" for name, found in sorted(costs.items())) or "-"
-
-
-def _amount(number: int) -> str:
-    return "unknown" if number < 0 else f"{number:,}"
-
-
-def _bytes(number: int) -> str:
-    return "unknown" if number < 0 else f"{number / 1e6:,.1f} MB"
 
 
 def _figure(measure: str, value: float) -> str:
@@ -200,4 +175,4 @@ def _figure(measure: str, value: float) -> str:
         return enum_word(impact_pb2.ImpactRating.DESCRIPTOR, int(value))
     if measure == "window.fits":
         return "yes" if value else "no"
-    return _span(value) if "_seconds" in measure else f"{value:,.4g}"
+    return spell_span(value) if "_seconds" in measure else f"{value:,.4g}"

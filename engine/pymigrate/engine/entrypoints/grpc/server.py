@@ -20,6 +20,8 @@ from pymigrate.v1 import (
     environment_pb2_grpc,
     impact_pb2,
     impact_pb2_grpc,
+    kpi_pb2,
+    kpi_pb2_grpc,
     plan_pb2,
     plan_pb2_grpc,
     run_pb2,
@@ -43,6 +45,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "PlanService": (plan_pb2, plan_pb2_grpc.add_PlanServiceServicer_to_server),
     "RunService": (run_pb2, run_pb2_grpc.add_RunServiceServicer_to_server),
     "ImpactService": (impact_pb2, impact_pb2_grpc.add_ImpactServiceServicer_to_server),
+    "KpiService": (kpi_pb2, kpi_pb2_grpc.add_KpiServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
 
