@@ -29,6 +29,7 @@ from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.hosts import ScriptedHost
@@ -59,7 +60,7 @@ class Engine:
         terms = LeaseTerms(600.0, 200.0, LANES * 2)
         self.hosts = Hosts(store, self.board, inquiries, limits, surroundings, terms, Scheduler(random.Random(2)))
         self.board.on_work(self._on_work)
-        self.runs = Runs(store, self.board, inquiries, self.catalog, surroundings)
+        self.runs = Runs(store, self.board, inquiries, self.catalog, surroundings, Topics(clock))
 
     def _on_work(self) -> None:
         self.hosts.tell_work()

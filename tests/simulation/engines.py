@@ -17,6 +17,7 @@ from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.executor import Executor
 from pymigrate.engine.testing.drawing import draw_one
@@ -57,7 +58,7 @@ class EngineProcess:
         scheduler = Scheduler(random.Random(rng.random()))
         self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler)
         self.board.on_work(self._on_work)
-        self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings)
+        self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings, Topics(clock))
         learning = Learning(store, clock)
         estimates = RunEstimates(store, self.board, learning, LANES_MAX, draw_one)
         followups = parts.followups(store, self.board, learning, estimates, clock)

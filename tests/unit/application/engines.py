@@ -26,6 +26,7 @@ from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.testing.clock import ManualClock
@@ -66,7 +67,8 @@ class Engine:
         estimates = RunEstimates(self.store, self.board, self.learning, self.lanes_max, draw_one)
         self.followups = Followups(self.store, self.board, self.learning, estimates, clock)
         self.board.on_work(self._on_work)
-        self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings)
+        self.topics = Topics(clock)
+        self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings, self.topics)
         measuring = Measuring(self.store, Inspections(self.inquiries), Probing(self.inquiries, clock))
         bounds = Bounds(self.lanes_max, MEMORY_BYTES)
         self.impacts = Impacts(self.store, self.catalog, measuring, surroundings, bounds, draw_at_once)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 from pymigrate.engine.application.board import IDLE_CORES_MAX
-from pymigrate.engine.domain.errors import NotFound, StoreUnavailable
+from pymigrate.engine.domain.errors import StoreUnavailable
 from pymigrate.engine.domain.happenings import Progressed
 from pymigrate.engine.domain.run_states import DesiredState, RunState
 from pymigrate.engine.ports.store import Unit
@@ -137,17 +137,6 @@ async def test_the_last_outcome_of_a_run_is_heard_though_the_store_failed_when_i
     await require_equal(engine)
 
 
-async def test_whoever_watches_is_told_of_a_change_that_was_stored_though_its_answer_was_lost() -> None:
-    store = FailingStore()
-    engine, _ = await begun(store)
-    async with engine.board.watch(RUN) as (active, changed):
-        store.answers_to_lose = 1
-        with pytest.raises(StoreUnavailable):
-            await engine.runs.steer(RUN, DesiredState.PAUSED, ME)
-        assert changed.is_set()
-        assert active.core.run.state is RunState.PAUSED
-
-
 async def ended_runs(names: list[str]) -> Engine:
     """An engine that took over a run under way, and these that have ended."""
     engine, host = await begun(MemoryStore())
@@ -163,12 +152,11 @@ async def ended_runs(names: list[str]) -> Engine:
 async def test_only_so_many_runs_that_have_ended_stay_in_memory() -> None:
     names = [f"e{number}" for number in range(IDLE_CORES_MAX + 5)]
     engine = await ended_runs(names)
-    async with engine.board.watch(f"{PLAN}/runs/e0"):
-        for name in names:
-            assert (await engine.runs.get(f"{PLAN}/runs/{name}")).state == run_pb2.RUN_STATE_SUCCEEDED
-        kept = set(engine.board._runs)
-    assert len(kept) <= IDLE_CORES_MAX + 2
-    assert {RUN, f"{PLAN}/runs/e0", f"{PLAN}/runs/{names[-1]}"} <= kept
+    for name in names:
+        assert (await engine.runs.get(f"{PLAN}/runs/{name}")).state == run_pb2.RUN_STATE_SUCCEEDED
+    kept = set(engine.board._runs)
+    assert len(kept) <= IDLE_CORES_MAX + 1
+    assert {RUN, f"{PLAN}/runs/{names[-1]}"} <= kept
 
 
 async def test_runs_that_are_forgotten_while_work_is_looked_for_disturb_nobody() -> None:
@@ -181,32 +169,6 @@ async def test_runs_that_are_forgotten_while_work_is_looked_for_disturb_nobody()
         await engine.runs.get(f"{PLAN}/runs/{name}")
     assert f"{PLAN}/runs/z" not in engine.board._runs
     assert list(looking) == []
-
-
-async def test_a_run_that_was_looked_at_while_it_was_being_stored_tells_those_who_watch_it() -> None:
-    class Gate(MemoryStore):
-        """Stores, and lets others go first before it says so."""
-
-        async def transact(self, work: Callable[[Unit], Result]) -> Result:
-            result = await super().transact(work)
-            for _ in range(50):
-                await asyncio.sleep(0)
-            return result
-
-    engine = Engine(Gate())
-    await engine.declare({"a": phase("orders")})
-    host = PlayedHost(engine)
-    await host.register()
-    starting = asyncio.create_task(start(engine, "r", host))
-    while not starting.done():
-        try:
-            async with engine.board.watch(RUN) as (_, changed):
-                await starting
-                await engine.runs.steer(RUN, DesiredState.PAUSED, ME)
-                assert changed.is_set()
-        except NotFound:
-            await asyncio.sleep(0)
-    assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_PAUSED
 
 
 async def test_two_who_start_the_same_run_at_once_get_the_same() -> None:

@@ -1,4 +1,4 @@
-"""Runs: started once for a key, refused with every problem, retried after another look, watched to their end."""
+"""Runs: started once for a key, refused with every problem, retried after another look."""
 
 import asyncio
 
@@ -6,7 +6,6 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.kinds import CONNECTIONS
-from pymigrate.engine.application.runs import EVENTS_MAX
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -136,40 +135,6 @@ async def test_a_retry_looks_at_what_is_not_published_again(engine: Engine, host
     assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_SUCCEEDED
 
 
-async def test_a_watch_begins_with_the_run_as_it_stands_and_ends_with_it(engine: Engine, host: PlayedHost) -> None:
-    await answered(engine, host, request())
-    watch = engine.runs.watch(RUN, "")
-    first = await anext(watch)
-    assert first.run.state == run_pb2.RUN_STATE_RUNNING
-    await host.work()
-
-    async def collect() -> list[run_pb2.WatchRunResponse]:
-        return [picture async for picture in watch]
-
-    collecting = asyncio.create_task(collect())
-    await engine.clock.run_for(5)
-    pictures = await collecting
-    assert pictures[-1].run.state == run_pb2.RUN_STATE_SUCCEEDED
-    assert pictures[-1].run.end_time.seconds > 0
-
-
-async def test_a_watch_resumes_without_a_gap(engine: Engine, host: PlayedHost) -> None:
-    await answered(engine, host, request())
-    watch = engine.runs.watch(RUN, "")
-    token = (await anext(watch)).resume_token
-    await watch.aclose()  # type: ignore[attr-defined]  # an async generator
-    await host.work()
-    resumed = await anext(engine.runs.watch(RUN, token))
-    sequences = [event.sequence for event in resumed.events]
-    assert sequences == list(range(int(token) + 1, int(resumed.resume_token) + 1))
-
-
-async def test_a_token_that_no_watch_gave_out_is_refused(engine: Engine, host: PlayedHost) -> None:
-    await answered(engine, host, request())
-    with pytest.raises(InvalidDefinition, match="resume_token"):
-        await anext(engine.runs.watch(RUN, "yesterday"))
-
-
 async def test_events_come_page_by_page(engine: Engine, host: PlayedHost) -> None:
     await answered(engine, host, request())
     await host.work()
@@ -231,30 +196,6 @@ async def test_a_change_that_can_not_be_stored_is_not_in_memory_either(engine: E
         await engine.runs.steer(RUN, DesiredState.CANCELLED, ME)
     run = await engine.runs.get(RUN)
     assert run.desired_state == run_pb2.DESIRED_STATE_PAUSED
-
-
-async def test_a_watch_that_is_far_behind_is_told_so_and_gets_the_newest(engine: Engine, host: PlayedHost) -> None:
-    await answered(engine, host, request())
-    for _ in range(EVENTS_MAX // 4 + 1):
-        await engine.runs.steer(RUN, DesiredState.PAUSED, ME)
-        await engine.runs.steer(RUN, DesiredState.RUNNING, ME)
-    picture = await anext(engine.runs.watch(RUN, "1"))
-    assert picture.is_resync
-    last = int(picture.resume_token)
-    assert [event.sequence for event in picture.events] == list(range(last - EVENTS_MAX + 1, last + 1))
-    assert not (await anext(engine.runs.watch(RUN, picture.resume_token))).is_resync
-
-
-async def test_a_watch_of_a_run_that_has_ended_tells_it_once(engine: Engine, host: PlayedHost) -> None:
-    await answered(engine, host, request())
-    await host.work()
-    (picture,) = [picture async for picture in engine.runs.watch(RUN, "")]
-    assert picture.run.state == run_pb2.RUN_STATE_SUCCEEDED
-
-
-async def test_a_watch_of_no_run_is_refused(engine: Engine, host: PlayedHost) -> None:
-    with pytest.raises(NotFound):
-        await anext(engine.runs.watch(RUN, ""))
 
 
 @pytest.mark.parametrize("token", ["x", "2026-01-01|r", "|", "-1", "9" * 5_000])

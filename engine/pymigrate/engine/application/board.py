@@ -29,27 +29,19 @@ Seen = TypeVar("Seen")
 
 @dataclass(slots=True)
 class ActiveRun:
-    """A run in memory. Its lock orders what happens to it; `changes` counts, for those who watch. `is_doubtful`: a change failed and
-    the store could not be asked what it holds."""
+    """A run in memory. Its lock orders what happens to it. `is_doubtful`: a change failed and the store could not be asked what it
+    holds."""
 
     core: RunCore
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    changes: int = 0
     is_doubtful: bool = False
     revision: run_pb2.PlanRevision | None = None
-    watchers: set[asyncio.Event] = field(default_factory=set)
     reports: list[tuple[Progressed, "asyncio.Future[bool]"]] = field(default_factory=list)
 
     @property
     def is_live(self) -> bool:
         """Whether something is still to be done for it, as far as is known: what memory holds of a doubtful one says nothing."""
         return self.is_doubtful or self.core.is_active
-
-    def tell(self) -> None:
-        """Wakes everybody who watches."""
-        self.changes += 1
-        for event in self.watchers:
-            event.set()
 
 
 class Board:
@@ -124,7 +116,6 @@ class Board:
                     await self._reload(name, active)
             log.warning("run.caught_up", run=name)
             await self.apply(name, Begun())
-            active.tell()
             behind.append(name)
         return behind
 
@@ -179,7 +170,6 @@ class Board:
                     after=moment.to_state,
                     **run_log_fields(core.run),
                 )
-            active.tell()
         if events:
             self._tell_work()
         return accepted
@@ -206,7 +196,6 @@ class Board:
                 if entities:
                     await self._store.transact(lambda unit: _save(unit, name, entities, events))
                     self.changes.tell(Change(name, now, entities, events))
-                    active.tell()
         except BaseException as error:
             if not batch:
                 batch, reported.reports = reported.reports, []
@@ -235,17 +224,6 @@ class Board:
         return active.revision
 
     @asynccontextmanager
-    async def watch(self, name: str) -> AsyncIterator[tuple[ActiveRun, asyncio.Event]]:
-        """A run, and an event that is set whenever it changed since it was last cleared."""
-        active = await self._require(name)
-        changed = asyncio.Event()
-        active.watchers.add(changed)
-        try:
-            yield active, changed
-        finally:
-            active.watchers.discard(changed)
-
-    @asynccontextmanager
     async def _locked(self, name: str) -> AsyncIterator[ActiveRun]:
         active = await self._require(name)
         async with active.lock:
@@ -264,9 +242,9 @@ class Board:
         if stored is not None:
             active.core, before = self._core(stored, self._rng), active.core
             _keep_renewals(before, active.core)
+            # The change may have been stored, and nobody else tells it.
             self.changes.tell(whole(stored, self._clock.now()))
         active.is_doubtful = False
-        active.tell()  # the change may have been stored, and nobody else tells it
 
     async def _require(self, name: str) -> ActiveRun:
         async with self._loading:
@@ -280,7 +258,7 @@ class Board:
             return self._runs[name]
 
     def _forget_idle(self) -> None:
-        idle = [n for n, run in self._runs.items() if not run.is_live and not run.watchers]
+        idle = [n for n, run in self._runs.items() if not run.is_live]
         for name in idle[: max(0, len(idle) - IDLE_CORES_MAX + 1)]:
             if not self._runs[name].lock.locked():
                 del self._runs[name]

@@ -1,6 +1,6 @@
 """Starting a run, steering it, and telling where it stands."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
@@ -11,7 +11,9 @@ from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
 from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
-from pymigrate.engine.application.run_tokens import given_sequence, page_token_of, read_page_token
+from pymigrate.engine.application.run_tokens import page_token_of, read_page_token
+from pymigrate.engine.application.run_watching import RunWatching
+from pymigrate.engine.application.watching import Told, Topics
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
     InvalidDefinition,
@@ -28,8 +30,6 @@ from pymigrate.engine.ports.tracing import present_span
 from pymigrate.v1 import plan_pb2, run_pb2
 
 TRIGGERS_MAX = 64
-EVENTS_MAX = 1_000
-WATCH_INTERVAL_SECONDS = 0.1
 RUN_ID_DIGITS = 12
 ROLLBACK_WINDOW_SECONDS = 7 * 86_400
 
@@ -38,13 +38,20 @@ class Runs:
     """The use cases of runs."""
 
     def __init__(
-        self, store: Store, board: Board, inquiries: Inquiries, catalog: Catalog, surroundings: Surroundings
+        self,
+        store: Store,
+        board: Board,
+        inquiries: Inquiries,
+        catalog: Catalog,
+        surroundings: Surroundings,
+        topics: Topics,
     ) -> None:
         self._store = store
         self._board = board
         self._inspections = Inspections(inquiries)
         self._catalog = catalog
         self._surroundings = surroundings
+        self._watching = RunWatching(store, board, topics, surroundings.clock)
 
     async def start(self, request: run_pb2.StartRunRequest, caller: Caller) -> run_pb2.Run:
         """Freezes, checks and starts; adopts the run that has the same key. Raises InvalidDefinition with every problem found."""
@@ -148,35 +155,9 @@ class Runs:
         token = str(found[size - 1].sequence) if len(found) > size else ""
         return [event_message(name, event) for event in found[:size]], token
 
-    async def watch(self, name: str, resume_token: str) -> AsyncIterator[run_pb2.WatchRunResponse]:
-        """The run as it stands, then again at each change, at most ten times a second, until it has ended."""
-        async with self._board.watch(name) as (active, changed):
-            seen = active.core.run.events if not resume_token else given_sequence(resume_token)
-            while True:
-                changed.clear()
-                answer = await self._picture(name, seen)
-                seen = int(answer.resume_token)
-                yield answer
-                if answer.run.end_time.seconds:
-                    return
-                await changed.wait()
-                await self._surroundings.clock.sleep(WATCH_INTERVAL_SECONDS)
-
-    async def _picture(self, name: str, seen: int) -> run_pb2.WatchRunResponse:
-        now = self._surroundings.clock.now()
-
-        def look(aggregate: RunAggregate) -> tuple[run_pb2.WatchRunResponse, int]:
-            picture = run_pb2.WatchRunResponse(run=run_message(aggregate, now), lanes=lane_messages(aggregate))
-            return picture, aggregate.run.events
-
-        answer, last = await self._board.view(name, look)
-        is_behind = last - seen > EVENTS_MAX
-        after = last - EVENTS_MAX if is_behind else seen
-        events = await self._store.read(lambda unit: list(unit.runs.events(name, after, EVENTS_MAX)))
-        answer.events.extend(event_message(name, event) for event in events if event.sequence <= last)
-        answer.is_resync = is_behind
-        answer.resume_token = str(last)
-        return answer
+    def watch(self, name: str, resume_token: str) -> AsyncGenerator[Told[run_pb2.WatchRunResponse], None]:
+        """As RunWatching.watch."""
+        return self._watching.watch(name, resume_token)
 
     async def _apply(
         self, name: str, event: CoreEvent, action: str, caller: Caller, revision: bytes | None = None

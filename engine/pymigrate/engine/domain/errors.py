@@ -23,6 +23,7 @@ PyMigrateError
     EngineUnavailable
     StepUnavailable                  what is called outside databases does not answer; whether it was done is not known
     StoreUnavailable                 the engine's own store can't be written or read right now
+    TooManyWatchers
 """
 
 from dataclasses import dataclass
@@ -205,6 +206,12 @@ class StoreUnavailable(TemporaryError):
     """The engine's own store can't be written or read right now: its disk is full, fails, or is held by another process."""
 
     reason = "STORE_UNAVAILABLE"
+
+
+class TooManyWatchers(TemporaryError):
+    """As many watch as are served at once."""
+
+    reason = "TOO_MANY_WATCHERS"
 
 
 class EngineRefused(PermanentError):

@@ -35,6 +35,7 @@ from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.run_traces import RunTraces
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
@@ -123,7 +124,8 @@ async def _serve(
     hosts = Hosts(store, board, inquiries, limits, surroundings, terms, Scheduler(random.Random()))
     hosts_work.append(hosts)
     catalog, requests = Catalog(surroundings), Requests(clock)
-    runs = Runs(store, board, inquiries, catalog, surroundings)
+    topics = Topics(clock)
+    runs = Runs(store, board, inquiries, catalog, surroundings, topics)
     drawers = Drawers()
     learning, measuring = Learning(store, clock), Measuring(store, Inspections(inquiries), Probing(inquiries, clock))
     bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
@@ -160,6 +162,7 @@ async def _serve(
     await asyncio.gather(*(executor.drain(host.record.pid, host.record.pid_start_ticks) for host in hosts.hosts()))
     await executor.close()
     drawers.close()
+    topics.close()
     await surfaces.stop()
 
 

@@ -23,6 +23,7 @@ CODES: tuple[tuple[type[errors.PyMigrateError], grpc.StatusCode], ...] = (
     (errors.StaleWrite, grpc.StatusCode.ABORTED),
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
     (errors.PermanentError, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.TooManyWatchers, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TemporaryError, grpc.StatusCode.UNAVAILABLE),
     (errors.PyMigrateError, grpc.StatusCode.INTERNAL),
 )

@@ -1,12 +1,14 @@
 """What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid token is never entered."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import structlog
 
 from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
+from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.grpc.errors import status_of
 from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
@@ -43,7 +45,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, metadata, handler.unary_stream),
                 handler.request_deserializer,
-                handler.response_serializer,
+                _once(handler.response_serializer),
             )
         return grpc.stream_stream_rpc_method_handler(
             self._stream(method, metadata, handler.stream_stream),
@@ -69,8 +71,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
                 self._enter(metadata)
-                async for answer in serve(request, context):
-                    yield answer
+                async with aclosing(serve(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
             except PyMigrateError as error:
                 await _abort(context, error)
             except grpc.aio.AbortError:
@@ -83,6 +86,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _enter(self, metadata: dict[str, Any]) -> None:
         given, side = metadata.get("authorization", ""), metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT)
         note_caller(identify(self._token, str(given), str(side)))
+
+
+def _once(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Serializes what goes to several callers once for all of them."""
+    return lambda answer: answer.encoded(serialize) if isinstance(answer, Told) else serialize(answer)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:

@@ -1,11 +1,12 @@
 """RunService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from pymigrate.engine.application.catalog import page_limit
 from pymigrate.engine.application.run_tokens import read_sequence
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
 from pymigrate.engine.domain.names import nearest, parent_of
 from pymigrate.engine.domain.run_states import DesiredState
@@ -57,9 +58,10 @@ class RunCalls(run_pb2_grpc.RunServiceServicer):
     async def SealRun(self, request: run_pb2.SealRunRequest, context: Any) -> run_pb2.Run:
         return await self._runs.seal(request.name, request.phases, caller())
 
-    async def WatchRun(self, request: run_pb2.WatchRunRequest, context: Any) -> AsyncIterator[run_pb2.WatchRunResponse]:
-        async for answer in self._runs.watch(request.name, request.resume_token):
-            yield answer
+    def WatchRun(  # type: ignore[override]  # the surfaces encode what they are told once for all who watch
+        self, request: run_pb2.WatchRunRequest, context: Any
+    ) -> AsyncGenerator[Told[run_pb2.WatchRunResponse], None]:
+        return self._runs.watch(request.name, request.resume_token)
 
     async def ListLanes(self, request: run_pb2.ListLanesRequest, context: Any) -> run_pb2.ListLanesResponse:
         size = page_limit(request.page_size)

@@ -19,6 +19,7 @@ STATUSES: tuple[tuple[type[errors.PyMigrateError], HTTPStatus], ...] = (
     (errors.StaleWrite, HTTPStatus.PRECONDITION_FAILED),
     (errors.Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (errors.PermanentError, HTTPStatus.CONFLICT),
+    (errors.TooManyWatchers, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.TemporaryError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.PyMigrateError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )

@@ -13,6 +13,7 @@ import structlog
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
+from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.rest.answers import encoded
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_of
@@ -113,7 +114,12 @@ async def _more(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-def _event(answer: Message) -> bytes:
+def _event(answer: Any) -> bytes:
+    """The event of an answer; what goes to several consumers is encoded once for all of them."""
+    return answer.encoded(_encoded) if isinstance(answer, Told) else _encoded(answer)
+
+
+def _encoded(answer: Message) -> bytes:
     token = str(getattr(answer, "resume_token", ""))
     head = f"id: {token}\n".encode() if token.isprintable() and token else b""
     return head + b"data: " + encoded(answer) + b"\n\n"
