@@ -130,7 +130,7 @@ class Topics:
 
     def __init__(self, clock: Clock, watchers_max: int = WATCHERS_MAX) -> None:
         self._clock = clock
-        self._watchers_max = watchers_max
+        self.watchers_max = watchers_max
         self._numbers = count(1)
         self._open: dict[Hashable, _Open] = {}
         self._is_closed = False
@@ -156,8 +156,8 @@ class Topics:
         """The topic for one watcher, begun with this `make` if it is the first. Raises EngineUnavailable and TooManyWatchers."""
         if self._is_closed:
             raise _ending()
-        if self.watchers >= self._watchers_max:
-            text = f"{self._watchers_max:,} watch already, and no more are served: end one, or try again later"
+        if self.watchers >= self.watchers_max:
+            text = f"{self.watchers_max:,} watch already, and no more are served: end one, or try again later"
             raise TooManyWatchers(text)
         found = self._open.get(key)
         if found is None:
