@@ -15,6 +15,7 @@ from pymigrate.engine.domain.kpi_tally import BYTES, LANES, ROWS, Tally, complet
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.run_states import LaneState, RunState
 from pymigrate.engine.ports import metric_families as families
+from pymigrate.engine.ports.business_metrics import PlanFigures
 from pymigrate.engine.ports.metrics import Family, Labels, Metrics, Reading
 
 PLANS_READ_MAX = 2 * families.PLANS_MAX
@@ -57,6 +58,14 @@ class FleetMetrics:
             if phase.record is not None
         ]
         yield from self._of_phases(phases)
+
+    def figures(self) -> list[PlanFigures]:
+        """Where every plan stands, as plugins are told."""
+        return [
+            PlanFigures(*_plan_labels(run.plan), run.record.state, *_sizes(run.tally), completion(run.tally))
+            for run in islice(self._kpis.current(), PLANS_READ_MAX)
+            if run.record is not None
+        ]
 
     def _of_plans(self, plans: list[Plan]) -> Iterator[Reading]:
         yield Reading(families.PLAN_COMPLETION, ((labels, completion(run.tally)) for labels, run in plans))
@@ -114,6 +123,10 @@ def _count(tally: Tally, name: str) -> float:
     return tally.get(name, 0)
 
 
+def _sizes(tally: Tally) -> tuple[int, int]:
+    return tally.get(ROWS, 0), tally.get(BYTES, 0)
+
+
 def _ends(plans: Iterable[Plan]) -> Iterator[Value]:
     for labels, run in plans:
         if run.record is not None and run.record.end_time is not None and not run.is_active:
@@ -124,5 +137,5 @@ def _can_be_down(phase: PhaseKpis) -> bool:
     return phase.record is not None and not phase.record.is_live and not phase.record.is_online
 
 
-def _plan_labels(plan: str) -> Labels:
+def _plan_labels(plan: str) -> tuple[str, str]:
     return last_segment(environment_of(plan)), last_segment(plan)

@@ -1,9 +1,11 @@
 """What the engine measures itself with: metrics on prometheus-client, and what is read of the engine's own parts at each scrape."""
 
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.metrics.plugin_process import PluginProcess, command_of
+from pymigrate.engine.adapters.metrics.plugins import PluginCollector
 from pymigrate.engine.adapters.metrics.prometheus import PrometheusMetrics, machine_registry
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.fleet_counters import FleetCounters
@@ -11,6 +13,7 @@ from pymigrate.engine.application.fleet_metrics import FleetMetrics
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.ports.business_metrics import ENTRY_POINTS
 from pymigrate.engine.ports.metric_families import BUILD_INFO, HOSTS
 from pymigrate.engine.ports.metrics import Metrics, Reading
 from pymigrate.engine.ports.tracing import Tracing
@@ -23,11 +26,15 @@ def build_instruments(clock: SystemClock, tracing: Tracing) -> Instruments:
     return Instruments(metrics, metrics, clock, tracing)
 
 
-def measure_fleet(metrics: Metrics, board: Board, kpis: FleetKpis) -> None:
-    """Counts what happens in runs, and tells where the fleet stands."""
+def measure_fleet(instruments: Instruments, board: Board, kpis: FleetKpis) -> list[PluginCollector]:
+    """Counts what happens in runs, and tells where the fleet stands; the plugins that make business metrics of it, each to be run."""
+    metrics, clock = instruments.metrics, instruments.clock
     counters = FleetCounters(metrics)
     board.changes.follow(counters.observe)
-    FleetMetrics(kpis, counters).tell(metrics)
+    fleet = FleetMetrics(kpis, counters)
+    fleet.tell(metrics)
+    names = sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
+    return [PluginCollector(name, PluginProcess(command_of(name)), metrics, clock, fleet.figures) for name in names]
 
 
 def measure_hosts(metrics: Metrics, hosts: Hosts) -> None:

@@ -140,7 +140,7 @@ async def _serve(
         "KpiService": KpiCalls(kpis, KpiWatching(kpis, clock, random_id())),
         "WorkerService": WorkerCalls(hosts),
     }
-    measure_fleet(instruments.metrics, board, kpis)
+    plugins = measure_fleet(instruments, board, kpis)
     measure_hosts(instruments.metrics, hosts)
     surfaces = Surfaces(settings, servicers, token, instruments)
     executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)
@@ -151,7 +151,8 @@ async def _serve(
     estimates = RunEstimates(store, board, learning, settings.lanes_max, drawers.draw)
     followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
-    loops = [asyncio.create_task(loop) for loop in (supervisor.run(), kpis.run_loop())]
+    running = (supervisor.run(), kpis.run_loop(), *(plugin.run() for plugin in plugins))
+    loops = [asyncio.create_task(loop) for loop in running]
     await surfaces.tell_ready()
     await ending.wait()
     log.info("engine.draining")
