@@ -22,6 +22,7 @@ from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.measuring import Measuring
+from pymigrate.engine.application.outlooks import Outlooks
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.run_estimates import RunEstimates
@@ -73,6 +74,7 @@ class Engine:
         bounds = Bounds(self.lanes_max, MEMORY_BYTES)
         self.impacts = Impacts(self.store, self.catalog, measuring, surroundings, bounds, draw_at_once)
         self.forecasts = Forecasts(self.store, self.board, limits, clock, draw_at_once)
+        self.outlooks = Outlooks(self.store, self.kpis, self.forecasts, clock)
 
     def _on_work(self) -> None:
         self.hosts.tell_work()

@@ -5,7 +5,7 @@ was estimated. The core works on a copy: nothing of the run changes.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pymigrate.engine.application.board import Board
@@ -40,6 +40,16 @@ SHOWN_SPREAD = 0.06
 OTHERS_TOLD_MAX = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A run as it stood at a moment, and the rehearsals of its rest; None where it had ended."""
+
+    aggregate: RunAggregate
+    time: datetime
+    draws: Draws | None = None
+    unknowns: tuple[str, ...] = ()
+
+
 class Forecasts:
     """The use case of forecasts."""
 
@@ -55,24 +65,32 @@ class Forecasts:
         ever."""
         if not 0 <= request.draws <= DRAWS_MAX:
             raise InvalidDefinition((Problem("draws", f"is 1 to {DRAWS_MAX:,}; 0 means {DRAWS_DEFAULT}"),))
-        aggregate = await self._board.view(request.name, RunAggregate.copied)
-        now = self._clock.now()
-        answer = impact_pb2.RunForecast(name=request.name, forecast_time=timestamp(now))
-        if aggregate.run.state in RUN_ENDED:
-            end = timestamp(aggregate.run.end_time)
+        found = await self.drawn(request.name, request.draws or DRAWS_DEFAULT, request.seed)
+        answer = impact_pb2.RunForecast(name=request.name, forecast_time=timestamp(found.time))
+        if found.draws is None:
+            end = timestamp(found.aggregate.run.end_time)
             answer.end_time.CopyFrom(impact_pb2.Moments(p50=end, p90=end))
             answer.remaining_seconds.CopyFrom(impact_pb2.Quantiles())
             return answer
-        revision = await self._board.revision(request.name)
+        answer.unknowns.extend(found.unknowns)
+        _tell(answer, found.draws, found.time)
+        return answer
+
+    async def drawn(self, name: str, draws: int, seed: int = 0) -> Forecast:
+        """The run's rest, rehearsed so often. Raises NotFound, and FailedPrecondition for a run that would wait for ever."""
+        aggregate = await self._board.view(name, RunAggregate.copied)
+        now = self._clock.now()
+        if aggregate.run.state in RUN_ENDED:
+            return Forecast(aggregate, now)
+        revision = await self._board.revision(name)
         estimates, _ = await self._store.read(lambda unit: read_estimates(unit, revision))
-        answer.unknowns.extend(self._unknowns(aggregate, estimates))
+        unknowns = self._unknowns(aggregate, estimates)
         aggregate.run.waiting_for = ()
         durations = durations_of(revision, estimates)
         durations = replace(durations, models=shown_models(aggregate, durations, now))
         stage = Stage(aggregate, await self._limits.current(), durations)
-        drawn = await self._draw(stage.drawing(now, request.seed), aggregate, request.draws or DRAWS_DEFAULT)
-        _tell(answer, aggregate, drawn, now)
-        return answer
+        drawn = await self._draw(stage.drawing(now, seed), aggregate, draws)
+        return Forecast(aggregate, now, drawn, tuple(unknowns))
 
     def _unknowns(self, aggregate: RunAggregate, estimates: Mapping[Place, Estimate]) -> list[str]:
         run, told = aggregate.run, []
@@ -140,7 +158,7 @@ def _lanes_at_work(aggregate: RunAggregate) -> int:
     return max(1, sum(task.state is TaskState.LEASED for task in aggregate.tasks.values()))
 
 
-def _tell(answer: impact_pb2.RunForecast, aggregate: RunAggregate, drawn: Draws, now: datetime) -> None:
+def _tell(answer: impact_pb2.RunForecast, drawn: Draws, now: datetime) -> None:
     makespan = quantiles_of(drawn.makespans)
     answer.end_time.CopyFrom(moments(now, makespan))
     answer.remaining_seconds.CopyFrom(quantiles(makespan))

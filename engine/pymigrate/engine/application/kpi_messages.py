@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 
+from pymigrate.engine.application.impact_messages import quantiles
 from pymigrate.engine.application.projections import timestamp
 from pymigrate.engine.domain.kpi_arrivals import Rate
 from pymigrate.engine.domain.kpi_figures import Figures
-from pymigrate.v1 import kpi_pb2, run_pb2
+from pymigrate.engine.domain.kpi_outlook import UNKNOWN, Outlook
+from pymigrate.v1 import impact_pb2, kpi_pb2, run_pb2
 
 REASONS_MAX = 50
 OTHER = "OTHER"
 
 
-def kpis_message(name: str, figures: Figures) -> kpi_pb2.Kpis:
-    """A subject's figures, without what is forecast and agreed."""
+def kpis_message(name: str, figures: Figures, outlook: Outlook = UNKNOWN) -> kpi_pb2.Kpis:
+    """A subject's figures, and what is expected of it."""
     state = "UNSPECIFIED" if figures.state is None else figures.state.name
-    return kpi_pb2.Kpis(
+    message = kpi_pb2.Kpis(
         name=name,
         run=figures.run,
         state=run_pb2.RunState.Value(f"RUN_STATE_{state}"),
@@ -39,9 +41,23 @@ def kpis_message(name: str, figures: Figures) -> kpi_pb2.Kpis:
         conflicts=figures.conflicts,
         repaired_rows=figures.repaired_rows,
         lag_seconds=figures.lag_seconds,
-        downtime=kpi_pb2.DowntimeUse(used_seconds=figures.downtime_seconds, budget_seconds=-1.0),
+        downtime=kpi_pb2.DowntimeUse(used_seconds=figures.downtime_seconds, budget_seconds=outlook.budget_seconds),
+        sla_risk=kpi_pb2.SlaRisk(level=outlook.level.value, reasons=outlook.reasons),  # type: ignore[arg-type]  # as the contract numbers it
         update_time=timestamp(figures.update_time),
     )
+    if outlook.end is not None and figures.update_time is not None:
+        p50, p90 = outlook.end.p50, outlook.end.p90
+        message.end_time.CopyFrom(impact_pb2.Moments(p50=timestamp(p50), p90=timestamp(p90)))
+        left = [max(0.0, (end - figures.update_time).total_seconds()) for end in (p50, p90)]
+        message.remaining_seconds.CopyFrom(impact_pb2.Quantiles(p50=left[0], p90=left[1]))
+    if outlook.downtime is not None:
+        message.downtime.expected_seconds.CopyFrom(quantiles(outlook.downtime))
+    if outlook.estimated is not None and outlook.expected_seconds is not None:
+        message.drift.estimated_seconds.CopyFrom(quantiles(outlook.estimated))
+        message.drift.expected_seconds = outlook.expected_seconds
+        if outlook.estimated.p50 > 0:
+            message.drift.drift = outlook.expected_seconds / outlook.estimated.p50 - 1.0
+    return message
 
 
 def nothing_yet(name: str) -> kpi_pb2.Kpis:

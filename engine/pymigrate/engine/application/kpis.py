@@ -5,29 +5,20 @@ The figures of newest runs are in memory: to look at them costs no store.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import structlog
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.changes import Change
-from pymigrate.engine.application.kpi_messages import kpis_message, nothing_yet
+from pymigrate.engine.application.fleet_fold import FleetFold
+from pymigrate.engine.application.kpi_messages import nothing_yet
 from pymigrate.engine.application.kpi_subjects import Subject, SubjectKind, missing, require_declared, subject_of
-from pymigrate.engine.application.verdicts import verdict_of
+from pymigrate.engine.application.kpi_telling import KpiTelling
 from pymigrate.engine.domain.errors import NotFound, TemporaryError
-from pymigrate.engine.domain.kpi import PhaseDifference, RunKpis
-from pymigrate.engine.domain.kpi_figures import (
-    Figures,
-    department_figures,
-    environment_figures,
-    lane_figures,
-    phase_figures,
-    run_figures,
-)
-from pymigrate.engine.domain.kpi_phase import PhaseKpis
-from pymigrate.engine.domain.kpi_sums import EnvironmentKpis
-from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.kpi import RunKpis
+from pymigrate.engine.domain.run import RunEvent
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import kpi_pb2
@@ -39,45 +30,15 @@ RUNS_PAGE = 1_000
 RETRY_SECONDS = 1.0
 
 
-class FleetKpis:
+class FleetKpis(FleetFold):
     """The KPIs of every plan's newest run and of what lies above and below it; those of older runs when they are asked for."""
 
     def __init__(self, store: Store, board: Board, clock: Clock) -> None:
+        super().__init__(clock)
         self._store = store
-        self._clock = clock
-        self._runs: dict[str, RunKpis] = {}
-        self._environments: dict[str, EnvironmentKpis] = {}
-        self._on_change: list[Callable[[str], None]] = []
         self._behind: dict[str, None] = {}
         self._wake = asyncio.Event()
-        board.changes.follow(self._observe)
-
-    def on_change(self, callback: Callable[[str], None]) -> None:
-        """Calls back with the run's name whenever figures of it have changed."""
-        self._on_change.append(callback)
-
-    def now(self) -> datetime:
-        """The moment that figures are told for: rates and downtimes go on while nothing happens."""
-        return self._clock.now()
-
-    def current(self) -> Iterator[RunKpis]:
-        """The newest run of every plan that has one, ordered by the plan's name. See `kpi_figures` for what can be told of each."""
-        for environment in sorted(self._environments):
-            runs = self._environments[environment].runs
-            yield from (runs[plan] for plan in sorted(runs))
-
-    def environments(self) -> Iterator[EnvironmentKpis]:
-        """The sums over every environment's newest runs, ordered by name."""
-        yield from (self._environments[name] for name in sorted(self._environments))
-
-    def run(self, name: str) -> RunKpis | None:
-        """A run that is in memory: a plan's newest one, and whichever were looked at last."""
-        return self._runs.get(name)
-
-    def newest(self, plan: str) -> RunKpis | None:
-        """The newest run of a plan."""
-        environment = self._environments.get(environment_of(plan))
-        return environment.runs.get(plan) if environment else None
+        board.changes.follow(self._follow)
 
     # What is told --------------------------------------------------------------------------------------------------------------------
 
@@ -96,114 +57,63 @@ class FleetKpis:
         environment, now = self._environments.get(subject.environment), self.now()
         if subject.kind is SubjectKind.DEPARTMENT:
             department = environment.departments.get(subject.id) if environment else None
-            if department is None:
-                await self._store.read(lambda unit: require_declared(unit, subject))
-                return nothing_yet(subject.name)
-            message = kpis_message(subject.name, department_figures(department, now))
-            parts = [
-                (f"{department.runs[run].plan}/phases/{phase.id}", phase_figures(department.runs[run], phase, now))
-                for (run, _), phase in department.phases.items()
-            ]
-        else:
-            if environment is None:
-                await self._store.read(lambda unit: require_declared(unit, subject))
-                return nothing_yet(subject.name)
-            message = kpis_message(subject.name, environment_figures(environment, now))
-            parts = [(plan, run_figures(run, now)) for plan, run in environment.runs.items()] if includes_parts else []
-            parts += [
-                (f"{subject.name}/departments/{name}", department_figures(each, now))
-                for name, each in (environment.departments.items() if includes_parts else ())
-            ]
-        return _with_parts(message, parts if includes_parts else ())
+            if department is not None:
+                told = KpiTelling(self.outlook, now)
+                return _with_parts(
+                    told.department(subject.name, department), told.of_department(department), includes_parts
+                )
+        elif environment is not None:
+            told = KpiTelling(self.outlook, now)
+            return _with_parts(
+                told.environment(subject.name, environment), told.of_environment(environment), includes_parts
+            )
+        await self._store.read(lambda unit: require_declared(unit, subject))
+        return nothing_yet(subject.name)
 
     async def _of_plan(self, subject: Subject, includes_parts: bool) -> kpi_pb2.Kpis:
         plan = subject.name if subject.kind is SubjectKind.PLAN else subject.parent
         newest = self.newest(plan)
-        if newest is None:
-            await self._store.read(lambda unit: require_declared(unit, subject))
+        run = await self.whole(newest.name) if newest is not None else None
+        if run is None or (subject.kind is SubjectKind.PLAN_PHASE and subject.id not in run.phases):
+            await self._store.read(
+                lambda unit: require_declared(unit, subject)
+            )  # a phase that was declared since, perhaps
             return nothing_yet(subject.name)
-        run = await self._whole(newest.name)
+        told = KpiTelling(self.outlook, self.now())
         if subject.kind is SubjectKind.PLAN:
-            return self._run_message(subject.name, plan, run, includes_parts)
-        if subject.id not in run.phases:  # declared since then, perhaps
-            await self._store.read(lambda unit: require_declared(unit, subject))
-            return nothing_yet(subject.name)
-        return self._phase_message(subject.name, run, run.phases[subject.id], includes_parts)
+            return _with_parts(told.run(subject.name, run), told.of_run(plan, run), includes_parts)
+        phase = run.phases[subject.id]
+        return _with_parts(told.phase(subject.name, run, phase), told.of_phase(run, phase), includes_parts)
 
     async def _of_run(self, subject: Subject, includes_parts: bool) -> kpi_pb2.Kpis:
-        run = await self._whole(subject.name if subject.kind is SubjectKind.RUN else subject.parent)
+        run = await self.whole(subject.name if subject.kind is SubjectKind.RUN else subject.parent)
+        told = KpiTelling(self.outlook, self.now())
         if subject.kind is SubjectKind.RUN:
-            return self._run_message(subject.name, subject.name, run, includes_parts)
+            return _with_parts(told.run(subject.name, run), told.of_run(subject.name, run), includes_parts)
         if subject.kind is SubjectKind.RUN_PHASE:
             if subject.id not in run.phases:
                 raise missing(subject, set(run.phases))
-            return self._phase_message(subject.name, run, run.phases[subject.id], includes_parts)
+            phase = run.phases[subject.id]
+            return _with_parts(told.phase(subject.name, run, phase), told.of_phase(run, phase), includes_parts)
         lanes = {name: (phase, lane) for phase in run.phases.values() for name, lane in phase.lanes().items()}
         if subject.id not in lanes:
             raise missing(subject, set(lanes))
-        return kpis_message(subject.name, lane_figures(run, *lanes[subject.id], self.now()))
+        return told.lane(subject.name, run, *lanes[subject.id])
 
-    def _run_message(self, name: str, parent: str, run: RunKpis, includes_parts: bool) -> kpi_pb2.Kpis:
-        now = self.now()
-        message = kpis_message(name, run_figures(run, now))
-        phases = run.phases.values() if includes_parts else ()
-        return _with_parts(message, [(f"{parent}/phases/{each.id}", phase_figures(run, each, now)) for each in phases])
+    # What is read from the store -----------------------------------------------------------------------------------------------------
 
-    def _phase_message(self, name: str, run: RunKpis, phase: PhaseKpis, includes_parts: bool) -> kpi_pb2.Kpis:
-        now = self.now()
-        message = kpis_message(name, phase_figures(run, phase, now))
-        lanes = phase.lanes().values() if includes_parts else ()
-        return _with_parts(
-            message, [(f"{run.name}/lanes/{lane.id}", lane_figures(run, phase, lane, now)) for lane in lanes]
-        )
-
-    # What happens --------------------------------------------------------------------------------------------------------------------
-
-    def _observe(self, change: Change) -> None:
-        run = self._runs.get(change.run)
-        if run is None:
-            run = self._runs[change.run] = RunKpis(change.run, verdict_of)
-            self._forget_others()
-        changes = run.take_in(change.time, change.entities, change.events)
-        self._place(run, changes)
+    def _follow(self, change: Change) -> None:
+        run = self.observe(change)
         if run.first_missing_event:
             self._behind[run.name] = None
             self._wake.set()
-        self._tell(run.name)
-
-    def _place(self, run: RunKpis, changes: dict[str, PhaseDifference]) -> None:
-        """Counts a change where the run is its plan's newest; one that has become so comes in place of the one before."""
-        if run.record is None:
-            return
-        name = environment_of(run.name)
-        environment = self._environments.get(name)
-        known = environment.runs.get(run.plan) if environment else None
-        if environment is not None and known is run:
-            environment.put(run, changes)
-        elif known is None or known.record is None or _age(run) > _age(known):
-            if environment is None:
-                environment = self._environments[name] = EnvironmentKpis(name)
-            environment.add(run)
-
-    def _tell(self, run: str) -> None:
-        for callback in self._on_change:
-            callback(run)
-
-    def _forget_others(self) -> None:
-        """Of runs that neither go on nor are their plan's newest only so many are kept."""
-        others = [name for name, run in self._runs.items() if not run.is_active and self.newest(run.plan) is not run]
-        for name in others[: max(0, len(others) - OTHERS_KEPT_MAX)]:
-            del self._runs[name]
-            self._behind.pop(name, None)
-
-    # What is read from the store -----------------------------------------------------------------------------------------------------
 
     async def restore(self) -> None:
         """Reads the newest run of every plan."""
         names = await self._store.read(_newest_names)
         for name in names:
             if name not in self._runs:
-                await self._whole(name)
+                await self.whole(name)
 
     async def run_loop(self) -> None:
         """Reads what is missing, until it is cancelled."""
@@ -213,28 +123,28 @@ class FleetKpis:
             while self._behind:
                 name = next(iter(self._behind))
                 try:
-                    await self._whole(name)
+                    await self.whole(name)
                 except NotFound:
                     self._behind.pop(name, None)
                 except TemporaryError as error:
                     log.warning("kpis.behind", run=name, error=error.message)
                     await self._clock.sleep(RETRY_SECONDS)
 
-    async def _whole(self, name: str) -> RunKpis:
+    async def whole(self, name: str) -> RunKpis:
         """A run with everything that happened in it. Raises NotFound."""
-        run = self._runs.get(name)
-        if run is None or run.record is None:
-            aggregate = await self._store.read(lambda unit: unit.runs.load(name))
-            if aggregate is None:
-                raise await self._no_run(name)
-            self._observe(Change(name, self.now(), tuple(aggregate.entities()), is_whole=True))
-            run = self._runs[name]
-        while first := run.first_missing_event:
-            events = await self._store.read(lambda unit: list(unit.runs.events(name, first - 1, EVENTS_PAGE)))
-            if not events:
+        while True:
+            run = self._runs.get(name)
+            if run is None or run.record is None:
+                aggregate = await self._store.read(lambda unit: unit.runs.load(name))
+                if aggregate is None:
+                    raise await self._no_run(name)
+                run = self.observe(Change(name, self.now(), tuple(aggregate.entities()), is_whole=True))
+            if not (first := run.first_missing_event):
                 break
-            self._place(run, run.take_in(self.now(), (), events))
-            self._tell(name)
+            events = await self._store.read(_events_from(name, first))
+            if not events:  # the records are of a later moment than this reading
+                break
+            self.observe(Change(name, self.now(), (), events))
         self._behind.pop(name, None)
         return run
 
@@ -244,10 +154,8 @@ class FleetKpis:
         return missing(subject, {run.name.rpartition("/")[2] for run in runs})
 
 
-def _age(run: RunKpis) -> tuple[datetime, str]:
-    if run.record is None:
-        raise ValueError(f"{run.name} is not known yet")
-    return run.record.create_time, run.name
+def _events_from(run: str, first: int) -> Callable[[Unit], list[RunEvent]]:
+    return lambda unit: list(unit.runs.events(run, first - 1, EVENTS_PAGE))
 
 
 def _newest_names(unit: Unit) -> list[str]:
@@ -265,6 +173,7 @@ def _newest_names(unit: Unit) -> list[str]:
     return list(found.values())
 
 
-def _with_parts(message: kpi_pb2.Kpis, parts: Iterable[tuple[str, Figures]]) -> kpi_pb2.Kpis:
-    message.parts.extend(kpis_message(name, figures) for name, figures in sorted(parts, key=lambda part: part[0]))
+def _with_parts(message: kpi_pb2.Kpis, parts: Iterable[kpi_pb2.Kpis], includes_parts: bool) -> kpi_pb2.Kpis:
+    if includes_parts:
+        message.parts.extend(sorted(parts, key=lambda part: part.name))
     return message

@@ -175,9 +175,21 @@ class PhaseKpis:
 
     def down_spans(self, now: datetime) -> list[Span]:
         """When its sources were down, in seconds since 1970: from the first lane of an attempt on, to its publication or its failure."""
+        found, begun = self._outages()
+        if begun is not None:
+            found.append((begun.timestamp(), max(begun, now).timestamp()))
+        return found
+
+    def ended_down_seconds(self) -> float:
+        """How long its sources were down in attempts that are over."""
+        return sum(end - start for start, end in self._outages()[0])
+
+    def _outages(self) -> tuple[list[Span], datetime | None]:
+        """When its sources were down, and since when they are."""
         if self.record is None or self.record.is_live or self.record.is_online:
-            return []
-        found, begun = [], None
+            return [], None
+        found: list[Span] = []
+        begun: datetime | None = None
         for sequence in sorted(self._steps):
             time, is_beginning = self._steps[sequence]
             if is_beginning:
@@ -185,9 +197,7 @@ class PhaseKpis:
             elif begun is not None:
                 found.append((begun.timestamp(), time.timestamp()))
                 begun = None
-        if begun is not None and self.record.state in AT_WORK:
-            found.append((begun.timestamp(), max(begun, now).timestamp()))
-        return found
+        return found, begun if self.record.state in AT_WORK else None
 
     def copying_times(self) -> tuple[datetime | None, datetime | None, bool]:
         """When the first lane of the newest attempt started, when the last one ended, and whether any of it is still to be copied."""

@@ -30,6 +30,7 @@ from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.measuring import Measuring
+from pymigrate.engine.application.outlooks import Outlooks
 from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
@@ -151,7 +152,9 @@ async def _serve(
     estimates = RunEstimates(store, board, learning, settings.lanes_max, drawers.draw)
     followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
-    running = (supervisor.run(), kpis.run_loop(), *(plugin.run() for plugin in plugins))
+    outlooks = Outlooks(store, kpis, forecasts, clock)
+    looking = (kpis.run_loop(), outlooks.run_loop())
+    running = (supervisor.run(), *looking, *(plugin.run() for plugin in plugins))
     loops = [asyncio.create_task(loop) for loop in running]
     await surfaces.tell_ready()
     await ending.wait()
