@@ -152,6 +152,11 @@ class Settings(BaseSettings):
         return self.home / "rest-endpoint"
 
     @property
+    def rest_process_endpoint_path(self) -> Path:
+        """The file that names address and port of REST while a process of its own (`pymigrate rest`) serves it."""
+        return self.home / "rest-process-endpoint"
+
+    @property
     def metrics_endpoint_path(self) -> Path:
         """The file that names address and port of the page of metrics while an engine serves it on an address of its own."""
         return self.home / "metrics-endpoint"

@@ -17,6 +17,7 @@ from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.rest.bindings import Binding
 from pymigrate.engine.entrypoints.rest.calls import BODY_BYTES_MAX, QUERY_BYTES_MAX
+from pymigrate.engine.entrypoints.rest.remote import EngineChannel, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer, contract_routes
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.v1 import environment_pb2, impact_pb2
@@ -29,13 +30,16 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 class Rest:
-    """A REST server of the served engine, and a client of it."""
+    """A REST server of the served engine, and a client of it. One that `is_remote` is a gRPC client of the engine, as one in a process of
+    its own is."""
 
-    def __init__(self, served: ServedEngine) -> None:
+    def __init__(self, served: ServedEngine, *, is_remote: bool) -> None:
         self._served = served
+        self._channel = EngineChannel(served.home)
 
         async def start() -> tuple[RestServer, int]:
-            server = RestServer(served.servicers, TOKEN, Streams(streams_max=2))
+            servicers = remote_services(self._channel, TOKEN) if is_remote else served.servicers
+            server = RestServer(servicers, TOKEN, Streams(streams_max=2))
             return server, await server.start("127.0.0.1:0")
 
         self.server, self.port = served.do(start())
@@ -54,11 +58,12 @@ class Rest:
         """Ends both."""
         self.http.close()
         self._served.do(self.server.stop())
+        self._served.do(self._channel.close())
 
 
-@pytest.fixture
-def rest(served: ServedEngine) -> Iterator[Rest]:
-    rest = Rest(served)
+@pytest.fixture(params=["in the engine", "as a client"])
+def rest(served: ServedEngine, request: pytest.FixtureRequest) -> Iterator[Rest]:
+    rest = Rest(served, is_remote=request.param == "as a client")
     yield rest
     rest.close()
 

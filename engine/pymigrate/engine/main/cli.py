@@ -3,9 +3,14 @@
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymigrate.engine.settings import Settings
 
 COMMANDS = "pymigrate.commands"
 
@@ -22,6 +27,7 @@ def build() -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
     app.callback(invoke_without_command=True)(_top)
     app.command()(serve)
+    app.command()(rest)
     commands.add_to(app)
     impact_commands.add_to(app)
     kpi_commands.add_to(app)
@@ -39,21 +45,31 @@ def serve(
     metrics_listen: Annotated[str | None, typer.Option(help="The same for metrics alone; empty for none.")] = None,
 ) -> None:
     """Serve until SIGTERM; takes over what an earlier engine left unfinished."""
+    from pymigrate.engine.main.serve import run
+
+    _run(run, home=home, listen=listen, rest_listen=rest_listen, metrics_listen=metrics_listen)
+
+
+def rest(
+    home: Annotated[Path | None, typer.Option(help="Folder of the engine's token and endpoint.")] = None,
+    listen: Annotated[str | None, typer.Option(help="Loopback address and port; port 0 takes a free one.")] = None,
+) -> None:
+    """Serve REST in a process of its own, as a gRPC client of the engine of this home, until SIGTERM."""
+    from pymigrate.engine.main.rest import run
+
+    _run(run, home=home, rest_listen=listen)
+
+
+def _run(run: "Callable[[Settings], None]", *, home: Path | None, **listens: str | None) -> None:
+    """Runs with the settings of the environment and those that were given. Ends the command with what is wrong."""
     from pydantic import ValidationError
 
     from pymigrate.engine.domain.errors import PyMigrateError
-    from pymigrate.engine.main.serve import run
     from pymigrate.engine.settings import Settings
 
-    given: dict[str, object] = {}
+    given: dict[str, object] = {name: value for name, value in listens.items() if value is not None}
     if home is not None:
         given["home"] = home.absolute()
-    if listen is not None:
-        given["listen"] = listen
-    if rest_listen is not None:
-        given["rest_listen"] = rest_listen
-    if metrics_listen is not None:
-        given["metrics_listen"] = metrics_listen
     try:
         run(Settings(**given))  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:

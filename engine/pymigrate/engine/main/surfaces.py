@@ -42,9 +42,11 @@ class Surfaces:
         metrics_port = await self._metrics.start(settings.metrics_listen) if self._metrics is not None else 0
         rest_port = await self._rest.start(settings.rest_listen) if self._rest is not None else 0
         port = await self._grpc.start(settings.listen)
-        endpoint = _tell(settings.endpoint_path, settings.listen, port)
-        rest = _tell(settings.rest_endpoint_path, settings.rest_listen, rest_port) if rest_port else ""
-        metrics = _tell(settings.metrics_endpoint_path, settings.metrics_listen, metrics_port) if metrics_port else ""
+        endpoint = tell_endpoint(settings.endpoint_path, settings.listen, port)
+        rest = tell_endpoint(settings.rest_endpoint_path, settings.rest_listen, rest_port) if rest_port else ""
+        metrics = (
+            tell_endpoint(settings.metrics_endpoint_path, settings.metrics_listen, metrics_port) if metrics_port else ""
+        )
         home = str(settings.home)
         log.info("engine.serving", endpoint=endpoint, rest_endpoint=rest, metrics_endpoint=metrics, home=home)
 
@@ -88,7 +90,7 @@ def _metrics(token: str, instruments: Instruments) -> "MetricsServer":
     return MetricsServer(instruments.exposition, token)
 
 
-def _tell(path: Path, listen: str, port: int) -> str:
+def tell_endpoint(path: Path, listen: str, port: int) -> str:
     """Writes where a server is reached, whole or not at all."""
     endpoint = f"{listen.rpartition(':')[0]}:{port}"
     fresh = path.with_suffix(".new")

@@ -1,6 +1,7 @@
 """One HTTP request as one call of the contract: who makes it, what it asks for, the servicer's answer, and how it fails.
 
-The servicers are those of the gRPC server, called in this process. Default-deny: no route is looked up for a caller without the token.
+The servicers are those of the gRPC server, called in this process, or an engine's behind a channel, which take the headers along in the
+place of gRPC's context. Default-deny: no route is looked up for a caller without the token.
 """
 
 from collections.abc import Mapping
@@ -65,9 +66,9 @@ class Calls:
         note_request_id(request)
         call = getattr(self._servicers[binding.service], binding.method.name)
         if binding.is_stream:
-            await self._streams.serve(call(request, None), scope, receive, send)
+            await self._streams.serve(call(request, headers), scope, receive, send)
             return
-        answer = await call(request, None)
+        answer = await call(request, headers)
         await _response(binding, answer, headers)(scope, receive, send)
 
 

@@ -36,7 +36,7 @@ def contract_routes(services: Mapping[str, Any] = ADDERS) -> Routes:
 
 
 class RestServer:
-    """A server for the given servicers, by the service's name: those of the gRPC server, in the same process."""
+    """A server for the given servicers, by the service's name: those of the gRPC server, in the same process, or an engine's in another."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class RestServer:
         """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""
         return await self._listener.start(listen)
 
-    def tell_ready(self) -> None:
-        """/readyz becomes 200."""
-        self._is_ready = True
+    def tell_ready(self, is_ready: bool = True) -> None:
+        """/readyz becomes 200, or 503 for as long as no engine takes calls behind it."""
+        self._is_ready = is_ready
 
     def tell_draining(self) -> None:
         """/readyz becomes 503, for good, and streams end, to be resumed elsewhere."""

@@ -1,0 +1,139 @@
+"""The contract's services of an engine in another process, called as the servicers of this one are: for REST in a process of its own.
+
+The token and the side of whoever calls go along, and so does the trace that the request is part of.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from pymigrate.engine.domain.errors import EngineUnavailable
+from pymigrate.engine.entrypoints.grpc.replies import error_of
+from pymigrate.engine.entrypoints.grpc.server import ADDERS, MESSAGE_BYTES_MAX
+from pymigrate.engine.entrypoints.identity import MANAGED_BY, caller
+
+log = structlog.get_logger(__name__)
+# Longer than any call of the contract takes that answers once; those that watch have no end.
+CALL_SECONDS_MAX = 300.0
+RECONNECT_SECONDS = 1.0
+FORWARDED = ("traceparent", "tracestate")
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", int(RECONNECT_SECONDS * 1_000)),
+)
+
+
+class EngineChannel:
+    """A channel to the engine that serves from a home, wherever that is now: a new engine may take another port."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._endpoint = ""
+        self._channel: grpc.aio.Channel | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def get(self) -> grpc.aio.Channel:
+        """The channel. Raises EngineUnavailable while no engine serves. The file is a line, and asked for each time since nothing else
+        tells that it changed."""
+        try:
+            endpoint = (self._home / "endpoint").read_text().strip()
+        except OSError as error:
+            raise EngineUnavailable(
+                f"no engine serves from {self._home}: start one with `pymigrate serve --home {self._home}`"
+            ) from error
+        if self._channel is None or endpoint != self._endpoint:
+            if self._channel is not None:
+                closing = asyncio.ensure_future(self._channel.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+            self._endpoint = endpoint
+            self._channel = grpc.aio.insecure_channel(endpoint, options=OPTIONS)
+        return self._channel
+
+    async def close(self) -> None:
+        """Ends every call."""
+        await asyncio.gather(*self._closing)
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+
+class RemoteService:
+    """One service; each of its calls is a method of this object, and takes the request and the headers that came with it."""
+
+    def __init__(self, channel: EngineChannel, token: str, service: ServiceDescriptor) -> None:
+        self._channel = channel
+        self._token = token
+        for method in service.methods:
+            setattr(self, method.name, partial(self._stream if method.server_streaming else self._call, method))
+
+    async def _call(self, method: MethodDescriptor, request: Message, headers: Mapping[str, str] | None) -> Message:
+        call = self._channel.get().unary_unary(*_path(method), **_wire(method))
+        try:
+            answer: Message = await call(request, metadata=self._metadata(headers), timeout=CALL_SECONDS_MAX)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+        return answer
+
+    async def _stream(
+        self, method: MethodDescriptor, request: Message, headers: Mapping[str, str] | None
+    ) -> AsyncIterator[Message]:
+        stream = self._channel.get().unary_stream(*_path(method), **_wire(method))
+        call = stream(request, metadata=self._metadata(headers))
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+        finally:
+            call.cancel()
+
+    def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+        found = ((name, (headers or {}).get(name, "")) for name in FORWARDED)
+        forwarded = ((name, value) for name, value in found if value and value.isascii() and value.isprintable())
+        return (("authorization", f"Bearer {self._token}"), (MANAGED_BY, caller().managed_by), *forwarded)
+
+
+def remote_services(channel: EngineChannel, token: str, names: Iterable[str] = ADDERS) -> dict[str, RemoteService]:
+    """The services by name."""
+    descriptors = {name: ADDERS[name][0].DESCRIPTOR.services_by_name[name] for name in names}
+    return {name: RemoteService(channel, token, found) for name, found in descriptors.items()}
+
+
+async def follow_health(
+    channel: EngineChannel, tell: Callable[[bool], None], sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    """Tells whether the engine takes calls, now and whenever that changes, until it is cancelled."""
+    while True:
+        try:
+            stub = health_pb2_grpc.HealthStub(channel.get())
+            async for answer in stub.Watch(health_pb2.HealthCheckRequest()):  # type: ignore[attr-defined]
+                tell(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        except (grpc.aio.AioRpcError, EngineUnavailable) as error:
+            log.info("engine.away", error=str(error.details() if isinstance(error, grpc.aio.AioRpcError) else error))
+        tell(False)
+        await sleep(RECONNECT_SECONDS)
+
+
+def _path(method: MethodDescriptor) -> tuple[str]:
+    return (f"/{method.containing_service.full_name}/{method.name}",)
+
+
+def _wire(method: MethodDescriptor) -> dict[str, Any]:
+    return {
+        "request_serializer": GetMessageClass(method.input_type).SerializeToString,
+        "response_deserializer": GetMessageClass(method.output_type).FromString,
+    }

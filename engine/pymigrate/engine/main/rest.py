@@ -1,0 +1,59 @@
+"""REST in a process of its own: a gRPC client of the engine that serves from the same home, with the same paths and answers. It opens no
+store, and any number of them may stand before one engine."""
+
+import asyncio
+import signal
+
+import structlog
+
+from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.rest.remote import EngineChannel, follow_health, remote_services
+from pymigrate.engine.entrypoints.rest.server import RestServer
+from pymigrate.engine.main.logs import configure_logging
+from pymigrate.engine.main.surfaces import tell_endpoint
+from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.settings import REST_PORT, Settings
+
+log = structlog.get_logger(__name__)
+LISTEN = f"127.0.0.1:{REST_PORT}"
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises PermanentError where no engine has made a token yet, or the address is taken."""
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    try:
+        token = settings.token_path.read_text().strip()
+    except OSError as error:
+        home = settings.home
+        raise PermanentError(
+            f"no engine has served from {home} yet: start one with `pymigrate serve --home {home}`"
+        ) from error
+    listen = settings.rest_listen or LISTEN
+    channel = EngineChannel(settings.home)
+    server = RestServer(remote_services(channel, token), token)
+    port = await server.start(listen)
+    endpoint = tell_endpoint(settings.rest_process_endpoint_path, listen, port)
+    log.info("rest.serving", rest_endpoint=endpoint, home=str(settings.home))
+    following = asyncio.create_task(follow_health(channel, server.tell_ready, SystemClock().sleep))
+    await ending.wait()
+    log.info("rest.draining")
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    server.tell_draining()
+    await server.stop()
+    await channel.close()
+    settings.rest_process_endpoint_path.unlink(missing_ok=True)
+    log.info("rest.stopped")
+
+
+def run(settings: Settings) -> None:
+    """Serves in this process, on uvloop."""
+    import uvloop
+
+    configure_logging(settings.log_level, Redactor())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings))
