@@ -1,9 +1,13 @@
 """The fleet's series: what happens is counted once, where it happened, and where plans stand is told while there is something to tell."""
 
+from datetime import timedelta
+
 import pytest
 
 from pymigrate.engine.application.fleet_counters import ENDED_KEPT_MAX, HISTOGRAMS_KEPT_SECONDS, FleetCounters
 from pymigrate.engine.application.fleet_metrics import COLLECTOR, FleetMetrics
+from pymigrate.engine.domain.kpi_outlook import End, Outlook, RiskLevel, RunOutlook
+from pymigrate.engine.domain.quantiles import Quantiles
 from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.engine.ports import metric_families as families
 from pymigrate.engine.ports.metrics import Family, Labels
@@ -198,6 +202,45 @@ async def test_a_run_that_has_ended_leaves_its_plan_and_takes_its_phases_with_it
     assert told["pymigrate_plan_end_timestamp_seconds"] == {("e", "p"): measured.engine.clock.now().timestamp()}
     assert sum(told["pymigrate_lanes"].values()) == 0
     assert {name: values for name, values in told.items() if name.startswith("pymigrate_phase_") and values} == {}
+
+
+async def test_what_is_expected_of_a_run_is_told_beside_what_was_agreed_and_estimated(measured: Measured) -> None:
+    await measured.begun()
+    end = measured.engine.clock.now() + timedelta(seconds=100)
+    told = Outlook(level=RiskLevel.MODERATE, end=End(end, end), estimated=Quantiles(80.0, 90.0), expected_seconds=100.0)
+    measured.engine.kpis.put_outlook(RUN, RunOutlook(told, {"a": Outlook(budget_seconds=60.0)}))
+    found = measured.read()
+    assert found["pymigrate_plan_end_timestamp_seconds"] == {("e", "p"): end.timestamp()}
+    assert found["pymigrate_plan_sla_risk_level"] == {("e", "p"): 2}
+    assert found["pymigrate_plan_drift_ratio"] == {("e", "p"): 0.25}
+    assert found["pymigrate_phase_downtime_budget_seconds"] == {("e", "p", "a", "sales"): 60.0}
+
+
+async def test_an_agreement_that_is_broken_meanwhile_is_told_as_broken(measured: Measured) -> None:
+    await measured.begun()
+    assert await measured.host.claim() is not None
+    phases = {"a": Outlook(budget_seconds=60.0)}
+    measured.engine.kpis.put_outlook(RUN, RunOutlook(Outlook(level=RiskLevel.LOW), phases))
+    assert measured.read()["pymigrate_plan_sla_risk_level"] == {("e", "p"): 1}
+    measured.engine.clock.advance(61)
+    assert measured.read()["pymigrate_plan_sla_risk_level"] == {("e", "p"): 4}
+
+
+async def test_what_is_expected_of_a_run_that_has_ended_is_what_was_found_last(measured: Measured) -> None:
+    await measured.begun()
+    await measured.host.work()
+    for drift in (0.5, 1.0):
+        expected = Outlook(estimated=Quantiles(100.0, 100.0), expected_seconds=100.0 * (1 + drift))
+        measured.engine.kpis.put_outlook(RUN, RunOutlook(expected, is_final=True))
+        for _ in range(2):
+            assert measured.read()["pymigrate_plan_drift_ratio"] == {("e", "p"): drift}
+
+
+async def test_of_what_nothing_is_expected_or_agreed_nothing_is_told(measured: Measured) -> None:
+    await measured.begun()
+    found = measured.read()
+    names = ("plan_sla_risk_level", "plan_drift_ratio", "phase_downtime_budget_seconds")
+    assert [found[f"pymigrate_{name}"] for name in names] == [{}, {}, {}]
 
 
 async def test_an_engine_that_does_not_own_the_fleet_tells_nothing_of_it_and_counts_what_it_does(

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from pymigrate.engine.application.fleet_counters import FleetCounters
+from pymigrate.engine.application.kpi_telling import KpiTelling
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.domain.kpi import RunKpis
 from pymigrate.engine.domain.kpi_arrivals import NOW_SECONDS
+from pymigrate.engine.domain.kpi_outlook import NOT_FOUND_YET, UNKNOWN, Outlook, RunOutlook
 from pymigrate.engine.domain.kpi_phase import PhaseKpis
 from pymigrate.engine.domain.kpi_tally import BYTES, LANES, ROWS, Tally, completion
 from pymigrate.engine.domain.names import environment_of, last_segment
@@ -34,6 +36,7 @@ class FleetMetrics:
         self._counters = counters
         self._is_owner = is_owner
         self._labels: dict[str, Labels] = {}
+        self._ended: dict[str, tuple[RunOutlook, int, Outlook]] = {}
 
     def tell(self, metrics: Metrics) -> None:
         """Is read at each scrape from now on."""
@@ -47,6 +50,8 @@ class FleetMetrics:
         runs = list(islice(self._kpis.current(), PLANS_READ_MAX))
         labels = self._labels
         self._labels = {run.plan: labels.get(run.plan) or _plan_labels(run.plan) for run in runs}
+        if len(self._ended) > len(runs):
+            self._ended = {plan: kept for plan, kept in self._ended.items() if plan in self._labels}
         plans = [(self._labels[run.plan], run) for run in runs]
         active = [(plan, run) for plan, run in plans if run.is_active]
         yield from _states(plans, active)
@@ -58,6 +63,8 @@ class FleetMetrics:
             if phase.record is not None
         ]
         yield from self._of_phases(phases)
+        outlooks = [(plan, self._kpis.outlook(run.name)) for plan, run in active]
+        yield Reading(families.PHASE_DOWNTIME_BUDGET, list(_budgets(outlooks, phases)))
 
     def figures(self) -> list[PlanFigures]:
         """Where every plan stands, as plugins are told."""
@@ -74,7 +81,26 @@ class FleetMetrics:
         yield Reading(
             families.PLAN_STATE, (((*labels, run.record.state), 1.0) for labels, run in plans if run.record is not None)
         )
-        yield Reading(families.PLAN_END, _ends(plans))
+        expected = [(labels, run, self._expected(run)) for labels, run in plans]
+        yield Reading(families.PLAN_END, _ends(expected))
+        levels = ((labels, outlook.level.value) for labels, _, outlook in expected)
+        yield Reading(families.PLAN_SLA_RISK, ((labels, level) for labels, level in levels if level))
+        drifts = ((labels, outlook.drift) for labels, _, outlook in expected)
+        yield Reading(families.PLAN_DRIFT, ((labels, drift) for labels, drift in drifts if drift is not None))
+
+    def _expected(self, run: RunKpis) -> Outlook:
+        """What is expected of a run; of one that has ended it is found once, since only what is under way uses up what was agreed."""
+        outlook = self._kpis.outlook(run.name)
+        if outlook is NOT_FOUND_YET:
+            return outlook.whole
+        if run.is_active:
+            return KpiTelling(self._kpis.outlook, self._kpis.now()).expected_of_run(run)
+        version = run.record.version if run.record is not None else 0
+        kept = self._ended.get(run.plan)
+        if kept is None or kept[0] is not outlook or kept[1] != version:
+            found = KpiTelling(self._kpis.outlook, self._kpis.now()).expected_of_run(run)
+            kept = self._ended[run.plan] = (outlook, version, found)
+        return kept[2]
 
     def _of_phases(self, phases: list[Phase]) -> Iterator[Reading]:
         now = self._kpis.now()
@@ -127,10 +153,21 @@ def _sizes(tally: Tally) -> tuple[int, int]:
     return tally.get(ROWS, 0), tally.get(BYTES, 0)
 
 
-def _ends(plans: Iterable[Plan]) -> Iterator[Value]:
-    for labels, run in plans:
-        if run.record is not None and run.record.end_time is not None and not run.is_active:
+def _ends(plans: Iterable[tuple[Labels, RunKpis, Outlook]]) -> Iterator[Value]:
+    for labels, run, outlook in plans:
+        if run.is_active and outlook.end is not None:
+            yield labels, outlook.end.p50.timestamp()
+        elif run.record is not None and run.record.end_time is not None and not run.is_active:
             yield labels, run.record.end_time.timestamp()
+
+
+def _budgets(outlooks: Iterable[tuple[Labels, RunOutlook]], phases: Iterable[Phase]) -> Iterator[Value]:
+    """What was agreed of phases, where anything was."""
+    expected = {plan: outlook.phases for plan, outlook in outlooks}
+    for labels, phase in phases:
+        budget_seconds = expected[labels[:2]].get(phase.id, UNKNOWN).budget_seconds
+        if budget_seconds >= 0:
+            yield labels, budget_seconds
 
 
 def _can_be_down(phase: PhaseKpis) -> bool:

@@ -55,8 +55,7 @@ def kpis_message(name: str, figures: Figures, outlook: Outlook = UNKNOWN) -> kpi
     if outlook.estimated is not None and outlook.expected_seconds is not None:
         message.drift.estimated_seconds.CopyFrom(quantiles(outlook.estimated))
         message.drift.expected_seconds = outlook.expected_seconds
-        if outlook.estimated.p50 > 0:
-            message.drift.drift = outlook.expected_seconds / outlook.estimated.p50 - 1.0
+        message.drift.drift = outlook.drift or 0.0
     return message
 
 

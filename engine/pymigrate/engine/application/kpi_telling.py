@@ -30,11 +30,11 @@ class KpiTelling:
 
     def run(self, name: str, run: RunKpis) -> kpi_pb2.Kpis:
         """A run, or the plan whose newest one it is."""
-        return kpis_message(name, run_figures(run, self.now), self._whole(run))
+        return kpis_message(name, run_figures(run, self.now), self.expected_of_run(run))
 
     def phase(self, name: str, run: RunKpis, phase: PhaseKpis) -> kpi_pb2.Kpis:
         """A phase of a run."""
-        return kpis_message(name, phase_figures(run, phase, self.now), self._phase(run, phase))
+        return kpis_message(name, phase_figures(run, phase, self.now), self.expected_of_phase(run, phase))
 
     def lane(self, name: str, run: RunKpis, phase: PhaseKpis, lane: Lane) -> kpi_pb2.Kpis:
         """A lane of a run."""
@@ -51,13 +51,13 @@ class KpiTelling:
             own = [phase for (of_run, _), phase in department.phases.items() if of_run == run.name]
             expected = self.outlook(run.name).departments.get(department.name, UNKNOWN)
             parts.append((expected, down_seconds(own, self.now)))
-            broken.extend(self._phase(run, phase) for phase in own)
+            broken.extend(self.expected_of_phase(run, phase) for phase in own)
         return kpis_message(name, department_figures(department, self.now), together(parts).broken_by(broken))
 
     def environment(self, name: str, environment: EnvironmentKpis) -> kpi_pb2.Kpis:
         """An environment over the newest runs."""
         runs = environment.runs.values()
-        outlook = together([(self._whole(run), run.downtime_seconds(self.now)) for run in runs])
+        outlook = together([(self.expected_of_run(run), run.downtime_seconds(self.now)) for run in runs])
         return kpis_message(name, environment_figures(environment, self.now), outlook)
 
     def of_environment(self, environment: EnvironmentKpis) -> Iterator[kpi_pb2.Kpis]:
@@ -83,10 +83,14 @@ class KpiTelling:
         for lane in phase.lanes().values():
             yield self.lane(f"{run.name}/lanes/{lane.id}", run, phase, lane)
 
-    def _whole(self, run: RunKpis) -> Outlook:
-        return self.outlook(run.name).whole.broken_by(self._phase(run, phase) for phase in run.phases.values())
+    def expected_of_run(self, run: RunKpis) -> Outlook:
+        """What is expected of a run, with what is broken by now."""
+        return self.outlook(run.name).whole.broken_by(
+            self.expected_of_phase(run, phase) for phase in run.phases.values()
+        )
 
-    def _phase(self, run: RunKpis, phase: PhaseKpis) -> Outlook:
+    def expected_of_phase(self, run: RunKpis, phase: PhaseKpis) -> Outlook:
+        """What is expected of a phase, with what is broken by now."""
         expected = self.outlook(run.name).phases.get(phase.id, UNKNOWN)
         if expected.budget_seconds < 0:
             return expected

@@ -47,6 +47,13 @@ class Outlook:
     estimated: Quantiles | None = None
     expected_seconds: float | None = None
 
+    @property
+    def drift(self) -> float | None:
+        """How far it lies off the estimated median, as a share of it; None where either is not known."""
+        if self.estimated is None or self.expected_seconds is None or self.estimated.p50 <= 0:
+            return None
+        return self.expected_seconds / self.estimated.p50 - 1.0
+
     def after(self, used_seconds: float) -> "Outlook":
         """The same once the sources have been down so long: what is used up is broken."""
         if self.budget_seconds < 0 or used_seconds <= self.budget_seconds:
