@@ -1,73 +1,20 @@
 """Traces of a real engine with real worker hosts, as a collector on loopback has them; and nothing of them where it is away."""
 
 import json
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pymigrate.engine.ports.tracing import SpanContext
 from pymigrate.v1 import run_pb2
 from tests.collector import Collector
-from tests.e2e.engines import EngineProcess, declare, ended, running_engine
+from tests.e2e.engines import EngineProcess, running_engine
+from tests.e2e.told_run import CALLER, run_once
 from tests.sinks import Said
 
-CALLER = SpanContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 TOKEN = "a-token-that-nobody-reads"
 CALL = "pymigrate.v1.RunService/StartRun"
-PLAN = "environments/prod/plans/warehouse"
-DEFINITIONS = """
-apiVersion: pymigrate.io/v1alpha1
-kind: Environment
-metadata: {name: prod}
----
-apiVersion: pymigrate.io/v1alpha1
-kind: Department
-metadata: {name: sales, environment: prod}
----
-apiVersion: pymigrate.io/v1alpha1
-kind: Connection
-metadata: {name: legacy, environment: prod}
-spec: {sqlite: {path: LEGACY}}
----
-apiVersion: pymigrate.io/v1alpha1
-kind: Connection
-metadata: {name: warehouse, environment: prod}
-spec: {duckdb: {path: WAREHOUSE}}
----
-apiVersion: pymigrate.io/v1alpha1
-kind: Plan
-metadata: {name: warehouse, environment: prod}
-spec:
-  phases:
-    sales:
-      department: sales
-      datasets:
-        customers:
-          source: {connection: legacy, relation: customers}
-          target: {connection: warehouse, relation: customers}
-          chunkBytes: 65536
-        orders:
-          source: {connection: legacy, relation: orders}
-          target: {connection: warehouse, relation: orders}
-          chunkBytes: 65536
-"""
-
-
-@pytest.fixture
-def legacy(tmp_path: Path) -> Path:
-    """A database of some size."""
-    path = tmp_path / "legacy.db"
-    with sqlite3.connect(path) as database:
-        database.execute("create table customers (id integer primary key, name text)")
-        database.execute("create table orders (id integer primary key, customer_id integer, total real)")
-        rows = [(at, f"customer {at:06d}") for at in range(1, 20_001)]
-        database.executemany("insert into customers values (?, ?)", rows)
-        database.executemany("insert into orders values (?, ?, ?)", [(at, at, at / 2) for at in range(1, 20_001)])
-    database.close()
-    return path
 
 
 @pytest.fixture
@@ -80,21 +27,10 @@ def engine(tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
         yield process
 
 
-def run_once(engine: EngineProcess, legacy: Path, tmp_path: Path) -> run_pb2.Run:
-    """The plan, started by a caller with a trace, to its end."""
-    with engine.client() as client:
-        definitions = DEFINITIONS.replace("LEGACY", str(legacy))
-        definitions = definitions.replace("WAREHOUSE", str(tmp_path / "warehouse.duckdb"))
-        declare(client, definitions, tmp_path / "plan.yaml")
-        metadata = (*client.metadata, ("traceparent", str(CALLER)))
-        run = client.runs.StartRun(run_pb2.StartRunRequest(parent=PLAN), metadata=metadata, timeout=60)
-        return ended(client, run.name)
-
-
 def test_a_trace_leads_from_the_caller_down_to_a_chunk_in_another_process(
-    engine: EngineProcess, collector: Collector, legacy: Path, tmp_path: Path
+    engine: EngineProcess, collector: Collector, tmp_path: Path
 ) -> None:
-    run = run_once(engine, legacy, tmp_path)
+    run = run_once(engine, tmp_path)
     assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run
     engine.stop()
     collector.wait_for(lambda: bool(collector.named("chunk")) and bool(collector.named("run")))
@@ -112,10 +48,8 @@ def test_a_trace_leads_from_the_caller_down_to_a_chunk_in_another_process(
     assert {posted.headers["authorization"] for posted in collector.taken} == {f"Bearer {TOKEN}"}
 
 
-def test_the_logs_of_engine_and_hosts_name_the_trace_and_no_secret(
-    engine: EngineProcess, legacy: Path, tmp_path: Path
-) -> None:
-    run = run_once(engine, legacy, tmp_path)
+def test_the_logs_of_engine_and_hosts_name_the_trace_and_no_secret(engine: EngineProcess, tmp_path: Path) -> None:
+    run = run_once(engine, tmp_path)
     engine.stop()
     written = (engine.home / "engine.log").read_text()
     moments = [line for line in map(json.loads, written.splitlines()) if line["event"].startswith(("phase.", "run."))]
@@ -131,13 +65,13 @@ def test_the_logs_of_engine_and_hosts_name_the_trace_and_no_secret(
 
 @pytest.mark.parametrize("trouble", ["hangs", "resets", "refuses"])
 def test_a_collector_in_trouble_stops_neither_a_run_nor_the_engine_s_end(
-    engine: EngineProcess, collector: Collector, legacy: Path, tmp_path: Path, trouble: str
+    engine: EngineProcess, collector: Collector, tmp_path: Path, trouble: str
 ) -> None:
     over = threading.Event()
     said = {"hangs": Said(hangs_until=over), "resets": Said(is_reset=True), "refuses": Said(401)}[trouble]
     collector.answer = lambda _: said
     try:
-        run = run_once(engine, legacy, tmp_path)
+        run = run_once(engine, tmp_path)
         assert run.state == run_pb2.RUN_STATE_SUCCEEDED, run
         collector.wait_for(lambda: bool(collector.asked))
         assert engine.stop() == 0

@@ -126,13 +126,28 @@ def test_nothing_is_traced_until_a_collector_is_named_and_hosts_are_told_of_it()
     }
 
 
+@pytest.mark.parametrize("name", ["otlp_endpoint", "events_url", "lineage_url"])
 @pytest.mark.parametrize(
     "address", ["collector:4318", "ftp://collector", "http://", "http://[::1", "http://me:secret@collector"]
 )
-def test_a_collector_is_an_address_without_a_password(address: str) -> None:
+def test_a_receiver_is_an_address_without_a_password(name: str, address: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        Settings(otlp_endpoint=address)
+        Settings(**{name: address})  # type: ignore[arg-type]  # pydantic checks them
     assert "secret@" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["otlp_token", "events_token", "lineage_token"])
+def test_a_receiver_s_token_is_a_reference(name: str) -> None:
+    assert getattr(Settings(**{name: "file:///run/token#key"}), name) == "file:///run/token#key"  # type: ignore[arg-type]  # pydantic checks them
+    with pytest.raises(ValidationError, match="no reference") as refused:
+        Settings(**{name: "s3cret"})  # type: ignore[arg-type]  # pydantic checks them
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "Acme", "a/b", "-a", "a" * 64])
+def test_what_an_engine_is_called_outside_is_a_plain_name(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(instance=name)
 
 
 def test_the_share_of_traces_is_a_share() -> None:

@@ -67,6 +67,22 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=20.0, ge=1.0, le=600.0)
     """How long hosts may take to reach a checkpoint when the engine is stopped. Default 20: longer than a chunk takes."""
 
+    instance: str = Field(default="pymigrate", pattern="^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$")
+    """What this engine is called outside: the source of its CloudEvents, the namespace of its OpenLineage jobs, the instance of its
+    spans. Default `pymigrate`: enough for one engine; those that tell the same receiver have a name each."""
+
+    events_url: str = ""
+    """Address that CloudEvents are posted to, one for everything that happens. Default empty: none."""
+
+    events_token: str = ""
+    """Reference to the bearer token that this address asks for, `env://NAME` or `file:///path`. Default empty: it asks for none."""
+
+    lineage_url: str = ""
+    """Address that OpenLineage run events are posted to, such as `http://127.0.0.1:5000/api/v1/lineage`. Default empty: none."""
+
+    lineage_token: str = ""
+    """Reference to the bearer token that this address asks for, `env://NAME` or `file:///path`. Default empty: it asks for none."""
+
     otlp_endpoint: str = ""
     """Base URL of the collector that traces are posted to as OTLP over HTTP, such as `http://127.0.0.1:4318`. Default empty: nothing is
     traced, and nothing of it is loaded."""
@@ -108,12 +124,12 @@ class Settings(BaseSettings):
             raise ValueError("holds a password: leave it out, and give its reference as store_password")
         return value
 
-    @field_validator("otlp_endpoint")
+    @field_validator("otlp_endpoint", "events_url", "lineage_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
         return _web_address(value) if value else value
 
-    @field_validator("store_password", "otlp_token")
+    @field_validator("store_password", "otlp_token", "events_token", "lineage_token")
     @classmethod
     def _is_reference(cls, value: str) -> str:
         if value and not value.startswith(("env://", "file:///")):

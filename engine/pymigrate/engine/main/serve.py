@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -46,9 +46,11 @@ from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
 from pymigrate.engine.main.instruments import build_instruments, measure_fleet, measure_hosts
 from pymigrate.engine.main.logs import configure_logging
+from pymigrate.engine.main.outgoing import build_outgoing
 from pymigrate.engine.main.secrets import build_secrets
 from pymigrate.engine.main.surfaces import Surfaces
 from pymigrate.engine.main.tracing import build_tracing
@@ -86,11 +88,13 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     _make_home(settings.home)
     token = _token(settings.token_path)
     clock = SystemClock()
-    tracing = build_tracing(settings, "pymigrate-engine", str(settings.home), build_secrets(redactor))
+    places = build_secrets(redactor)
+    tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places)
     instruments = build_instruments(clock, tracing)
     store: Store = MeasuredStore(await opened(settings, clock), instruments.metrics, clock)
     try:
-        await _serve(settings, token, clock, store, ending, instruments)
+        outgoing = build_outgoing(settings, store, instruments, places)
+        await _serve(settings, token, clock, store, ending, instruments, outgoing)
     finally:
         await store.close()
         await asyncio.to_thread(tracing.close)
@@ -104,6 +108,7 @@ async def _serve(
     store: Store,
     ending: asyncio.Event,
     instruments: Instruments,
+    outgoing: Sequence[Outgoing],
 ) -> None:
     surroundings = Surroundings(clock, random_id)
     board = Board(store, clock, random.Random())
@@ -154,7 +159,8 @@ async def _serve(
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     outlooks = Outlooks(store, kpis, forecasts, clock)
     looking = (kpis.run_loop(), outlooks.run_loop())
-    running = (supervisor.run(), *looking, *(plugin.run() for plugin in plugins))
+    telling = (each.run() for each in outgoing)
+    running = (supervisor.run(), *looking, *telling, *(plugin.run() for plugin in plugins))
     loops = [asyncio.create_task(loop) for loop in running]
     await surfaces.tell_ready()
     await ending.wait()
