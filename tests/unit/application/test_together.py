@@ -42,9 +42,16 @@ def test_the_time_in_which_a_lane_was_alone_does_not_count_as_disturbed() -> Non
     assert slowdowns((ORDERS, first), (ORDERS, second)) == {ORDERS: pytest.approx(2.0)}
 
 
-def test_lanes_that_never_met_tell_of_no_disturbance() -> None:
-    found = slowdowns((ORDERS, a_sample(0, 1.5, 1_000)), (ORDERS, a_sample(2.0, 3.5, 1_000)))
-    assert found == {ORDERS: pytest.approx(1.0)}
+def test_lanes_that_hardly_met_are_compared_by_their_rows_alone() -> None:
+    found = slowdowns((ORDERS, a_sample(0, 1.5, 1_000, 0.5)), (ORDERS, a_sample(1.4, 3.9, 1_000, 0.5)))
+    assert found == {ORDERS: pytest.approx(1.5)}
+
+
+def test_lanes_disturb_each_other_by_no_more_than_taking_turns() -> None:
+    found = slowdowns((ORDERS, a_sample(0, 30.0, 100)), (ORDERS, a_sample(0, 30.0, 100)))
+    assert found == {ORDERS: pytest.approx(2.0)}
+    shortly = slowdowns((ORDERS, a_sample(0, 0.2, 1)), (ORDERS, a_sample(0, 0.2, 1)))
+    assert shortly == {ORDERS: 2.0}
 
 
 def test_a_number_in_between_is_taken_as_a_rehearsal_interpolates_it() -> None:
