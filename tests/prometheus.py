@@ -54,10 +54,6 @@ class Prometheus:
         found: list[str] = self._api(f"label/{label}/values", {"match[]": selector})
         return found
 
-    def families(self) -> set[str]:
-        """The families that the pages it scraped declare, whether or not they have series."""
-        return set(self._api("metadata", {}))
-
     def target(self) -> tuple[str, str]:
         """What it thinks of the engine: its health, and the last error; "unknown" before it has found it."""
         for each in self._api("targets", {})["activeTargets"]:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import yaml
 from psycopg.conninfo import conninfo_to_dict
@@ -133,6 +134,19 @@ class Scene:
             proxy.cut()
             wait_until(lambda: self.lanes(client, "away")[0].state == run_pb2.LANE_STATE_STALLED)
             wait_until(lambda: self.rows(client) > 0)
+
+    def call_rest(self) -> None:
+        """A call that is answered, and one that is refused."""
+        for path in ("environments", "environments/nowhere"):
+            httpx.get(f"http://{self.rest()}/v1/{path}", headers=self.authorization(), trust_env=False)
+
+    def authorization(self) -> dict[str, str]:
+        """What a request shows."""
+        return {"authorization": f"Bearer {self.token_file().read_text().strip()}"}
+
+    def rest(self) -> str:
+        """Where REST is."""
+        return (self.engine.home / "rest-endpoint").read_text().strip()
 
     def run(self, client: Client, plan: str) -> run_pb2.Run:
         """A plan's run."""

@@ -1,20 +1,31 @@
-"""examples/monitoring beside a real engine: a Prometheus scrapes real runs, and one that is stopped, killed or full touches no lane."""
+"""examples/monitoring beside a real engine: a Prometheus scrapes real runs, every query has an answer, and one that is stopped,
+killed or full touches no lane."""
 
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.dashboards import Query, families, queries, variables
 from tests.e2e.engines import running_engine, wait_until
-from tests.e2e.monitored import Scene, configured
-from tests.prometheus import running_prometheus
+from tests.e2e.monitored import ENVIRONMENT, Scene, configured
+from tests.integration.monitoring.test_rules import rules
+from tests.prometheus import Prometheus, running_prometheus
 from tests.proxies import Proxy, proxied
-from tests.servers import PostgresCluster, empty_database
+from tests.servers import PostgresCluster, empty_database, free_port
 
+FILLED = {"environment": ENVIRONMENT, "plan": "slow", "phase": "move", "instance": ".+", "__rate_interval": "5m"}
 CHUNK_ROWS = 370
 STUCK, REQUESTS_EACH = 20, 10
+# What this scene does not have: an engine that fails at its own work.
+UNARRANGED = {
+    "pymigrate_store_failures_total",
+    "pymigrate_collector_failures_total",
+    "pymigrate_metrics_overflow_total",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +39,70 @@ def scene(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: PostgresCl
     ):
         patch.setenv("PYMIGRATE_REST_LISTEN", "127.0.0.1:0")
         patch.setenv("PYMIGRATE_METRICS_LISTEN", "127.0.0.1:0")
+        patch.setenv("PYMIGRATE_LINEAGE_URL", f"http://127.0.0.1:{free_port()}")  # a receiver that is away
         with running_engine(folder / "home") as engine:
             yield Scene(engine, folder / "legacy", database, proxy)
+
+
+@pytest.fixture(scope="module")
+def prometheus(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that has scraped it for a while, and found its forecasts."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    with running_prometheus(configured(folder, scene.page(), scene.token_file()), folder / "data") as server:
+        server.scrape_more()
+        assert server.target() == ("up", "")
+        for _ in range(2):  # a rate needs an increase that was seen
+            scene.call_rest()
+            server.scrape_more()
+        wait_until(lambda: bool(server.ask('pymigrate_plan_drift_ratio{plan="slow"}')))
+        server.scrape_more()
+        yield server
+
+
+def asks_for_what_is_there(expression: str) -> bool:
+    """Whether the scene has what an expression asks for, itself or through series that are recorded."""
+    recorded = [rule["expr"] for rule in rules("record") if rule["record"] in expression]
+    return not families([expression, *recorded]) & UNARRANGED
+
+
+@pytest.mark.parametrize("query", queries(), ids=str)
+def test_a_panel_s_query_finds_what_the_scene_has(prometheus: Prometheus, query: Query) -> None:
+    plan = "live" if "lag_seconds" in query.expression else "slow"
+    found = prometheus.ask(query.filled({**FILLED, "plan": plan}))
+    if asks_for_what_is_there(query.expression):
+        assert any(each["value"][1] != "NaN" for each in found), query.expression
+
+
+@pytest.mark.parametrize(("variable", "label"), variables(), ids=str)
+def test_a_variable_has_values_to_pick_from(prometheus: Prometheus, variable: Query, label: str) -> None:
+    assert prometheus.label_values(label, variable.filled(FILLED))
+
+
+@pytest.mark.parametrize("rule", rules("record"), ids=lambda rule: rule["record"])
+def test_a_recorded_series_is_there(prometheus: Prometheus, rule: dict[str, Any]) -> None:
+    found = prometheus.ask(rule["record"])
+    assert found or not asks_for_what_is_there(rule["record"])
+
+
+def test_no_rule_fails(prometheus: Prometheus) -> None:
+    assert prometheus.rule_errors() == {}
+
+
+def test_alerts_fire_for_what_goes_wrong_and_for_nothing_else(prometheus: Prometheus) -> None:
+    firing = {
+        (alert["labels"]["alertname"], alert["labels"].get("plan", ""))
+        for alert in prometheus.alerts()
+        if alert["state"] == "firing"
+    }
+    assert firing == {
+        ("PyMigrateRunFailed", "broken"),
+        ("PyMigrateRollbackBlocked", "spoiled"),
+        ("PyMigrateQuarantineGrowing", ""),
+        ("PyMigrateWatched", ""),
+    }
+    pending = {alert["labels"]["alertname"] for alert in prometheus.alerts() if alert["state"] == "pending"}
+    assert "PyMigrateLaneStalled" in pending
+    assert not pending & {"PyMigrateEngineDown", "PyMigrateUnwatched", "PyMigrateCollectorFailing"}
 
 
 def test_a_token_that_is_not_the_engine_s_is_told_as_an_engine_that_can_t_be_scraped(
@@ -64,9 +137,8 @@ class MidScrape(Proxy):
 
 def scraped(scene: Scene) -> int:
     """The status of a scrape by somebody else."""
-    token = scene.token_file().read_text().strip()
-    headers = {"authorization": f"Bearer {token}"}
-    return httpx.get(f"http://{scene.page()}/metrics", headers=headers, trust_env=False).status_code
+    answer = httpx.get(f"http://{scene.page()}/metrics", headers=scene.authorization(), trust_env=False)
+    return answer.status_code
 
 
 def goes_on(scene: Scene) -> None:
@@ -124,7 +196,9 @@ def test_a_prometheus_whose_storage_is_full_touches_no_lane_and_says_that_nobody
 
 def test_scrapers_that_never_read_their_answer_hold_up_neither_lanes_nor_other_scrapers(scene: Scene) -> None:
     host, _, port = scene.page().rpartition(":")
-    request = f"GET /metrics HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {scene.token_file().read_text().strip()}\r\n\r\n"
+    request = (
+        f"GET /metrics HTTP/1.1\r\nhost: {host}\r\nauthorization: {scene.authorization()['authorization']}\r\n\r\n"
+    )
     stuck = []
     try:
         for _ in range(STUCK):

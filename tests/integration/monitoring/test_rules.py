@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from pymigrate.engine.main import cli
+from pymigrate.engine.ports.metric_families import FAMILIES
+from tests.dashboards import families, queries, variables
 from tests.servers import absent
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -117,6 +121,19 @@ def test_an_alert_says_how_grave_it_is_what_to_do_and_where_its_runbook_is(rule:
 def test_the_guide_has_a_heading_for_every_alert_and_for_no_other() -> None:
     guide = (ROOT / "docs/monitoring.md").read_text()
     assert re.findall(r"^### (PyMigrate\w+)$", guide, re.MULTILINE) == ALERTS
+
+
+def test_every_command_that_an_alert_or_the_guide_tells_to_run_is_one() -> None:
+    texts = [(MONITORING / "rules/alerts.yml").read_text(), (ROOT / "docs/monitoring.md").read_text()]
+    told = {name for text in texts for name in re.findall(r"`pymigrate\s+([a-z]+)", text)}
+    assert {"report", "retry", "rollback"} <= told <= set(get_command(cli.build()).commands)  # type: ignore[attr-defined]
+
+
+def test_whatever_rules_and_dashboards_ask_for_is_a_family_of_the_engine() -> None:
+    asked = [query.expression for query in queries()] + [variable.expression for variable, _ in variables()]
+    named = families([*asked, *(rule["expr"] for kind in ("alert", "record") for rule in rules(kind))])
+    assert len(named) > 30
+    assert named <= {family.name for family in FAMILIES}
 
 
 def test_no_two_alerts_have_one_name() -> None:
