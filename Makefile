@@ -84,6 +84,7 @@ check: setup ## format, lint, types, layers, contract and generated code: what C
 	run format $(BIN)/ruff format --check --output-format concise . ; \
 	run lint $(BIN)/ruff check --output-format concise . ; \
 	run types $(BIN)/mypy $(CHECKED); \
+	run imports $(BIN)/python -m tools.imports; \
 	run layers $(BIN)/lint-imports --no-logo; \
 	run contract $(BIN)/buf lint; \
 	run contract-format $(BIN)/buf format --path proto/pymigrate --diff --exit-code; \
