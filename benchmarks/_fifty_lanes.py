@@ -5,6 +5,8 @@ import os
 import threading
 from pathlib import Path
 
+from _ground_truth import in_duckdb, in_postgres, require, told
+
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended
@@ -44,8 +46,8 @@ def definitions(system: dict[str, object], other: dict[str, object], folder: Pat
     return "\n---\n".join(json.dumps({"apiVersion": "pymigrate.io/v1alpha1", **document}) for document in documents)
 
 
-def peak_bytes(text: str, folder: Path) -> tuple[int, int, int]:
-    """Runs the plan; the most that all hosts held at a moment, how many hosts there were, and how many lanes."""
+def peak_bytes(text: str, folder: Path, target: str) -> tuple[int, int, int]:
+    """Runs the plan, into the PostgreSQL `target` too; the most that all hosts held at a moment, how many there were, and how many lanes."""
     engine = EngineProcess(folder / "home")
     engine.start()
     try:
@@ -64,9 +66,11 @@ def peak_bytes(text: str, folder: Path) -> tuple[int, int, int]:
                 watching.join()
             if run.state != run_pb2.RUN_STATE_SUCCEEDED:
                 raise AssertionError(run.failure.message)
-            return max(held for held, _ in found), max(hosts for _, hosts in found), _lanes(client, name)
+            kept, lanes = told(client, run), _lanes(client, name)
     finally:
         engine.stop()
+    require(kept, {"postgres": in_postgres(target), "duckdb": in_duckdb(folder / "w.duckdb")})
+    return max(held for held, _ in found), max(hosts for _, hosts in found), lanes
 
 
 def _lanes(client: Client, name: str) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import psycopg
+from _ground_truth import Count, in_duckdb, in_parquet, in_postgres
 from _moving import FILL_MIXED, FILL_WIDE, MIXED, WIDE
 from _routes import CREATE, FILL, SQLITE
 
@@ -104,6 +105,14 @@ class Place:
                 f"FROM legacy.seq_1_to_{self.size.maria}"
             )
             connection.commit()
+
+    def counts(self) -> dict[str, Count]:
+        """How the rows of each target are counted, by connection."""
+        return {
+            "warehouse": in_postgres(self.cluster.dsn("warehouse")),
+            "duck": in_duckdb(self.folder / "warehouse.duckdb"),
+            "lake": in_parquet(self.folder / "lake"),
+        }
 
     def connections(self, more: Json) -> Json:
         """Every connection, by name; `more` adds to their specs."""

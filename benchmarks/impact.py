@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from _figures import RESULTS, Report  # noqa: E402
+from _ground_truth import Kept, require, told  # noqa: E402
 from _impact_scenes import SIZES, Place, Scene, scenes  # noqa: E402
 
 from pymigrate.engine.entrypoints.cli.client import Client  # noqa: E402
@@ -114,13 +115,14 @@ def predicted(client: Client, plan: str) -> dict[str, Predicted]:
     }
 
 
-def measured(client: Client, plan: str, number: int) -> dict[str, float]:
-    """The write downtime of each phase in one run."""
+def measured(client: Client, plan: str, number: int, ended_runs: list[Kept]) -> dict[str, float]:
+    """The write downtime of each phase in one run; what is told of it is added to those that have ended."""
     asked = run_pb2.StartRunRequest(parent=plan, run=run_pb2.Run(triggers={"number": str(number)}))
     name = client.runs.StartRun(asked, metadata=client.metadata, timeout=RUN_SECONDS_MAX).name
     run = ended(client, name, RUN_SECONDS_MAX)
     if run.state != run_pb2.RUN_STATE_SUCCEEDED:
         raise AssertionError(run.failure.message)
+    ended_runs.append(told(client, run))
     events = client.runs.ListRunEvents(
         run_pb2.ListRunEventsRequest(parent=name, page_size=1_000), metadata=client.metadata, timeout=60
     ).events
@@ -138,7 +140,9 @@ def measured(client: Client, plan: str, number: int) -> dict[str, float]:
     return found
 
 
-def played(client: Client, scene: Scene, place: Place, number: int, folder: Path) -> Iterator[Outcome]:
+def played(
+    client: Client, scene: Scene, place: Place, number: int, folder: Path, ended_runs: list[Kept]
+) -> Iterator[Outcome]:
     """Analyzes and runs one configuration."""
     environment = f"scene{number}"
     plan = f"environments/{environment}/plans/p"
@@ -152,7 +156,7 @@ def played(client: Client, scene: Scene, place: Place, number: int, folder: Path
     for at in range(place.size.runs):
         if scene.windows:
             declared()
-        runs.append(measured(client, plan, at))
+        runs.append(measured(client, plan, at, ended_runs))
     if scene.windows:
         declared()
     learned = predicted(client, plan)
@@ -265,14 +269,16 @@ def main() -> None:
             engine = EngineProcess(
                 folder / f"home{number}"
             )  # of its own: nothing was learned from another configuration
+            ended_runs: list[Kept] = []
             engine.start()
             try:
                 with engine.client() as client:
-                    for outcome in played(client, scene, place, number, folder):
+                    for outcome in played(client, scene, place, number, folder, ended_runs):
                         outcomes.append(outcome)
                         print(f"{outcome.scene}, phase {outcome.phase}: measured", flush=True)
             finally:
                 engine.stop()
+            require(ended_runs[-1], place.counts())  # each run replaces what the one before left in the targets
     if given.merge:
         outcomes = merged(outcomes, given.results)
     for outcome in outcomes:

@@ -5,6 +5,7 @@ second, so that one lane need not copy all fifty tables.
 """
 
 import contextlib
+import functools
 import json
 import os
 import statistics
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import psycopg  # noqa: E402  # the tests' servers are found from the root
 from _figures import Report, arguments  # noqa: E402
+from _ground_truth import in_postgres, require, told  # noqa: E402
 
 from pymigrate.engine.entrypoints.cli.client import Client  # noqa: E402
 from pymigrate.v1 import plan_pb2, run_pb2  # noqa: E402
@@ -64,7 +66,7 @@ def definitions(port: int, target_port: int, lanes: int) -> str:
     return "\n---\n".join(json.dumps({"apiVersion": "pymigrate.io/v1alpha1", **document}) for document in documents)
 
 
-def copy_seconds(client: Client, tables: int, lanes_max: int, attempt: int) -> tuple[float, float]:
+def copy_seconds(client: Client, warehouse: str, tables: int, lanes_max: int, attempt: int) -> tuple[float, float]:
     """From the first lane's start to the last one's end, and of the whole run, with so many lanes at once."""
     plan = f"environments/bench/plans/of{tables}"
     changed = plan_pb2.UpdatePlanRequest(plan=plan_pb2.Plan(name=plan, lanes_max=lanes_max))
@@ -75,6 +77,7 @@ def copy_seconds(client: Client, tables: int, lanes_max: int, attempt: int) -> t
     run = ended(client, name)
     if run.state != run_pb2.RUN_STATE_SUCCEEDED:
         raise AssertionError(run.failure.message)
+    require(told(client, run), {"warehouse": in_postgres(warehouse)})
     found = client.runs.ListLanes(
         run_pb2.ListLanesRequest(parent=name, page_size=1_000), metadata=client.metadata, timeout=60
     ).lanes
@@ -97,19 +100,21 @@ def engine(home: Path) -> Iterator[Client]:
         process.stop()
 
 
-def compare(report: Report, client: Client, text: Callable[[int], str], lanes: int, rows: int, rounds: int) -> None:
+def compare(
+    report: Report, client: Client, warehouse: str, text: Callable[[int], str], lanes: int, rows: int, rounds: int
+) -> None:
     """Many lanes over as many tables, and one lane over a few, in turns."""
     alone = min(ALONE, lanes)
     with tempfile.TemporaryDirectory() as folder:
         for tables in {lanes, alone}:
             declare(client, text(tables), Path(folder) / "plan.yaml")
-    copy_seconds(client, lanes, lanes, 0)  # warms the hosts
+    copy_seconds(client, warehouse, lanes, lanes, 0)  # warms the hosts
     several, single, runs, lone_runs = [], [], [], []
     for attempt in range(1, rounds + 1):
-        copied, ran = copy_seconds(client, lanes, lanes, attempt)
+        copied, ran = copy_seconds(client, warehouse, lanes, lanes, attempt)
         several.append(lanes * rows / copied)
         runs.append(lanes * rows / ran)
-        copied, ran = copy_seconds(client, alone, 1, attempt + 1_000)
+        copied, ran = copy_seconds(client, warehouse, alone, 1, attempt + 1_000)
         single.append(alone * rows / copied)
         lone_runs.append(alone * rows / ran)
     goal = GOALS.get(lanes, 1.0)
@@ -149,7 +154,8 @@ def main() -> None:
         client = stack.enter_context(engine(folder / "home"))
         rounds = 1 if given.quick or given.tiny else 3
         for lanes in sizes:
-            compare(report, client, lambda tables: definitions(proxy.port, cluster.port, tables), lanes, rows, rounds)
+            plan = functools.partial(definitions, proxy.port, cluster.port)
+            compare(report, client, cluster.dsn("warehouse"), plan, lanes, rows, rounds)
     report.write(given.results)
 
 

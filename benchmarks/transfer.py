@@ -358,7 +358,7 @@ def fifty_lanes(bench: Bench, table: str = "mixed", rows: int = 0) -> None:
     folder.mkdir()
     system = {"host": bench.cluster.host, "port": bench.cluster.port, "database": "postgres", "user": "postgres"}
     text = _fifty_lanes.definitions(system, {**system, "database": "target"}, folder, table, LANES)
-    held, hosts, lanes = _fifty_lanes.peak_bytes(text, folder)
+    held, hosts, lanes = _fifty_lanes.peak_bytes(text, folder, bench.target)
     bench.report.add(
         f"{lanes} lanes, {size / MB:,.0f} MB into PostgreSQL and into DuckDB, {hosts} hosts, the most that they held",
         held / MB,

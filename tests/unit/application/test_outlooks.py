@@ -136,6 +136,7 @@ async def test_a_run_that_has_ended_keeps_its_drift_and_has_no_end_ahead() -> No
     assert await analyzed.engine.outlooks.step() == ""
     again = analyzed.engine.again()
     await again.kpis.restore()
+    await again.kpis.kpis(PLAN)
     assert await again.outlooks.step() == RUN
     assert (await again.kpis.kpis(PLAN)).drift == found.drift
 

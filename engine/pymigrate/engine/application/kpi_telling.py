@@ -47,8 +47,11 @@ class KpiTelling:
         """A department over the newest runs."""
         parts: list[tuple[Outlook, float]] = []
         broken: list[Outlook] = []
+        phases: dict[str, list[PhaseKpis]] = {}
+        for (name_of_run, _), phase in department.phases.items():
+            phases.setdefault(name_of_run, []).append(phase)
         for run in department.runs.values():
-            own = [phase for (of_run, _), phase in department.phases.items() if of_run == run.name]
+            own = phases.get(run.name, [])
             expected = self.outlook(run.name).departments.get(department.name, UNKNOWN)
             parts.append((expected, down_seconds(own, self.now)))
             broken.extend(self.expected_of_phase(run, phase) for phase in own)

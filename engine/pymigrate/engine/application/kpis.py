@@ -13,11 +13,13 @@ import structlog
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.changes import Change
 from pymigrate.engine.application.fleet_fold import FleetFold
+from pymigrate.engine.application.kinds import children
 from pymigrate.engine.application.kpi_messages import nothing_yet
 from pymigrate.engine.application.kpi_subjects import Subject, SubjectKind, missing, require_declared, subject_of
 from pymigrate.engine.application.kpi_telling import KpiTelling
 from pymigrate.engine.domain.errors import NotFound, TemporaryError
 from pymigrate.engine.domain.kpi import RunKpis
+from pymigrate.engine.domain.names import environment_of, parent_of
 from pymigrate.engine.domain.run import RunEvent
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
@@ -37,6 +39,7 @@ class FleetKpis(FleetFold):
         super().__init__(clock)
         self._store = store
         self._behind: dict[str, None] = {}
+        self._unread: dict[str, str] = {}
         self._wake = asyncio.Event()
         board.changes.follow(self._follow)
 
@@ -54,6 +57,7 @@ class FleetKpis(FleetFold):
                 return await self._of_run(subject, includes_parts)
 
     async def _above(self, subject: Subject, includes_parts: bool) -> kpi_pb2.Kpis:
+        await self._all_of(subject.environment)
         environment, now = self._environments.get(subject.environment), self.now()
         if subject.kind is SubjectKind.DEPARTMENT:
             department = environment.departments.get(subject.id) if environment else None
@@ -72,6 +76,8 @@ class FleetKpis(FleetFold):
 
     async def _of_plan(self, subject: Subject, includes_parts: bool) -> kpi_pb2.Kpis:
         plan = subject.name if subject.kind is SubjectKind.PLAN else subject.parent
+        if plan in self._unread:
+            await self.whole(self._unread[plan])
         newest = self.newest(plan)
         run = await self.whole(newest.name) if newest is not None else None
         if run is None or (subject.kind is SubjectKind.PLAN_PHASE and subject.id not in run.phases):
@@ -109,26 +115,37 @@ class FleetKpis(FleetFold):
             self._wake.set()
 
     async def restore(self) -> None:
-        """Reads the newest run of every plan."""
-        names = await self._store.read(_newest_names)
-        for name in names:
-            if name not in self._runs:
-                await self.whole(name)
+        """Finds the newest run of every plan. What has ended is read in the background, or as soon as somebody asks for it: of many
+        plans that takes longer than an engine may take to start."""
+        newest = await self._store.read(_newest_runs)
+        self._unread = {plan: run for plan, run in newest.items() if run not in self._runs}
+        self._wake.set()
 
     async def run_loop(self) -> None:
         """Reads what is missing, until it is cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._behind:
-                name = next(iter(self._behind))
+            while name := next(iter((*self._behind, *self._unread.values())), ""):
                 try:
                     await self.whole(name)
                 except NotFound:
-                    self._behind.pop(name, None)
+                    self._has_read(name)
                 except TemporaryError as error:
                     log.warning("kpis.behind", run=name, error=error.message)
                     await self._clock.sleep(RETRY_SECONDS)
+
+    async def _all_of(self, environment: str) -> None:
+        """Everything that ended in an environment before this engine."""
+        for plan, run in list(self._unread.items()):
+            if environment_of(plan) == environment and plan in self._unread:
+                await self.whole(run)
+
+    def _has_read(self, run: str) -> None:
+        self._behind.pop(run, None)
+        plan = parent_of(run)
+        if self._unread.get(plan) == run:
+            del self._unread[plan]
 
     async def whole(self, name: str) -> RunKpis:
         """A run with everything that happened in it. Raises NotFound."""
@@ -145,7 +162,7 @@ class FleetKpis(FleetFold):
             if not events:  # the records are of a later moment than this reading
                 break
             self.observe(Change(name, self.now(), (), events))
-        self._behind.pop(name, None)
+        self._has_read(name)
         return run
 
     async def _no_run(self, name: str) -> NotFound:
@@ -158,19 +175,16 @@ def _events_from(run: str, first: int) -> Callable[[Unit], list[RunEvent]]:
     return lambda unit: list(unit.runs.events(run, first - 1, EVENTS_PAGE))
 
 
-def _newest_names(unit: Unit) -> list[str]:
-    """The newest run of every plan."""
+def _newest_runs(unit: Unit) -> dict[str, str]:
+    """The newest run of every plan, by plan."""
     found: dict[str, str] = {}
-    after = ""
-    while environments := unit.resources.list("environments", "", after, RUNS_PAGE):
-        after = environments[-1].name
-        for environment in environments:
-            before: tuple[datetime, str] | None = None
-            while page := unit.runs.list(f"{environment.name}/plans/-", before, RUNS_PAGE):
-                for run in page:
-                    found.setdefault(run.plan, run.name)
-                before = (page[-1].create_time, page[-1].name)
-    return list(found.values())
+    for environment in children(unit, "environments", ""):
+        before: tuple[datetime, str] | None = None
+        while page := unit.runs.list(f"{environment.name}/plans/-", before, RUNS_PAGE):
+            for run in page:
+                found.setdefault(run.plan, run.name)
+            before = (page[-1].create_time, page[-1].name)
+    return found
 
 
 def _with_parts(message: kpi_pb2.Kpis, parts: Iterable[kpi_pb2.Kpis], includes_parts: bool) -> kpi_pb2.Kpis:
