@@ -47,7 +47,7 @@ def definitions(system: dict[str, object], other: dict[str, object], folder: Pat
 
 
 def peak_bytes(text: str, folder: Path, target: str) -> tuple[int, int, int]:
-    """Runs the plan, into the PostgreSQL `target` too; the most that all hosts held at a moment, how many there were, and how many lanes."""
+    """Runs the plan, into PostgreSQL `target` too; the most that all hosts held at a moment, how many there were, and how many lanes."""
     engine = EngineProcess(folder / "home")
     engine.start()
     try:
