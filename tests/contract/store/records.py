@@ -53,6 +53,7 @@ def full_aggregate() -> RunAggregate:
         waiting_for=("crm", "erp"),
         is_rollback_asked=True,
         rollback_window_seconds=604_800,
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         seal_time=at(12),
     )
     phase = PhaseRun("flights", "ops", ("airlines", "planes"), 5, PhaseState.ROLLBACK_BLOCKED, 2, FAILURE, at(3), at(4))

@@ -18,6 +18,7 @@ from pymigrate.v1 import environment_pb2, impact_pb2, plan_pb2
 from tests.unit.provider.impact_engine import ImpactEngine, configured, refuse, stay_away
 
 PLAN = "environments/small/plans/small"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
@@ -164,3 +165,19 @@ def test_an_interruption_ends_the_wait(engine: ImpactEngine) -> None:
     servicer.stopping.set()
     reading.join(30)
     assert "interrupted" in problems[0].summary
+
+
+@pytest.mark.parametrize(("given", "sent"), [(TRACEPARENT, [TRACEPARENT]), ("", []), ("nonsense\n", [])])
+def test_the_trace_of_whoever_runs_terraform_goes_along(
+    engine: ImpactEngine, given: str, sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEPARENT", given)
+    heard: list[str] = []
+
+    def analyze(request: Any, call: Any) -> impact_pb2.Impact:
+        heard.extend(value for key, value in call.invocation_metadata() if key == "traceparent")
+        return impact()
+
+    engine.analyze = analyze
+    read(configured(engine.home))
+    assert heard == sent
