@@ -130,7 +130,7 @@ class Schemathesis:
         configuration.write_text(
             f"""
 hooks = "tests.e2e.document_hooks"
-max-stream-events = 2
+max-stream-events = 1
 request-timeout = 20.0
 [headers]
 Authorization = "Bearer {(self._engine.home / "token").read_text().strip()}"

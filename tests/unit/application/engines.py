@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
 from pymigrate.engine.application.hosts import Hosts
@@ -69,6 +70,7 @@ class Engine:
         self.followups = Followups(self.store, self.board, self.learning, estimates, clock)
         self.board.on_work(self._on_work)
         self.topics = Topics(clock)
+        self.dashboards = Dashboards(self.store, self.kpis, limits, self.topics, clock, "start")
         self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings, self.topics)
         measuring = Measuring(self.store, Inspections(self.inquiries), Probing(self.inquiries, clock))
         bounds = Bounds(self.lanes_max, MEMORY_BYTES)

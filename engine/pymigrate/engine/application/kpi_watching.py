@@ -5,14 +5,12 @@ from collections.abc import AsyncIterator
 
 from pymigrate.engine.application.kpi_subjects import SubjectKind, subject_of
 from pymigrate.engine.application.kpis import FleetKpis
-from pymigrate.engine.application.projections import timestamp
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.run_states import RUN_ENDED
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.v1 import kpi_pb2, run_pb2
 
 INTERVAL_SECONDS = 0.1
-DASHBOARD_INTERVAL_SECONDS = 1.0
 _OF_ONE_RUN = frozenset({SubjectKind.RUN, SubjectKind.RUN_PHASE, SubjectKind.RUN_LANE})
 _ENDED = frozenset(run_pb2.RunState.Value(f"RUN_STATE_{state.name}") for state in RUN_ENDED)
 
@@ -51,31 +49,6 @@ class KpiWatching:
             if subject.kind in _OF_ONE_RUN and found.state in _ENDED:
                 return
             await self._clock.sleep(INTERVAL_SECONDS)
-
-    async def dashboard(self, environment: str) -> kpi_pb2.Dashboard:
-        """Environments and plans as they are. Raises NotFound for an environment that is not there."""
-        names = [environment] if environment else [found.name for found in self._kpis.environments()]
-        found = kpi_pb2.Dashboard(time=timestamp(self._kpis.now()))
-        for name in names:
-            summed = await self._kpis.kpis(name, includes_parts=True)
-            plans = [part for part in summed.parts if subject_of(part.name).kind is SubjectKind.PLAN]
-            found.plans.extend(kpi_pb2.PlanStatus(plan=part.name, kpis=part) for part in plans)
-            summed.ClearField("parts")
-            found.environments.append(summed)
-        return found
-
-    async def watch_dashboard(
-        self, environment: str, resume_token: str
-    ) -> AsyncIterator[kpi_pb2.WatchDashboardResponse]:
-        """The whole as it is, then again when something has changed, at most once a second."""
-        seen, _ = self._read(resume_token)
-        while True:
-            while seen >= self._changes and seen >= 0:
-                await self._woken.wait()
-            seen = self._changes
-            found = await self.dashboard(environment)
-            yield kpi_pb2.WatchDashboardResponse(dashboard=found, resume_token=f"{self._start}.{seen}")
-            await self._clock.sleep(DASHBOARD_INTERVAL_SECONDS)
 
     def _read(self, token: str) -> tuple[int, bool]:
         """The number that was seen last, -1 for none; and whether it is not known here what has been since."""

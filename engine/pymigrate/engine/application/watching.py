@@ -55,10 +55,17 @@ class Picture(Generic[View]):
 class Topic(Generic[View]):
     """Something that is watched. `make` makes the view of how it stands; it is never asked twice at once."""
 
-    def __init__(self, make: Callable[[], Awaitable[View]], clock: Clock, numbers: Iterator[int]) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Awaitable[View]],
+        clock: Clock,
+        numbers: Iterator[int],
+        interval_seconds: float = INTERVAL_SECONDS,
+    ) -> None:
         self._make = make
         self._clock = clock
         self._numbers = numbers
+        self._interval_seconds = interval_seconds
         self._changes = 0
         self._shown = 0  # of the changes, what the newest picture shows
         self._changed = asyncio.Event()
@@ -97,14 +104,14 @@ class Topic(Generic[View]):
         return self._newest
 
     async def tell(self) -> None:
-        """Tells everybody what changed, at most every INTERVAL_SECONDS, until it is cancelled or a picture can't be made."""
+        """Tells everybody what changed, at most once in its interval, until it is cancelled or a picture can't be made."""
         try:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
                 self._told = await self.now()
                 self._wake()
-                await self._clock.sleep(INTERVAL_SECONDS)
+                await self._clock.sleep(self._interval_seconds)
         except Exception as error:  # noqa: BLE001 (whoever watches raises it, and the edge tells or logs it)
             self.fail(error)
 
@@ -152,7 +159,9 @@ class Topics:
             found.topic.fail(_ending())
 
     @contextmanager
-    def watched(self, key: Hashable, make: Callable[[], Awaitable[View]]) -> Iterator[Topic[View]]:
+    def watched(
+        self, key: Hashable, make: Callable[[], Awaitable[View]], interval_seconds: float = INTERVAL_SECONDS
+    ) -> Iterator[Topic[View]]:
         """The topic for one watcher, begun with this `make` if it is the first. Raises EngineUnavailable and TooManyWatchers."""
         if self._is_closed:
             raise _ending()
@@ -161,7 +170,7 @@ class Topics:
             raise TooManyWatchers(text)
         found = self._open.get(key)
         if found is None:
-            topic = Topic(make, self._clock, self._numbers)
+            topic = Topic(make, self._clock, self._numbers, interval_seconds)
             found = self._open[key] = _Open(topic, asyncio.create_task(topic.tell()))
         found.watchers += 1
         self.watchers += 1

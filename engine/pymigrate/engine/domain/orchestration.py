@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import assert_never
 
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.gates import is_approvable
 from pymigrate.engine.domain.happenings import (
     Approved,
     Asked,
@@ -217,9 +218,7 @@ class RunCore(Reporting):
 
     def is_approvable(self, phase: PhaseRun) -> bool:
         """Whether all of what is to be published can be looked at: what catches up is approved before writes are blocked."""
-        if phase.is_online:
-            return phase.state is PhaseState.STAGING and phase.is_caught_up
-        return phase.state is PhaseState.VERIFYING
+        return is_approvable(phase)
 
     def _wait_no_longer(self, plan: str) -> bool:
         if plan not in self.run.waiting_for:

@@ -18,6 +18,7 @@ from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
 from pymigrate.engine.application.hosts import Hosts
@@ -137,13 +138,14 @@ async def _serve(
     bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
     impacts = Impacts(store, catalog, measuring, surroundings, bounds, drawers.draw)
     forecasts = Forecasts(store, board, limits, clock, drawers.draw)
+    dashboards = Dashboards(store, kpis, limits, topics, clock, random_id())
     servicers = {
         "EnvironmentService": EnvironmentCalls(store, catalog, requests),
         "ConnectionService": ConnectionCalls(store, catalog, requests, inquiries),
         "PlanService": PlanCalls(store, catalog, requests, runs),
         "RunService": RunCalls(runs),
         "ImpactService": ImpactCalls(impacts, forecasts, learning),
-        "KpiService": KpiCalls(kpis, KpiWatching(kpis, clock, random_id())),
+        "KpiService": KpiCalls(kpis, KpiWatching(kpis, clock, random_id()), dashboards),
         "WorkerService": WorkerCalls(hosts),
     }
     plugins = measure_fleet(instruments, board, kpis)
@@ -158,7 +160,7 @@ async def _serve(
     followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     outlooks = Outlooks(store, kpis, forecasts, clock)
-    looking = (kpis.run_loop(), outlooks.run_loop())
+    looking = (kpis.run_loop(), outlooks.run_loop(), dashboards.run_loop())
     telling = (each.run() for each in outgoing)
     running = (supervisor.run(), *looking, *telling, *(plugin.run() for plugin in plugins))
     loops = [asyncio.create_task(loop) for loop in running]

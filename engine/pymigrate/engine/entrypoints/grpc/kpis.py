@@ -1,19 +1,22 @@
 """KpiService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.kpis import FleetKpis
+from pymigrate.engine.application.watching import Told
 from pymigrate.v1 import kpi_pb2, kpi_pb2_grpc
 
 
 class KpiCalls(kpi_pb2_grpc.KpiServiceServicer):
     """KpiService."""
 
-    def __init__(self, kpis: FleetKpis, watching: KpiWatching) -> None:
+    def __init__(self, kpis: FleetKpis, watching: KpiWatching, dashboards: Dashboards) -> None:
         self._kpis = kpis
         self._watching = watching
+        self._dashboards = dashboards
 
     async def GetKpis(self, request: kpi_pb2.GetKpisRequest, context: Any) -> kpi_pb2.Kpis:
         return await self._kpis.kpis(request.name, request.includes_parts)
@@ -25,10 +28,9 @@ class KpiCalls(kpi_pb2_grpc.KpiServiceServicer):
             yield answer
 
     async def GetDashboard(self, request: kpi_pb2.GetDashboardRequest, context: Any) -> kpi_pb2.Dashboard:
-        return await self._watching.dashboard(request.environment)
+        return await self._dashboards.dashboard(request.environment)
 
-    async def WatchDashboard(
+    def WatchDashboard(  # type: ignore[override]  # the surfaces encode what they are told once for all who watch
         self, request: kpi_pb2.WatchDashboardRequest, context: Any
-    ) -> AsyncIterator[kpi_pb2.WatchDashboardResponse]:
-        async for answer in self._watching.watch_dashboard(request.environment, request.resume_token):
-            yield answer
+    ) -> AsyncGenerator[Told[kpi_pb2.WatchDashboardResponse], None]:
+        return self._dashboards.watch(request.environment, request.resume_token)
