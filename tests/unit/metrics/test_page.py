@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from pymigrate.engine.adapters.metrics.prometheus import PrometheusMetrics, machine_registry
 from pymigrate.engine.adapters.metrics.tables import BEYOND_BUDGET_READ_MAX, SLICE_VALUES
 from pymigrate.engine.adapters.metrics.text import OPENMETRICS, TEXT
+from pymigrate.engine.ports.metric_families import COLLECTOR_FAILURES
 from pymigrate.engine.ports.metrics import LABEL_CHARACTERS_MAX, Family, Kind, Labels, Reading
 from pymigrate.engine.testing.clock import ManualClock
 from tests.metrics_page import samples
@@ -134,6 +136,25 @@ async def test_the_process_and_the_interpreter_are_told_in_both_formats() -> Non
         assert b"\nprocess_resident_memory_bytes " in body
         assert b"\npython_info{" in body
         assert b"\npython_gc_collections" in body
+
+
+async def test_series_stand_where_they_stood_whatever_order_they_are_told_in(metrics: PrometheusMetrics) -> None:
+    values: list[tuple[Labels, float]] = [(("b",), 1.0), (("a",), 2.0)]
+    metrics.collect("shown", lambda: [Reading(SHOWN, values)])
+    before = [sample for sample in samples((await metrics.page()).body) if sample.name == SHOWN.name]
+    values.reverse()
+    assert [sample for sample in samples((await metrics.page()).body) if sample.name == SHOWN.name] == before
+    assert [sample.labels["state"] for sample in before] == ["b", "a"]
+
+
+async def test_a_value_that_is_no_number_is_its_collector_s_failure(metrics: PrometheusMetrics) -> None:
+    values: list[Any] = [(("a",), 1.0)]
+    metrics.collect("shown", lambda: [Reading(SHOWN, values)])
+    await metrics.page()
+    for wrong in ("many", None, 10**400):
+        values[0] = (("a",), wrong)
+        assert (await told(metrics))[COLLECTOR_FAILURES.name]["shown",] > 0
+    assert (await told(metrics))[COLLECTOR_FAILURES.name] == {("shown",): 4.0}
 
 
 async def test_a_collected_series_that_is_told_no_more_is_gone(metrics: PrometheusMetrics) -> None:

@@ -3,6 +3,7 @@
 Whatever is read here is a figure that the KPIs have already; nothing is folded, forecast or asked of the store for a scrape.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
@@ -83,7 +84,7 @@ class FleetMetrics:
         )
         expected = [(labels, run, self._expected(run)) for labels, run in plans]
         yield Reading(families.PLAN_END, _ends(expected))
-        levels = ((labels, outlook.level.value) for labels, _, outlook in expected)
+        levels = ((labels, int(outlook.level)) for labels, _, outlook in expected)
         yield Reading(families.PLAN_SLA_RISK, ((labels, level) for labels, level in levels if level))
         drifts = ((labels, outlook.drift) for labels, _, outlook in expected)
         yield Reading(families.PLAN_DRIFT, ((labels, drift) for labels, drift in drifts if drift is not None))
@@ -120,23 +121,21 @@ class FleetMetrics:
 
 def _states(plans: Iterable[Plan], active: Iterable[Plan]) -> Iterator[Reading]:
     """How many runs and lanes there are of each state in each environment, those that there are none of too."""
-    runs: dict[str, dict[str, int]] = {}
+    runs: Counter[Labels] = Counter()
+    lanes: Counter[Labels] = Counter()
+    environments = sorted({environment for (environment, _), _ in plans})
     for (environment, _), run in plans:
-        counts = runs.setdefault(environment, {str(state): 0 for state in RunState})
         if run.record is not None:
-            counts[run.record.state] += 1
-    lanes = {environment: {str(state): 0 for state in LaneState} for environment in runs}
+            runs[environment, run.record.state] += 1
     for (environment, _), run in active:
         for state, name in LANES.items():
-            lanes[environment][state] += run.tally.get(name, 0)
-    yield Reading(families.RUNS, list(_by_state(runs)))
-    yield Reading(families.LANES, list(_by_state(lanes)))
+            lanes[environment, state] += run.tally.get(name, 0)
+    yield Reading(families.RUNS, _by_state(environments, RunState, runs))
+    yield Reading(families.LANES, _by_state(environments, LaneState, lanes))
 
 
-def _by_state(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Value]:
-    for environment, states in counts.items():
-        for state, count in states.items():
-            yield (environment, state), count
+def _by_state(environments: Iterable[str], states: Iterable[str], counts: Mapping[Labels, int]) -> list[Value]:
+    return [((name, str(state)), counts.get((name, state), 0)) for name in environments for state in states]
 
 
 def _tallied(

@@ -9,21 +9,21 @@ from pymigrate.engine.ports.metrics import Family, Labels
 class Series:
     """A counter's or a gauge's series. `page` is the number of the last page that it was read for."""
 
-    __slots__ = ("_line", "_start", "_written", "page", "value")
+    __slots__ = ("_start", "line", "page", "value", "written")
 
     def __init__(self, family: Family, labels: Labels, value: float = 0.0) -> None:
         self._start = start_of_line(family.name, family.labels, labels)
-        self._written = self.value = value
-        self._line = f"{self._start}{number(value)}\n"
+        self.written = self.value = value
+        self.line = f"{self._start}{number(value)}\n"
         self.page = 0
 
     def text(self) -> str:
-        """Its line."""
+        """Its line; `line` is it where `value` is what was `written` last."""
         value = self.value
-        if value != self._written:
-            self._written = value
-            self._line = f"{self._start}{number(value)}\n"
-        return self._line
+        if value != self.written:
+            self.written = value
+            self.line = f"{self._start}{number(value)}\n"
+        return self.line
 
 
 class HistogramSeries:

@@ -114,20 +114,18 @@ class CollectedTable:
         self.family = family
         self._on_overflow = on_overflow
         self._series: dict[Labels, Series] = {}
-        self._lines: list[str] = []
         self._page = 0
         self._rest: float | None = None
 
     def begin(self, page: int) -> None:
         """From now on values are of this page."""
         self._page = page
-        self._lines = []
         self._rest = None
 
     def take(self, values: Iterable[tuple[Labels, float]]) -> Iterator[None]:
         """Takes values in, and pauses after so many. Labels that this page has already are left out. Raises what the values raise, and
         ValueError for other labels than the family has: what came before stays."""
-        series, lines, page, beyond = self._series, self._lines, self._page, 0
+        series, page, beyond = self._series, self._page, 0
         for at, (labels, value) in enumerate(values, 1):
             known = series.get(labels)
             if known is None:
@@ -139,20 +137,24 @@ class CollectedTable:
                     break
             elif known.page != page:
                 known.page = page
-                known.value = value
-                lines.append(known.text())
+                if value != known.value:
+                    known.value = float(value)  # what is no number fails here, as its collector's failure
             if not at % SLICE_VALUES:
                 yield
         if beyond:
             self._on_overflow(beyond)
 
     def text(self) -> str:
-        """The lines of this page; what it did not tell is forgotten."""
-        if len(self._lines) < len(self._series):
-            self._series = {labels: series for labels, series in self._series.items() if series.page == self._page}
+        """The lines of this page, each series where it was; what the page did not tell is forgotten."""
+        page = self._page
+        told = [each for each in self._series.values() if each.page == page]
+        if len(told) < len(self._series):
+            self._series = {labels: series for labels, series in self._series.items() if series.page == page}
+        # Most are as they were, and a call less for each of them is worth the look.
+        lines = [each.line if each.value == each.written else each.text() for each in told]
         if self._rest is not None:
-            self._lines.append(Series(self.family, self._rest_labels(), self._rest).text())
-        return "".join(self._lines)
+            lines.append(Series(self.family, self._rest_labels(), self._rest).text())
+        return "".join(lines)
 
     def values(self) -> list[tuple[Labels, float]]:
         """What the last page told."""
@@ -167,7 +169,7 @@ class CollectedTable:
         is_taken = bool(labels) and labels == self._rest_labels()
         if len(self._series) >= self.family.series_max or is_taken or not is_tellable(labels):
             return None
-        made = self._series[labels] = Series(self.family, labels, value)
+        made = self._series[labels] = Series(self.family, labels, float(value))
         return made
 
     def _keep_rest(self, value: float) -> None:
