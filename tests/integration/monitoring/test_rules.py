@@ -84,6 +84,14 @@ def test_promtool_accepts_the_scrape_configuration_with_a_token_file(promtool: s
     tried(promtool, "check", "config", configuration)
 
 
+def test_a_page_that_uses_up_every_budget_is_still_taken() -> None:
+    jobs = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    (job,) = (job for job in jobs if job["job_name"] == "pymigrate")
+    # A histogram has a line for every bucket, for +Inf, for its sum and its count.
+    lines = sum(family.series_max * (len(family.buckets) + 3 if family.buckets else 1) for family in FAMILIES)
+    assert 100_000 < lines < job["sample_limit"]
+
+
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_is_tried_both_firing_and_silent(alert: str) -> None:
     expected = [
