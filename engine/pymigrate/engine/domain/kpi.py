@@ -14,7 +14,6 @@ from pymigrate.engine.domain.run_states import RUN_ENDED, LaneState
 from pymigrate.engine.domain.spans import total_seconds, union
 
 RETRIED = f"lane.{LaneState.STALLED}"
-TASK_RETRIED = "task.retried"
 
 
 @dataclass(slots=True)
@@ -95,12 +94,11 @@ class RunKpis:
             self._events_seen += 1
             self._events_ahead.discard(self._events_seen)
         subject = last_segment(event.subject)
-        if event.type in {RETRIED, TASK_RETRIED}:
-            # Names have no dot: what is before the first one of a lane's or a task's name is its phase.
+        if event.type == RETRIED:
+            # Names have no dot: what is before the first one of a lane's name is its phase.
             phase = self._phase(subject.split(".", 1)[0])
             reason = event.failure.reason if event.failure else "INTERNAL"
-            lane = subject if event.type == RETRIED else ""
-            self._tell(found, phase, phase.take_retry(lane, reason))
+            self._tell(found, phase, phase.take_retry(subject, reason))
         elif event.type.startswith("phase."):
             self._phase(subject).take_step(event)
 

@@ -129,7 +129,7 @@ class PhaseKpis:
         return self._fail(record.lane, record.failure.reason if record.failure else "INTERNAL")
 
     def take_retry(self, lane: str, reason: str) -> Tally:
-        """A failure after which the lane is tried again; empty for what is done outside lanes."""
+        """A failure after which a lane is tried again."""
         return self._fail(lane, reason)
 
     def take_step(self, event: RunEvent) -> None:
