@@ -1,5 +1,7 @@
 """What is counted and timed: one contract for the fake and for what stands on prometheus-client."""
 
+import threading
+
 import pytest
 
 from pymigrate.engine.adapters.metrics.prometheus import PrometheusMetrics
@@ -69,6 +71,21 @@ def test_what_is_forgotten_is_gone_and_makes_room(metrics: Metrics) -> None:
     metrics.observe(TIMED, ("c",), 1.0)
     assert counts(metrics, COUNTED) == {("b", "x"): 1.0, ("c", "x"): 1.0}
     assert counts(metrics, TIMED) == {("b",): 1.0, ("c",): 1.0}
+
+
+def test_threads_that_count_at_once_lose_nothing(metrics: Metrics) -> None:
+    def count() -> None:
+        for _ in range(2_000):
+            metrics.add(COUNTED, ("a", "x"))
+            metrics.observe(TIMED, ("a",), 1.0)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts(metrics, COUNTED) == {("a", "x"): 8_000.0}
+    assert counts(metrics, TIMED) == {("a",): 8_000.0}
 
 
 @pytest.mark.parametrize("amount", [-1.0, float("nan")])

@@ -1,5 +1,6 @@
 """Metrics in memory: what was counted, observed and collected, to be asked for by a test. Budgets hold as they do on the page."""
 
+import threading
 from collections import defaultdict
 
 from pymigrate.engine.ports.metrics import OVERFLOW, Collector, Family, Kind, Labels, Page
@@ -14,22 +15,25 @@ class MemoryMetrics:
         self.values: dict[Family, dict[Labels, float]] = defaultdict(dict)
         self.observed: dict[Family, dict[Labels, list[float]]] = defaultdict(dict)
         self.collectors: dict[str, Collector] = {}
+        self._lock = threading.Lock()
 
     def add(self, family: Family, labels: Labels = (), amount: float = 1.0) -> None:
         """As the port says."""
         if family.kind is not Kind.COUNTER or not amount >= 0:
             raise ValueError(f"{family.name} is a {family.kind} and can't take {amount!r}")
-        counted = self.values[family]
-        told = _within(family, labels, len(counted), is_known=labels in counted)
-        counted[told] = counted.get(told, 0.0) + amount
+        with self._lock:
+            counted = self.values[family]
+            told = _within(family, labels, len(counted), is_known=labels in counted)
+            counted[told] = counted.get(told, 0.0) + amount
 
     def observe(self, family: Family, labels: Labels, value: float) -> None:
         """As the port says."""
         if family.kind is not Kind.HISTOGRAM:
             raise ValueError(f"{family.name} is a {family.kind}: only histograms take values")
-        observed = self.observed[family]
-        told = _within(family, labels, len(observed), is_known=labels in observed)
-        observed.setdefault(told, []).append(value)
+        with self._lock:
+            observed = self.observed[family]
+            told = _within(family, labels, len(observed), is_known=labels in observed)
+            observed.setdefault(told, []).append(value)
 
     def forget(self, family: Family, label: str, value: str) -> None:
         """As the port says."""

@@ -104,7 +104,7 @@ class PrometheusMetrics:
     async def _write(self) -> list[Block]:
         """The samples of every family that has any."""
         self._pages += 1
-        for table in self._tables.values():
+        for table in list(self._tables.values()):  # another thread may count into a new one meanwhile
             if isinstance(table, CollectedTable):
                 table.begin(self._pages)
         for name, collector in list(self._collectors.items()):
