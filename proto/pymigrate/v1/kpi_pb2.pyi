@@ -37,7 +37,7 @@ class _SlaRiskLevelEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     SLA_RISK_LEVEL_HIGH: _SlaRiskLevel.ValueType  # 3
     """The median is beyond it."""
     SLA_RISK_LEVEL_BREACHED: _SlaRiskLevel.ValueType  # 4
-    """It is broken."""
+    """It is broken: the sources of a phase have been down for longer than its budget."""
 
 class SlaRiskLevel(_SlaRiskLevel, metaclass=_SlaRiskLevelEnumTypeWrapper):
     """How likely it is that what was agreed is broken."""
@@ -51,7 +51,7 @@ SLA_RISK_LEVEL_MODERATE: SlaRiskLevel.ValueType  # 2
 SLA_RISK_LEVEL_HIGH: SlaRiskLevel.ValueType  # 3
 """The median is beyond it."""
 SLA_RISK_LEVEL_BREACHED: SlaRiskLevel.ValueType  # 4
-"""It is broken."""
+"""It is broken: the sources of a phase have been down for longer than its budget."""
 Global___SlaRiskLevel: typing_extensions.TypeAlias = SlaRiskLevel
 
 class _RiskSeverity:
@@ -266,13 +266,17 @@ class Kpis(google.protobuf.message.Message):
     state: pymigrate.v1.run_pb2.RunState.ValueType
     """Where that run stands."""
     rows: builtins.int
-    """Rows committed in staging or published, of the newest attempt of each phase."""
+    """Rows committed in staging or published, of the newest attempt of each phase; a phase that failed, was skipped or was rolled back has
+    none. Of an online dataset, once verified, those that its staging holds.
+    """
     bytes: builtins.int
     """Bytes of source data that those rows took."""
     rows_expected: builtins.int
     """Rows that are expected in all; -1 when any part of it is not known."""
     completion: builtins.float
-    """The share that is done, 0 to 1: of rows where they are known, of published phases where not. 1 only when everything is published."""
+    """The share that is done, 0 to 1: of rows where they are known, of published phases where not. 1 only when everything is published, at
+    most 0.999 until then.
+    """
     quarantined_rows: builtins.int
     """Rows that were refused and lie in quarantine."""
     conflicts: builtins.int
@@ -327,7 +331,7 @@ class Kpis(google.protobuf.message.Message):
 
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When anything of it last changed."""
+        """When anything of it last changed; that of a part is its run's."""
 
     @property
     def parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Kpis]:
@@ -387,7 +391,9 @@ class Throughput(google.protobuf.message.Message):
 
     @property
     def average(self) -> Global___Rate:
-        """From the first lane's start until now, or until the last one's end."""
+        """From the first lane's start until now, or until the last one's end where nothing is left to be copied. Of several runs: the sum over
+        those under way.
+        """
 
     def __init__(
         self,
@@ -450,11 +456,11 @@ class Errors(google.protobuf.message.Message):
     RETRIES_FIELD_NUMBER: builtins.int
     RATE_FIELD_NUMBER: builtins.int
     total: builtins.int
-    """Failures in all."""
+    """Failures in all: each try of a lane that was made again, and each task that was given up."""
     retries: builtins.int
     """How often a lane was tried again."""
     rate: builtins.float
-    """Failures for each chunk that was tried; 0 where none was."""
+    """Failures over chunks committed and failures together; 0 where there was neither."""
     @property
     def by_reason(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """Failures by their reason, such as `SOURCE_UNAVAILABLE`; at most 50 reasons, the rest as `OTHER`."""
