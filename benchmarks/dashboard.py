@@ -118,7 +118,6 @@ async def main() -> None:
     scene = Scene(plans)
     await scene.store.transact(scene.declare)
     first = await _seconds(scene)
-    size = len(await scene.picture())
     again: list[float] = []
     from_scratch: list[float] = []
     for number in range(2, 5 if given.tiny else 22):
@@ -145,7 +144,6 @@ async def main() -> None:
             met=value < GOAL_SECONDS,
         )
     await scene.client.aclose()
-    report.more["bytes"] = size
     report.write(given.results)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from pymigrate.engine.entrypoints.call_spans import CallSpan, CallSpans, note_request_id
+from pymigrate.engine.entrypoints.grpc.interceptors import OPEN_METHODS
 from pymigrate.engine.ports.tracing import TRACEPARENT
 
 # A server's span is in error for these alone: the others say that the caller asked for what can't be.
@@ -35,8 +36,8 @@ class TraceInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Wraps the method's handler."""
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return handler
+        if handler is None or handler_call_details.method in OPEN_METHODS:
+            return handler  # health's: its watch is no generator, and a probe is part of no trace
         method = handler_call_details.method.removeprefix("/")
         metadata = handler_call_details.invocation_metadata or ()
         given = [str(value) for key, value in metadata if key == TRACEPARENT]
