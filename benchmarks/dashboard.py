@@ -47,7 +47,7 @@ class Scene:
         self.kpis = FleetKpis(self.store, board, clock)
         limits, topics = LaneLimits(self.store, board, ACTIVE, clock), Topics(clock)
         self.dashboards = Dashboards(self.store, self.kpis, limits, topics, clock, "s")
-        servicers = {"KpiService": KpiCalls(self.kpis, KpiWatching(self.kpis, clock, "s"), self.dashboards)}
+        servicers = {"KpiService": KpiCalls(self.kpis, KpiWatching(self.kpis, topics, "s"), self.dashboards)}
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(RestServer(servicers, TOKEN).application),
             base_url="http://engine",

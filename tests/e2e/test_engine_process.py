@@ -95,6 +95,30 @@ def test_sigterm_drains_hosts_to_their_checkpoints_and_the_next_engine_goes_on(
         assert ended(client, name).state == run_pb2.RUN_STATE_SUCCEEDED
 
 
+def test_who_watches_an_engine_that_is_stopped_is_told_to_come_back_and_goes_on_with_the_next_one(
+    engine: EngineProcess, legacy: Path, tmp_path: Path
+) -> None:
+    paused = run_pb2.StartRunRequest(parent=PLAN, run=run_pb2.Run(desired_state=run_pb2.DESIRED_STATE_PAUSED))
+    with engine.client() as client:
+        declare(client, quickstart(legacy, tmp_path / "w.duckdb"), tmp_path / "plan.yaml")
+        name = client.runs.StartRun(paused, metadata=client.metadata, timeout=120).name
+        watching = run_pb2.WatchRunRequest(name=name)
+        stream = client.runs.WatchRun(watching, metadata=client.metadata, timeout=60)
+        watching.resume_token = next(stream).resume_token
+        assert engine.stop() == 0
+        with pytest.raises(grpc.RpcError) as error:
+            next(stream)
+        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "watch again with the last token" in (error.value.details() or "")
+    engine.start()
+    with engine.client() as client:
+        client.runs.ResumeRun(run_pb2.ResumeRunRequest(name=name), metadata=client.metadata, timeout=60)
+        answers = list(client.runs.WatchRun(watching, metadata=client.metadata, timeout=120))
+    sequences = [event.sequence for answer in answers for event in answer.events]
+    assert sequences == list(range(int(watching.resume_token) + 1, int(answers[-1].resume_token) + 1))
+    assert answers[-1].run.state == run_pb2.RUN_STATE_SUCCEEDED
+
+
 def test_hosts_of_a_killed_engine_are_taken_over_and_end_with_the_next_one(
     engine: EngineProcess, legacy: Path, tmp_path: Path
 ) -> None:

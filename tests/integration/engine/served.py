@@ -96,7 +96,7 @@ class ServedEngine:
             "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
             "RunService": RunCalls(engine.runs),
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
-            "KpiService": KpiCalls(engine.kpis, KpiWatching(engine.kpis, SystemClock(), "start"), engine.dashboards),
+            "KpiService": KpiCalls(engine.kpis, KpiWatching(engine.kpis, engine.topics, "start"), engine.dashboards),
             "WorkerService": WorkerCalls(engine.hosts),
         }
         self.server = Server(self.servicers, TOKEN, spans=self._spans)

@@ -158,6 +158,34 @@ async def test_nothing_is_made_while_nothing_changes_or_nobody_watches(scene: Sc
     assert scene.subject.made == 1
 
 
+async def test_topics_of_one_source_change_together_each_at_its_own_pace(scene: Scene) -> None:
+    with (
+        scene.topics.watched("fast", scene.subject.view, source=KEY) as fast,
+        scene.topics.watched("slow", scene.subject.view, 1.0, source=KEY) as slow,
+    ):
+        told = {name: (await topic.now()).number for name, topic in (("fast", fast), ("slow", slow))}
+        for value, shown in ((1, (1, 1)), (2, (2, 1))):
+            scene.change(value)
+            await scene.clock.run_for(INTERVAL_SECONDS)
+            views = [(await topic.after(told[name])).view for name, topic in (("fast", fast), ("slow", slow))]
+            assert tuple(views) == shown
+        await scene.clock.run_for(1)
+        assert (await slow.after(told["slow"])).view == 2
+
+
+async def test_nobody_is_told_of_a_change_after_which_the_view_is_the_one_that_was(scene: Scene) -> None:
+    seen: list[Picture[int]] = []
+    watch = asyncio.create_task(scene.follow(seen))
+    await settled()
+    scene.change(0)
+    await scene.clock.run_for(1)
+    assert ([picture.view for picture in seen], scene.subject.made) == ([0], 2)
+    scene.change(1)
+    await scene.clock.run_for(1)
+    assert [picture.view for picture in seen] == [0, 1]
+    await ended(watch)
+
+
 async def test_a_number_is_never_used_twice_whatever_topics_end_between(scene: Scene) -> None:
     numbers = []
     for _ in range(3):

@@ -30,7 +30,8 @@ class RunWatching:
     async def watch(self, name: str, resume_token: str) -> AsyncGenerator[Told[run_pb2.WatchRunResponse], None]:
         """The run as it stands, then again at each change, at most ten times a second, until it has ended. Raises NotFound, and
         InvalidDefinition for a token that was not given out."""
-        with self._topics.watched(name, _WatchedRun(name, self._store, self._board, self._clock).view) as topic:
+        watched = _WatchedRun(name, self._store, self._board, self._clock)
+        with self._topics.watched(name, watched.view) as topic:
             picture = await topic.now()
             seen = given_sequence(resume_token) if resume_token else picture.view.last
             while True:

@@ -53,7 +53,8 @@ class Picture(Generic[View]):
 
 
 class Topic(Generic[View]):
-    """Something that is watched. `make` makes the view of how it stands; it is never asked twice at once."""
+    """Something that is watched. `make` makes the view of how it stands; it is never asked twice at once. Where nothing of it is otherwise
+    after all, it gives the very view that it gave before, and nobody is told."""
 
     def __init__(
         self,
@@ -88,9 +89,11 @@ class Topic(Generic[View]):
             if self._newest is None or self._shown < self._changes:
                 changes = self._changes
                 view = await self._make()
-                number = next(self._numbers)
-                before = number if self._told is None else self._told.number
-                self._newest, self._shown = Picture(number, before, view), changes
+                if self._newest is None or view is not self._newest.view:
+                    number = next(self._numbers)
+                    before = number if self._told is None else self._told.number
+                    self._newest = Picture(number, before, view)
+                self._shown = changes
                 if self._told is None:
                     self._told = self._newest
             return self._newest
@@ -128,18 +131,21 @@ class Topic(Generic[View]):
 @dataclass(slots=True)
 class _Open:
     topic: Topic[Any]
+    source: Hashable
     telling: "asyncio.Task[None]"
     watchers: int = 0
 
 
 class Topics:
-    """The topics that somebody watches, by their keys. A topic begins with its first watcher and ends with its last."""
+    """The topics that somebody watches, by their keys. A topic begins with its first watcher and ends with its last. `source` is what its
+    changes come from, which several topics may have in common; by default its key."""
 
     def __init__(self, clock: Clock, watchers_max: int = WATCHERS_MAX) -> None:
         self._clock = clock
         self.watchers_max = watchers_max
         self._numbers = count(1)
         self._open: dict[Hashable, _Open] = {}
+        self._of_source: dict[Hashable, set[Topic[Any]]] = {}
         self._is_closed = False
         self.watchers = 0
 
@@ -147,10 +153,10 @@ class Topics:
         """How many topics are watched."""
         return len(self._open)
 
-    def change(self, key: Hashable) -> None:
-        """Says that something of the topic is otherwise now; nothing happens where nobody watches it."""
-        if found := self._open.get(key):
-            found.topic.change()
+    def change(self, source: Hashable) -> None:
+        """Says that something of a source is otherwise now; nothing happens where nobody watches it."""
+        for topic in self._of_source.get(source, ()):
+            topic.change()
 
     def close(self) -> None:
         """Ends every watch, and refuses others: the engine ends."""
@@ -160,7 +166,12 @@ class Topics:
 
     @contextmanager
     def watched(
-        self, key: Hashable, make: Callable[[], Awaitable[View]], interval_seconds: float = INTERVAL_SECONDS
+        self,
+        key: Hashable,
+        make: Callable[[], Awaitable[View]],
+        interval_seconds: float = INTERVAL_SECONDS,
+        *,
+        source: Hashable | None = None,
     ) -> Iterator[Topic[View]]:
         """The topic for one watcher, begun with this `make` if it is the first. Raises EngineUnavailable and TooManyWatchers."""
         if self._is_closed:
@@ -171,7 +182,9 @@ class Topics:
         found = self._open.get(key)
         if found is None:
             topic = Topic(make, self._clock, self._numbers, interval_seconds)
-            found = self._open[key] = _Open(topic, asyncio.create_task(topic.tell()))
+            source = key if source is None else source
+            found = self._open[key] = _Open(topic, source, asyncio.create_task(topic.tell()))
+            self._of_source.setdefault(source, set()).add(topic)
         found.watchers += 1
         self.watchers += 1
         try:
@@ -180,8 +193,15 @@ class Topics:
             found.watchers -= 1
             self.watchers -= 1
             if not found.watchers:
-                self._open.pop(key)
-                found.telling.cancel()
+                self._end(key, found)
+
+    def _end(self, key: Hashable, ended: _Open) -> None:
+        del self._open[key]
+        topics = self._of_source[ended.source]
+        topics.discard(ended.topic)
+        if not topics:
+            del self._of_source[ended.source]
+        ended.telling.cancel()
 
 
 def _ending() -> EngineUnavailable:

@@ -29,6 +29,11 @@ def environment_of(name: str) -> str:
     return "/".join(name.split("/")[:2])
 
 
+def plan_of(name: str) -> str:
+    """`environments/prod/plans/warehouse` of any name below it."""
+    return "/".join(name.split("/")[:4])
+
+
 def matches(name: str, *collections: str) -> bool:
     """Whether the name is that of an object in these nested collections, with legal segments."""
     parts = name.split("/")

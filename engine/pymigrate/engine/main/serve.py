@@ -145,7 +145,7 @@ async def _serve(
         "PlanService": PlanCalls(store, catalog, requests, runs),
         "RunService": RunCalls(runs),
         "ImpactService": ImpactCalls(impacts, forecasts, learning),
-        "KpiService": KpiCalls(kpis, KpiWatching(kpis, clock, random_id()), dashboards),
+        "KpiService": KpiCalls(kpis, KpiWatching(kpis, topics, random_id()), dashboards),
         "WorkerService": WorkerCalls(hosts),
     }
     plugins = measure_fleet(instruments, board, kpis)

@@ -1,6 +1,6 @@
 """KpiService."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from pymigrate.engine.application.dashboards import Dashboards
@@ -21,16 +21,15 @@ class KpiCalls(kpi_pb2_grpc.KpiServiceServicer):
     async def GetKpis(self, request: kpi_pb2.GetKpisRequest, context: Any) -> kpi_pb2.Kpis:
         return await self._kpis.kpis(request.name, request.includes_parts)
 
-    async def WatchKpis(
+    def WatchKpis(  # type: ignore[override]  # the surfaces encode what they are told once for all who watch
         self, request: kpi_pb2.WatchKpisRequest, context: Any
-    ) -> AsyncIterator[kpi_pb2.WatchKpisResponse]:
-        async for answer in self._watching.watch(request.name, request.includes_parts, request.resume_token):
-            yield answer
+    ) -> AsyncGenerator[Told[kpi_pb2.WatchKpisResponse], None]:
+        return self._watching.watch(request.name, request.includes_parts, request.resume_token)
 
     async def GetDashboard(self, request: kpi_pb2.GetDashboardRequest, context: Any) -> kpi_pb2.Dashboard:
         return await self._dashboards.dashboard(request.environment)
 
-    def WatchDashboard(  # type: ignore[override]  # the surfaces encode what they are told once for all who watch
+    def WatchDashboard(  # type: ignore[override]  # as WatchKpis
         self, request: kpi_pb2.WatchDashboardRequest, context: Any
     ) -> AsyncGenerator[Told[kpi_pb2.WatchDashboardResponse], None]:
         return self._dashboards.watch(request.environment, request.resume_token)

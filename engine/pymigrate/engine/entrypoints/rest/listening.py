@@ -14,6 +14,8 @@ CONNECTIONS_MAX = 2_000
 BACKLOG = 512
 HEAD_BYTES_MAX = 64 * 1024
 GRACE_SECONDS = 2
+# The kernel takes megabytes from whoever writes to a connection that is not read: a watcher that is slow would be told what is long past.
+UNSENT_BYTES_MAX = 64 * 1024
 
 
 class Listener:
@@ -64,6 +66,10 @@ class Listener:
             bound = socket.socket(family, kind, protocol)
             try:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if hasattr(
+                    socket, "TCP_NOTSENT_LOWAT"
+                ):  # not everywhere; connections have it from the socket that listens
+                    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
                 bound.bind(address)
                 bound.listen(BACKLOG)
             except OSError:
