@@ -6,12 +6,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-import typer
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
-from pymigrate.engine.entrypoints.cli import commands, progress
+from pymigrate.engine.entrypoints.cli import progress
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
+from tests.integration.engine.command_line import CommandLine
 from tests.integration.engine.served import ServedEngine, ask
 from tests.unit.application.engines import PLAN, phase
 
@@ -52,27 +51,6 @@ spec:
       datasets:
         items: {source: {connection: legacy, relation: items}, target: {connection: warehouse, relation: items}}
 """
-
-
-class CommandLine:
-    """`pymigrate`, in this process."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.app = typer.Typer()
-        commands.add_to(self.app)
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Runs a command that ends with that exit code; everything that it printed."""
-        result: Result = CliRunner().invoke(self.app, [*arguments, "--home", str(self.home)])
-        assert result.exit_code == code, result.output
-        return result.output
-
-    def apply(self, text: str, code: int = 0) -> list[str]:
-        """Applies definitions; the lines that were printed."""
-        file = self.home / "plan.yaml"
-        file.write_text(text)
-        return self("apply", "-f", str(file), code=code).splitlines()
 
 
 @pytest.fixture

@@ -1,39 +1,16 @@
 """The commands of impact analysis against a served engine: what they print, and what they say of what can't be."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from pymigrate.engine.entrypoints.cli import commands, impact_commands
+from pymigrate.engine.entrypoints.cli import impact_commands
 from pymigrate.v1 import run_pb2, worker_pb2
+from tests.integration.engine.command_line import CommandLine
 from tests.integration.engine.served import ServedEngine, ask
 from tests.unit.application.engines import PLAN, phase
 
 RUN = f"{PLAN}/runs/r"
-
-
-class CommandLine:
-    """`pymigrate`, in this process."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.app = typer.Typer()
-        commands.add_to(self.app)
-        impact_commands.add_to(self.app)
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Runs a command that ends with that exit code; everything that it printed."""
-        result = CliRunner().invoke(self.app, [*arguments, "--home", str(self.home)], env={"COLUMNS": "400"})
-        assert result.exit_code == code, result.output
-        return result.output
-
-    def json(self, *arguments: str) -> Any:
-        """What a command prints as JSON, of which nothing is outside JSON."""
-        return json.loads(self(*arguments, "--json"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 @pytest.fixture
@@ -43,7 +20,7 @@ def pymigrate(served: ServedEngine) -> CommandLine:
     found = worker_pb2.Probed(open_seconds=0.5, verify_seconds=0.1, publish_seconds=0.1, is_whole=True)
     found.chunks.add(rows=10, bytes=1_000, seconds=2.0)
     served.outcomes["probe"] = worker_pb2.TaskResult(probe=found)
-    return CommandLine(served.home)
+    return CommandLine(served.home, impact_commands)
 
 
 def variants(home: Path, text: str) -> str:
@@ -190,6 +167,6 @@ def test_a_run_that_is_not_there_is_told(pymigrate: CommandLine, command: str) -
 
 
 def test_without_an_engine_the_commands_say_how_to_start_one(tmp_path: Path) -> None:
-    alone = CommandLine(tmp_path)
+    alone = CommandLine(tmp_path, impact_commands)
     for arguments in (("impact", PLAN), ("forecast", RUN), ("estimate", RUN)):
         assert f"no engine serves from {tmp_path}" in alone(*arguments, code=1)

@@ -1,34 +1,16 @@
 """KPIs from a served engine, at the command line: as a table, as JSON, and as they change until a run's end."""
 
 import json
-from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from pymigrate.engine.entrypoints.cli import commands, kpi_commands
+from pymigrate.engine.entrypoints.cli import kpi_commands
 from pymigrate.v1 import run_pb2
+from tests.integration.engine.command_line import CommandLine
 from tests.integration.engine.served import ServedEngine, ask
 from tests.unit.application.engines import ENVIRONMENT, PLAN, phase
 
 RUN = f"{PLAN}/runs/r"
-
-
-class CommandLine:
-    """`pymigrate`, in this process."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.app = typer.Typer()
-        commands.add_to(self.app)
-        kpi_commands.add_to(self.app)
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Runs a command that ends with that exit code; everything that it printed."""
-        result = CliRunner().invoke(self.app, [*arguments, "--home", str(self.home)], env={"COLUMNS": "400"})
-        assert result.exit_code == code, result.output
-        return result.output
 
 
 @pytest.fixture
@@ -38,7 +20,7 @@ def pymigrate(served: ServedEngine) -> CommandLine:
     client = served.client()
     ask(client, client.runs.StartRun, run_pb2.StartRunRequest(parent=PLAN, run_id="r"))
     client.channel.close()
-    return CommandLine(served.home)
+    return CommandLine(served.home, kpi_commands)
 
 
 def test_a_watch_of_a_run_tells_each_change_and_ends_with_it(pymigrate: CommandLine) -> None:

@@ -1,6 +1,6 @@
 """What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid token is never entered."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,49 +11,23 @@ from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.grpc.errors import status_of
+from pymigrate.engine.entrypoints.grpc.wrapping import Serve, WrappingInterceptor
 from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
 
 log = structlog.get_logger(__name__)
-OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
+class CallInterceptor(WrappingInterceptor):
     """Checks the bearer token, notes the caller, and tells every error with its details; what is not expected is logged whole
     and told without any of it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        """Wraps the method's handler."""
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method in OPEN_METHODS:
-            return handler
-        metadata = dict(handler_call_details.invocation_metadata or ())
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, metadata, handler.unary_unary),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, metadata, handler.unary_stream),
-                handler.request_deserializer,
-                _once(handler.response_serializer),
-            )
-        return grpc.stream_stream_rpc_method_handler(
-            self._stream(method, metadata, handler.stream_stream),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
+    def unary(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
+        """Serves one call with one answer."""
+        method, metadata = details.method, dict(details.invocation_metadata or ())
 
-    def _unary(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
                 self._enter(metadata)
@@ -67,7 +41,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return served
 
-    def _stream(self, method: str, metadata: dict[str, Any], serve: Callable[..., Any]) -> Callable[..., Any]:
+    def stream(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
+        """Serves one call that answers again and again."""
+        method, metadata = details.method, dict(details.invocation_metadata or ())
+
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
                 self._enter(metadata)
@@ -83,14 +60,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return served
 
+    def both(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
+        """Serves reflection, to whoever has the token too."""
+        return self.stream(details, serve)
+
+    def encoder(self, serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+        """Serializes what goes to several callers once for all of them."""
+        return lambda answer: answer.encoded(serialize) if isinstance(answer, Told) else serialize(answer)
+
     def _enter(self, metadata: dict[str, Any]) -> None:
         given, side = metadata.get("authorization", ""), metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT)
         note_caller(identify(self._token, str(given), str(side)))
-
-
-def _once(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Serializes what goes to several callers once for all of them."""
-    return lambda answer: answer.encoded(serialize) if isinstance(answer, Told) else serialize(answer)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:

@@ -1,13 +1,13 @@
 """The spans of gRPC calls: what the caller's metadata say of its trace, and how each call ended."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 
 from pymigrate.engine.entrypoints.call_spans import CallSpan, CallSpans, note_request_id
-from pymigrate.engine.entrypoints.grpc.interceptors import OPEN_METHODS
+from pymigrate.engine.entrypoints.grpc.wrapping import Serve, WrappingInterceptor, code_of
 from pymigrate.engine.ports.tracing import TRACEPARENT
 
 # A server's span is in error for these alone: the others say that the caller asked for what can't be.
@@ -23,63 +23,44 @@ ERRORS = frozenset(
 )
 
 
-class TraceInterceptor(grpc.aio.ServerInterceptor):
+class TraceInterceptor(WrappingInterceptor):
     """Comes before every other one, so that what they refuse has a span too."""
 
     def __init__(self, spans: CallSpans) -> None:
         self._spans = spans
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        """Wraps the method's handler."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method in OPEN_METHODS:
-            return handler  # health's: its watch is no generator, and a probe is part of no trace
-        method = handler_call_details.method.removeprefix("/")
-        metadata = handler_call_details.invocation_metadata or ()
-        given = [str(value) for key, value in metadata if key == TRACEPARENT]
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, given, handler.unary_unary),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, given, handler.unary_stream),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        return handler  # reflection's: no method of the contract takes a stream
+    def unary(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
+        """Serves one call with one answer."""
+        method, given = details.method.removeprefix("/"), _given(details)
 
-    def _unary(self, method: str, given: list[str], serve: Callable[..., Any]) -> Callable[..., Any]:
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             call = self._spans.begin(given)
             note_request_id(request)
             try:
                 answer = await serve(request, context)
             except BaseException as error:
-                self._end(call, method, _code(context, error))
+                self._end(call, method, code_of(context, error))
                 raise
-            self._end(call, method, _code(context))
+            self._end(call, method, code_of(context))
             return answer
 
         return served
 
-    def _stream(self, method: str, given: list[str], serve: Callable[..., Any]) -> Callable[..., Any]:
+    def stream(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
+        """Serves one call that answers again and again."""
+        method, given = details.method.removeprefix("/"), _given(details)
+
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             call = self._spans.begin(given)
             note_request_id(request)
             try:
-                async for answer in serve(request, context):
-                    yield answer
+                async with aclosing(serve(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
             except BaseException as error:
-                self._end(call, method, _code(context, error))
+                self._end(call, method, code_of(context, error))
                 raise
-            self._end(call, method, _code(context))
+            self._end(call, method, code_of(context))
 
         return served
 
@@ -88,10 +69,6 @@ class TraceInterceptor(grpc.aio.ServerInterceptor):
         self._spans.end(call, method, attributes, code.name if code in ERRORS else "")
 
 
-def _code(context: grpc.aio.ServicerContext[Any, Any], error: BaseException | None = None) -> grpc.StatusCode:
-    """How a call ended; whoever is gone before its end has cancelled it."""
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return grpc.StatusCode.CANCELLED
-    told: object = context.code()  # a number, whatever its annotation says
-    known = next((each for each in grpc.StatusCode if told in {each, each.value[0]}), None)
-    return known or (grpc.StatusCode.OK if error is None else grpc.StatusCode.UNKNOWN)
+def _given(details: grpc.HandlerCallDetails) -> list[str]:
+    """What the caller's metadata say of its trace."""
+    return [str(value) for key, value in details.invocation_metadata or () if key == TRACEPARENT]
