@@ -190,9 +190,10 @@ class PlanDurations:
     def slowdown(self, source: Place, source_lanes: int, target: Place, target_lanes: int, lanes: int) -> float:
         """What was measured with so many lanes in all: the probes ran together as the plan's lanes do."""
         key = (source, target, lanes)
-        if key not in self._slowdowns:
-            self._slowdowns[key] = self.contentions.get((source, target), NO_CONTENTION).at(lanes)
-        return self._slowdowns[key]
+        found = self._slowdowns.get(key)
+        if found is None:
+            found = self._slowdowns[key] = self.contentions.get((source, target), NO_CONTENTION).at(lanes)
+        return found
 
     def _lead(self, place: tuple[str, str], task: Task, lanes: int) -> float:
         seconds = self.leads.get(place, 0.0)

@@ -169,8 +169,9 @@ class Rehearsal:
         return moments[0][0] if moments else None
 
     def _play(self) -> None:
-        """Everything that happens at this moment."""
-        while self._next_seconds() == self._seconds:
+        """Everything that happens at this moment; something does."""
+        is_now = True
+        while is_now:
             _, _, subject, _ = heapq.heappop(self._moments)
             if isinstance(subject, _Outside):
                 self._end_work(subject)
@@ -184,6 +185,7 @@ class Rehearsal:
                     else:
                         self._end_work(copying)
                 self._sharing.touch(subject)
+            is_now = self._next_seconds() == self._seconds
 
     def _pass_to(self, seconds: float) -> None:
         self._seconds = seconds
@@ -197,6 +199,8 @@ class Rehearsal:
         """When something may be granted or drained next though nothing ends until then: a task is held back no longer, or any calendar
         opens or closes."""
         wakes = [core.next_wake(self._now) for core in self._cores if core.is_held_back]
+        if not wakes and not self._limits.calendars:
+            return None
         if self._limits.calendars:
             if self._change is None or self._change <= self._now:
                 almanac, calendars = self._scheduler.almanac, self._limits.calendars.values()

@@ -226,7 +226,8 @@ class RunLedger:
 
     def urgency(self, task: Task) -> Urgency:
         """Undoing first, then by priority and the critical path."""
-        return (task.kind not in UNDOING, *self.layout.urgencies[task.phase], task.id)
+        priority, rank = self.layout.urgencies[task.phase]
+        return task.kind not in UNDOING, priority, rank, task.id
 
     # Steps -------------------------------------------------------------------------------------------------------------------------
 

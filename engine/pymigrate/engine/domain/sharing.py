@@ -79,7 +79,6 @@ class Route:
     version: int = 0
     is_touched: bool = False
     stops: list[tuple[float, int, int, Copying]] = field(default_factory=list)
-    speeds: dict[tuple[int, int, int], float] = field(default_factory=dict)
 
     def read(self, now: float) -> None:
         """Takes the clock forward to now."""
@@ -116,8 +115,9 @@ class Sharing:
         self._report_seconds = report_seconds
         self._order = 0
         self._works = 0
-        self._settled = 0
-        self._is_changed = False
+        self._works_settled = 0
+        self._are_lanes_changed = False
+        self._is_any_touched = False
         self._routes: dict[tuple[Place, Place], Route] = {}
         self._at_work: dict[int, Route] = {}
         self.systems: dict[Place, System] = {}
@@ -126,6 +126,7 @@ class Sharing:
         """A lane was leased, with so many chunks done. It counts from now on; `go` sets it to work."""
         route = self._route(source, target, shape)
         self._count(route)
+        self._are_lanes_changed = True
         route.source.reading += 1
         route.target.writing += 1
         for system in route.systems:
@@ -168,6 +169,7 @@ class Sharing:
         """A lane has ended, or was given back."""
         route = copying.route
         self.end_work(copying)
+        self._are_lanes_changed = True
         route.source.reading -= 1
         route.target.writing -= 1
         for system in route.systems:
@@ -195,17 +197,21 @@ class Sharing:
     def settle(self, now: float) -> list[Route]:
         """The routes whose next moment is another one now, as lanes were added or ended or go on at another speed."""
         works = self._works
-        if not self._is_changed and works == self._settled:
+        are_counts_changed = self._are_lanes_changed or works != self._works_settled
+        if not are_counts_changed and not self._is_any_touched:
             return []
-        self._is_changed, self._settled = False, works
-        changed = []
+        self._are_lanes_changed = self._is_any_touched = False
+        self._works_settled = works
+        changed, slowdown_of = [], self._slowdown
         for route in self._at_work.values():
-            counts = route.source.reading, route.target.writing, works
-            speed = route.speeds.get(counts, 0.0)
-            if not speed:
-                speed = self._speed(route)
-                if route.shape is None:  # else it depends on more
-                    route.speeds[counts] = speed
+            if not are_counts_changed and not route.is_touched:
+                continue  # one took another's place: everything else is as fast as it was
+            source, target = route.source, route.target
+            slowdown = slowdown_of(source.place, source.reading, target.place, target.writing, works)
+            if route.shape is not None:
+                speed = self._held_speed(route, route.shape, slowdown)
+            else:
+                speed = 1.0 / slowdown if slowdown > PACE_MIN else 1.0 / PACE_MIN
             if route.is_touched or speed != route.speed:
                 route.read(now)
                 route.speed = speed
@@ -216,14 +222,13 @@ class Sharing:
 
     def touch(self, route: Route) -> None:
         """The next moment of a route has passed."""
-        route.is_touched = self._is_changed = True
+        route.is_touched = self._is_any_touched = True
 
     def _count(self, route: Route) -> None:
         """One more is under way on a route."""
         route.lanes += 1
         self._at_work[id(route)] = route
         self._works += 1
-        self._is_changed = True
 
     def _stop_at(self, copying: Copying, chunks: int) -> None:
         copying.stop = chunks
@@ -233,16 +238,11 @@ class Sharing:
         heapq.heappush(copying.route.stops, (clock, self._order, copying.version, copying))
         self.touch(copying.route)
 
-    def _speed(self, route: Route) -> float:
-        """Work a second of each of its lanes."""
-        source, target = route.source, route.target
-        slowdown = self._slowdown(source.place, source.reading, target.place, target.writing, self._works)
-        if route.shape is None:
-            return 1.0 / slowdown if slowdown > PACE_MIN else 1.0 / PACE_MIN
+    def _held_speed(self, route: Route, shape: CopyShape, slowdown: float) -> float:
+        """Chunks a second of a lane whose systems hold it to a rate."""
         rate = FREE
         for system in route.systems:
             rate = rate.tighter(self._rates.get(system.place, FREE).shared(system.lanes))
-        shape = route.shape
         slowest = rate.seconds(shape.bytes, shape.rows) / max(shape.chunks, 1)
         return 1.0 / max(shape.chunk_seconds * slowdown, slowest, PACE_MIN)
 
