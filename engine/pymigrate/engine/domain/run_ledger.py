@@ -177,9 +177,10 @@ class RunLedger:
     ) -> Task:
         record = self.aggregate.datasets[phase.id, datasets[0]] if datasets else None
         name = f"{self.run.name}/tasks/{phase.id}.{part}.{kind}.{phase.attempt}"
-        again = sum(task.id.startswith(name) for task in self._tasks(phase, kind)) if self._has(phase, kind) else 0
+        if name in self.aggregate.tasks:
+            name += f".{sum(task.id.startswith(name) for task in self._tasks(phase, kind)) + 1}"
         task = Task(
-            id=name if name not in self.aggregate.tasks else f"{name}.{again + 1}",
+            id=name,
             kind=kind,
             phase=phase.id,
             attempt=phase.attempt,

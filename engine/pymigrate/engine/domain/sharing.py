@@ -34,6 +34,10 @@ class CopyShape:
     fixed_seconds: float = 0.0
 
 
+IN_ONE_PIECE = CopyShape(1, 0, 0, 0.0)
+"""What is no copy: how long it takes is known of each."""
+
+
 @dataclass(slots=True, eq=False)
 class System:
     """One connection: the lanes that read it, those that write to it, and the most that used it at once."""
@@ -179,8 +183,9 @@ class Sharing:
         """A task that is no copy begins, which takes so long while nothing else is under way. It is no lane of its systems."""
         route = self._free_route(source, target)
         self._count(route)
-        working = Copying(core, task, CopyShape(1, 0, 0, seconds), route, 0)
-        self.go(working, now)
+        route.read(now)
+        working = Copying(core, task, IN_ONE_PIECE, route, 0, base=route.clock, unit=seconds, is_open=True)
+        self._stop_at(working, IN_ONE_PIECE.chunks)
         return working
 
     def end_work(self, working: Copying) -> None:
