@@ -324,6 +324,13 @@ def test_chunks_are_as_large_as_they_are_declared_or_assumed() -> None:
     assert estimate(revision).model.chunk_rows == 1
 
 
+def test_chunks_of_a_limited_system_are_what_a_lane_may_read_in_a_second() -> None:
+    revision = a_look(ROWS, ROWS * ROW_BYTES)
+    revision.connections["legacy"].bytes_per_second_max = 1_000 * ROW_BYTES
+    assert estimate(revision).model.chunk_rows == 1_000
+    assert estimate(revision, a_measure()).model.chunk_rows == 1_000
+
+
 # Lessons -------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -252,10 +252,15 @@ class _Making:
         return basis, SPREADS[Basis.STATISTICS], alike or assumed
 
     def _chunk_rows(self, size: Size) -> float:
+        row_bytes = size.bytes / size.rows if size.rows > 0 else 0.0
         if self._measure is not None and self._measure.chunk_rows > 0:
-            return self._measure.chunk_rows
-        chunk_bytes = self._dataset.chunk_bytes or CHUNK_BYTES_ASSUMED
-        return max(1.0, chunk_bytes * size.rows / size.bytes) if size.bytes > 0 else 1.0
+            rows = self._measure.chunk_rows
+        else:
+            rows = (self._dataset.chunk_bytes or CHUNK_BYTES_ASSUMED) / row_bytes if row_bytes > 0 else 1.0
+        held = works.held_chunk_bytes(self._revision, *self._place)
+        if held and row_bytes > 0:
+            rows = min(rows, held / row_bytes)
+        return max(1.0, rows)
 
     def _verified_rows(self, size: Size) -> float:
         """The rows that comparing reads; a measurement of counting tells itself what rows cost then."""

@@ -78,7 +78,7 @@ _Moment = tuple[float, int, Route | Copying | _Outside, int]
 
 class Rehearsal:
     """Plays runs to their end. The cores are the caller's, fresh from their aggregates; they are changed. With `report_seconds` lanes
-    tell how far they are so often (0: every chunk), otherwise when they end."""
+    tell how far they are so often (0: every chunk), otherwise when they end, and those that a rate holds before their last chunk."""
 
     def __init__(
         self,

@@ -70,7 +70,8 @@ class Copying:
 @dataclass(slots=True, eq=False)
 class Route:
     """Lanes and other tasks from one source to one target; where a rate holds, each lane has its own. `clock` is the work that each of
-    them has done at `moment`, in seconds of one that nothing disturbs, or in chunks where a rate holds."""
+    them has done at `moment`, in seconds of one that nothing disturbs, or in chunks where a rate holds. `is_held`: the chunk is waited
+    for before another may be read."""
 
     source: System
     target: System
@@ -82,6 +83,7 @@ class Route:
     lanes: int = 0
     version: int = 0
     is_touched: bool = False
+    is_held: bool = True
     stops: list[tuple[float, int, int, Copying]] = field(default_factory=list)
 
     def read(self, now: float) -> None:
@@ -149,9 +151,13 @@ class Sharing:
 
     def plan(self, copying: Copying) -> None:
         """Plans where the lane stops next: at its end, or where it tells how far it is. The clock of its route has been read."""
-        left = max(copying.shape.chunks - copying.chunks, 0)
+        route, left = copying.route, max(copying.shape.chunks - copying.chunks, 0)
+        if route.shape is not None:
+            # A lane waits before it reads, so that its last chunk holds up nobody.
+            route.is_held = left > 1
+            left = left - 1 if route.is_held else left
         if self._report_seconds is not None and copying.unit > 0:
-            chunk_seconds = copying.unit / copying.route.speed
+            chunk_seconds = copying.unit / route.speed
             left = min(left, max(1, int(self._report_seconds / chunk_seconds)))
         self._stop_at(copying, copying.chunks + left)
 
@@ -246,7 +252,7 @@ class Sharing:
     def _held_speed(self, route: Route, shape: CopyShape, slowdown: float) -> float:
         """Chunks a second of a lane whose systems hold it to a rate."""
         rate = FREE
-        for system in route.systems:
+        for system in route.systems if route.is_held else ():
             rate = rate.tighter(self._rates.get(system.place, FREE).shared(system.lanes))
         slowest = rate.seconds(shape.bytes, shape.rows) / max(shape.chunks, 1)
         return 1.0 / max(shape.chunk_seconds * slowdown, slowest, PACE_MIN)
