@@ -29,6 +29,10 @@ BODIES = {
     "forbidden": """
         yield Reading(Family("forbidden_x", Kind.GAUGE, "X.", ("le",)), [(("1",), 1)])
         yield Reading(Family("forbidden_y", Kind.GAUGE, "Y.", ("kind",)), [(("1",), 1)])""",
+    "curious": """
+        import os
+        family = Family("curious_variables", Kind.GAUGE, "Variables that it is given.", ("kind",))
+        yield Reading(family, [((name,), len(value)) for name, value in os.environ.items()])""",
     "printing": """
         print("printed"); sys.stdout.flush()
         import os; os.write(1, b"[]\\n")

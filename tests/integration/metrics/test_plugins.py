@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.adapters.metrics.plugin_process import PluginFailedError, PluginProcess, command_of
+from pymigrate.engine.adapters.metrics.plugin_process import (
+    PluginFailedError,
+    PluginProcess,
+    command_of,
+    environment_of,
+)
 from pymigrate.engine.adapters.metrics.plugins import (
     FRESH_SECONDS_MAX,
     INTERVAL_SECONDS,
@@ -122,6 +127,19 @@ async def test_what_a_plugin_prints_is_no_answer(plugins: Plugins) -> None:
     for _ in range(2):
         await printing.ask()
         assert await plugins.told("printing_x") == {(): len(PLANS)}
+
+
+async def test_a_plugin_is_given_no_variable_that_may_hold_a_secret(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WAREHOUSE_PASSWORD", "PYMIGRATE_STORE", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "planted")
+    await plugins.add("curious").ask()
+    told = {name for (name,) in await plugins.told("curious_variables", "kind")}
+    assert "PYTHONPATH" in told
+    unasked_for = {"LC_CTYPE"}  # Python sets it for itself where no language is given
+    assert told - unasked_for <= set(environment_of(os.environ))
+    assert not told & {"WAREHOUSE_PASSWORD", "PYMIGRATE_STORE", "AWS_SECRET_ACCESS_KEY"}
 
 
 async def test_a_plugin_says_in_one_line_what_went_wrong() -> None:

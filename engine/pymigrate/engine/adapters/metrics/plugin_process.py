@@ -1,9 +1,13 @@
-"""The process that one plugin runs in: asked line by line, and ended where it does not answer in time or says too much."""
+"""The process that one plugin runs in: asked line by line, and ended where it does not answer in time or says too much.
+
+Of the engine's environment it is given what Python needs to start, and no more: secrets of connections may be in there.
+"""
 
 import asyncio
 import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 ANSWER_BYTES_MAX = 4_000_000
 START_SECONDS_MAX = 30.0
@@ -11,6 +15,8 @@ ANSWER_SECONDS_MAX = 5.0
 MODULE = "pymigrate.engine.main.business_metrics"
 READY = b"ready\n"
 ERROR = b"error "
+GIVEN = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
+GIVEN_PREFIXES = ("PYTHON", "LC_")
 
 
 class PluginFailedError(Exception):
@@ -20,6 +26,11 @@ class PluginFailedError(Exception):
 def command_of(plugin: str) -> Sequence[str]:
     """What starts a plugin's process."""
     return (sys.executable, "-m", MODULE, plugin)
+
+
+def environment_of(own: Mapping[str, str]) -> dict[str, str]:
+    """What of a process's own environment a plugin is given."""
+    return {name: value for name, value in own.items() if name in GIVEN or name.startswith(GIVEN_PREFIXES)}
 
 
 class PluginProcess:
@@ -70,6 +81,7 @@ class PluginProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             limit=ANSWER_BYTES_MAX,
+            env=environment_of(os.environ),
             start_new_session=True,
         )
         said = await self._exchange(b"", self._start_seconds_max)
