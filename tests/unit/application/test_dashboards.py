@@ -12,7 +12,7 @@ from pymigrate.engine.domain.calendar import Calendar, WeeklyWindow
 from pymigrate.engine.domain.errors import NotFound
 from pymigrate.engine.domain.kpi_outlook import End, Outlook, RiskLevel, RunOutlook
 from pymigrate.engine.domain.quantiles import Quantiles
-from pymigrate.engine.domain.run import Entity, Failure, Lane, PhaseRun, Run
+from pymigrate.engine.domain.run import Entity, Failure, Lane, PhaseRun, Run, RunEvent
 from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState
 from pymigrate.engine.testing.clock import START
 from pymigrate.v1 import kpi_pb2
@@ -129,6 +129,58 @@ async def test_a_gate_before_publication_waits_once_what_is_to_be_published_can_
     assert not (await scene.picture()).risks
     scene.tell(a(PhaseState.VERIFYING, gates={"look": "before_publication"}, version=2))
     assert "`look`" in (await scene.risk("GATE_WAITING")).message
+
+
+def happened(sequence: int, kind: str, subject: str, minutes: int) -> RunEvent:
+    return RunEvent(sequence, START + timedelta(minutes=minutes), kind, subject, "before", "after", "api")
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "reason", "entities"),
+    [
+        ("run.paused", RUN, "RUN_PAUSED", [run(RunState.PAUSED), a()]),
+        (
+            "lane.stalled",
+            f"{RUN}/lanes/a.orders",
+            "LANE_STALLED",
+            [run(), a(), Lane("a.orders", "a", "orders", state=LaneState.STALLED, version=1)],
+        ),
+        (
+            "phase.verifying",
+            PHASE,
+            "GATE_WAITING",
+            [run(), a(PhaseState.VERIFYING, gates={"look": "before_publication"})],
+        ),
+        (
+            "staging.caught_up",
+            PHASE,
+            "GATE_WAITING",
+            [run(), a(is_online=True, is_caught_up=True, gates={"look": "before_publication"})],
+        ),
+    ],
+)
+async def test_a_risk_is_told_since_the_newest_event_that_brought_it_in_whatever_order_they_come(
+    scene: Scene, kind: str, subject: str, reason: str, entities: list[Entity]
+) -> None:
+    scene.tell(*entities)
+    assert not (await scene.risk(reason)).HasField("since")
+    first, second = happened(1, kind, subject, 1), happened(2, kind, subject, 5)
+    other = happened(3, kind, f"{RUN}/phases/other", 9)
+    scene.engine.kpis.observe(Change(RUN, START, (), (second, other)))
+    scene.engine.kpis.observe(Change(RUN, START, (), (first, second)))
+    assert (await scene.risk(reason)).since.ToDatetime(UTC) == second.time
+
+
+async def test_a_run_waits_for_others_since_it_began_and_its_first_gate_since_the_last_of_them_succeeded(
+    scene: Scene,
+) -> None:
+    scene.tell(run(waiting_for=("first",)), a(PhaseState.PENDING, gates={"go": "before_start"}))
+    assert (await scene.risk("RUN_WAITING")).since.ToDatetime(UTC) == START
+    scene.tell(run(version=2))
+    assert (await scene.risk("GATE_WAITING")).since.ToDatetime(UTC) == START
+    done = happened(1, "plan.succeeded", RUN, 7)
+    scene.engine.kpis.observe(Change(RUN, START, (), (done,)))
+    assert (await scene.risk("GATE_WAITING")).since.ToDatetime(UTC) == done.time
 
 
 async def test_rows_in_quarantine_are_told_by_phase(scene: Scene) -> None:

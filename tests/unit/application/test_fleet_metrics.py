@@ -12,7 +12,7 @@ from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.engine.ports import metric_families as families
 from pymigrate.engine.ports.metrics import Family, Labels
 from pymigrate.engine.testing.metrics import MemoryMetrics
-from pymigrate.v1 import run_pb2
+from pymigrate.v1 import plan_pb2, run_pb2
 from tests.unit.application.engines import ME, Engine, PlayedHost, phase
 from tests.unit.application.test_board import RUN, FailingStore, start
 
@@ -257,6 +257,17 @@ async def test_a_run_that_is_steered_is_told_by_its_state(measured: Measured) ->
     await measured.begun()
     await measured.engine.runs.steer(RUN, DesiredState.PAUSED, ME)
     assert measured.read()["pymigrate_plan_state"] == {("e", "p", "paused"): 1}
+
+
+async def test_gates_that_wait_are_counted_by_environment_until_somebody_approves(measured: Measured) -> None:
+    gated = phase("orders")
+    gated.gates["go"].point = plan_pb2.GATE_POINT_BEFORE_START
+    await measured.engine.declare({"a": gated, "b": phase("items", needs=["a"])})
+    await measured.host.register()
+    await start(measured.engine, "r", measured.host)
+    assert measured.read()["pymigrate_gates_waiting"] == {("e",): 1}
+    await measured.engine.runs.approve(RUN, "a", "go", ME)
+    assert measured.read()["pymigrate_gates_waiting"] == {("e",): 0}
 
 
 async def test_what_is_kept_of_runs_that_have_ended_is_bounded(measured: Measured) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pymigrate.engine.application.projections import timestamp
-from pymigrate.engine.domain.gates import waiting_gates
 from pymigrate.engine.domain.kpi import RunKpis
+from pymigrate.engine.domain.kpi_moments import CAUGHT_UP, OTHER_PLAN_SUCCEEDED, PAUSED, STALLED, VERIFYING, Moments
 from pymigrate.engine.domain.kpi_phase import PhaseKpis
 from pymigrate.engine.domain.kpi_tally import QUARANTINED
+from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.run import Failure, Lane, PhaseRun, Run
 from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState
 from pymigrate.engine.domain.spelling import spell_seconds
@@ -28,13 +29,13 @@ def plan_risks(run: RunKpis, kpis: kpi_pb2.Kpis) -> list[kpi_pb2.Risk]:
     if run.record is None:
         return []
     phases = [phase for _, phase in sorted(run.phases.items())]
-    found = [*_of_run(run.record), *_of_agreement(run, kpis), *_of_estimate(run, kpis)]
+    found = [*_of_run(run.record, run.moments), *_of_agreement(run, kpis), *_of_estimate(run, kpis)]
     for phase in phases:
-        found += [*_of_phase(run.record, phase), *_of_gates(run, phase)]
-    return found
+        found += _of_phase(run.record, phase, run.moments)
+    return [*found, *_of_gates(run)]
 
 
-def _of_run(run: Run) -> Iterator[kpi_pb2.Risk]:
+def _of_run(run: Run, moments: Moments) -> Iterator[kpi_pb2.Risk]:
     why = _because(run.failure)
     match run.state:
         case RunState.FAILED:
@@ -51,12 +52,12 @@ def _of_run(run: Run) -> Iterator[kpi_pb2.Risk]:
             yield _risk(run, run.name, "ROLLBACK_BLOCKED", text, CRITICAL, run.end_time)
         case RunState.PAUSED:
             text = f"{run.name} is paused. Let it go on with `pymigrate resume {run.name}`, or end it with `pymigrate cancel {run.name}`."
-            yield _risk(run, run.name, "RUN_PAUSED", text, INFO, None)
+            yield _risk(run, run.name, "RUN_PAUSED", text, INFO, moments.last(PAUSED, last_segment(run.name)))
         case _:
             pass
     if run.waiting_for and run.end_time is None:
         text = f"{run.name} waits until the newest runs of {', '.join(run.waiting_for)} have succeeded. See how they stand."
-        yield _risk(run, run.name, "RUN_WAITING", text, INFO, None)
+        yield _risk(run, run.name, "RUN_WAITING", text, INFO, run.create_time)
 
 
 def _of_agreement(run: RunKpis, kpis: kpi_pb2.Kpis) -> Iterator[kpi_pb2.Risk]:
@@ -80,7 +81,7 @@ def _of_estimate(run: RunKpis, kpis: kpi_pb2.Kpis) -> Iterator[kpi_pb2.Risk]:
     yield _risk(run.record, run.name, "ESTIMATE_DRIFT", text, severity, None)
 
 
-def _of_phase(run: Run, phase: PhaseKpis) -> Iterator[kpi_pb2.Risk]:
+def _of_phase(run: Run, phase: PhaseKpis, moments: Moments) -> Iterator[kpi_pb2.Risk]:
     name = f"{run.name}/phases/{phase.id}"
     record = phase.record
     if record is not None and record.state is PhaseState.FAILED and run.state not in _UNDONE:
@@ -101,31 +102,34 @@ def _of_phase(run: Run, phase: PhaseKpis) -> Iterator[kpi_pb2.Risk]:
     if run.end_time is None:
         for lane in phase.lanes().values():
             if lane.state is LaneState.STALLED:
-                yield _stalled(run, lane)
+                yield _stalled(run, lane, moments)
 
 
-def _stalled(run: Run, lane: Lane) -> kpi_pb2.Risk:
+def _stalled(run: Run, lane: Lane, moments: Moments) -> kpi_pb2.Risk:
     name = f"{run.name}/lanes/{lane.id}"
     text = f"{name} has stalled{_because(lane.failure)}. It is tried again by itself; see whether its source and its target answer."
-    return _risk(run, name, "LANE_STALLED", text, WARNING, None)
+    return _risk(run, name, "LANE_STALLED", text, WARNING, moments.last(STALLED, lane.id))
 
 
-def _of_gates(run: RunKpis, phase: PhaseKpis) -> Iterator[kpi_pb2.Risk]:
-    if run.record is None or phase.record is None or not run.is_active:
-        return
-    phases = {name: each.record for name, each in run.phases.items() if each.record is not None}
-    for gate in waiting_gates(run.record, phase.record, phases):
-        name = f"{run.name}/phases/{phase.id}"
-        text = f"{name} waits at its gate `{gate}`. Look at what it waits with, then `pymigrate approve {run.name} {phase.id} {gate}`."
-        yield _risk(run.record, name, "GATE_WAITING", text, WARNING, _waits_since(phase.record, phases))
+def _of_gates(run: RunKpis) -> Iterator[kpi_pb2.Risk]:
+    for phase, gate in run.waiting_gates():
+        if run.record is not None:
+            name = f"{run.name}/phases/{phase.id}"
+            text = f"{name} waits at its gate `{gate}`. Look at what it waits with, then `pymigrate approve {run.name} {phase.id} {gate}`."
+            yield _risk(run.record, name, "GATE_WAITING", text, WARNING, _waits_since(run, phase))
 
 
-def _waits_since(phase: PhaseRun, phases: dict[str, PhaseRun]) -> datetime | None:
-    """Since the last of what it needs was published, where it waits to begin."""
+def _waits_since(run: RunKpis, phase: PhaseRun) -> datetime | None:
+    """Since when a phase waits at a gate: to begin, since the last of what it and its run need was done; to be published, since it can be
+    looked at."""
     if phase.state is not PhaseState.PENDING:
+        return run.moments.last(CAUGHT_UP if phase.is_online else VERIFYING, phase.id)
+    if run.record is None:
         return None
-    ends = [phases[name].end_time for name in phase.dependencies if name in phases]
-    return max((end for end in ends if end is not None), default=None)
+    needed = [run.phases[name].record for name in phase.dependencies if name in run.phases]
+    ends = [record.end_time for record in needed if record is not None and record.end_time is not None]
+    others = run.moments.last(OTHER_PLAN_SUCCEEDED, last_segment(run.name))
+    return max(*ends, others or run.record.create_time, run.record.create_time)
 
 
 def _because(failure: Failure | None) -> str:

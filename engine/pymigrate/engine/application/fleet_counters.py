@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pymigrate.engine.application.changes import Change
 from pymigrate.engine.application.verdicts import verdict_of
-from pymigrate.engine.domain.kpi import RETRIED
+from pymigrate.engine.domain.kpi_moments import STALLED
 from pymigrate.engine.domain.kpi_phase import VERIFICATION_REASON
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.run import DatasetRun, Failure, Lane, PhaseRun, Run, RunEvent, Task
@@ -156,7 +156,7 @@ class FleetCounters:
 
     def _event(self, known: _Counted, event: RunEvent) -> None:
         subject = last_segment(event.subject)
-        if event.type == RETRIED:
+        if event.type == STALLED:
             # Names have no dot: what is before the first one of a lane's or a task's name is its phase.
             self._failed(known, subject.split(".", 1)[0], event.failure)
         elif event.type == f"run.{event.to_state}":

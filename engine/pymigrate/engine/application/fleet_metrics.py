@@ -120,18 +120,21 @@ class FleetMetrics:
 
 
 def _states(plans: Iterable[Plan], active: Iterable[Plan]) -> Iterator[Reading]:
-    """How many runs and lanes there are of each state in each environment, those that there are none of too."""
+    """How many runs and lanes there are of each state in each environment, and how many gates wait there; where there are none, 0."""
     runs: Counter[Labels] = Counter()
     lanes: Counter[Labels] = Counter()
+    gates: Counter[str] = Counter()
     environments = sorted({environment for (environment, _), _ in plans})
     for (environment, _), run in plans:
         if run.record is not None:
             runs[environment, run.record.state] += 1
     for (environment, _), run in active:
+        gates[environment] += sum(1 for _ in run.waiting_gates())
         for state, name in LANES.items():
             lanes[environment, state] += run.tally.get(name, 0)
     yield Reading(families.RUNS, _by_state(environments, RunState, runs))
     yield Reading(families.LANES, _by_state(environments, LaneState, lanes))
+    yield Reading(families.GATES_WAITING, [((name,), gates[name]) for name in environments])
 
 
 def _by_state(environments: Iterable[str], states: Iterable[str], counts: Mapping[Labels, int]) -> list[Value]:

@@ -1,19 +1,19 @@
 """The figures of one run, folded from what its commits stored: from the same changes the same figures come, in whatever order and however
 often they are told, and from the store's records and events too. Only what arrived within the last minute is nowhere but in memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pymigrate.engine.domain.gates import waiting_gates
 from pymigrate.engine.domain.kpi_arrivals import Arrivals, Arrived
+from pymigrate.engine.domain.kpi_moments import STALLED, Moments
 from pymigrate.engine.domain.kpi_phase import PhaseKpis, VerdictOf
 from pymigrate.engine.domain.kpi_tally import Tally, put
 from pymigrate.engine.domain.names import last_segment, parent_of
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunEvent, Task, copied
-from pymigrate.engine.domain.run_states import RUN_ENDED, LaneState
+from pymigrate.engine.domain.run_states import RUN_ENDED
 from pymigrate.engine.domain.spans import total_seconds, union
-
-RETRIED = f"lane.{LaneState.STALLED}"
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class RunKpis:
         self.phases: dict[str, PhaseKpis] = {}
         self.tally: Tally = {}
         self.arrivals = Arrivals()
+        self.moments = Moments()
         self._verdict_of = verdict_of
         self._events_seen = 0
         self._events_ahead: set[int] = set()
@@ -93,8 +94,9 @@ class RunKpis:
         while self._events_seen + 1 in self._events_ahead:
             self._events_seen += 1
             self._events_ahead.discard(self._events_seen)
+        self.moments.take(event)
         subject = last_segment(event.subject)
-        if event.type == RETRIED:
+        if event.type == STALLED:
             # Names have no dot: what is before the first one of a lane's name is its phase.
             phase = self._phase(subject.split(".", 1)[0])
             reason = event.failure.reason if event.failure else "INTERNAL"
@@ -127,6 +129,15 @@ class RunKpis:
             if phase.record is not None:
                 found.setdefault(phase.record.department, []).append(phase)
         return found
+
+    def waiting_gates(self) -> Iterator[tuple[PhaseRun, str]]:
+        """The gates at which its phases wait for somebody to approve, each with its phase."""
+        if self.record is None or not self.is_active:
+            return
+        records = {name: phase.record for name, phase in self.phases.items() if phase.record is not None}
+        for name in sorted(name for name, record in records.items() if record.gates):
+            for gate in waiting_gates(self.record, records[name], records):
+                yield records[name], gate
 
     def lag_seconds(self) -> float:
         """How far staging is behind at most; -1 where nothing catches up."""

@@ -76,6 +76,9 @@ VERIFICATIONS = _counter(
 
 RUNS = _summed("pymigrate_runs", "Newest runs of plans, by their state.", "environment", "state")
 LANES = _summed("pymigrate_lanes", "Lanes of runs under way, by their state.", "environment", "state")
+GATES_WAITING = _summed(
+    "pymigrate_gates_waiting", "Gates of runs under way that wait for somebody to approve.", "environment"
+)
 PLAN_COMPLETION = _of_plan("pymigrate_plan_completion_ratio", "The share of a plan's newest run that is done, 0 to 1.")
 PLAN_ROWS = _of_plan("pymigrate_plan_rows", "Rows of a plan's newest run, of the newest attempt of each phase.")
 PLAN_BYTES = _of_plan("pymigrate_plan_bytes", "Bytes of source data that those rows took.")
