@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.kinds import ENVIRONMENTS, PLANS
-from pymigrate.engine.application.limits import AGE_MAX_SECONDS
+from pymigrate.engine.application.limits import AGE_MAX_SECONDS, LaneLimits
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2, worker_pb2
@@ -77,6 +77,71 @@ async def test_room_is_counted_once_however_many_lanes_wait() -> None:
     await late.register()
     assert await late.claim() is None
     assert store.reads - before <= 3
+
+
+class Held(MemoryStore):
+    """Counts what is read, and finishes no reading until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.may = asyncio.Event()
+        self.may.set()
+        self.asked = asyncio.Event()
+
+    async def read(self, work: Callable[[Unit], Result]) -> Result:
+        self.reads += 1
+        self.asked.set()
+        await self.may.wait()
+        return await super().read(work)
+
+
+async def under_way(store: Held) -> tuple[Engine, LaneLimits]:
+    """Limits of an engine with a run, that were read before and are too old."""
+    engine = Engine(store)
+    await copying(engine, PlayedHost(engine), lanes=1)
+    limits = LaneLimits(store, engine.board, 50, engine.clock)
+    await limits.current()
+    engine.clock.advance(AGE_MAX_SECONDS)
+    store.reads = 0
+    store.asked.clear()
+    return engine, limits
+
+
+async def test_limits_that_are_too_old_are_read_once_however_many_ask() -> None:
+    store = Held()
+    _, limits = await under_way(store)
+    found = await asyncio.gather(*[limits.current() for _ in range(100)])
+    assert store.reads == 1
+    assert found[0] is await limits.current()
+
+
+async def test_who_asks_while_the_limits_of_the_same_runs_are_read_goes_on_with_those_from_before() -> None:
+    store = Held()
+    _, limits = await under_way(store)
+    store.may.clear()
+    first = asyncio.create_task(limits.current())
+    await store.asked.wait()
+    before = await limits.current()
+    assert not first.done()
+    store.may.set()
+    assert await first is not before
+    assert await limits.current() is await first
+
+
+async def test_limits_whose_reading_takes_long_are_read_for_a_fifth_of_the_time_at_most() -> None:
+    store = Held()
+    engine, limits = await under_way(store)
+    store.may.clear()
+    first = asyncio.create_task(limits.current())
+    await store.asked.wait()
+    engine.clock.advance(2.0)
+    store.may.set()
+    read = await first
+    engine.clock.advance(7.9)
+    assert await limits.current() is read
+    engine.clock.advance(0.2)
+    assert await limits.current() is not read
 
 
 async def test_a_lane_that_ended_makes_room_for_another(engine: Engine) -> None:

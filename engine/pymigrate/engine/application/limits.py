@@ -1,8 +1,10 @@
 """What limits the lanes now: read from the declared objects as they stand, so that every limit can be changed while lanes run.
 
-What was deleted meanwhile counts as the run froze it. What is read is used for half a second.
+What was deleted meanwhile counts as the run froze it. What is read is used for half a second, and where reading takes long, for so long
+that it takes a fifth of the time at most: lanes report far more often than limits change, and all of them commit through the same store.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +20,7 @@ from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
 
 AGE_MAX_SECONDS = 0.5
+PAUSE_SHARE = 4.0  # of the time that reading took
 HELD_BACK_SHARE = 0.7
 
 
@@ -57,17 +60,28 @@ class LaneLimits:
         self._clock = clock
         self._limits = Limits(lanes_max)
         self._names: frozenset[str] = frozenset()
-        self._read_at = float("-inf")
+        self._good_until = float("-inf")
+        self._reading = asyncio.Lock()
 
     async def current(self) -> Limits:
-        """The limits, at most half a second old, and never older than a run that they are for."""
-        names = frozenset(core.run.name for core in self._board.active())
-        if names != self._names or self._clock.monotonic() - self._read_at >= AGE_MAX_SECONDS:
-            read_at = self._clock.monotonic()
-            revisions = {name: await self._board.revision(name) for name in sorted(names)}
-            self._limits = await self._store.read(lambda unit: self._read(unit, revisions)) if names else self._limits
-            self._names, self._read_at = names, read_at
-        return self._limits
+        """The limits, never older than a run that they are for, and read anew once they are half a second old, by whoever asks first: those
+        who ask meanwhile about the same runs go on with what was read before."""
+        names = self._active()
+        if names == self._names and (self._reading.locked() or self._clock.monotonic() < self._good_until):
+            return self._limits
+        async with self._reading:
+            names = self._active()
+            if names != self._names or self._clock.monotonic() >= self._good_until:
+                begun = self._clock.monotonic()
+                revisions = {name: await self._board.revision(name) for name in sorted(names)}
+                if names:
+                    self._limits = await self._store.read(lambda unit: self._read(unit, revisions))
+                read = self._clock.monotonic()
+                self._names, self._good_until = names, max(begun + AGE_MAX_SECONDS, read + (read - begun) * PAUSE_SHARE)
+            return self._limits
+
+    def _active(self) -> frozenset[str]:
+        return frozenset(core.run.name for core in self._board.active())
 
     def _read(self, unit: Unit, revisions: dict[str, run_pb2.PlanRevision]) -> Limits:
         found = _Found()
