@@ -1,8 +1,9 @@
 """The whole picture: every plan, what is at risk with what to do next, what comes, and only what changed to whoever watches."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,10 +15,13 @@ from pymigrate.engine.domain.kpi_outlook import End, Outlook, RiskLevel, RunOutl
 from pymigrate.engine.domain.quantiles import Quantiles
 from pymigrate.engine.domain.run import Entity, Failure, Lane, PhaseRun, Run, RunEvent
 from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState
+from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.clock import START
+from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import kpi_pb2
 from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, phase
 
+Result = TypeVar("Result")
 RUN = f"{PLAN}/runs/r"
 PHASE = f"{RUN}/phases/a"
 
@@ -293,6 +297,37 @@ async def test_a_token_of_another_engine_begins_with_the_whole(scene: Scene) -> 
         watch: AsyncGenerator[Any, None] = scene.dashboards.watch("", token)
         assert not (await anext(watch)).message.is_change
         await watch.aclose()
+
+
+async def test_those_who_ask_while_somebody_looks_share_one_more_look_that_begins_after_they_asked() -> None:
+    class Counting(MemoryStore):
+        """Counts what is read."""
+
+        reads = 0
+
+        async def read(self, work: Callable[[Unit], Result]) -> Result:
+            self.reads += 1
+            await asyncio.sleep(0)  # others ask meanwhile
+            return await super().read(work)
+
+    store = Counting()
+    scene = Scene()
+    scene.engine = Engine(store)
+    scene.dashboards = scene.engine.dashboards
+    await scene.declared()
+    scene.tell(run(), a())
+    store.reads = 0
+    await scene.picture()
+    once, store.reads = store.reads, 0
+    assert once > 0
+    first = asyncio.create_task(scene.picture())
+    await asyncio.sleep(0)
+    assert store.reads == 1
+    scene.tell(run(RunState.FAILED, end_time=START, version=2))
+    late = await asyncio.gather(*[scene.picture() for _ in range(20)])
+    await first
+    assert store.reads == 2 * once
+    assert all("RUN_FAILED" in {risk.reason for risk in picture.risks} for picture in late)
 
 
 async def test_what_did_not_change_is_not_told_again(scene: Scene) -> None:

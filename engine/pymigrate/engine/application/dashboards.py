@@ -127,6 +127,7 @@ class Dashboards:
         self._revision = 0
         self._known_since = 0
         self._looking = asyncio.Lock()
+        self._looks_begun = self._last_look = 0
         kpis.on_change(self._note)
 
     async def dashboard(self, environment: str) -> kpi_pb2.Dashboard:
@@ -166,8 +167,13 @@ class Dashboards:
         return int(number) if is_known else -1
 
     async def _view(self, environment: str) -> _View:
+        """What there is to see now. Those who wait for a look share the next one: it begins after all of them asked."""
+        begun = self._looks_begun
         async with self._looking:
-            await self._look()
+            if self._last_look <= begun:
+                self._looks_begun += 1
+                await self._look()
+                self._last_look = self._looks_begun
             if environment and environment not in self._declared.environments:
                 known = {last_segment(name) for name in self._declared.environments}
                 raise NotFound(
