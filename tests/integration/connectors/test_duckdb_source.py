@@ -73,6 +73,13 @@ def lay(tmp_path: Path) -> Iterator[Lay]:
         source.close()
 
 
+def test_a_table_that_no_block_holds_yet_is_not_taken_for_the_whole_file(lay: Lay, tmp_path: Path) -> None:
+    lay("CREATE TABLE large AS SELECT hash(n) AS h FROM range(500000) r(n)").close()
+    source = lay("CREATE TABLE constant AS SELECT 1 AS n FROM range(1000)", "CHECKPOINT")
+    sizes = [source.describe(SourceRelation(name)).bytes for name in ("constant", "large")]
+    assert sizes[0] <= 262_144 < 1_000_000 < sizes[1] <= (tmp_path / "legacy.duckdb").stat().st_size
+
+
 def read(source: Source, relation: str = "t", **types: str) -> list[tuple[object, ...]]:
     asked = SourceRelation(relation, columns={name: parse_type(text) for name, text in types.items()})
     return rows_of(chunks_of(source, asked))

@@ -300,6 +300,15 @@ def test_a_view_that_can_not_be_evaluated_is_no_damage(legacy: Legacy, expressio
         assert [info.relation for info in source.relations("*", 10)] == ["t", "v"]
 
 
+def test_a_table_has_the_bytes_of_its_own_pages_whatever_else_the_file_holds(legacy: Legacy) -> None:
+    legacy.run("CREATE TABLE small (n INTEGER)", "INSERT INTO small VALUES (1)", "CREATE TABLE large (b BLOB)")
+    legacy.run("INSERT INTO large VALUES (zeroblob(1000000))", "CREATE VIEW seen AS SELECT n FROM small")
+    with closing(legacy.open()) as source:
+        sizes = {name: source.describe(SourceRelation(name)).bytes for name in ("small", "large", "seen")}
+    assert sizes["small"] == 4_096
+    assert 1_000_000 <= sizes["large"] < sizes["seen"] == legacy.path.stat().st_size
+
+
 def test_generated_columns_are_columns(legacy: Legacy) -> None:
     legacy.run("CREATE TABLE t (i INTEGER, double INTEGER AS (2 * i) STORED)", "INSERT INTO t VALUES (4)")
 

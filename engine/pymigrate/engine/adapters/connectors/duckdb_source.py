@@ -223,12 +223,19 @@ class DuckdbSource:
         return tuple(str(name) for names in found for name in names[0]) if found else ()  # type: ignore[attr-defined]  # a list
 
     def _bytes(self, table: Table) -> int:
-        """What the table's blocks take; what is not written into blocks yet counts as the whole file."""
+        """What the table's blocks take; what is not written into blocks yet lies in the log, among the log's other changes."""
         [(size,)] = self._query(
             f"SELECT count(DISTINCT block_id) FILTER (block_id >= 0) * (SELECT block_size FROM pragma_database_size() LIMIT 1) "
             f"FROM pragma_storage_info({text_literal(table.sql)})"
         )
-        return int(str(size)) or int(self._path.stat().st_size)
+        return int(str(size)) or self._log_bytes()
+
+    def _log_bytes(self) -> int:
+        """The size of the write-ahead log; 0 where there is none."""
+        try:
+            return self._path.with_name(f"{self._path.name}.wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _order(self, table: Table, kind: str, relation: SourceRelation) -> list[Term]:
         columns = {column.name: column for column in self._columns(table, relation.relation)}

@@ -37,6 +37,7 @@ HIDDEN_OF_MODULE = 1  # a column that only a virtual table's module sees
 COUNTER_OFFSET = 24
 COUNTER_BYTES = 4
 _TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+PAGES = "SELECT pgsize FROM dbstat('main', 1) WHERE name = ?"
 _ROWIDS = ("rowid", "_rowid_", "oid")
 
 
@@ -84,7 +85,7 @@ class SqliteSource:
             return RelationInfo(name, ())
 
     def describe(self, relation: SourceRelation) -> RelationInfo:
-        """Columns by their declarations, the primary key, and the exact number of rows."""
+        """Columns by their declarations, the primary key, the exact number of rows and the bytes of its pages."""
         table = self._table(relation.relation)
         try:
             rows = self._columns(table)
@@ -97,8 +98,15 @@ class SqliteSource:
         found = [ColumnInfo(name, column_type(kind), required, kind) for name, kind, required, _ in rows]
         key = tuple(name for name, _, _, place in sorted(rows, key=lambda row: row[3]) if place)
         columns = declared_columns(relation, self._declared.columns(table, found))
-        schema, size = self._declared.table(table, key), self._status().st_size
+        schema, size = self._declared.table(table, key), self._bytes(table)
         return RelationInfo(relation.relation, columns, key, count, size, is_exact_rows=True, schema=schema)
+
+    def _bytes(self, table: str) -> int:
+        """What the table's own pages take; the whole file where that is not told: of a view, or by a SQLite built without dbstat."""
+        whole, found = self._status().st_size, None
+        with translated(self._path), suppress(sqlite3.OperationalError):  # no such table: dbstat
+            found = self._connection.execute(PAGES, (table,)).fetchone()
+        return whole if found is None else int(found[0])
 
     def state(self, relation: SourceRelation) -> str:
         """Size, time of change and change counter of the file, and of its write-ahead log."""
