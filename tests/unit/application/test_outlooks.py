@@ -141,6 +141,20 @@ async def test_a_run_that_has_ended_keeps_its_drift_and_has_no_end_ahead() -> No
     assert (await again.kpis.kpis(PLAN)).drift == found.drift
 
 
+async def test_what_has_ended_has_no_end_ahead_before_it_is_looked_at_again() -> None:
+    analyzed = await running(rto_seconds=100_000)
+    await looked(analyzed)
+    (task,) = [task for core in analyzed.engine.board.active() for task in core.leased()]
+    await analyzed.engine.board.apply(RUN, Succeeded(task.id, task.fence))
+    await analyzed.host.work()
+    for name in NAMES:
+        found = await analyzed.engine.kpis.kpis(name)
+        assert not found.HasField("end_time"), name
+        assert not found.downtime.HasField("expected_seconds"), name
+        assert not found.HasField("drift"), name
+        assert found.downtime.budget_seconds == 100_000, name
+
+
 async def test_a_run_is_looked_at_again_only_after_a_while() -> None:
     analyzed = await running()
     await looked(analyzed)

@@ -17,7 +17,7 @@ from pymigrate.engine.domain.kpi_outlook import UNKNOWN, Outlook, RunOutlook, to
 from pymigrate.engine.domain.kpi_phase import PhaseKpis
 from pymigrate.engine.domain.kpi_sums import DepartmentKpis, EnvironmentKpis
 from pymigrate.engine.domain.run import Lane
-from pymigrate.engine.domain.run_states import LaneState
+from pymigrate.engine.domain.run_states import PHASE_ENDED, LaneState
 from pymigrate.v1 import kpi_pb2
 
 
@@ -53,6 +53,8 @@ class KpiTelling:
         for run in department.runs.values():
             own = phases.get(run.name, [])
             expected = self.outlook(run.name).departments.get(department.name, UNKNOWN)
+            if expected.end is not None and all(_has_ended(phase) for phase in own):
+                expected = expected.without_forecast()
             parts.append((expected, down_seconds(own, self.now)))
             broken.extend(self.expected_of_phase(run, phase) for phase in own)
         return kpis_message(name, department_figures(department, self.now), together(parts).broken_by(broken))
@@ -88,16 +90,24 @@ class KpiTelling:
 
     def expected_of_run(self, run: RunKpis) -> Outlook:
         """What is expected of a run, with what is broken by now."""
-        return self.outlook(run.name).whole.broken_by(
-            self.expected_of_phase(run, phase) for phase in run.phases.values()
-        )
+        expected = self.outlook(run.name).whole
+        if expected.end is not None and not run.is_active:
+            expected = expected.without_forecast()
+        return expected.broken_by(self.expected_of_phase(run, phase) for phase in run.phases.values())
 
     def expected_of_phase(self, run: RunKpis, phase: PhaseKpis) -> Outlook:
         """What is expected of a phase, with what is broken by now."""
         expected = self.outlook(run.name).phases.get(phase.id, UNKNOWN)
+        if expected.end is not None and _has_ended(phase):
+            expected = expected.without_forecast()
         if expected.budget_seconds < 0:
             return expected
         return expected.after(down_seconds([phase], self.now))
+
+
+def _has_ended(phase: PhaseKpis) -> bool:
+    """A forecast is some seconds old: what it was made of may have ended since."""
+    return phase.record is not None and phase.record.state in PHASE_ENDED
 
 
 def _copying_seconds(lane: Lane, now: datetime) -> float | None:

@@ -54,6 +54,10 @@ class Outlook:
             return None
         return self.expected_seconds / self.estimated.p50 - 1.0
 
+    def without_forecast(self) -> "Outlook":
+        """The same once it has ended: what was found while it went on no longer lies ahead, and its drift is yet to be found."""
+        return replace(self, level=RiskLevel.UNSPECIFIED, reasons=(), end=None, downtime=None, expected_seconds=None)
+
     def after(self, used_seconds: float) -> "Outlook":
         """The same once the sources have been down so long: what is used up is broken."""
         if self.budget_seconds < 0 or used_seconds <= self.budget_seconds:

@@ -23,6 +23,7 @@ from pymigrate.v1 import (
 )
 
 TIMEOUT_SECONDS = 150.0
+READY_SECONDS_MAX = 1.0
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -40,6 +41,11 @@ class Client:
         self.impacts = impact_pb2_grpc.ImpactServiceStub(self.channel)
         self.kpis = kpi_pb2_grpc.KpiServiceStub(self.channel)
         self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
+
+    def wait_until_ready(self) -> None:
+        """Waits for the channel, READY_SECONDS_MAX at most; whether it is ready shows at the next call."""
+        with contextlib.suppress(grpc.FutureTimeoutError):
+            grpc.channel_ready_future(self.channel).result(timeout=READY_SECONDS_MAX)
 
 
 def _trace() -> tuple[tuple[str, str], ...]:

@@ -20,7 +20,7 @@ PhaseId = Annotated[str, typer.Argument(help="The phase, by its last segment.")]
 PlanName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, in the shape of the contract.")]
 HOME_DEFAULT = Path.home() / ".local" / "share" / "pymigrate"
-_WIDTH_PLAIN = 140
+_WIDTH_PLAIN = 160
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,13 +1,15 @@
 """The command that tells the whole picture: plans, risks and milestones, as tables or as JSON."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, connected
+from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client, connected
 from pymigrate.engine.entrypoints.cli.commands import HOME_DEFAULT, AsJson, Home, console, print_json
+from pymigrate.engine.entrypoints.cli.resuming import resumed
 from pymigrate.engine.entrypoints.cli.spelling import spell_moment
 from pymigrate.v1 import kpi_pb2, run_pb2
 from pymigrate.v1.shape import enum_word
@@ -29,8 +31,7 @@ def dashboard(
     """Tell where every plan stands, what is at risk or waits for a person, and what comes next."""
     with connected(home) as client:
         if watch:
-            asked = kpi_pb2.WatchDashboardRequest(environment=environment)
-            for answer in client.kpis.WatchDashboard(asked, metadata=client.metadata):
+            for answer in resumed(client, partial(_watched, client, environment)):
                 if as_json:
                     print_json(answer, is_line=True)
                     continue
@@ -44,6 +45,11 @@ def dashboard(
             return
         for grid in _tables(found):
             console().print(grid)
+
+
+def _watched(client: Client, environment: str, token: str) -> Iterator[kpi_pb2.WatchDashboardResponse]:
+    request = kpi_pb2.WatchDashboardRequest(environment=environment, resume_token=token)
+    return iter(client.kpis.WatchDashboard(request, metadata=client.metadata))
 
 
 def _tables(found: kpi_pb2.Dashboard) -> Iterator[Table]:

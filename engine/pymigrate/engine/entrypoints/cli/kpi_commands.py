@@ -1,12 +1,15 @@
 """The command that tells KPIs."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, connected
+from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client, connected
 from pymigrate.engine.entrypoints.cli.commands import HOME_DEFAULT, AsJson, Home, console, print_json
 from pymigrate.engine.entrypoints.cli.kpi_tables import details, kpis_line, kpis_table
+from pymigrate.engine.entrypoints.cli.resuming import resumed
 from pymigrate.v1 import kpi_pb2
 
 SubjectName = Annotated[
@@ -30,8 +33,7 @@ def kpis(
     """Tell in figures where something stands: rows, throughput, errors, lanes, downtime, end and risk."""
     with connected(home) as client:
         if watch:
-            asked = kpi_pb2.WatchKpisRequest(name=name, includes_parts=parts)
-            for answer in client.kpis.WatchKpis(asked, metadata=client.metadata):
+            for answer in resumed(client, partial(_watched, client, name, parts)):
                 if as_json:
                     print_json(answer.kpis, is_line=True)
                 else:
@@ -46,3 +48,8 @@ def kpis(
         console().print(kpis_table(found))
         for line in details(found):
             typer.echo(line)
+
+
+def _watched(client: Client, name: str, parts: bool, token: str) -> Iterator[kpi_pb2.WatchKpisResponse]:
+    request = kpi_pb2.WatchKpisRequest(name=name, includes_parts=parts, resume_token=token)
+    return iter(client.kpis.WatchKpis(request, metadata=client.metadata))

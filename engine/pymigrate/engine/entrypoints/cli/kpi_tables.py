@@ -99,6 +99,11 @@ def _cells(found: kpi_pb2.Kpis) -> list[str]:
 
 
 def _state(found: kpi_pb2.Kpis) -> str:
+    """A phase's or lane's own, not that of its run."""
+    if "/phases/" in found.name and found.phases:
+        return ", ".join(sorted(found.phases))
+    if "/lanes/" in found.name and found.lanes:
+        return ", ".join(sorted(found.lanes))
     if found.state:
         return enum_word(run_pb2.RunState.DESCRIPTOR, found.state)
     return _counts(found.runs) or "not run"

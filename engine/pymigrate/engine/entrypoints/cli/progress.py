@@ -4,20 +4,18 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-import grpc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client
+from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.cli.notices import notices
+from pymigrate.engine.entrypoints.cli.resuming import resumed
 from pymigrate.v1 import run_pb2
 from pymigrate.v1.shape import enum_word
 
 LINE_INTERVAL_SECONDS = 1.0
 MEGABYTE = 1e6
-RETRIES_MAX = 60
-RETRY_SECONDS = 1.0
 Tell = Callable[[run_pb2.WatchRunResponse], None]
 
 
@@ -43,18 +41,19 @@ def table(run: run_pb2.Run) -> Table:
     grid = Table(title=f"{run.name}: {state}", title_justify="left")
     grid.add_column("dataset")
     titles = (
+        "state",
         "rows",
         "source checksum",
         "target checksum",
         "equal",
-        "seconds",
-        "MB/s",
+        "lanes' s",
+        "MB/s a lane",
         "dangling",
         "quarantined",
         "delivery",
     )
     for title in titles:
-        grid.add_column(title, justify="left" if "checksum" in title else "right")
+        grid.add_column(title, justify="left" if "checksum" in title or title == "state" else "right")
     for phase_name, phase in sorted(run.phases.items()):
         for name, dataset in sorted(phase.datasets.items()):
             found = dataset.verification
@@ -62,10 +61,11 @@ def table(run: run_pb2.Run) -> Table:
             dangling = ", ".join(f"{key}: {part.rows:,}" for key, part in sorted(found.dangling.items()) if part.rows)
             grid.add_row(
                 name if name == phase_name else f"{phase_name}/{name}",
+                enum_word(run_pb2.PhaseState.DESCRIPTOR, phase.state),
                 f"{dataset.rows:,}",
                 _digest(found.source_checksum or found.transfer_checksum),
                 _digest(found.target_checksum),
-                "yes" if found.is_verified else "no",
+                _equal(found),
                 f"{dataset.copy_seconds:.2f}",
                 f"{speed:.1f}",
                 dangling or "none",
@@ -75,30 +75,23 @@ def table(run: run_pb2.Run) -> Table:
     return grid
 
 
+def _equal(found: run_pb2.Verification) -> str:
+    """What was not compared yet is neither."""
+    if found.is_verified:
+        return "yes"
+    return "no" if found.target_checksum else "-"
+
+
 def _digest(checksum: str) -> str:
     return checksum.rpartition(":")[2] or "-"
 
 
 def _pictures(client: Client, run: str) -> Iterator[run_pb2.WatchRunResponse]:
-    token, tries = "", 0
-    while True:
+    def call(token: str) -> Iterator[run_pb2.WatchRunResponse]:
         request = run_pb2.WatchRunRequest(name=run, resume_token=token)
-        try:
-            for picture in client.runs.WatchRun(request, metadata=client.metadata):
-                token, tries = picture.resume_token, 0
-                yield picture
-            return
-        except grpc.RpcError as error:
-            tries += 1
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or tries > RETRIES_MAX:
-                raise
-        wait_until_ready(client, RETRY_SECONDS)
+        return iter(client.runs.WatchRun(request, metadata=client.metadata))
 
-
-def wait_until_ready(client: Client, seconds: float) -> None:
-    """Waits for the channel, at most so long; whether it is ready shows at the next call."""
-    with contextlib.suppress(grpc.FutureTimeoutError):
-        grpc.channel_ready_future(client.channel).result(timeout=min(seconds, TIMEOUT_SECONDS))
+    return resumed(client, call)
 
 
 @contextlib.contextmanager
