@@ -23,12 +23,13 @@ class RestProcess:
     def __init__(self, home: Path) -> None:
         self._endpoint = home / "rest-process-endpoint"
         command = [sys.executable, "-m", "pymigrate.engine.main.cli", "rest", "--home", str(home)]
-        with (home / "rest.log").open("ab") as log:
+        self.log = home / "rest.log"
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--listen", "127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_until(lambda: self._endpoint.exists() or self.process.poll() is not None)
-        assert self._endpoint.exists(), (home / "rest.log").read_text()
+        assert self._endpoint.exists(), self.log.read_text()
         token = (home / "token").read_text().strip()
         self.http = httpx.Client(
             base_url=f"http://{self._endpoint.read_text().strip()}",
@@ -76,6 +77,8 @@ def test_it_outlives_an_engine_and_finds_the_next_one(engine: EngineProcess, res
     engine.start()
     wait_until(rest.is_ready)
     assert rest.http.get("/v1/environments").status_code == 200
+    lines = [json.loads(line)["event"] for line in rest.log.read_text().splitlines()]
+    assert lines == ["rest.serving", "engine.away", "engine.back"]
 
 
 def test_it_ends_at_sigterm_and_leaves_no_address_behind(engine: EngineProcess, rest: RestProcess) -> None:

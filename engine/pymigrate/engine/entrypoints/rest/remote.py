@@ -116,14 +116,21 @@ def remote_services(channel: EngineChannel, token: str, names: Iterable[str] = A
 async def follow_health(
     channel: EngineChannel, tell: Callable[[bool], None], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    """Tells whether the engine takes calls, now and whenever that changes, until it is cancelled."""
+    """Tells whether the engine takes calls, now and whenever that changes, until it is cancelled. The log says once that it is away."""
+    is_away = False
     while True:
         try:
             stub = health_pb2_grpc.HealthStub(channel.get())
             async for answer in stub.Watch(health_pb2.HealthCheckRequest()):  # type: ignore[attr-defined]
                 tell(answer.status == health_pb2.HealthCheckResponse.SERVING)
+                if is_away:
+                    is_away = False
+                    log.info("engine.back")
         except (grpc.aio.AioRpcError, EngineUnavailable) as error:
-            log.info("engine.away", error=str(error.details() if isinstance(error, grpc.aio.AioRpcError) else error))
+            if not is_away:
+                is_away = True
+                why = str(error.details() if isinstance(error, grpc.aio.AioRpcError) else error)
+                log.info("engine.away", error=why)
         tell(False)
         await sleep(RECONNECT_SECONDS)
 
