@@ -47,6 +47,18 @@ async def test_an_object_of_another_version_is_neither_changed_nor_deleted(store
     assert await store.read(lambda unit: unit.resources.get("a")) == resource("a", version=3)
 
 
+async def test_names_of_a_kind_below_a_parent_come_in_order(store: Store) -> None:
+    def fill(unit: Unit) -> None:
+        for name in ("p/b", "p/a", "p/C"):
+            unit.resources.insert(resource(name, "plans", "p"))
+        unit.resources.insert(resource("p/x", "connections", "p"))
+        unit.resources.insert(resource("q/a", "plans", "q"))
+
+    await store.transact(fill)
+    assert list(await store.read(lambda unit: unit.resources.names("plans", "p"))) == ["p/C", "p/a", "p/b"]
+    assert list(await store.read(lambda unit: unit.resources.names("plans", "none"))) == []
+
+
 async def test_objects_are_listed_by_kind_and_parent_in_pages(store: Store) -> None:
     def fill(unit: Unit) -> None:
         for name in ("p/b", "p/a", "p/C", "p/é", "p/d"):

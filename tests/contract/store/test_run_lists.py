@@ -8,7 +8,20 @@ from pymigrate.engine.domain.errors import StaleWrite
 from pymigrate.engine.domain.run import RunAggregate, Task
 from pymigrate.engine.domain.run_states import RunState, TaskKind, TaskState
 from pymigrate.engine.ports.store import Store
-from tests.contract.store.records import FAILURE, NOW, PLAN, RUN, appending, at, event, insert_run, new_run
+from tests.contract.store.records import (
+    FAILURE,
+    NOW,
+    PLAN,
+    RUN,
+    appending,
+    at,
+    each,
+    event,
+    full_aggregate,
+    insert_run,
+    new_run,
+    resource,
+)
 
 
 async def test_events_come_back_in_order_and_in_pages(store: Store) -> None:
@@ -74,6 +87,45 @@ async def test_a_dash_lists_the_runs_of_all_plans_of_the_environment(store: Stor
     assert await listed(store, "environments/prod/plans/-") == ["r2", "r1", "r3", "r0"]
     assert await listed(store, "environments/prod/plans/-", (at(3), f"{PLAN}/runs/r1"), 1) == ["r3"]
     assert await listed(store, "environments/none/plans/-") == []
+
+
+async def newest_of(store: Store, environment: str = "environments/prod", after: str = "", limit: int = 9) -> list[str]:
+    return [run.name for run in await store.read(lambda unit: unit.runs.newest(environment, after, limit))]
+
+
+async def declare(store: Store, *plans: str) -> None:
+    await store.transact(
+        each(
+            *plans, do=lambda unit, plan: unit.resources.insert(resource(plan, "plans", plan.rpartition("/plans/")[0]))
+        )
+    )
+
+
+async def test_the_newest_run_of_each_declared_plan_is_found_in_pages(store: Store) -> None:
+    await runs_of_three_plans(store)
+    await declare(store, PLAN, f"{PLAN}-old", f"{PLAN}-without-runs", "environments/prod2/plans/warehouse")
+    newest = [f"{PLAN}/runs/r2", f"{PLAN}-old/runs/r3"]
+    assert await newest_of(store) == newest
+    assert await newest_of(store, limit=1) == newest[:1]
+    assert await newest_of(store, after=PLAN) == newest[1:]
+    assert await newest_of(store, after=f"{PLAN}-old") == []
+    assert await newest_of(store, "environments/prod2") == ["environments/prod2/plans/warehouse/runs/r4"]
+    assert await newest_of(store, "environments/none") == []
+
+
+async def test_a_newest_run_comes_back_whole(store: Store) -> None:
+    await declare(store, PLAN)
+    aggregate = full_aggregate()
+    await store.transact(lambda unit: unit.runs.insert(aggregate, b""))
+    assert list(await store.read(lambda unit: unit.runs.newest("environments/prod", "", 9))) == [aggregate.run]
+
+
+async def test_runs_of_a_plan_that_is_no_longer_declared_are_no_newest_ones(store: Store) -> None:
+    await runs_of_three_plans(store)
+    await declare(store, PLAN, f"{PLAN}-old")
+    await store.transact(lambda unit: unit.resources.delete(PLAN, 1))
+    assert await newest_of(store) == [f"{PLAN}-old/runs/r3"]
+    assert await listed(store, PLAN) == ["r2", "r1", "r0"]
 
 
 async def test_names_of_runs_are_found_by_state(store: Store) -> None:

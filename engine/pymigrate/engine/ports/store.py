@@ -14,6 +14,7 @@ from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.estimates import Estimates, Measures, Samples
 from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
+from pymigrate.engine.ports.figures import Figures
 
 Result = TypeVar("Result")
 
@@ -87,6 +88,10 @@ class Resources(Protocol):
         """At most `limit` objects of a kind below a parent with a name above `after`, ordered by name."""
         ...
 
+    def names(self, kind: str, parent: str) -> Sequence[str]:
+        """The names of all objects of a kind below a parent, in order."""
+        ...
+
     def has_children(self, parent: str) -> bool:
         """Whether any object lies directly below the name."""
         ...
@@ -133,8 +138,11 @@ class Runs(Protocol):
         ...
 
     def list(self, plan: str, before: tuple[datetime, str] | None, limit: int) -> Sequence[Run]:
-        """At most `limit` runs of a plan, the newest first, older than `before` (create_time, name). A plan that ends in `/-`
-        stands for all plans of its environment."""
+        """At most `limit` runs of a plan, the newest first, older than `before` (create_time, name); `/-` at its end is any plan."""
+        ...
+
+    def newest(self, environment: str, after: str, limit: int) -> Sequence[Run]:
+        """The newest runs (by create_time, name) of at most `limit` declared plans of an environment, with a name above `after`, by plan."""
         ...
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
@@ -255,6 +263,11 @@ class Unit(Protocol):
         ...
 
     @property
+    def figures(self) -> Figures:
+        """Figures of runs that have ended."""
+        ...
+
+    @property
     def audit(self) -> Audit:
         """Who did what."""
         ...
@@ -275,8 +288,7 @@ class Store(Protocol):
 
     async def transact(self, work: Callable[[Unit], Result]) -> Result:
         """Does the work in one transaction, durably committed when this returns. What `work` raises undoes it and is raised here.
-        Raises StoreUnavailable when the store can't be reached: where that was while it committed, only reading tells what it holds.
-        """
+        Raises StoreUnavailable where the store can't be reached: where that was while it committed, only reading tells what it holds."""
         ...
 
     async def read(self, work: Callable[[Unit], Result]) -> Result:

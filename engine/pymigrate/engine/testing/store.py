@@ -15,6 +15,7 @@ from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.store import HostRecord, Resource, Unit
 from pymigrate.engine.testing.estimates import MemoryEstimates, MemoryMeasures, MemorySamples
 from pymigrate.engine.testing.feed import MemoryAudit, MemoryFeed, MemoryOutbox, append_event
+from pymigrate.engine.testing.figures import MemoryFigures
 from pymigrate.engine.testing.journal import Journal
 from pymigrate.engine.testing.store_tables import Tables, copied, is_open, key_of
 
@@ -33,6 +34,9 @@ class _Resources:
     def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
         found = [r for r in self._resources.values() if (r.kind, r.parent) == (kind, parent) and r.name > after]
         return sorted(found, key=lambda resource: resource.name)[:limit]
+
+    def names(self, kind: str, parent: str) -> Sequence[str]:
+        return sorted(r.name for r in self._resources.values() if (r.kind, r.parent) == (kind, parent))
 
     def has_children(self, parent: str) -> bool:
         return any(resource.parent == parent for resource in self._resources.values())
@@ -119,6 +123,14 @@ class _Runs:
         older = [run for run in found if before is None or (run.create_time, run.name) < before]
         older.sort(key=lambda run: (run.create_time, run.name), reverse=True)
         return [copied(run) for run in older[:limit]]
+
+    def newest(self, environment: str, after: str, limit: int) -> Sequence[Run]:
+        found: dict[str, Run] = {}
+        for run in sorted(self._tables.runs.values(), key=lambda run: (run.plan, run.create_time, run.name)):
+            plan = self._tables.resources.get(run.plan)
+            if plan is not None and (plan.kind, plan.parent) == ("plans", environment) and plan.name > after:
+                found[plan.name] = run
+        return [copied(run) for run in list(found.values())[:limit]]
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
         wanted = frozenset(states)
@@ -224,6 +236,7 @@ class _MemoryUnit:
         self.measures = MemoryMeasures(tables, journal)
         self.estimates = MemoryEstimates(tables, journal)
         self.samples = MemorySamples(tables, journal)
+        self.figures = MemoryFigures(tables, journal)
         self.feed = MemoryFeed(tables.feed)
         self.audit = MemoryAudit(tables.feed, journal)
         self.outbox = MemoryOutbox(tables.consumers, self.feed, journal)

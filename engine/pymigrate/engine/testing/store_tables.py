@@ -9,6 +9,7 @@ from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run,
 from pymigrate.engine.domain.run_states import TASK_OPEN
 from pymigrate.engine.ports.estimates import KeptEstimate
 from pymigrate.engine.ports.feed import FeedEntry
+from pymigrate.engine.ports.figures import KeptFigures
 from pymigrate.engine.ports.store import HostRecord, Resource
 from pymigrate.engine.testing.feed import Consumer
 
@@ -32,6 +33,7 @@ class Tables:
     measures: dict[tuple[str, str], bytes] = field(default_factory=dict)
     estimates: dict[str, KeptEstimate] = field(default_factory=dict)
     samples: dict[tuple[str, str, str, str], Sample] = field(default_factory=dict)
+    figures: dict[str, KeptFigures] = field(default_factory=dict)
     requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
     feed: dict[int, FeedEntry] = field(default_factory=dict)
     consumers: dict[str, Consumer] = field(default_factory=dict)

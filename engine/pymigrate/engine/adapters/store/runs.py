@@ -24,11 +24,13 @@ from pymigrate.engine.adapters.store.run_tables import (
     RunRow,
     TaskRow,
 )
+from pymigrate.engine.adapters.store.tables import ResourceRow
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import TASK_OPEN, RunState
 
 ALL_PLANS = "/-"
+PLANS = "plans"
 AFTER_SLASH = "0"  # the character that follows "/"
 PartRow = type[RunRow | PhaseRunRow | DatasetRunRow | LaneRow | TaskRow]
 
@@ -138,6 +140,22 @@ class SqlRuns:
             time, last = before
             statement = statement.where(or_(created < time, and_(created == time, name < last)))
         return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def newest(self, environment: str, after: str, limit: int) -> Sequence[Run]:
+        """A page of the newest runs, ordered by plan: for each declared plan one look at the end of its runs in their index. In one
+        statement PostgreSQL would rather go through all runs, however many there are."""
+        plan, name = col(ResourceRow.name), col(RunRow.name)
+        own = select(name).where(col(RunRow.plan) == plan).order_by(col(RunRow.create_time).desc(), name.desc())
+        last = own.limit(1).scalar_subquery()
+        names = (
+            select(last)
+            .where(ResourceRow.parent == environment, ResourceRow.kind == PLANS, plan > after, last.is_not(None))
+            .order_by(plan)
+            .limit(limit)
+        )
+        found = list(read_all(self._connection, names))
+        rows = read_all(self._connection, select(RunRow).where(name.in_(found)).order_by(col(RunRow.plan)))
+        return [row.to_domain() for row in rows]
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
         """Names of the runs in one of the states, in order."""

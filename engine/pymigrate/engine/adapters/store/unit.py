@@ -1,5 +1,5 @@
 """One unit of work over a database connection: what is declared, hosts and kept answers; the runs lie in `runs`, the stream in `feed`,
-and estimates in `estimates`.
+estimates in `estimates`, and figures in `figures`.
 
 Reads come through SQLModel, writes are Core statements made once. A unit neither begins nor commits; whoever made it does.
 """
@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from pymigrate.engine.adapters.store.estimates import SqlEstimates, SqlMeasures, SqlSamples
 from pymigrate.engine.adapters.store.feed import SqlAudit, SqlFeed, SqlOutbox
+from pymigrate.engine.adapters.store.figures import SqlFigures
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.runs import SqlRuns
 from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, ResourceRow, TurnRow
@@ -55,6 +56,11 @@ class SqlResources:
             .limit(limit)
         )
         return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def names(self, kind: str, parent: str) -> Sequence[str]:
+        """The names of all of a kind below a parent, in order."""
+        statement = select(ResourceRow.name).where(ResourceRow.parent == parent, ResourceRow.kind == kind)
+        return list(read_all(self._connection, statement.order_by(col(ResourceRow.name))))
 
     def has_children(self, parent: str) -> bool:
         """Whether anything lies below."""
@@ -161,6 +167,7 @@ class SqlUnit:
         self.measures = SqlMeasures(connection)
         self.estimates = SqlEstimates(connection)
         self.samples = SqlSamples(connection)
+        self.figures = SqlFigures(connection)
         self.audit = SqlAudit(connection)
         self.feed = SqlFeed(connection)
         self.outbox = SqlOutbox(connection, self.feed)
