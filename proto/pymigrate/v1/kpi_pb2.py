@@ -28,7 +28,7 @@ from pymigrate.v1 import impact_pb2 as pymigrate_dot_v1_dot_impact__pb2
 from pymigrate.v1 import run_pb2 as pymigrate_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pymigrate/v1/kpi.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19pymigrate/v1/impact.proto\x1a\x16pymigrate/v1/run.proto\"6\n\x0eGetKpisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0eincludes_parts\x18\x02 \x01(\x08\"N\n\x10WatchKpisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0eincludes_parts\x18\x02 \x01(\x08\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"^\n\x11WatchKpisResponse\x12 \n\x04kpis\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Kpis\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x11\n\tis_resync\x18\x03 \x01(\x08\"\xf8\x07\n\x04Kpis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.pymigrate.v1.RunState\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\x12\x15\n\rrows_expected\x18\x06 \x01(\x03\x12\x12\n\ncompletion\x18\x07 \x01(\x01\x12,\n\nthroughput\x18\x08 \x01(\x0b\x32\x18.pymigrate.v1.Throughput\x12$\n\x06\x65rrors\x18\t \x01(\x0b\x32\x14.pymigrate.v1.Errors\x12\'\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x15.pymigrate.v1.Moments\x12\x32\n\x11remaining_seconds\x18\x0b \x01(\x0b\x32\x17.pymigrate.v1.Quantiles\x12,\n\x05lanes\x18\x0c \x03(\x0b\x32\x1d.pymigrate.v1.Kpis.LanesEntry\x12.\n\x06phases\x18\r \x03(\x0b\x32\x1e.pymigrate.v1.Kpis.PhasesEntry\x12*\n\x04runs\x18\x0e \x03(\x0b\x32\x1c.pymigrate.v1.Kpis.RunsEntry\x12<\n\rverifications\x18\x0f \x03(\x0b\x32%.pymigrate.v1.Kpis.VerificationsEntry\x12\x18\n\x10quarantined_rows\x18\x10 \x01(\x03\x12\x11\n\tconflicts\x18\x11 \x01(\x03\x12\x15\n\rrepaired_rows\x18\x12 \x01(\x03\x12\x13\n\x0blag_seconds\x18\x13 \x01(\x01\x12+\n\x08\x64owntime\x18\x14 \x01(\x0b\x32\x19.pymigrate.v1.DowntimeUse\x12\'\n\x08sla_risk\x18\x15 \x01(\x0b\x32\x15.pymigrate.v1.SlaRisk\x12*\n\x05\x64rift\x18\x16 \x01(\x0b\x32\x1b.pymigrate.v1.EstimateDrift\x12/\n\x0bupdate_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05parts\x18\x18 \x03(\x0b\x32\x12.pymigrate.v1.Kpis\x1a,\n\nLanesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a-\n\x0bPhasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a+\n\tRunsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x34\n\x12VerificationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"v\n\nThroughput\x12\x1f\n\x03now\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Rate\x12\"\n\x06window\x18\x02 \x01(\x0b\x32\x12.pymigrate.v1.Rate\x12#\n\x07\x61verage\x18\x03 \x01(\x0b\x32\x12.pymigrate.v1.Rate\"9\n\x04Rate\x12\x17\n\x0frows_per_second\x18\x01 \x01(\x01\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x01\"\x9e\x01\n\x06\x45rrors\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x35\n\tby_reason\x18\x02 \x03(\x0b\x32\".pymigrate.v1.Errors.ByReasonEntry\x12\x0f\n\x07retries\x18\x03 \x01(\x03\x12\x0c\n\x04rate\x18\x04 \x01(\x01\x1a/\n\rByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"n\n\x0b\x44owntimeUse\x12\x14\n\x0cused_seconds\x18\x01 \x01(\x01\x12\x16\n\x0e\x62udget_seconds\x18\x02 \x01(\x01\x12\x31\n\x10\x65xpected_seconds\x18\x03 \x01(\x0b\x32\x17.pymigrate.v1.Quantiles\"E\n\x07SlaRisk\x12)\n\x05level\x18\x01 \x01(\x0e\x32\x1a.pymigrate.v1.SlaRiskLevel\x12\x0f\n\x07reasons\x18\x02 \x03(\t\"l\n\rEstimateDrift\x12\x32\n\x11\x65stimated_seconds\x18\x01 \x01(\x0b\x32\x17.pymigrate.v1.Quantiles\x12\x18\n\x10\x65xpected_seconds\x18\x02 \x01(\x01\x12\r\n\x05\x64rift\x18\x03 \x01(\x01\"*\n\x13GetDashboardRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"B\n\x15WatchDashboardRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x84\x01\n\x16WatchDashboardResponse\x12*\n\tdashboard\x18\x01 \x01(\x0b\x32\x17.pymigrate.v1.Dashboard\x12\x11\n\tis_change\x18\x02 \x01(\x08\x12\x15\n\rdeleted_plans\x18\x03 \x03(\t\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\"\xd8\x01\n\tDashboard\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x0c\x65nvironments\x18\x02 \x03(\x0b\x32\x12.pymigrate.v1.Kpis\x12\'\n\x05plans\x18\x03 \x03(\x0b\x32\x18.pymigrate.v1.PlanStatus\x12!\n\x05risks\x18\x04 \x03(\x0b\x32\x12.pymigrate.v1.Risk\x12+\n\nmilestones\x18\x05 \x03(\x0b\x32\x17.pymigrate.v1.Milestone\"R\n\nPlanStatus\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12 \n\x04kpis\x18\x03 \x01(\x0b\x32\x12.pymigrate.v1.Kpis\"\x9f\x01\n\x04Risk\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12,\n\x08severity\x18\x05 \x01(\x0e\x32\x1a.pymigrate.v1.RiskSeverity\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\tMilestone\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12#\n\x04time\x18\x04 \x01(\x0b\x32\x15.pymigrate.v1.Moments*\x99\x01\n\x0cSlaRiskLevel\x12\x1e\n\x1aSLA_RISK_LEVEL_UNSPECIFIED\x10\x00\x12\x16\n\x12SLA_RISK_LEVEL_LOW\x10\x01\x12\x1b\n\x17SLA_RISK_LEVEL_MODERATE\x10\x02\x12\x17\n\x13SLA_RISK_LEVEL_HIGH\x10\x03\x12\x1b\n\x17SLA_RISK_LEVEL_BREACHED\x10\x04*|\n\x0cRiskSeverity\x12\x1d\n\x19RISK_SEVERITY_UNSPECIFIED\x10\x00\x12\x16\n\x12RISK_SEVERITY_INFO\x10\x01\x12\x19\n\x15RISK_SEVERITY_WARNING\x10\x02\x12\x1a\n\x16RISK_SEVERITY_CRITICAL\x10\x03\x32\xda\x08\n\nKpiService\x12\x96\x03\n\x07GetKpis\x12\x1c.pymigrate.v1.GetKpisRequest\x1a\x12.pymigrate.v1.Kpis\"\xd8\x02\x82\xd3\xe4\x93\x02\xd1\x02\x12\x1e/v1/{name=environments/*}/kpisZ.\x12,/v1/{name=environments/*/departments/*}/kpisZ(\x12&/v1/{name=environments/*/plans/*}/kpisZ1\x12//v1/{name=environments/*/plans/*/phases/*}/kpisZ/\x12-/v1/{name=environments/*/plans/*/runs/*}/kpisZ8\x12\x36/v1/{name=environments/*/plans/*/runs/*/phases/*}/kpisZ7\x12\x35/v1/{name=environments/*/plans/*/runs/*/lanes/*}/kpis\x12\xd3\x03\n\tWatchKpis\x12\x1e.pymigrate.v1.WatchKpisRequest\x1a\x1f.pymigrate.v1.WatchKpisResponse\"\x82\x03\x82\xd3\xe4\x93\x02\xfb\x02\x12$/v1/{name=environments/*}/kpis:watchZ4\x12\x32/v1/{name=environments/*/departments/*}/kpis:watchZ.\x12,/v1/{name=environments/*/plans/*}/kpis:watchZ7\x12\x35/v1/{name=environments/*/plans/*/phases/*}/kpis:watchZ5\x12\x33/v1/{name=environments/*/plans/*/runs/*}/kpis:watchZ>\x12</v1/{name=environments/*/plans/*/runs/*/phases/*}/kpis:watchZ=\x12;/v1/{name=environments/*/plans/*/runs/*/lanes/*}/kpis:watch0\x01\x12\x61\n\x0cGetDashboard\x12!.pymigrate.v1.GetDashboardRequest\x1a\x17.pymigrate.v1.Dashboard\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/dashboard\x12z\n\x0eWatchDashboard\x12#.pymigrate.v1.WatchDashboardRequest\x1a$.pymigrate.v1.WatchDashboardResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/dashboard:watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16pymigrate/v1/kpi.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19pymigrate/v1/impact.proto\x1a\x16pymigrate/v1/run.proto\"6\n\x0eGetKpisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0eincludes_parts\x18\x02 \x01(\x08\"N\n\x10WatchKpisRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0eincludes_parts\x18\x02 \x01(\x08\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"^\n\x11WatchKpisResponse\x12 \n\x04kpis\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Kpis\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x11\n\tis_resync\x18\x03 \x01(\x08\"\x8c\x08\n\x04Kpis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.pymigrate.v1.RunState\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\x12\x15\n\rrows_expected\x18\x06 \x01(\x03\x12\x12\n\ncompletion\x18\x07 \x01(\x01\x12,\n\nthroughput\x18\x08 \x01(\x0b\x32\x18.pymigrate.v1.Throughput\x12$\n\x06\x65rrors\x18\t \x01(\x0b\x32\x14.pymigrate.v1.Errors\x12\'\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x15.pymigrate.v1.Moments\x12\x32\n\x11remaining_seconds\x18\x0b \x01(\x0b\x32\x17.pymigrate.v1.Quantiles\x12,\n\x05lanes\x18\x0c \x03(\x0b\x32\x1d.pymigrate.v1.Kpis.LanesEntry\x12.\n\x06phases\x18\r \x03(\x0b\x32\x1e.pymigrate.v1.Kpis.PhasesEntry\x12*\n\x04runs\x18\x0e \x03(\x0b\x32\x1c.pymigrate.v1.Kpis.RunsEntry\x12<\n\rverifications\x18\x0f \x03(\x0b\x32%.pymigrate.v1.Kpis.VerificationsEntry\x12\x18\n\x10quarantined_rows\x18\x10 \x01(\x03\x12\x11\n\tconflicts\x18\x11 \x01(\x03\x12\x15\n\rrepaired_rows\x18\x12 \x01(\x03\x12\x13\n\x0blag_seconds\x18\x13 \x01(\x01\x12+\n\x08\x64owntime\x18\x14 \x01(\x0b\x32\x19.pymigrate.v1.DowntimeUse\x12\'\n\x08sla_risk\x18\x15 \x01(\x0b\x32\x15.pymigrate.v1.SlaRisk\x12*\n\x05\x64rift\x18\x16 \x01(\x0b\x32\x1b.pymigrate.v1.EstimateDrift\x12/\n\x0bupdate_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05parts\x18\x18 \x03(\x0b\x32\x12.pymigrate.v1.Kpis\x12\x12\n\nis_partial\x18\x19 \x01(\x08\x1a,\n\nLanesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a-\n\x0bPhasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a+\n\tRunsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x34\n\x12VerificationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"v\n\nThroughput\x12\x1f\n\x03now\x18\x01 \x01(\x0b\x32\x12.pymigrate.v1.Rate\x12\"\n\x06window\x18\x02 \x01(\x0b\x32\x12.pymigrate.v1.Rate\x12#\n\x07\x61verage\x18\x03 \x01(\x0b\x32\x12.pymigrate.v1.Rate\"9\n\x04Rate\x12\x17\n\x0frows_per_second\x18\x01 \x01(\x01\x12\x18\n\x10\x62ytes_per_second\x18\x02 \x01(\x01\"\x9e\x01\n\x06\x45rrors\x12\r\n\x05total\x18\x01 \x01(\x03\x12\x35\n\tby_reason\x18\x02 \x03(\x0b\x32\".pymigrate.v1.Errors.ByReasonEntry\x12\x0f\n\x07retries\x18\x03 \x01(\x03\x12\x0c\n\x04rate\x18\x04 \x01(\x01\x1a/\n\rByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"n\n\x0b\x44owntimeUse\x12\x14\n\x0cused_seconds\x18\x01 \x01(\x01\x12\x16\n\x0e\x62udget_seconds\x18\x02 \x01(\x01\x12\x31\n\x10\x65xpected_seconds\x18\x03 \x01(\x0b\x32\x17.pymigrate.v1.Quantiles\"E\n\x07SlaRisk\x12)\n\x05level\x18\x01 \x01(\x0e\x32\x1a.pymigrate.v1.SlaRiskLevel\x12\x0f\n\x07reasons\x18\x02 \x03(\t\"l\n\rEstimateDrift\x12\x32\n\x11\x65stimated_seconds\x18\x01 \x01(\x0b\x32\x17.pymigrate.v1.Quantiles\x12\x18\n\x10\x65xpected_seconds\x18\x02 \x01(\x01\x12\r\n\x05\x64rift\x18\x03 \x01(\x01\"*\n\x13GetDashboardRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"B\n\x15WatchDashboardRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x84\x01\n\x16WatchDashboardResponse\x12*\n\tdashboard\x18\x01 \x01(\x0b\x32\x17.pymigrate.v1.Dashboard\x12\x11\n\tis_change\x18\x02 \x01(\x08\x12\x15\n\rdeleted_plans\x18\x03 \x03(\t\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\"\xec\x01\n\tDashboard\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x0c\x65nvironments\x18\x02 \x03(\x0b\x32\x12.pymigrate.v1.Kpis\x12\'\n\x05plans\x18\x03 \x03(\x0b\x32\x18.pymigrate.v1.PlanStatus\x12!\n\x05risks\x18\x04 \x03(\x0b\x32\x12.pymigrate.v1.Risk\x12+\n\nmilestones\x18\x05 \x03(\x0b\x32\x17.pymigrate.v1.Milestone\x12\x12\n\nis_partial\x18\x06 \x01(\x08\"R\n\nPlanStatus\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12 \n\x04kpis\x18\x03 \x01(\x0b\x32\x12.pymigrate.v1.Kpis\"\x9f\x01\n\x04Risk\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12,\n\x08severity\x18\x05 \x01(\x0e\x32\x1a.pymigrate.v1.RiskSeverity\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\tMilestone\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12#\n\x04time\x18\x04 \x01(\x0b\x32\x15.pymigrate.v1.Moments*\x99\x01\n\x0cSlaRiskLevel\x12\x1e\n\x1aSLA_RISK_LEVEL_UNSPECIFIED\x10\x00\x12\x16\n\x12SLA_RISK_LEVEL_LOW\x10\x01\x12\x1b\n\x17SLA_RISK_LEVEL_MODERATE\x10\x02\x12\x17\n\x13SLA_RISK_LEVEL_HIGH\x10\x03\x12\x1b\n\x17SLA_RISK_LEVEL_BREACHED\x10\x04*|\n\x0cRiskSeverity\x12\x1d\n\x19RISK_SEVERITY_UNSPECIFIED\x10\x00\x12\x16\n\x12RISK_SEVERITY_INFO\x10\x01\x12\x19\n\x15RISK_SEVERITY_WARNING\x10\x02\x12\x1a\n\x16RISK_SEVERITY_CRITICAL\x10\x03\x32\xda\x08\n\nKpiService\x12\x96\x03\n\x07GetKpis\x12\x1c.pymigrate.v1.GetKpisRequest\x1a\x12.pymigrate.v1.Kpis\"\xd8\x02\x82\xd3\xe4\x93\x02\xd1\x02\x12\x1e/v1/{name=environments/*}/kpisZ.\x12,/v1/{name=environments/*/departments/*}/kpisZ(\x12&/v1/{name=environments/*/plans/*}/kpisZ1\x12//v1/{name=environments/*/plans/*/phases/*}/kpisZ/\x12-/v1/{name=environments/*/plans/*/runs/*}/kpisZ8\x12\x36/v1/{name=environments/*/plans/*/runs/*/phases/*}/kpisZ7\x12\x35/v1/{name=environments/*/plans/*/runs/*/lanes/*}/kpis\x12\xd3\x03\n\tWatchKpis\x12\x1e.pymigrate.v1.WatchKpisRequest\x1a\x1f.pymigrate.v1.WatchKpisResponse\"\x82\x03\x82\xd3\xe4\x93\x02\xfb\x02\x12$/v1/{name=environments/*}/kpis:watchZ4\x12\x32/v1/{name=environments/*/departments/*}/kpis:watchZ.\x12,/v1/{name=environments/*/plans/*}/kpis:watchZ7\x12\x35/v1/{name=environments/*/plans/*/phases/*}/kpis:watchZ5\x12\x33/v1/{name=environments/*/plans/*/runs/*}/kpis:watchZ>\x12</v1/{name=environments/*/plans/*/runs/*/phases/*}/kpis:watchZ=\x12;/v1/{name=environments/*/plans/*/runs/*/lanes/*}/kpis:watch0\x01\x12\x61\n\x0cGetDashboard\x12!.pymigrate.v1.GetDashboardRequest\x1a\x17.pymigrate.v1.Dashboard\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/dashboard\x12z\n\x0eWatchDashboard\x12#.pymigrate.v1.WatchDashboardRequest\x1a$.pymigrate.v1.WatchDashboardResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/dashboard:watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,10 +53,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KPISERVICE'].methods_by_name['GetDashboard']._serialized_options = b'\202\323\344\223\002\017\022\r/v1/dashboard'
   _globals['_KPISERVICE'].methods_by_name['WatchDashboard']._loaded_options = None
   _globals['_KPISERVICE'].methods_by_name['WatchDashboard']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/dashboard:watch'
-  _globals['_SLARISKLEVEL']._serialized_start=2846
-  _globals['_SLARISKLEVEL']._serialized_end=2999
-  _globals['_RISKSEVERITY']._serialized_start=3001
-  _globals['_RISKSEVERITY']._serialized_end=3125
+  _globals['_SLARISKLEVEL']._serialized_start=2886
+  _globals['_SLARISKLEVEL']._serialized_end=3039
+  _globals['_RISKSEVERITY']._serialized_start=3041
+  _globals['_RISKSEVERITY']._serialized_end=3165
   _globals['_GETKPISREQUEST']._serialized_start=154
   _globals['_GETKPISREQUEST']._serialized_end=208
   _globals['_WATCHKPISREQUEST']._serialized_start=210
@@ -64,43 +64,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHKPISRESPONSE']._serialized_start=290
   _globals['_WATCHKPISRESPONSE']._serialized_end=384
   _globals['_KPIS']._serialized_start=387
-  _globals['_KPIS']._serialized_end=1403
-  _globals['_KPIS_LANESENTRY']._serialized_start=1213
-  _globals['_KPIS_LANESENTRY']._serialized_end=1257
-  _globals['_KPIS_PHASESENTRY']._serialized_start=1259
-  _globals['_KPIS_PHASESENTRY']._serialized_end=1304
-  _globals['_KPIS_RUNSENTRY']._serialized_start=1306
-  _globals['_KPIS_RUNSENTRY']._serialized_end=1349
-  _globals['_KPIS_VERIFICATIONSENTRY']._serialized_start=1351
-  _globals['_KPIS_VERIFICATIONSENTRY']._serialized_end=1403
-  _globals['_THROUGHPUT']._serialized_start=1405
-  _globals['_THROUGHPUT']._serialized_end=1523
-  _globals['_RATE']._serialized_start=1525
-  _globals['_RATE']._serialized_end=1582
-  _globals['_ERRORS']._serialized_start=1585
-  _globals['_ERRORS']._serialized_end=1743
-  _globals['_ERRORS_BYREASONENTRY']._serialized_start=1696
-  _globals['_ERRORS_BYREASONENTRY']._serialized_end=1743
-  _globals['_DOWNTIMEUSE']._serialized_start=1745
-  _globals['_DOWNTIMEUSE']._serialized_end=1855
-  _globals['_SLARISK']._serialized_start=1857
-  _globals['_SLARISK']._serialized_end=1926
-  _globals['_ESTIMATEDRIFT']._serialized_start=1928
-  _globals['_ESTIMATEDRIFT']._serialized_end=2036
-  _globals['_GETDASHBOARDREQUEST']._serialized_start=2038
-  _globals['_GETDASHBOARDREQUEST']._serialized_end=2080
-  _globals['_WATCHDASHBOARDREQUEST']._serialized_start=2082
-  _globals['_WATCHDASHBOARDREQUEST']._serialized_end=2148
-  _globals['_WATCHDASHBOARDRESPONSE']._serialized_start=2151
-  _globals['_WATCHDASHBOARDRESPONSE']._serialized_end=2283
-  _globals['_DASHBOARD']._serialized_start=2286
-  _globals['_DASHBOARD']._serialized_end=2502
-  _globals['_PLANSTATUS']._serialized_start=2504
-  _globals['_PLANSTATUS']._serialized_end=2586
-  _globals['_RISK']._serialized_start=2589
-  _globals['_RISK']._serialized_end=2748
-  _globals['_MILESTONE']._serialized_start=2750
-  _globals['_MILESTONE']._serialized_end=2843
-  _globals['_KPISERVICE']._serialized_start=3128
-  _globals['_KPISERVICE']._serialized_end=4242
+  _globals['_KPIS']._serialized_end=1423
+  _globals['_KPIS_LANESENTRY']._serialized_start=1233
+  _globals['_KPIS_LANESENTRY']._serialized_end=1277
+  _globals['_KPIS_PHASESENTRY']._serialized_start=1279
+  _globals['_KPIS_PHASESENTRY']._serialized_end=1324
+  _globals['_KPIS_RUNSENTRY']._serialized_start=1326
+  _globals['_KPIS_RUNSENTRY']._serialized_end=1369
+  _globals['_KPIS_VERIFICATIONSENTRY']._serialized_start=1371
+  _globals['_KPIS_VERIFICATIONSENTRY']._serialized_end=1423
+  _globals['_THROUGHPUT']._serialized_start=1425
+  _globals['_THROUGHPUT']._serialized_end=1543
+  _globals['_RATE']._serialized_start=1545
+  _globals['_RATE']._serialized_end=1602
+  _globals['_ERRORS']._serialized_start=1605
+  _globals['_ERRORS']._serialized_end=1763
+  _globals['_ERRORS_BYREASONENTRY']._serialized_start=1716
+  _globals['_ERRORS_BYREASONENTRY']._serialized_end=1763
+  _globals['_DOWNTIMEUSE']._serialized_start=1765
+  _globals['_DOWNTIMEUSE']._serialized_end=1875
+  _globals['_SLARISK']._serialized_start=1877
+  _globals['_SLARISK']._serialized_end=1946
+  _globals['_ESTIMATEDRIFT']._serialized_start=1948
+  _globals['_ESTIMATEDRIFT']._serialized_end=2056
+  _globals['_GETDASHBOARDREQUEST']._serialized_start=2058
+  _globals['_GETDASHBOARDREQUEST']._serialized_end=2100
+  _globals['_WATCHDASHBOARDREQUEST']._serialized_start=2102
+  _globals['_WATCHDASHBOARDREQUEST']._serialized_end=2168
+  _globals['_WATCHDASHBOARDRESPONSE']._serialized_start=2171
+  _globals['_WATCHDASHBOARDRESPONSE']._serialized_end=2303
+  _globals['_DASHBOARD']._serialized_start=2306
+  _globals['_DASHBOARD']._serialized_end=2542
+  _globals['_PLANSTATUS']._serialized_start=2544
+  _globals['_PLANSTATUS']._serialized_end=2626
+  _globals['_RISK']._serialized_start=2629
+  _globals['_RISK']._serialized_end=2788
+  _globals['_MILESTONE']._serialized_start=2790
+  _globals['_MILESTONE']._serialized_end=2883
+  _globals['_KPISERVICE']._serialized_start=3168
+  _globals['_KPISERVICE']._serialized_end=4282
 # @@protoc_insertion_point(module_scope)

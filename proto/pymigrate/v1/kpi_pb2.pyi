@@ -259,6 +259,7 @@ class Kpis(google.protobuf.message.Message):
     DRIFT_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     PARTS_FIELD_NUMBER: builtins.int
+    IS_PARTIAL_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The subject's resource name."""
     run: builtins.str
@@ -285,6 +286,10 @@ class Kpis(google.protobuf.message.Message):
     """Rows that verification had to copy again."""
     lag_seconds: builtins.float
     """How many seconds staging is behind its source at most; -1 where nothing catches up."""
+    is_partial: builtins.bool
+    """Whether something of it is still to be read, as shortly after the engine has started, so that its figures may yet change with nothing
+    happening. GetKpis and WatchKpis wait until all is read; only the whole picture does not.
+    """
     @property
     def throughput(self) -> Global___Throughput:
         """How fast it goes."""
@@ -366,9 +371,10 @@ class Kpis(google.protobuf.message.Message):
         drift: Global___EstimateDrift | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         parts: collections.abc.Iterable[Global___Kpis] | None = ...,
+        is_partial: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["downtime", b"downtime", "drift", b"drift", "end_time", b"end_time", "errors", b"errors", "remaining_seconds", b"remaining_seconds", "sla_risk", b"sla_risk", "throughput", b"throughput", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "completion", b"completion", "conflicts", b"conflicts", "downtime", b"downtime", "drift", b"drift", "end_time", b"end_time", "errors", b"errors", "lag_seconds", b"lag_seconds", "lanes", b"lanes", "name", b"name", "parts", b"parts", "phases", b"phases", "quarantined_rows", b"quarantined_rows", "remaining_seconds", b"remaining_seconds", "repaired_rows", b"repaired_rows", "rows", b"rows", "rows_expected", b"rows_expected", "run", b"run", "runs", b"runs", "sla_risk", b"sla_risk", "state", b"state", "throughput", b"throughput", "update_time", b"update_time", "verifications", b"verifications"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "completion", b"completion", "conflicts", b"conflicts", "downtime", b"downtime", "drift", b"drift", "end_time", b"end_time", "errors", b"errors", "is_partial", b"is_partial", "lag_seconds", b"lag_seconds", "lanes", b"lanes", "name", b"name", "parts", b"parts", "phases", b"phases", "quarantined_rows", b"quarantined_rows", "remaining_seconds", b"remaining_seconds", "repaired_rows", b"repaired_rows", "rows", b"rows", "rows_expected", b"rows_expected", "run", b"run", "runs", b"runs", "sla_risk", b"sla_risk", "state", b"state", "throughput", b"throughput", "update_time", b"update_time", "verifications", b"verifications"]) -> None: ...
 
 Global___Kpis: typing_extensions.TypeAlias = Kpis
 
@@ -645,6 +651,9 @@ class Dashboard(google.protobuf.message.Message):
     PLANS_FIELD_NUMBER: builtins.int
     RISKS_FIELD_NUMBER: builtins.int
     MILESTONES_FIELD_NUMBER: builtins.int
+    IS_PARTIAL_FIELD_NUMBER: builtins.int
+    is_partial: builtins.bool
+    """Whether something of it is still to be read, as shortly after the engine has started: see `Kpis.is_partial` for what."""
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The moment that it shows."""
@@ -673,9 +682,10 @@ class Dashboard(google.protobuf.message.Message):
         plans: collections.abc.Iterable[Global___PlanStatus] | None = ...,
         risks: collections.abc.Iterable[Global___Risk] | None = ...,
         milestones: collections.abc.Iterable[Global___Milestone] | None = ...,
+        is_partial: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["environments", b"environments", "milestones", b"milestones", "plans", b"plans", "risks", b"risks", "time", b"time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["environments", b"environments", "is_partial", b"is_partial", "milestones", b"milestones", "plans", b"plans", "risks", b"risks", "time", b"time"]) -> None: ...
 
 Global___Dashboard: typing_extensions.TypeAlias = Dashboard
 

@@ -19,6 +19,7 @@ from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.kpi_keeping import KpiKeeping
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
@@ -61,6 +62,7 @@ class Engine:
         self.plans = Plans(self.catalog)
         self.board = Board(self.store, clock, random.Random(1))
         self.kpis = FleetKpis(self.store, self.board, clock)
+        self.keeping = KpiKeeping(self.store, self.kpis, clock)
         self.inquiries = Inquiries(surroundings.new_id, self._on_work)
         limits = LaneLimits(self.store, self.board, self.lanes_max, clock)
         self.scheduler = Scheduler(random.Random(2))

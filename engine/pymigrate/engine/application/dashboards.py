@@ -191,7 +191,10 @@ class Dashboards:
 
     async def _look(self) -> None:
         """Tells anew what may be otherwise than it was told."""
+        counted = self._kpis.counted()
         self._declared = await self._store.read(_read_declared)
+        self._kpis.leave_out(counted - self._declared.plans.keys())
+        behind = {parent_of(run) for run in self._kpis.behind()}
         calendars = (await self._limits.current()).calendars
         dirty, self._dirty = self._dirty, set()
         revision, now = self._revision + 1, self._kpis.now()
@@ -206,6 +209,7 @@ class Dashboards:
                 parts[plan] = known
                 continue
             made = _part(told, plan, display_name, run, calendars, revision)
+            made.status.kpis.is_partial = plan in behind
             parts[plan] = (
                 known if known is not None and made.is_as(known) and made.is_moving == known.is_moving else made
             )
@@ -230,12 +234,16 @@ class Dashboards:
         told = KpiTelling(self._kpis.outlook, now)
         summed = {found.name: found for found in self._kpis.environments()}
         names = [environment] if environment else self._declared.environments
-        return kpi_pb2.Dashboard(
+        totals = kpi_pb2.Dashboard(
             time=timestamp(now),
             environments=[
                 told.environment(name, summed[name]) if name in summed else nothing_yet(name) for name in names
             ],
         )
+        for found in totals.environments:
+            found.is_partial = bool(self._kpis.behind(found.name))
+        totals.is_partial = any(found.is_partial for found in totals.environments)
+        return totals
 
 
 def _part(

@@ -55,6 +55,7 @@ class FleetMetrics:
             self._ended = {plan: kept for plan, kept in self._ended.items() if plan in self._labels}
         plans = [(self._labels[run.plan], run) for run in runs]
         active = [(plan, run) for plan, run in plans if run.is_active]
+        yield Reading(families.KPIS_BEHIND, [((), len(self._kpis.behind()))])
         yield from _states(plans, active)
         yield from self._of_plans(plans)
         phases = [

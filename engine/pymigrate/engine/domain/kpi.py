@@ -47,6 +47,11 @@ class RunKpis:
         return self.record is not None and self.record.state not in RUN_ENDED
 
     @property
+    def has_lanes(self) -> bool:
+        """Whether its lanes are known, and changes can be taken in."""
+        return True
+
+    @property
     def first_missing_event(self) -> int:
         """The sequence of the first event that was not told yet; 0 where all were."""
         has_all = self.record is not None and self._events_seen >= self.record.events

@@ -61,7 +61,7 @@ class EnvironmentKpis:
         """A run with all that there is of it, in place of an earlier one of its plan."""
         before = self.runs.get(run.plan)
         if before is not None:
-            self._remove(before)
+            self.remove(before)
         self.runs[run.plan] = run
         self._put(run.phases.values())
         for department, phases in run.departments().items():
@@ -88,7 +88,8 @@ class EnvironmentKpis:
         """How long departments' sources have been down; of one department overlapping downtimes count once."""
         return sum(department.downtime_seconds(now) for department in self.departments.values())
 
-    def _remove(self, run: RunKpis) -> None:
+    def remove(self, run: RunKpis) -> None:
+        """A run that was added."""
         del self.runs[run.plan]
         self._put(run.phases.values(), -1)
         for department, phases in run.departments().items():

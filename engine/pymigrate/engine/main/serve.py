@@ -26,6 +26,7 @@ from pymigrate.engine.application.impacts import Bounds, Impacts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.kpi_keeping import KpiKeeping
 from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.learning import Learning
@@ -160,7 +161,7 @@ async def _serve(
     followups = Followups(store, board, learning, estimates, clock)
     supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
     outlooks = Outlooks(store, kpis, forecasts, clock)
-    looking = (kpis.run_loop(), outlooks.run_loop(), dashboards.run_loop())
+    looking = (kpis.run_loop(), KpiKeeping(store, kpis, clock).run_loop(), outlooks.run_loop(), dashboards.run_loop())
     telling = (each.run() for each in outgoing)
     running = (supervisor.run(), *looking, *telling, *(plugin.run() for plugin in plugins))
     loops = [asyncio.create_task(loop) for loop in running]

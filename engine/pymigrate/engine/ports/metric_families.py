@@ -79,6 +79,10 @@ LANES = _summed("pymigrate_lanes", "Lanes of runs under way, by their state.", "
 GATES_WAITING = _summed(
     "pymigrate_gates_waiting", "Gates of runs under way that wait for somebody to approve.", "environment"
 )
+KPIS_BEHIND = _summed(
+    "pymigrate_kpis_behind_runs",
+    "Runs of which something is still to be read after a start: what the others tell of plans is not whole until it is 0.",
+)
 PLAN_COMPLETION = _of_plan("pymigrate_plan_completion_ratio", "The share of a plan's newest run that is done, 0 to 1.")
 PLAN_ROWS = _of_plan("pymigrate_plan_rows", "Rows of a plan's newest run, of the newest attempt of each phase.")
 PLAN_BYTES = _of_plan("pymigrate_plan_bytes", "Bytes of source data that those rows took.")

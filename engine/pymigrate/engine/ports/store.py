@@ -142,7 +142,7 @@ class Runs(Protocol):
         ...
 
     def newest(self, environment: str, after: str, limit: int) -> Sequence[Run]:
-        """The newest runs (by create_time, name) of at most `limit` declared plans of an environment, with a name above `after`, by plan."""
+        """The newest runs (by create_time, name) of at most `limit` declared plans of an environment, named above `after`, by plan."""
         ...
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:

@@ -52,10 +52,20 @@ def _watched(client: Client, environment: str, token: str) -> Iterator[kpi_pb2.W
     return iter(client.kpis.WatchDashboard(request, metadata=client.metadata))
 
 
+def state_word(kpis: kpi_pb2.Kpis) -> str:
+    """How a plan's newest run stands, and whether that is still being read."""
+    known = enum_word(run_pb2.RunState.DESCRIPTOR, kpis.state) if kpis.state else ""
+    if kpis.is_partial:
+        return f"{known}, being read" if known else "being read"
+    return known or "never run"
+
+
 def _tables(found: kpi_pb2.Dashboard) -> Iterator[Table]:
     plans = _table("plan", "state", "done", "end", "risk")
     for plan in found.plans:
-        plans.add_row(plan.plan, _state(plan.kpis), f"{plan.kpis.completion:.1%}", _end(plan.kpis), _level(plan.kpis))
+        plans.add_row(
+            plan.plan, state_word(plan.kpis), f"{plan.kpis.completion:.1%}", _end(plan.kpis), _level(plan.kpis)
+        )
     yield plans
     if found.risks:
         risks = _table("severity", "reason", "what, and what next")
@@ -72,7 +82,7 @@ def _tables(found: kpi_pb2.Dashboard) -> Iterator[Table]:
 def _lines(found: kpi_pb2.Dashboard) -> Iterator[str]:
     """A plan, a risk or a milestone on one line each."""
     for plan in found.plans:
-        yield f"{plan.plan}: {_state(plan.kpis)}, {plan.kpis.completion:.1%} done, end {_end(plan.kpis)}"
+        yield f"{plan.plan}: {state_word(plan.kpis)}, {plan.kpis.completion:.1%} done, end {_end(plan.kpis)}"
     yield from (f"{_severity(risk)} {risk.reason}: {risk.message}" for risk in found.risks)
     yield from (f"{each.kind} {spell_moment(each.time.p50)}: {each.subject}" for each in found.milestones)
 
@@ -82,10 +92,6 @@ def _table(*columns: str) -> Table:
     for column in columns:
         grid.add_column(column, overflow="fold")
     return grid
-
-
-def _state(kpis: kpi_pb2.Kpis) -> str:
-    return enum_word(run_pb2.RunState.DESCRIPTOR, kpis.state) if kpis.state else "never run"
 
 
 def _end(kpis: kpi_pb2.Kpis) -> str:
