@@ -332,7 +332,7 @@ class Kpis(google.protobuf.message.Message):
 
     @property
     def drift(self) -> Global___EstimateDrift:
-        """What was estimated at the start beside what happens."""
+        """What was estimated at the start beside what happens. Not told of a whole run that was retried: it waited for a person."""
 
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:

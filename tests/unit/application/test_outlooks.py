@@ -7,7 +7,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.kinds import DEPARTMENTS
 from pymigrate.engine.application.outlooks import INTERVAL_SECONDS
-from pymigrate.engine.domain.happenings import Succeeded
+from pymigrate.engine.domain.happenings import Failed, Succeeded
+from pymigrate.engine.domain.run import Failure
 from pymigrate.v1 import environment_pb2, kpi_pb2, plan_pb2, run_pb2
 from tests.unit.application.analyzed import OPEN_SECONDS, ROW_SECONDS, ROWS, Analyzed
 from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, phase
@@ -153,6 +154,19 @@ async def test_what_has_ended_has_no_end_ahead_before_it_is_looked_at_again() ->
         assert not found.downtime.HasField("expected_seconds"), name
         assert not found.HasField("drift"), name
         assert found.downtime.budget_seconds == 100_000, name
+
+
+async def test_what_a_run_waited_for_its_retry_is_no_drift() -> None:
+    analyzed = await running()
+    (task,) = [task for core in analyzed.engine.board.active() for task in core.leased()]
+    await analyzed.engine.board.apply(RUN, Failed(task.id, task.fence, Failure("DATA_REFUSED", "bad")))
+    await analyzed.host.work()
+    assert (await looked(analyzed)).HasField("drift")
+    analyzed.engine.clock.advance(86_400)
+    await analyzed.played(analyzed.engine.runs.retry(RUN, ME))
+    found = await looked(analyzed)
+    assert found.HasField("end_time")
+    assert not found.HasField("drift")
 
 
 async def test_a_run_is_looked_at_again_only_after_a_while() -> None:

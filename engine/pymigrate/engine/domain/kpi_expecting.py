@@ -25,6 +25,8 @@ from pymigrate.engine.domain.run_states import PHASE_ENDED
 from pymigrate.engine.domain.systems import Landscape
 from pymigrate.engine.domain.windows import OpenTimes
 
+FIRST_ATTEMPT = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
@@ -128,7 +130,9 @@ class Expecting:
         record, parts = self.run.record, list(departments.values())
         if record is None:
             return UNKNOWN
-        known = Outlook(budget_seconds=_least(parts), estimated=self.estimated.makespan)
+        # Between a failure and the retry a person was waited for, perhaps for days: that is no drift of an estimate.
+        estimated = self.estimated.makespan if record.attempt == FIRST_ATTEMPT else None
+        known = Outlook(budget_seconds=_least(parts), estimated=estimated)
         if record.end_time is not None:
             return replace(known, expected_seconds=(record.end_time - record.create_time).total_seconds())
         if self.rehearsals is None:
