@@ -13,6 +13,7 @@ from pymigrate.engine.application.calibrations import (
 from pymigrate.engine.application.followups import LEARN_INTERVAL_SECONDS
 from pymigrate.engine.domain.calibration import Calibration
 from pymigrate.engine.domain.errors import NotFound
+from pymigrate.engine.domain.happenings import Succeeded
 from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2
 from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, PlayedHost, phase
@@ -399,3 +400,11 @@ async def test_what_an_estimate_says_of_parts_that_the_run_has_not_stays_as_it_i
     told = await engine.learning.estimate_of(run)
     assert math.isnan(told.phases["nowhere"].downtime.actual_seconds)
     assert math.isnan(told.phases["a"].datasets["gone"].copy.actual_seconds)
+
+
+@pytest.mark.parametrize("name", ["environments/prod/plans/p", "p", ""])
+async def test_a_name_that_is_no_run_s_is_told_to_be_none(engine: Engine, name: str) -> None:
+    with pytest.raises(NotFound, match="is no run's name: write it as environments/prod/plans/warehouse/runs/r1"):
+        await engine.learning.estimate_of(name)
+    with pytest.raises(NotFound, match="is no run's name"):
+        await engine.board.apply(name, Succeeded("copy.a.1", 1))

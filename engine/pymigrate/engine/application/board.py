@@ -14,6 +14,7 @@ from pymigrate.engine.application.changes import Change, Changes, whole
 from pymigrate.engine.application.run_places import run_log_fields
 from pymigrate.engine.domain.errors import EngineUnavailable, NotFound
 from pymigrate.engine.domain.happenings import Begun, CoreEvent, Progressed
+from pymigrate.engine.domain.names import no_run
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import Entity, RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import RUN_ENDED, RunState
@@ -251,7 +252,7 @@ class Board:
             if name not in self._runs:
                 stored = await self._store.read(lambda unit: unit.runs.load(name))
                 if stored is None:
-                    raise NotFound(f"there is no {name}", field="name")
+                    raise NotFound(no_run(name), field="name")
                 self._forget_idle()
                 self.changes.tell(whole(stored, self._clock.now()))
                 return self._runs.setdefault(name, ActiveRun(self._core(stored, self._rng)))

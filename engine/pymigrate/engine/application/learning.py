@@ -17,7 +17,7 @@ from pymigrate.engine.domain.actuals import NOT_YET, Actual, DatasetActuals, Pha
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.calibration import Sample
 from pymigrate.engine.domain.errors import NotFound
-from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.names import environment_of, no_run
 from pymigrate.engine.domain.run import RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import RUN_ENDED
 from pymigrate.engine.ports.clock import Clock
@@ -130,7 +130,7 @@ def _settling(found: _Settlement) -> Callable[[Unit], bool]:
 def _estimate(unit: Unit, run: str) -> impact_pb2.RunEstimate:
     kept, aggregate = unit.estimates.get(run), unit.runs.load(run)
     if aggregate is None:
-        raise NotFound(f"there is no {run}", field="name")
+        raise NotFound(no_run(run), field="name")
     if kept is None:
         raise NotFound(f"nothing was estimated for {run} when it started", field="name")
     estimate = impact_pb2.RunEstimate.FromString(kept.body)

@@ -51,3 +51,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"; did you mean `{close[0]}`?"
     listed = ", ".join(f"`{known_name}`" for known_name in names[:10])
     return f"; there are {listed}" + (" and others" if len(names) > 10 else "")
+
+
+def no_run(name: str) -> str:
+    """What to say where there is no run of a name, which may be that of something else."""
+    if not matches(name, "environments", "plans", "runs"):
+        return f"`{name}` is no run's name: write it as environments/prod/plans/warehouse/runs/r1"
+    return f"there is no {name}"
