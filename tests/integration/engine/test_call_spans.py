@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
 import pytest
 import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
 from pymigrate.engine.adapters.clock import SystemClock
@@ -92,6 +94,21 @@ def test_a_grpc_call_is_below_the_caller_s_span(traced: Traced) -> None:
     assert span.is_call
     assert not span.failure
     assert span.attributes["rpc.grpc.status_code"] == 0
+
+
+def test_health_is_watched_beside_the_spans_of_calls_and_is_part_of_no_trace(
+    traced: Traced, tracing: RecordedTracing
+) -> None:
+    health: Any = health_pb2_grpc.HealthStub(traced.client.channel)
+    request = health_pb2.HealthCheckRequest(service="pymigrate.v1.PlanService")
+    watching = health.Watch(request, timeout=SECONDS_MAX)
+    assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+    traced.engine.do(traced.engine.server.tell_draining())
+    assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watching.cancel()
+    list_environments(traced, str(CALLER))
+    traced.spans(LIST, 1)
+    assert {span.name for span in tracing.spans} == {LIST}
 
 
 def test_a_rest_call_is_below_the_caller_s_span_and_has_the_same_name(traced: Traced) -> None:

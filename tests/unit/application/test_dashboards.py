@@ -19,7 +19,8 @@ from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.clock import START
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import kpi_pb2
-from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, phase
+from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, PlayedHost, phase
+from tests.unit.application.test_board import start
 
 Result = TypeVar("Result")
 RUN = f"{PLAN}/runs/r"
@@ -265,6 +266,21 @@ async def test_the_window_of_a_run_under_way_opens_or_closes(scene: Scene, hour:
     (found,) = plan_milestones(newest, kpi_pb2.Kpis(), {}, calendars, START)
     assert (found.kind, found.subject) == (kind, PHASE)
     assert found.time.p50.ToDatetime(UTC) == found.time.p90.ToDatetime(UTC) == START.replace(hour=at)
+
+
+async def test_a_run_that_was_started_outside_its_declared_window_is_told_when_that_opens() -> None:
+    engine = Engine()
+    gated = phase("orders")
+    gated.schedule.windows["night"].start, gated.schedule.windows["night"].end = "22:00", "23:00"
+    await engine.declare({"a": gated})
+    host = PlayedHost(engine)
+    await host.register()
+    await start(engine, "r", host)
+    opens = [each for each in (await engine.dashboards.dashboard("")).milestones if each.kind == "WINDOW_OPENS"]
+    assert [(each.subject, each.time.p50.ToDatetime(UTC)) for each in opens] == [(PHASE, START.replace(hour=22))]
+    engine.clock.advance(timedelta(hours=22, minutes=10).total_seconds())
+    closes = [each for each in (await engine.dashboards.dashboard("")).milestones if each.kind == "WINDOW_CLOSES"]
+    assert [(each.subject, each.time.p50.ToDatetime(UTC)) for each in closes] == [(PHASE, START.replace(hour=23))]
 
 
 async def test_whoever_watches_is_told_the_whole_and_then_what_changed(scene: Scene) -> None:
