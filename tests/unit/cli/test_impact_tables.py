@@ -82,6 +82,13 @@ def test_a_summary_says_what_it_comes_down_to_and_what_is_not_known() -> None:
     ]
 
 
+def test_of_much_that_is_not_known_the_first_are_told_and_how_many_more_there_are() -> None:
+    found = [
+        line for line in tables.summary_lines(impact_pb2.Impact(unknowns=map(str, range(22)))) if "not known" in line
+    ]
+    assert found[-2:] == ["not known: 19", "not known: 2 more; --json tells all"]
+
+
 def test_what_is_not_known_is_no_number() -> None:
     found = an_impact()
     found.summary.rows = found.summary.bytes = -1

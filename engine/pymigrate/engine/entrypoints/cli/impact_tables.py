@@ -21,6 +21,8 @@ TOLD = (
     "window.fits",
 )
 
+UNKNOWNS_SHOWN_MAX = 20  # as many as reasons: of a plan of hundreds of datasets the figures would be out of sight
+
 
 def summary_lines(impact: impact_pb2.Impact) -> Iterator[str]:
     """What a plan comes down to."""
@@ -38,7 +40,9 @@ def summary_lines(impact: impact_pb2.Impact) -> Iterator[str]:
         f"network {spell_bytes(needed.network_bytes)}"
     )
     yield f"critical   {' → '.join(impact.critical_path)}"
-    yield from (f"not known: {told}" for told in impact.unknowns)
+    yield from (f"not known: {told}" for told in impact.unknowns[:UNKNOWNS_SHOWN_MAX])
+    if (left := len(impact.unknowns) - UNKNOWNS_SHOWN_MAX) > 0:
+        yield f"not known: {left:,} more; --json tells all"
 
 
 def phases_table(impact: impact_pb2.Impact) -> Table:
