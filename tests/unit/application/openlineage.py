@@ -66,6 +66,9 @@ def _faceted(place: str, facets: dict[str, Any]) -> Iterator[str]:
         for field, kind in FACETS[name].items():
             if not isinstance(facet.get(field), kind):
                 yield f"{place}.{name}.{field} is {facet.get(field)!r}"
+    source = facets.get("dataSource", {}).get("uri", "file:///")
+    if not urlsplit(source).scheme or " " in source:
+        yield f"{place}.dataSource.uri is {source!r}, which is no URI"
     if parent := facets.get("parent"):
         uuid.UUID(parent["run"]["runId"])
         yield from _named(f"{place}.parent.job", parent["job"])

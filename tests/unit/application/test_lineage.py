@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pymigrate.engine.application.lineage import Lineage
-from pymigrate.engine.application.lineage_names import dataset_name
+from pymigrate.engine.application.lineage_names import dataset_name, source_uri
 from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import Unit
@@ -291,3 +291,15 @@ def test_a_relation_is_named_as_the_specification_names_it(
     connection: connection_pb2.Connection, relation: str, expected: tuple[str, str]
 ) -> None:
     assert dataset_name(connection, relation) == expected
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "uri"),
+    [
+        ("file", "/data/crm/2024 orders.csv", "file:///data/crm/2024%20orders.csv"),
+        ("sqlite:///old crm/books.db", "orders", "sqlite:///old%20crm/books.db"),
+        ("postgres://db:5432", "crm.public.orders", "postgres://db:5432"),
+    ],
+)
+def test_where_a_relation_s_system_is_is_told_as_a_uri(namespace: str, name: str, uri: str) -> None:
+    assert source_uri(namespace, name) == uri

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from pymigrate.engine.application.lineage_names import dataset_name
+from pymigrate.engine.application.lineage_names import dataset_name, source_uri
 from pymigrate.engine.application.lineage_steps import Kind, LineageSteps, Step
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.run import DatasetRun, Failure, RunAggregate
@@ -187,7 +187,7 @@ class _Picture:
 
     def _dataset(self, connection: str, relation: str) -> Document:
         namespace, name = dataset_name(self._revision.connections[connection], relation)
-        source = self._facet("dataSource", {"name": connection, "uri": namespace})
+        source = self._facet("dataSource", {"name": connection, "uri": source_uri(namespace, name)})
         return {"namespace": namespace, "name": name, "facets": {"dataSource": source}}
 
     def _statistics(self, record: DatasetRun, attempt: int) -> Document:

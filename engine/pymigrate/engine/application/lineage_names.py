@@ -3,7 +3,7 @@
 Systems that it does not name get a scheme of their own. No user, password or option of a connection is ever in a name.
 """
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.v1 import connection_pb2
@@ -11,6 +11,7 @@ from pymigrate.v1 import connection_pb2
 FILE = "file"
 PORTS = {"postgres": 5432, "mysql": 3306}
 SCHEMA_DEFAULT = "public"
+URI_SAFE = "/:?#[]@!$&'()*+,;=%"  # what RFC 3986 allows in one beside letters, digits and what is always safe
 
 
 def dataset_name(connection: connection_pb2.Connection, relation: str) -> tuple[str, str]:
@@ -39,6 +40,11 @@ def dataset_name(connection: connection_pb2.Connection, relation: str) -> tuple[
             return f"{url.scheme.partition('+')[0]}://{_authority(connection.sqlalchemy.url)}{url.path}", relation
         case _:
             return f"{connection.plugin.kind or 'unknown'}://{last_segment(connection.name)}", relation
+
+
+def source_uri(namespace: str, name: str) -> str:
+    """Where a relation's system is, as the URI that the facet asks for: local files have one only with their path."""
+    return quote(namespace if "://" in namespace else f"{namespace}://{name}", safe=URI_SAFE)
 
 
 def _placed(root: str, relation: str) -> tuple[str, str]:
