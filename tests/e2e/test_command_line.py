@@ -57,6 +57,30 @@ def test_a_plan_goes_from_its_file_to_the_warehouse(pymigrate: CommandLine, lega
     assert "only a failed run" in pymigrate("retry", run, code=1)
 
 
+@pytest.mark.parametrize(
+    "command", [("kpis", "environments/quickstart", "--watch", "--json"), ("dashboard", "--watch", "--json")]
+)
+def test_what_is_watched_goes_on_with_the_next_engine(
+    pymigrate: CommandLine, engine: EngineProcess, legacy: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(quickstart(legacy, tmp_path / "w.duckdb"))
+    pymigrate("apply", "-f", str(file))
+    with subprocess.Popen(
+        [sys.executable, "-m", "pymigrate.engine.main.cli", *command],
+        env=os.environ | {"PYMIGRATE_HOME": str(engine.home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        assert "environments/quickstart" in watching.stdout.readline()
+        engine.kill()
+        engine.start()
+        assert "environments/quickstart" in watching.stdout.readline()
+        watching.kill()
+
+
 def test_a_run_is_paused_resumed_and_cancelled(pymigrate: CommandLine, legacy: Path, tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(quickstart(legacy, tmp_path / "w.duckdb", chunk_bytes=100_000))

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -28,12 +28,20 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Client:
-    """The stubs of one engine. Every call carries the token and says that the command line makes it. `channel`: one that is there."""
+    """The stubs of one engine. Every call carries the token and says that the command line makes it. `channel`: one that is there; `where`
+    tells at which address the engine is now, since one that is started again may take another port."""
 
-    def __init__(self, endpoint: str, token: str, channel: grpc.Channel | None = None) -> None:
-        limits = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
-        self.channel = channel or grpc.insecure_channel(endpoint, options=limits)
+    def __init__(
+        self, endpoint: str, token: str, channel: grpc.Channel | None = None, where: Callable[[], str] | None = None
+    ) -> None:
         self.metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "cli"), *_trace())
+        self._where = where
+        self._connect(endpoint, channel)
+
+    def _connect(self, endpoint: str, channel: grpc.Channel | None = None) -> None:
+        limits = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
+        self._endpoint = endpoint
+        self.channel = channel or grpc.insecure_channel(endpoint, options=limits)
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
         self.plans = plan_pb2_grpc.PlanServiceStub(self.channel)
@@ -43,7 +51,10 @@ class Client:
         self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
 
     def wait_until_ready(self) -> None:
-        """Waits for the channel, READY_SECONDS_MAX at most; whether it is ready shows at the next call."""
+        """Waits for the engine, READY_SECONDS_MAX at most, wherever it is now; whether it is ready shows at the next call."""
+        if self._where is not None and (endpoint := self._where()) != self._endpoint:
+            self.channel.close()
+            self._connect(endpoint)
         with contextlib.suppress(grpc.FutureTimeoutError):
             grpc.channel_ready_future(self.channel).result(timeout=READY_SECONDS_MAX)
 
@@ -61,13 +72,21 @@ def connected(home: Path) -> Iterator[Client]:
         endpoint, token = (home / "endpoint").read_text().strip(), (home / "token").read_text().strip()
     except OSError:
         fail(f"no engine serves from {home}: start one with `pymigrate serve --home {home}`")
-    client = Client(endpoint, token)
+    client = Client(endpoint, token, where=lambda: _endpoint(home, endpoint))
     try:
         yield client
     except grpc.RpcError as error:
         fail(describe(error, home))
     finally:
         client.channel.close()
+
+
+def _endpoint(home: Path, last: str) -> str:
+    """Where the engine of a home serves; where it did last while there is none."""
+    try:
+        return (home / "endpoint").read_text().strip() or last
+    except FileNotFoundError:
+        return last
 
 
 def describe(error: grpc.RpcError, home: Path) -> str:
