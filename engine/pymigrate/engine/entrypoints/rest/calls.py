@@ -17,7 +17,7 @@ from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.entrypoints.call_spans import note_request_id
 from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
-from pymigrate.engine.entrypoints.rest.answers import encoded
+from pymigrate.engine.entrypoints.rest.answers import Writer
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
 from pymigrate.engine.entrypoints.rest.latency import ROUTE
@@ -40,6 +40,7 @@ class Calls:
         self._routes = routes
         self._token = token
         self._streams = streams
+        self._writer = Writer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -69,17 +70,16 @@ class Calls:
             await self._streams.serve(call(request, headers), scope, receive, send)
             return
         answer = await call(request, headers)
-        await _response(binding, answer, headers)(scope, receive, send)
+        await self._response(binding, answer, headers)(scope, receive, send)
 
-
-def _response(binding: Binding, answer: Any, headers: Headers) -> Response:
-    if isinstance(answer, Empty):
-        return Response(status_code=204)
-    etag = etag_of(answer)
-    told = {"etag": etag, "cache-control": "no-cache"} if etag else {"cache-control": "no-store"}
-    if binding.http_method == "GET" and is_known(headers, etag):
-        return Response(status_code=304, headers=told)
-    return Response(encoded(answer), 200, told, JSON)
+    def _response(self, binding: Binding, answer: Any, headers: Headers) -> Response:
+        if isinstance(answer, Empty):
+            return Response(status_code=204)
+        etag = etag_of(answer)
+        told = {"etag": etag, "cache-control": "no-cache"} if etag else {"cache-control": "no-store"}
+        if binding.http_method == "GET" and is_known(headers, etag):
+            return Response(status_code=304, headers=told)
+        return Response(self._writer.encoded(answer), 200, told, JSON)
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:
