@@ -85,7 +85,7 @@ class KpiServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchDashboard(self, request, context):
-        """Sends the whole picture, then what changed in it, at most once a second, until the caller goes.
+        """Sends the whole picture, then what changed in it, at most every 0.4 seconds, until the caller goes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

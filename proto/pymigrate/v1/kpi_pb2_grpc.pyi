@@ -146,7 +146,7 @@ class KpiServiceStub(typing.Generic[_KpiServiceGetKpisType, _KpiServiceWatchKpis
     """Returns an executive's whole picture: every plan of every environment with its KPIs, risks and next milestones."""
 
     WatchDashboard: _KpiServiceWatchDashboardType
-    """Sends the whole picture, then what changed in it, at most once a second, until the caller goes."""
+    """Sends the whole picture, then what changed in it, at most every 0.4 seconds, until the caller goes."""
 
 KpiServiceAsyncStub: typing_extensions.TypeAlias = KpiServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -204,6 +204,6 @@ class KpiServiceServicer(metaclass=abc.ABCMeta):
         request: pymigrate.v1.kpi_pb2.WatchDashboardRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[pymigrate.v1.kpi_pb2.WatchDashboardResponse], collections.abc.AsyncIterator[pymigrate.v1.kpi_pb2.WatchDashboardResponse]]:
-        """Sends the whole picture, then what changed in it, at most once a second, until the caller goes."""
+        """Sends the whole picture, then what changed in it, at most every 0.4 seconds, until the caller goes."""
 
 def add_KpiServiceServicer_to_server(servicer: KpiServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -27,7 +27,7 @@ from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import kpi_pb2
 
-INTERVAL_SECONDS = 1.0
+INTERVAL_SECONDS = 0.4
 # How often it is looked at while nothing happens: plans are declared, and windows open.
 TICK_SECONDS = 5.0
 PAGE = 1_000
@@ -137,7 +137,7 @@ class Dashboards:
     async def watch(
         self, environment: str, resume_token: str
     ) -> AsyncGenerator[Told[kpi_pb2.WatchDashboardResponse], None]:
-        """The picture, then what changed in it, at most once a second. Raises NotFound."""
+        """The picture, then what changed in it, at most every INTERVAL_SECONDS. Raises NotFound."""
         seen = self._seen(resume_token)
         with self._topics.watched(_key(environment), partial(self._view, environment), INTERVAL_SECONDS) as topic:
             picture = await topic.now()
