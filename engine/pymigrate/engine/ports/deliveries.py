@@ -1,0 +1,156 @@
+"""What the engine keeps of notifications: deliveries (the ledger), incidents that escalate, and conditions that hold.
+
+Entities are written where the stored version is their own, as those of runs are; a write adds one to it. The store keeps no references to
+them.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pymigrate.engine.domain.delivery import Condition, Delivery, DeliveryState, Incident
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries of an environment are listed: everything that is given must match. Names are last segments, `run` is a resource
+    name."""
+
+    environment: str
+    stakeholder: str = ""
+    rule: str = ""
+    state: DeliveryState | None = None
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFact:
+    """What figures are counted from, of one delivery that became due within a window."""
+
+    rule: str
+    channel: str
+    state: DeliveryState
+    due_time: datetime
+    confirm_state: str
+    confirm_by_time: datetime | None
+    accept_time: datetime | None
+    deliver_time: datetime | None
+    acknowledge_time: datetime | None
+
+
+class Deliveries(Protocol):
+    """Deliveries by their resource name."""
+
+    def get(self, name: str) -> Delivery | None:
+        """The delivery of that name, whole."""
+        ...
+
+    def get_all(self, names: Collection[str]) -> Sequence[Delivery]:
+        """Those of these names that there are, whole, ordered by name."""
+        ...
+
+    def insert(self, deliveries: Iterable[Delivery]) -> None:
+        """Stores new ones, and sets their version to 1. One whose key is taken is left out: it was made before, and its version stays 0."""
+        ...
+
+    def save(self, deliveries: Iterable[Delivery]) -> None:
+        """Writes each where the stored version is its own. Raises StaleWrite; the caller then drops what it has and reads it again."""
+        ...
+
+    def newest(self, threads: Collection[str]) -> Mapping[str, Delivery]:
+        """The newest delivery (by create_time, name) of each of these threads that has one."""
+        ...
+
+    def due(self, now: datetime, limit: int) -> Sequence[Delivery]:
+        """At most `limit` waiting ones whose `due_time` is not after `now`: the gravest first, then the earliest due, then by name."""
+        ...
+
+    def claimable(self, channel: str, environment: str, now: datetime, limit: int) -> Sequence[Delivery]:
+        """At most `limit` of a channel that are pending with a `next_try_time` not after `now`, or sending with a lease that has ended: the
+        gravest first, then by next_try_time, then by name."""
+        ...
+
+    def channels_with_work(self, now: datetime) -> Sequence[tuple[str, str]]:
+        """Environment and channel of all that `claimable` would give something for, in order."""
+        ...
+
+    def in_sending(self, environment: str, channel: str, now: datetime) -> int:
+        """How many of a channel a dispatcher has, with a lease that has not ended."""
+        ...
+
+    def tried_since(self, environment: str, channel: str, time: datetime) -> int:
+        """How many of a channel were claimed last at or after `time`."""
+        ...
+
+    def frozen_since(
+        self, environment: str, rule: str, addresses: Collection[tuple[str, str]], time: datetime
+    ) -> Mapping[tuple[str, str], int]:
+        """How many of a rule were frozen at or after `time`, for each of these pairs of stakeholder and address that has any; tests and
+        escalations are not counted."""
+        ...
+
+    def next_time(self) -> datetime | None:
+        """When next one becomes due, may be tried or loses its lease: the least of those times; None when nothing waits."""
+        ...
+
+    def list(self, only: DeliveryFilter, before: tuple[datetime, str] | None, limit: int) -> Sequence[Delivery]:
+        """At most `limit`, the newest first, older than `before` (create_time, name); their bodies are left out."""
+        ...
+
+    def of_incident(self, incident: str) -> Sequence[Delivery]:
+        """Those of an incident, in the order in which they were made."""
+        ...
+
+    def facts(self, environment: str, since: datetime) -> Sequence[DeliveryFact]:
+        """Of every one that became due at or after `since`, in no order."""
+        ...
+
+    def overdue(self, now: datetime, limit: int) -> Sequence[Delivery]:
+        """At most `limit` whose `confirm_by_time` is not after `now`, that are not confirmed as agreed, and that were not told so (see
+        `note_overdue`); the earliest first."""
+        ...
+
+    def note_overdue(self, names: Collection[str]) -> None:
+        """These were told to be overdue: `overdue` gives them never again."""
+        ...
+
+
+class Incidents(Protocol):
+    """What escalates."""
+
+    def get(self, incident: str) -> Incident | None:
+        """The incident of that id."""
+        ...
+
+    def open_of(self, threads: Collection[str]) -> Mapping[str, Incident]:
+        """The incident of each of these threads that has one under way."""
+        ...
+
+    def insert(self, incidents: Iterable[Incident]) -> None:
+        """Stores new ones, and sets their version to 1. Raises AlreadyExists."""
+        ...
+
+    def save(self, incidents: Iterable[Incident]) -> None:
+        """Writes each where the stored version is its own. Raises StaleWrite."""
+        ...
+
+    def due(self, now: datetime, limit: int) -> Sequence[Incident]:
+        """At most `limit` whose `next_time` is not after `now`, the earliest first."""
+        ...
+
+
+class Conditions(Protocol):
+    """What is beyond a bound now: one for each environment, rule and subject."""
+
+    def all(self) -> Sequence[Condition]:
+        """All of them, ordered by environment, rule and subject."""
+        ...
+
+    def put(self, condition: Condition) -> None:
+        """Stores it where the stored version is its own (0: there is none). Raises StaleWrite."""
+        ...
+
+    def delete(self, condition: Condition) -> None:
+        """Forgets it; forgetting an unknown one changes nothing."""
+        ...
