@@ -634,6 +634,7 @@ class AlertRule(google.protobuf.message.Message):
     CONFIRM_SECONDS_MAX_FIELD_NUMBER: builtins.int
     CONFIRM_STATE_FIELD_NUMBER: builtins.int
     DUPLICATE_SECONDS_FIELD_NUMBER: builtins.int
+    SEVERITY_FIELD_NUMBER: builtins.int
     IS_PAUSED_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
@@ -669,6 +670,8 @@ class AlertRule(google.protobuf.message.Message):
     """An event of the type, subject and reason of one that was told so recently, in seconds, is counted with that one and not told again. 0: each is
     told.
     """
+    severity: Global___Severity.ValueType
+    """How grave what it tells is. Unspecified: as grave as the event."""
     is_paused: builtins.bool
     """Whether it is left out for now."""
     uid: builtins.str
@@ -730,6 +733,7 @@ class AlertRule(google.protobuf.message.Message):
         confirm_seconds_max: builtins.float = ...,
         confirm_state: Global___DeliveryState.ValueType = ...,
         duplicate_seconds: builtins.float = ...,
+        severity: Global___Severity.ValueType = ...,
         is_paused: builtins.bool = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         uid: builtins.str = ...,
@@ -739,7 +743,7 @@ class AlertRule(google.protobuf.message.Message):
         managed_by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "digest", b"digest", "match", b"match", "recipients", b"recipients", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["confirm_seconds_max", b"confirm_seconds_max", "confirm_state", b"confirm_state", "continues", b"continues", "create_time", b"create_time", "digest", b"digest", "display_name", b"display_name", "duplicate_seconds", b"duplicate_seconds", "escalations", b"escalations", "etag", b"etag", "group_by", b"group_by", "group_interval_seconds", b"group_interval_seconds", "group_wait_seconds", b"group_wait_seconds", "is_paused", b"is_paused", "labels", b"labels", "managed_by", b"managed_by", "match", b"match", "messages_per_hour_max", b"messages_per_hour_max", "name", b"name", "order", b"order", "parent_rule", b"parent_rule", "recipients", b"recipients", "repeat_interval_seconds", b"repeat_interval_seconds", "template", b"template", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confirm_seconds_max", b"confirm_seconds_max", "confirm_state", b"confirm_state", "continues", b"continues", "create_time", b"create_time", "digest", b"digest", "display_name", b"display_name", "duplicate_seconds", b"duplicate_seconds", "escalations", b"escalations", "etag", b"etag", "group_by", b"group_by", "group_interval_seconds", b"group_interval_seconds", "group_wait_seconds", b"group_wait_seconds", "is_paused", b"is_paused", "labels", b"labels", "managed_by", b"managed_by", "match", b"match", "messages_per_hour_max", b"messages_per_hour_max", "name", b"name", "order", b"order", "parent_rule", b"parent_rule", "recipients", b"recipients", "repeat_interval_seconds", b"repeat_interval_seconds", "severity", b"severity", "template", b"template", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
 
 Global___AlertRule: typing_extensions.TypeAlias = AlertRule
 

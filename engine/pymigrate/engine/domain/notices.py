@@ -142,7 +142,8 @@ class Escalation:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Which occurrences are told to whom. `parent` is the rule that it lies below, empty at the top; `confirm_state` is `accepted`,
-    `delivered` or `acknowledged`. Seconds of 0 mean: not at all (`group_interval_seconds` is always set)."""
+    `delivered` or `acknowledged`; `severity` stands for the occurrence's own where it is given. Seconds of 0 mean: not at all
+    (`group_interval_seconds` is always set)."""
 
     id: str
     uid: str
@@ -162,6 +163,7 @@ class Rule:
     escalations: tuple[Escalation, ...] = ()
     confirm_seconds_max: float = 0.0
     confirm_state: str = "accepted"
+    severity: Severity | None = None
     is_paused: bool = False
 
 
