@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -9,12 +10,14 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tf.types import Bool, Map, Number, String
 
+from pymigrate.provider.sdk.checks import Check
 from pymigrate.provider.sdk.resource import State
-from pymigrate.provider.sdk.schema import TEXT_MAP, TEXTS, Attribute, Nesting
+from pymigrate.provider.sdk.schema import TEXT_MAP, TEXTS, Attribute, Moment, Nesting
 from pymigrate.provider.sdk.values import Unknown
 from pymigrate.v1.shape import ShapeError, enum_word, enum_words, from_data, to_data
 
 TIMESTAMP = "google.protobuf.Timestamp"
+NO_CHECKS: Mapping[str, Check] = MappingProxyType({})
 _NUMBERS = frozenset(
     {
         FieldDescriptor.CPPTYPE_INT32,
@@ -33,18 +36,22 @@ def attributes_of(
     leave_out: Sequence[str] = (),
     required: Sequence[str] = (),
     computed: Sequence[str] = (),
+    checks: Mapping[str, Check] = NO_CHECKS,
     is_computed: bool = False,
 ) -> list[Attribute]:
     """An attribute for each field. Fields are optional unless they are named as required or computed; the parts of a computed field
-    are computed. `required` may name nested fields by their path, such as `source.connection`."""
+    are computed. `required` and `checks` may name nested fields by their path, such as `source.connection`."""
     found = []
     for field in descriptor.fields:
         if field.name in leave_out:
             continue
         is_out = is_computed or field.name in computed
         is_needed = field.name in required and not is_out
-        inner = [path.partition(".")[2] for path in required if path.startswith(f"{field.name}.")]
-        found.append(_attribute(field, inner, is_out=is_out, is_needed=is_needed))
+        below = f"{field.name}."
+        inner = [path.removeprefix(below) for path in required if path.startswith(below)]
+        inner_checks = {path.removeprefix(below): check for path, check in checks.items() if path.startswith(below)}
+        options = {"computed": is_out, "required": is_needed, "optional": not is_out and not is_needed}
+        found.append(_attribute(field, inner, inner_checks, options, checks.get(field.name)))
     return found
 
 
@@ -95,18 +102,25 @@ def _told_one(field: FieldDescriptor, value: Any, attribute: Attribute) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _attribute(field: FieldDescriptor, inner: Sequence[str], *, is_out: bool, is_needed: bool) -> Attribute:
-    options: dict[str, Any] = {"computed": is_out, "required": is_needed, "optional": not is_out and not is_needed}
+def _attribute(
+    field: FieldDescriptor,
+    inner: Sequence[str],
+    checks: Mapping[str, Check],
+    how: Mapping[str, Any],
+    check: Check | None,
+) -> Attribute:
+    is_out = how["computed"]
+    options = {**how, "check": check}
     message = field.message_type
     if message is not None and message.GetOptions().map_entry:
         value = message.fields_by_name["value"]
         if value.message_type is None:
             return Attribute(field.name, TEXT_MAP if _is_text(value) else Map(Number()), **options)
-        nested = attributes_of(value.message_type, required=inner, is_computed=is_out)
+        nested = attributes_of(value.message_type, required=inner, checks=checks, is_computed=is_out)
         return Attribute(field.name, nested=nested, nesting=Nesting.MAP, **options)
     if message is not None and message.full_name != TIMESTAMP:
         nesting = Nesting.LIST if field.label == FieldDescriptor.LABEL_REPEATED else Nesting.SINGLE
-        nested = attributes_of(message, required=inner, is_computed=is_out)
+        nested = attributes_of(message, required=inner, checks=checks, is_computed=is_out)
         # An object without attributes can't be told from null on the wire of a nested attribute: a flag stands for it.
         return (
             Attribute(field.name, nested=nested, nesting=nesting, **options)
@@ -115,6 +129,8 @@ def _attribute(field: FieldDescriptor, inner: Sequence[str], *, is_out: bool, is
         )
     if field.label == FieldDescriptor.LABEL_REPEATED:
         return Attribute(field.name, TEXTS, **options)
+    if message is not None:
+        return Attribute(field.name, Moment(), **options)
     if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
         return Attribute(field.name, String(), words=() if is_out else enum_words(field.enum_type), **options)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:

@@ -1,6 +1,7 @@
 """A declared object of the contract as a resource: the five calls of AIP-131 to 135, and a schema read off the message."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
@@ -11,16 +12,20 @@ from tf.types import String
 
 from pymigrate.provider import contract
 from pymigrate.provider.engine import Engine, is_missing, refuse, request_id
-from pymigrate.provider.sdk.diagnostics import Refused
+from pymigrate.provider.formats import ID, PARENTS
+from pymigrate.provider.sdk.checks import Check
+from pymigrate.provider.sdk.diagnostics import Path, Refused
 from pymigrate.provider.sdk.resource import Context, Resource, State
 from pymigrate.provider.sdk.schema import Attribute, Schema, are_equal
+from pymigrate.provider.sdk.values import Unknown
 
 OUTPUT_ONLY = ("name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash")
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What tells one kind from another. `module` has its messages, `parent` the attribute that names what it lies under."""
+    """What tells one kind from another. `module` has its messages, `parent` the attribute that names what it lies under; of `kinds` exactly
+    one is set, and another one is another object; `outputs` are what the engine computes; `checks` lie at paths as `required` does."""
 
     noun: str
     service: str
@@ -29,11 +34,13 @@ class Declaration:
     required: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """As messages and calls spell it: `Phase`."""
-        return self.noun.capitalize()
+        """As messages and calls spell it: `AlertRule`."""
+        return "".join(part.capitalize() for part in self.noun.split("_"))
 
     def message(self) -> Any:
         """An empty message of the kind."""
@@ -59,18 +66,22 @@ class DeclaredResource(Resource):
     def get_schema(cls) -> Schema:
         """Its place and id, what can be set, and what the engine tells."""
         kind = cls.declaration
-        place = [Attribute(kind.parent, String(), required=True, requires_replace=True)] if kind.parent else []
+        parents = (kind.parent,) if kind.parent else ()
+        left_out = [name for name in (*OUTPUT_ONLY, *kind.leave_out) if name not in kind.outputs]
         fields = contract.attributes_of(
-            kind.message().DESCRIPTOR, leave_out=(*OUTPUT_ONLY, *kind.leave_out), required=kind.required
+            kind.message().DESCRIPTOR,
+            leave_out=left_out,
+            required=kind.required,
+            computed=kind.outputs,
+            checks=kind.checks,
         )
         return Schema(
             [
-                *place,
-                Attribute(f"{kind.noun}_id", String(), required=True, requires_replace=True),
+                *(Attribute(name, required=True, requires_replace=True, check=PARENTS[name]) for name in parents),
+                Attribute(f"{kind.noun}_id", required=True, requires_replace=True, check=ID),
                 *fields,
                 Attribute("name", String(), computed=True, is_stable=True),
                 Attribute("uid", String(), computed=True, is_stable=True),
-                *(Attribute(output, String(), computed=True) for output in kind.outputs),
             ]
         )
 
@@ -79,6 +90,20 @@ class DeclaredResource(Resource):
         """The engine of the provider's configuration."""
         engine: Engine = self.provider.engine()
         return engine
+
+    def validate(self, context: Context, config: State) -> None:
+        """Exactly one kind, where there are several."""
+        kinds = self.declaration.kinds
+        given = [name for name in kinds if config.get(name) is not None]
+        if len(given) != 1 and kinds and all(config.get(name) is not Unknown for name in kinds):
+            found = f"{' and '.join(given)} are set" if given else "none is set"
+            what = self.declaration.noun.replace("_", " ")
+            raise Refused(f"A {what} is of exactly one kind", f"Set one of {', '.join(kinds)}; {found}.", given[1:2])
+
+    def requires_replace(self, prior: State, planned: State) -> list[Path]:
+        """The kind can't change."""
+        kinds = self.declaration.kinds
+        return [[name] for name in kinds if (prior.get(name) is None) != (planned.get(name) is None)]
 
     def create(self, context: Context, planned: State) -> State:
         """Creates the object under its id."""
@@ -116,7 +141,7 @@ class DeclaredResource(Resource):
             name
             for name, attribute in self.attributes().items()
             if name in known
-            and name not in OUTPUT_ONLY
+            and not attribute.computed
             and not are_equal(attribute, current.get(name), planned.get(name))
         ]
         request = kind.request("Update", **{kind.noun: message, "update_mask": FieldMask(paths=changed)})

@@ -5,12 +5,13 @@ import re
 import threading
 import uuid
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import grpc
 
-from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, attribute_path
+from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, attribute_path, shown
 from pymigrate.provider.sdk.schema import Attribute
 
 TIMEOUT_SECONDS = 60.0
@@ -20,6 +21,15 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 TRACEPARENT = re.compile(
     r"[0-9a-f-]{55,512}"
 )  # what may be sent as metadata; a character beyond it would end every call
+# Where each service's stub is; it is imported by the first call.
+MODULES = {
+    "EnvironmentService": "environment",
+    "ConnectionService": "connection",
+    "PlanService": "plan",
+    "RunService": "run",
+    "ImpactService": "impact",
+    "NotificationService": "notification",
+}
 # A call that found no engine is made again: creations carry a request id, so that twice is once.
 RETRIES = (
     '{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", '
@@ -33,6 +43,7 @@ class Engine:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._channel: grpc.Channel | None = None
+        self._stubs: dict[str, Any] = {}
         self._metadata: tuple[tuple[str, str], ...] = ()
 
     def call(self, service: str, method: str, request: Any, seconds: float = TIMEOUT_SECONDS) -> Any:
@@ -55,16 +66,10 @@ class Engine:
         return getattr(self._stub(service), method)(request, metadata=self._metadata, timeout=seconds)
 
     def _stub(self, service: str) -> Any:
-        from pymigrate.v1 import connection_pb2_grpc, environment_pb2_grpc, impact_pb2_grpc, plan_pb2_grpc, run_pb2_grpc
-
-        modules: dict[str, Any] = {
-            "EnvironmentService": environment_pb2_grpc,
-            "ConnectionService": connection_pb2_grpc,
-            "PlanService": plan_pb2_grpc,
-            "RunService": run_pb2_grpc,
-            "ImpactService": impact_pb2_grpc,
-        }
-        return getattr(modules[service], f"{service}Stub")(self._open())
+        if service not in self._stubs:
+            module = import_module(f"pymigrate.v1.{MODULES[service]}_pb2_grpc")
+            self._stubs[service] = getattr(module, f"{service}Stub")(self._open())
+        return self._stubs[service]
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
@@ -147,6 +152,10 @@ def _details(error: grpc.RpcError) -> list[Any]:
 
 def _at(summary: str, field: str, description: str, attributes: Mapping[str, Attribute], noun: str) -> Refused:
     own = field.removeprefix(f"{noun}.") if noun else field
-    # Terraform shows the place of a whole attribute only; the text says which part of it is meant.
+    path = attribute_path(own, attributes)
+    is_whole = ".".join(str(step[0]) if isinstance(step, tuple) else step for step in path) == own
+    if is_whole and len(shown(path)) < len(path):  # where it is, is told with the whole path
+        return Refused(summary, f"{description}.", path)
+    # Otherwise the text says which part of the attribute is meant.
     text = f"{own}: {description}" if own else description
-    return Refused(summary, f"{text}.", attribute_path(own, attributes)[:1])
+    return Refused(summary, f"{text}.", path if is_whole else path[:1])

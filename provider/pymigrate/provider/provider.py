@@ -90,13 +90,19 @@ class PymigrateProvider(Provider):
 
     def get_resources(self) -> list[Any]:
         """The resources."""
+        from pymigrate.provider.resources.alert_rule import AlertRuleResource
         from pymigrate.provider.resources.connection import ConnectionResource
         from pymigrate.provider.resources.department import DepartmentResource
         from pymigrate.provider.resources.environment import EnvironmentResource
+        from pymigrate.provider.resources.notification_channel import NotificationChannelResource
+        from pymigrate.provider.resources.notification_template import NotificationTemplateResource
+        from pymigrate.provider.resources.on_call_schedule import OnCallScheduleResource
         from pymigrate.provider.resources.phase import PhaseResource
         from pymigrate.provider.resources.plan import PlanResource
         from pymigrate.provider.resources.run import RunResource
         from pymigrate.provider.resources.run_gate import RunGateResource
+        from pymigrate.provider.resources.silence import SilenceResource
+        from pymigrate.provider.resources.stakeholder import StakeholderResource
 
         return [
             EnvironmentResource,
@@ -106,6 +112,12 @@ class PymigrateProvider(Provider):
             PhaseResource,
             RunResource,
             RunGateResource,
+            StakeholderResource,
+            NotificationChannelResource,
+            NotificationTemplateResource,
+            OnCallScheduleResource,
+            AlertRuleResource,
+            SilenceResource,
         ]
 
     def get_data_sources(self) -> list[Any]:

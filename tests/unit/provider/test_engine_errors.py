@@ -42,7 +42,7 @@ def test_each_field_that_is_wrong_is_a_diagnostic_at_its_attribute() -> None:
         refuse(Answer(grpc.StatusCode.INVALID_ARGUMENT, "x", bad), "Refused", ATTRIBUTES, "phase")
     found = [(error.path, error.detail) for error in raised.value.errors]
     assert found == [
-        (("datasets",), "datasets.flights.key: no such column."),
+        (("datasets", ("flights",), "key"), "no such column."),
         (("department",), "department: is required."),
     ]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pymigrate.provider.sdk.diagnostics import Path, Refused
-from pymigrate.provider.sdk.schema import Attribute, State, are_equal, elements, rebuilt
+from pymigrate.provider.sdk.schema import Attribute, Moment, State, are_equal, elements, is_moment, rebuilt
 from pymigrate.provider.sdk.values import Unknown, is_empty
 
 Attributes = Mapping[str, Attribute]
@@ -75,6 +75,8 @@ def config_errors(attributes: Attributes, config: State, path: Path = ()) -> Ite
             yield Refused(
                 f"{name} is not one of its words", f"`{value}` is not one of {', '.join(attribute.words)}.", place
             )
+            continue
+        yield from _value_errors(attribute, value, place)
         for key, item in elements(attribute, value):
             yield from config_errors(attribute.nested, item, place if key is None else [*place, (key,)])
 
@@ -87,6 +89,20 @@ def write_only_set(attributes: Attributes, config: State, path: Path = ()) -> It
             yield place
         for key, item in elements(attribute, value):
             yield from write_only_set(attribute.nested, item, place if key is None else [*place, (key,)])
+
+
+def _value_errors(attribute: Attribute, value: Any, place: Path) -> Iterator[Refused]:
+    if isinstance(attribute.type, Moment) and not is_moment(value):
+        yield Refused(f"{attribute.name} is no time", f"`{value}` must be a time such as 2026-01-31T12:00:00Z.", place)
+    if attribute.check is None:
+        return
+    parts: list[tuple[Path, Any]] = [(place, value)]
+    if not attribute.nested and isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        parts = [([*place, (key,)], item) for key, item in pairs]
+    for where, part in parts:
+        if part is not None and part is not Unknown and (wrong := attribute.check(part)):
+            yield Refused(f"{attribute.name} is not right", f"{wrong}.", where)
 
 
 def _is_computed_here(attribute: Attribute, configured: Any) -> bool:

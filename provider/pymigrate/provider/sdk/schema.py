@@ -1,14 +1,17 @@
-"""Schemas with nested attributes, defaults that hold on update too, words that a text may be, and write-only attributes."""
+"""Schemas with nested attributes, times, defaults that hold on update too, what a value may be, and write-only attributes."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cached_property
 from typing import Any, cast
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from tf.gen import tfplugin_pb2 as pb
 from tf.schema import Attribute as PlainAttribute
 from tf.schema import Schema as PlainSchema
 from tf.types import List, Map, Set, String, TfType, Unknown
+
+from pymigrate.provider.sdk.checks import Check
 
 State = dict[str, Any]
 WRITE_ONLY = b"\x58\x01"  # field 11, true: newer than the protocol that `tf` speaks
@@ -55,9 +58,34 @@ class UnorderedSet(Set):
         return bool(super().semantically_equal(a_decoded, b_decoded))
 
 
+class Moment(String):
+    """A time as RFC 3339 writes it. However it is written, it is the same one."""
+
+    def semantically_equal(self, a_decoded: Any, b_decoded: Any) -> bool:
+        """Whether both are the same instant; what is no time equals only itself."""
+        if a_decoded == b_decoded:
+            return True
+        return is_moment(a_decoded) and is_moment(b_decoded) and _instant(a_decoded) == _instant(b_decoded)
+
+
+def is_moment(value: Any) -> bool:
+    """Whether a value is a time such as `2026-01-31T12:00:00Z`."""
+    try:
+        _instant(value)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _instant(text: str) -> tuple[int, int]:
+    moment = Timestamp()
+    moment.FromJsonString(text)
+    return moment.seconds, moment.nanos
+
+
 class Attribute(PlainAttribute):
-    """An attribute. `nested` holds its own attributes; `is_stable`: computed once and kept on update; `words`: all it may be;
-    `default` holds on create and update; `is_write_only`: never in plan or state."""
+    """An attribute. `nested` holds its own attributes; `is_stable`: computed once and kept on update; `words`: all it may be; `check`
+    says what is wrong with a value; `default` holds on create and update; `is_write_only`: never in plan or state."""
 
     def __init__(
         self,
@@ -69,6 +97,7 @@ class Attribute(PlainAttribute):
         is_stable: bool = False,
         is_write_only: bool = False,
         words: Sequence[str] = (),
+        check: Check | None = None,
         **options: Any,
     ) -> None:
         super().__init__(name, type or (NestedType(nesting, nested) if nested else String()), **options)
@@ -77,6 +106,7 @@ class Attribute(PlainAttribute):
         self.is_stable = is_stable
         self.is_write_only = is_write_only
         self.words = tuple(words)
+        self.check = check
 
     @property
     def has_default(self) -> bool:

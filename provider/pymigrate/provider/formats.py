@@ -1,0 +1,24 @@
+"""How the contract writes what several resources hold: names, times of the day, days, references to secrets. Checked when planning."""
+
+from pymigrate.provider.sdk.checks import hidden, matches, one_of
+
+ID = matches(
+    r"[a-z]([a-z0-9_-]{0,61}[a-z0-9])?",
+    "1 to 63 lower-case letters, digits, `-` or `_`, beginning with a letter and ending with a letter or digit",
+)
+PARENTS = {
+    "environment": matches(
+        r"environments/[^/]+", "an environment's resource name such as environments/prod: refer to its `name`"
+    ),
+    "plan": matches(
+        r"environments/[^/]+/plans/[^/]+",
+        "a plan's resource name such as environments/prod/plans/warehouse: refer to its `name`",
+    ),
+}
+LINE = matches(r"[^\r\n]*", "one line")
+TIME_OF_DAY = matches(r"([01]\d|2[0-3]):[0-5]\d", "a time of the day such as 22:00")
+DAY = one_of("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+REFERENCE = hidden(
+    r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?",
+    "a reference such as env://NAME or file:///path, with #key for a JSON file's field: a secret itself would be in the state",
+)

@@ -1,0 +1,41 @@
+"""What a value must look like, told before anything is asked of an engine. Attributes are given their checks by their path.
+
+A check says what is wrong with one known value, and nothing where it is right. That of a list or a map of texts looks at each element.
+"""
+
+import re
+from collections.abc import Callable
+
+Check = Callable[[object], str]
+
+
+def matches(pattern: str, described: str) -> Check:
+    """A text of a pattern; `described` goes on after "must be"."""
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> str:
+        return "" if isinstance(value, str) and compiled.fullmatch(value) else f"`{value}` must be {described}"
+
+    return check
+
+
+def one_of(*words: str) -> Check:
+    """One of a few words."""
+    return lambda value: "" if value in words else f"`{value}` must be one of {', '.join(words)}"
+
+
+def at_least(least: float, *, or_zero: bool = False) -> Check:
+    """A number from `least` on; 0 too where that says something of its own."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, int | float) or value >= least or (or_zero and value == 0):
+            return ""
+        return f"{value:g} must be at least {least:g}{', or 0' if or_zero else ''}"
+
+    return check
+
+
+def hidden(pattern: str, described: str) -> Check:
+    """A text of a pattern that is never shown: it may be a secret that was written by mistake."""
+    inner = matches(pattern, described)
+    return lambda value: f"must be {described}" if inner(value) else ""
