@@ -86,8 +86,8 @@ class Deliveries(Protocol):
     def frozen_since(
         self, environment: str, rule: str, addresses: Collection[tuple[str, str]], time: datetime
     ) -> Mapping[tuple[str, str], int]:
-        """How many of a rule were frozen at or after `time`, for each of these pairs of stakeholder and address that has any; tests and
-        escalations are not counted."""
+        """How many of a rule were frozen at or after `time`, or wait to be, for each of these pairs of stakeholder and address that has
+        any; tests and escalations are not counted."""
         ...
 
     def next_time(self) -> datetime | None:
