@@ -3097,6 +3097,7 @@ class OutgoingMessage(google.protobuf.message.Message):
     EVENT_FIELD_NUMBER: builtins.int
     ACKNOWLEDGE_URL_FIELD_NUMBER: builtins.int
     TRY_NUMBER_FIELD_NUMBER: builtins.int
+    AT_ONCE_MAX_FIELD_NUMBER: builtins.int
     delivery: builtins.str
     """The delivery's resource name."""
     lease: builtins.str
@@ -3119,6 +3120,8 @@ class OutgoingMessage(google.protobuf.message.Message):
     """Where it is acknowledged; empty where that is not asked."""
     try_number: builtins.int
     """Counts its tries, from 1."""
+    at_once_max: builtins.int
+    """How many messages of its channel this dispatcher may have under way at once: its part of the channel's `deliveries_max`."""
     @property
     def lease_expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Until then it is this dispatcher's."""
@@ -3143,9 +3146,10 @@ class OutgoingMessage(google.protobuf.message.Message):
         event: builtins.bytes = ...,
         acknowledge_url: builtins.str = ...,
         try_number: builtins.int = ...,
+        at_once_max: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["channel", b"channel", "lease_expire_time", b"lease_expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["acknowledge_url", b"acknowledge_url", "body", b"body", "channel", b"channel", "delivery", b"delivery", "display_name", b"display_name", "event", b"event", "html", b"html", "key", b"key", "lease", b"lease", "lease_expire_time", b"lease_expire_time", "subject", b"subject", "to", b"to", "try_number", b"try_number"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["acknowledge_url", b"acknowledge_url", "at_once_max", b"at_once_max", "body", b"body", "channel", b"channel", "delivery", b"delivery", "display_name", b"display_name", "event", b"event", "html", b"html", "key", b"key", "lease", b"lease", "lease_expire_time", b"lease_expire_time", "subject", b"subject", "to", b"to", "try_number", b"try_number"]) -> None: ...
 
 Global___OutgoingMessage: typing_extensions.TypeAlias = OutgoingMessage
 
