@@ -3,6 +3,7 @@
 What is special to a kind (its checks, who still needs it) is told by a `Kind`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -32,11 +33,17 @@ OUTPUT_ONLY = frozenset(
 )
 
 
+def _stamp_nothing(before: object, message: object) -> None:
+    del before, message
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[M]):
     """A collection: its word, its message, the fields that have a life of their own, and its checks.
 
     `check` yields the problems of a message within the store; `check_delete` raises FailedPrecondition while somebody needs it.
+    `output_only` are fields besides those of every kind that no caller sets; `stamp` sets them, given what was stored before (None:
+    nothing).
     """
 
     collection: str
@@ -44,16 +51,18 @@ class Kind(Generic[M]):
     check: Callable[[Unit, M], Iterable[Problem]]
     check_delete: Callable[[Unit, M], None]
     held_elsewhere: frozenset[str] = frozenset()
+    output_only: frozenset[str] = frozenset()
+    stamp: Callable[[M | None, M], None] = _stamp_nothing
 
     @property
     def noun(self) -> str:
-        """The singular, as requests name the field: `department` of `departments`."""
-        return self.collection[:-1]
+        """The singular, as requests name the field: `department` of `departments`, `alert_rule` of `alertRules`."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.collection[:-1]).lower()
 
     def settable(self) -> frozenset[str]:
         """The fields that a caller may set."""
         fields = frozenset(self.message().DESCRIPTOR.fields_by_name)
-        return fields - OUTPUT_ONLY - self.held_elsewhere
+        return fields - OUTPUT_ONLY - self.held_elsewhere - self.output_only
 
     def read(self, resource: Resource) -> M:
         """The message as callers see it."""
@@ -99,6 +108,7 @@ class Catalog:
         fresh.name = name
         if not is_checked:
             self._refuse_problems(unit, kind, fresh)
+        kind.stamp(None, fresh)
         if unit.resources.get(name) is not None:
             raise AlreadyExists(f"{name} exists already: choose another name, or update or import that one")
         now = self._surroundings.clock.now()
@@ -155,6 +165,7 @@ class Catalog:
         _refuse_another_system(kind, stored, fresh)
         if not is_checked:
             self._refuse_problems(unit, kind, fresh)
+        kind.stamp(stored, fresh)
         changed = replace(
             resource, version=resource.version + 1, body=_body(fresh), update_time=self._surroundings.clock.now()
         )
@@ -227,7 +238,7 @@ class Catalog:
     def _settable_copy(self, kind: Kind[M], message: M) -> Any:
         copy = kind.message()
         copy.CopyFrom(message)
-        for field in OUTPUT_ONLY | kind.held_elsewhere:
+        for field in OUTPUT_ONLY | kind.held_elsewhere | kind.output_only:
             if field in copy.DESCRIPTOR.fields_by_name:
                 copy.ClearField(field)
         return copy
@@ -236,9 +247,10 @@ class Catalog:
         settable = kind.settable()
         source = self._settable_copy(kind, wanted)
         if not mask.paths or list(mask.paths) == ["*"]:
-            name = getattr(stored, "name")  # noqa: B009 (every kind has one)
+            kept = {field: getattr(stored, field) for field in ("name", *kind.output_only)}
             stored.CopyFrom(source)
-            setattr(stored, "name", name)  # noqa: B010 (every kind has one)
+            for field, value in kept.items():
+                setattr(stored, field, value)
             return
         for path in mask.paths:
             if path.split(".")[0] not in settable:
@@ -280,7 +292,8 @@ def _refuse_another_system(kind: Kind[M], before: Message, after: Message) -> No
         raise InvalidDefinition(
             (
                 Problem(
-                    f"{kind.noun}.{becomes}", f"the connection is {was} and can't become {becomes}: create another one"
+                    f"{kind.noun}.{becomes}",
+                    f"the {kind.noun.replace('_', ' ')} is {was} and can't become {becomes}: create another one",
                 ),
             )
         )

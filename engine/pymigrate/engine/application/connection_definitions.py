@@ -11,7 +11,7 @@ from pymigrate.engine.application.field_definitions import (
 )
 from pymigrate.engine.application.file_definitions import files_problems, option_problems, root_protocol
 from pymigrate.engine.application.http_definitions import http_problems
-from pymigrate.engine.application.references import is_reference
+from pymigrate.engine.application.references import secret_problems
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2
 
@@ -67,7 +67,7 @@ def _server(
     yield from range_problems(f"{kind}.port", system.port, 0, 65_535)
     if system.ssl_mode and system.ssl_mode not in ssl_modes:
         yield Problem(f"{kind}.ssl_mode", f"must be one of {', '.join(sorted(ssl_modes))}")
-    yield from _secret(f"{kind}.password", system.password)
+    yield from secret_problems(f"{kind}.password", system.password)
 
 
 def _sqlalchemy(system: connection_pb2.SqlalchemySystem) -> Iterator[Problem]:
@@ -76,7 +76,7 @@ def _sqlalchemy(system: connection_pb2.SqlalchemySystem) -> Iterator[Problem]:
         yield Problem("sqlalchemy.url", "is no URL of SQLAlchemy's: write dialect+driver://user@host:port/database")
     elif ":" in rest.partition("/")[0].rpartition("@")[0]:
         yield Problem("sqlalchemy.url", "must hold no password: name a reference to it as `password`")
-    yield from _secret("sqlalchemy.password", system.password)
+    yield from secret_problems("sqlalchemy.password", system.password)
 
 
 def _plugin(system: connection_pb2.PluginSystem) -> Iterator[Problem]:
@@ -93,14 +93,6 @@ def _iceberg(system: connection_pb2.IcebergSystem) -> Iterator[Problem]:
             yield Problem(
                 f"iceberg.{name}", "must hold no space and none of %, ? and #, which tables refer to files with"
             )
-
-
-def _secret(path: str, reference: str) -> Iterator[Problem]:
-    if reference and not is_reference(reference):
-        yield Problem(
-            path,
-            "must be a reference, never the password itself: env://NAME or file:///path, with #key for a field",
-        )
 
 
 def _absolute(path: str, value: str) -> Iterator[Problem]:

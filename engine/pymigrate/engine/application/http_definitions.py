@@ -28,8 +28,7 @@ def http_problems(system: connection_pb2.HttpApiSystem) -> Iterator[Problem]:
         yield Problem("http.headers", f"has at most {HEADERS_MAX} entries")
     for name, value in sorted(system.headers.items()):
         field = f"http.headers.{name}"
-        if not _HEADER.fullmatch(name) or name.lower() in _SET_BY_CLIENT:
-            yield Problem(field, "is no name of a header that can be set")
+        yield from header_name_problems(field, name)
         if name.lower() in _SECRET_HEADERS and not is_reference(value):
             yield Problem(
                 field, "must be a reference, never the value itself: env://NAME or file:///path, with #key for a field"
@@ -70,6 +69,12 @@ def http_json_problems(path: str, form: plan_pb2.HttpJsonFormat) -> Iterator[Pro
                 yield Problem(f"{path}.cursor.next", "is required: say where an answer holds the next page's cursor")
             yield from _place(f"{path}.cursor.next", form.cursor.next)
             yield from _parameters(f"{path}.cursor", [form.cursor.parameter], form)
+
+
+def header_name_problems(field: str, name: str) -> Iterator[Problem]:
+    """Problems of the name of a header that requests carry."""
+    if not _HEADER.fullmatch(name) or name.lower() in _SET_BY_CLIENT:
+        yield Problem(field, "is no name of a header that can be set")
 
 
 def _address(field: str, text: str) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from pymigrate.engine.domain.errors import FailedPrecondition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment, nearest, parent_of
 from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.store import Resource, Unit
-from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, run_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, notification_pb2, plan_pb2, run_pb2
 
 UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.ROLLING_BACK)
 
@@ -116,6 +116,9 @@ def _free_department(unit: Unit, department: environment_pb2.Department) -> None
                 raise FailedPrecondition(
                     f"{department.name} is needed by {plan.name}/phases/{phase_name}: change that first"
                 )
+    for found in children(unit, "stakeholders", environment):
+        if name in notification_pb2.Stakeholder.FromString(found.body).departments:
+            raise FailedPrecondition(f"{department.name} is needed by {found.name}: change that first")
 
 
 def _free_connection(unit: Unit, connection: connection_pb2.Connection) -> None:

@@ -1,0 +1,74 @@
+"""The types of everything that can happen, as rules and templates name them: `phase.failed`, or `phase.*` for all that begin so.
+
+A type that nothing ever has would match nothing, and nobody would be told; so it is refused where it is declared.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pymigrate.engine.application.findings import FINDING_TYPES
+from pymigrate.engine.domain.errors import Problem
+from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState, TaskKind
+
+TYPES_MAX = 100
+EVERY: Final = ".*"
+# What happens in runs besides that a run, a phase or a lane comes to a state.
+_OF_RUNS: Final = frozenset(
+    {
+        "dataset.quarantined",
+        "dataset.repaired",
+        "gate.approved",
+        "plan.succeeded",
+        "run.steered",
+        "seal.asked",
+        "seal.failed",
+        "staging.caught_up",
+        "staging.left",
+        f"step.{TaskKind.STEP}",
+        f"step.{TaskKind.UNDO}",
+    }
+)
+# What somebody does, by the first word of its action.
+_OF_PEOPLE: Final = frozenset(
+    f"audit.{word}"
+    for word in (
+        *("create", "update", "delete"),
+        *("start", "running", "paused", "cancelled", "retry", "approve", "roll", "seal"),
+        *("acknowledge", "redrive", "test"),
+    )
+)
+EVENT_TYPES: Final[frozenset[str]] = (
+    frozenset(
+        f"{subject}.{state}"
+        for subject, states in (("run", RunState), ("phase", PhaseState), ("lane", LaneState))
+        for state in states
+    )
+    | _OF_RUNS
+    | _OF_PEOPLE
+    | FINDING_TYPES
+)
+
+
+def event_type_problems(path: str, types: Iterable[str]) -> Iterator[Problem]:
+    """Problems of types as rules, silences and templates name them."""
+    named = list(types)
+    if len(named) > TYPES_MAX:
+        yield Problem(path, f"has at most {TYPES_MAX} entries")
+    if len(set(named)) < len(named):
+        yield Problem(path, "names a type twice")
+    for each in named:
+        if not types_named(each):
+            known = sorted({*EVENT_TYPES, *(_family(known) for known in EVENT_TYPES)})
+            yield Problem(path, f"`{each}` is no type of event{nearest(each, known)}")
+
+
+def types_named(pattern: str) -> frozenset[str]:
+    """The types that `phase.failed` or `phase.*` names; none where there is no such type."""
+    if pattern.endswith(EVERY):
+        return frozenset(each for each in EVENT_TYPES if _family(each) == pattern)
+    return frozenset({pattern}) & EVENT_TYPES
+
+
+def _family(event_type: str) -> str:
+    return f"{event_type.partition('.')[0]}{EVERY}"
