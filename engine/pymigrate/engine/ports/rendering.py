@@ -24,8 +24,8 @@ class RenderRequest:
 
 @dataclass(frozen=True, slots=True)
 class RenderedText:
-    """What came of it; with a `problem`, a sentence with the line where it is known, nothing of the rest holds. The subject has no line
-    breaks."""
+    """What came of it; with a `problem`, nothing of the rest holds: it is a sentence after the part (`subject`, `body` or `html`) and the
+    line, where it is known, as in `body: line 3: there is no ...`. The subject has no line breaks."""
 
     subject: str = ""
     body: str = ""

@@ -1,0 +1,1 @@
+"""Messages made from templates, in a process of their own."""

@@ -1,0 +1,30 @@
+"""The conversation with the process in which messages are made: lines of JSON. A question is a batch; each of its texts is answered by a
+line as soon as it is made, so that whoever asked knows which one the process died of."""
+
+import os
+from typing import IO
+
+import orjson
+
+from pymigrate.engine.adapters.rendering.texts import Texts
+
+READY = b"[]\n"
+
+
+def answer(questions: IO[bytes], answers: int, texts: Texts) -> None:
+    """Answers until the questions end. A batch holds its texts (`sources`), the values that they read (`values`), and for each message
+    the place of its text and of its values by name: most of what many recipients are told is the same."""
+    _write(answers, READY)
+    for line in questions:
+        batch = orjson.loads(line)
+        sources, values = batch["sources"], batch["values"]
+        for source, places in batch["messages"]:
+            context = {name: values[place] for name, place in places.items()}
+            _write(answers, orjson.dumps(texts.render(sources[source], context), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _write(answers: int, line: bytes) -> None:
+    """At once, however long it is."""
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(answers, rest) :]
