@@ -91,6 +91,7 @@ check: setup ## format, lint, types, layers, contract and generated code: what C
 	run generated-code $(BIN)/python -m tools.contract --check; \
 	run types-page $(BIN)/python -m tools.types_page --check; \
 	run metrics-page $(BIN)/python -m tools.metrics_page --check; \
+	run terraform-pages $(BIN)/python -m tools.terraform_pages --check; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 .PHONY: fmt
@@ -100,8 +101,9 @@ fmt: setup ## format Python and proto files, and mend what lint can mend
 	$(BIN)/buf format --path proto/pymigrate --write
 
 .PHONY: proto
-proto: setup ## generate the Python side of the contract
+proto: setup ## generate the Python side of the contract, and the pages of the Terraform provider
 	$(BIN)/python -m tools.contract
+	$(BIN)/python -m tools.terraform_pages
 
 .PHONY: bench
 bench: setup ## run every benchmark, quickly

@@ -148,9 +148,9 @@ resource "pymigrate_phase" "weather" {
 }
 
 resource "pymigrate_phase" "flights" {
-  plan         = pymigrate_plan.warehouse.name
-  phase_id     = "flights"
-  department   = pymigrate_department.all["operations"].department_id
+  plan       = pymigrate_plan.warehouse.name
+  phase_id   = "flights"
+  department = pymigrate_department.all["operations"].department_id
   dependencies = [
     pymigrate_phase.airlines.phase_id,
     pymigrate_phase.airports.phase_id,

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tf.types import Bool, Map, Number, String
 
+from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.sdk.checks import Check
 from pymigrate.provider.sdk.resource import State
 from pymigrate.provider.sdk.schema import TEXT_MAP, TEXTS, Attribute, Moment, Nesting
@@ -110,7 +111,7 @@ def _attribute(
     check: Check | None,
 ) -> Attribute:
     is_out = how["computed"]
-    options = {**how, "check": check}
+    options = {**how, "check": check, "description": description_of(f"{field.containing_type.name}.{field.name}")}
     message = field.message_type
     if message is not None and message.GetOptions().map_entry:
         value = message.fields_by_name["value"]

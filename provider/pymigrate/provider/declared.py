@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from tf.types import String
 
 from pymigrate.provider import contract
+from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.engine import Engine, is_missing, refuse, request_id
 from pymigrate.provider.formats import ID, PARENTS
 from pymigrate.provider.sdk.checks import Check
@@ -67,6 +67,7 @@ class DeclaredResource(Resource):
         """Its place and id, what can be set, and what the engine tells."""
         kind = cls.declaration
         parents = (kind.parent,) if kind.parent else ()
+        noun_id, name_id = f"{kind.noun}_id", f"Create{kind.title}Request.{kind.noun}_id"
         left_out = [name for name in (*OUTPUT_ONLY, *kind.leave_out) if name not in kind.outputs]
         fields = contract.attributes_of(
             kind.message().DESCRIPTOR,
@@ -77,12 +78,19 @@ class DeclaredResource(Resource):
         )
         return Schema(
             [
-                *(Attribute(name, required=True, requires_replace=True, check=PARENTS[name]) for name in parents),
-                Attribute(f"{kind.noun}_id", required=True, requires_replace=True, check=ID),
+                *(
+                    Attribute(name, required=True, requires_replace=True, check=check, description=text)
+                    for name in parents
+                    for check, text in [PARENTS[name]]
+                ),
+                Attribute(noun_id, required=True, requires_replace=True, check=ID, description=description_of(name_id)),
                 *fields,
-                Attribute("name", String(), computed=True, is_stable=True),
-                Attribute("uid", String(), computed=True, is_stable=True),
-            ]
+                *(
+                    Attribute(name, computed=True, is_stable=True, description=description_of(f"{kind.title}.{name}"))
+                    for name in ("name", "uid")
+                ),
+            ],
+            description=description_of(kind.title),
         )
 
     @property

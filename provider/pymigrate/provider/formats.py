@@ -6,13 +6,18 @@ ID = matches(
     r"[a-z]([a-z0-9_-]{0,61}[a-z0-9])?",
     "1 to 63 lower-case letters, digits, `-` or `_`, beginning with a letter and ending with a letter or digit",
 )
+# What the attribute that names what an object lies under must be, and what is said of it.
 PARENTS = {
-    "environment": matches(
-        r"environments/[^/]+", "an environment's resource name such as environments/prod: refer to its `name`"
+    "environment": (
+        matches(r"environments/[^/]+", "an environment's resource name such as environments/prod: refer to its `name`"),
+        "Resource name of its environment, such as `environments/prod`.",
     ),
-    "plan": matches(
-        r"environments/[^/]+/plans/[^/]+",
-        "a plan's resource name such as environments/prod/plans/warehouse: refer to its `name`",
+    "plan": (
+        matches(
+            r"environments/[^/]+/plans/[^/]+",
+            "a plan's resource name such as environments/prod/plans/warehouse: refer to its `name`",
+        ),
+        "Resource name of its plan, such as `environments/prod/plans/warehouse`.",
     ),
 }
 LINE = matches(r"[^\r\n]*", "one line")

@@ -59,7 +59,11 @@ class PymigrateProvider(Provider):
                         f"Default: {SHARE_VARIABLE}, else {SHARE_DEFAULT:g}."
                     ),
                 ),
-            ]
+            ],
+            description=(
+                "Declares what PyMigrate migrates, who is told, and when it runs. It needs an engine that serves on this machine, and no "
+                "configuration where that has the default home."
+            ),
         )
 
     def validate_config(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:

@@ -7,6 +7,7 @@ import grpc
 from tf.types import Bool, Number, String
 
 from pymigrate.provider import contract
+from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.engine import Engine, refuse
 from pymigrate.provider.sdk.diagnostics import Refused, attribute_path
 from pymigrate.provider.sdk.resource import Context, DataSource, State
@@ -16,7 +17,15 @@ from pymigrate.v1.shape import ShapeError, from_data
 
 PROBE_DEFAULT_SECONDS = 30.0
 REHEARSE_TIMEOUT_SECONDS = 180.0  # beside probing: what reading statistics and rehearsing may take
-ARGUMENTS = ("plan", "draws", "seed", "start_time", "probe_seconds_max", "remeasures")
+OPTIONS = {
+    "draws": Number(),
+    "seed": Number(),
+    "start_time": String(),
+    "probe_seconds_max": Number(),
+    "remeasures": Bool(),
+}
+ARGUMENTS = ("plan", *OPTIONS)
+TOLD = frozenset({"draws", "seed", "start_time"})  # as the engine chose them where they are not given
 # One entry for each change of a lane's state: thousands in a large plan, and nothing that a configuration decides by.
 LEAVE_OUT = ("lane_uses",)
 
@@ -38,14 +47,23 @@ class ImpactDataSource(DataSource):
         )
         return Schema(
             [
-                Attribute("plan", String(), required=True),
-                Attribute("draws", Number(), optional=True, computed=True),
-                Attribute("seed", Number(), optional=True, computed=True),
-                Attribute("start_time", String(), optional=True, computed=True),
-                Attribute("probe_seconds_max", Number(), optional=True),
-                Attribute("remeasures", Bool(), optional=True),
+                Attribute("plan", required=True, description=description_of("AnalyzeImpactRequest.plan")),
+                *(
+                    Attribute(
+                        name,
+                        kind,
+                        optional=True,
+                        computed=name in TOLD,
+                        description=description_of(f"AnalyzeImpactRequest.{name}"),
+                    )
+                    for name, kind in OPTIONS.items()
+                ),
                 *fields,
-            ]
+            ],
+            description=(
+                "What a plan costs the business before it runs: analyzed anew at every reading, from measurements that are used again. "
+                "Name the plan's phases in `depends_on`."
+            ),
         )
 
     def read(self, context: Context, config: State) -> State:

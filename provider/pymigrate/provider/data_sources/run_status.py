@@ -3,7 +3,6 @@
 from functools import cache
 
 import grpc
-from tf.types import String
 
 from pymigrate.provider import contract
 from pymigrate.provider.engine import Engine, refuse
@@ -27,7 +26,10 @@ class RunStatusDataSource(DataSource):
     def get_schema(cls) -> Schema:
         """The run's message, all of it computed."""
         fields = contract.attributes_of(run_pb2.Run.DESCRIPTOR, leave_out=LEAVE_OUT, is_computed=True)
-        return Schema([Attribute("run", String(), required=True), *fields])
+        return Schema(
+            [Attribute("run", required=True, description="Resource name of the run."), *fields],
+            description="Where a run stands, with its phases and datasets, read anew at every plan.",
+        )
 
     def read(self, context: Context, config: State) -> State:
         """Asks the engine."""

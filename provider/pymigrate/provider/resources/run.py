@@ -7,9 +7,11 @@ import grpc
 from tf.types import Number, String
 
 from pymigrate.provider import contract
+from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.engine import START_TIMEOUT_SECONDS, Engine, is_missing, refuse
+from pymigrate.provider.formats import PARENTS
 from pymigrate.provider.sdk.resource import Context, Resource, State
-from pymigrate.provider.sdk.schema import TEXT_MAP, Attribute, Schema
+from pymigrate.provider.sdk.schema import TEXT_MAP, Attribute, Moment, Schema
 from pymigrate.v1 import run_pb2
 from pymigrate.v1.shape import enum_number
 
@@ -17,6 +19,15 @@ STAYS = (
     "What it published stays in its targets, and so does the run's record; declaring the same plan and triggers again adopts it. "
     "To remove the data, remove it in the target."
 )
+OUTPUTS = {
+    "name": String(),
+    "key": String(),
+    "plan_hash": String(),
+    "state": String(),
+    "create_time": Moment(),
+    "rows_expected": Number(),
+}
+PLAN, PLAN_TEXT = PARENTS["plan"]
 ENDED = frozenset({"succeeded", "failed", "cancelled", "rolled_back", "rollback_blocked"})
 
 
@@ -34,8 +45,14 @@ class RunResource(Resource):
         """What makes it another run, what steers it, and where it stands."""
         return Schema(
             [
-                Attribute("plan", String(), required=True, requires_replace=True),
-                Attribute("triggers", TEXT_MAP, optional=True, requires_replace=True),
+                Attribute("plan", required=True, requires_replace=True, check=PLAN, description=PLAN_TEXT),
+                Attribute(
+                    "triggers",
+                    TEXT_MAP,
+                    optional=True,
+                    requires_replace=True,
+                    description="What makes it another run when it changes, such as the `definition_hash` of each phase.",
+                ),
                 Attribute(
                     "desired_state",
                     String(),
@@ -43,14 +60,20 @@ class RunResource(Resource):
                     computed=True,
                     default="running",
                     words=("running", "paused"),
+                    description="Whether it goes on or rests; a run can begin paused.",
                 ),
-                Attribute("name", String(), computed=True, is_stable=True),
-                Attribute("key", String(), computed=True, is_stable=True),
-                Attribute("plan_hash", String(), computed=True, is_stable=True),
-                Attribute("state", String(), computed=True),
-                Attribute("create_time", String(), computed=True, is_stable=True),
-                Attribute("rows_expected", Number(), computed=True, is_stable=True),
-            ]
+                *(
+                    Attribute(
+                        name, kind, computed=True, is_stable=name != "state", description=description_of(f"Run.{name}")
+                    )
+                    for name, kind in OUTPUTS.items()
+                ),
+            ],
+            description=(
+                "One execution of a plan's revision. It is there as soon as the engine has accepted it; `pymigrate_run_gate` waits for "
+                "its end. The same plan and triggers are the same run: it is adopted, never repeated, whatever became of the state. "
+                "Destroying it leaves the data that it published."
+            ),
         )
 
     @property

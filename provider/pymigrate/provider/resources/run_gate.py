@@ -8,9 +8,10 @@ import grpc
 from tf.types import Bool, Number, String
 
 from pymigrate.provider.engine import START_TIMEOUT_SECONDS, Engine, is_missing, refuse
+from pymigrate.provider.sdk.checks import at_least
 from pymigrate.provider.sdk.diagnostics import Refused
 from pymigrate.provider.sdk.resource import Context, Resource, State
-from pymigrate.provider.sdk.schema import Attribute, Schema
+from pymigrate.provider.sdk.schema import Attribute, Moment, Schema
 from pymigrate.v1 import run_pb2
 from pymigrate.v1.shape import enum_word
 
@@ -32,7 +33,9 @@ class RunGateResource(Resource):
         """What it waits for."""
         return Schema(
             [
-                Attribute("run", String(), required=True, requires_replace=True),
+                Attribute(
+                    "run", required=True, requires_replace=True, description="Resource name of the run to wait for."
+                ),
                 Attribute(
                     "wait_for",
                     String(),
@@ -40,12 +43,36 @@ class RunGateResource(Resource):
                     computed=True,
                     default="succeeded",
                     words=("succeeded", "ended"),
+                    description="`succeeded` fails the apply where the run ends otherwise; `ended` takes any end.",
                 ),
-                Attribute("timeout_seconds", Number(), optional=True, computed=True, default=TIMEOUT_DEFAULT_SECONDS),
-                Attribute("retry_failed", Bool(), optional=True, computed=True, default=True),
-                Attribute("state", String(), computed=True, is_stable=True),
-                Attribute("end_time", String(), computed=True, is_stable=True),
-            ]
+                Attribute(
+                    "timeout_seconds",
+                    Number(),
+                    optional=True,
+                    computed=True,
+                    default=TIMEOUT_DEFAULT_SECONDS,
+                    check=at_least(0),
+                    description="How long to wait. The run goes on beyond it, and another apply waits again.",
+                ),
+                Attribute(
+                    "retry_failed",
+                    Bool(),
+                    optional=True,
+                    computed=True,
+                    default=True,
+                    description="Whether a run that has failed is tried again first.",
+                ),
+                Attribute(
+                    "state", computed=True, is_stable=True, description="Where the run stood at the end of the wait."
+                ),
+                Attribute(
+                    "end_time", Moment(), computed=True, is_stable=True, description="When the run ended, RFC 3339."
+                ),
+            ],
+            description=(
+                "A point that an apply passes only when a run has ended as it should. It fails, is tainted and is made again without harm: "
+                "the run itself goes on."
+            ),
         )
 
     @property

@@ -1,5 +1,6 @@
 """Schemas with nested attributes, times, defaults that hold on update too, what a value may be, and write-only attributes."""
 
+import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cached_property
@@ -113,9 +114,23 @@ class Attribute(PlainAttribute):
         """Whether a default stands for what is not set."""
         return self.default is not Unknown
 
+    @property
+    def told(self) -> str:
+        """Its description with what else there is to know of its values."""
+        parts = [self.description or ""]
+        if self.words:
+            parts.append(f"One of {', '.join(f'`{word}`' for word in self.words)}.")
+        if self.has_default:
+            default = json.dumps(self.default) if not isinstance(self.default, str) else self.default
+            parts.append(f"Default: `{default}`.")
+        if self.requires_replace:
+            parts.append("Another value is another object.")
+        return " ".join(part for part in parts if part)
+
     def to_pb(self) -> pb.Schema.Attribute:
         """The attribute on the wire, with its nested type."""
         message = super().to_pb()
+        message.description = self.told
         if self.nested:
             message.ClearField("type")
             message.nested_type.nesting = getattr(pb.Schema.Object, self.nesting.value)
