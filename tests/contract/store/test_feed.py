@@ -1,11 +1,13 @@
 """Everything that happens is one stream: the audit trail, what watchers resume from, and what the outbox's consumers are given."""
 
+from dataclasses import replace
+
 import pytest
 
 from pymigrate.engine.domain.errors import InvalidDefinition
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
-from tests.contract.store.records import FAILURE, NOW, PLAN, RUN, BoomError, at, event, insert_run, new_run
+from tests.contract.store.records import FAILURE, NOW, PLAN, RUN, BoomError, at, each, event, insert_run, new_run
 
 CREATED = AuditEntry(NOW, "alice", "create", PLAN, 1, "by hand", "sha256:def")
 
@@ -125,3 +127,25 @@ async def test_a_cursor_from_before_the_store_was_set_back_is_refused_and_does_n
     await store.transact(add_three)
     with pytest.raises(InvalidDefinition, match="begin at the start again"):
         await store.read(lambda unit: unit.feed.after(f"{10**15}.{10**15}", 9))
+
+
+async def test_entries_are_read_by_their_numbers_in_order_and_those_that_there_are_not_are_left_out(
+    store: Store,
+) -> None:
+    await insert_run(store)
+    await store.transact(add_three)
+    entries, _ = await store.read(lambda unit: unit.feed.after("", 9))
+    first, second, third = (entry.id for entry in entries)
+    asked = [third, first, third, 10**15, 0, -1]
+    assert list(await store.read(lambda unit: unit.feed.get(asked))) == [entries[0], entries[2]]
+    assert list(await store.read(lambda unit: unit.feed.get({second}))) == [entries[1]]
+    assert list(await store.read(lambda unit: unit.feed.get([]))) == []
+
+
+async def test_thousands_of_entries_are_read_at_once(store: Store) -> None:
+    await store.transact(
+        each(*range(2_000), do=lambda unit, number: unit.audit.append(replace(CREATED, version=number)))
+    )
+    entries, _ = await store.read(lambda unit: unit.feed.after("", 2_000))
+    read = await store.read(lambda unit: unit.feed.get([entry.id for entry in entries]))
+    assert [entry.version for entry in read] == list(range(2_000))

@@ -17,6 +17,8 @@ from pymigrate.engine.domain.run import Failure
 
 ENTRIES_MAX = 1_000
 TRIES_KEPT_MAX = 100
+# How many of the times of acknowledgement, delivery and acceptance, in this order, confirm what was agreed.
+CONFIRMING_TIMES = {"acknowledged": 1, "delivered": 2, "accepted": 3}
 
 
 class DeliveryState(StrEnum):
@@ -116,6 +118,12 @@ class Delivery:
     confirm_by_time: datetime | None = None
     confirm_state: str = "accepted"
     version: int = 0
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether it came as far as was agreed: who acknowledges it has it, and what a recipient has was accepted."""
+        times = (self.acknowledge_time, self.deliver_time, self.accept_time)
+        return any(time is not None for time in times[: CONFIRMING_TIMES[self.confirm_state]])
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """What the engine keeps of notifications: deliveries (the ledger), incidents that escalate, and conditions that hold.
 
-Entities are written where the stored version is their own, as those of runs are; a write adds one to it. The store keeps no references to
-them.
+Entities are written where the stored version is their own, as those of runs are; a write adds one to it. One that is given twice in the
+same call is written once. The store keeps no references to them.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,6 +10,9 @@ from datetime import datetime
 from typing import Protocol
 
 from pymigrate.engine.domain.delivery import Condition, Delivery, DeliveryState, Incident
+
+# Whom it tells by which rule, and since when: with others it were another delivery.
+WRITTEN_ONCE = ("environment", "rule", "stakeholder", "address", "thread", "key", "create_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class DeliveryFact:
 
 
 class Deliveries(Protocol):
-    """Deliveries by their resource name."""
+    """Deliveries by their resource name. Of two units that insert at once, each without having seen the other one's, one is done again:
+    so a thread has no two open deliveries."""
 
     def get(self, name: str) -> Delivery | None:
         """The delivery of that name, whole."""
@@ -51,11 +55,13 @@ class Deliveries(Protocol):
         ...
 
     def insert(self, deliveries: Iterable[Delivery]) -> None:
-        """Stores new ones, and sets their version to 1. One whose key is taken is left out: it was made before, and its version stays 0."""
+        """Stores new ones, and sets their version to 1. One whose key is taken is left out: it was made before, and its version stays 0.
+        Raises AlreadyExists for a name that another one has."""
         ...
 
     def save(self, deliveries: Iterable[Delivery]) -> None:
-        """Writes each where the stored version is its own. Raises StaleWrite; the caller then drops what it has and reads it again."""
+        """Writes each where the stored version is its own. Raises StaleWrite; the caller then drops what it has and reads it again. What
+        a delivery is for never changes: WRITTEN_ONCE stays as it was inserted."""
         ...
 
     def newest(self, threads: Collection[str]) -> Mapping[str, Delivery]:
@@ -67,8 +73,8 @@ class Deliveries(Protocol):
         ...
 
     def claimable(self, channel: str, environment: str, now: datetime, limit: int) -> Sequence[Delivery]:
-        """At most `limit` of a channel that are pending with a `next_try_time` not after `now`, or sending with a lease that has ended: the
-        gravest first, then by next_try_time, then by name."""
+        """At most `limit` of a channel that are pending with a `next_try_time` not after `now`, or sending with a lease that has ended by
+        then: the gravest first, then by that time, then by name."""
         ...
 
     def channels_with_work(self, now: datetime) -> Sequence[tuple[str, str]]:
@@ -95,7 +101,8 @@ class Deliveries(Protocol):
         ...
 
     def list(self, only: DeliveryFilter, before: tuple[datetime, str] | None, limit: int) -> Sequence[Delivery]:
-        """At most `limit`, the newest first, older than `before` (create_time, name); their bodies are left out."""
+        """At most `limit`, the newest first, older than `before` (create_time, name). Their bodies are left out, so that their version is
+        0: they are to be shown, and can't be saved."""
         ...
 
     def of_incident(self, incident: str) -> Sequence[Delivery]:
@@ -115,6 +122,11 @@ class Deliveries(Protocol):
         """These were told to be overdue: `overdue` gives them never again."""
         ...
 
+    def purge(self, before: datetime, limit: int) -> int:
+        """Forgets at most `limit` that were made before that time and of which nothing is to be done any more, the oldest first; says how
+        many."""
+        ...
+
 
 class Incidents(Protocol):
     """What escalates."""
@@ -124,7 +136,7 @@ class Incidents(Protocol):
         ...
 
     def open_of(self, threads: Collection[str]) -> Mapping[str, Incident]:
-        """The incident of each of these threads that has one under way."""
+        """The incident of each of these threads that has one under way, which has a `next_time`; the newest, where several have."""
         ...
 
     def insert(self, incidents: Iterable[Incident]) -> None:
@@ -137,6 +149,14 @@ class Incidents(Protocol):
 
     def due(self, now: datetime, limit: int) -> Sequence[Incident]:
         """At most `limit` whose `next_time` is not after `now`, the earliest first."""
+        ...
+
+    def next_time(self) -> datetime | None:
+        """When the next step of any is due; None when nothing escalates."""
+        ...
+
+    def purge(self, before: datetime, limit: int) -> int:
+        """Forgets at most `limit` that were opened before that time and have ended, the oldest first; says how many."""
         ...
 
 

@@ -4,7 +4,7 @@ An entry is written in the transaction of the change that it tells of. The strea
 the consumers of the outbox are given.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -93,6 +93,10 @@ class Feed(Protocol):
 
     def end(self) -> str:
         """The cursor behind everything that `after` would give now."""
+        ...
+
+    def get(self, ids: Collection[int]) -> Sequence[FeedEntry]:
+        """Those of these entries that there are, ordered by number."""
         ...
 
 

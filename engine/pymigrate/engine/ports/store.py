@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import RunState
+from pymigrate.engine.ports.deliveries import Conditions, Deliveries, Incidents
 from pymigrate.engine.ports.estimates import Estimates, Measures, Samples
 from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
 from pymigrate.engine.ports.figures import Figures
@@ -280,6 +281,21 @@ class Unit(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Everything that happened, for each consumer."""
+        ...
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Messages to people."""
+        ...
+
+    @property
+    def incidents(self) -> Incidents:
+        """What escalates."""
+        ...
+
+    @property
+    def conditions(self) -> Conditions:
+        """What is beyond a bound now."""
         ...
 
 

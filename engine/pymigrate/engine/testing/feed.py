@@ -1,6 +1,6 @@
 """The stream of the store in memory: appended to, followed, read as the audit trail, handed to consumers; all of it journalled."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -93,6 +93,10 @@ class MemoryFeed:
     def end(self) -> str:
         """The cursor behind the last entry."""
         return self._feed[len(self._feed)].position if self._feed else ""
+
+    def get(self, ids: Collection[int]) -> Sequence[FeedEntry]:
+        """Those that there are, in order."""
+        return [self._feed[number] for number in sorted(set(ids)) if number in self._feed]
 
     def behind(self, number: int, limit: int) -> list[FeedEntry]:
         """At most `limit` entries behind a number."""

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from pymigrate.engine.domain.run import Entity
+
+class Versioned(Protocol):
+    """Whatever counts its writes."""
+
+    version: int
 
 
 class Journal:
@@ -33,7 +37,7 @@ class Journal:
             before = table.pop(key)
             self._undo.append(lambda: table.__setitem__(key, before))
 
-    def set_version(self, entity: Entity, version: int) -> None:
+    def set_version(self, entity: Versioned, version: int) -> None:
         """Sets the version of the caller's own entity."""
         before = entity.version
         self._undo.append(lambda: setattr(entity, "version", before))

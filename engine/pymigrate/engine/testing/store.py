@@ -13,9 +13,11 @@ from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, Sta
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.store import HostRecord, Resource, Unit
+from pymigrate.engine.testing.deliveries import MemoryDeliveries
 from pymigrate.engine.testing.estimates import MemoryEstimates, MemoryMeasures, MemorySamples
 from pymigrate.engine.testing.feed import MemoryAudit, MemoryFeed, MemoryOutbox, append_event
 from pymigrate.engine.testing.figures import MemoryFigures
+from pymigrate.engine.testing.incidents import MemoryConditions, MemoryIncidents
 from pymigrate.engine.testing.journal import Journal
 from pymigrate.engine.testing.store_tables import Tables, copied, is_open, key_of
 
@@ -240,6 +242,9 @@ class _MemoryUnit:
         self.feed = MemoryFeed(tables.feed)
         self.audit = MemoryAudit(tables.feed, journal)
         self.outbox = MemoryOutbox(tables.consumers, self.feed, journal)
+        self.deliveries = MemoryDeliveries(tables, journal)
+        self.incidents = MemoryIncidents(tables, journal)
+        self.conditions = MemoryConditions(tables, journal)
 
 
 class MemoryStore:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from pymigrate.engine.domain.calibration import Sample
+from pymigrate.engine.domain.delivery import Condition, Delivery, Incident
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunEvent, Task
 from pymigrate.engine.domain.run_states import TASK_OPEN
 from pymigrate.engine.ports.estimates import KeptEstimate
@@ -37,6 +38,11 @@ class Tables:
     requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
     feed: dict[int, FeedEntry] = field(default_factory=dict)
     consumers: dict[str, Consumer] = field(default_factory=dict)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    delivery_keys: dict[str, str] = field(default_factory=dict)
+    told_overdue: dict[str, bool] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    conditions: dict[tuple[str, str, str], Condition] = field(default_factory=dict)
 
 
 def is_open(entity: Entity) -> bool:

@@ -22,6 +22,13 @@ NAME = Text().with_variant(Text(collation="C"), "postgresql")
 COUNTER = BigInteger().with_variant(Integer(), "sqlite")
 
 
+def to_microseconds(value: datetime) -> int:
+    """What is counted of a datetime. Raises ValueError for one that is not aware."""
+    if value.tzinfo is None:
+        raise ValueError("the store takes aware datetimes only")
+    return (value - EPOCH) // MICROSECOND
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime as microseconds since 1970 in UTC."""
 
@@ -30,11 +37,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Raises ValueError for a datetime that is not aware."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("the store takes aware datetimes only")
-        return (value - EPOCH) // MICROSECOND
+        return None if value is None else to_microseconds(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         """The datetime, in UTC."""
@@ -69,6 +72,21 @@ class Texts(TypeDecorator[tuple[str, ...]]):
     def process_result_value(self, value: Any | None, dialect: Dialect) -> tuple[str, ...] | None:
         """The tuple."""
         return None if value is None else tuple(orjson.loads(value))
+
+
+class Numbers(TypeDecorator[list[int]]):
+    """A list of whole numbers as a JSON array."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: list[int] | None, dialect: Dialect) -> str | None:
+        """The array."""
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> list[int] | None:
+        """The list."""
+        return None if value is None else orjson.loads(value)
 
 
 class Reason(TypeDecorator[Failure]):

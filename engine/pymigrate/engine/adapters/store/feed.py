@@ -4,7 +4,7 @@ On PostgreSQL a place is the writing transaction and the number, and only what l
 rows become visible in another order than they are numbered. On SQLite one transaction follows the other, and the number is the place.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -101,6 +101,11 @@ class SqlFeed:
         )
         last = read_first(self._connection, statement)
         return str(START) if last is None else last.to_domain().position
+
+    def get(self, ids: Collection[int]) -> Sequence[FeedEntry]:
+        """Those that there are, in order."""
+        statement = select_row(FeedEntryRow).where(_number.in_(sorted(set(ids)))).order_by(_number)
+        return [row.to_domain() for row in read_all(self._connection, statement)]
 
     def behind(self, place: Position, limit: int) -> list[FeedEntry]:
         """At most `limit` entries behind a place."""

@@ -25,6 +25,7 @@ from pymigrate.engine.adapters.store.run_tables import (
     TaskRow,
 )
 from pymigrate.engine.adapters.store.tables import ResourceRow
+from pymigrate.engine.adapters.store.versions import Versions
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import TASK_OPEN, RunState
@@ -75,9 +76,9 @@ _UPDATE_REVISION = update(RunRevisionRow).where(col(RunRevisionRow.run) == bindp
 class SqlRuns:
     """Runs, their parts and their events in their tables."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, versions: Versions) -> None:
         self._connection = connection
-        self._versions: list[tuple[Entity, int]] = []
+        self._versions = versions
 
     def insert(self, aggregate: RunAggregate, revision: bytes) -> None:
         """Raises AlreadyExists."""
@@ -190,7 +191,7 @@ class SqlRuns:
                 values["stored_version"] = entity.version
                 if self._connection.execute(statements.update, values).rowcount != 1:
                     raise _stale(run, entity)
-            self._set_version(entity, entity.version + 1)
+            self._versions.set(entity, entity.version + 1)
 
     def append(self, run: str, events: Iterable[RunEvent]) -> None:
         """Raises StaleWrite."""
@@ -204,23 +205,13 @@ class SqlRuns:
         )
         return [row.to_event() for row in read_all(self._connection, statement)]
 
-    def forget(self) -> None:
-        """Gives the entities the versions back that they had before."""
-        while self._versions:
-            entity, version = self._versions.pop()
-            entity.version = version
-
     def _insert(self, run: str, entities: Sequence[Entity]) -> None:
         if not entities:
             return
         statements = _PARTS[type(entities[0])]
         self._connection.execute(statements.insert, [statements.values(run, entity, 1) for entity in entities])
         for entity in entities:
-            self._set_version(entity, 1)
-
-    def _set_version(self, entity: Entity, version: int) -> None:
-        self._versions.append((entity, entity.version))
-        entity.version = version
+            self._versions.set(entity, 1)
 
     def _rows(self, row: type[Any], run: str) -> Sequence[Any]:
         return read_all(self._connection, select(row).where(row.run == run).order_by(*row.__table__.primary_key))

@@ -124,8 +124,8 @@ class RequestRow(Table, table=True):
 
 
 class TurnRow(Table, table=True):
-    """One row that whoever writes a declared object changes, where many write at once: of two units that each looked before the other
-    committed, and so may contradict each other, the database lets one through only."""
+    """What writers take turns by, where many write at once: one row for whoever writes declared objects, one for whoever makes deliveries
+    (see `turns`)."""
 
     __tablename__ = "turn"
 

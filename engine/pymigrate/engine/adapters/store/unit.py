@@ -1,5 +1,5 @@
 """One unit of work over a database connection: what is declared, hosts and kept answers; the runs lie in `runs`, the stream in `feed`,
-estimates in `estimates`, and figures in `figures`.
+estimates in `estimates`, figures in `figures`, and what is kept of notifications in `deliveries` and `incidents`.
 
 Reads come through SQLModel, writes are Core statements made once. A unit neither begins nor commits; whoever made it does.
 """
@@ -11,12 +11,16 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from pymigrate.engine.adapters.store.deliveries import SqlDeliveries
 from pymigrate.engine.adapters.store.estimates import SqlEstimates, SqlMeasures, SqlSamples
 from pymigrate.engine.adapters.store.feed import SqlAudit, SqlFeed, SqlOutbox
 from pymigrate.engine.adapters.store.figures import SqlFigures
+from pymigrate.engine.adapters.store.incidents import SqlConditions, SqlIncidents
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.runs import SqlRuns
-from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, ResourceRow, TurnRow
+from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, ResourceRow
+from pymigrate.engine.adapters.store.turns import DELIVERIES, RESOURCES, Turn
+from pymigrate.engine.adapters.store.versions import Versions
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.ports.store import HostRecord, Resource
 
@@ -27,7 +31,6 @@ _UPDATE_RESOURCE = update(ResourceRow).where(
 _DELETE_RESOURCE = delete(ResourceRow).where(
     col(ResourceRow.name) == bindparam("stored_name"), col(ResourceRow.version) == bindparam("stored_version")
 )
-_TAKE_TURN = update(TurnRow).values(taken=TurnRow.taken + 1)
 _INSERT_HOST = insert(HostRow)
 _TOUCH_HOST = update(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
 _DELETE_HOST = delete(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
@@ -40,7 +43,7 @@ class SqlResources:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._has_turn = connection.dialect.name != "postgresql"  # elsewhere one unit follows the other
+        self._turn = Turn(connection, RESOURCES)
 
     def get(self, name: str) -> Resource | None:
         """The object of that name."""
@@ -68,7 +71,7 @@ class SqlResources:
 
     def insert(self, resource: Resource) -> None:
         """Raises AlreadyExists."""
-        self._take_turn()
+        self._turn.take()
         try:
             self._connection.execute(_INSERT_RESOURCE, ResourceRow.from_domain(resource))
         except IntegrityError as error:
@@ -76,7 +79,7 @@ class SqlResources:
 
     def update(self, resource: Resource, expected_version: int) -> None:
         """Raises StaleWrite."""
-        self._take_turn()
+        self._turn.take()
         stored = {"stored_name": resource.name, "stored_version": expected_version}
         try:
             result = self._connection.execute(_UPDATE_RESOURCE, ResourceRow.from_domain(resource) | stored)
@@ -86,15 +89,9 @@ class SqlResources:
 
     def delete(self, name: str, expected_version: int) -> None:
         """Raises StaleWrite."""
-        self._take_turn()
+        self._turn.take()
         stored = {"stored_name": name, "stored_version": expected_version}
         _require_one(self._connection.execute(_DELETE_RESOURCE, stored).rowcount, name)
-
-    def _take_turn(self) -> None:
-        """Of two units that both saw the state before the other one, the database lets one through; the other is done again."""
-        if not self._has_turn:
-            self._connection.execute(_TAKE_TURN)
-            self._has_turn = True
 
 
 def _require_one(rows: int, name: str) -> None:
@@ -161,7 +158,8 @@ class SqlUnit:
 
     def __init__(self, connection: Connection) -> None:
         self.resources = SqlResources(connection)
-        self.runs = SqlRuns(connection)
+        self._versions = Versions()
+        self.runs = SqlRuns(connection, self._versions)
         self.hosts = SqlHosts(connection)
         self.requests = SqlRequests(connection)
         self.measures = SqlMeasures(connection)
@@ -171,7 +169,11 @@ class SqlUnit:
         self.audit = SqlAudit(connection)
         self.feed = SqlFeed(connection)
         self.outbox = SqlOutbox(connection, self.feed)
+        turn = Turn(connection, DELIVERIES)
+        self.deliveries = SqlDeliveries(connection, self._versions, turn)
+        self.incidents = SqlIncidents(connection, self._versions, turn)
+        self.conditions = SqlConditions(connection, self._versions)
 
     def forget(self) -> None:
         """Gives the caller's entities the versions back that they had: the transaction was undone."""
-        self.runs.forget()
+        self._versions.forget()
