@@ -11,49 +11,16 @@ from pathlib import Path
 import structlog
 
 from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.adapters.drawing import Drawers
-from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
-from pymigrate.engine.application.board import Board
-from pymigrate.engine.application.caller import Surroundings, random_id
-from pymigrate.engine.application.catalog import Catalog
-from pymigrate.engine.application.dashboards import Dashboards
-from pymigrate.engine.application.followups import Followups
-from pymigrate.engine.application.forecasts import Forecasts
-from pymigrate.engine.application.hosts import Hosts
-from pymigrate.engine.application.impacts import Bounds, Impacts
-from pymigrate.engine.application.inquiries import Inquiries
-from pymigrate.engine.application.inspections import Inspections
-from pymigrate.engine.application.known_hosts import LeaseTerms
-from pymigrate.engine.application.kpi_keeping import KpiKeeping
-from pymigrate.engine.application.kpi_watching import KpiWatching
-from pymigrate.engine.application.kpis import FleetKpis
-from pymigrate.engine.application.learning import Learning
-from pymigrate.engine.application.limits import LaneLimits
-from pymigrate.engine.application.measuring import Measuring
-from pymigrate.engine.application.outlooks import Outlooks
-from pymigrate.engine.application.probing import Probing
-from pymigrate.engine.application.requests import Requests
-from pymigrate.engine.application.run_estimates import RunEstimates
-from pymigrate.engine.application.run_traces import RunTraces
-from pymigrate.engine.application.runs import Runs
-from pymigrate.engine.application.watching import Topics
-from pymigrate.engine.domain.schedule import Scheduler
-from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
-from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
-from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
-from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
-from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
-from pymigrate.engine.entrypoints.grpc.runs import RunCalls
-from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
-from pymigrate.engine.entrypoints.loops.supervisor import Supervisor, stopped
-from pymigrate.engine.main.instruments import build_instruments, measure_fleet, measure_hosts
+from pymigrate.engine.entrypoints.loops.supervisor import stopped
+from pymigrate.engine.main.instruments import build_instruments
 from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.main.outgoing import build_outgoing
 from pymigrate.engine.main.secrets import build_secrets
+from pymigrate.engine.main.services import Services
 from pymigrate.engine.main.surfaces import Surfaces
 from pymigrate.engine.main.tracing import build_tracing
 from pymigrate.engine.ports.secrets import Redactor, parse_secret_ref
@@ -112,70 +79,19 @@ async def _serve(
     instruments: Instruments,
     outgoing: Sequence[Outgoing],
 ) -> None:
-    surroundings = Surroundings(clock, random_id)
-    board = Board(store, clock, random.Random())
-    kpis = FleetKpis(store, board, clock)
-    if instruments.tracing.is_on:
-        board.changes.follow(RunTraces(instruments.tracing).observe)
-    hosts_work: list[Hosts] = []
-
-    def on_work() -> None:
-        for known in hosts_work:
-            known.tell_work()
-
-    board.on_work(on_work)
-    inquiries = Inquiries(random_id, on_work)
-    terms = LeaseTerms(
-        settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max, settings.memory_bytes_max
-    )
-    limits = LaneLimits(store, board, settings.lanes_max, clock)
-    hosts = Hosts(store, board, inquiries, limits, surroundings, terms, Scheduler(random.Random()))
-    hosts_work.append(hosts)
-    catalog, requests = Catalog(surroundings), Requests(clock)
-    topics = Topics(clock)
-    runs = Runs(store, board, inquiries, catalog, surroundings, topics)
-    drawers = Drawers()
-    learning, measuring = Learning(store, clock), Measuring(store, Inspections(inquiries), Probing(inquiries, clock))
-    bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
-    impacts = Impacts(store, catalog, measuring, surroundings, bounds, drawers.draw)
-    forecasts = Forecasts(store, board, limits, clock, drawers.draw)
-    dashboards = Dashboards(store, kpis, limits, topics, clock, random_id())
-    servicers = {
-        "EnvironmentService": EnvironmentCalls(store, catalog, requests),
-        "ConnectionService": ConnectionCalls(store, catalog, requests, inquiries),
-        "PlanService": PlanCalls(store, catalog, requests, runs),
-        "RunService": RunCalls(runs),
-        "ImpactService": ImpactCalls(impacts, forecasts, learning),
-        "KpiService": KpiCalls(kpis, KpiWatching(kpis, topics, random_id()), dashboards),
-        "WorkerService": WorkerCalls(hosts),
-    }
-    plugins = measure_fleet(instruments, board, kpis)
-    measure_hosts(instruments.metrics, hosts)
-    surfaces = Surfaces(settings, servicers, token, instruments)
-    executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)
-    await board.restore()
-    await hosts.restore()
-    await kpis.restore()
+    services = Services(settings, clock, store, instruments)
+    surfaces = Surfaces(settings, services.servicers(), token, instruments)
+    await services.restore()
     await surfaces.start()
-    estimates = RunEstimates(store, board, learning, settings.lanes_max, drawers.draw)
-    followups = Followups(store, board, learning, estimates, clock)
-    supervisor = Supervisor(hosts, followups, executor, store, requests, clock, settings.hosts_shared_max)
-    outlooks = Outlooks(store, kpis, forecasts, clock)
-    looking = (kpis.run_loop(), KpiKeeping(store, kpis, clock).run_loop(), outlooks.run_loop(), dashboards.run_loop())
-    telling = (each.run() for each in outgoing)
-    running = (supervisor.run(), *looking, *telling, *(plugin.run() for plugin in plugins))
-    loops = [asyncio.create_task(loop) for loop in running]
+    loops = [asyncio.create_task(loop) for loop in (*services.loops(), *(each.run() for each in outgoing))]
     await surfaces.tell_ready()
     await ending.wait()
     log.info("engine.draining")
     await surfaces.tell_draining()
     for loop in loops:
         await stopped(loop)
-    # Hosts of an engine that was killed are not this executor's children, and drain with the others.
-    await asyncio.gather(*(executor.drain(host.record.pid, host.record.pid_start_ticks) for host in hosts.hosts()))
-    await executor.close()
-    drawers.close()
-    topics.close()
+    await services.drain()
+    services.close()
     await surfaces.stop()
 
 

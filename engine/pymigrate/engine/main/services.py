@@ -1,0 +1,135 @@
+"""The use cases of one engine, wired to each other and to its store: what its surfaces serve, and what it does on its own."""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any
+
+from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.drawing import Drawers
+from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.application.board import Board
+from pymigrate.engine.application.caller import Surroundings, random_id
+from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.dashboards import Dashboards
+from pymigrate.engine.application.followups import Followups
+from pymigrate.engine.application.forecasts import Forecasts
+from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.impacts import Bounds, Impacts
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.inspections import Inspections
+from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.kpi_keeping import KpiKeeping
+from pymigrate.engine.application.kpi_watching import KpiWatching
+from pymigrate.engine.application.kpis import FleetKpis
+from pymigrate.engine.application.learning import Learning
+from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.measuring import Measuring
+from pymigrate.engine.application.outlooks import Outlooks
+from pymigrate.engine.application.probing import Probing
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.run_estimates import RunEstimates
+from pymigrate.engine.application.run_traces import RunTraces
+from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.watching import Topics
+from pymigrate.engine.domain.schedule import Scheduler
+from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
+from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
+from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
+from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
+from pymigrate.engine.entrypoints.grpc.runs import RunCalls
+from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
+from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
+from pymigrate.engine.main.instruments import measure_fleet, measure_hosts
+from pymigrate.engine.ports.store import Store
+from pymigrate.engine.settings import Settings
+
+
+class Services:
+    """Built once for each engine. `restore` takes over what an earlier engine left before anything is served."""
+
+    def __init__(self, settings: Settings, clock: SystemClock, store: Store, instruments: Instruments) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store = store
+        self._surroundings = Surroundings(clock, random_id)
+        self._board = Board(store, clock, random.Random())
+        self._kpis = FleetKpis(store, self._board, clock)
+        if instruments.tracing.is_on:
+            self._board.changes.follow(RunTraces(instruments.tracing).observe)
+        self._board.on_work(self._tell_work)
+        self._inquiries = Inquiries(random_id, self._tell_work)
+        self._limits = LaneLimits(store, self._board, settings.lanes_max, clock)
+        self._hosts = self._make_hosts()
+        self._catalog, self._requests = Catalog(self._surroundings), Requests(clock)
+        self._topics = Topics(clock)
+        self._drawers = Drawers()
+        self._learning = Learning(store, clock)
+        self._forecasts = Forecasts(store, self._board, self._limits, clock, self._drawers.draw)
+        self._dashboards = Dashboards(store, self._kpis, self._limits, self._topics, clock, random_id())
+        self._executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)
+        self._plugins = measure_fleet(instruments, self._board, self._kpis)
+        measure_hosts(instruments.metrics, self._hosts)
+
+    def servicers(self) -> Mapping[str, Any]:
+        """What is served, by the service's name."""
+        store, catalog, requests = self._store, self._catalog, self._requests
+        runs = Runs(store, self._board, self._inquiries, catalog, self._surroundings, self._topics)
+        measuring = Measuring(store, Inspections(self._inquiries), Probing(self._inquiries, self._clock))
+        bounds = Bounds(self._settings.lanes_max, self._settings.memory_bytes_max)
+        impacts = Impacts(store, catalog, measuring, self._surroundings, bounds, self._drawers.draw)
+        watching = KpiWatching(self._kpis, self._topics, random_id())
+        return {
+            "EnvironmentService": EnvironmentCalls(store, catalog, requests),
+            "ConnectionService": ConnectionCalls(store, catalog, requests, self._inquiries),
+            "PlanService": PlanCalls(store, catalog, requests, runs),
+            "RunService": RunCalls(runs),
+            "ImpactService": ImpactCalls(impacts, self._forecasts, self._learning),
+            "KpiService": KpiCalls(self._kpis, watching, self._dashboards),
+            "WorkerService": WorkerCalls(self._hosts),
+        }
+
+    async def restore(self) -> None:
+        """Takes over what an earlier engine left."""
+        await self._board.restore()
+        await self._hosts.restore()
+        await self._kpis.restore()
+
+    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What the engine does on its own, each until it is cancelled."""
+        store, clock, settings = self._store, self._clock, self._settings
+        estimates = RunEstimates(store, self._board, self._learning, settings.lanes_max, self._drawers.draw)
+        followups = Followups(store, self._board, self._learning, estimates, clock)
+        supervisor = Supervisor(
+            self._hosts, followups, self._executor, store, self._requests, clock, settings.hosts_shared_max
+        )
+        yield supervisor.run()
+        yield self._kpis.run_loop()
+        yield KpiKeeping(store, self._kpis, clock).run_loop()
+        yield Outlooks(store, self._kpis, self._forecasts, clock).run_loop()
+        yield self._dashboards.run_loop()
+        yield from (plugin.run() for plugin in self._plugins)
+
+    async def drain(self) -> None:
+        """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others."""
+        hosts = [host.record for host in self._hosts.hosts()]
+        await asyncio.gather(*(self._executor.drain(host.pid, host.pid_start_ticks) for host in hosts))
+        await self._executor.close()
+
+    def close(self) -> None:
+        """Gives up the processes and the watchers."""
+        self._drawers.close()
+        self._topics.close()
+
+    def _make_hosts(self) -> Hosts:
+        settings = self._settings
+        terms = LeaseTerms(
+            settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max, settings.memory_bytes_max
+        )
+        scheduler = Scheduler(random.Random())
+        return Hosts(self._store, self._board, self._inquiries, self._limits, self._surroundings, terms, scheduler)
+
+    def _tell_work(self) -> None:
+        self._hosts.tell_work()
