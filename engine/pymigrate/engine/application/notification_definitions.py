@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 from pymigrate.engine.application.event_types import event_type_problems
 from pymigrate.engine.application.field_definitions import is_line, names_problems, number_problems
-from pymigrate.engine.application.kpi_paths import KPI_PATHS
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.watched_figures import FIGURES, figure_of
 from pymigrate.v1 import notification_pb2
 
 ROLES_MAX = 16
 NAMES_MAX = 1_000
 PATTERNS_MAX = 100
+BOUND_MAX = 1e18
 HOLD_SECONDS_MAX = 31 * 24 * 3600.0
 WINDOW_SECONDS_MAX = 31 * 24 * 3600.0
 DRIFT_MAX = 100.0
@@ -45,6 +46,8 @@ def match_problems(path: str, match: notification_pb2.EventMatch, *, may_find: b
         return
     if finds and match.types:
         yield Problem(f"{path}.types", f"is not asked beside `{finds[0]}`, which makes its own events: leave it empty")
+    for name in finds[1:]:
+        yield Problem(f"{path}.{name}", f"is not asked beside `{finds[0]}`: what it finds is a rule of its own")
     if match.HasField("kpi"):
         yield from _kpi_problems(f"{path}.kpi", match.kpi)
     yield from number_problems(f"{path}.drift_min", match.drift_min, 0, DRIFT_MAX)
@@ -87,11 +90,14 @@ def severity_problems(path: str, number: int) -> Iterator[Problem]:
 
 
 def _kpi_problems(path: str, threshold: notification_pb2.KpiThreshold) -> Iterator[Problem]:
-    if threshold.figure not in KPI_PATHS:
-        yield Problem(
-            f"{path}.figure", f"`{threshold.figure}` is no figure of Kpis{nearest(threshold.figure, KPI_PATHS)}"
-        )
-    yield from number_problems(f"{path}.bound", threshold.bound, -1e18, 1e18)
+    figure = figure_of(threshold.figure)
+    if figure is None:
+        near = nearest(threshold.figure, FIGURES)
+        yield Problem(f"{path}.figure", f"`{threshold.figure}` is no figure of Kpis{near}")
+    else:
+        least = -BOUND_MAX if figure.least is None else figure.least
+        most = BOUND_MAX if figure.most is None else figure.most
+        yield from number_problems(f"{path}.bound", threshold.bound, least, most)
     yield from number_problems(f"{path}.hold_seconds", threshold.hold_seconds, 0, HOLD_SECONDS_MAX)
     yield from number_problems(f"{path}.hysteresis", threshold.hysteresis, 0, 1)
 
