@@ -22,7 +22,7 @@ from pymigrate.engine.application.file_definitions import option_problems
 from pymigrate.engine.application.http_definitions import HEADERS_MAX, header_name_problems
 from pymigrate.engine.application.references import secret_problems
 from pymigrate.engine.domain.errors import Problem
-from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.names import is_id, nearest
 from pymigrate.v1 import notification_pb2
 
 ENTRY_POINTS = "pymigrate.channels"
@@ -36,7 +36,9 @@ TRIES_MAX = 100
 CONNECTIONS_MAX = 100
 OPTION_MAX = 10_000
 # What requests say of themselves: a receiver tells repetitions and forgeries by them.
-_SET_BY_CHANNEL = frozenset({"content-type", "user-agent", "idempotency-key"})
+_SET_BY_CHANNEL = frozenset(
+    {"content-type", "user-agent", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"}
+)
 
 
 def channel_problems(channel: notification_pb2.NotificationChannel) -> Iterator[Problem]:
@@ -105,14 +107,14 @@ def _webhook(webhook: notification_pb2.WebhookChannel) -> Iterator[Problem]:
 def _plugin(plugin: notification_pb2.PluginChannel) -> Iterator[Problem]:
     if plugin.kind in OWN_KINDS:
         yield Problem("plugin.kind", f"`{plugin.kind}` is one of PyMigrate's own: set `{plugin.kind}` itself")
-    else:
+    elif not is_id(plugin.kind):
         yield from id_problems("plugin.kind", plugin.kind)
-        if plugin.kind not in (known := plugin_kinds()):
-            yield Problem(
-                "plugin.kind",
-                f"no installed package has a channel `{plugin.kind}`{nearest(plugin.kind, known)}: install one with an "
-                f"entry point in `{ENTRY_POINTS}`",
-            )
+    elif plugin.kind not in (known := plugin_kinds()):
+        yield Problem(
+            "plugin.kind",
+            f"no installed package has a channel `{plugin.kind}`{nearest(plugin.kind, known)}: install one with an "
+            f"entry point in `{ENTRY_POINTS}`",
+        )
     yield from option_problems("plugin.options", plugin.options)
     for name, value in sorted(plugin.options.items()):
         yield from length_problems(f"plugin.options.{name}", value, OPTION_MAX)

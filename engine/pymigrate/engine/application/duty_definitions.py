@@ -13,7 +13,7 @@ from pymigrate.engine.application.field_definitions import (
     range_problems,
     text_problems,
 )
-from pymigrate.engine.application.notification_definitions import known_problems, match_problems, missing_problems
+from pymigrate.engine.application.notification_definitions import NAMES_MAX, match_problems, missing_problems
 from pymigrate.engine.application.schedules import REASON_MAX, window_problems, zone_problems
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import notification_pb2
@@ -40,7 +40,10 @@ def on_call_schedule_problems(
         yield from id_problems(path, name)
         if not rotation.stakeholders:
             yield Problem(f"{path}.stakeholders", "is required: say who takes turns")
-        yield from known_problems(f"{path}.stakeholders", "stakeholder", rotation.stakeholders, stakeholders)
+        if len(rotation.stakeholders) > NAMES_MAX:
+            yield Problem(f"{path}.stakeholders", f"has at most {NAMES_MAX:,} entries")
+        for each in dict.fromkeys(rotation.stakeholders):  # somebody may take more turns than others
+            yield from missing_problems(f"{path}.stakeholders", "stakeholder", each, stakeholders)
         if not rotation.HasField("start_time"):
             yield Problem(f"{path}.start_time", "is required: say when the first turn begins")
         elif _moment(rotation.start_time) is None:

@@ -1,6 +1,7 @@
 """EnvironmentService, and what the services of declared objects share."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -16,30 +17,47 @@ from pymigrate.v1 import environment_pb2, environment_pb2_grpc
 M = TypeVar("M", bound=Message)
 
 
+Check = Callable[[Callable[[Unit], M]], Awaitable[Callable[[Unit], None]]]
+"""What must be found out of a write before its transaction, as it takes longer than a transaction may. It is given what tells what would be
+stored, without storing it, and raises InvalidDefinition. What it returns is called within the transaction, and raises StaleWrite where
+what was looked at has changed since."""
+
+
 class DeclaredCalls(Generic[M]):
     """The five calls of a kind of declared object, the same for each, read from the fields that AIP-131 to 135 prescribe."""
 
-    def __init__(self, store: Store, catalog: Catalog, requests: Requests, kind: Kind[M]) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, requests: Requests, kind: Kind[M], check: Check[M] | None = None
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._requests = requests
         self._kind = kind
+        self._check = check
 
     async def create(self, request: Any) -> M:
         """Create."""
         who, kind = caller(), self._kind
         parent = getattr(request, "parent", "")
         object_id, message = getattr(request, f"{kind.noun}_id"), getattr(request, kind.noun)
+        method = f"create {kind.collection}"
 
-        def work(unit: Unit) -> M:
-            made: M = self._catalog.create(unit, kind, parent, object_id, message, who, is_dry=request.validate_only)
+        def write(unit: Unit, *, is_dry: bool) -> M:
+            made: M = self._catalog.create(unit, kind, parent, object_id, message, who, is_dry=is_dry)
             return made
 
-        return await self.once(f"create {kind.collection}", request, work)
+        is_answered = await self._is_answered(method, request)
+        checked = await self._checked(write) if not is_answered else None
+
+        def work(unit: Unit) -> M:
+            if checked is not None:
+                checked(unit)
+            return write(unit, is_dry=request.validate_only)
+
+        return await self.once(method, request, work)
 
     async def once(self, method: str, request: Any, work: Callable[[Unit], M]) -> M:
         """Does the work in one transaction, once for each request id; a dry run keeps nothing."""
-        request_id = "" if request.validate_only else request.request_id
 
         def read(body: bytes) -> M:
             message = self._kind.message()
@@ -47,7 +65,7 @@ class DeclaredCalls(Generic[M]):
             return message
 
         return await self._store.transact(
-            lambda unit: self._requests.once(unit, method, request, request_id, read, work)
+            lambda unit: self._requests.once(unit, method, request, _request_id(request), read, work)
         )
 
     async def get(self, request: Any) -> M:
@@ -65,15 +83,41 @@ class DeclaredCalls(Generic[M]):
         """Update."""
         who, kind = caller(), self._kind
         message, mask = getattr(request, kind.noun), request.update_mask
-        return await self._store.transact(
-            lambda unit: self._catalog.update(unit, kind, message, mask, who, is_dry=request.validate_only)
-        )
+
+        def write(unit: Unit, *, is_dry: bool) -> M:
+            changed: M = self._catalog.update(unit, kind, message, mask, who, is_dry=is_dry)
+            return changed
+
+        checked = await self._checked(write)
+
+        def work(unit: Unit) -> M:
+            if checked is not None:
+                checked(unit)
+            return write(unit, is_dry=request.validate_only)
+
+        return await self._store.transact(work)
 
     async def delete(self, request: Any) -> Empty:
         """Delete."""
         who = caller()
         await self._store.transact(lambda unit: self._catalog.delete(unit, self._kind, request.name, request.etag, who))
         return Empty()
+
+    async def _checked(self, write: Callable[..., M]) -> Callable[[Unit], None] | None:
+        if self._check is None:
+            return None
+        return await self._check(partial(write, is_dry=True))
+
+    async def _is_answered(self, method: str, request: Any) -> bool:
+        """Whether the call was made before, so that there is nothing to look at again."""
+        request_id = _request_id(request)
+        if self._check is None or not request_id:
+            return False
+        return await self._store.read(lambda unit: unit.requests.get(method, request_id)) is not None
+
+
+def _request_id(request: Any) -> str:
+    return "" if request.validate_only else request.request_id
 
 
 class EnvironmentCalls(environment_pb2_grpc.EnvironmentServiceServicer):
