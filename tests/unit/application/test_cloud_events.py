@@ -80,6 +80,10 @@ async def test_what_somebody_did_has_a_type_without_names_in_it() -> None:
     assert "sequence" not in event
 
 
+async def test_what_was_found_beyond_a_bound_keeps_its_type() -> None:
+    assert (await told(replace(APPROVED, type="kpi.crossed")))[0]["type"] == "io.pymigrate.kpi.crossed"
+
+
 async def test_ids_are_the_same_for_the_same_entry_and_others_for_others() -> None:
     assert (await told(FAILED))[0]["id"] == (await told(FAILED))[0]["id"] == event_id(FAILED)
     others = [

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pymigrate.engine.application.findings import FINDING_TYPES
 from pymigrate.engine.application.projections import failure_message
 from pymigrate.engine.domain.run import Run
 from pymigrate.engine.ports.feed import FeedEntry
@@ -34,7 +35,7 @@ class CloudEvents:
             "specversion": "1.0",
             "id": event_id(entry),
             "source": self._source,
-            "type": f"{TYPE_PREFIX}{_word(entry)}",
+            "type": f"{TYPE_PREFIX}{event_type(entry)}",
             "subject": entry.subject,
             "time": entry.time.isoformat().replace("+00:00", "Z"),
             "datacontenttype": "application/json",
@@ -53,9 +54,11 @@ def event_id(entry: FeedEntry) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:ID_DIGITS]
 
 
-def _word(entry: FeedEntry) -> str:
-    """`run.succeeded`; what somebody did has its action's first word, for what follows may be names: `audit.approve`."""
-    return entry.type if entry.run else f"audit.{entry.type.partition(' ')[0]}"
+def event_type(entry: FeedEntry) -> str:
+    """`run.succeeded`, `kpi.crossed`; what somebody did has its action's first word, for what follows may be names: `audit.approve`."""
+    if entry.run or entry.type in FINDING_TYPES:
+        return entry.type
+    return f"audit.{entry.type.partition(' ')[0]}"
 
 
 def _data(entry: FeedEntry) -> dict[str, Any]:
