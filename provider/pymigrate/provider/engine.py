@@ -28,6 +28,7 @@ MODULES = {
     "PlanService": "plan",
     "RunService": "run",
     "ImpactService": "impact",
+    "KpiService": "kpi",
     "NotificationService": "notification",
 }
 # A call that found no engine is made again: creations carry a request id, so that twice is once.

@@ -20,6 +20,10 @@ PARENTS = {
         "Resource name of its plan, such as `environments/prod/plans/warehouse`.",
     ),
 }
+CONNECTION = matches(
+    r"environments/[^/]+/connections/[^/]+",
+    "a connection's resource name such as environments/prod/connections/crm: refer to its `name`",
+)
 LINE = matches(r"[^\r\n]*", "one line")
 TIME_OF_DAY = matches(r"([01]\d|2[0-3]):[0-5]\d", "a time of the day such as 22:00")
 DAY = one_of("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -126,10 +126,21 @@ class PymigrateProvider(Provider):
 
     def get_data_sources(self) -> list[Any]:
         """The data sources."""
+        from pymigrate.provider.data_sources.discovered_schema import DiscoveredSchemaDataSource
         from pymigrate.provider.data_sources.impact import ImpactDataSource
+        from pymigrate.provider.data_sources.kpis import KpisDataSource
+        from pymigrate.provider.data_sources.phases import PhasesDataSource
+        from pymigrate.provider.data_sources.plan import PlanDataSource
         from pymigrate.provider.data_sources.run_status import RunStatusDataSource
 
-        return [RunStatusDataSource, ImpactDataSource]
+        return [
+            RunStatusDataSource,
+            ImpactDataSource,
+            PlanDataSource,
+            PhasesDataSource,
+            KpisDataSource,
+            DiscoveredSchemaDataSource,
+        ]
 
 
 def share_of(configured: Any) -> float | None:

@@ -3,12 +3,11 @@
 from functools import cache
 from typing import Any
 
-import grpc
 from tf.types import Bool, Number, String
 
 from pymigrate.provider import contract
+from pymigrate.provider.asking import ask
 from pymigrate.provider.descriptions import description_of
-from pymigrate.provider.engine import Engine, refuse
 from pymigrate.provider.sdk.diagnostics import Refused, attribute_path
 from pymigrate.provider.sdk.resource import Context, DataSource, State
 from pymigrate.provider.sdk.schema import Attribute, Schema
@@ -68,7 +67,6 @@ class ImpactDataSource(DataSource):
 
     def read(self, context: Context, config: State) -> State:
         """Asks the engine, and waits as long as it may probe."""
-        engine: Engine = self.provider.engine()
         attributes = self.get_schema().by_name
         request = impact_pb2.AnalyzeImpactRequest()
         given = {name: config[name] for name in ARGUMENTS if config.get(name) is not None}
@@ -78,12 +76,7 @@ class ImpactDataSource(DataSource):
         except ShapeError as error:
             raise Refused(summary, str(error), attribute_path(error.path, attributes)) from error
         seconds = probe_seconds(request) + REHEARSE_TIMEOUT_SECONDS
-        try:
-            impact = engine.wait("ImpactService", "AnalyzeImpact", request, seconds, context.stopping)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                raise Refused(summary, "The engine is older than this provider and tells no impact.") from error
-            refuse(error, summary, attributes)
+        impact = ask(self, context, ("ImpactService", "AnalyzeImpact"), request, summary, seconds)
         return {**contract.to_figures(impact, attributes), **given}
 
 
