@@ -153,3 +153,37 @@ def test_what_an_engine_is_called_outside_is_a_plain_name(name: str) -> None:
 def test_the_share_of_traces_is_a_share() -> None:
     with pytest.raises(ValidationError):
         Settings(trace_ratio=1.5)
+
+
+def test_messages_hold_links_only_where_somebody_says_where_they_lead() -> None:
+    assert Settings().public_url == ""
+    assert Settings(public_url="https://migrations.example.com/pm/").public_url == "https://migrations.example.com/pm"
+    for wrong in (
+        "migrations.example.com",
+        "https://user:x@example.com",
+        "https://example.com/?a=b",
+        "ftp://example.com",
+    ):
+        with pytest.raises(ValidationError, match="public_url"):
+            Settings(public_url=wrong)
+
+
+def test_one_process_sends_messages_unless_more_or_none_are_asked_for() -> None:
+    assert Settings().dispatchers == 1
+    assert Settings(dispatchers=0).dispatchers == 0
+    with pytest.raises(ValidationError, match="dispatchers"):
+        Settings(dispatchers=17)
+
+
+def test_what_messages_may_reach_besides_public_addresses_is_named_one_by_one() -> None:
+    assert Settings().outgoing_allowed_parts == ()
+    allowed = Settings(outgoing_allowed="10.0.0.0/8, ::1 ,mail.internal,127.0.0.1,localhost")
+    assert allowed.outgoing_allowed_parts == ("10.0.0.0/8", "::1", "mail.internal", "127.0.0.1", "localhost")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["10.0.0.1/8", "10.0.0.256", "https://mail.internal", "mail.internal:25", "a,,b", "*", "10.0.0"]
+)
+def test_what_is_no_network_address_or_host_is_refused(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="is no network, address or host"):
+        Settings(outgoing_allowed=wrong)

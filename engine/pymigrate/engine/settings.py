@@ -1,6 +1,7 @@
 """Everything that can be set, read from the environment once, at the root. One frozen object; no secret is in it."""
 
 import ipaddress
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,10 @@ PORT_DEFAULT = 7433
 REST_PORT = 7434
 METRICS_PORT = 7435
 STORE_SCHEMES = ("postgresql", "postgres")
+# A host has a letter at the end of its name: what ends in a digit is an address, and may be mistyped.
+HOST = re.compile(
+    r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE
+)
 
 
 def _home_default() -> Path:
@@ -93,6 +98,19 @@ class Settings(BaseSettings):
     trace_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
     """Share of the traces begun here that are told; a caller's own decision holds for the caller's. Default 1: runs are few."""
 
+    public_url: str = ""
+    """Base of the links that messages hold, such as `https://migrations.example.com`: where REST is reached from outside. Default empty: no
+    message holds a link, since nobody but this machine reaches loopback."""
+
+    dispatchers: int = Field(default=1, ge=0, le=16)
+    """Processes that send messages, started and kept by the engine as soon as a channel is declared. Default 1: one sends hundreds a
+    second. 0: none, where `pymigrate dispatcher` is run by something else."""
+
+    outgoing_allowed: str = ""
+    """Networks, addresses and hosts that messages may go to although they are private or loopback, separated by commas, such as
+    `10.0.0.0/8,mail.internal`. Default empty: only public addresses, so that whoever declares a channel can't reach what only this
+    machine can."""
+
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least level that is logged. Default `info`: state changes and edges."""
 
@@ -129,6 +147,24 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         return _web_address(value) if value else value
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_base(cls, value: str) -> str:
+        if value and any(mark in value for mark in "?#"):
+            raise ValueError("is no base of links: leave out what begins with ? or #")
+        return _web_address(value).rstrip("/") if value else value
+
+    @field_validator("outgoing_allowed")
+    @classmethod
+    def _are_destinations(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",")] if value.strip() else []
+        for part in parts:
+            if not (_is_network(part) or HOST.fullmatch(part)):
+                raise ValueError(
+                    f"{part!r} is no network, address or host: write it as 10.0.0.0/8, ::1 or mail.internal"
+                )
+        return ",".join(parts)
+
     @field_validator("store_password", "otlp_token", "events_token", "lineage_token")
     @classmethod
     def _is_reference(cls, value: str) -> str:
@@ -148,6 +184,11 @@ class Settings(BaseSettings):
         }
 
     @property
+    def outgoing_allowed_parts(self) -> tuple[str, ...]:
+        """The networks, addresses and hosts that messages may go to besides public ones."""
+        return tuple(self.outgoing_allowed.split(",")) if self.outgoing_allowed else ()
+
+    @property
     def store_path(self) -> Path:
         """The embedded store's file."""
         return self.home / "engine.db"
@@ -156,6 +197,11 @@ class Settings(BaseSettings):
     def token_path(self) -> Path:
         """The token's file, mode 0600."""
         return self.home / "token"
+
+    @property
+    def acknowledge_key_path(self) -> Path:
+        """The file of the key that links are signed with, mode 0600."""
+        return self.home / "acknowledge-key"
 
     @property
     def endpoint_path(self) -> Path:
@@ -201,6 +247,15 @@ def _loopback(value: str, port_customary: int) -> str:
     if not is_loopback:
         raise ValueError(f"{host!r} is not a loopback address: the engine listens on this machine only")
     return value
+
+
+def _is_network(text: str) -> bool:
+    """Whether the text is a network or an address. A network is written without bits beyond its mask, lest it be wider than was meant."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_address(text: str) -> bool:

@@ -7,7 +7,7 @@ noted, and the key never changes, so that a receiver can tell repetitions.
 import random
 from datetime import datetime, timedelta
 
-from pymigrate.engine.domain.delivery import TRIES_KEPT_MAX, Delivery, DeliveryState, DeliveryTry, TryOutcome
+from pymigrate.engine.domain.delivery import TRIES_KEPT_MAX, Delivery, DeliveryState, DeliveryTry, Incident, TryOutcome
 from pymigrate.engine.domain.errors import IllegalTransition
 from pymigrate.engine.domain.run import Failure
 
@@ -128,6 +128,15 @@ def acknowledge(delivery: Delivery, acknowledger: str, now: datetime) -> bool:
     delivery.failure = None
     _let_go(delivery)
     delivery.next_try_time = None
+    return True
+
+
+def acknowledge_incident(incident: Incident, acknowledger: str, now: datetime) -> bool:
+    """Somebody acts: nobody else is told of it. False where somebody did before."""
+    if incident.acknowledge_time is not None:
+        return False
+    incident.acknowledger, incident.acknowledge_time = acknowledger, now
+    incident.next_time = None
     return True
 
 

@@ -9,6 +9,8 @@ from pymigrate.engine.domain.errors import InvalidDefinition, Problem, Unauthent
 MANAGED_BY = "pymigrate-managed-by"
 SIDES = frozenset({"api", "cli", "terraform", "git", "kubernetes"})
 PRINCIPAL = "local"
+# Whoever holds a signed link and no token.
+LINK_PRINCIPAL = "link"
 _caller: ContextVar[Caller] = ContextVar("caller")
 
 

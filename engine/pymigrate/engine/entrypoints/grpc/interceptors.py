@@ -1,4 +1,5 @@
-"""What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid token is never entered."""
+"""What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid token is never entered, but for the one
+that a signed link stands in for."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -7,14 +8,16 @@ from typing import Any
 import grpc
 import structlog
 
-from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
+from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT, Caller
 from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.grpc.errors import status_of
 from pymigrate.engine.entrypoints.grpc.wrapping import Serve, WrappingInterceptor
-from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
+from pymigrate.engine.entrypoints.identity import LINK_PRINCIPAL, MANAGED_BY, identify, note_caller
 
 log = structlog.get_logger(__name__)
+# Its use case lets nobody in whose signature is not right, and a signature is right for one delivery alone.
+SIGNED_METHOD = "/pymigrate.v1.NotificationService/AcknowledgeDelivery"
 
 
 class CallInterceptor(WrappingInterceptor):
@@ -30,7 +33,10 @@ class CallInterceptor(WrappingInterceptor):
 
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                self._enter(metadata)
+                if method == SIGNED_METHOD and request.signature and "authorization" not in metadata:
+                    note_caller(Caller(LINK_PRINCIPAL))
+                else:
+                    self._enter(metadata)
                 return await serve(request, context)
             except PyMigrateError as error:
                 await _abort(context, error)

@@ -9,9 +9,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pymigrate.engine.application.acknowledging import PATH as ACKNOWLEDGE
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
 from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.entrypoints.rest.acknowledge_page import AcknowledgePage
 from pymigrate.engine.entrypoints.rest.bindings import DOCUMENT, Routes, bindings_of
 from pymigrate.engine.entrypoints.rest.calls import Calls
 from pymigrate.engine.entrypoints.rest.latency import Latency
@@ -53,6 +55,8 @@ class RestServer:
         self._open = {"/livez": self._livez, "/readyz": self._readyz, DOCUMENT: self._openapi}
         self._calls: ASGIApp = Calls(servicers, self._routes, token, self._streams)
         self._metrics: MetricsAnswer | None = None
+        notifications = servicers.get("NotificationService")
+        self._acknowledge = AcknowledgePage(notifications) if notifications is not None else None
         if instruments is not None:
             self._calls = Latency(self._calls, instruments.metrics, instruments.clock)
             self._metrics = MetricsAnswer(instruments.exposition, token)
@@ -85,7 +89,10 @@ class RestServer:
         await self._listener.stop()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What needs no token by its exact path, the page of metrics, and the contract's calls by every other."""
+        """What needs no token by its exact path, the page behind links, the page of metrics, and the contract's calls by every other."""
+        if self._acknowledge is not None and scope["path"].startswith(ACKNOWLEDGE):
+            await self._acknowledge(scope, receive, send)
+            return
         if self._metrics is not None and scope["path"] == METRICS:
             await self._metrics(scope, receive, send)
             return

@@ -1,0 +1,118 @@
+"""Acknowledgements: somebody has seen a message and acts. By a call of somebody with a token, or by the signed link in the message.
+
+A link's token names the delivery and when it ends, under a MAC of a key that only the engine has: it lets whoever holds it acknowledge that
+one delivery, and do nothing else.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from datetime import UTC, datetime, timedelta
+
+from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.application.delivery_messages import delivery_messages
+from pymigrate.engine.application.stale_writes import transact_again
+from pymigrate.engine.domain import delivering
+from pymigrate.engine.domain.delivery import Delivery
+from pymigrate.engine.domain.errors import NotFound, Unauthenticated
+from pymigrate.engine.ports.clock import Clock
+from pymigrate.engine.ports.store import AuditEntry, Store, Unit
+from pymigrate.v1 import notification_pb2
+
+PATH = "/acknowledge/"
+LINK_DAYS = 30
+TOKEN_CHARACTERS_MAX = 400
+MAC_BYTES = 32
+EXPIRY = struct.Struct(">Q")
+PURPOSE = b"pymigrate acknowledge\0"
+
+
+class AcknowledgeLinks:
+    """Makes and reads links. `public_url` is what they begin with where messages hold them; without one, messages hold none."""
+
+    def __init__(self, key: bytes, public_url: str = "") -> None:
+        self._key = key
+        self._public_url = public_url
+
+    def path(self, delivery: Delivery) -> str:
+        """The path of the link, the same whenever it is asked for; empty where nothing is to be acknowledged."""
+        return f"{PATH}{self._token(delivery)}" if delivery.needs_acknowledgement else ""
+
+    def url(self, delivery: Delivery) -> str:
+        """The whole link, as messages hold it."""
+        path = self.path(delivery)
+        return f"{self._public_url}{path}" if self._public_url and path else ""
+
+    def check(self, name: str, token: str, now: datetime) -> None:
+        """Raises Unauthenticated unless this token was made for that delivery, and has not ended."""
+        expiry, mac, named = _parts(token)
+        if not hmac.compare_digest(mac, self._mac(named.encode(), expiry)) or named != name:
+            raise Unauthenticated("the link's signature is not right: use the link as it stands in the message")
+        if now >= datetime.fromtimestamp(expiry, UTC):
+            raise Unauthenticated(
+                f"the link has ended, {LINK_DAYS} days after the message was made: acknowledge it with `pymigrate notifications "
+                "acknowledge`"
+            )
+
+    def _token(self, delivery: Delivery) -> str:
+        expiry = int((delivery.create_time + timedelta(days=LINK_DAYS)).timestamp())
+        name = delivery.name.encode()
+        return base64.urlsafe_b64encode(EXPIRY.pack(expiry) + self._mac(name, expiry) + name).decode().rstrip("=")
+
+    def _mac(self, name: bytes, expiry: int) -> bytes:
+        return hmac.new(self._key, PURPOSE + EXPIRY.pack(expiry) + name, hashlib.sha256).digest()
+
+
+def named_delivery(token: str) -> str:
+    """The delivery that a token names, whoever made it. Raises Unauthenticated for what is no token."""
+    return _parts(token)[2]
+
+
+class Acknowledging:
+    """The use case behind AcknowledgeDelivery."""
+
+    def __init__(self, store: Store, clock: Clock, links: AcknowledgeLinks) -> None:
+        self._store = store
+        self._clock = clock
+        self._links = links
+
+    async def acknowledge(self, name: str, signature: str, who: Caller) -> notification_pb2.NotificationDelivery:
+        """Notes who did, ends the incident that the delivery is part of, and shows the delivery; the second time nothing changes. With a
+        signature, whoever calls has nothing but that link. Raises Unauthenticated, NotFound, IllegalTransition."""
+        now = self._clock.now()
+        if signature:
+            self._links.check(name, signature, now)
+
+        def work(unit: Unit) -> notification_pb2.NotificationDelivery:
+            delivery = unit.deliveries.get(name)
+            if delivery is None:
+                raise NotFound(f"there is no {name}", field="name")
+            acknowledger = (delivery.stakeholder or delivery.to) if signature else who.principal
+            if delivering.acknowledge(delivery, acknowledger, now):
+                unit.deliveries.save([delivery])
+                _end_incident(unit, delivery.incident, acknowledger, now)
+                unit.audit.append(AuditEntry(now, acknowledger, "acknowledge", name, 0))
+            return delivery_messages(unit, [delivery])[0]
+
+        return await transact_again(self._store, work)
+
+
+def _end_incident(unit: Unit, incident_id: str, acknowledger: str, now: datetime) -> None:
+    incident = unit.incidents.get(incident_id) if incident_id else None
+    if incident is not None and delivering.acknowledge_incident(incident, acknowledger, now):
+        unit.incidents.save([incident])
+
+
+def _parts(token: str) -> tuple[int, bytes, str]:
+    """Expiry, MAC and delivery of a token, none of which is checked. Raises Unauthenticated for what is none."""
+    try:
+        if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
+            raise ValueError("too long, or of other characters")
+        packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        (expiry,) = EXPIRY.unpack(packed[: EXPIRY.size])
+        datetime.fromtimestamp(expiry, UTC)
+        return expiry, packed[EXPIRY.size : EXPIRY.size + MAC_BYTES], packed[EXPIRY.size + MAC_BYTES :].decode()
+    except (ValueError, OverflowError, OSError, binascii.Error, struct.error) as error:
+        raise Unauthenticated("this is no link that a message held: use it as it stands there") from error

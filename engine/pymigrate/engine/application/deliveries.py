@@ -1,0 +1,333 @@
+"""Deliveries between the engine and its dispatchers: claimed by lease, reported in batches, taken back from whoever is lost.
+
+A claim is one transaction for as many messages as a dispatcher has room for. Of each channel, all dispatchers together hold HELD_SHARE
+times what may be under way at once, so that none of them waits for the engine between two messages; each is told its part of that.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from pymigrate.engine.application.caller import Surroundings
+from pymigrate.engine.application.dead_letters import tell_ended_badly
+from pymigrate.engine.application.outgoing_messages import Claimed, DeclaredChannel, OutgoingMessages
+from pymigrate.engine.application.stale_writes import transact_again
+from pymigrate.engine.application.work_bell import WorkBell
+from pymigrate.engine.domain import delivering
+from pymigrate.engine.domain.delivery import Delivery, DeliveryState, DeliveryTry, TryOutcome
+from pymigrate.engine.domain.errors import IllegalTransition, InvalidDefinition, Problem
+from pymigrate.engine.domain.run import Failure
+from pymigrate.engine.ports.channel import ANSWER_CHARACTERS_MAX
+from pymigrate.engine.ports.store import Store, Unit
+from pymigrate.v1 import notification_pb2
+
+log = structlog.get_logger(__name__)
+DELIVERIES_MAX = 500
+REPORTS_MAX = 500
+WAIT_MAX_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+# A lease outlasts a try and the report of it; what waits in a dispatcher for longer is given back.
+LEASE_SPARE_SECONDS = 15.0
+HELD_SHARE = 3
+PRESENT_SECONDS = 60.0
+MINUTE_SECONDS = 60.0
+REFUSED_AT_ONCE_MAX = 200
+DISPATCHER_CHARACTERS_MAX = 200
+
+
+@dataclass(slots=True)
+class _Dispatcher:
+    """One that has called: when it was heard of last, how many of its calls wait, and what it holds, by lease."""
+
+    heard: float
+    waiting: int = 0
+    held: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What a claim's transaction did: `is_changed` where it wrote anything, so that it may be asked again at once."""
+
+    claimed: list[Claimed] = field(default_factory=list)
+    events: dict[int, str] = field(default_factory=dict)
+    is_changed: bool = False
+
+
+class Deliveries:
+    """The use cases behind DispatchService. `bell` is rung by whoever makes something that can be sent."""
+
+    def __init__(
+        self, store: Store, surroundings: Surroundings, messages: OutgoingMessages, rng: random.Random, bell: WorkBell
+    ) -> None:
+        self._store = store
+        self._clock = surroundings.clock
+        self._new_id = surroundings.new_id
+        self._messages = messages
+        self._rng = rng
+        self._bell = bell
+        self._claiming = asyncio.Lock()
+        self._dispatchers: dict[str, _Dispatcher] = {}
+        self._returning: set[asyncio.Task[None]] = set()
+
+    async def claim(
+        self, dispatcher: str, deliveries_max: int, wait_seconds: float, kinds: Collection[str] = ()
+    ) -> list[notification_pb2.OutgoingMessage]:
+        """At most so many messages, waited for at most so long. Raises InvalidDefinition."""
+        _refuse_claim(dispatcher, deliveries_max, wait_seconds)
+        deadline = self._clock.monotonic() + min(wait_seconds, WAIT_MAX_SECONDS)
+        known = self._heard_of(dispatcher)
+        known.waiting += 1
+        try:
+            while True:
+                seen = self._bell.rung
+                taken = await self._take(dispatcher, deliveries_max, frozenset(kinds))
+                left = deadline - self._clock.monotonic()
+                if taken.claimed or left <= 0:
+                    return [self._messages.message(each, taken.events) for each in taken.claimed]
+                if not taken.is_changed:
+                    await self._bell.rest(seen, self._clock, min(left, await self._seconds_to_next()))
+        finally:
+            known.waiting -= 1
+            known.heard = self._clock.monotonic()
+
+    async def report(self, dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport]) -> list[str]:
+        """Notes what came of tries, in one transaction; the names of those whose lease was another's by then, or that there are not. Raises
+        InvalidDefinition."""
+        _refuse_reports(dispatcher, reports)
+        now = self._clock.now()
+        late = await transact_again(self._store, lambda unit: self._note(unit, dispatcher, reports, now))
+        known = self._heard_of(dispatcher)
+        for report in reports:
+            known.held.pop(report.delivery, None)
+        self._bell.ring()  # there is room again, and what failed may come soon
+        return late
+
+    async def lost(self, dispatcher: str) -> None:
+        """The process of a dispatcher is gone for certain: what it had is tried again without waiting for its leases to end."""
+        known = self._dispatchers.pop(dispatcher, None)
+        if known is None or not known.held:
+            return
+        now, held = self._clock.now(), dict(known.held)
+        count = await transact_again(self._store, lambda unit: self._lose(unit, held, now))
+        log.warning("dispatcher.lost", dispatcher=dispatcher, deliveries=count)
+        self._bell.ring()
+
+    async def _take(self, dispatcher: str, limit: int, kinds: frozenset[str]) -> _Taken:
+        async with self._claiming:
+            now = self._clock.now()
+            if not await self._store.read(lambda unit: unit.deliveries.channels_with_work(now)):
+                return _Taken()
+            share = self._share()
+            taking = asyncio.ensure_future(
+                transact_again(self._store, lambda unit: self._claim(unit, dispatcher, limit, kinds, share, now))
+            )
+            try:
+                taken = await asyncio.shield(taking)
+            except asyncio.CancelledError:
+                # Whoever asked is gone, and the transaction may be committed all the same.
+                taking.add_done_callback(self._return)
+                raise
+            held = self._heard_of(dispatcher).held
+            held.update((each.delivery.name, each.delivery.lease) for each in taken.claimed)
+            return taken
+
+    def _return(self, taking: "asyncio.Future[_Taken]") -> None:
+        if taking.cancelled() or taking.exception() is not None:
+            return
+        if claimed := taking.result().claimed:
+            returning = asyncio.get_running_loop().create_task(self._give_back(claimed))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+
+    async def _give_back(self, claimed: Sequence[Claimed]) -> None:
+        leases, now = {each.delivery.name: each.delivery.lease for each in claimed}, self._clock.now()
+
+        def work(unit: Unit) -> None:
+            found = unit.deliveries.get_all(leases)
+            unit.deliveries.save([each for each in found if delivering.give_back(each, leases[each.name], now)])
+
+        await transact_again(self._store, work)
+        self._bell.ring()
+
+    def _claim(
+        self, unit: Unit, dispatcher: str, limit: int, kinds: frozenset[str], share: int, now: datetime
+    ) -> _Taken:
+        taken = _Taken()
+        working = unit.deliveries.channels_with_work(now)
+        for at, (environment, name) in enumerate(working):
+            left = limit - len(taken.claimed)
+            if left <= 0:
+                break
+            channel = self._messages.channel(unit, environment, name)
+            if channel is None:
+                taken.is_changed |= self._refuse(unit, environment, name, now)
+                continue
+            if kinds and channel.terms.kind not in kinds:
+                continue
+            room = min(math.ceil(left / (len(working) - at)), _room(unit, environment, channel, now))
+            if room > 0:
+                found, is_changed = self._claim_of(unit, environment, channel, dispatcher, room, now)
+                at_once = max(1, channel.terms.deliveries_max // share)
+                names = self._messages.display_name
+                taken.claimed += [Claimed(each, channel, names(unit, each), at_once) for each in found]
+                taken.is_changed |= is_changed
+        taken.events = dict(self._messages.events(unit, taken.claimed))
+        return taken
+
+    def _claim_of(
+        self, unit: Unit, environment: str, channel: DeclaredChannel, dispatcher: str, room: int, now: datetime
+    ) -> tuple[list[Delivery], bool]:
+        terms = channel.terms
+        until = now + timedelta(seconds=terms.try_seconds_max + LEASE_SPARE_SECONDS)
+        found = unit.deliveries.claimable(terms.id, environment, now, room)
+        claimed: list[Delivery] = []
+        for delivery in found:
+            if delivery.state is DeliveryState.SENDING:
+                delivering.lose(delivery, now, terms.tries_max, self._rng)
+            if delivery.state is DeliveryState.PENDING and (delivery.next_try_time or now) <= now:
+                delivering.claim(delivery, dispatcher, self._new_id(), now, until)
+                claimed.append(delivery)
+        unit.deliveries.save(found)
+        tell_ended_badly(unit, found, now)
+        return claimed, bool(found)
+
+    def _refuse(self, unit: Unit, environment: str, channel: str, now: datetime) -> bool:
+        """The channel is gone, and what was to go out by it can't."""
+        found = unit.deliveries.claimable(channel, environment, now, REFUSED_AT_ONCE_MAX)
+        text = f"there is no notificationChannels/{channel} any more: declare it, and redrive the delivery"
+        for delivery in found:
+            if delivery.state is DeliveryState.SENDING:
+                delivering.lose(delivery, now, delivery.try_count + 1, self._rng)
+            delivering.refuse(delivery, Failure(delivering.CHANNEL_MISSING, text))
+        unit.deliveries.save(found)
+        tell_ended_badly(unit, found, now)
+        return bool(found)
+
+    def _note(
+        self, unit: Unit, dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport], now: datetime
+    ) -> list[str]:
+        found = {each.name: each for each in unit.deliveries.get_all({report.delivery for report in reports})}
+        ended = {name for name, each in found.items() if each.state in delivering.ENDED_BADLY}
+        late: list[str] = []
+        for report in reports:
+            delivery = found.get(report.delivery)
+            if delivery is None or not self._note_one(unit, dispatcher, delivery, report, now):
+                log.warning("delivery.late_report", delivery=report.delivery, dispatcher=dispatcher)
+                late.append(report.delivery)
+        unit.deliveries.save(found.values())
+        tell_ended_badly(unit, (each for name, each in found.items() if name not in ended), now)
+        return late
+
+    def _note_one(
+        self,
+        unit: Unit,
+        dispatcher: str,
+        delivery: Delivery,
+        report: notification_pb2.DeliveryReport,
+        now: datetime,
+    ) -> bool:
+        if not report.HasField("try"):
+            return delivering.give_back(delivery, report.lease, now)
+        channel = self._messages.channel(unit, delivery.environment, delivery.channel)
+        tries_max = channel.terms.tries_max if channel is not None else delivery.try_count + 1
+        try:
+            return delivering.report(
+                delivery,
+                report.lease,
+                _try_of(report, dispatcher, now),
+                now,
+                tries_max=tries_max,
+                rng=self._rng,
+                retry_after_seconds=report.retry_after_seconds,
+                is_delivered=report.is_delivered,
+            )
+        except IllegalTransition:
+            return False
+
+    def _lose(self, unit: Unit, held: dict[str, str], now: datetime) -> int:
+        found = [each for each in unit.deliveries.get_all(held) if delivering.is_held(each, held[each.name])]
+        for delivery in found:
+            channel = self._messages.channel(unit, delivery.environment, delivery.channel)
+            tries_max = channel.terms.tries_max if channel is not None else delivery.try_count + 1
+            delivering.lose(delivery, now, tries_max, self._rng)
+        unit.deliveries.save(found)
+        tell_ended_badly(unit, found, now)
+        return len(found)
+
+    def _heard_of(self, dispatcher: str) -> _Dispatcher:
+        now = self._clock.monotonic()
+        known = self._dispatchers.setdefault(dispatcher, _Dispatcher(now))
+        known.heard = now
+        return known
+
+    def _share(self) -> int:
+        """Among how many dispatchers a channel is shared. Those that have not been heard of for long are forgotten."""
+        since = self._clock.monotonic() - PRESENT_SECONDS
+        for name, known in list(self._dispatchers.items()):
+            if known.heard < since and not known.waiting:
+                del self._dispatchers[name]
+        return max(1, len(self._dispatchers))
+
+    async def _seconds_to_next(self) -> float:
+        """Until there may be something to claim; what is due and was not claimed waits for room."""
+        next_time, now = await self._store.read(lambda unit: unit.deliveries.next_time()), self._clock.now()
+        if next_time is None or next_time <= now:
+            return LOOK_SECONDS
+        return min(LOOK_SECONDS, (next_time - now).total_seconds())
+
+
+def _room(unit: Unit, environment: str, channel: DeclaredChannel, now: datetime) -> int:
+    """How many more of a channel may be held now."""
+    terms = channel.terms
+    room = HELD_SHARE * terms.deliveries_max - unit.deliveries.in_sending(environment, terms.id, now)
+    if terms.messages_per_minute_max and room > 0:
+        minute = now - timedelta(seconds=MINUTE_SECONDS)
+        room = min(room, terms.messages_per_minute_max - unit.deliveries.tried_since(environment, terms.id, minute))
+    return room
+
+
+def _try_of(report: notification_pb2.DeliveryReport, dispatcher: str, now: datetime) -> DeliveryTry:
+    told: notification_pb2.DeliveryTry = getattr(report, "try")
+    began = told.time.ToDatetime(UTC) if told.HasField("time") else now
+    return DeliveryTry(
+        began,
+        told.seconds,
+        TryOutcome(told.outcome),
+        told.answer[:ANSWER_CHARACTERS_MAX],
+        told.dispatcher or dispatcher,
+    )
+
+
+def _refuse_claim(dispatcher: str, deliveries_max: int, wait_seconds: float) -> None:
+    problems = list(_dispatcher_problems(dispatcher))
+    if not 1 <= deliveries_max <= DELIVERIES_MAX:
+        problems.append(Problem("deliveries_max", f"must be 1 to {DELIVERIES_MAX}"))
+    if not 0 <= wait_seconds < math.inf:
+        problems.append(Problem("wait_seconds", f"must be 0 to {WAIT_MAX_SECONDS:g}"))
+    if problems:
+        raise InvalidDefinition(tuple(problems))
+
+
+def _refuse_reports(dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport]) -> None:
+    problems = list(_dispatcher_problems(dispatcher))
+    if len(reports) > REPORTS_MAX:
+        problems.append(Problem("reports", f"are at most {REPORTS_MAX} at once"))
+    words = {outcome.value for outcome in TryOutcome}
+    for at, report in enumerate(reports[:REPORTS_MAX]):
+        told: notification_pb2.DeliveryTry = getattr(report, "try")
+        if report.HasField("try") and told.outcome not in words:
+            problems.append(Problem(f"reports[{at}].try.outcome", f"must be one of {', '.join(sorted(words))}"))
+        if not (0 <= told.seconds < math.inf and 0 <= report.retry_after_seconds < math.inf):
+            problems.append(Problem(f"reports[{at}]", "has seconds that are no duration"))
+    if problems:
+        raise InvalidDefinition(tuple(problems))
+
+
+def _dispatcher_problems(dispatcher: str) -> Iterable[Problem]:
+    if not dispatcher or len(dispatcher) > DISPATCHER_CHARACTERS_MAX or not dispatcher.isprintable():
+        yield Problem("dispatcher", f"is required, in at most {DISPATCHER_CHARACTERS_MAX} printable characters")

@@ -1,0 +1,153 @@
+"""What a dispatcher is given to send: the message, the channel that it goes out by, and for receivers over HTTP the CloudEvent."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymigrate.engine.application.acknowledging import AcknowledgeLinks
+from pymigrate.engine.application.cloud_events import TYPE_PREFIX
+from pymigrate.engine.application.declared_notices import channel_of
+from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS, STAKEHOLDERS
+from pymigrate.engine.application.projections import timestamp
+from pymigrate.engine.domain.delivery import Delivery
+from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.domain.notices import ChannelTerms
+from pymigrate.engine.ports.clock import Clock
+from pymigrate.engine.ports.store import Unit
+from pymigrate.v1 import notification_pb2
+from pymigrate.v1.shape import to_json_data
+
+EVENT_TYPE = f"{TYPE_PREFIX}notification"
+EVENTS_MAX = 50
+# Channels that hand the whole event on; mail and Apprise take texts alone.
+TEXT_KINDS = frozenset({"smtp", "apprise"})
+CHANNELS_KEPT_MAX = 10_000
+NAMES_KEPT_MAX = 10_000
+NAME_SECONDS = 60.0
+EventsOf = Callable[[Unit, Collection[int]], Mapping[int, notification_pb2.NotificationEvent]]
+"""Entries of the stream, by their number, as those are told who must know; what the stream holds no more is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredChannel:
+    """A channel as it is declared now: what dispatch goes by, and what a dispatcher is told of it."""
+
+    terms: ChannelTerms
+    message: notification_pb2.NotificationChannel
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that somebody has from now on, with all that its message is made of."""
+
+    delivery: Delivery
+    channel: DeclaredChannel
+    display_name: str
+    at_once_max: int
+
+
+class OutgoingMessages:
+    """Makes the messages. `instance` is what this engine is called outside. What is read again and again is kept; asked by one unit of work
+    at a time."""
+
+    def __init__(self, instance: str, links: AcknowledgeLinks, events: EventsOf, clock: Clock) -> None:
+        self._source = f"/{instance}"
+        self._links = links
+        self._events = events
+        self._clock = clock
+        self._channels: dict[str, tuple[tuple[str, int], DeclaredChannel]] = {}
+        self._names: dict[str, tuple[float, str]] = {}
+
+    def channel(self, unit: Unit, environment: str, channel: str) -> DeclaredChannel | None:
+        """The channel of that last segment; None where it is not declared any more."""
+        resource = unit.resources.get(f"{environment}/notificationChannels/{channel}")
+        if resource is None:
+            return None
+        state = (resource.uid, resource.version)
+        kept = self._channels.get(resource.name)
+        if kept is None or kept[0] != state:
+            message = NOTIFICATION_CHANNELS.read(resource)
+            for told_to_people in ("display_name", "labels", "create_time", "update_time", "managed_by"):
+                message.ClearField(told_to_people)
+            if len(self._channels) >= CHANNELS_KEPT_MAX:
+                self._channels.clear()
+            kept = self._channels[resource.name] = (state, DeclaredChannel(channel_of(message), message))
+        return kept[1]
+
+    def display_name(self, unit: Unit, delivery: Delivery) -> str:
+        """What people call whom it is for, as it was called at most NAME_SECONDS ago."""
+        if not delivery.stakeholder:
+            return ""
+        name, now = f"{delivery.environment}/stakeholders/{delivery.stakeholder}", self._clock.monotonic()
+        found, called = self._names.get(name, (now - NAME_SECONDS, ""))
+        if now - found >= NAME_SECONDS:
+            resource = unit.resources.get(name)
+            called = STAKEHOLDERS.read(resource).display_name if resource is not None else ""
+            if len(self._names) >= NAMES_KEPT_MAX:
+                self._names.clear()
+            self._names[name] = (now, called)
+        return called
+
+    def events(self, unit: Unit, claimed: Iterable[Claimed]) -> Mapping[int, str]:
+        """The JSON of everything that these tell of by their channel, by the number of its entry."""
+        wanted = {entry for each in claimed if _tells_events(each) for entry in each.delivery.entries[:EVENTS_MAX]}
+        found = self._events(unit, wanted) if wanted else {}
+        return {number: _json(to_json_data(message)) for number, message in found.items()}
+
+    def message(self, claimed: Claimed, events: Mapping[int, str]) -> notification_pb2.OutgoingMessage:
+        """The message of one."""
+        delivery, content = claimed.delivery, claimed.delivery.content
+        link = self._links.url(delivery)
+        return notification_pb2.OutgoingMessage(
+            delivery=delivery.name,
+            lease=delivery.lease,
+            lease_expire_time=timestamp(delivery.lease_until),
+            channel=claimed.channel.message,
+            to=delivery.to,
+            display_name=claimed.display_name,
+            subject=content.subject,
+            body=content.body,
+            html=content.html,
+            key=delivery.key,
+            event=self._event(delivery, link, events) if _tells_events(claimed) else b"",
+            acknowledge_url=link,
+            try_number=delivery.try_count,
+            at_once_max=claimed.at_once_max,
+        )
+
+    def _event(self, delivery: Delivery, link: str, events: Mapping[int, str]) -> bytes:
+        """The CloudEvent: the same bytes at every try, since nothing in it is of the try."""
+        told = (events[entry] for entry in delivery.entries[:EVENTS_MAX] if entry in events)
+        data = {
+            "delivery": delivery.name,
+            "rule": delivery.rule,
+            "severity": delivery.severity.name.lower(),
+            "subject": delivery.content.subject,
+            "body": delivery.content.body,
+            "eventCount": delivery.entry_count,
+        } | ({"acknowledgeUrl": link} if link else {})
+        envelope = {
+            "specversion": "1.0",
+            "id": delivery.key,
+            "source": self._source,
+            "type": EVENT_TYPE,
+            "subject": delivery.name,
+            "time": (delivery.frozen_time or delivery.create_time).isoformat().replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+        }
+        # Events are made once for all who are told of them, and put in as they are.
+        return f'{_json(envelope)[:-1]},"data":{_json(data)[:-1]},"events":[{",".join(told)}]}}}}'.encode()
+
+
+def channel_name(delivery: Delivery) -> str:
+    """The resource name of the channel that a delivery goes out by."""
+    return f"{delivery.environment}/notificationChannels/{last_segment(delivery.channel)}"
+
+
+def _tells_events(claimed: Claimed) -> bool:
+    return claimed.channel.terms.kind not in TEXT_KINDS
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
