@@ -1,5 +1,6 @@
 """The value of a figure in the KPIs of a run or a phase, or why it has none."""
 
+from collections.abc import Container
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ from google.protobuf.message import Message
 
 from pymigrate.engine.domain.crossing import Unknown, Value
 from pymigrate.engine.domain.kpi_arrivals import NOW_SECONDS, WINDOW_SECONDS
+from pymigrate.engine.domain.names import run_of
 from pymigrate.engine.domain.run_states import LaneState
 from pymigrate.engine.domain.watched_figures import THROUGHPUT
 from pymigrate.v1 import kpi_pb2
@@ -32,9 +34,9 @@ class Copying:
         else:
             self._since.pop(kpis.name, None)
 
-    def keep(self, names: set[str]) -> None:
-        """Forgets every other subject."""
-        self._since = {name: since for name, since in self._since.items() if name in names}
+    def keep(self, runs: Container[str]) -> None:
+        """Forgets the subjects of every other run."""
+        self._since = {name: since for name, since in self._since.items() if run_of(name) in runs}
 
     def seconds(self, name: str, now: datetime) -> float | None:
         """How long; None where nothing is copied."""

@@ -34,6 +34,11 @@ def plan_of(name: str) -> str:
     return "/".join(name.split("/")[:4])
 
 
+def run_of(name: str) -> str:
+    """`environments/prod/plans/warehouse/runs/r1` of any name below it."""
+    return "/".join(name.split("/")[:6])
+
+
 def matches(name: str, *collections: str) -> bool:
     """Whether the name is that of an object in these nested collections, with legal segments."""
     parts = name.split("/")
