@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -26,11 +26,15 @@ class Posted:
 
 @dataclass(frozen=True)
 class Said:
-    """What is answered. `is_reset` ends the connection without a word; `hangs_until` is waited for first."""
+    """What is answered. `is_reset` ends the connection without a word, and with `is_taken` after the request was taken; `hangs_until` is
+    waited for first."""
 
     status: int = 200
     retry_after: str = ""
     is_reset: bool = False
+    is_taken: bool = False
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
     hangs_until: threading.Event | None = None
 
 
@@ -70,7 +74,7 @@ class HttpSink:
         if said.hangs_until is not None:
             said.hangs_until.wait(WAIT_SECONDS)
         with self.changed:
-            if not said.is_reset and said.status < 300:
+            if said.is_taken or (not said.is_reset and said.status < 300):
                 self.taken.append(posted)
             self.changed.notify_all()
         return said
@@ -97,8 +101,12 @@ class HttpSink:
                     self.send_response(said.status)
                     if said.retry_after:
                         self.send_header("retry-after", said.retry_after)
-                    self.send_header("content-length", "0")
+                    for name, value in said.headers.items():
+                        self.send_header(name, value)
+                    body = said.body.encode()
+                    self.send_header("content-length", str(len(body)))
                     self.end_headers()
+                    self.wfile.write(body)
                     self.wfile.flush()
 
             def log_message(self, format: str, *_: object) -> None:

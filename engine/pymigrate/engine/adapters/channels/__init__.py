@@ -1,0 +1,1 @@
+"""The ways out of the package itself: mail, HTTP, and what Apprise reaches."""
