@@ -5,10 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
+from pymigrate.engine.domain.delivery import Condition
 from pymigrate.engine.domain.errors import EngineUnavailable, StaleWrite
 from pymigrate.engine.domain.run import Lane, RunAggregate
+from pymigrate.engine.ports.deliveries import DeliveryFilter
 from pymigrate.engine.ports.estimates import KeptEstimate
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
+from tests.contract.store.deliveries import PROD, delivery, incident
 from tests.contract.store.records import (
     NOW,
     PLAN,
@@ -35,6 +38,9 @@ def write_everything(unit: Unit, suffix: str, lane: Lane | None = None) -> None:
     unit.estimates.insert(KeptEstimate(f"e{suffix}", PLAN, NOW, b"estimate"))
     unit.samples.add("e", {"k": [sample(f"r{suffix}")]})
     unit.audit.append(AuditEntry(NOW, "alice", "create", f"a{suffix}", 1))
+    unit.deliveries.insert([delivery(f"d{suffix}")])
+    unit.incidents.insert([incident(f"i{suffix}")])
+    unit.conditions.put(Condition("e", "r", f"s{suffix}", NOW))
     if lane is not None:
         lane.rows = 77
         unit.runs.save(RUN, [lane, new_lane(f"extra{suffix}")])
@@ -50,6 +56,9 @@ def everything(unit: Unit) -> list[object]:
         list(unit.estimates.list(PLAN, 99)),
         list(unit.samples.newest("e", "k", 99)),
         list(unit.audit.list(0, 99)),
+        list(unit.deliveries.list(DeliveryFilter(PROD), None, 99)),
+        list(unit.incidents.due(at(99), 99)),
+        list(unit.conditions.all()),
         unit.runs.load(RUN),
         unit.runs.revision(RUN),
         list(unit.runs.events(RUN, 0, 99)),

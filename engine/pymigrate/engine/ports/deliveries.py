@@ -106,7 +106,7 @@ class Deliveries(Protocol):
         ...
 
     def of_incident(self, incident: str) -> Sequence[Delivery]:
-        """Those of an incident, in the order in which they were made."""
+        """Those of an incident, in the order in which they were made; none of the empty one."""
         ...
 
     def facts(self, environment: str, since: datetime) -> Sequence[DeliveryFact]:

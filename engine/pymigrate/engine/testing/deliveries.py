@@ -124,7 +124,9 @@ class MemoryDeliveries:
 
     def of_incident(self, incident: str) -> Sequence[Delivery]:
         """Those of an incident, in order."""
-        return self._where(lambda each: each.incident == incident, lambda each: (each.create_time, each.name))
+        return self._where(
+            lambda each: incident != "" and each.incident == incident, lambda each: (each.create_time, each.name)
+        )
 
     def facts(self, environment: str, since: datetime) -> Sequence[DeliveryFact]:
         """What is counted of those that became due since."""

@@ -58,6 +58,9 @@ def _require_aware(value: object) -> None:
         moment = getattr(value, name)
         if isinstance(moment, datetime) and moment.tzinfo is None:
             raise ValueError(f"{name} must be an aware datetime")
+        if isinstance(moment, list):
+            for each in moment:
+                _require_aware(each)
 
 
 _NAMES: dict[type, tuple[str, ...]] = {}

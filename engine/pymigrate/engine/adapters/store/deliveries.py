@@ -48,7 +48,6 @@ _is_asked = select(_asked.c.value)
 _GET_ALL = _WHOLE.where(_c.name.in_(_is_asked)).order_by(_c.name)
 _TAKEN_KEYS = select(_c.key).where(_c.key.in_(_is_asked))
 _TAKEN_NAMES = select(_c.name).where(_c.name.in_(_is_asked))
-_VERSIONS = select(_c.name, _c.version).where(_c.name.in_(_is_asked))
 _of_thread = _TABLE.alias("of_thread")
 _NEWEST_NAMES = (
     select(_of_thread.c.name)
@@ -163,7 +162,8 @@ class SqlDeliveries:
             return
         rows = [_changes(each) for each in changed]
         if self._connection.execute(_UPDATE, rows).rowcount != len(changed):
-            raise self._stale(changed)
+            which = changed[0].name if len(changed) == 1 else f"one of {len(changed)} deliveries"
+            raise StaleWrite(f"{which} was changed or deleted in between: read it again")
         for each in changed:
             self._versions.set(each, each.version + 1)
 
@@ -269,13 +269,6 @@ class SqlDeliveries:
     def _count(self, statement: Select[Any], asked_for: Mapping[str, Any]) -> int:
         found: int = self._connection.execute(statement, asked_for).scalar_one()
         return found
-
-    def _stale(self, changed: Sequence[Delivery]) -> StaleWrite:
-        """Names the first that is not as it was read; the others may be written by now, with a version that is one higher."""
-        rows = self._connection.execute(_VERSIONS, asking(each.name for each in changed))
-        stored = {row.name: row.version for row in rows}
-        stale = next((each for each in changed if stored.get(each.name) != each.version + 1), changed[0])
-        return StaleWrite(f"{stale.name} was changed or deleted in between: read it again")
 
 
 def _changes(delivery: Delivery) -> dict[str, Any]:
