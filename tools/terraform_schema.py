@@ -38,7 +38,7 @@ class Section:
 
 
 def sections() -> Iterator[Section]:
-    """The provider itself, every resource and every data source."""
+    """The provider itself, every resource, data source and function."""
     told = Servicer(PymigrateProvider()).GetProviderSchema(None, None)
     yield Section(
         "index.md",
@@ -67,6 +67,28 @@ def sections() -> Iterator[Section]:
                 schema(blocks[name].block),
                 [("Import", f"{folder}/{name}/import.sh", "shell")],
             )
+    yield from _functions(told)
+
+
+def _functions(told: Any) -> Iterator[Section]:
+    for name in sorted(told.functions):
+        function = told.functions[name]
+        arguments = ", ".join(f"{each.name} {_type(json.loads(each.type)).lower()}" for each in function.parameters)
+        answer = _type(json.loads(getattr(function, "return").type)).lower()
+        lines = "\n".join(
+            f"{at}. `{each.name}` ({_type(json.loads(each.type))}) {each.description}"
+            for at, each in enumerate(function.parameters, 1)
+        )
+        yield Section(
+            f"functions/{name}.md",
+            f"{name} function - pymigrate",
+            f"function: {name}",
+            function.summary + f".\n\n{function.description}",
+            "",
+            [("Example Usage", f"functions/{name}/function.tf", "terraform")],
+            f"## Signature\n\n```text\n{name}({arguments}) {answer}\n```\n\n## Arguments\n\n{lines}",
+            [],
+        )
 
 
 def schema(block: Any) -> str:
@@ -111,5 +133,7 @@ def _line(attribute: Any, place: str) -> str:
 
 def _type(word: Any) -> str:
     if isinstance(word, str):
-        return {"string": "String", "number": "Number", "bool": "Boolean"}[word]
+        return {"string": "String", "number": "Number", "bool": "Boolean", "dynamic": "Dynamic"}[word]
+    if word[0] == "object":
+        return "Object"
     return f"{str(word[0]).capitalize()} of {_type(word[1])}"

@@ -142,6 +142,13 @@ class PymigrateProvider(Provider):
             DiscoveredSchemaDataSource,
         ]
 
+    def get_functions(self) -> list[Any]:
+        """The functions."""
+        from pymigrate.provider.functions.parse_name import ParseName
+        from pymigrate.provider.functions.phase_order import PhaseOrder
+
+        return [ParseName, PhaseOrder]
+
 
 def share_of(configured: Any) -> float | None:
     """The share by which downtime may rise: as configured, as the variable says, or the default; None for no comparison. Raises Refused

@@ -12,6 +12,7 @@ from tf.utils import Diagnostics
 
 from pymigrate.provider.sdk import planning, states
 from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, add, to_path
+from pymigrate.provider.sdk.function import ArgumentRefused
 from pymigrate.provider.sdk.resource import Context, DataSource, Resource, State
 from pymigrate.provider.sdk.schema import Attribute
 from pymigrate.provider.sdk.values import number, read_value, to_value, without_unknowns
@@ -196,6 +197,23 @@ class Servicer(ProviderServicer):
         return pb.ReadDataSource.Response(
             state=states.write_state(attributes, state), diagnostics=call.diagnostics.to_pb()
         )
+
+    def CallFunction(self, request: Any, context: Any) -> Any:
+        """What a function makes of its arguments."""
+        function = self._load_func_cls_map()[request.name]
+        signature = function.get_signature()
+        try:
+            arguments = [
+                parameter.type.decode(read_value(given))
+                for parameter, given in zip(signature.parameters, request.arguments, strict=True)
+            ]
+            answer = cast(Any, function)(self.app).call(*arguments)
+        except ArgumentRefused as error:
+            return pb.CallFunction.Response(error=pb.FunctionError(text=f"{error}.", function_argument=error.argument))
+        except Exception as error:  # the edge: a raw gRPC error would not say where
+            log.error("function failed", exc_info=error)
+            return pb.CallFunction.Response(error=pb.FunctionError(text=f"{type(error).__name__}: {error}."))
+        return pb.CallFunction.Response(result=to_value(answer))
 
     def StopProvider(self, request: Any, context: Any) -> Any:
         """The user interrupts: calls under way are told, and Terraform waits for them."""
