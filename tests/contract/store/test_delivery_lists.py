@@ -7,7 +7,7 @@ import pytest
 
 from pymigrate.engine.domain.delivery import Delivery, DeliveryState
 from pymigrate.engine.domain.errors import StaleWrite
-from pymigrate.engine.ports.deliveries import DeliveryFact, DeliveryFilter
+from pymigrate.engine.ports.deliveries import DeliveryFact, DeliveryFilter, DeliveryStanding
 from pymigrate.engine.ports.store import Store, Unit
 from tests.contract.store.deliveries import (
     CONTENT,
@@ -169,12 +169,46 @@ async def test_what_was_not_confirmed_in_time_is_overdue_the_earliest_first(stor
 async def test_what_came_as_far_as_agreed_is_not_overdue(
     store: Store, agreed: str, happened: dict[str, datetime], is_overdue: bool
 ) -> None:
-    await store.transact(inserting(delivery("a", confirm_by_time=at(-1), confirm_state=agreed)))
+    await store.transact(inserting(delivery("a", confirm_by_time=NOW, confirm_state=agreed)))
     mine = await stored(store, "a")
     for name, time in happened.items():
         setattr(mine, name, time)
     await store.transact(saving(mine))
     assert await overdue(store) == (["a"] if is_overdue else [])
+
+
+async def test_what_came_as_far_as_agreed_but_late_is_overdue_all_the_same(store: Store) -> None:
+    await store.transact(inserting(delivery("a", confirm_by_time=at(-1)), delivery("b", confirm_by_time=at(-1))))
+    for name, time in (("a", NOW), ("b", at(-1))):
+        mine = await stored(store, name)
+        mine.state, mine.accept_time = DeliveryState.ACCEPTED, time
+        await store.transact(saving(mine))
+    assert await overdue(store) == ["a"]
+
+
+async def test_what_is_still_to_be_sent_or_was_given_up_is_counted_for_each_environment(store: Store) -> None:
+    await store.transact(
+        inserting(
+            delivery("a", due_time=at(5)),
+            delivery("b", due_time=at(3)),
+            pending("c", due_time=at(-9)),
+            sending("d", due_time=at(-1)),
+            sending("e", due_time=at(-2)),
+            *(delivery(f"dead{number}", state=DeliveryState.DEAD) for number in range(3)),
+            delivery("lost", state=DeliveryState.UNDELIVERABLE),
+            delivery("fine", state=DeliveryState.ACCEPTED),
+            delivery("quiet", state=DeliveryState.SUPPRESSED),
+            delivery("other", environment=OTHER),
+        )
+    )
+    assert list(await store.read(lambda unit: unit.deliveries.standing(PROD))) == [
+        DeliveryStanding(DeliveryState.WAITING, 2, at(3)),
+        DeliveryStanding(DeliveryState.PENDING, 1, at(-9)),
+        DeliveryStanding(DeliveryState.SENDING, 2, at(-2)),
+        DeliveryStanding(DeliveryState.DEAD, 3, None),
+        DeliveryStanding(DeliveryState.UNDELIVERABLE, 1, None),
+    ]
+    assert list(await store.read(lambda unit: unit.deliveries.standing("environments/none"))) == []
 
 
 async def test_what_was_told_to_be_overdue_is_told_once_whatever_becomes_of_it(store: Store) -> None:

@@ -35,6 +35,9 @@ class DeliveryState(StrEnum):
     SUPPRESSED = "suppressed"
 
 
+STILL_OPEN = frozenset({DeliveryState.WAITING, DeliveryState.PENDING, DeliveryState.SENDING})
+
+
 class TryOutcome(StrEnum):
     """What came of a try. `unknown`: the answer was lost after the message was handed over, so that it may have arrived."""
 
@@ -120,10 +123,32 @@ class Delivery:
     version: int = 0
 
     @property
+    def confirm_time(self) -> datetime | None:
+        """When it came as far as was agreed; None where it did not yet."""
+        return confirm_time_of(self.confirm_state, self.acknowledge_time, self.deliver_time, self.accept_time)
+
+    @property
     def is_confirmed(self) -> bool:
-        """Whether it came as far as was agreed: who acknowledges it has it, and what a recipient has was accepted."""
-        times = (self.acknowledge_time, self.deliver_time, self.accept_time)
-        return any(time is not None for time in times[: CONFIRMING_TIMES[self.confirm_state]])
+        """Whether it came as far as was agreed."""
+        return self.confirm_time is not None
+
+    @property
+    def is_in_time(self) -> bool:
+        """Whether it came so far by the time that was agreed, if one was."""
+        time = self.confirm_time
+        return time is not None and (self.confirm_by_time is None or time <= self.confirm_by_time)
+
+
+def confirm_time_of(
+    confirm_state: str,
+    acknowledge_time: datetime | None,
+    deliver_time: datetime | None,
+    accept_time: datetime | None,
+) -> datetime | None:
+    """When it came as far as was agreed, which is the first of the times that say so: who acknowledges it has it, and what a recipient has
+    was accepted."""
+    times = (acknowledge_time, deliver_time, accept_time)[: CONFIRMING_TIMES[confirm_state]]
+    return min((time for time in times if time is not None), default=None)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,14 @@ from typing import Protocol
 
 from pymigrate.engine.domain.delivery import Condition, Delivery, DeliveryState, Incident
 
+# What is still to be done of deliveries, by the engine or by a person.
+STANDING = (
+    DeliveryState.WAITING,
+    DeliveryState.PENDING,
+    DeliveryState.SENDING,
+    DeliveryState.DEAD,
+    DeliveryState.UNDELIVERABLE,
+)
 # Whom it tells by which rule, and since when: with others it were another delivery.
 WRITTEN_ONCE = ("environment", "rule", "stakeholder", "address", "thread", "key", "create_time")
 
@@ -40,6 +48,15 @@ class DeliveryFact:
     accept_time: datetime | None
     deliver_time: datetime | None
     acknowledge_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStanding:
+    """How many deliveries stand so; of those that are still to be sent, when the first of them becomes or became due."""
+
+    state: DeliveryState
+    count: int
+    oldest_due_time: datetime | None
 
 
 class Deliveries(Protocol):
@@ -113,9 +130,13 @@ class Deliveries(Protocol):
         """Of every one that became due at or after `since`, in no order."""
         ...
 
+    def standing(self, environment: str) -> Sequence[DeliveryStanding]:
+        """What of an environment is still to be sent or was given up: one for each of the states STANDING that has any, in that order."""
+        ...
+
     def overdue(self, now: datetime, limit: int) -> Sequence[Delivery]:
-        """At most `limit` whose `confirm_by_time` is not after `now`, that are not confirmed as agreed, and that were not told so (see
-        `note_overdue`); the earliest first."""
+        """At most `limit` whose `confirm_by_time` is not after `now`, that were not confirmed as agreed by then, and that were not told
+        so (see `note_overdue`); the earliest first. One that was confirmed since is among them: it was late."""
         ...
 
     def note_overdue(self, names: Collection[str]) -> None:

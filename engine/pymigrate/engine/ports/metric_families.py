@@ -17,6 +17,8 @@ CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 STORE_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 WORK_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0)
 
+CONFIRM_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0)
+
 
 def _counter(name: str, about: str, *labels: str) -> Family:
     return Family(name, Kind.COUNTER, about, labels)
@@ -156,6 +158,48 @@ STORE_FAILURES = _counter("pymigrate_store_failures_total", "Units of work that 
 HOSTS = _summed("pymigrate_hosts", "Worker hosts, by whether they have work.", "state")
 OUTGOING = _counter("pymigrate_outgoing_events_total", "Events posted to others, by how that went.", "kind", "result")
 OUTGOING_LAG = _gauge("pymigrate_outgoing_lag_seconds", "How old the oldest event is that was not posted yet.", "kind")
+
+NOTIFICATIONS = _counter(
+    "pymigrate_notifications_total",
+    "Deliveries that were accepted, delivered, acknowledged, given up (dead, undeliverable) or suppressed.",
+    "environment",
+    "state",
+)
+NOTIFICATIONS_AGREED = _counter(
+    "pymigrate_notifications_agreed_total",
+    "Deliveries that had to be confirmed in time, by whether they were: `in_time` or `late`.",
+    "environment",
+    "result",
+)
+NOTIFICATION_TRIES = _counter(
+    "pymigrate_notification_tries_total",
+    "Tries to send a delivery, by the kind of channel and what came of them.",
+    "kind",
+    "result",
+)
+NOTIFICATION_CONFIRM_DURATION = _histogram(
+    "pymigrate_notification_confirm_duration_seconds",
+    "How long after they became due deliveries were confirmed as their rule asks for.",
+    CONFIRM_BUCKETS,
+    "environment",
+)
+NOTIFICATIONS_WAITING = _summed(
+    "pymigrate_notifications_waiting",
+    "Deliveries that are still to be sent: they gather (waiting), may be tried (pending) or are under way (sending).",
+    "environment",
+    "state",
+)
+NOTIFICATIONS_FAILED = _summed(
+    "pymigrate_notifications_failed",
+    "Deliveries that were given up and not tried again since: `dead` after their tries, or `undeliverable`.",
+    "environment",
+    "state",
+)
+NOTIFICATION_LAG = _gauge(
+    "pymigrate_notification_lag_seconds",
+    "How long ago the oldest delivery became due that is still to be sent.",
+    "environment",
+)
 
 COLLECTOR_DURATION = _gauge(
     "pymigrate_collector_duration_seconds", "How long a collector's series took at the last scrape.", "collector"

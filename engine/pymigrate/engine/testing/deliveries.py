@@ -5,13 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from pymigrate.engine.domain.delivery import Delivery, DeliveryState
+from pymigrate.engine.domain.delivery import STILL_OPEN, Delivery, DeliveryState
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.ports.deliveries import WRITTEN_ONCE, DeliveryFact, DeliveryFilter
+from pymigrate.engine.ports.deliveries import STANDING, WRITTEN_ONCE, DeliveryFact, DeliveryFilter, DeliveryStanding
 from pymigrate.engine.testing.journal import Journal
 from pymigrate.engine.testing.store_tables import Tables
-
-OPEN = frozenset({DeliveryState.WAITING, DeliveryState.PENDING, DeliveryState.SENDING})
 
 
 class MemoryDeliveries:
@@ -146,13 +144,22 @@ class MemoryDeliveries:
             if each.environment == environment and each.due_time >= since
         ]
 
+    def standing(self, environment: str) -> Sequence[DeliveryStanding]:
+        """How many are to be sent still, and how many were given up."""
+        found = [each for each in self._deliveries.values() if each.environment == environment]
+        return [
+            DeliveryStanding(state, len(due), min(due) if state in STILL_OPEN else None)
+            for state in STANDING
+            if (due := [each.due_time for each in found if each.state == state])
+        ]
+
     def overdue(self, now: datetime, limit: int) -> Sequence[Delivery]:
         """What was not confirmed in time, the earliest first."""
         found = self._where(
             lambda each: (
                 each.confirm_by_time is not None
                 and each.confirm_by_time <= now
-                and not each.is_confirmed
+                and not each.is_in_time
                 and each.name not in self._told
             ),
             lambda each: (each.confirm_by_time, each.name),
@@ -168,7 +175,7 @@ class MemoryDeliveries:
     def purge(self, before: datetime, limit: int) -> int:
         """Forgets old ones that have ended."""
         old = self._where(
-            lambda each: each.create_time < before and each.state not in OPEN,
+            lambda each: each.create_time < before and each.state not in STILL_OPEN,
             lambda each: (each.create_time, each.name),
         )[:limit]
         for each in old:

@@ -23,10 +23,10 @@ from pymigrate.engine.adapters.store.delivery_tables import (
 )
 from pymigrate.engine.adapters.store.turns import Turn
 from pymigrate.engine.adapters.store.versions import Versions
-from pymigrate.engine.domain.delivery import Delivery, DeliveryState
+from pymigrate.engine.domain.delivery import STILL_OPEN, Delivery, DeliveryState
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.domain.notices import Severity
-from pymigrate.engine.ports.deliveries import WRITTEN_ONCE, DeliveryFact, DeliveryFilter
+from pymigrate.engine.ports.deliveries import STANDING, WRITTEN_ONCE, DeliveryFact, DeliveryFilter, DeliveryStanding
 
 _TABLE = DeliveryRow.metadata.tables[str(DeliveryRow.__tablename__)]
 _c = _TABLE.c
@@ -108,6 +108,12 @@ _OF_INCIDENT = _WHOLE.where(_c.incident == bindparam("incident"), IS_OF_INCIDENT
 _FACT_ROWS = select(*(_c[name] for name in _FACTS)).where(
     _c.environment == bindparam("environment"), _c.due_time >= bindparam("since")
 )
+_of_environment = _c.environment == bindparam("environment")
+_OPEN_STANDING = union_all(
+    select(_c.state, func.count(), func.min(_c.due_time)).where(_of_environment, IS_WAITING).group_by(_c.state),
+    select(_c.state, func.count(), func.min(_c.due_time)).where(_of_environment, HAS_TRY_TIME).group_by(_c.state),
+)
+_FAILED_STANDING = select(func.count()).select_from(_TABLE).where(_of_environment, _c.state == bindparam("state"))
 _OVERDUE = (
     _WHOLE.where(IS_OVERDUE, _c.overdue_time <= bindparam("now"))
     .order_by(_c.overdue_time, _c.name)
@@ -248,6 +254,15 @@ class SqlDeliveries:
         """What is counted of those that became due since."""
         rows = self._connection.execute(_FACT_ROWS, {"environment": environment, "since": since})
         return [DeliveryFact(*row) for row in rows]
+
+    def standing(self, environment: str) -> Sequence[DeliveryStanding]:
+        """How many are to be sent still, and how many were given up: each a look into an index that holds no others."""
+        asked_for = {"environment": environment}
+        found = {state: (count, due) for state, count, due in self._connection.execute(_OPEN_STANDING, asked_for)}
+        for state in STANDING:
+            if state not in STILL_OPEN and (count := self._count(_FAILED_STANDING, asked_for | {"state": state})):
+                found[state] = (count, None)
+        return [DeliveryStanding(state, *found[state]) for state in STANDING if state in found]
 
     def overdue(self, now: datetime, limit: int) -> Sequence[Delivery]:
         """What was not confirmed in time, the earliest first."""

@@ -155,7 +155,7 @@ def values_of(delivery: Delivery, version: int) -> dict[str, Any]:
     values["severity"] = int(delivery.severity)
     values["version"] = version
     values["try_time"] = _try_time(delivery)
-    values["overdue_time"] = None if delivery.is_confirmed else delivery.confirm_by_time
+    values["overdue_time"] = None if delivery.is_in_time else delivery.confirm_by_time
     return values
 
 
