@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from pymigrate.engine.entrypoints.cli.declared import in_order, read_documents
-from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+from pymigrate.engine.entrypoints.cli.declared_kinds import KINDS
+from pymigrate.v1 import connection_pb2, environment_pb2, notification_pb2, plan_pb2
 
 HEAD = "apiVersion: pymigrate.io/v1alpha1\nkind: Environment\nmetadata: {name: e}\n"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -115,3 +116,26 @@ def test_what_does_not_name_one_another_comes_as_it_was_given() -> None:
 
 def test_a_circle_comes_as_it_was_given_after_everything_else() -> None:
     assert ordered(department("a", "b"), department("b", "a"), department("c")) == ["c", "a", "b"]
+
+
+def rule(name: str, parent: str = "") -> tuple[str, str, object]:
+    """An alert rule that may lie below another."""
+    return "AlertRule", f"environments/e/alertRules/{name}", notification_pb2.AlertRule(parent_rule=parent)
+
+
+def test_rules_come_after_their_parents_and_after_whom_they_tell() -> None:
+    ann = ("Stakeholder", "environments/e/stakeholders/ann", notification_pb2.Stakeholder())
+    mail = ("NotificationChannel", "environments/e/notificationChannels/mail", notification_pb2.NotificationChannel())
+    assert ordered(rule("c", "b"), rule("b", "a"), ann, rule("a"), mail) == ["mail", "ann", "a", "b", "c"]
+
+
+def test_every_kind_is_named_as_its_collection_and_its_requests_have_it() -> None:
+    named = {kind.word: (kind.name("e", "x"), kind.field) for kind in KINDS.values()}
+    assert named["Environment"] == ("environments/x", "environment")
+    assert named["OnCallSchedule"] == ("environments/e/onCallSchedules/x", "on_call_schedule")
+    assert named["Silence"] == ("environments/e/silences/x", "silence")
+
+
+def test_a_definition_sets_nothing_that_only_the_engine_tells() -> None:
+    assert KINDS["NotificationTemplate"].settable() == ["display_name", "types", "texts", "labels"]
+    assert KINDS["Silence"].settable() == ["reason", "match", "start_time", "end_time"]

@@ -1,9 +1,8 @@
-"""The tokens that calls on runs give out and take back: where a page ends, and how far somebody has watched."""
+"""The tokens that calls on what happened give out and take back: where a page ends, and how far somebody has watched."""
 
 from datetime import datetime
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
-from pymigrate.engine.domain.run import Run
 
 SEQUENCE_DIGITS_MAX = 18
 
@@ -21,17 +20,17 @@ def given_sequence(token: str) -> int:
     return sequence
 
 
-def page_token_of(run: Run) -> str:
-    """Says that a page ended with this run."""
-    return f"{run.create_time.isoformat()}|{run.name}"
+def page_token_of(create_time: datetime, name: str) -> str:
+    """Says that a page of the newest first ended with this one."""
+    return f"{create_time.isoformat()}|{name}"
 
 
-def read_page_token(token: str) -> tuple[datetime, str] | None:
-    """The run that a page ended with; None for the first page. Raises InvalidDefinition for what no call gave out."""
+def read_page_token(token: str, call: str = "ListRuns") -> tuple[datetime, str] | None:
+    """What a page ended with; None for the first page. Raises InvalidDefinition for what the call never gave out."""
     if not token:
         return None
     text, _, name = token.partition("|")
-    refusal = InvalidDefinition((Problem("page_token", "is not a token that ListRuns gave out"),))
+    refusal = InvalidDefinition((Problem("page_token", f"is not a token that {call} gave out"),))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

@@ -106,7 +106,8 @@ class Runs:
         found = await self._store.read(lambda unit: list(unit.runs.list(plan, before, size + 1)))
         if not found and not page_token:
             await self._store.read(lambda unit: self._catalog.require_parent(unit, environment_of(plan)))
-        token = page_token_of(found[size - 1]) if len(found) > size else ""
+        last = found[size - 1] if len(found) > size else None
+        token = page_token_of(last.create_time, last.name) if last is not None else ""
         return [await self.get(run.name) for run in found[:size]], token
 
     async def steer(self, name: str, desired: DesiredState, caller: Caller) -> run_pb2.Run:

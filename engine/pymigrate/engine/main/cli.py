@@ -22,7 +22,13 @@ def main() -> None:
 
 def build() -> typer.Typer:
     """The application. A package's commands are imported only when they are asked for, or help is."""
-    from pymigrate.engine.entrypoints.cli import commands, dashboard_commands, impact_commands, kpi_commands
+    from pymigrate.engine.entrypoints.cli import (
+        commands,
+        dashboard_commands,
+        impact_commands,
+        kpi_commands,
+        notification_commands,
+    )
 
     app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
     app.callback(invoke_without_command=True)(_top)
@@ -32,6 +38,7 @@ def build() -> typer.Typer:
     impact_commands.add_to(app)
     kpi_commands.add_to(app)
     dashboard_commands.add_to(app)
+    notification_commands.add_to(app)
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
     for entry in entry_points(group=COMMANDS):
         if asked in {entry.name, "--help"}:

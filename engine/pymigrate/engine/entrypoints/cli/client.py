@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import grpc
 import typer
@@ -17,6 +17,7 @@ from pymigrate.v1 import (
     environment_pb2_grpc,
     impact_pb2_grpc,
     kpi_pb2_grpc,
+    notification_pb2_grpc,
     plan_pb2_grpc,
     run_pb2_grpc,
     worker_pb2_grpc,
@@ -48,7 +49,13 @@ class Client:
         self.runs = run_pb2_grpc.RunServiceStub(self.channel)
         self.impacts = impact_pb2_grpc.ImpactServiceStub(self.channel)
         self.kpis = kpi_pb2_grpc.KpiServiceStub(self.channel)
+        self.notifications = notification_pb2_grpc.NotificationServiceStub(self.channel)
         self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What every call of the command line is made with."""
+        return {"metadata": self.metadata, "timeout": TIMEOUT_SECONDS}
 
     def wait_until_ready(self) -> None:
         """Waits for the engine, READY_SECONDS_MAX at most, wherever it is now; whether it is ready shows at the next call."""

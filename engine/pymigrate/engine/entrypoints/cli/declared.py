@@ -1,6 +1,6 @@
 """Applies definitions from a YAML or JSON file: documents in the envelope that Git and Kubernetes use, each after those that it names."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -8,23 +8,15 @@ import grpc
 import typer
 import yaml
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
 
-from pymigrate.engine.entrypoints.cli.client import TIMEOUT_SECONDS, Client, fail
-from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+from pymigrate.engine.entrypoints.cli.client import Client, fail
+from pymigrate.engine.entrypoints.cli.declared_kinds import KINDS, DeclaredKind
 from pymigrate.v1.shape import ShapeError, from_data
 
 API_VERSION = "pymigrate.io/v1alpha1"
 FILE_BYTES_MAX = 4 * 1024 * 1024
 EVENTS_MAX = 400_000
 DEPTH_MAX = 64
-KINDS: dict[str, Callable[[], Message]] = {
-    "Environment": environment_pb2.Environment,
-    "Connection": connection_pb2.Connection,
-    "Department": environment_pb2.Department,
-    "Plan": plan_pb2.Plan,
-}
-"""By their word; objects name others of their own kind, and of those above."""
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
@@ -75,59 +67,54 @@ def in_order(found: Iterable[tuple[str, str, Any]]) -> Iterator[tuple[str, str, 
 
 def _names(kind: str, name: str, message: Any) -> Iterator[str]:
     """The other objects of its kind that an object names."""
+    parent = name.rpartition("/")[0]
     if kind in {"Department", "Plan"}:
-        parent = name.rpartition("/")[0]
         yield from (f"{parent}/{other}" for other in message.dependencies if f"{parent}/{other}" != name)
+    elif kind == "AlertRule" and message.parent_rule and f"{parent}/{message.parent_rule}" != name:
+        yield f"{parent}/{message.parent_rule}"
 
 
 def _message(path: Path, document: dict[str, Any]) -> tuple[str, Any]:
-    kind = document["kind"]
+    word = document["kind"]
+    kind = KINDS[word]
     metadata = document.get("metadata") or {}
     if not isinstance(metadata, dict):
-        _refuse(path, f"metadata of a {kind} must be a map")
+        _refuse(path, f"metadata of a {word} must be a map")
     object_id, environment = metadata.get("name"), metadata.get("environment")
-    if not isinstance(object_id, str) or (kind != "Environment" and not isinstance(environment, str)):
-        _refuse(path, f"a {kind} needs metadata.name" + ("" if kind == "Environment" else " and metadata.environment"))
-    message: Any = KINDS[kind]()
+    if not isinstance(object_id, str) or (not kind.is_top and not isinstance(environment, str)):
+        _refuse(path, f"a {word} needs metadata.name" + ("" if kind.is_top else " and metadata.environment"))
+    message: Any = kind.message()
     try:
         from_data(document.get("spec") or {}, message, "spec")
-        from_data({"labels": metadata.get("labels") or {}}, message, "metadata")
+        if labels := metadata.get("labels"):
+            from_data({"labels": labels}, message, "metadata")
     except ShapeError as error:
-        _refuse(path, f"{kind} {object_id}: {error}")
-    message.name = (
-        f"environments/{object_id}"
-        if kind == "Environment"
-        else f"environments/{environment}/{kind.lower()}s/{object_id}"
-    )
+        _refuse(path, f"{word} {object_id}: {error}")
+    message.name = kind.name(str(environment), object_id)
     return message.name, message
 
 
-def _apply_one(client: Client, kind: str, name: str, message: Any) -> str:
-    stub: Any = {"Connection": client.connections, "Plan": client.plans}.get(kind, client.environments)
+def _apply_one(client: Client, word: str, name: str, message: Any) -> str:
+    kind = KINDS[word]
     parent, _, object_id = name.rpartition("/")
-    module: Any = {"Connection": connection_pb2, "Plan": plan_pb2}.get(kind, environment_pb2)
-    options = {"metadata": client.metadata, "timeout": TIMEOUT_SECONDS}
-    field = kind.lower()
     try:
-        before = getattr(stub, f"Get{kind}")(getattr(module, f"Get{kind}Request")(name=name), **options)
+        before = kind.call(client, "Get", name=name)
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.NOT_FOUND:
             raise
-        fields = {f"{field}_id": object_id, field: message}
-        if kind != "Environment":
+        fields = {f"{kind.field}_id": object_id, kind.field: message}
+        if not kind.is_top:
             fields["parent"] = parent.rpartition("/")[0]
-        getattr(stub, f"Create{kind}")(getattr(module, f"Create{kind}Request")(**fields), **options)
+        kind.call(client, "Create", **fields)
         return "created"
-    mask = FieldMask(paths=_mask(message))
-    request = getattr(module, f"Update{kind}Request")(**{field: message, "update_mask": mask})
-    after = getattr(stub, f"Update{kind}")(request, **options)
+    mask = FieldMask(paths=_mask(kind, message))
+    after = kind.call(client, "Update", **{kind.field: message, "update_mask": mask})
     return "unchanged" if after == before else "updated"
 
 
-def _mask(message: Any) -> list[str]:
+def _mask(kind: DeclaredKind, message: Any) -> list[str]:
     """Everything that a definition may say: what it leaves out goes back to its default."""
-    unset = {"name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash"}
-    fields = [field for field in message.DESCRIPTOR.fields if field.name not in unset]
+    fields = [message.DESCRIPTOR.fields_by_name[name] for name in kind.settable()]
     chosen = {oneof.name: message.WhichOneof(oneof.name) for oneof in message.DESCRIPTOR.oneofs}
     return [f.name for f in fields if f.containing_oneof is None or chosen[f.containing_oneof.name] == f.name]
 
