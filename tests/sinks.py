@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +18,12 @@ AT_ONCE = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Posted:
-    """What was posted, unpacked."""
+    """What was posted, unpacked, and the port that it came from: the same for what came over one connection."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes
+    from_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Said:
     is_reset: bool = False
     is_taken: bool = False
     body: str = ""
+    date: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     hangs_until: threading.Event | None = None
 
@@ -41,12 +44,15 @@ class Said:
 class HttpSink:
     """Keeps what it has answered with 2xx in `taken`, and everything in `asked`. `answer` may be set to anything that makes an answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Posted] = []
         self.taken: list[Posted] = []
         self.answer: Callable[[Posted], Said] = lambda _: Said()
         self.changed = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), self._handler())
+        self.port = self._server.server_port
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 
@@ -91,14 +97,15 @@ class HttpSink:
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                said = sink.take(Posted(self.path, headers, body))
+                said = sink.take(Posted(self.path, headers, body, self.client_address[1]))
                 if said.is_reset:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
                     self.close_connection = True
                     self.connection.close()
                     return
                 with contextlib.suppress(OSError):  # whoever asked has given up meanwhile
-                    self.send_response(said.status)
+                    self.send_response_only(said.status)
+                    self.send_header("date", said.date or self.date_time_string())
                     if said.retry_after:
                         self.send_header("retry-after", said.retry_after)
                     for name, value in said.headers.items():

@@ -77,11 +77,7 @@ class OutgoingTransport(httpx.AsyncBaseTransport):
                 )
             else:
                 opening = asyncio.open_connection(sock=connected)
-            try:
-                return _Connection(*await opening)
-            except BaseException:
-                connected.close()
-                raise
+            return _Connection(*await opening)
         except OSError as error:
             raise httpx.ConnectError(f"{host}: {str(error) or type(error).__name__}", request=request) from error
 

@@ -65,9 +65,7 @@ class SmtpChannel:
         except SecretMissing as error:
             return Sent(TryOutcome.TRANSIENT, error.message)
         except aiosmtplib.SMTPAuthenticationError as error:
-            return self._sent(
-                handing.lost, f"{error.code} {error.message} (the server does not accept the credentials)"
-            )
+            return self._sent(handing.lost, f"{error.code} {error.message} ({NOT_ALLOWED})")
         except aiosmtplib.SMTPResponseException as error:
             return self._sent(handing.lost, f"{error.code} {error.message}")
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -96,7 +94,7 @@ class SmtpChannel:
             return sent
         finally:
             if sent is None:
-                connection.client.close()
+                connection.drop()
             else:
                 self._connections.keep(connection)
 
@@ -149,7 +147,7 @@ class SmtpChannel:
     def _refused(self, connection: MailConnection, answer: aiosmtplib.SMTPResponse) -> Sent:
         said = f"{answer.code} {answer.message}"
         if answer.code == CLOSING or answer.code in CONFUSED:
-            connection.client.close()
+            connection.drop()
         if answer.code in CREDENTIALS:
             return self._sent(TryOutcome.TRANSIENT, f"{said} ({NOT_ALLOWED})")
         if answer.code in PERMANENT and answer.code not in CONFUSED:

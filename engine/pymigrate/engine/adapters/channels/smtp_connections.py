@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 import aiosmtplib
 
@@ -51,6 +52,13 @@ class MailConnection:
     messages: int = 0
     last_used_seconds: float = 0.0
 
+    def drop(self) -> None:
+        """Ends it at once: nothing that may still be on its way is waited for."""
+        transport = self.client.transport
+        self.client.close()
+        if transport is not None:
+            cast("asyncio.Transport", transport).abort()
+
 
 class MailConnections:
     """At most `connections_max` to a server."""
@@ -84,7 +92,7 @@ class MailConnections:
             if connection.client.is_connected and now - connection.last_used_seconds < KEPT_SECONDS_MAX:
                 connection.is_kept = True
                 return connection
-            connection.client.close()
+            connection.drop()
         return None
 
     def keep(self, connection: MailConnection) -> None:
@@ -94,7 +102,7 @@ class MailConnections:
         if connection.client.is_connected and connection.messages < MESSAGES_MAX:
             self._kept.append(connection)
         else:
-            connection.client.close()
+            connection.drop()
 
     async def open(self) -> MailConnection:
         """A new one. Raises AddressRefused, SecretMissing, OSError and aiosmtplib's errors."""
@@ -120,15 +128,16 @@ class MailConnections:
             start_tls=server.security is Security.STARTTLS,
             tls_context=self._trust,
         )
+        # The socket is the client's from here on, and ends with it.
+        connection = MailConnection(client)
         try:
             await client.connect()
             if client.is_ehlo_or_helo_needed:
                 await client.ehlo()
         except BaseException:
-            client.close()
-            connected.close()
+            connection.drop()
             raise
-        return MailConnection(client)
+        return connection
 
     async def close(self) -> None:
         """Says goodbye on those that nobody uses."""
