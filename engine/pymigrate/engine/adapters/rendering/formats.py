@@ -36,7 +36,7 @@ _ENGLISH = Manner(
 _GERMAN = Manner(
     ".",
     ",",
-    ((86_400, "Tg."), (3_600, "Std."), (60, "Min."), (1, "Sek.")),
+    ((86_400, "Tg"), (3_600, "Std"), (60, "Min"), (1, "Sek")),
     ("Mo.", "Di.", "Mi.", "Do.", "Fr.", "Sa.", "So."),
     ("Jan.", "Feb.", "März", "Apr.", "Mai", "Juni", "Juli", "Aug.", "Sept.", "Okt.", "Nov.", "Dez."),
     "{day}, {date.day}. {month} {date.year}, {date:%H:%M} Uhr ({zone})",

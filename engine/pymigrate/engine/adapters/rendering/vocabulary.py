@@ -80,6 +80,25 @@ def _money(context: Context, value: Any, currency: str = "") -> str:
 
 
 @pass_context
+def _figure(context: Context, value: Any, unit: str = "") -> str:
+    """A figure by its unit, as `event.unit` names it."""
+    manner, known = _manner(context), _number_of(value, "figure")
+    match unit:
+        case "share":
+            return formats.percent(known, 1, manner)
+        case "seconds":
+            return formats.duration(known, manner)
+        case "bytes":
+            return formats.size(known, manner)
+        case "bytes_per_second":
+            return f"{formats.size(known, manner)}/s"
+        case "rows_per_second":
+            return f"{formats.number(known, 0, manner)}/s"
+        case _:
+            return formats.number(known, 0 if known == round(known) else 2, manner)
+
+
+@pass_context
 def _localtime(context: Context, value: Any, zone: str = "") -> str:
     recipient = _recipient(context)
     return formats.moment(str(shown(value)), str(zone or recipient.get("zone", "")), str(recipient.get("locale", "")))
@@ -142,6 +161,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     **{name: _OF_JINJA[name] for name in _TAKEN},
     "bytes": _bytes,
     "duration": _duration,
+    "figure": _figure,
     "indent": _indent,
     "join": _join,
     "localtime": _localtime,
