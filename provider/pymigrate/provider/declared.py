@@ -10,15 +10,18 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from pymigrate.provider import contract
+from pymigrate.provider.conflicts import changed_elsewhere, exists_already
 from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.engine import Engine, is_missing, refuse, request_id
 from pymigrate.provider.formats import ID, PARENTS
+from pymigrate.provider.sdk import planning
 from pymigrate.provider.sdk.checks import Check
 from pymigrate.provider.sdk.diagnostics import Path, Refused
 from pymigrate.provider.sdk.resource import Context, Resource, State
 from pymigrate.provider.sdk.schema import Attribute, Schema, are_equal
 from pymigrate.provider.sdk.values import Unknown
 
+ETAG = "etag"  # in the private state: which state of the object was read last
 OUTPUT_ONLY = ("name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash")
 
 
@@ -45,6 +48,13 @@ class Declaration:
     def message(self) -> Any:
         """An empty message of the kind."""
         return getattr(self.module, self.title)()
+
+    def name_in(self, state: State) -> str:
+        """The resource name of what a state or plan declares: `environments/prod/alertRules/failures`."""
+        first, *others = self.noun.split("_")
+        collection = first + "".join(part.capitalize() for part in others) + "s"
+        above = f"{state[self.parent]}/" if self.parent else ""
+        return f"{above}{collection}/{state[f'{self.noun}_id']}"
 
     def request(self, call: str, **fields: Any) -> Any:
         """A request of one of its calls."""
@@ -123,27 +133,27 @@ class DeclaredResource(Resource):
         }
         if kind.parent:
             fields["parent"] = planned[kind.parent]
-        made = self._call("Create", f"{kind.title} can't be created", kind.request("Create", **fields))
-        state = self._state(made)
-        context.save(state)
-        return state
+        try:
+            made = self.engine.call(kind.service, f"Create{kind.title}", kind.request("Create", **fields))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.ALREADY_EXISTS and (there := self._find(kind.name_in(planned))):
+                raise exists_already(there, kind.noun) from error
+            refuse(error, f"{kind.title} can't be created", self.attributes(), kind.noun)
+        return self._accepted(context, made)
 
     def read(self, context: Context, current: State) -> State | None:
         """The object as the engine has it."""
-        kind = self.declaration
-        try:
-            found = self.engine.call(kind.service, f"Get{kind.title}", kind.request("Get", name=current["name"]))
-        except grpc.RpcError as error:
-            if is_missing(error):
-                return None
-            refuse(error, f"{current['name']} can't be read", self.attributes(), kind.noun)
+        found = self._find(current["name"])
+        if found is None:
+            return None
+        context.private[ETAG] = found.etag
         return self._state(found)
 
     def update(self, context: Context, current: State, planned: State) -> State:
-        """Changes the fields that differ."""
+        """Changes the fields that differ, where nobody has changed the object since it was read."""
         kind = self.declaration
         message = self._message(planned)
-        message.name = current["name"]
+        message.name, message.etag = current["name"], context.private.get(ETAG, "")
         known = message.DESCRIPTOR.fields_by_name
         changed = [
             name
@@ -153,22 +163,53 @@ class DeclaredResource(Resource):
             and not are_equal(attribute, current.get(name), planned.get(name))
         ]
         request = kind.request("Update", **{kind.noun: message, "update_mask": FieldMask(paths=changed)})
-        state = self._state(self._call("Update", f"{current['name']} can't be changed", request))
-        context.save(state)
-        return state
+        try:
+            made = self.engine.call(kind.service, f"Update{kind.title}", request)
+        except grpc.RpcError as error:
+            there = self._find(current["name"]) if error.code() is grpc.StatusCode.ABORTED else None
+            if there is None:
+                refuse(error, f"{current['name']} can't be changed", self.attributes(), kind.noun)
+            found = self._state(there)
+            # The first try of a call that was made twice may have changed it: then it is as it is to be.
+            if any(planning.changes({name: self.attributes()[name] for name in changed}, planned, found)):
+                raise changed_elsewhere(self.attributes(), current, found, there, "changed") from error
+            made = there
+        return self._accepted(context, made)
 
     def delete(self, context: Context, current: State) -> None:
-        """Removes the object."""
+        """Removes the object, where nobody has changed it since it was read."""
         kind = self.declaration
+        request = kind.request("Delete", name=current["name"], etag=context.private.get(ETAG, ""))
         try:
-            self.engine.call(kind.service, f"Delete{kind.title}", kind.request("Delete", name=current["name"]))
+            self.engine.call(kind.service, f"Delete{kind.title}", request)
         except grpc.RpcError as error:
-            if not is_missing(error):
-                refuse(error, f"{current['name']} can't be deleted", self.attributes(), kind.noun)
+            if is_missing(error):
+                return
+            there = self._find(current["name"]) if error.code() is grpc.StatusCode.ABORTED else None
+            if there is not None:
+                raise changed_elsewhere(self.attributes(), current, self._state(there), there, "deleted") from error
+            refuse(error, f"{current['name']} can't be deleted", self.attributes(), kind.noun)
 
     def import_state(self, context: Context, identity: str) -> State | None:
         """Everything, by its name."""
         return self.read(context, {"name": identity})
+
+    def _find(self, name: str) -> Any:
+        """The message of that name; None when there is none."""
+        kind = self.declaration
+        try:
+            return self.engine.call(kind.service, f"Get{kind.title}", kind.request("Get", name=name))
+        except grpc.RpcError as error:
+            if is_missing(error):
+                return None
+            refuse(error, f"{name} can't be read", self.attributes(), kind.noun)
+
+    def _accepted(self, context: Context, made: Any) -> State:
+        """The state of what the engine has taken; it is kept whatever fails afterwards."""
+        state = self._state(made)
+        context.private[ETAG] = made.etag
+        context.save(state)
+        return state
 
     def _message(self, state: State) -> Any:
         message: Message = self.declaration.message()
@@ -186,10 +227,3 @@ class DeclaredResource(Resource):
         if kind.parent:
             state[kind.parent] = "/".join(parts[:-2])
         return state
-
-    def _call(self, verb: str, summary: str, request: Any) -> Any:
-        kind = self.declaration
-        try:
-            return self.engine.call(kind.service, f"{verb}{kind.title}", request)
-        except grpc.RpcError as error:
-            refuse(error, summary, self.attributes(), kind.noun)

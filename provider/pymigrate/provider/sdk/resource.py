@@ -15,13 +15,15 @@ __all__ = ["Context", "DataSource", "Resource", "State"]
 
 @dataclass
 class Context:
-    """One call. `config` is what the user wrote, write-only values included; `stopping` is set when the user interrupts."""
+    """One call. `config` is what the user wrote, write-only values included; `stopping` is set when the user interrupts; `private` is what
+    the resource noted when it read or wrote the object last: Terraform keeps it beside the state, and never shows it."""
 
     diagnostics: Diagnostics
     type_name: str
     stopping: threading.Event
     config: State = field(default_factory=dict)
     saved: State | None = None
+    private: dict[str, str] = field(default_factory=dict)
 
     def save(self, state: State) -> None:
         """Call it once the engine has accepted: whatever fails afterwards, this is in the state."""

@@ -100,7 +100,7 @@ class Servicer(ProviderServicer):
 
     def ReadResource(self, request: Any, context: Any) -> Any:
         """The object as it is. When reading fails the state stays as it was."""
-        call, resource, attributes = self._call(request.type_name)
+        call, resource, attributes = self._call(request.type_name, request.private)
         new_state = request.current_state
 
         def read() -> State | None:
@@ -112,7 +112,7 @@ class Servicer(ProviderServicer):
         if not call.diagnostics.has_errors():
             new_state = states.write_state(attributes, found)
         return pb.ReadResource.Response(
-            new_state=new_state, private=request.private, diagnostics=call.diagnostics.to_pb()
+            new_state=new_state, private=states.write_private(call.private), diagnostics=call.diagnostics.to_pb()
         )
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:
@@ -124,7 +124,11 @@ class Servicer(ProviderServicer):
         if proposed is None:
             if prior is not None:
                 self._guard(call.diagnostics, lambda: resource.plan_destroy(call, prior))
-            return pb.PlanResourceChange.Response(planned_state=to_value(None), diagnostics=call.diagnostics.to_pb())
+            return pb.PlanResourceChange.Response(
+                planned_state=to_value(None),
+                planned_private=request.prior_private,
+                diagnostics=call.diagnostics.to_pb(),
+            )
         response = pb.PlanResourceChange.Response(
             planned_state=request.proposed_new_state, planned_private=request.prior_private
         )
@@ -143,7 +147,7 @@ class Servicer(ProviderServicer):
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:
         """Creates, changes or removes. Whatever fails, what the engine has accepted is in the answer's state."""
-        call, resource, attributes = self._call(request.type_name)
+        call, resource, attributes = self._call(request.type_name, request.planned_private)
         prior = states.read_state(attributes, request.prior_state)
         planned = states.read_state(attributes, request.planned_state)
         call.config = states.read_state(attributes, request.config) or {}
@@ -163,7 +167,7 @@ class Servicer(ProviderServicer):
             found = prior if done is None else self._as_state(call, attributes, planned, done)
         return pb.ApplyResourceChange.Response(
             new_state=states.write_state(attributes, found),
-            private=request.planned_private,
+            private=states.write_private(call.private),
             diagnostics=call.diagnostics.to_pb(),
         )
 
@@ -179,7 +183,9 @@ class Servicer(ProviderServicer):
         response = pb.ImportResourceState.Response()
         if state is not None:
             response.imported_resources.add(
-                type_name=request.type_name, state=states.write_state(attributes, state), private=b""
+                type_name=request.type_name,
+                state=states.write_state(attributes, state),
+                private=states.write_private(call.private),
             )
         elif not call.diagnostics.has_errors():
             call.error(f"There is no {request.id}", f"Nothing of that name can be imported as {request.type_name}.")
@@ -220,10 +226,11 @@ class Servicer(ProviderServicer):
         self.stopping.set()
         return pb.StopProvider.Response()
 
-    def _call(self, type_name: str) -> tuple[Context, Resource, Mapping[str, Attribute]]:
+    def _call(self, type_name: str, private: bytes = b"") -> tuple[Context, Resource, Mapping[str, Attribute]]:
         resource: Resource = cast(Any, self._get_res_cls(type_name))(self.app)
         attributes = cast(Mapping[str, Attribute], self._get_res_attrs(type_name))
-        return Context(Diagnostics(), type_name, self.stopping), resource, attributes
+        call = Context(Diagnostics(), type_name, self.stopping, private=states.read_private(private))
+        return call, resource, attributes
 
     def _data_source(self, type_name: str) -> tuple[DataSource, Mapping[str, Attribute]]:
         source: DataSource = cast(Any, self._get_ds_cls(type_name))(self.app)

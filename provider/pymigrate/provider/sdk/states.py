@@ -1,5 +1,6 @@
 """States between the wire and a resource: typed, complete, in the words of the plan, and nothing in them that Terraform refuses."""
 
+import json
 from collections.abc import Iterator, Mapping
 from numbers import Number as AnyNumber
 from typing import Any
@@ -23,6 +24,20 @@ def read_state(attributes: Attributes, value: pb.DynamicValue) -> State | None:
 def write_state(attributes: Attributes, state: State | None) -> pb.DynamicValue:
     """A state or plan for the wire."""
     return to_value(None if state is None else _converted(attributes, state, _to_wire))
+
+
+def read_private(private: bytes) -> dict[str, str]:
+    """What a resource noted of an object; nothing where another provider, or an older one, wrote it."""
+    try:
+        noted = json.loads(private or b"{}")
+    except ValueError:
+        return {}
+    return {name: value for name, value in noted.items() if isinstance(value, str)} if isinstance(noted, dict) else {}
+
+
+def write_private(noted: Mapping[str, str]) -> bytes:
+    """The same for the wire."""
+    return json.dumps(noted, sort_keys=True).encode() if noted else b""
 
 
 def typed(attributes: Attributes, state: State) -> State:

@@ -1,0 +1,59 @@
+"""What to say when an object is not what Terraform read last: who changed what, when, and what to do. Nothing is overwritten."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymigrate.provider.sdk import planning
+from pymigrate.provider.sdk.diagnostics import Refused, written
+from pymigrate.provider.sdk.resource import State
+from pymigrate.provider.sdk.schema import Attribute
+
+CHANGES_MAX = 5
+VALUE_LENGTH_MAX = 60
+
+
+def changed_elsewhere(
+    attributes: Mapping[str, Attribute], known: State, found: State, message: Any, verb: str
+) -> Refused:
+    """Somebody wrote after Terraform had read: `known` is the state, `found` what the engine has."""
+    told = {name: attribute for name, attribute in attributes.items() if not attribute.computed}
+    paths = list(planning.changes(told, known, found))
+    lines = [f"{written(path)}: {_shown(known, path)} is now {_shown(found, path)}" for path in paths[:CHANGES_MAX]]
+    if len(paths) > CHANGES_MAX:
+        lines.append(f"and {len(paths) - CHANGES_MAX} more")
+    what = "; ".join(lines) or "it is again as it was read, or differs in what this provider does not know"
+    return Refused(
+        f"{message.name} was changed elsewhere and is not {verb}",
+        f"After Terraform had read it, it was changed {_by(message)}: {what}. Run terraform plan again: it shows what this configuration "
+        "would change back.",
+        paths[0][:1] if paths else (),
+    )
+
+
+def exists_already(message: Any, noun: str) -> Refused:
+    """The name is taken. The state may have been lost, or another apply was first."""
+    return Refused(
+        f"{message.name} exists already",
+        f"It was last changed {_by(message)}. If it is this one (the state was lost, or another apply made it), take it over with "
+        f"`terraform import pymigrate_{noun}.<name> {message.name}`, or an import block; otherwise choose another {noun}_id.",
+        [f"{noun}_id"],
+    )
+
+
+def _by(message: Any) -> str:
+    moment = message.update_time.ToJsonString() if message.update_time.seconds else "at a time that is not known"
+    return f"at {moment} (it is managed by {message.managed_by or 'nobody'})"
+
+
+def _shown(state: State, path: Any) -> str:
+    value: Any = state
+    for step in path:
+        key = step[0] if isinstance(step, tuple) else step
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            value = None
+    if value is None:
+        return "not set"
+    text = f"`{value}`" if isinstance(value, str) else f"{value}"
+    return text if len(text) <= VALUE_LENGTH_MAX else f"{text[:VALUE_LENGTH_MAX]}…"
