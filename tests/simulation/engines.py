@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.learning import Learning
@@ -27,6 +28,7 @@ from tests.simulation.parts import Parts
 
 LANES_MAX = 50
 HOSTS_SHARED_MAX = 2
+DELIVERIES_KEPT_DAYS = 400
 TERMS = LeaseTerms(lease_seconds=15.0, heartbeat_seconds=5.0, tasks_max=4)
 Answer = TypeVar("Answer")
 
@@ -62,8 +64,8 @@ class EngineProcess:
         learning = Learning(store, clock)
         estimates = RunEstimates(store, self.board, learning, LANES_MAX, draw_one)
         followups = parts.followups(store, self.board, learning, estimates, clock)
-        requests = Requests(clock)
-        self._supervisor = parts.supervisor(self.hosts, followups, executor, store, requests, clock, HOSTS_SHARED_MAX)
+        housekeeping = Housekeeping(store, Requests(clock), clock, DELIVERIES_KEPT_DAYS)
+        self._supervisor = parts.supervisor(self.hosts, followups, executor, housekeeping, clock, HOSTS_SHARED_MAX)
         self._parts = parts
 
     async def start(self) -> None:

@@ -66,6 +66,7 @@ def test_an_address_that_others_can_reach_or_that_is_none_is_refused(listen: str
         ("heartbeat_seconds", 0.0),
         ("host_tasks_max", 0),
         ("log_level", "loud"),
+        ("deliveries_kept_days", "0"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(name: str, value: object) -> None:

@@ -111,6 +111,10 @@ class Settings(BaseSettings):
     `10.0.0.0/8,mail.internal`. Default empty: only public addresses, so that whoever declares a channel can't reach what only this
     machine can."""
 
+    deliveries_kept_days: int = Field(default=400, ge=1, le=36_500)
+    """Days for which the ledger keeps a message after it was made, with all its tries. Default 400: an audit of a year, and a month to do
+    it in. What still waits or is tried is kept whatever its age."""
+
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least level that is logged. Default `info`: state changes and edges."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.known_hosts import HOST_BYTES_MIN
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.domain.errors import StoreUnavailable
@@ -30,10 +31,15 @@ def executor() -> MemoryExecutor:
     return MemoryExecutor()
 
 
+def housekeeping(engine: Engine) -> Housekeeping:
+    """Messages are kept for ten days."""
+    return Housekeeping(engine.store, Requests(engine.clock), engine.clock, 10)
+
+
 @pytest.fixture
 def supervisor(engine: Engine, executor: MemoryExecutor) -> Supervisor:
     """At most two shared hosts."""
-    return Supervisor(engine.hosts, engine.followups, executor, engine.store, Requests(engine.clock), engine.clock, 2)
+    return Supervisor(engine.hosts, engine.followups, executor, housekeeping(engine), engine.clock, 2)
 
 
 async def asked(engine: Engine, affinity: str, times: int = 1) -> list["asyncio.Task[worker_pb2.TaskResult]"]:
@@ -170,9 +176,7 @@ async def test_a_pass_that_fails_is_followed_by_another(
                 raise StoreUnavailable("the disk is full")
             await executor.ensure(host, affinity)
 
-    supervisor = Supervisor(
-        engine.hosts, engine.followups, Failing(), engine.store, Requests(engine.clock), engine.clock, 2
-    )
+    supervisor = Supervisor(engine.hosts, engine.followups, Failing(), housekeeping(engine), engine.clock, 2)
     waiting = await asked(engine, "shared", 2)
     passes = asyncio.create_task(supervisor.run())
     await engine.clock.run_for(5 * INTERVAL_SECONDS)

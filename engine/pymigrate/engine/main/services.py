@@ -15,6 +15,7 @@ from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
 from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.impacts import Bounds, Impacts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
@@ -102,9 +103,8 @@ class Services:
         store, clock, settings = self._store, self._clock, self._settings
         estimates = RunEstimates(store, self._board, self._learning, settings.lanes_max, self._drawers.draw)
         followups = Followups(store, self._board, self._learning, estimates, clock)
-        supervisor = Supervisor(
-            self._hosts, followups, self._executor, store, self._requests, clock, settings.hosts_shared_max
-        )
+        housekeeping = Housekeeping(store, self._requests, clock, settings.deliveries_kept_days)
+        supervisor = Supervisor(self._hosts, followups, self._executor, housekeeping, clock, settings.hosts_shared_max)
         yield supervisor.run()
         yield self._kpis.run_loop()
         yield KpiKeeping(store, self._kpis, clock).run_loop()

@@ -9,12 +9,12 @@ import structlog
 
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts
-from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.works import SHARED
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.executor import Executor
-from pymigrate.engine.ports.store import HostRecord, Store
+from pymigrate.engine.ports.store import HostRecord
 
 log = structlog.get_logger(__name__)
 INTERVAL_SECONDS = 0.5
@@ -40,16 +40,14 @@ class Supervisor:
         hosts: Hosts,
         followups: Followups,
         executor: Executor,
-        store: Store,
-        requests: Requests,
+        housekeeping: Housekeeping,
         clock: Clock,
         hosts_shared_max: int,
     ) -> None:
         self._followups = followups
         self._hosts = hosts
         self._executor = executor
-        self._store = store
-        self._requests = requests
+        self._housekeeping = housekeeping
         self._clock = clock
         self._hosts_shared_max = hosts_shared_max
         self._starts: dict[str, tuple[int, float]] = {}
@@ -82,7 +80,7 @@ class Supervisor:
             self._starts.pop(name, None)
         if self._clock.monotonic() - self._tidied > HOUSEKEEPING_SECONDS:
             self._tidied = self._clock.monotonic()
-            await self._store.transact(self._requests.forget_old)
+            await self._housekeeping.step()
 
     def _lost(self) -> Iterable[HostRecord]:
         overdue = {record.name for record in self._hosts.overdue()}
