@@ -1,13 +1,15 @@
 """Who asks what was told: pages of the ledger, an incident's messages, what figures are counted from, what is overdue, and what is old."""
 
+from dataclasses import replace
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 import pytest
 
 from pymigrate.engine.domain.delivery import Delivery, DeliveryState
 from pymigrate.engine.domain.errors import StaleWrite
-from pymigrate.engine.ports.deliveries import DeliveryFact, DeliveryFilter, DeliveryStanding
+from pymigrate.engine.ports.deliveries import DeliveryFilter, DeliveryStanding, DeliveryTally
 from pymigrate.engine.ports.store import Store, Unit
 from tests.contract.store.deliveries import (
     CONTENT,
@@ -103,31 +105,54 @@ async def test_an_incidents_messages_come_in_the_order_in_which_they_were_made(s
     assert list(await store.read(lambda unit: unit.deliveries.of_incident(""))) == []
 
 
-async def test_facts_are_of_all_that_became_due_since(store: Store) -> None:
-    full = full_delivery()
+async def test_what_became_of_deliveries_is_summed_up_by_rule_channel_and_state(store: Store) -> None:
+    taken = {"state": DeliveryState.ACCEPTED, "confirm_by_time": at(5)}
     await store.transact(
         inserting(
-            full,
-            delivery("then", due_time=NOW),
+            delivery("a", accept_time=at(2.5), **taken),
+            delivery("b", accept_time=at(5), **taken),
+            delivery("c", accept_time=at(5.000001), **taken),
+            delivery("d", accept_time=at(1), state=DeliveryState.ACCEPTED),
+            delivery("e", rule="other", confirm_by_time=at(9)),
+            delivery("f", rule="other", confirm_by_time=at(10)),
+            delivery("g", rule="other", confirm_by_time=at(11)),
+            delivery("h", channel="hook"),
             delivery("before", due_time=at(-0.000001)),
+            delivery("after", due_time=at(10.000001)),
             delivery("abroad", environment=OTHER),
         )
     )
-    facts = await store.read(lambda unit: unit.deliveries.facts(PROD, NOW))
-    assert sorted(facts, key=lambda fact: fact.due_time) == [
-        DeliveryFact("failures", "smtp", DeliveryState.WAITING, NOW, "accepted", None, None, None, None),
-        DeliveryFact(
-            rule="failures",
-            channel="smtp",
-            state=DeliveryState.SENDING,
-            due_time=full.due_time,
-            confirm_state="acknowledged",
-            confirm_by_time=full.confirm_by_time,
-            accept_time=full.accept_time,
-            deliver_time=full.deliver_time,
-            acknowledge_time=full.acknowledge_time,
-        ),
+    found = await store.read(lambda unit: unit.deliveries.tallies(PROD, NOW, at(10)))
+    assert [replace(each, confirm_seconds=sorted(each.confirm_seconds)) for each in found] == [
+        DeliveryTally("failures", "hook", DeliveryState.WAITING, 1, 0, 0, 0, []),
+        DeliveryTally("failures", "smtp", DeliveryState.ACCEPTED, 4, 3, 2, 1, [1.0, 2.5, 5.0, 5.000001]),
+        DeliveryTally("other", "smtp", DeliveryState.WAITING, 3, 3, 0, 2, []),
     ]
+
+
+async def test_sums_take_a_delivery_for_confirmed_when_the_domain_does(store: Store) -> None:
+    moments = (None, at(1), at(2))
+    every = product(("accepted", "delivered", "acknowledged"), moments, moments, moments)
+    made = [
+        delivery(
+            f"d{number:02}",
+            rule=f"r{number:02}",
+            confirm_state=confirm_state,
+            confirm_by_time=at(1),
+            accept_time=accept,
+            deliver_time=deliver,
+            acknowledge_time=acknowledge,
+        )
+        for number, (confirm_state, accept, deliver, acknowledge) in enumerate(every)
+    ]
+    await store.transact(inserting(*made))
+    found = await store.read(lambda unit: unit.deliveries.tallies(PROD, NOW, at(0.5)))
+    for mine, tally in zip(made, found, strict=True):
+        time = mine.confirm_time
+        assert list(tally.confirm_seconds) == ([] if time is None else [(time - NOW).total_seconds()]), mine
+        assert (tally.in_time, tally.late) == (int(mine.is_in_time), int(time is not None and not mine.is_in_time)), (
+            mine
+        )
 
 
 async def overdue(store: Store, now: datetime = NOW, limit: int = 99) -> list[str]:

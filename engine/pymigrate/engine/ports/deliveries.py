@@ -36,18 +36,19 @@ class DeliveryFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryFact:
-    """What figures are counted from, of one delivery that became due within a window."""
+class DeliveryTally:
+    """What became of deliveries of a rule by a channel that stand so. Of `agreed` ones, which had to be confirmed by a time, some were
+    `in_time` and some are or were `late`; of the others the time is not over. `confirm_seconds` tells of each that is confirmed how long
+    after it became due it was, in no order."""
 
     rule: str
     channel: str
     state: DeliveryState
-    due_time: datetime
-    confirm_state: str
-    confirm_by_time: datetime | None
-    accept_time: datetime | None
-    deliver_time: datetime | None
-    acknowledge_time: datetime | None
+    count: int
+    agreed: int
+    in_time: int
+    late: int
+    confirm_seconds: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,8 @@ class Deliveries(Protocol):
         """Those of an incident, in the order in which they were made; none of the empty one."""
         ...
 
-    def facts(self, environment: str, since: datetime) -> Sequence[DeliveryFact]:
-        """Of every one that became due at or after `since`, in no order."""
+    def tallies(self, environment: str, since: datetime, now: datetime) -> Sequence[DeliveryTally]:
+        """What became, until `now`, of those that became due from `since` to `now`, ordered by rule, channel and state."""
         ...
 
     def standing(self, environment: str) -> Sequence[DeliveryStanding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymigrate.engine.domain.delivery import STILL_OPEN, Delivery, DeliveryState
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.ports.deliveries import STANDING, WRITTEN_ONCE, DeliveryFact, DeliveryFilter, DeliveryStanding
+from pymigrate.engine.ports.deliveries import STANDING, WRITTEN_ONCE, DeliveryFilter, DeliveryStanding, DeliveryTally
 from pymigrate.engine.testing.journal import Journal
 from pymigrate.engine.testing.store_tables import Tables
 
@@ -126,23 +126,13 @@ class MemoryDeliveries:
             lambda each: incident != "" and each.incident == incident, lambda each: (each.create_time, each.name)
         )
 
-    def facts(self, environment: str, since: datetime) -> Sequence[DeliveryFact]:
-        """What is counted of those that became due since."""
-        return [
-            DeliveryFact(
-                rule=each.rule,
-                channel=each.channel,
-                state=each.state,
-                due_time=each.due_time,
-                confirm_state=each.confirm_state,
-                confirm_by_time=each.confirm_by_time,
-                accept_time=each.accept_time,
-                deliver_time=each.deliver_time,
-                acknowledge_time=each.acknowledge_time,
-            )
-            for each in self._deliveries.values()
-            if each.environment == environment and each.due_time >= since
-        ]
+    def tallies(self, environment: str, since: datetime, now: datetime) -> Sequence[DeliveryTally]:
+        """What became of those that became due within a window."""
+        groups: dict[tuple[str, str, DeliveryState], list[Delivery]] = {}
+        for each in self._deliveries.values():
+            if each.environment == environment and since <= each.due_time <= now:
+                groups.setdefault((each.rule, each.channel, each.state), []).append(each)
+        return [_tally(groups[key], now) for key in sorted(groups)]
 
     def standing(self, environment: str) -> Sequence[DeliveryStanding]:
         """How many are to be sent still, and how many were given up."""
@@ -195,6 +185,23 @@ class MemoryDeliveries:
 
 def _copied(delivery: Delivery) -> Delivery:
     return replace(delivery, entries=list(delivery.entries), tries=list(delivery.tries))
+
+
+def _tally(alike: Sequence[Delivery], now: datetime) -> DeliveryTally:
+    agreed = [each for each in alike if each.confirm_by_time is not None]
+    late = [
+        each for each in agreed if not each.is_in_time and (each.is_confirmed or (each.confirm_by_time or now) <= now)
+    ]
+    return DeliveryTally(
+        rule=alike[0].rule,
+        channel=alike[0].channel,
+        state=alike[0].state,
+        count=len(alike),
+        agreed=len(agreed),
+        in_time=sum(each.is_in_time for each in agreed),
+        late=len(late),
+        confirm_seconds=[(time - each.due_time).total_seconds() for each in alike if (time := each.confirm_time)],
+    )
 
 
 def _wake_time(delivery: Delivery) -> datetime | None:

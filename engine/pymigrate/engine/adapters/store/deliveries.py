@@ -2,12 +2,12 @@
 whoever looks for work looks into one index for each severity, the gravest first."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, or_, select, union_all, update
 
+from pymigrate.engine.adapters.store import delivery_sums
 from pymigrate.engine.adapters.store.asked import asked, asking
 from pymigrate.engine.adapters.store.delivery_tables import (
     HAS_ENDED,
@@ -23,17 +23,16 @@ from pymigrate.engine.adapters.store.delivery_tables import (
 )
 from pymigrate.engine.adapters.store.turns import Turn
 from pymigrate.engine.adapters.store.versions import Versions
-from pymigrate.engine.domain.delivery import STILL_OPEN, Delivery, DeliveryState
+from pymigrate.engine.domain.delivery import Delivery, DeliveryState
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.domain.notices import Severity
-from pymigrate.engine.ports.deliveries import STANDING, WRITTEN_ONCE, DeliveryFact, DeliveryFilter, DeliveryStanding
+from pymigrate.engine.ports.deliveries import WRITTEN_ONCE, DeliveryFilter, DeliveryStanding, DeliveryTally
 
 _TABLE = DeliveryRow.metadata.tables[str(DeliveryRow.__tablename__)]
 _c = _TABLE.c
 _NEVER_UPDATED = frozenset({"name", "is_overdue_told", *WRITTEN_ONCE})
 _GRAVEST_FIRST = tuple(sorted(Severity, reverse=True))
 _TRIED_STATES = (DeliveryState.PENDING, DeliveryState.SENDING)
-_FACTS = tuple(each.name for each in fields(DeliveryFact))
 _BY_AGE = (_c.create_time, _c.name)
 
 _INSERT = insert(_TABLE).values(is_overdue_told=False)
@@ -105,15 +104,6 @@ _least_times = union_all(
 _NEXT_TIME = select(func.min(_least_times.c.time))
 _LIST = select(*columns_of(SHORT_FIELDS)).order_by(*(each.desc() for each in _BY_AGE)).limit(bindparam("limit"))
 _OF_INCIDENT = _WHOLE.where(_c.incident == bindparam("incident"), IS_OF_INCIDENT).order_by(*_BY_AGE)
-_FACT_ROWS = select(*(_c[name] for name in _FACTS)).where(
-    _c.environment == bindparam("environment"), _c.due_time >= bindparam("since")
-)
-_of_environment = _c.environment == bindparam("environment")
-_OPEN_STANDING = union_all(
-    select(_c.state, func.count(), func.min(_c.due_time)).where(_of_environment, IS_WAITING).group_by(_c.state),
-    select(_c.state, func.count(), func.min(_c.due_time)).where(_of_environment, HAS_TRY_TIME).group_by(_c.state),
-)
-_FAILED_STANDING = select(func.count()).select_from(_TABLE).where(_of_environment, _c.state == bindparam("state"))
 _OVERDUE = (
     _WHOLE.where(IS_OVERDUE, _c.overdue_time <= bindparam("now"))
     .order_by(_c.overdue_time, _c.name)
@@ -250,19 +240,13 @@ class SqlDeliveries:
         """Those of an incident, in order."""
         return self._read(_OF_INCIDENT, {"incident": incident})
 
-    def facts(self, environment: str, since: datetime) -> Sequence[DeliveryFact]:
-        """What is counted of those that became due since."""
-        rows = self._connection.execute(_FACT_ROWS, {"environment": environment, "since": since})
-        return [DeliveryFact(*row) for row in rows]
+    def tallies(self, environment: str, since: datetime, now: datetime) -> Sequence[DeliveryTally]:
+        """What became of those that became due within a window."""
+        return delivery_sums.tallies(self._connection, environment, since, now)
 
     def standing(self, environment: str) -> Sequence[DeliveryStanding]:
-        """How many are to be sent still, and how many were given up: each a look into an index that holds no others."""
-        asked_for = {"environment": environment}
-        found = {state: (count, due) for state, count, due in self._connection.execute(_OPEN_STANDING, asked_for)}
-        for state in STANDING:
-            if state not in STILL_OPEN and (count := self._count(_FAILED_STANDING, asked_for | {"state": state})):
-                found[state] = (count, None)
-        return [DeliveryStanding(state, *found[state]) for state in STANDING if state in found]
+        """How many are to be sent still, and how many were given up."""
+        return delivery_sums.standing(self._connection, environment)
 
     def overdue(self, now: datetime, limit: int) -> Sequence[Delivery]:
         """What was not confirmed in time, the earliest first."""
