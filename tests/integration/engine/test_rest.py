@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.cli.client import Client
+from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.rest.bindings import Binding
 from pymigrate.engine.entrypoints.rest.calls import BODY_BYTES_MAX, QUERY_BYTES_MAX
-from pymigrate.engine.entrypoints.rest.remote import EngineChannel, remote_services
+from pymigrate.engine.entrypoints.rest.remote import remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer, contract_routes
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.v1 import environment_pb2, impact_pb2

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.identity import caller
-from pymigrate.engine.entrypoints.rest.remote import EngineChannel, follow_health, remote_services
+from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.v1 import environment_pb2, environment_pb2_grpc
 

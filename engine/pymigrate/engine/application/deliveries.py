@@ -7,29 +7,26 @@ times what may be under way at once, so that none of them waits for the engine b
 import asyncio
 import math
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.dead_letters import tell_ended_badly
+from pymigrate.engine.application.dispatch_requests import WAIT_MAX_SECONDS, refuse_claim, refuse_reports, try_of
 from pymigrate.engine.application.outgoing_messages import Claimed, DeclaredChannel, OutgoingMessages
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain import delivering
-from pymigrate.engine.domain.delivery import Delivery, DeliveryState, DeliveryTry, TryOutcome
-from pymigrate.engine.domain.errors import IllegalTransition, InvalidDefinition, Problem
+from pymigrate.engine.domain.delivery import Delivery, DeliveryState
+from pymigrate.engine.domain.errors import IllegalTransition
 from pymigrate.engine.domain.run import Failure
-from pymigrate.engine.ports.channel import ANSWER_CHARACTERS_MAX
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import notification_pb2
 
 log = structlog.get_logger(__name__)
-DELIVERIES_MAX = 500
-REPORTS_MAX = 500
-WAIT_MAX_SECONDS = 30.0
 LOOK_SECONDS = 1.0
 # A lease outlasts a try and the report of it; what waits in a dispatcher for longer is given back.
 LEASE_SPARE_SECONDS = 15.0
@@ -37,7 +34,6 @@ HELD_SHARE = 3
 PRESENT_SECONDS = 60.0
 MINUTE_SECONDS = 60.0
 REFUSED_AT_ONCE_MAX = 200
-DISPATCHER_CHARACTERS_MAX = 200
 
 
 @dataclass(slots=True)
@@ -78,7 +74,7 @@ class Deliveries:
         self, dispatcher: str, deliveries_max: int, wait_seconds: float, kinds: Collection[str] = ()
     ) -> list[notification_pb2.OutgoingMessage]:
         """At most so many messages, waited for at most so long. Raises InvalidDefinition."""
-        _refuse_claim(dispatcher, deliveries_max, wait_seconds)
+        refuse_claim(dispatcher, deliveries_max, wait_seconds)
         deadline = self._clock.monotonic() + min(wait_seconds, WAIT_MAX_SECONDS)
         known = self._heard_of(dispatcher)
         known.waiting += 1
@@ -98,7 +94,7 @@ class Deliveries:
     async def report(self, dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport]) -> list[str]:
         """Notes what came of tries, in one transaction; the names of those whose lease was another's by then, or that there are not. Raises
         InvalidDefinition."""
-        _refuse_reports(dispatcher, reports)
+        refuse_reports(dispatcher, reports)
         now = self._clock.now()
         late = await transact_again(self._store, lambda unit: self._note(unit, dispatcher, reports, now))
         known = self._heard_of(dispatcher)
@@ -239,7 +235,7 @@ class Deliveries:
             return delivering.report(
                 delivery,
                 report.lease,
-                _try_of(report, dispatcher, now),
+                try_of(report, dispatcher, now),
                 now,
                 tries_max=tries_max,
                 rng=self._rng,
@@ -289,45 +285,3 @@ def _room(unit: Unit, environment: str, channel: DeclaredChannel, now: datetime)
         minute = now - timedelta(seconds=MINUTE_SECONDS)
         room = min(room, terms.messages_per_minute_max - unit.deliveries.tried_since(environment, terms.id, minute))
     return room
-
-
-def _try_of(report: notification_pb2.DeliveryReport, dispatcher: str, now: datetime) -> DeliveryTry:
-    told: notification_pb2.DeliveryTry = getattr(report, "try")
-    began = told.time.ToDatetime(UTC) if told.HasField("time") else now
-    return DeliveryTry(
-        began,
-        told.seconds,
-        TryOutcome(told.outcome),
-        told.answer[:ANSWER_CHARACTERS_MAX],
-        told.dispatcher or dispatcher,
-    )
-
-
-def _refuse_claim(dispatcher: str, deliveries_max: int, wait_seconds: float) -> None:
-    problems = list(_dispatcher_problems(dispatcher))
-    if not 1 <= deliveries_max <= DELIVERIES_MAX:
-        problems.append(Problem("deliveries_max", f"must be 1 to {DELIVERIES_MAX}"))
-    if not 0 <= wait_seconds < math.inf:
-        problems.append(Problem("wait_seconds", f"must be 0 to {WAIT_MAX_SECONDS:g}"))
-    if problems:
-        raise InvalidDefinition(tuple(problems))
-
-
-def _refuse_reports(dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport]) -> None:
-    problems = list(_dispatcher_problems(dispatcher))
-    if len(reports) > REPORTS_MAX:
-        problems.append(Problem("reports", f"are at most {REPORTS_MAX} at once"))
-    words = {outcome.value for outcome in TryOutcome}
-    for at, report in enumerate(reports[:REPORTS_MAX]):
-        told: notification_pb2.DeliveryTry = getattr(report, "try")
-        if report.HasField("try") and told.outcome not in words:
-            problems.append(Problem(f"reports[{at}].try.outcome", f"must be one of {', '.join(sorted(words))}"))
-        if not (0 <= told.seconds < math.inf and 0 <= report.retry_after_seconds < math.inf):
-            problems.append(Problem(f"reports[{at}]", "has seconds that are no duration"))
-    if problems:
-        raise InvalidDefinition(tuple(problems))
-
-
-def _dispatcher_problems(dispatcher: str) -> Iterable[Problem]:
-    if not dispatcher or len(dispatcher) > DISPATCHER_CHARACTERS_MAX or not dispatcher.isprintable():
-        yield Problem("dispatcher", f"is required, in at most {DISPATCHER_CHARACTERS_MAX} printable characters")

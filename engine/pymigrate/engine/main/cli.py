@@ -34,6 +34,7 @@ def build() -> typer.Typer:
     app.callback(invoke_without_command=True)(_top)
     app.command()(serve)
     app.command()(rest)
+    app.command()(dispatcher)
     commands.add_to(app)
     impact_commands.add_to(app)
     kpi_commands.add_to(app)
@@ -66,6 +67,19 @@ def rest(
     from pymigrate.engine.main.rest import run
 
     _run(run, home=home, rest_listen=listen)
+
+
+def dispatcher(
+    home: Annotated[Path | None, typer.Option(help="Folder of the engine's token and endpoint.")] = None,
+) -> None:
+    """Send notifications in a process of its own, as a client of the engine of this home, until SIGTERM; any number may run."""
+    from pymigrate.engine.main.dispatcher import run
+
+    def told(settings: "Settings") -> None:
+        if code := run(settings):
+            raise typer.Exit(code)
+
+    _run(told, home=home)
 
 
 def _run(run: "Callable[[Settings], None]", *, home: Path | None, **listens: str | None) -> None:

@@ -8,7 +8,8 @@ import structlog
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import PermanentError
-from pymigrate.engine.entrypoints.rest.remote import EngineChannel, follow_health, remote_services
+from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
+from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.main.surfaces import tell_endpoint

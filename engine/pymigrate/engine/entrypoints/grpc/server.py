@@ -9,6 +9,7 @@ from grpc_reflection.v1alpha import reflection
 
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.call_spans import CallSpans
+from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.entrypoints.grpc.latency import LatencyInterceptor
 from pymigrate.engine.entrypoints.grpc.tracing import TraceInterceptor
@@ -30,7 +31,6 @@ from pymigrate.v1 import (
     worker_pb2_grpc,
 )
 
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 CALLS_AT_ONCE_MAX = 2_000
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

@@ -1,0 +1,1 @@
+"""The dispatcher: claims messages from the engine, sends them by their channels, and reports."""
