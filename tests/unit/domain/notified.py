@@ -32,6 +32,7 @@ def occurrence(
 ) -> Occurrence:
     """Something that happened to phase `sales` of plan `warehouse`, of department `retail`."""
     known: dict[str, Any] = {
+        "subject": f"{ENVIRONMENT}/plans/warehouse/runs/r1/phases/sales",
         "plan": "warehouse",
         "run": f"{ENVIRONMENT}/plans/warehouse/runs/r1",
         "phase": "sales",
@@ -42,7 +43,6 @@ def occurrence(
         id=f"event-{entry}",
         entry=entry,
         type=type_,
-        subject=f"{ENVIRONMENT}/plans/warehouse/runs/r1/phases/sales",
         time=NOW + timedelta(seconds=entry),
         severity=severity,
         environment=ENVIRONMENT,

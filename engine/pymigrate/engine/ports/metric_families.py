@@ -200,6 +200,11 @@ NOTIFICATION_LAG = _gauge(
     "How long ago the oldest delivery became due that is still to be sent.",
     "environment",
 )
+NOTIFIED_EVENTS = _counter(
+    "pymigrate_notification_events_total",
+    "Entries of the stream that were held against the rules, by whether any told of them.",
+    "result",
+)
 
 COLLECTOR_DURATION = _gauge(
     "pymigrate_collector_duration_seconds", "How long a collector's series took at the last scrape.", "collector"

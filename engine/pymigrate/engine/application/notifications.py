@@ -1,0 +1,220 @@
+"""The router: holds everything that happens against the rules, as the consumer `notifications` of the outbox, and makes deliveries of it.
+
+A pass is one transaction: entries are claimed, deliveries made or added to, and the entries marked done, so that each is told once,
+whatever ends the engine. What other parts of the engine found (`kpi.crossed`, `notification.dead`) comes the same way as what happens in
+runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from pymigrate.engine.application.caller import Surroundings
+from pymigrate.engine.application.cloud_events import event_id
+from pymigrate.engine.application.directories import Directories
+from pymigrate.engine.application.occurrences import Occurrences
+from pymigrate.engine.application.routes import RoutesKept
+from pymigrate.engine.application.telling import learn_lately, look_up, store, undeliverable_entry
+from pymigrate.engine.application.work_bell import WorkBell
+from pymigrate.engine.domain.delivery import DeliveryState
+from pymigrate.engine.domain.duplicates import Lately, Sameness, ToldLately
+from pymigrate.engine.domain.errors import TemporaryError
+from pymigrate.engine.domain.gathering import Gathered, Gathering
+from pymigrate.engine.domain.making import untellable
+from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.parcels import Parcels
+from pymigrate.engine.domain.run import Failure
+from pymigrate.engine.ports.feed import FeedEntry, Position, read_position
+from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS
+from pymigrate.engine.ports.metrics import Metrics
+from pymigrate.engine.ports.store import Store, Unit
+
+log = structlog.get_logger(__name__)
+CONSUMER = "notifications"
+POLL_SECONDS = 1.0
+# A commit for each event would take the store from those who move data; nobody notices so short a wait.
+PACE_SECONDS = 0.05
+ENTRIES_AT_ONCE_MAX = 500
+MESSAGES_AT_ONCE_MAX = 5_000
+LEASE_SECONDS = 60.0
+FAILURES_MAX = 3
+TOLD = "told"
+UNMATCHED = "unmatched"
+UNTELLABLE = "untellable"
+UNTELLABLE_REASON = "UNTELLABLE"
+
+
+@dataclass(slots=True)
+class Passed:
+    """What a pass did: entries by what came of them, what was told first of late, and whether deliveries were made or changed. `is_more`:
+    there may be others. `has_rules`: an environment of its entries has any rule; None where there was no entry."""
+
+    results: dict[str, int] = field(default_factory=dict)
+    lately: dict[Sameness, Lately] = field(default_factory=dict)
+    has_deliveries: bool = False
+    has_rules: bool | None = None
+    is_more: bool = False
+
+    def count(self, result: str, amount: int = 1) -> None:
+        """Counts entries."""
+        self.results[result] = self.results.get(result, 0) + amount
+
+
+class Notifications:
+    """The router. It is woken by `bell`, which is rung whenever something happened, and rings `freezing` when there is what to render. At
+    most `entries_max` entries go into a pass, and as few as make `messages_max` messages."""
+
+    def __init__(
+        self,
+        store: Store,
+        directories: Directories,
+        occurrences: Occurrences,
+        surroundings: Surroundings,
+        metrics: Metrics,
+        bell: WorkBell,
+        freezing: WorkBell,
+        entries_max: int = ENTRIES_AT_ONCE_MAX,
+        messages_max: int = MESSAGES_AT_ONCE_MAX,
+    ) -> None:
+        self._store = store
+        self._directories = directories
+        self._occurrences = occurrences
+        self._surroundings = surroundings
+        self._clock = surroundings.clock
+        self._metrics = metrics
+        self._bell = bell
+        self._freezing = freezing
+        self._routes = RoutesKept()
+        self._lately = ToldLately()
+        self._is_begun = False
+        # Where nobody has declared a rule nothing is urgent; until something happened that is not known.
+        self._has_rules: bool | None = None
+        self._most = self._entries_max = entries_max
+        self._messages_max = messages_max
+        self._failures = 0
+
+    async def run_loop(self) -> None:
+        """Routes until it is cancelled. A pass that fails is logged and done again, with fewer entries each time, so that one that can't be
+        routed keeps no other waiting."""
+        while True:
+            seen, passed = self._bell.rung, Passed()
+            try:
+                passed = await self.step()
+            except Exception as error:
+                log.exception("notifications.failed", entries_max=self._entries_max, error=type(error).__name__)
+                self._take_less(error)
+                await self._clock.sleep(POLL_SECONDS)
+                continue
+            if passed.has_rules is not None:
+                self._has_rules = passed.has_rules or bool(self._has_rules)
+            if passed.is_more:
+                await self._clock.sleep(0.0)
+            elif self._has_rules is not False:
+                await self._clock.sleep(PACE_SECONDS)
+                await self._bell.rest(seen, self._clock, POLL_SECONDS)
+            else:
+                await self._clock.sleep(POLL_SECONDS)
+
+    async def step(self) -> Passed:
+        """One pass."""
+        passed = await self._store.transact(self._pass)
+        self._is_begun = True
+        self._failures = 0
+        self._entries_max = min(self._most, 2 * self._entries_max)
+        self._lately.keep(passed.lately)
+        for result, amount in passed.results.items():
+            self._metrics.add(NOTIFIED_EVENTS, (result,), amount)
+        if passed.has_deliveries:
+            self._freezing.ring()
+        return passed
+
+    def _take_less(self, error: Exception) -> None:
+        # Whether it was committed is not known: the ledger is.
+        self._lately = ToldLately()
+        if isinstance(error, TemporaryError):
+            return
+        self._failures += 1
+        self._entries_max = max(1, self._entries_max // 8)
+
+    def _pass(self, unit: Unit) -> Passed:
+        now, passed = self._clock.now(), Passed()
+        if not self._is_begun:
+            unit.outbox.begin(CONSUMER, unit.feed.end())
+        until = now + timedelta(seconds=LEASE_SECONDS)
+        claims = unit.outbox.claim(CONSUMER, self._entries_max, now, until)
+        entries = sorted((claim.entry for claim in claims), key=_place)
+        if not entries:
+            return passed
+        if len(entries) == 1 and self._failures >= FAILURES_MAX:
+            self._leave(unit, entries[0], Failure(UNTELLABLE_REASON, "routing it failed again and again"), now, passed)
+            done = 1
+        else:
+            done = self._route(unit, entries, now, passed)
+        unit.outbox.done(CONSUMER, [entry.id for entry in entries[:done]])
+        if done < len(entries):
+            unit.outbox.release(CONSUMER, [entry.id for entry in entries[done:]], now)
+        passed.is_more |= done < len(entries) or len(claims) >= self._entries_max
+        return passed
+
+    def _route(self, unit: Unit, entries: Sequence[FeedEntry], now: datetime, passed: Passed) -> int:
+        """Tells of entries in their order, up to where they make as many messages as a transaction should hold; how many are done."""
+        batches: dict[str, Parcels | None] = {}
+        done = 0
+        for entry in entries:
+            environment = environment_of(entry.subject)
+            if environment not in batches:
+                batches[environment] = self._batch(unit, environment, now)
+            parcels = batches[environment]
+            done += 1
+            passed.has_rules = parcels is not None or bool(passed.has_rules)
+            if parcels is None:
+                passed.count(UNMATCHED)
+                continue
+            try:
+                is_told = parcels.add(self._occurrences.one(unit, entry))
+            except ValueError as error:  # what is stored can't be told; another try would find the same
+                log.exception("notifications.untellable", entry=entry.id, type=entry.type, subject=entry.subject)
+                self._leave(unit, entry, Failure(UNTELLABLE_REASON, str(error)), now, passed)
+                continue
+            passed.count(TOLD if is_told else UNMATCHED)
+            if sum(each.messages_max for each in batches.values() if each is not None) >= self._messages_max:
+                break
+        for parcels in batches.values():
+            if parcels is not None:
+                self._gather(unit, parcels, passed)
+        return done
+
+    def _batch(self, unit: Unit, environment: str, now: datetime) -> Parcels | None:
+        """What takes an environment's occurrences in; None where it has no rule."""
+        if not unit.resources.names("alertRules", environment):
+            return None
+        directory = self._directories.of(unit, environment)
+        learn_lately(unit, self._occurrences, directory, self._lately, now)
+        return Parcels(self._routes.of(directory, now), self._lately, now)
+
+    def _gather(self, unit: Unit, parcels: Parcels, passed: Passed) -> None:
+        known = look_up(unit, parcels.routes.directory, parcels)
+        gathered: Gathered = Gathering(parcels, known, self._surroundings.new_id).gather()
+        store(unit, gathered, parcels.now)
+        passed.lately |= gathered.lately
+        passed.is_more |= bool(gathered.undeliverable)
+        passed.has_deliveries |= any(
+            delivery.state is DeliveryState.WAITING for delivery in gathered.deliveries.values()
+        )
+
+    def _leave(self, unit: Unit, entry: FeedEntry, failure: Failure, now: datetime, passed: Passed) -> None:
+        """Says in the ledger that nobody was told of an entry."""
+        passed.count(UNTELLABLE)
+        environment = environment_of(entry.subject)
+        name = f"{environment}/deliveries/{self._surroundings.new_id()}"
+        delivery = untellable(environment, name, event_id(entry), entry.id, failure, now)
+        unit.deliveries.insert([delivery])
+        if delivery.version and not entry.type.startswith("notification."):
+            unit.audit.append(undeliverable_entry(delivery, now))
+
+
+def _place(entry: FeedEntry) -> tuple[Position, int]:
+    """Its place in the stream."""
+    return read_position(entry.position), entry.id
