@@ -9,6 +9,7 @@ from typing import Any
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog, Kind
 from pymigrate.engine.application.directories import Directories
+from pymigrate.engine.application.escalating import Escalating
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import ALERT_RULES, NOTIFICATION_CHANNELS, STAKEHOLDERS
 from pymigrate.engine.application.notifications import (
@@ -59,6 +60,9 @@ class Scene:
         self.bell, self.freezing = WorkBell(), WorkBell()
         self.directories, self.occurrences = Directories(), Occurrences()
         self.router = self.another_router()
+        self.escalating = Escalating(
+            self.store, self.directories, self.occurrences, self.surroundings, self.metrics, self.freezing
+        )
         self._sequence = 0
 
     def another_router(self) -> Notifications:

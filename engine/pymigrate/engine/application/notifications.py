@@ -14,6 +14,7 @@ import structlog
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.cloud_events import event_id
 from pymigrate.engine.application.directories import Directories
+from pymigrate.engine.application.notification_metrics import Moves, NotificationMetrics
 from pymigrate.engine.application.occurrences import Occurrences
 from pymigrate.engine.application.routes import RoutesKept
 from pymigrate.engine.application.telling import learn_lately, look_up, store, undeliverable_entry
@@ -48,11 +49,12 @@ UNTELLABLE_REASON = "UNTELLABLE"
 
 @dataclass(slots=True)
 class Passed:
-    """What a pass did: entries by what came of them, what was told first of late, and whether deliveries were made or changed. `is_more`:
+    """What a pass did: entries by what came of them, what was told first of late, and the deliveries that it made. `is_more`:
     there may be others. `has_rules`: an environment of its entries has any rule; None where there was no entry."""
 
     results: dict[str, int] = field(default_factory=dict)
     lately: dict[Sameness, Lately] = field(default_factory=dict)
+    moves: Moves = field(default_factory=Moves)
     has_deliveries: bool = False
     has_rules: bool | None = None
     is_more: bool = False
@@ -83,7 +85,7 @@ class Notifications:
         self._occurrences = occurrences
         self._surroundings = surroundings
         self._clock = surroundings.clock
-        self._metrics = metrics
+        self._metrics, self._deliveries = metrics, NotificationMetrics(metrics)
         self._bell = bell
         self._freezing = freezing
         self._routes = RoutesKept()
@@ -126,6 +128,7 @@ class Notifications:
         self._lately.keep(passed.lately)
         for result, amount in passed.results.items():
             self._metrics.add(NOTIFIED_EVENTS, (result,), amount)
+        self._deliveries.count(passed.moves)
         if passed.has_deliveries:
             self._freezing.ring()
         return passed
@@ -197,8 +200,9 @@ class Notifications:
     def _gather(self, unit: Unit, parcels: Parcels, passed: Passed) -> None:
         known = look_up(unit, parcels.routes.directory, parcels)
         gathered: Gathered = Gathering(parcels, known, self._surroundings.new_id).gather()
-        store(unit, gathered, parcels.now)
+        made = store(unit, gathered, parcels.now)
         passed.lately |= gathered.lately
+        passed.moves.made(made)
         passed.is_more |= bool(gathered.undeliverable)
         passed.has_deliveries |= any(
             delivery.state is DeliveryState.WAITING for delivery in gathered.deliveries.values()
@@ -211,6 +215,7 @@ class Notifications:
         name = f"{environment}/deliveries/{self._surroundings.new_id()}"
         delivery = untellable(environment, name, event_id(entry), entry.id, failure, now)
         unit.deliveries.insert([delivery])
+        passed.moves.made([delivery] if delivery.version else [])
         if delivery.version and not entry.type.startswith("notification."):
             unit.audit.append(undeliverable_entry(delivery, now))
 

@@ -61,8 +61,9 @@ def _look_up_limit(
         crowded -= freed
 
 
-def store(unit: Unit, gathered: Gathered, now: datetime) -> None:
-    """Writes everything that came of a batch, and an entry of the stream for each delivery that can't reach anybody."""
+def store(unit: Unit, gathered: Gathered, now: datetime) -> list[Delivery]:
+    """Writes everything that came of a batch, and an entry of the stream for each delivery that can't reach anybody. Gives the deliveries
+    that are new."""
     deliveries = list(gathered.deliveries.values())
     new, changed = [each for each in deliveries if not each.version], [each for each in deliveries if each.version]
     if new:
@@ -73,14 +74,16 @@ def store(unit: Unit, gathered: Gathered, now: datetime) -> None:
             changed.append(repeated)
     if changed:
         unit.deliveries.save(changed)
-    incidents = list(gathered.incidents.values())
-    if opened := [each for each in incidents if not each.version]:
+    incidents = gathered.incidents.values()
+    opened, added = [each for each in incidents if not each.version], [each for each in incidents if each.version]
+    if opened:
         unit.incidents.insert(opened)
-    if added := [each for each in incidents if each.version and each not in opened]:
+    if added:
         unit.incidents.save(added)
     for delivery in gathered.undeliverable:
         if delivery.version:
             unit.audit.append(undeliverable_entry(delivery, now))
+    return [each for each in new if each.version]
 
 
 def undeliverable_entry(delivery: Delivery, now: datetime) -> AuditEntry:

@@ -4,8 +4,12 @@ says, by an acknowledgement. Until then what the group adds belongs to it."""
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from pymigrate.engine.domain.delivery import ENTRIES_MAX, Incident
+from pymigrate.engine.domain.delivery import ENTRIES_MAX, Delivery, Incident
+from pymigrate.engine.domain.making import Maker
 from pymigrate.engine.domain.notices import Occurrence, Rule
+from pymigrate.engine.domain.routing import Routes
+from pymigrate.engine.domain.threads import ThreadKind, thread_of
+from pymigrate.engine.domain.timing import is_held, quiet_until
 
 
 def open_incident(
@@ -31,9 +35,24 @@ def add_to_incident(incident: Incident, occurrences: Sequence[Occurrence]) -> No
         incident.entries.extend(occurrence.entry for occurrence in occurrences[:room] if occurrence.entry)
 
 
-def is_under_way(incident: Incident) -> bool:
-    """Whether another step is due some time."""
-    return incident.next_time is not None
+def escalation_deliveries(
+    routes: Routes, maker: Maker, rule: Rule, incident: Incident, told: Sequence[Occurrence]
+) -> list[Delivery]:
+    """The messages of its next step, of everything that belongs to it: to whoever that step's recipients are now, as grave as the gravest,
+    whose department counts. What keeps somebody from being told is told as for any other message."""
+    step, now = incident.step + 1, maker.now
+    gravest = max(told, key=lambda occurrence: occurrence.severity)
+    severity = rule.severity or gravest.severity
+    recipients = rule.escalations[incident.step].recipients
+    made: list[Delivery] = []
+    for reached in routes.audience(rule, recipients, gravest.department, severity, now, step):
+        thread = thread_of(ThreadKind.ESCALATION, rule, reached, incident.id, str(step))
+        due = now
+        someone = routes.directory.stakeholders.get(reached.stakeholder)
+        if someone is not None and reached.is_told and is_held(severity):
+            due = quiet_until(someone.quiet_hours, someone.zone, now) or now
+        made.append(maker.make(rule, reached, severity, thread, told, due, escalation=step, incident=incident.id))
+    return made
 
 
 def step_told(incident: Incident, rule: Rule, due: datetime) -> None:
