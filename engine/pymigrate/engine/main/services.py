@@ -44,6 +44,7 @@ from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.main.instruments import measure_fleet, measure_hosts
+from pymigrate.engine.main.notifications import Notifications
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 
@@ -73,6 +74,7 @@ class Services:
         self._executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
         measure_hosts(instruments.metrics, self._hosts)
+        self._notifications = Notifications(store, clock, instruments.metrics, self._kpis, self._limits)
 
     def servicers(self) -> Mapping[str, Any]:
         """What is served, by the service's name."""
@@ -110,6 +112,7 @@ class Services:
         yield KpiKeeping(store, self._kpis, clock).run_loop()
         yield Outlooks(store, self._kpis, self._forecasts, clock).run_loop()
         yield self._dashboards.run_loop()
+        yield from self._notifications.loops()
         yield from (plugin.run() for plugin in self._plugins)
 
     async def drain(self) -> None:
