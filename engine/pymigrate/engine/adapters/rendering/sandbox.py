@@ -49,6 +49,10 @@ _REFUSED = {
 class Named(StrictUndefined):
     """What a template names and the data does not have; any use of it fails and says so."""
 
+    @property
+    def _undefined_message(self) -> str:
+        return self._undefined_hint or f"there is no `{self._undefined_name}` here"
+
 
 class Sandbox(ImmutableSandboxedEnvironment):
     """Compiles and runs what is allowed. `is_html`: values are escaped."""
