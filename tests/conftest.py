@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.apis", "tests.sinks", "tests.collector", "tests.mail"]
+pytest_plugins = ["tests.servers", "tests.apis", "tests.sinks", "tests.collector", "tests.mail", "tests.pagers"]
 
 LONG = "PYMIGRATE_TEST_LONG"
 # Servers are started as another user, for which Python forks rather than spawns; what gRPC would do in the child before it becomes

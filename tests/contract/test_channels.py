@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -15,9 +16,11 @@ from pymigrate.engine.testing.channels import MemoryChannel
 from pymigrate.v1 import notification_pb2 as pb
 from tests.letters import KEY, LOOPBACK, letter
 from tests.mail import MailSaid, MailServer
+from tests.pagers import Pager, PagerSaid
 from tests.sinks import HttpSink, Said
 
 HANGING_SECONDS = 0.3
+APPRISE_SECONDS_MAX = 8.0
 SECRET = "s3cret-of-the-channel"
 SECRETS = EnvSecrets({"SECRET": SECRET})
 AWAY = (TryOutcome.TRANSIENT, TryOutcome.UNKNOWN)
@@ -34,7 +37,7 @@ class Way(Protocol):
         ...
 
     def taken(self) -> Sequence[str]:
-        """The keys of what the receiver has."""
+        """The keys of what the receiver has; where a receiver is told none, what else was told."""
         ...
 
     def refuse(self) -> None:
@@ -173,8 +176,86 @@ class WebhookWay:
         self._sink.close()
 
 
-@pytest.fixture(params=["fake", "smtp", "webhook"])
-async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
+class AppriseWay:
+    """Apprise tells a service no key, and says of what a service refuses only that it did."""
+
+    to = "ada"
+
+    def __init__(self, sink: HttpSink) -> None:
+        self._sink = sink
+        self._let_go = threading.Event()
+        secrets = EnvSecrets({"URL": f"json://us:{SECRET}@127.0.0.1:{sink.port}/hook/{{to}}"})
+        declared = pb.NotificationChannel(
+            apprise=pb.AppriseChannel(url="env://URL"), try_seconds_max=APPRISE_SECONDS_MAX
+        )
+        self.channel = build_channel(declared, secrets, LOOPBACK)
+
+    def taken(self) -> Sequence[str]:
+        return [each.path for each in self._sink.taken]
+
+    def refuse(self) -> None:
+        self._sink.answer = lambda _: Said(422, body=SECRET)
+
+    def put_off(self) -> None:
+        self._sink.answer = lambda _: Said(503)
+
+    def reset(self) -> None:
+        self._sink.answer = lambda _: Said(is_reset=True)
+
+    def lose(self) -> None:
+        self._sink.answer = lambda _: Said(is_reset=True, is_taken=True)
+
+    def hang(self) -> None:
+        self._sink.answer = lambda _: Said(503, hangs_until=self._let_go)
+
+    def recover(self) -> None:
+        self._let_go.set()
+        self._sink.answer = lambda _: Said()
+
+    def end(self) -> None:
+        self._sink.close()
+
+
+class PluginWay:
+    """The example of a channel that another package brings."""
+
+    to = "42"
+
+    def __init__(self, pager: Pager) -> None:
+        self._pager = pager
+        options = {"server": f"127.0.0.1:{pager.port}", "token": "env://SECRET"}
+        declared = pb.NotificationChannel(
+            plugin=pb.PluginChannel(kind="pager", options=options), try_seconds_max=HANGING_SECONDS
+        )
+        self.channel = build_channel(declared, SECRETS, LOOPBACK)
+
+    def taken(self) -> Sequence[str]:
+        return [each.split()[1] for each in self._pager.taken]
+
+    def refuse(self) -> None:
+        self._pager.says = PagerSaid(f"NOBODY has that number, {SECRET}")
+
+    def put_off(self) -> None:
+        self._pager.says = PagerSaid("BUSY")
+
+    def reset(self) -> None:
+        self._pager.says = PagerSaid("")
+
+    def lose(self) -> None:
+        self._pager.says = PagerSaid("", is_taken=True)
+
+    def hang(self) -> None:
+        self._pager.says = PagerSaid("", hangs=True)
+
+    def recover(self) -> None:
+        self._pager.says = PagerSaid("OK", is_taken=True)
+
+    def end(self) -> None:
+        self._pager.close()
+
+
+@pytest.fixture(params=["fake", "smtp", "webhook", "apprise", "plugin"])
+async def way(request: pytest.FixtureRequest, pager_package: Path) -> AsyncIterator[Way]:
     if request.param == "smtp":
         server = MailServer(password=SECRET)
         smtp = SmtpWay(server)
@@ -188,6 +269,19 @@ async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
         webhook.recover()
         await webhook.channel.close()
         sink.close()
+    elif request.param == "apprise":
+        sink = HttpSink()
+        apprise = AppriseWay(sink)
+        yield apprise
+        apprise.recover()
+        await apprise.channel.close()
+        sink.close()
+    elif request.param == "plugin":
+        pager = Pager()
+        plugin = PluginWay(pager)
+        yield plugin
+        await plugin.channel.close()
+        pager.close()
     else:
         yield FakeWay()
 
@@ -200,11 +294,21 @@ async def send(way: Way, to: str = "") -> Sent:
     return sent
 
 
-async def test_a_letter_that_is_taken_is_accepted_and_carries_its_key(way: Way) -> None:
+KEYED = pytest.mark.parametrize("way", ["fake", "smtp", "webhook", "plugin"], indirect=True)
+
+
+async def test_a_letter_that_is_taken_is_accepted(way: Way) -> None:
     assert (await send(way)).outcome is TryOutcome.ACCEPTED
+    assert len(way.taken()) == 1
+
+
+@KEYED
+async def test_a_letter_carries_its_key(way: Way) -> None:
+    await send(way)
     assert way.taken() == [KEY]
 
 
+@KEYED
 async def test_what_the_receiver_never_wants_is_permanent_and_says_what_it_said(way: Way) -> None:
     way.refuse()
     sent = await send(way)
@@ -218,7 +322,7 @@ async def test_what_the_receiver_can_not_take_now_is_tried_again(way: Way) -> No
     assert (await send(way)).outcome is TryOutcome.TRANSIENT
     way.recover()
     assert (await send(way)).outcome is TryOutcome.ACCEPTED
-    assert way.taken() == [KEY]
+    assert len(way.taken()) == 1
 
 
 async def test_a_connection_that_dies_leaves_nothing_behind_and_may_be_tried_again(way: Way) -> None:
@@ -229,6 +333,7 @@ async def test_a_connection_that_dies_leaves_nothing_behind_and_may_be_tried_aga
     assert (await send(way)).outcome is TryOutcome.ACCEPTED
 
 
+@KEYED
 async def test_a_lost_answer_is_unknown_and_the_repetition_carries_the_same_key(way: Way) -> None:
     way.lose()
     assert (await send(way)).outcome is TryOutcome.UNKNOWN
@@ -253,11 +358,15 @@ async def test_a_channel_that_was_never_used_closes(way: Way) -> None:
     await way.channel.close()
 
 
-@pytest.mark.parametrize("way", ["smtp", "webhook"], indirect=True)
+NOWHERE = ["", "\r\n", "nobody\x00", "a,b", "\ud800", "x" * 100_000]
+
+
+@pytest.mark.parametrize("way", ["smtp", "webhook", "apprise", "plugin"], indirect=True)
 async def test_what_can_not_be_sent_to_is_an_outcome_and_no_error(way: Way) -> None:
-    for to in ("", "\r\n", "nobody\x00", "http://[::1", "a@b@c", "ftp://example.com/", "\ud800", "x" * 100_000):
+    for to in NOWHERE:
         sent = await way.channel.send(letter(to=to))
         assert sent.outcome is TryOutcome.PERMANENT, to
         assert sent.answer
         assert sent.answer.isprintable()
         assert len(sent.answer) <= ANSWER_CHARACTERS_MAX
+    assert way.taken() == []

@@ -31,6 +31,30 @@ class BrokenChannel:
         """Nothing is open."""
 
 
+class PendingChannel:
+    """A channel that lacks a secret: it is made as soon as a try finds the secret there, as whoever sets it right wants messages to go out."""
+
+    def __init__(self, make: Callable[[], Channel]) -> None:
+        self._make = make
+        self._made: Channel | None = None
+
+    async def send(self, letter: Letter) -> Sent:
+        """Tries, or says which secret is missing."""
+        if self._made is None:
+            try:
+                self._made = self._make()
+            except SecretMissing as error:
+                return Sent(TryOutcome.TRANSIENT, error.message)
+            except PyMigrateError as error:
+                self._made = BrokenChannel(Sent(TryOutcome.PERMANENT, error.message))
+        return await self._made.send(letter)
+
+    async def close(self) -> None:
+        """Ends what is open."""
+        if self._made is not None:
+            await self._made.close()
+
+
 def build_channel(
     declared: pb.NotificationChannel,
     secrets: Secrets,
@@ -41,9 +65,8 @@ def build_channel(
     certificates are taken: by default those of the system and of the public authorities. Never raises for what was declared."""
     try:
         return _channel(declared, secrets, addresses, trust)
-    except SecretMissing as error:
-        # Whoever set it right meanwhile wants the message to go out.
-        return BrokenChannel(Sent(TryOutcome.TRANSIENT, error.message))
+    except SecretMissing:
+        return PendingChannel(lambda: _channel(declared, secrets, addresses, trust))
     except PyMigrateError as error:
         return BrokenChannel(Sent(TryOutcome.PERMANENT, error.message))
 
@@ -67,10 +90,13 @@ def _channel(
             return _smtp(declared.smtp, secrets, addresses, trust or trusted(), seconds_max)
         case "webhook":
             return _webhook(declared.webhook, secrets, addresses, trust or trusted(), seconds_max)
+        case "apprise":
+            return _apprise(declared.apprise, secrets, addresses, seconds_max)
         case "plugin":
             return _plugin(declared.plugin, secrets, seconds_max)
-        case other:
-            said = f"{declared.name}: this dispatcher knows no channel of the kind {other or 'none'}: use a newer one"
+        case None:
+            # The engine may be newer than this dispatcher, and another one may know the kind.
+            said = f"{declared.name}: is of a kind that this dispatcher does not know: use one as new as the engine"
             return BrokenChannel(Sent(TryOutcome.TRANSIENT, said))
 
 
@@ -123,6 +149,12 @@ def _webhook(
         return WebhookSecrets(tuple(key() for key in keys), {name: value() for name, value in headers.items()})
 
     return WebhookChannel(webhook.url, read, addresses, trust, seconds_max)
+
+
+def _apprise(apprise: pb.AppriseChannel, secrets: Secrets, addresses: OutgoingAddresses, seconds_max: float) -> Channel:
+    from pymigrate.engine.adapters.channels.apprise import AppriseChannel
+
+    return AppriseChannel(_reader(secrets, apprise.url, "apprise.url"), addresses, seconds_max)
 
 
 def _plugin(plugin: pb.PluginChannel, secrets: Secrets, seconds_max: float) -> Channel:
