@@ -32,7 +32,7 @@ class BrokenChannel:
 
 
 class PendingChannel:
-    """A channel that lacks a secret: it is made as soon as a try finds the secret there, as whoever sets it right wants messages to go out."""
+    """A channel that lacks a secret: it is made as soon as a try finds the secret there."""
 
     def __init__(self, make: Callable[[], Channel]) -> None:
         self._make = make
