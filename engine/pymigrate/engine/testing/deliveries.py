@@ -56,19 +56,19 @@ class MemoryDeliveries:
 
     def due(self, now: datetime, limit: int) -> Sequence[Delivery]:
         """Waiting ones whose time has come, the gravest first."""
-        found = self._where(
+        return self._where(
             lambda each: each.state == DeliveryState.WAITING and each.due_time <= now,
             lambda each: (-each.severity, each.due_time, each.name),
+            limit,
         )
-        return found[:limit]
 
     def claimable(self, channel: str, environment: str, now: datetime, limit: int) -> Sequence[Delivery]:
         """Those of a channel that may be tried, the gravest first."""
-        found = self._where(
+        return self._where(
             lambda each: (each.channel, each.environment) == (channel, environment) and _may_be_tried(each, now),
             lambda each: (-each.severity, _wake_time(each), each.name),
+            limit,
         )
-        return found[:limit]
 
     def channels_with_work(self, now: datetime) -> Sequence[tuple[str, str]]:
         """Environments and channels for which something may be tried."""
@@ -116,9 +116,10 @@ class MemoryDeliveries:
         found = self._where(
             lambda each: _matches(only, each) and (before is None or (each.create_time, each.name) < before),
             lambda each: (each.create_time, each.name),
+            limit,
+            is_newest_first=True,
         )
-        shown = found[::-1][:limit]
-        return [replace(each, content=replace(each.content, body="", html=""), version=0) for each in shown]
+        return [replace(each, content=replace(each.content, body="", html=""), version=0) for each in found]
 
     def of_incident(self, incident: str) -> Sequence[Delivery]:
         """Those of an incident, in order."""
@@ -145,7 +146,7 @@ class MemoryDeliveries:
 
     def overdue(self, now: datetime, limit: int) -> Sequence[Delivery]:
         """What was not confirmed in time, the earliest first."""
-        found = self._where(
+        return self._where(
             lambda each: (
                 each.confirm_by_time is not None
                 and each.confirm_by_time <= now
@@ -153,8 +154,8 @@ class MemoryDeliveries:
                 and each.name not in self._told
             ),
             lambda each: (each.confirm_by_time, each.name),
+            limit,
         )
-        return found[:limit]
 
     def note_overdue(self, names: Collection[str]) -> None:
         """That was told."""
@@ -167,15 +168,24 @@ class MemoryDeliveries:
         old = self._where(
             lambda each: each.create_time < before and each.state not in STILL_OPEN,
             lambda each: (each.create_time, each.name),
-        )[:limit]
+            limit,
+        )
         for each in old:
             self._journal.drop(self._deliveries, each.name)
             self._journal.drop(self._keys, each.key)
             self._journal.drop(self._told, each.name)
         return len(old)
 
-    def _where(self, matches: Callable[[Delivery], bool], order: Callable[[Delivery], Any]) -> Sequence[Delivery]:
-        return [_copied(each) for each in sorted(filter(matches, self._deliveries.values()), key=order)]
+    def _where(
+        self,
+        matches: Callable[[Delivery], bool],
+        order: Callable[[Delivery], Any],
+        limit: int | None = None,
+        *,
+        is_newest_first: bool = False,
+    ) -> Sequence[Delivery]:
+        found = sorted(filter(matches, self._deliveries.values()), key=order, reverse=is_newest_first)
+        return [_copied(each) for each in found[:limit]]
 
     def _write(self, delivery: Delivery, version: int, kept: Mapping[str, Any] | None = None) -> None:
         stored = replace(_copied(delivery), version=version, **(kept or {}))
