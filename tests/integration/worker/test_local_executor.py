@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.adapters.executors import processes
-from pymigrate.engine.adapters.executors.local import LOG_BYTES_MAX, LocalExecutor
+from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.adapters.executors.logs import LOG_BYTES_MAX
 from pymigrate.engine.ports.executor import Executor
 from tests.integration.worker.engine import EngineDouble
 

@@ -248,15 +248,26 @@ async def test_what_a_lost_dispatcher_had_comes_again_without_waiting_for_the_le
     await dispatch.make(pending(1), pending(2))
     given = await dispatch.claim("d1")
     await dispatch.report(given[0])
-    await dispatch.deliveries.lost("d1")
+    assert await dispatch.deliveries.lost("d1")
     dispatch.clock.advance(0.5)
     assert [message.delivery for message in await dispatch.claim("d2")] == [given[1].delivery]
     assert not (await dispatch.get(1)).may_be_repeated
 
 
-async def test_a_dispatcher_that_had_nothing_is_lost_without_a_trace(dispatch: Dispatch) -> None:
-    await dispatch.deliveries.lost("d1")
+async def test_a_dispatcher_that_had_nothing_is_lost_without_a_trace_and_had_called_or_not(dispatch: Dispatch) -> None:
+    assert not await dispatch.deliveries.lost("d1")
+    await dispatch.claim("d1")
+    assert await dispatch.deliveries.lost("d1")
     assert await dispatch.told() == []
+
+
+async def test_dispatchers_are_needed_once_there_is_a_channel_or_something_to_send(engine: Engine) -> None:
+    dispatch = Dispatch(engine)
+    assert not await dispatch.deliveries.is_needed()
+    await dispatch.make(pending())
+    assert await dispatch.deliveries.is_needed()
+    other = await dispatch_of(Engine())
+    assert await other.deliveries.is_needed()
 
 
 class SlowStore(MemoryStore):

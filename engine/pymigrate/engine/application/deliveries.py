@@ -16,6 +16,8 @@ import structlog
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.dead_letters import tell_ended_badly
 from pymigrate.engine.application.dispatch_requests import WAIT_MAX_SECONDS, refuse_claim, refuse_reports, try_of
+from pymigrate.engine.application.kinds import ENVIRONMENTS, children
+from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.application.outgoing_messages import Claimed, DeclaredChannel, OutgoingMessages
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.application.work_bell import WorkBell
@@ -103,15 +105,29 @@ class Deliveries:
         self._bell.ring()  # there is room again, and what failed may come soon
         return late
 
-    async def lost(self, dispatcher: str) -> None:
-        """The process of a dispatcher is gone for certain: what it had is tried again without waiting for its leases to end."""
+    async def lost(self, dispatcher: str) -> bool:
+        """The process of a dispatcher is gone for certain: what it had is tried again without waiting for its leases to end. Whether it
+        had ever called."""
         known = self._dispatchers.pop(dispatcher, None)
         if known is None or not known.held:
-            return
+            return known is not None
         now, held = self._clock.now(), dict(known.held)
         count = await transact_again(self._store, lambda unit: self._lose(unit, held, now))
         log.warning("dispatcher.lost", dispatcher=dispatcher, deliveries=count)
         self._bell.ring()
+        return True
+
+    async def is_needed(self) -> bool:
+        """Whether there is anything to send, or a channel to send it by."""
+        now = self._clock.now()
+
+        def look(unit: Unit) -> bool:
+            if unit.deliveries.channels_with_work(now):
+                return True
+            environments = children(unit, ENVIRONMENTS.collection, "")
+            return any(unit.resources.names(NOTIFICATION_CHANNELS.collection, each.name) for each in environments)
+
+        return await self._store.read(look)
 
     async def _take(self, dispatcher: str, limit: int, kinds: frozenset[str]) -> _Taken:
         async with self._claiming:

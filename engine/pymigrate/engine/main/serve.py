@@ -1,9 +1,7 @@
 """The engine's process: builds every adapter, takes over what an earlier engine left, serves, and drains at SIGTERM."""
 
 import asyncio
-import os
 import random
-import secrets
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
 from pymigrate.engine.main.instruments import build_instruments
+from pymigrate.engine.main.keys import kept_key
 from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.main.outgoing import build_outgoing
 from pymigrate.engine.main.secrets import build_secrets
@@ -28,7 +27,6 @@ from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 
 log = structlog.get_logger(__name__)
-TOKEN_BYTES = 32
 
 
 OpenStore = Callable[[Settings, SystemClock], Awaitable[Store]]
@@ -55,7 +53,7 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     _make_home(settings.home)
-    token = _token(settings.token_path)
+    token = kept_key(settings.token_path)
     clock = SystemClock()
     places = build_secrets(redactor)
     tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places)
@@ -98,19 +96,6 @@ async def _serve(
 def _make_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
-
-
-def _token(path: Path) -> str:
-    """The engine's token; made at the first start, readable by its owner alone."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        path.chmod(0o600)
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        file.write(f"{token}\n")
-    return token
 
 
 def run(settings: Settings, opened: OpenStore = open_store) -> None:

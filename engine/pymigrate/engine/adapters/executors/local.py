@@ -15,13 +15,12 @@ from pathlib import Path
 import structlog
 
 from pymigrate.engine.adapters.executors import processes
+from pymigrate.engine.adapters.executors.logs import open_log
 
 log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 20.0
 KILL_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.02
-LOG_BYTES_MAX = 5_000_000
-LOGS_KEPT = 3
 WORKER_MODULE = "pymigrate.engine.main.worker"
 
 
@@ -41,7 +40,7 @@ class LocalExecutor:
         """Starts the host's process unless ours of that name still runs."""
         if not self.has_exited(host):
             return
-        descriptor = self._open_log(host)
+        descriptor = open_log(self._home, host)
         try:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -109,15 +108,3 @@ class LocalExecutor:
     async def close(self) -> None:
         """Stops every host that was started here, all at once."""
         await asyncio.gather(*(self.stop(host) for host in list(self._children)))
-
-    def _open_log(self, host: str) -> int:
-        folder = self._home / "logs"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = folder / f"{host}.log"
-        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
-            for number in range(LOGS_KEPT - 1, 0, -1):
-                older = folder / f"{host}.log.{number}"
-                if older.exists():
-                    older.replace(folder / f"{host}.log.{number + 1}")
-            path.replace(folder / f"{host}.log.1")
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
