@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from tf.types import Bool, Map, Number, String
+from tf.types import Bool, List, Map, Number, String, TfType
 
 from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.sdk.checks import Check
@@ -66,11 +66,10 @@ def to_message(state: State, message: Message, attributes: Mapping[str, Attribut
         raise ValueError(str(error)) from error
 
 
-def to_state(message: Message, attributes: Mapping[str, Attribute]) -> State:
-    """A message as state: every attribute that the message has, null where it is not set."""
-    return _complete(
-        to_data(message, is_snake=True), {n: a for n, a in attributes.items() if n in message.DESCRIPTOR.fields_by_name}
-    )
+def to_state(message: Message, attributes: Mapping[str, Attribute], *, has_zeros: bool = False) -> State:
+    """A message as state: every attribute that the message has; null, or with `has_zeros` an empty value, where it is not set."""
+    told = {name: each for name, each in attributes.items() if name in message.DESCRIPTOR.fields_by_name}
+    return _complete(to_data(message, is_snake=True), told, has_zeros=has_zeros)
 
 
 def to_figures(message: Message, attributes: Mapping[str, Attribute]) -> State:
@@ -113,10 +112,12 @@ def _attribute(
     is_out = how["computed"]
     options = {**how, "check": check, "description": description_of(f"{field.containing_type.name}.{field.name}")}
     message = field.message_type
+    may_be_zero = how["optional"] and not field.has_presence and field.cpp_type != FieldDescriptor.CPPTYPE_ENUM
     if message is not None and message.GetOptions().map_entry:
         value = message.fields_by_name["value"]
         if value.message_type is None:
-            return Attribute(field.name, TEXT_MAP if _is_text(value) else Map(Number()), **options)
+            kind = TEXT_MAP if _is_text(value) else Map(Number())
+            return Attribute(field.name, kind, is_zero_unset=may_be_zero, **options)
         nested = attributes_of(value.message_type, required=inner, checks=checks, is_computed=is_out)
         return Attribute(field.name, nested=nested, nesting=Nesting.MAP, **options)
     if message is not None and message.full_name != TIMESTAMP:
@@ -129,14 +130,16 @@ def _attribute(
             else Attribute(field.name, TEXT_MAP, **options)
         )
     if field.label == FieldDescriptor.LABEL_REPEATED:
-        return Attribute(field.name, TEXTS, **options)
+        return Attribute(field.name, TEXTS, is_zero_unset=may_be_zero, **options)
     if message is not None:
         return Attribute(field.name, Moment(), **options)
     if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
         return Attribute(field.name, String(), words=() if is_out else enum_words(field.enum_type), **options)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        return Attribute(field.name, Bool(), **options)
-    return Attribute(field.name, Number() if field.cpp_type in _NUMBERS else String(), **options)
+        return Attribute(field.name, Bool(), is_zero_unset=may_be_zero, **options)
+    return Attribute(
+        field.name, Number() if field.cpp_type in _NUMBERS else String(), is_zero_unset=may_be_zero, **options
+    )
 
 
 def _is_text(field: FieldDescriptor) -> bool:
@@ -152,16 +155,32 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _complete(data: Mapping[str, Any], attributes: Mapping[str, Attribute]) -> State:
+def _complete(data: Mapping[str, Any], attributes: Mapping[str, Attribute], *, has_zeros: bool) -> State:
     state: State = {}
     for name, attribute in attributes.items():
         value = data.get(name)
         if attribute.nested and value is not None:
             if attribute.nesting is Nesting.MAP:
-                value = {key: _complete(item, attribute.nested) for key, item in value.items()}
+                value = {key: _complete(item, attribute.nested, has_zeros=has_zeros) for key, item in value.items()}
             elif attribute.nesting is Nesting.LIST:
-                value = [_complete(item, attribute.nested) for item in value]
+                value = [_complete(item, attribute.nested, has_zeros=has_zeros) for item in value]
             else:
-                value = _complete(value, attribute.nested)
+                value = _complete(value, attribute.nested, has_zeros=has_zeros)
+        elif value is None and has_zeros and attribute.is_zero_unset:
+            value = _zero(attribute.type)
         state[name] = value
     return state
+
+
+def _zero(kind: TfType) -> Any:
+    match kind:
+        case Bool():
+            return False
+        case Number():
+            return 0
+        case List():
+            return []
+        case Map():
+            return {}
+        case _:
+            return ""

@@ -191,8 +191,12 @@ class DeclaredResource(Resource):
             refuse(error, f"{current['name']} can't be deleted", self.attributes(), kind.noun)
 
     def import_state(self, context: Context, identity: str) -> State | None:
-        """Everything, by its name."""
-        return self.read(context, {"name": identity})
+        """Everything, by its name. What is not set is empty, so that both a configuration without it and one that says so fit."""
+        found = self._find(identity)
+        if found is None:
+            return None
+        context.private[ETAG] = found.etag
+        return self._state(found, has_zeros=True)
 
     def _find(self, name: str) -> Any:
         """The message of that name; None when there is none."""
@@ -219,10 +223,10 @@ class DeclaredResource(Resource):
             raise Refused(f"{self.declaration.title} does not fit the contract", str(error)) from error
         return message
 
-    def _state(self, message: Any) -> State:
+    def _state(self, message: Any, *, has_zeros: bool = False) -> State:
         kind = self.declaration
         parts = message.name.split("/")
-        state = contract.to_state(message, self.attributes())
+        state = contract.to_state(message, self.attributes(), has_zeros=has_zeros)
         state[f"{kind.noun}_id"] = parts[-1]
         if kind.parent:
             state[kind.parent] = "/".join(parts[:-2])

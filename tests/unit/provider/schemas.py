@@ -8,9 +8,10 @@ from tf.utils import to_dynamic_value
 
 from pymigrate.provider.provider import PymigrateProvider
 from pymigrate.provider.sdk.resource import State
+from pymigrate.provider.sdk.schema import elements, rebuilt
 from pymigrate.provider.sdk.servicer import Servicer
-from pymigrate.provider.sdk.states import complete
-from pymigrate.provider.sdk.values import read_value
+from pymigrate.provider.sdk.states import complete, read_state
+from pymigrate.provider.sdk.values import Unknown
 
 
 @cache
@@ -39,9 +40,8 @@ def refused(type_name: str, **values: Any) -> list[str]:
 
 def planned(type_name: str, prior: State | None, **values: Any) -> tuple[State, list[str]]:
     """What an apply would bring, and what of it needs another object."""
-    config = full(type_name, **values)
-    computed = {name for name, each in resource(type_name).attributes().items() if each.computed and not each.optional}
-    proposed = config if prior is None else config | {name: prior.get(name) for name in computed}
+    attributes, config = resource(type_name).attributes(), full(type_name, **values)
+    proposed = proposal(attributes, prior, config)
     request = pb.PlanResourceChange.Request(
         type_name=type_name,
         prior_state=to_dynamic_value(prior),
@@ -50,7 +50,25 @@ def planned(type_name: str, prior: State | None, **values: Any) -> tuple[State, 
     )
     answer = Servicer(PymigrateProvider()).PlanResourceChange(request, None)
     assert not answer.diagnostics, answer.diagnostics
-    return read_value(answer.planned_state), [_place(path) for path in answer.requires_replace]
+    state = read_state(attributes, answer.planned_state)
+    assert state is not None
+    return state, [_place(path) for path in answer.requires_replace]
+
+
+def proposal(attributes: Any, prior: State | None, config: State) -> State:
+    """What Terraform proposes: what is written, and for what may be computed and is not, what was there before."""
+    proposed = dict(config)
+    for name, attribute in attributes.items():
+        given, before = config[name], None if prior is None else prior.get(name)
+        if given is None and attribute.to_pb().computed:
+            proposed[name] = Unknown if prior is None else before
+        elif isinstance(given, dict | list):
+            earlier = dict(elements(attribute, before))
+            parts = {
+                key: proposal(attribute.nested, earlier.get(key), item) for key, item in elements(attribute, given)
+            }
+            proposed[name] = rebuilt(attribute, given, parts)
+    return proposed
 
 
 def _place(path: Any) -> str:

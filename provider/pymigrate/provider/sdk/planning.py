@@ -101,7 +101,8 @@ def _value_errors(attribute: Attribute, value: Any, place: Path) -> Iterator[Ref
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         parts = [([*place, (key,)], item) for key, item in pairs]
     for where, part in parts:
-        if part is not None and part is not Unknown and (wrong := attribute.check(part)):
+        is_unset = part is None or part is Unknown or (part == "" and attribute.is_zero_unset)
+        if not is_unset and (wrong := attribute.check(part)):
             yield Refused(f"{attribute.name} is not right", f"{wrong}.", where)
 
 
@@ -116,6 +117,9 @@ def _with_defaults(attributes: Attributes, proposed: State, config: State) -> St
         given = config.get(name)
         if given is None and attribute.has_default:
             planned[name] = attribute.default
+        elif given is None and attribute.is_zero_unset:
+            # Terraform proposes what was there before; only an empty value says the same as none.
+            planned[name] = planned[name] if is_empty(planned[name]) else None
         elif attribute.nested and isinstance(given, dict | list):
             written = dict(elements(attribute, given))
             parts = {

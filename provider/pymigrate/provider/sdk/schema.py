@@ -86,7 +86,8 @@ def _instant(text: str) -> tuple[int, int]:
 
 class Attribute(PlainAttribute):
     """An attribute. `nested` holds its own attributes; `is_stable`: computed once and kept on update; `words`: all it may be; `check`
-    says what is wrong with a value; `default` holds on create and update; `is_write_only`: never in plan or state."""
+    says what is wrong with a value; `default` holds on create and update; `is_write_only`: never in plan or state; `is_zero_unset`: to
+    the engine an empty value is the same as none, so Terraform is told that it may be computed, and a plan keeps whichever is there."""
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class Attribute(PlainAttribute):
         nesting: Nesting = Nesting.SINGLE,
         is_stable: bool = False,
         is_write_only: bool = False,
+        is_zero_unset: bool = False,
         words: Sequence[str] = (),
         check: Check | None = None,
         **options: Any,
@@ -106,6 +108,7 @@ class Attribute(PlainAttribute):
         self.nesting = nesting
         self.is_stable = is_stable
         self.is_write_only = is_write_only
+        self.is_zero_unset = is_zero_unset
         self.words = tuple(words)
         self.check = check
 
@@ -131,6 +134,7 @@ class Attribute(PlainAttribute):
         """The attribute on the wire, with its nested type."""
         message = super().to_pb()
         message.description = self.told
+        message.computed = message.computed or self.is_zero_unset
         if self.nested:
             message.ClearField("type")
             message.nested_type.nesting = getattr(pb.Schema.Object, self.nesting.value)

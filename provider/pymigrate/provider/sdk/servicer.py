@@ -177,7 +177,7 @@ class Servicer(ProviderServicer):
 
         def find() -> State | None:
             found = resource.import_state(call, request.id)
-            return None if found is None else self._as_state(call, attributes, {}, found)
+            return None if found is None else self._as_state(call, attributes, found, found)
 
         state = self._guard(call.diagnostics, find)
         response = pb.ImportResourceState.Response()

@@ -1,0 +1,122 @@
+"""An acceptance harness in the manner of terraform-plugin-testing: the real terraform against a real engine, with the provider held and
+reattached, so that no command needs an `init`. Every stage has an environment of its own, which must be gone after its destruction."""
+
+import contextlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from pymigrate.provider.declared import DeclaredResource
+from pymigrate.provider.engine import Engine
+from pymigrate.provider.provider import PymigrateProvider
+from tests.e2e.engines import ROOT, EngineProcess
+from tests.e2e.terraforms import COMMAND_SECONDS, Terraform
+
+EXAMPLES = ROOT / "examples" / "terraform" / "resources"
+DECLARED = {each.get_name(): each for each in PymigrateProvider().get_resources() if issubclass(each, DeclaredResource)}
+
+
+class Stage(Terraform):
+    """A working directory whose provider is held by somebody else. `environment_id` is its own."""
+
+    def __init__(self, program: str, folder: Path, engine: EngineProcess, attached: str, environment_id: str) -> None:
+        self.program, self.folder, self.engine = program, folder, engine
+        self.home = folder / "user"
+        self.home.mkdir(parents=True)
+        self.environment_id = environment_id
+        self.calls = Engine(engine.home)
+        self._attached = attached
+
+    def environment(self) -> dict[str, str]:
+        """A user's environment with the provider that is held."""
+        return super().environment() | {"TF_REATTACH_PROVIDERS": self._attached}
+
+    def declare(self, *nouns: str, more: str = "", change: Callable[[str], str] = str) -> None:
+        """Writes the pages' examples of some kinds, within the environment of its own."""
+        text = "\n".join((EXAMPLES / f"pymigrate_{noun}" / "resource.tf").read_text() for noun in nouns)
+        self.write(change(text.replace('environment_id = "prod"', f'environment_id = "{self.environment_id}"') + more))
+
+    def planned(self) -> dict[str, list[str]]:
+        """What a plan would do, by address; nothing of what stays or is read."""
+        file = self.folder / "planned"
+        self.must("plan", f"-out={file}")
+        changes = json.loads(self.must("show", "-json", str(file))).get("resource_changes", [])
+        return {
+            each["address"]: each["change"]["actions"]
+            for each in changes
+            if each["change"]["actions"] not in (["no-op"], ["read"])
+        }
+
+    def find(self, noun: str, name: str) -> Any:
+        """The object as the engine has it; None when there is none."""
+        kind = DECLARED[noun].declaration
+        try:
+            return self.calls.call(kind.service, f"Get{kind.title}", kind.request("Get", name=name))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+
+    def change_elsewhere(self, noun: str, name: str, **fields: Any) -> None:
+        """Changes an object as another apply would."""
+        kind = DECLARED[noun].declaration
+        message = kind.message()
+        message.name = name
+        for field, value in fields.items():
+            setattr(message, field, value)
+        self.calls.call(
+            kind.service,
+            f"Update{kind.title}",
+            kind.request("Update", **{noun: message, "update_mask": {"paths": list(fields)}}),
+        )
+
+    def is_deleted_elsewhere(self, noun: str, name: str) -> bool:
+        """Deletes an object as another apply would; whether nobody needed it."""
+        kind = DECLARED[noun].declaration
+        try:
+            self.calls.call(kind.service, f"Delete{kind.title}", kind.request("Delete", name=name))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                return False
+            raise
+        return True
+
+    def imports(self) -> dict[str, str]:
+        """What the pages say of importing what was declared: names by address."""
+        found = {}
+        for path in sorted(EXAMPLES.glob("*/import.sh")):
+            words = shlex.split(path.read_text().splitlines()[-1])
+            found[words[2]] = words[3].replace("environments/prod", f"environments/{self.environment_id}")
+        return {address: name for address, name in found.items() if address in self.resources()}
+
+    def destroy(self) -> str:
+        """Destroys everything, and holds the engine to having nothing of it; what was printed."""
+        said = self.must("destroy", "-auto-approve")
+        assert self.find("environment", f"environments/{self.environment_id}") is None
+        assert self.resources() == {}
+        return said
+
+
+@contextlib.contextmanager
+def held_provider(engine: EngineProcess) -> Iterator[str]:
+    """A provider for all commands of many stages; what TF_REATTACH_PROVIDERS takes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pymigrate.provider", "--reattach"],
+        env=os.environ | {"PYMIGRATE_HOME": str(engine.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.communicate(timeout=COMMAND_SECONDS)
