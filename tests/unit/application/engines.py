@@ -64,7 +64,7 @@ class Engine:
         self.kpis = FleetKpis(self.store, self.board, clock)
         self.keeping = KpiKeeping(self.store, self.kpis, clock)
         self.inquiries = Inquiries(surroundings.new_id, self._on_work)
-        limits = LaneLimits(self.store, self.board, self.lanes_max, clock)
+        limits = self.limits = LaneLimits(self.store, self.board, self.lanes_max, clock)
         self.scheduler = Scheduler(random.Random(2))
         self.hosts = Hosts(self.store, self.board, self.inquiries, limits, surroundings, self.terms, self.scheduler)
         self.learning = Learning(self.store, clock)

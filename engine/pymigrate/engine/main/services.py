@@ -72,9 +72,11 @@ class Services:
         self._forecasts = Forecasts(store, self._board, self._limits, clock, self._drawers.draw)
         self._dashboards = Dashboards(store, self._kpis, self._limits, self._topics, clock, random_id())
         self._executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)
+        self._notifications = Notifications(
+            settings, store, self._surroundings, instruments.metrics, self._board, self._kpis, self._limits
+        )
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
         measure_hosts(instruments.metrics, self._hosts)
-        self._notifications = Notifications(store, clock, instruments.metrics, self._kpis, self._limits)
 
     def servicers(self) -> Mapping[str, Any]:
         """What is served, by the service's name."""
@@ -112,14 +114,16 @@ class Services:
         yield KpiKeeping(store, self._kpis, clock).run_loop()
         yield Outlooks(store, self._kpis, self._forecasts, clock).run_loop()
         yield self._dashboards.run_loop()
-        yield from self._notifications.loops()
         yield from (plugin.run() for plugin in self._plugins)
+        yield from self._notifications.loops()
 
     async def drain(self) -> None:
-        """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others."""
+        """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others.
+        Nothing is rendered any more."""
         hosts = [host.record for host in self._hosts.hosts()]
         await asyncio.gather(*(self._executor.drain(host.pid, host.pid_start_ticks) for host in hosts))
         await self._executor.close()
+        await self._notifications.close()
 
     def close(self) -> None:
         """Gives up the processes and the watchers."""

@@ -123,7 +123,8 @@ def _grid(columns: Iterable[str], title: str = "") -> Table:
     grid = Table(title=title or None, title_justify="left")
     numbers = {"tries", "told", "agreed", "in time", "late", "share in time", "P50", "P90", "took", "try"}
     for column in columns:
-        grid.add_column(column, justify="right" if column in numbers else "left")
+        # Names are typed again: what a terminal is too narrow for is cut elsewhere.
+        grid.add_column(column, justify="right" if column in numbers else "left", no_wrap=column == "delivery")
     return grid
 
 

@@ -79,7 +79,7 @@ def openapi_path(template: Template) -> tuple[str, list[str]]:
         if segment != "*":
             segments.append(segment)
             continue
-        parameters.append(segments[-1].removesuffix("s"))
+        parameters.append(_one_of(segments[-1]))
         segments.append(f"{{{parameters[-1]}}}")
     return f"/{'/'.join(segments)}{':' if template.verb else ''}{template.verb}", parameters
 
@@ -89,8 +89,13 @@ def operation_id(binding: Binding) -> str:
     if not binding.is_additional:
         return str(binding.method.name)
     segments = binding.template.segments
-    words = [word.removesuffix("s") for word, after in pairwise(segments) if after == "*"]
+    words = [_one_of(word) for word, after in pairwise(segments) if after == "*"]
     return f"{binding.method.name}Of{''.join(word[0].upper() + word[1:] for word in words)}"
+
+
+def _one_of(collection: str) -> str:
+    """`department` of `departments`, `delivery` of `deliveries`."""
+    return f"{collection.removesuffix('ies')}y" if collection.endswith("ies") else collection.removesuffix("s")
 
 
 def _operation(binding: Binding, schemas: Schemas) -> dict[str, Any]:
