@@ -29,7 +29,7 @@ class Posted:
 @dataclass(frozen=True)
 class Said:
     """What is answered. `is_reset` ends the connection without a word, and with `is_taken` after the request was taken; `hangs_until` is
-    waited for first."""
+    waited for first, `drips_until` between the head of the answer and its body."""
 
     status: int = 200
     retry_after: str = ""
@@ -39,6 +39,7 @@ class Said:
     date: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     hangs_until: threading.Event | None = None
+    drips_until: threading.Event | None = None
 
 
 class HttpSink:
@@ -113,6 +114,9 @@ class HttpSink:
                     body = said.body.encode()
                     self.send_header("content-length", str(len(body)))
                     self.end_headers()
+                    if said.drips_until is not None:
+                        self.wfile.flush()
+                        said.drips_until.wait(WAIT_SECONDS)
                     self.wfile.write(body)
                     self.wfile.flush()
 

@@ -5,6 +5,7 @@ milliseconds of a processor for each request; this one leaves the protocol to h1
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 
@@ -101,7 +102,9 @@ class _Connection:
             async for piece in request.stream:
                 sent += self._protocol.send(h11.Data(data=piece)) or b""
             self._writer.write(sent + (self._protocol.send(h11.EndOfMessage()) or b""))
-            await self._writer.drain()
+            # A receiver may refuse before everything has arrived: what it says then is read all the same.
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
             for _ in range(INFORMATION_MAX):
                 event = await self._event()
                 if isinstance(event, h11.Response):

@@ -72,6 +72,7 @@ class WebhookChannel:
         self._secrets = secrets
         self._try_seconds_max = try_seconds_max
         self._known: _Known | None = None
+        self._answers = Answers()
         self._client = httpx.AsyncClient(
             transport=OutgoingTransport(addresses, trust), timeout=try_seconds_max, trust_env=False
         )
@@ -83,13 +84,15 @@ class WebhookChannel:
             async with asyncio.timeout(self._try_seconds_max):
                 return await self._post(letter, body)
         except TimeoutError:
+            if body.answer is not None:  # only what was said beside the status is still missing
+                return self._judged(body.answer, str(body.answer.status_code))
             return Sent(_lost(body), f"no answer within {self._try_seconds_max:g} s")
         except (AddressRefused, InvalidDefinition) as error:
-            return Sent(TryOutcome.PERMANENT, self._said(error.message))
+            return Sent(TryOutcome.PERMANENT, self._answers.said(error.message))
         except SecretMissing as error:
             return Sent(TryOutcome.TRANSIENT, error.message)
         except httpx.TransportError as error:
-            return Sent(_lost(body), self._said(f"{type(error).__name__}: {error}"))
+            return Sent(_lost(body), self._answers.said(f"{type(error).__name__}: {error}"))
 
     async def close(self) -> None:
         """Ends the connections."""
@@ -103,7 +106,7 @@ class WebhookChannel:
         request = self._client.build_request(
             "POST", target, headers=self._headers(known, target, letter, body.content), content=body
         )
-        answer = await self._client.send(request, stream=True)
+        answer = body.answer = await self._client.send(request, stream=True)
         try:
             return self._judged(answer, await self._text(answer))
         finally:
@@ -118,9 +121,7 @@ class WebhookChannel:
             "user-agent": "PyMigrate",
             "accept-encoding": "identity",
         }
-        if letter.acknowledge_url:
-            headers["pymigrate-acknowledge-url"] = letter.acknowledge_url
-        if not all(is_one_line(text) and text.isascii() for text in headers.values()):
+        if not (is_one_line(letter.key) and letter.key.isascii()):
             raise InvalidDefinition((Problem("key", "has characters that no header may have"),))
         if self._own is None or _origin(self._own) == _origin(target):
             headers |= known.headers
@@ -135,6 +136,8 @@ class WebhookChannel:
     async def _read(self) -> "_Known":
         """Reads the secrets, away from the loop: they may be on another machine."""
         secrets = await asyncio.to_thread(self._secrets)
+        for secret in (*secrets.signing_keys, *secrets.headers.values()):
+            self._answers.note(secret)
         headers = {}
         for name, secret in secrets.headers.items():
             value = secret.reveal()
@@ -145,8 +148,7 @@ class WebhookChannel:
                 raise InvalidDefinition((Problem(f"webhook.secret_headers.{name}", said),))
             headers[name] = value
         keys = tuple(key_of(key, "webhook.signing_key") for key in secrets.signing_keys)
-        answers = Answers((*secrets.signing_keys, *secrets.headers.values()))
-        self._known = _Known(keys, headers, answers)
+        self._known = _Known(keys, headers)
         return self._known
 
     def _judged(self, answer: httpx.Response, said: str) -> Sent:
@@ -174,26 +176,22 @@ class WebhookChannel:
         except httpx.TransportError:
             taken += b"..."  # the status was told, and it decides
         text = taken[:ANSWER_BYTES_MAX].decode(errors="replace")
-        return self._said(f"{answer.status_code} {text}", is_cut=len(taken) > ANSWER_BYTES_MAX)
-
-    def _said(self, text: str, *, is_cut: bool = False) -> str:
-        answers = self._known.answers if self._known is not None else Answers()
-        return answers.said(text, is_cut=is_cut)
+        return self._answers.said(f"{answer.status_code} {text}", is_cut=len(taken) > ANSWER_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     keys: tuple[bytes, ...]
     headers: Mapping[str, str]
-    answers: Answers
 
 
 class _Body(httpx.AsyncByteStream):
-    """What is posted, and whether it was handed over: from then on nobody knows without an answer whether it has arrived."""
+    """What is posted, whether it was handed over (from then on nobody knows without an answer whether it has arrived), and the answer."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.is_handed_over = False
+        self.answer: httpx.Response | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self.content
@@ -225,13 +223,14 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 def _event(letter: Letter) -> bytes:
     """A message that tells of no event, as a test of a channel does, as a CloudEvent of its own."""
+    link = {"acknowledgeUrl": letter.acknowledge_url} if letter.acknowledge_url else {}
     event = {
         "specversion": "1.0",
         "id": letter.key,
         "source": "/pymigrate",
         "type": EVENT_TYPE,
         "datacontenttype": "application/json",
-        "data": {"subject": letter.subject, "body": letter.body},
+        "data": {"subject": letter.subject, "body": letter.body, **link},
     }
     return json.dumps(event, separators=(",", ":")).encode()
 
