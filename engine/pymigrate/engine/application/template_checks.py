@@ -3,6 +3,7 @@ little as may be. A template that would fail when it is needed is refused when i
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pymigrate.engine.application.default_texts import PREFIX, ROLES, default_template
@@ -11,10 +12,12 @@ from pymigrate.engine.application.notice_facts import Context
 from pymigrate.engine.application.notice_samples import sample_contexts
 from pymigrate.engine.domain.errors import NotFound, Problem
 from pymigrate.engine.domain.names import last_segment, nearest
+from pymigrate.engine.domain.notices import LOCALE_DEFAULT
 from pymigrate.engine.ports.rendering import Renderer, RenderRequest, TemplateSource
 from pymigrate.v1 import notification_pb2
 
 PROBLEMS_MAX: Final = 100
+CONTEXTS_KEPT_MAX: Final = 500
 SPARSE: Final = "where little is known"
 
 
@@ -89,6 +92,7 @@ def source_of(text: notification_pb2.TemplateText) -> TemplateSource:
     return TemplateSource(text.subject, text.body, text.html)
 
 
+@lru_cache(maxsize=CONTEXTS_KEPT_MAX)
 def _contexts(event_type: str, locale: str) -> Collection[tuple[str, Context]]:
-    full, sparse = sample_contexts(event_type, locale or "en")
+    full, sparse = sample_contexts(event_type, locale or LOCALE_DEFAULT)
     return ((event_type, full), (f"{event_type}, {SPARSE}", sparse))

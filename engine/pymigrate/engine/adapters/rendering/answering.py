@@ -13,14 +13,20 @@ READY = b"[]\n"
 
 def answer(questions: IO[bytes], answers: int, texts: Texts) -> None:
     """Answers until the questions end. A batch holds its texts (`sources`), the values that they read (`values`), and for each message
-    the place of its text and of its values by name: most of what many recipients are told is the same."""
+    the place of its text and of its values by name: most of what many recipients are told is the same. A text that once took too long is
+    not made again in the same batch: others wait for it."""
     _write(answers, READY)
     for line in questions:
         batch = orjson.loads(line)
         sources, values = batch["sources"], batch["values"]
+        overrun: dict[int, list[str]] = {}
         for source, places in batch["messages"]:
-            context = {name: values[place] for name, place in places.items()}
-            _write(answers, orjson.dumps(texts.render(sources[source], context), option=orjson.OPT_APPEND_NEWLINE))
+            said = overrun.get(source)
+            if said is None:
+                said = texts.render(sources[source], {name: values[place] for name, place in places.items()})
+                if texts.has_overrun:
+                    overrun[source] = said
+            _write(answers, orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _write(answers: int, line: bytes) -> None:

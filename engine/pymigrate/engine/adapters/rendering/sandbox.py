@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 LOOP_TURNS_MAX = 1_000
 OUTPUT_BYTES_MAX = 256_000
-NODES_MAX = 20_000
+# So many take a good part of the second to compile that a text may take.
+NODES_MAX = 5_000
 DEPTH_MAX = 60
 INTEGER_BITS_MAX = 128
 KEYS_TOLD_MAX = 20

@@ -1,4 +1,5 @@
-"""Renders texts one by one, each within its limits; compiled templates are kept. It runs in the process of its own."""
+"""Renders texts one by one, each within its limits. Compiled templates are kept, but not so many that there is no room left. It runs in the
+process of its own."""
 
 import re
 import signal
@@ -13,7 +14,7 @@ from jinja2.exceptions import TemplateSyntaxError
 from pymigrate.engine.adapters.rendering.sandbox import OUTPUT_BYTES_MAX, Sandbox
 from pymigrate.engine.adapters.rendering.vocabulary import FILTERS, TESTS
 
-COMPILED_MAX = 512
+COMPILED_CHARACTERS_MAX = 4_000_000
 SUBJECT_CHARACTERS_MAX = 1_000
 PROBLEM_CHARACTERS_MAX = 500
 CPU_SECONDS_MAX = 1.0
@@ -26,20 +27,30 @@ class OvertimeError(BaseException):
 
 class Texts:
     """Renders; `cpu_seconds_max` is what one text may take of a core. Its time is counted by the process's own work, so that a busy machine
-    fails no text: nothing in here waits."""
+    fails no text: nothing in here waits. `has_overrun` tells whether the last one took longer."""
 
-    def __init__(self, cpu_seconds_max: float = CPU_SECONDS_MAX) -> None:
+    def __init__(
+        self, cpu_seconds_max: float = CPU_SECONDS_MAX, compiled_characters_max: int = COMPILED_CHARACTERS_MAX
+    ) -> None:
         self._cpu_seconds_max = cpu_seconds_max
+        self._compiled_characters_max = compiled_characters_max
         self._plain = Sandbox(FILTERS, TESTS, is_html=False)
         self._html = Sandbox(FILTERS, TESTS, is_html=True)
         self._compiled: OrderedDict[tuple[str, bool], Template] = OrderedDict()
+        self._compiled_characters = 0
         self._is_timed = False
+        self.has_overrun = False
         signal.signal(signal.SIGPROF, self._ring)
+
+    @property
+    def compiled_count(self) -> int:
+        """How many are kept."""
+        return len(self._compiled)
 
     def render(self, source: Sequence[str], context: dict[str, Any]) -> list[str]:
         """Subject, body and HTML of those of a source; or one sentence, after the part and the line that it is about."""
         subject, body, html = source
-        part = "subject"
+        part, self.has_overrun = "subject", False
         try:
             self._is_timed = True
             signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds_max)
@@ -56,8 +67,11 @@ class Texts:
                 self._is_timed = False
                 signal.setitimer(signal.ITIMER_PROF, 0)
         except OvertimeError:
+            self.has_overrun = True
             return [f"{part}: takes more than {self._cpu_seconds_max:g} s of a core: it must not loop so often"]
         except MemoryError:
+            self._compiled.clear()
+            self._compiled_characters = 0
             return [f"{part}: takes more memory than a text may"]
         except RecursionError:
             return [f"{part}: is nested too deeply"]
@@ -98,8 +112,10 @@ class Texts:
             return known
         made = (self._html if is_html else self._plain).from_string(source)
         self._compiled[key] = made
-        if len(self._compiled) > COMPILED_MAX:
-            self._compiled.popitem(last=False)
+        self._compiled_characters += len(source)
+        while self._compiled_characters > self._compiled_characters_max:
+            (oldest, _), _ = self._compiled.popitem(last=False)
+            self._compiled_characters -= len(oldest)
         return made
 
 
