@@ -16,7 +16,7 @@ from pymigrate.engine.application.cloud_events import event_id
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.notification_metrics import Moves, NotificationMetrics
 from pymigrate.engine.application.occurrences import Occurrences
-from pymigrate.engine.application.routes import RoutesKept
+from pymigrate.engine.application.routes import RoutesFollowed
 from pymigrate.engine.application.telling import learn_lately, look_up, store, undeliverable_entry
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import DeliveryState
@@ -35,8 +35,10 @@ from pymigrate.engine.ports.store import Store, Unit
 log = structlog.get_logger(__name__)
 CONSUMER = "notifications"
 POLL_SECONDS = 1.0
-# A commit for each event would take the store from those who move data; nobody notices so short a wait.
+# A commit for each event would take the store from those who move data; nobody notices so short a wait. It is as long as a pass takes, so
+# that at most half of the time goes into passes.
 PACE_SECONDS = 0.05
+PACE_SECONDS_MAX = 0.5
 ENTRIES_AT_ONCE_MAX = 500
 MESSAGES_AT_ONCE_MAX = 5_000
 LEASE_SECONDS = 60.0
@@ -81,14 +83,13 @@ class Notifications:
         messages_max: int = MESSAGES_AT_ONCE_MAX,
     ) -> None:
         self._store = store
-        self._directories = directories
         self._occurrences = occurrences
         self._surroundings = surroundings
         self._clock = surroundings.clock
         self._metrics, self._deliveries = metrics, NotificationMetrics(metrics)
         self._bell = bell
         self._freezing = freezing
-        self._routes = RoutesKept()
+        self._routes = RoutesFollowed(directories)
         self._lately = ToldLately()
         self._is_begun = False
         # Where nobody has declared a rule nothing is urgent; until something happened that is not known.
@@ -101,7 +102,7 @@ class Notifications:
         """Routes until it is cancelled. A pass that fails is logged and done again, with fewer entries each time, so that one that can't be
         routed keeps no other waiting."""
         while True:
-            seen, passed = self._bell.rung, Passed()
+            seen, began, passed = self._bell.rung, self._clock.monotonic(), Passed()
             try:
                 passed = await self.step()
             except Exception as error:
@@ -114,7 +115,8 @@ class Notifications:
             if passed.is_more:
                 await self._clock.sleep(0.0)
             elif self._has_rules is not False:
-                await self._clock.sleep(PACE_SECONDS)
+                took = self._clock.monotonic() - began
+                await self._clock.sleep(min(PACE_SECONDS_MAX, max(PACE_SECONDS, took)))
                 await self._bell.rest(seen, self._clock, POLL_SECONDS)
             else:
                 await self._clock.sleep(POLL_SECONDS)
@@ -136,6 +138,7 @@ class Notifications:
     def _take_less(self, error: Exception) -> None:
         # Whether it was committed is not known: the ledger is.
         self._lately = ToldLately()
+        self._routes.forget()
         if isinstance(error, TemporaryError):
             return
         self._failures += 1
@@ -165,6 +168,7 @@ class Notifications:
         """Tells of entries in their order, up to where they make as many messages as a transaction should hold; how many are done."""
         batches: dict[str, Parcels | None] = {}
         done = 0
+        self._routes.note(entries)
         for entry in entries:
             environment = environment_of(entry.subject)
             if environment not in batches:
@@ -191,11 +195,11 @@ class Notifications:
 
     def _batch(self, unit: Unit, environment: str, now: datetime) -> Parcels | None:
         """What takes an environment's occurrences in; None where it has no rule."""
-        if not unit.resources.names("alertRules", environment):
+        routes = self._routes.of(unit, environment, now)
+        if routes is None:
             return None
-        directory = self._directories.of(unit, environment)
-        learn_lately(unit, self._occurrences, directory, self._lately, now)
-        return Parcels(self._routes.of(directory, now), self._lately, now)
+        learn_lately(unit, self._occurrences, routes.directory, self._lately, now)
+        return Parcels(routes, self._lately, now)
 
     def _gather(self, unit: Unit, parcels: Parcels, passed: Passed) -> None:
         known = look_up(unit, parcels.routes.directory, parcels)

@@ -5,11 +5,13 @@ same name is somebody else.
 """
 
 import hashlib
-import json
 from enum import StrEnum
 
 from pymigrate.engine.domain.audience import Reached
 from pymigrate.engine.domain.notices import Occurrence, Rule, Severity
+
+# No name holds it.
+SEPARATOR = "\x1f"
 
 
 class ThreadKind(StrEnum):
@@ -44,7 +46,7 @@ def group_of(rule: Rule, occurrence: Occurrence, severity: Severity) -> str:
     """What an occurrence has in common with others of its group; of a rule that tells each apart, the occurrence itself."""
     if not rule.group_by:
         return occurrence.id
-    return json.dumps([_value(word, occurrence, severity) for word in rule.group_by])
+    return SEPARATOR.join([_value(word, occurrence, severity) for word in rule.group_by])
 
 
 def _value(word: str, occurrence: Occurrence, severity: Severity) -> str:
@@ -68,4 +70,4 @@ def _value(word: str, occurrence: Occurrence, severity: Severity) -> str:
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+    return hashlib.sha256(SEPARATOR.join(parts).encode()).hexdigest()
