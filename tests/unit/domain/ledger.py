@@ -1,6 +1,6 @@
 """What was made of occurrences so far, as a store would know it, for tests of what becomes of the next ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -16,21 +16,22 @@ from pymigrate.engine.domain.timing import HOUR, LIMIT_STEPS
 
 @dataclass
 class Ledger:
-    """Deliveries in the order in which they were made, and incidents."""
+    """Deliveries in the order in which they were made, and incidents. `routes` and `gathering` are for what is wrong on purpose."""
 
     directory: Directory
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     lately: ToldLately = field(default_factory=ToldLately)
-    numbers: Iterable[int] = field(default_factory=count)
+    numbers: Iterator[int] = field(default_factory=count)
+    routes: type[Routes] = Routes
+    gathering: type[Gathering] = Gathering
 
     def tell(self, now: datetime, *occurrences: Occurrence) -> Gathered:
         """Everything that becomes of a batch."""
-        parcels = Parcels(Routes(self.directory, now), self.lately, now)
+        parcels = Parcels(self.routes(self.directory, now), self.lately, now)
         for occurrence in occurrences:
             parcels.add(occurrence)
-        numbers = iter(self.numbers)
-        gathered = Gathering(parcels, self._known(parcels, now), lambda: f"{next(numbers):06d}").gather()
+        gathered = self.gathering(parcels, self._known(parcels, now), lambda: f"{next(self.numbers):06d}").gather()
         for delivery in gathered.deliveries.values():
             delivery.version += 1
         for incident in gathered.incidents.values():
