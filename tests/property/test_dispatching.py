@@ -16,6 +16,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.deliveries import Deliveries
 from pymigrate.engine.application.kinds import ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
+from pymigrate.engine.application.notification_metrics import NotificationMetrics
 from pymigrate.engine.application.outgoing_messages import OutgoingMessages
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain import delivering
@@ -24,6 +25,7 @@ from pymigrate.engine.domain.errors import EngineUnavailable
 from pymigrate.engine.entrypoints.dispatcher.dispatcher import Dispatcher
 from pymigrate.engine.ports.channel import Channel, Letter, Sent
 from pymigrate.engine.ports.store import Unit
+from pymigrate.engine.testing.metrics import MemoryMetrics
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.engine.testing.virtual_loop import VirtualClock, VirtualLoop, run_virtually
 from pymigrate.v1 import environment_pb2, notification_pb2
@@ -147,7 +149,8 @@ class World:
     def begin_engine(self) -> None:
         """An engine on what the store holds, which knows nothing of an earlier one's dispatchers."""
         messages = OutgoingMessages("pymigrate", AcknowledgeLinks(b"key"), events_of, self.clock)
-        self.deliveries = Deliveries(self.store, self.surroundings, messages, self.rng, self.bell)
+        metrics = NotificationMetrics(MemoryMetrics())
+        self.deliveries = Deliveries(self.store, self.surroundings, messages, self.rng, self.bell, metrics)
 
     def reach(self) -> None:
         """Raises where the engine, or the way to it, is away."""

@@ -19,12 +19,14 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.deliveries import Deliveries
 from pymigrate.engine.application.kinds import ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
+from pymigrate.engine.application.notification_metrics import NotificationMetrics
 from pymigrate.engine.application.outgoing_messages import OutgoingMessages
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import Delivery
 from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.ports.store import Store, Unit
+from pymigrate.engine.testing.metrics import MemoryMetrics
 from pymigrate.v1 import environment_pb2, notification_pb2_grpc
 from tests.unit.application.dispatched import KEY, events_of
 from tests.unit.application.noticed import read
@@ -113,7 +115,9 @@ class ServedDispatch:
         self.bell = WorkBell()
         messages = OutgoingMessages("pymigrate", AcknowledgeLinks(KEY), events_of, self.clock)
         surroundings = Surroundings(self.clock, random_id)
-        self.deliveries = Deliveries(self.store, surroundings, messages, random.Random(), self.bell)
+        self.deliveries = Deliveries(
+            self.store, surroundings, messages, random.Random(), self.bell, NotificationMetrics(MemoryMetrics())
+        )
         self._server = grpc.aio.server(interceptors=[CallInterceptor(TOKEN)])
         notification_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchCalls(self.deliveries), self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")

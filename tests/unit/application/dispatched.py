@@ -9,11 +9,13 @@ from pymigrate.engine.application.acknowledging import AcknowledgeLinks, Acknowl
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.cloud_events import event_id
 from pymigrate.engine.application.deliveries import Deliveries
+from pymigrate.engine.application.notification_metrics import NotificationMetrics
 from pymigrate.engine.application.outgoing_messages import OutgoingMessages
 from pymigrate.engine.application.redriving import Redriving
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import Delivery
 from pymigrate.engine.ports.store import AuditEntry, Unit
+from pymigrate.engine.testing.metrics import MemoryMetrics
 from pymigrate.v1 import notification_pb2
 from tests.unit.application.engines import Engine
 from tests.unit.application.noticed import declare_notices
@@ -39,11 +41,14 @@ class Dispatch:
         self.engine, self.store, self.clock = engine, engine.store, engine.clock
         surroundings = Surroundings(self.clock, lambda: f"lease{next(numbers)}")
         self.bell, self.freezing = WorkBell(), WorkBell()
+        self.metrics = MemoryMetrics()
         self.links = AcknowledgeLinks(KEY, public_url)
         messages = OutgoingMessages("pymigrate", self.links, events_of, self.clock)
-        self.deliveries = Deliveries(self.store, surroundings, messages, random.Random(seed), self.bell)
+        self.deliveries = Deliveries(
+            self.store, surroundings, messages, random.Random(seed), self.bell, NotificationMetrics(self.metrics)
+        )
         self.redriving = Redriving(self.store, surroundings, self.bell, self.freezing)
-        self.acknowledging = Acknowledging(self.store, self.clock, self.links)
+        self.acknowledging = Acknowledging(self.store, self.clock, self.links, NotificationMetrics(self.metrics))
 
     async def make(self, *deliveries: Delivery) -> None:
         """Stores them."""

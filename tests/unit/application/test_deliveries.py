@@ -8,13 +8,15 @@ from typing import TypeVar
 
 import pytest
 
-from pymigrate.engine.application.deliveries import HELD_SHARE, LEASE_SPARE_SECONDS, LOOK_SECONDS
+from pymigrate.engine.application.deliveries import LEASE_SPARE_SECONDS, LOOK_SECONDS
 from pymigrate.engine.application.findings import finding_of
+from pymigrate.engine.application.known_dispatchers import HELD_SHARE
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.domain import delivering
 from pymigrate.engine.domain.delivery import DeliveryState, TryOutcome
 from pymigrate.engine.domain.errors import InvalidDefinition
 from pymigrate.engine.domain.notices import Severity
+from pymigrate.engine.ports.metric_families import NOTIFICATION_TRIES, NOTIFICATIONS, NOTIFICATIONS_AGREED
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import notification_pb2
@@ -388,3 +390,15 @@ async def test_reports_that_make_no_sense_are_refused_and_none_is_noted(dispatch
         with pytest.raises(InvalidDefinition, match="reports"):
             await dispatch.deliveries.report("d1", reports)
     assert (await dispatch.get()).state is DeliveryState.SENDING
+
+
+async def test_what_becomes_of_deliveries_is_counted_once_it_is_committed(dispatch: Dispatch) -> None:
+    await dispatch.make(pending(1, confirm_by_time=later(60)), pending(2), pending(3, channel="gone"))
+    first, second = await dispatch.claim()
+    await dispatch.report(first, outcome=TryOutcome.ACCEPTED)
+    await dispatch.report(second, outcome=TryOutcome.PERMANENT)
+    await dispatch.report(first, outcome=TryOutcome.ACCEPTED)  # a repetition of what was noted
+    values = dispatch.metrics.values
+    assert values[NOTIFICATIONS] == {("e", "accepted"): 1.0, ("e", "dead"): 1.0, ("e", "undeliverable"): 1.0}
+    assert values[NOTIFICATION_TRIES] == {("smtp", "accepted"): 1.0, ("smtp", "permanent"): 1.0}
+    assert values[NOTIFICATIONS_AGREED] == {("e", "in_time"): 1.0}

@@ -9,14 +9,14 @@ from pymigrate.engine.ports.metric_families import (
     NOTIFICATIONS_AGREED,
 )
 from pymigrate.engine.testing.metrics import MemoryMetrics
-from tests.unit.domain.delivered import later, pending
+from tests.unit.domain.delivered import later, pending, tried
 
 
 def test_a_delivery_that_is_taken_is_counted_with_how_long_it_took() -> None:
     metrics, moves = MemoryMetrics(), Moves()
     delivery = pending(confirm_by_time=later(60))
-    moves.watch([delivery])
-    moves.tried("smtp", TryOutcome.ACCEPTED)
+    moves.watch([delivery], "smtp")
+    delivery.tries.append(tried(TryOutcome.ACCEPTED))
     delivery.state, delivery.accept_time = DeliveryState.ACCEPTED, later(2)
     NotificationMetrics(metrics).count(moves)
     assert metrics.values[NOTIFICATIONS] == {("e", "accepted"): 1.0}
@@ -62,3 +62,12 @@ def test_what_is_made_to_stay_is_counted_as_it_is_made() -> None:
     moves.made([pending(1), pending(2, state=DeliveryState.SUPPRESSED), pending(3, state=DeliveryState.UNDELIVERABLE)])
     NotificationMetrics(metrics).count(moves)
     assert metrics.values[NOTIFICATIONS] == {("e", "suppressed"): 1.0, ("e", "undeliverable"): 1.0}
+
+
+def test_only_tries_that_were_noted_since_are_counted_by_their_outcome() -> None:
+    metrics, moves = MemoryMetrics(), Moves()
+    delivery = pending(tries=[tried(TryOutcome.TRANSIENT)])
+    moves.watch([delivery], "webhook")
+    delivery.tries = [*delivery.tries, tried(TryOutcome.UNKNOWN), tried(TryOutcome.UNKNOWN)]
+    NotificationMetrics(metrics).count(moves)
+    assert metrics.values[NOTIFICATION_TRIES] == {("webhook", "unknown"): 2.0}

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.delivery_messages import delivery_messages
+from pymigrate.engine.application.notification_metrics import Moves, NotificationMetrics
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.domain import delivering
 from pymigrate.engine.domain.delivery import Delivery
@@ -73,8 +74,9 @@ def named_delivery(token: str) -> str:
 class Acknowledging:
     """The use case behind AcknowledgeDelivery."""
 
-    def __init__(self, store: Store, clock: Clock, links: AcknowledgeLinks) -> None:
+    def __init__(self, store: Store, clock: Clock, links: AcknowledgeLinks, metrics: NotificationMetrics) -> None:
         self._store = store
+        self._metrics = metrics
         self._clock = clock
         self._links = links
 
@@ -85,18 +87,21 @@ class Acknowledging:
         if signature:
             self._links.check(name, signature, now)
 
-        def work(unit: Unit) -> notification_pb2.NotificationDelivery:
-            delivery = unit.deliveries.get(name)
+        def work(unit: Unit) -> tuple[notification_pb2.NotificationDelivery, Moves]:
+            delivery, moves = unit.deliveries.get(name), Moves()
             if delivery is None:
                 raise NotFound(f"there is no {name}", field="name")
+            moves.watch([delivery])
             acknowledger = (delivery.stakeholder or delivery.to) if signature else who.principal
             if delivering.acknowledge(delivery, acknowledger, now):
                 unit.deliveries.save([delivery])
                 _end_incident(unit, delivery.incident, acknowledger, now)
                 unit.audit.append(AuditEntry(now, acknowledger, "acknowledge", name, 0))
-            return delivery_messages(unit, [delivery])[0]
+            return delivery_messages(unit, [delivery])[0], moves
 
-        return await transact_again(self._store, work)
+        answer, moves = await transact_again(self._store, work)
+        self._metrics.count(moves)
+        return answer
 
 
 def _end_incident(unit: Unit, incident_id: str, acknowledger: str, now: datetime) -> None:

@@ -1,13 +1,11 @@
 """Deliveries between the engine and its dispatchers: claimed by lease, reported in batches, taken back from whoever is lost.
 
-A claim is one transaction for as many messages as a dispatcher has room for. Of each channel, all dispatchers together hold HELD_SHARE
-times what may be under way at once, so that none of them waits for the engine between two messages; each is told its part of that.
-"""
+A claim is one transaction for as many messages as a dispatcher has room for."""
 
 import asyncio
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +15,9 @@ from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.dead_letters import tell_ended_badly
 from pymigrate.engine.application.dispatch_requests import WAIT_MAX_SECONDS, refuse_claim, refuse_reports, try_of
 from pymigrate.engine.application.kinds import ENVIRONMENTS, children
+from pymigrate.engine.application.known_dispatchers import KnownDispatchers, room
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
+from pymigrate.engine.application.notification_metrics import GONE, Moves, NotificationMetrics
 from pymigrate.engine.application.outgoing_messages import Claimed, DeclaredChannel, OutgoingMessages
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.application.work_bell import WorkBell
@@ -32,19 +32,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 # A lease outlasts a try and the report of it; what waits in a dispatcher for longer is given back.
 LEASE_SPARE_SECONDS = 15.0
-HELD_SHARE = 3
-PRESENT_SECONDS = 60.0
-MINUTE_SECONDS = 60.0
 REFUSED_AT_ONCE_MAX = 200
-
-
-@dataclass(slots=True)
-class _Dispatcher:
-    """One that has called: when it was heard of last, how many of its calls wait, and what it holds, by lease."""
-
-    heard: float
-    waiting: int = 0
-    held: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -54,22 +42,30 @@ class _Taken:
     claimed: list[Claimed] = field(default_factory=list)
     events: dict[int, str] = field(default_factory=dict)
     is_changed: bool = False
+    moves: Moves = field(default_factory=Moves)
 
 
 class Deliveries:
     """The use cases behind DispatchService. `bell` is rung by whoever makes something that can be sent."""
 
     def __init__(
-        self, store: Store, surroundings: Surroundings, messages: OutgoingMessages, rng: random.Random, bell: WorkBell
+        self,
+        store: Store,
+        surroundings: Surroundings,
+        messages: OutgoingMessages,
+        rng: random.Random,
+        bell: WorkBell,
+        metrics: NotificationMetrics,
     ) -> None:
         self._store = store
+        self._metrics = metrics
         self._clock = surroundings.clock
         self._new_id = surroundings.new_id
         self._messages = messages
         self._rng = rng
         self._bell = bell
         self._claiming = asyncio.Lock()
-        self._dispatchers: dict[str, _Dispatcher] = {}
+        self._dispatchers = KnownDispatchers(self._clock)
         self._returning: set[asyncio.Task[None]] = set()
 
     async def claim(
@@ -78,7 +74,7 @@ class Deliveries:
         """At most so many messages, waited for at most so long. Raises InvalidDefinition."""
         refuse_claim(dispatcher, deliveries_max, wait_seconds)
         deadline = self._clock.monotonic() + min(wait_seconds, WAIT_MAX_SECONDS)
-        known = self._heard_of(dispatcher)
+        known = self._dispatchers.heard_of(dispatcher)
         known.waiting += 1
         try:
             while True:
@@ -98,8 +94,9 @@ class Deliveries:
         InvalidDefinition."""
         refuse_reports(dispatcher, reports)
         now = self._clock.now()
-        late = await transact_again(self._store, lambda unit: self._note(unit, dispatcher, reports, now))
-        known = self._heard_of(dispatcher)
+        late, moves = await transact_again(self._store, lambda unit: self._note(unit, dispatcher, reports, now))
+        self._metrics.count(moves)
+        known = self._dispatchers.heard_of(dispatcher)
         for report in reports:
             known.held.pop(report.delivery, None)
         self._bell.ring()  # there is room again, and what failed may come soon
@@ -108,12 +105,13 @@ class Deliveries:
     async def lost(self, dispatcher: str) -> bool:
         """The process of a dispatcher is gone for certain: what it had is tried again without waiting for its leases to end. Whether it
         had ever called."""
-        known = self._dispatchers.pop(dispatcher, None)
+        known = self._dispatchers.forget(dispatcher)
         if known is None or not known.held:
             return known is not None
         now, held = self._clock.now(), dict(known.held)
-        count = await transact_again(self._store, lambda unit: self._lose(unit, held, now))
-        log.warning("dispatcher.lost", dispatcher=dispatcher, deliveries=count)
+        moves = await transact_again(self._store, lambda unit: self._lose(unit, held, now))
+        self._metrics.count(moves)
+        log.warning("dispatcher.lost", dispatcher=dispatcher, deliveries=len(moves))
         self._bell.ring()
         return True
 
@@ -134,7 +132,7 @@ class Deliveries:
             now = self._clock.now()
             if not await self._store.read(lambda unit: unit.deliveries.channels_with_work(now)):
                 return _Taken()
-            share = self._share()
+            share = self._dispatchers.count()
             taking = asyncio.ensure_future(
                 transact_again(self._store, lambda unit: self._claim(unit, dispatcher, limit, kinds, share, now))
             )
@@ -144,14 +142,17 @@ class Deliveries:
                 # Whoever asked is gone, and the transaction may be committed all the same.
                 taking.add_done_callback(self._return)
                 raise
-            held = self._heard_of(dispatcher).held
+            self._metrics.count(taken.moves)
+            held = self._dispatchers.heard_of(dispatcher).held
             held.update((each.delivery.name, each.delivery.lease) for each in taken.claimed)
             return taken
 
     def _return(self, taking: "asyncio.Future[_Taken]") -> None:
         if taking.cancelled() or taking.exception() is not None:
             return
-        if claimed := taking.result().claimed:
+        taken = taking.result()
+        self._metrics.count(taken.moves)
+        if claimed := taken.claimed:
             returning = asyncio.get_running_loop().create_task(self._give_back(claimed))
             self._returning.add(returning)
             returning.add_done_callback(self._returning.discard)
@@ -177,26 +178,33 @@ class Deliveries:
                 break
             channel = self._messages.channel(unit, environment, name)
             if channel is None:
-                taken.is_changed |= self._refuse(unit, environment, name, now)
+                taken.is_changed |= self._refuse(unit, environment, name, now, taken.moves)
                 continue
             if kinds and channel.terms.kind not in kinds:
                 continue
-            room = min(math.ceil(left / (len(working) - at)), _room(unit, environment, channel, now))
-            if room > 0:
-                found, is_changed = self._claim_of(unit, environment, channel, dispatcher, room, now)
+            most = min(math.ceil(left / (len(working) - at)), room(unit, environment, channel.terms, now))
+            if most > 0:
+                found = self._claim_of(unit, environment, channel, dispatcher, most, now, taken)
                 at_once = max(1, channel.terms.deliveries_max // share)
                 names = self._messages.display_name
                 taken.claimed += [Claimed(each, channel, names(unit, each), at_once) for each in found]
-                taken.is_changed |= is_changed
         taken.events = dict(self._messages.events(unit, taken.claimed))
         return taken
 
     def _claim_of(
-        self, unit: Unit, environment: str, channel: DeclaredChannel, dispatcher: str, room: int, now: datetime
-    ) -> tuple[list[Delivery], bool]:
+        self,
+        unit: Unit,
+        environment: str,
+        channel: DeclaredChannel,
+        dispatcher: str,
+        room: int,
+        now: datetime,
+        taken: _Taken,
+    ) -> list[Delivery]:
         terms = channel.terms
         until = now + timedelta(seconds=terms.try_seconds_max + LEASE_SPARE_SECONDS)
         found = unit.deliveries.claimable(terms.id, environment, now, room)
+        taken.moves.watch(found, terms.kind)
         claimed: list[Delivery] = []
         for delivery in found:
             if delivery.state is DeliveryState.SENDING:
@@ -206,11 +214,13 @@ class Deliveries:
                 claimed.append(delivery)
         unit.deliveries.save(found)
         tell_ended_badly(unit, found, now)
-        return claimed, bool(found)
+        taken.is_changed |= bool(found)
+        return claimed
 
-    def _refuse(self, unit: Unit, environment: str, channel: str, now: datetime) -> bool:
+    def _refuse(self, unit: Unit, environment: str, channel: str, now: datetime, moves: Moves) -> bool:
         """The channel is gone, and what was to go out by it can't."""
         found = unit.deliveries.claimable(channel, environment, now, REFUSED_AT_ONCE_MAX)
+        moves.watch(found)
         text = f"there is no notificationChannels/{channel} any more: declare it, and redrive the delivery"
         for delivery in found:
             if delivery.state is DeliveryState.SENDING:
@@ -222,8 +232,9 @@ class Deliveries:
 
     def _note(
         self, unit: Unit, dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport], now: datetime
-    ) -> list[str]:
+    ) -> tuple[list[str], Moves]:
         found = {each.name: each for each in unit.deliveries.get_all({report.delivery for report in reports})}
+        moves = self._watched(unit, found.values())
         ended = {name for name, each in found.items() if each.state in delivering.ENDED_BADLY}
         late: list[str] = []
         for report in reports:
@@ -233,7 +244,7 @@ class Deliveries:
                 late.append(report.delivery)
         unit.deliveries.save(found.values())
         tell_ended_badly(unit, (each for name, each in found.items() if name not in ended), now)
-        return late
+        return late, moves
 
     def _note_one(
         self,
@@ -245,15 +256,13 @@ class Deliveries:
     ) -> bool:
         if not report.HasField("try"):
             return delivering.give_back(delivery, report.lease, now)
-        channel = self._messages.channel(unit, delivery.environment, delivery.channel)
-        tries_max = channel.terms.tries_max if channel is not None else delivery.try_count + 1
         try:
             return delivering.report(
                 delivery,
                 report.lease,
                 try_of(report, dispatcher, now),
                 now,
-                tries_max=tries_max,
+                tries_max=self._tries_max(unit, delivery),
                 rng=self._rng,
                 retry_after_seconds=report.retry_after_seconds,
                 is_delivered=report.is_delivered,
@@ -261,29 +270,26 @@ class Deliveries:
         except IllegalTransition:
             return False
 
-    def _lose(self, unit: Unit, held: dict[str, str], now: datetime) -> int:
+    def _lose(self, unit: Unit, held: dict[str, str], now: datetime) -> Moves:
         found = [each for each in unit.deliveries.get_all(held) if delivering.is_held(each, held[each.name])]
+        moves = self._watched(unit, found)
         for delivery in found:
-            channel = self._messages.channel(unit, delivery.environment, delivery.channel)
-            tries_max = channel.terms.tries_max if channel is not None else delivery.try_count + 1
-            delivering.lose(delivery, now, tries_max, self._rng)
+            delivering.lose(delivery, now, self._tries_max(unit, delivery), self._rng)
         unit.deliveries.save(found)
         tell_ended_badly(unit, found, now)
-        return len(found)
+        return moves
 
-    def _heard_of(self, dispatcher: str) -> _Dispatcher:
-        now = self._clock.monotonic()
-        known = self._dispatchers.setdefault(dispatcher, _Dispatcher(now))
-        known.heard = now
-        return known
+    def _watched(self, unit: Unit, deliveries: Iterable[Delivery]) -> Moves:
+        moves = Moves()
+        for delivery in deliveries:
+            channel = self._messages.channel(unit, delivery.environment, delivery.channel)
+            moves.watch([delivery], channel.terms.kind if channel is not None else GONE)
+        return moves
 
-    def _share(self) -> int:
-        """Among how many dispatchers a channel is shared. Those that have not been heard of for long are forgotten."""
-        since = self._clock.monotonic() - PRESENT_SECONDS
-        for name, known in list(self._dispatchers.items()):
-            if known.heard < since and not known.waiting:
-                del self._dispatchers[name]
-        return max(1, len(self._dispatchers))
+    def _tries_max(self, unit: Unit, delivery: Delivery) -> int:
+        """By a channel that is gone, this try is the last."""
+        channel = self._messages.channel(unit, delivery.environment, delivery.channel)
+        return channel.terms.tries_max if channel is not None else delivery.try_count + 1
 
     async def _seconds_to_next(self) -> float:
         """Until there may be something to claim; what is due and was not claimed waits for room."""
@@ -291,13 +297,3 @@ class Deliveries:
         if next_time is None or next_time <= now:
             return LOOK_SECONDS
         return min(LOOK_SECONDS, (next_time - now).total_seconds())
-
-
-def _room(unit: Unit, environment: str, channel: DeclaredChannel, now: datetime) -> int:
-    """How many more of a channel may be held now."""
-    terms = channel.terms
-    room = HELD_SHARE * terms.deliveries_max - unit.deliveries.in_sending(environment, terms.id, now)
-    if terms.messages_per_minute_max and room > 0:
-        minute = now - timedelta(seconds=MINUTE_SECONDS)
-        room = min(room, terms.messages_per_minute_max - unit.deliveries.tried_since(environment, terms.id, minute))
-    return room

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pymigrate.engine.domain.delivery import STILL_OPEN, Delivery, DeliveryState, TryOutcome
+from pymigrate.engine.domain.delivery import STILL_OPEN, Delivery, DeliveryState, DeliveryTry
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.metric_families import (
     NOTIFICATION_CONFIRM_DURATION,
@@ -14,28 +14,44 @@ from pymigrate.engine.ports.metric_families import (
 from pymigrate.engine.ports.metrics import Metrics
 
 IN_TIME, LATE = "in_time", "late"
+# The kind of a channel that is not declared any more.
+GONE = "gone"
 # Where deliveries stay unless somebody does something; what they only pass through is told by what waits.
 COUNTED = frozenset(DeliveryState) - STILL_OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A delivery, and how it stood: None where it is new. `kind` is its channel's."""
+
+    delivery: Delivery
+    state: DeliveryState | None
+    is_confirmed: bool
+    tries: tuple[DeliveryTry, ...] = ()
+    kind: str = GONE
+
+    def tries_since(self) -> list[DeliveryTry]:
+        """What was noted since; those that were noted before are the very same."""
+        known = {id(each) for each in self.tries}
+        return [each for each in self.delivery.tries if id(each) not in known]
 
 
 @dataclass(slots=True)
 class Moves:
     """Deliveries within one unit of work, as they were before it changed them. A unit that is done again begins with new ones."""
 
-    before: list[tuple[Delivery, DeliveryState | None, bool]] = field(default_factory=list)
-    tries: list[tuple[str, TryOutcome]] = field(default_factory=list)
+    before: list[_Before] = field(default_factory=list)
 
-    def watch(self, deliveries: Iterable[Delivery]) -> None:
-        """These may change from now on."""
-        self.before.extend((each, each.state, each.is_confirmed) for each in deliveries)
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def watch(self, deliveries: Iterable[Delivery], kind: str = GONE) -> None:
+        """These may change from now on; they go out by a kind of channel."""
+        self.before.extend(_Before(each, each.state, each.is_confirmed, tuple(each.tries), kind) for each in deliveries)
 
     def made(self, deliveries: Iterable[Delivery]) -> None:
         """These are new."""
-        self.before.extend((each, None, False) for each in deliveries)
-
-    def tried(self, kind: str, outcome: TryOutcome) -> None:
-        """A try by a kind of channel was noted."""
-        self.tries.append((kind, outcome))
+        self.before.extend(_Before(each, None, is_confirmed=False) for each in deliveries)
 
 
 class NotificationMetrics:
@@ -46,12 +62,13 @@ class NotificationMetrics:
 
     def count(self, moves: Moves) -> None:
         """What came of deliveries, which are stored as they are now."""
-        for kind, outcome in moves.tries:
-            self._metrics.add(NOTIFICATION_TRIES, (kind, outcome))
-        for delivery, before, was_confirmed in moves.before:
-            if delivery.state is not before and delivery.state in COUNTED:
+        for before in moves.before:
+            delivery = before.delivery
+            for attempt in before.tries_since():
+                self._metrics.add(NOTIFICATION_TRIES, (before.kind, attempt.outcome))
+            if delivery.state is not before.state and delivery.state in COUNTED:
                 self._metrics.add(NOTIFICATIONS, (last_segment(delivery.environment), delivery.state))
-            if delivery.is_confirmed and not was_confirmed:
+            if delivery.is_confirmed and not before.is_confirmed:
                 self._confirmed(delivery)
 
     def count_late(self, deliveries: Iterable[Delivery]) -> None:
