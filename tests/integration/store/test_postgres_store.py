@@ -1,6 +1,7 @@
 """What the store on PostgreSQL does beyond the contract: engines beside each other, conflicts, lost connections, what it tells."""
 
 import asyncio
+import logging
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from functools import partial
 import psycopg
 import pytest
 from sqlalchemy import event as listening
+from structlog.testing import capture_logs
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.postgres import TRIES_MAX, PostgresStore
@@ -423,6 +425,15 @@ async def test_a_commit_waits_for_the_servers_log_even_where_the_server_would_no
         assert connection.exec_driver_sql("SHOW transaction_isolation").scalar_one() == "repeatable read"
         assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "15s"
     engine.dispose()
+
+
+async def test_what_the_driver_remarks_is_a_line_of_the_processs_log(store: PostgresStore) -> None:
+    del store
+    with capture_logs() as lines:
+        logging.getLogger("psycopg").warning("error ignored terminating %s", "a pipeline")
+    remark = {"event": "store.remark", "log_level": "debug", "message": "error ignored terminating a pipeline"}
+    assert lines == [remark]
+    assert not logging.getLogger("psycopg").propagate
 
 
 def test_the_password_is_put_into_the_url_and_not_shown() -> None:

@@ -4,7 +4,10 @@ Every transaction reads one snapshot (REPEATABLE READ), so a unit sees one state
 later one is refused by the database and done again.
 """
 
+import logging
+
 import psycopg
+import structlog
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
 
@@ -13,6 +16,7 @@ from pymigrate.engine.adapters.store.tables import METADATA
 from pymigrate.engine.domain.errors import FailedPrecondition, PyMigrateError, StoreUnavailable
 from pymigrate.engine.ports.feed import BEFORE_ALL
 
+log = structlog.get_logger(__name__)
 DRIVER = "postgresql+psycopg"
 SCHEMES = ("postgresql", "postgres")
 VERSION_MIN = 13  # the first with xid8
@@ -70,6 +74,7 @@ def connected(url: URL) -> Engine:
         connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": APPLICATION},
     )
     event.listen(engine, "connect", _set_session)
+    _log_as_json()
     return engine
 
 
@@ -143,6 +148,20 @@ def translated(error: BaseException, *, is_reading: bool = False) -> BaseExcepti
     ):
         return StoreUnavailable(f"the engine's store can't be used right now: {said}")
     return PyMigrateError(f"the engine's store refused a statement: {said} ({state or type(cause).__name__})")
+
+
+class _JsonLines(logging.Handler):
+    """What the driver logs, as the process logs everything: it remarks on what failed with an error that is raised anyway."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.debug("store.remark", message=record.getMessage())
+
+
+def _log_as_json() -> None:
+    logger = logging.getLogger(psycopg.__name__)
+    if not any(isinstance(handler, _JsonLines) for handler in logger.handlers):
+        logger.addHandler(_JsonLines(logging.WARNING))
+        logger.propagate = False
 
 
 def _set_session(driver: psycopg.Connection, _: object) -> None:
