@@ -26,6 +26,7 @@ from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run
 from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.store import MemoryStore
@@ -51,7 +52,7 @@ class Scene:
         self.dashboards = Dashboards(self.store, self.kpis, limits, topics, clock, "s")
         servicers = {"KpiService": KpiCalls(self.kpis, KpiWatching(self.kpis, topics, "s"), self.dashboards)}
         self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(RestServer(servicers, TOKEN).application),
+            transport=httpx.ASGITransport(RestServer(servicers, Bearers(TOKEN, clock)).application),
             base_url="http://engine",
             headers={"authorization": f"Bearer {TOKEN}", "accept-encoding": "identity"},
         )

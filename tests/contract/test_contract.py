@@ -24,6 +24,7 @@ from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
+from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, run_pb2
 from pymigrate.v1.shape import ShapeError, enum_number, enum_word, enum_words, from_data, to_data
@@ -36,6 +37,7 @@ SERVICERS: dict[str, Any] = {
     "RunService": RunCalls,
     "ImpactService": ImpactCalls,
     "KpiService": KpiCalls,
+    "TokenService": TokenCalls,
     "WorkerService": WorkerCalls,
 }
 SERVICES = {name: module.DESCRIPTOR.services_by_name[name] for name, (module, _) in ADDERS.items()}

@@ -25,6 +25,7 @@ from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import Delivery
 from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.engine.testing.metrics import MemoryMetrics
 from pymigrate.v1 import environment_pb2, notification_pb2_grpc
@@ -118,7 +119,7 @@ class ServedDispatch:
         self.deliveries = Deliveries(
             self.store, surroundings, messages, random.Random(), self.bell, NotificationMetrics(MemoryMetrics())
         )
-        self._server = grpc.aio.server(interceptors=[CallInterceptor(TOKEN)])
+        self._server = grpc.aio.server(interceptors=[CallInterceptor(Bearers(TOKEN, SystemClock()))])
         notification_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchCalls(self.deliveries), self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()

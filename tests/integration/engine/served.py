@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.short_tokens import TokenMaking
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
@@ -20,12 +22,15 @@ from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.testing.hosts import Outcome, ScriptedHost, done
 from pymigrate.v1 import worker_pb2
 from tests.unit.application.engines import Engine
 
 TOKEN = "a-token-of-the-test"
+BEARERS = Bearers(TOKEN, SystemClock())
 SECONDS_MAX = 60.0
 AFFINITIES = ("shared", "file:/warehouse.duckdb")
 Result = TypeVar("Result")
@@ -97,9 +102,12 @@ class ServedEngine:
             "RunService": RunCalls(engine.runs),
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
             "KpiService": KpiCalls(engine.kpis, KpiWatching(engine.kpis, engine.topics, "start"), engine.dashboards),
+            "TokenService": TokenCalls(
+                TokenMaking(engine.store, Surroundings(SystemClock(), random_id), BEARERS.short_tokens)
+            ),
             "WorkerService": WorkerCalls(engine.hosts),
         }
-        self.server = Server(self.servicers, TOKEN, spans=self._spans)
+        self.server = Server(self.servicers, BEARERS, spans=self._spans)
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
         await self.server.tell_ready()
         hosts = [

@@ -19,7 +19,7 @@ from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.ports.tracing import NoTracing, Span, SpanContext, Tracing
 from pymigrate.engine.testing.tracing import RecordedTracing
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, run_pb2
-from tests.integration.engine.served import SECONDS_MAX, TOKEN, ServedEngine
+from tests.integration.engine.served import BEARERS, SECONDS_MAX, TOKEN, ServedEngine
 from tests.unit.application.engines import PLAN, phase, systems
 
 ROUNDS_MAX = 1_000
@@ -36,7 +36,7 @@ class Traced:
         spans = CallSpans(tracing, SystemClock())
         self.engine = ServedEngine(home, spans)
         self.engine.start()
-        self.rest = RestServer(self.engine.servicers, TOKEN, spans=spans)
+        self.rest = RestServer(self.engine.servicers, BEARERS, spans=spans)
         self.port = self.engine.do(self.rest.start("127.0.0.1:0"))
         self.client = self.engine.client("api")
 
@@ -186,7 +186,7 @@ class Broken:
 
 
 async def test_what_a_call_logs_names_its_span_and_its_request() -> None:
-    server = RestServer({"EnvironmentService": Broken()}, TOKEN, spans=CallSpans(NoTracing(), SystemClock()))
+    server = RestServer({"EnvironmentService": Broken()}, BEARERS, spans=CallSpans(NoTracing(), SystemClock()))
     transport = httpx.ASGITransport(server.application)
     headers = {"authorization": f"Bearer {TOKEN}", "traceparent": str(CALLER), "idempotency-key": "a-key"}
     with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:

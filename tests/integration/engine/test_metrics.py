@@ -18,7 +18,7 @@ from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.engine.ports.metrics import Reading
 from pymigrate.v1 import environment_pb2, environment_pb2_grpc, run_pb2, run_pb2_grpc
-from tests.integration.engine.served import SECONDS_MAX, TOKEN
+from tests.integration.engine.served import BEARERS, SECONDS_MAX, TOKEN
 from tests.metrics_page import series
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -54,9 +54,9 @@ class Scene:
         instruments = Instruments(self.metrics, self.metrics, clock)
         self.runs = Runs()  # type: ignore[abstract]  # the other calls are not made
         servicers = {"EnvironmentService": Environments(), "RunService": self.runs}  # type: ignore[abstract]  # as above
-        self.grpc = Server(servicers, TOKEN, instruments)
+        self.grpc = Server(servicers, BEARERS, instruments)
         self.streams = Streams()
-        self.rest = RestServer(servicers, TOKEN, self.streams, instruments)
+        self.rest = RestServer(servicers, BEARERS, self.streams, instruments)
 
     async def told(self, name: str, *labels: str) -> Tuples:
         """The samples of a name on the page."""
@@ -198,7 +198,7 @@ async def test_a_stream_is_timed_until_its_first_answer_and_counted_while_it_is_
 
 
 async def test_the_page_alone_can_have_an_address_of_its_own(scene: Scene) -> None:
-    server = MetricsServer(scene.metrics, TOKEN)
+    server = MetricsServer(scene.metrics, BEARERS)
     port = await server.start("127.0.0.1:0")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS_MAX, trust_env=False) as client:
         assert (await client.get("/metrics", headers=BEARER)).status_code == 200
@@ -206,5 +206,5 @@ async def test_the_page_alone_can_have_an_address_of_its_own(scene: Scene) -> No
         assert (await client.get("/livez")).text == "alive\n"
         assert (await client.get("/v1/environments", headers=BEARER)).status_code == 404
     with pytest.raises(PermanentError, match="PYMIGRATE_METRICS_LISTEN"):
-        await MetricsServer(scene.metrics, TOKEN).start(f"127.0.0.1:{port}")
+        await MetricsServer(scene.metrics, BEARERS).start(f"127.0.0.1:{port}")
     await server.stop()

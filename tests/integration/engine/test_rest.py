@@ -23,7 +23,7 @@ from pymigrate.engine.entrypoints.rest.server import RestServer, contract_routes
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.v1 import environment_pb2, impact_pb2
 from pymigrate.v1.shape import from_data, to_data
-from tests.integration.engine.served import SECONDS_MAX, TOKEN, ServedEngine, ask
+from tests.integration.engine.served import BEARERS, SECONDS_MAX, TOKEN, ServedEngine, ask
 from tests.unit.application.engines import PLAN, phase
 
 RUN = f"{PLAN}/runs/r"
@@ -40,7 +40,7 @@ class Rest:
 
         async def start() -> tuple[RestServer, int]:
             servicers = remote_services(self._channel, TOKEN) if is_remote else served.servicers
-            server = RestServer(servicers, TOKEN, Streams(streams_max=2))
+            server = RestServer(servicers, BEARERS, Streams(streams_max=2))
             return server, await server.start("127.0.0.1:0")
 
         self.server, self.port = served.do(start())
@@ -313,7 +313,7 @@ def test_whatever_a_call_is_given_is_answered_and_never_the_engine_s_fault(
 ) -> None:
     streams = Streams()
     streams.close()  # each ends with its first event, as most have no end
-    application = RestServer(served.servicers, TOKEN, streams).application
+    application = RestServer(served.servicers, BEARERS, streams).application
     body = binding.input if binding.body == "*" else binding.input.fields_by_name.get(binding.body)
     fields = getattr(body, "message_type", body)
     names = st.sampled_from([field.camelcase_name for field in fields.fields]) if fields is not None else WORDS
@@ -366,7 +366,7 @@ def test_what_nobody_expected_is_told_without_any_of_it(served: ServedEngine) ->
             raise KeyError("a secret of the engine's")
 
     async def answer() -> httpx.Response:
-        application = RestServer({"EnvironmentService": Broken()}, TOKEN).application
+        application = RestServer({"EnvironmentService": Broken()}, BEARERS).application
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://engine", headers=BEARER) as client:
             return await client.get("/v1/environments")
@@ -381,7 +381,7 @@ def test_an_address_that_another_process_has_is_told(served: ServedEngine) -> No
         port = taken.getsockname()[1]
 
         async def second() -> None:
-            await RestServer({}, TOKEN).start(f"127.0.0.1:{port}")
+            await RestServer({}, BEARERS).start(f"127.0.0.1:{port}")
 
         with pytest.raises(PermanentError, match="PYMIGRATE_REST_LISTEN"):
             served.do(second())

@@ -8,14 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
+from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.server import Server
-from pymigrate.engine.entrypoints.identity import caller
+from pymigrate.engine.entrypoints.identity import Bearers, caller
 from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.v1 import environment_pb2, environment_pb2_grpc
 
 TOKEN = "a-token-of-the-test"
+BEARERS = Bearers(TOKEN, SystemClock())
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -39,7 +41,7 @@ class Engine:
         self.environments = Environments()  # type: ignore[abstract]  # the one call that is made
 
     async def start(self) -> None:
-        self._server = Server({"EnvironmentService": self.environments}, TOKEN)
+        self._server = Server({"EnvironmentService": self.environments}, BEARERS)
         port = await self._server.start("127.0.0.1:0")
         (self.home / "endpoint").write_text(f"127.0.0.1:{port}\n")
         await self._server.tell_ready()
@@ -65,7 +67,7 @@ async def channel(tmp_path: Path) -> AsyncIterator[EngineChannel]:
 
 async def listed(channel: EngineChannel, **headers: str) -> httpx.Response:
     given = {"authorization": f"Bearer {TOKEN}"} | headers
-    application = RestServer(remote_services(channel, TOKEN, ["EnvironmentService"]), TOKEN).application
+    application = RestServer(remote_services(channel, TOKEN, ["EnvironmentService"]), BEARERS).application
     async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://rest") as client:
         return await client.get("/v1/environments", headers=httpx.Headers(given, encoding="latin-1"))
 

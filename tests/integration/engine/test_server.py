@@ -16,7 +16,7 @@ from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.server import ADDERS, Server
 from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
-from tests.integration.engine.served import SECONDS_MAX, TOKEN, ServedEngine, ask
+from tests.integration.engine.served import BEARERS, SECONDS_MAX, TOKEN, ServedEngine, ask
 from tests.unit.application.engines import ENVIRONMENT, PLAN, phase
 
 SERVICES = [module.DESCRIPTOR.services_by_name[name] for name, (module, _) in ADDERS.items()]
@@ -189,7 +189,7 @@ def broken(served: ServedEngine) -> Iterator[Client]:
     """A client of a server whose service is broken."""
 
     async def start() -> tuple[Server, int]:
-        server = Server({"EnvironmentService": Broken()}, TOKEN)
+        server = Server({"EnvironmentService": Broken()}, BEARERS)
         return server, await server.start("127.0.0.1:0")
 
     server, port = served.do(start())
@@ -220,7 +220,7 @@ def test_a_store_that_is_closed_is_told_as_something_that_passes(served: ServedE
 
 def test_an_address_that_another_process_has_is_told(served: ServedEngine) -> None:
     async def second() -> None:
-        await Server({}, TOKEN).start(served.endpoint)
+        await Server({}, BEARERS).start(served.endpoint)
 
     with pytest.raises(PermanentError, match="another process has it"):
         served.do(second())

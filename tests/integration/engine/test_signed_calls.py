@@ -6,8 +6,9 @@ from typing import Any
 import grpc
 import pytest
 
+from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
-from pymigrate.engine.entrypoints.identity import caller
+from pymigrate.engine.entrypoints.identity import Bearers, caller
 from pymigrate.v1 import notification_pb2, notification_pb2_grpc
 from tests.unit.application.dispatched import Dispatch, dispatch_of
 from tests.unit.application.engines import Engine
@@ -45,7 +46,7 @@ async def dispatch() -> Dispatch:
 @pytest.fixture
 async def stub(dispatch: Dispatch) -> AsyncIterator[Any]:
     """NotificationService on a real socket, behind the interceptor that every call passes."""
-    server = grpc.aio.server(interceptors=[CallInterceptor(TOKEN)])
+    server = grpc.aio.server(interceptors=[CallInterceptor(Bearers(TOKEN, SystemClock()))])
     servicer = Notifications(dispatch)  # type: ignore[abstract]  # the others are not implemented, as gRPC says then
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -16,7 +16,7 @@ from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.v1 import run_pb2
 from pymigrate.v1.shape import to_json_data
-from tests.integration.engine.served import SECONDS_MAX, TOKEN, ServedEngine, ask
+from tests.integration.engine.served import BEARERS, SECONDS_MAX, TOKEN, ServedEngine, ask
 from tests.unit.application.engines import ME, PLAN, phase
 
 RUN = f"{PLAN}/runs/r"
@@ -81,7 +81,7 @@ def http(served: ServedEngine) -> Iterator[httpx.Client]:
     """A client of the engine's REST server."""
 
     async def start() -> tuple[RestServer, int]:
-        server = RestServer(served.servicers, TOKEN)
+        server = RestServer(served.servicers, BEARERS)
         return server, await server.start("127.0.0.1:0")
 
     server, port = served.do(start())

@@ -12,10 +12,12 @@ NewId = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal, and the side that it speaks for: `api`, `cli`, `terraform`, `git` or `kubernetes`."""
+    """A principal, and the side that it speaks for: `api`, `cli`, `terraform`, `git` or `kubernetes`. `token_id` names the token that it
+    shows where that ends by itself."""
 
     principal: str
     managed_by: str = MANAGED_BY_DEFAULT
+    token_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ PyMigrateError
     StaleWrite(name)                 somebody else wrote in between
     IllegalTransition                a state machine was asked for a step that it does not have
     Unauthenticated
+    NotPermitted                     who calls is known, and may not do this
     DataRefused(dataset, position)   a row or type that can't be carried without loss
     VerificationFailed               both sides differ
     SourceChanged                    the source is not what was frozen
@@ -122,6 +123,12 @@ class Unauthenticated(PermanentError):
     """The caller did not say who it is, or not credibly."""
 
     reason = "UNAUTHENTICATED"
+
+
+class NotPermitted(PermanentError):
+    """Who calls is known, and may not do this."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class DataRefused(PermanentError):

@@ -9,6 +9,7 @@ import structlog
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.main.logs import configure_logging
@@ -35,7 +36,7 @@ async def serve(settings: Settings) -> None:
         ) from error
     listen = settings.rest_listen or LISTEN
     channel = EngineChannel(settings.home)
-    server = RestServer(remote_services(channel, token), token)
+    server = RestServer(remote_services(channel, token), Bearers(token, SystemClock()))
     port = await server.start(listen)
     endpoint = tell_endpoint(settings.rest_process_endpoint_path, listen, port)
     log.info("rest.serving", rest_endpoint=endpoint, home=str(settings.home))

@@ -11,6 +11,7 @@ import structlog
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
@@ -53,15 +54,15 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     _make_home(settings.home)
-    token = kept_key(settings.token_path)
     clock = SystemClock()
+    bearers = Bearers(kept_key(settings.token_path), clock)
     places = build_secrets(redactor)
     tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places)
     instruments = build_instruments(clock, tracing)
     store: Store = MeasuredStore(await opened(settings, clock), instruments.metrics, clock)
     try:
         outgoing = build_outgoing(settings, store, instruments, places)
-        await _serve(settings, token, clock, store, ending, instruments, outgoing)
+        await _serve(settings, bearers, clock, store, ending, instruments, outgoing)
     finally:
         await store.close()
         await asyncio.to_thread(tracing.close)
@@ -70,15 +71,15 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
 
 async def _serve(
     settings: Settings,
-    token: str,
+    bearers: Bearers,
     clock: SystemClock,
     store: Store,
     ending: asyncio.Event,
     instruments: Instruments,
     outgoing: Sequence[Outgoing],
 ) -> None:
-    services = Services(settings, clock, store, instruments)
-    surfaces = Surfaces(settings, services.servicers(), token, instruments)
+    services = Services(settings, clock, store, instruments, bearers.short_tokens)
+    surfaces = Surfaces(settings, services.servicers(), bearers, instruments)
     await services.restore()
     await surfaces.start()
     loops = [asyncio.create_task(loop) for loop in (*services.loops(), *(each.run() for each in outgoing))]

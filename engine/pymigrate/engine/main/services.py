@@ -32,6 +32,7 @@ from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.run_traces import RunTraces
 from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.short_tokens import ShortTokens, TokenMaking
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
@@ -40,6 +41,7 @@ from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
+from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
@@ -52,8 +54,11 @@ from pymigrate.engine.settings import Settings
 class Services:
     """Built once for each engine. `restore` takes over what an earlier engine left before anything is served."""
 
-    def __init__(self, settings: Settings, clock: SystemClock, store: Store, instruments: Instruments) -> None:
+    def __init__(
+        self, settings: Settings, clock: SystemClock, store: Store, instruments: Instruments, short_tokens: ShortTokens
+    ) -> None:
         self._settings = settings
+        self._short_tokens = short_tokens
         self._clock = clock
         self._store = store
         self._surroundings = Surroundings(clock, random_id)
@@ -93,6 +98,7 @@ class Services:
             "RunService": RunCalls(runs),
             "ImpactService": ImpactCalls(impacts, self._forecasts, self._learning),
             "KpiService": KpiCalls(self._kpis, watching, self._dashboards),
+            "TokenService": TokenCalls(TokenMaking(store, self._surroundings, self._short_tokens)),
             "WorkerService": WorkerCalls(self._hosts),
         }
 

@@ -9,6 +9,7 @@ import structlog
 
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.ports.metric_families import WATCHERS
 from pymigrate.engine.ports.metrics import Reading
@@ -25,12 +26,14 @@ CALLS_GRACE_SECONDS = 2.0
 class Surfaces:
     """The servers of one engine."""
 
-    def __init__(self, settings: Settings, servicers: Mapping[str, Any], token: str, instruments: Instruments) -> None:
+    def __init__(
+        self, settings: Settings, servicers: Mapping[str, Any], bearers: Bearers, instruments: Instruments
+    ) -> None:
         self._settings = settings
         spans = CallSpans(instruments.tracing, instruments.clock)
-        self._grpc = Server(servicers, token, instruments, spans)
-        self._rest = _rest(servicers, token, instruments, spans) if settings.rest_listen else None
-        self._metrics = _metrics(token, instruments) if settings.metrics_listen else None
+        self._grpc = Server(servicers, bearers, instruments, spans)
+        self._rest = _rest(servicers, bearers, instruments, spans) if settings.rest_listen else None
+        self._metrics = _metrics(bearers, instruments) if settings.metrics_listen else None
         instruments.metrics.collect("watchers", self._watchers)
 
     async def start(self) -> None:
@@ -78,16 +81,16 @@ class Surfaces:
         yield Reading(WATCHERS, [(("grpc",), self._grpc.open_streams), (("rest",), rest)])
 
 
-def _rest(servicers: Mapping[str, Any], token: str, instruments: Instruments, spans: CallSpans) -> "RestServer":
+def _rest(servicers: Mapping[str, Any], bearers: Bearers, instruments: Instruments, spans: CallSpans) -> "RestServer":
     from pymigrate.engine.entrypoints.rest.server import RestServer
 
-    return RestServer(servicers, token, instruments=instruments, spans=spans)
+    return RestServer(servicers, bearers, instruments=instruments, spans=spans)
 
 
-def _metrics(token: str, instruments: Instruments) -> "MetricsServer":
+def _metrics(bearers: Bearers, instruments: Instruments) -> "MetricsServer":
     from pymigrate.engine.entrypoints.rest.metrics import MetricsServer
 
-    return MetricsServer(instruments.exposition, token)
+    return MetricsServer(instruments.exposition, bearers)
 
 
 def tell_endpoint(path: Path, listen: str, port: int) -> str:

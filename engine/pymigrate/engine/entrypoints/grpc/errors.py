@@ -22,6 +22,7 @@ CODES: tuple[tuple[type[errors.PyMigrateError], grpc.StatusCode], ...] = (
     (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
     (errors.StaleWrite, grpc.StatusCode.ABORTED),
     (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.NotPermitted, grpc.StatusCode.PERMISSION_DENIED),
     (errors.PermanentError, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.TooManyWatchers, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TemporaryError, grpc.StatusCode.UNAVAILABLE),

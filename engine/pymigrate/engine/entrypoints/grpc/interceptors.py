@@ -13,7 +13,7 @@ from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.grpc.errors import status_of
 from pymigrate.engine.entrypoints.grpc.wrapping import Serve, WrappingInterceptor
-from pymigrate.engine.entrypoints.identity import LINK_PRINCIPAL, MANAGED_BY, identify, note_caller
+from pymigrate.engine.entrypoints.identity import LINK_PRINCIPAL, MANAGED_BY, Bearers, note_caller
 
 log = structlog.get_logger(__name__)
 # Its use case lets nobody in whose signature is not right, and a signature is right for one delivery alone.
@@ -24,8 +24,8 @@ class CallInterceptor(WrappingInterceptor):
     """Checks the bearer token, notes the caller, and tells every error with its details; what is not expected is logged whole
     and told without any of it."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, bearers: Bearers) -> None:
+        self._bearers = bearers
 
     def unary(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
         """Serves one call with one answer."""
@@ -76,7 +76,7 @@ class CallInterceptor(WrappingInterceptor):
 
     def _enter(self, metadata: dict[str, Any]) -> None:
         given, side = metadata.get("authorization", ""), metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT)
-        note_caller(identify(self._token, str(given), str(side)))
+        note_caller(self._bearers.identify(str(given), str(side)))
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:

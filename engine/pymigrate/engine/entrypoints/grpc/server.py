@@ -13,6 +13,7 @@ from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.entrypoints.grpc.latency import LatencyInterceptor
 from pymigrate.engine.entrypoints.grpc.tracing import TraceInterceptor
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.v1 import (
     connection_pb2,
@@ -27,6 +28,8 @@ from pymigrate.v1 import (
     plan_pb2_grpc,
     run_pb2,
     run_pb2_grpc,
+    token_pb2,
+    token_pb2_grpc,
     worker_pb2,
     worker_pb2_grpc,
 )
@@ -46,6 +49,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "RunService": (run_pb2, run_pb2_grpc.add_RunServiceServicer_to_server),
     "ImpactService": (impact_pb2, impact_pb2_grpc.add_ImpactServiceServicer_to_server),
     "KpiService": (kpi_pb2, kpi_pb2_grpc.add_KpiServiceServicer_to_server),
+    "TokenService": (token_pb2, token_pb2_grpc.add_TokenServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
 
@@ -56,7 +60,7 @@ class Server:
     def __init__(
         self,
         servicers: Mapping[str, Any],
-        token: str,
+        bearers: Bearers,
         instruments: Instruments | None = None,
         spans: CallSpans | None = None,
     ) -> None:
@@ -64,7 +68,7 @@ class Server:
         timing = () if self._latency is None else (self._latency,)
         tracing = () if spans is None else (TraceInterceptor(spans),)
         self._server = grpc.aio.server(
-            interceptors=(*tracing, *timing, CallInterceptor(token)),
+            interceptors=(*tracing, *timing, CallInterceptor(bearers)),
             options=OPTIONS,
             maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
         )

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.entrypoints.call_spans import note_request_id
-from pymigrate.engine.entrypoints.identity import MANAGED_BY, identify, note_caller
+from pymigrate.engine.entrypoints.identity import MANAGED_BY, Bearers, note_caller
 from pymigrate.engine.entrypoints.rest.answers import Writer
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
@@ -35,10 +35,10 @@ JSON = "application/json"
 class Calls:
     """An ASGI application that serves the bindings by the servicers, which are given by their service's name."""
 
-    def __init__(self, servicers: Mapping[str, Any], routes: Routes, token: str, streams: Streams) -> None:
+    def __init__(self, servicers: Mapping[str, Any], routes: Routes, bearers: Bearers, streams: Streams) -> None:
         self._servicers = servicers
         self._routes = routes
-        self._token = token
+        self._bearers = bearers
         self._streams = streams
         self._writer = Writer()
 
@@ -57,7 +57,7 @@ class Calls:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         side = headers.get(MANAGED_BY, MANAGED_BY_DEFAULT)
-        note_caller(identify(self._token, headers.get("authorization", ""), side))
+        note_caller(self._bearers.identify(headers.get("authorization", ""), side))
         binding, variables = self._routes.find(scope["method"], scope["raw_path"].decode("latin-1"))
         scope[ROUTE] = binding.template.text
         scope[METHOD] = f"{binding.method.containing_service.full_name}/{binding.method.name}"

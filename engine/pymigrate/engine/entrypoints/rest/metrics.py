@@ -5,7 +5,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from pymigrate.engine.domain.errors import NotFound, PyMigrateError
-from pymigrate.engine.entrypoints.identity import identify
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.listening import Listener
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.ports.metrics import Exposition
@@ -18,9 +18,9 @@ SETTING = "PYMIGRATE_METRICS_LISTEN"
 class MetricsAnswer:
     """An ASGI application that answers GET and HEAD with the page, whatever path led to it."""
 
-    def __init__(self, exposition: Exposition, token: str) -> None:
+    def __init__(self, exposition: Exposition, bearers: Bearers) -> None:
         self._exposition = exposition
-        self._token = token
+        self._bearers = bearers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -32,7 +32,7 @@ class MetricsAnswer:
 
     async def _answer(self, scope: Scope) -> Response:
         headers = Headers(scope=scope)
-        identify(self._token, headers.get("authorization", ""))
+        self._bearers.identify(headers.get("authorization", ""))
         if scope["method"] not in {"GET", "HEAD"}:
             text = f"{scope['method']} is not served here: use GET"
             raise Refused(405, "METHOD_NOT_ALLOWED", text, {"allow": "GET, HEAD"})
@@ -46,8 +46,8 @@ class MetricsAnswer:
 class MetricsServer:
     """Serves the page, and liveness, on an address of its own."""
 
-    def __init__(self, exposition: Exposition, token: str) -> None:
-        self._answer = MetricsAnswer(exposition, token)
+    def __init__(self, exposition: Exposition, bearers: Bearers) -> None:
+        self._answer = MetricsAnswer(exposition, bearers)
         self._listener = Listener(self._serve, "metrics", SETTING)
 
     async def start(self, listen: str) -> int:

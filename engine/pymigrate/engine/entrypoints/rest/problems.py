@@ -18,6 +18,7 @@ STATUSES: tuple[tuple[type[errors.PyMigrateError], HTTPStatus], ...] = (
     (errors.AlreadyExists, HTTPStatus.CONFLICT),
     (errors.StaleWrite, HTTPStatus.PRECONDITION_FAILED),
     (errors.Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (errors.NotPermitted, HTTPStatus.FORBIDDEN),
     (errors.PermanentError, HTTPStatus.CONFLICT),
     (errors.TooManyWatchers, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.TemporaryError, HTTPStatus.SERVICE_UNAVAILABLE),

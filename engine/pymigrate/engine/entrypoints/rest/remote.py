@@ -18,7 +18,7 @@ from pymigrate.engine.domain.errors import EngineUnavailable
 from pymigrate.engine.entrypoints.grpc.channel import RECONNECT_SECONDS, EngineChannel
 from pymigrate.engine.entrypoints.grpc.replies import error_of
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
-from pymigrate.engine.entrypoints.identity import MANAGED_BY, caller
+from pymigrate.engine.entrypoints.identity import BEARER, MANAGED_BY, caller
 
 log = structlog.get_logger(__name__)
 # Longer than any call of the contract takes that answers once; those that watch have no end.
@@ -59,7 +59,9 @@ class RemoteService:
     def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
         found = ((name, (headers or {}).get(name, "")) for name in FORWARDED)
         forwarded = ((name, value) for name, value in found if value and value.isascii() and value.isprintable())
-        return (("authorization", f"Bearer {self._token}"), (MANAGED_BY, caller().managed_by), *forwarded)
+        # Whoever shows a token is who calls the engine too; what needs none here is called in this process's own name.
+        shown = (headers or {}).get("authorization") or f"{BEARER}{self._token}"
+        return (("authorization", shown), (MANAGED_BY, caller().managed_by), *forwarded)
 
 
 def remote_services(channel: EngineChannel, token: str, names: Iterable[str] = ADDERS) -> dict[str, RemoteService]:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pymigrate.engine.application.acknowledging import PATH as ACKNOWLEDGE
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
+from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.rest.acknowledge_page import AcknowledgePage
 from pymigrate.engine.entrypoints.rest.bindings import DOCUMENT, Routes, bindings_of
@@ -43,7 +44,7 @@ class RestServer:
     def __init__(
         self,
         servicers: Mapping[str, Any],
-        token: str,
+        bearers: Bearers,
         streams: Streams | None = None,
         instruments: Instruments | None = None,
         spans: CallSpans | None = None,
@@ -53,13 +54,13 @@ class RestServer:
         self._document = b""
         self._is_ready = False
         self._open = {"/livez": self._livez, "/readyz": self._readyz, DOCUMENT: self._openapi}
-        self._calls: ASGIApp = Calls(servicers, self._routes, token, self._streams)
+        self._calls: ASGIApp = Calls(servicers, self._routes, bearers, self._streams)
         self._metrics: MetricsAnswer | None = None
         notifications = servicers.get("NotificationService")
         self._acknowledge = AcknowledgePage(notifications) if notifications is not None else None
         if instruments is not None:
             self._calls = Latency(self._calls, instruments.metrics, instruments.clock)
-            self._metrics = MetricsAnswer(instruments.exposition, token)
+            self._metrics = MetricsAnswer(instruments.exposition, bearers)
         if spans is not None:
             self._calls = Traced(self._calls, spans)
         self.application = GZipMiddleware(self._serve, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
