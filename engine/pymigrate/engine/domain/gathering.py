@@ -34,14 +34,14 @@ class Known:
 @dataclass(slots=True)
 class Gathered:
     """What is to be stored: new ones have version 0. `repeated` counts by a delivery's name what was the same as something that it told
-    before; `lately` is what was told first. `reached` are deliveries with the address that each is to, in the order of rules.
+    before; `lately` is what was told first. `outcomes` say of every address of every parcel which delivery it came to.
     `undeliverable` are new ones that somebody should hear of; what tells of deliveries themselves is left out, so that it ends."""
 
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
     lately: dict[Sameness, Lately] = field(default_factory=dict)
-    reached: list[tuple[Delivery, Reached]] = field(default_factory=list)
+    outcomes: list[tuple[Parcel, Reached, Delivery]] = field(default_factory=list)
     undeliverable: list[Delivery] = field(default_factory=list)
 
 
@@ -73,7 +73,7 @@ class Gathering:
                     parcel.told.append(delivery)
                 delivery.entries.sort()
                 self._gathered.deliveries[delivery.name] = delivery
-                self._gathered.reached.append((delivery, reached))
+                self._gathered.outcomes.append((parcel, reached, delivery))
             if parcel.escalates and incident is None:
                 self._open_incident(name, parcel)
         self._count_repeated()
