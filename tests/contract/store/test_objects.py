@@ -47,6 +47,17 @@ async def test_an_object_of_another_version_is_neither_changed_nor_deleted(store
     assert await store.read(lambda unit: unit.resources.get("a")) == resource("a", version=3)
 
 
+async def test_several_objects_are_read_at_once_in_order_and_what_there_is_not_is_left_out(store: Store) -> None:
+    def fill(unit: Unit) -> None:
+        for name in ("b", "a", "C"):
+            unit.resources.insert(resource(name, uid=name))
+
+    await store.transact(fill)
+    found = await store.read(lambda unit: unit.resources.get_all(["b", "x", "C", "b"]))
+    assert list(found) == [resource("C", uid="C"), resource("b", uid="b")]
+    assert list(await store.read(lambda unit: unit.resources.get_all([]))) == []
+
+
 async def test_names_of_a_kind_below_a_parent_come_in_order(store: Store) -> None:
     def fill(unit: Unit) -> None:
         for name in ("p/b", "p/a", "p/C"):

@@ -5,7 +5,7 @@ A claim is one transaction for as many messages as a dispatcher has room for."""
 import asyncio
 import math
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,12 +13,13 @@ import structlog
 
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.dead_letters import tell_ended_badly
+from pymigrate.engine.application.declared_notices import TRIES_MAX
 from pymigrate.engine.application.dispatch_requests import WAIT_MAX_SECONDS, refuse_claim, refuse_reports, try_of
 from pymigrate.engine.application.kinds import ENVIRONMENTS, children
 from pymigrate.engine.application.known_dispatchers import KnownDispatchers, room
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.application.notification_metrics import GONE, Moves, NotificationMetrics
-from pymigrate.engine.application.outgoing_messages import Claimed, DeclaredChannel, OutgoingMessages
+from pymigrate.engine.application.outgoing_messages import Claimed, DeclaredChannel, OutgoingMessages, channel_name
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain import delivering
@@ -186,8 +187,8 @@ class Deliveries:
             if most > 0:
                 found = self._claim_of(unit, environment, channel, dispatcher, most, now, taken)
                 at_once = max(1, channel.terms.deliveries_max // share)
-                names = self._messages.display_name
-                taken.claimed += [Claimed(each, channel, names(unit, each), at_once) for each in found]
+                names = self._messages.display_names(unit, found)
+                taken.claimed += [Claimed(each, channel, names[each.name], at_once) for each in found]
         taken.events = dict(self._messages.events(unit, taken.claimed))
         return taken
 
@@ -234,12 +235,15 @@ class Deliveries:
         self, unit: Unit, dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport], now: datetime
     ) -> tuple[list[str], Moves]:
         found = {each.name: each for each in unit.deliveries.get_all({report.delivery for report in reports})}
-        moves = self._watched(unit, found.values())
+        channels = self._channels(unit, found.values())
+        moves = _watched(found.values(), channels)
         ended = {name for name, each in found.items() if each.state in delivering.ENDED_BADLY}
         late: list[str] = []
         for report in reports:
             delivery = found.get(report.delivery)
-            if delivery is None or not self._note_one(unit, dispatcher, delivery, report, now):
+            if delivery is None or not self._note_one(
+                dispatcher, delivery, report, now, channels[channel_name(delivery)]
+            ):
                 log.warning("delivery.late_report", delivery=report.delivery, dispatcher=dispatcher)
                 late.append(report.delivery)
         unit.deliveries.save(found.values())
@@ -248,11 +252,11 @@ class Deliveries:
 
     def _note_one(
         self,
-        unit: Unit,
         dispatcher: str,
         delivery: Delivery,
         report: notification_pb2.DeliveryReport,
         now: datetime,
+        channel: DeclaredChannel | None,
     ) -> bool:
         if not report.HasField("try"):
             return delivering.give_back(delivery, report.lease, now)
@@ -262,7 +266,7 @@ class Deliveries:
                 report.lease,
                 try_of(report, dispatcher, now),
                 now,
-                tries_max=self._tries_max(unit, delivery),
+                tries_max=_tries_max(channel),
                 rng=self._rng,
                 retry_after_seconds=report.retry_after_seconds,
                 is_delivered=report.is_delivered,
@@ -272,24 +276,18 @@ class Deliveries:
 
     def _lose(self, unit: Unit, held: dict[str, str], now: datetime) -> Moves:
         found = [each for each in unit.deliveries.get_all(held) if delivering.is_held(each, held[each.name])]
-        moves = self._watched(unit, found)
+        channels = self._channels(unit, found)
+        moves = _watched(found, channels)
         for delivery in found:
-            delivering.lose(delivery, now, self._tries_max(unit, delivery), self._rng)
+            delivering.lose(delivery, now, _tries_max(channels[channel_name(delivery)]), self._rng)
         unit.deliveries.save(found)
         tell_ended_badly(unit, found, now)
         return moves
 
-    def _watched(self, unit: Unit, deliveries: Iterable[Delivery]) -> Moves:
-        moves = Moves()
-        for delivery in deliveries:
-            channel = self._messages.channel(unit, delivery.environment, delivery.channel)
-            moves.watch([delivery], channel.terms.kind if channel is not None else GONE)
-        return moves
-
-    def _tries_max(self, unit: Unit, delivery: Delivery) -> int:
-        """By a channel that is gone, this try is the last."""
-        channel = self._messages.channel(unit, delivery.environment, delivery.channel)
-        return channel.terms.tries_max if channel is not None else delivery.try_count + 1
+    def _channels(self, unit: Unit, deliveries: Iterable[Delivery]) -> Mapping[str, DeclaredChannel | None]:
+        """The channel that each of these goes out by, by its resource name; None for one that is gone."""
+        places = {channel_name(each): (each.environment, each.channel) for each in deliveries}
+        return {name: self._messages.channel(unit, *place) for name, place in places.items()}
 
     async def _seconds_to_next(self) -> float:
         """Until there may be something to claim; what is due and was not claimed waits for room."""
@@ -297,3 +295,16 @@ class Deliveries:
         if next_time is None or next_time <= now:
             return LOOK_SECONDS
         return min(LOOK_SECONDS, (next_time - now).total_seconds())
+
+
+def _watched(deliveries: Iterable[Delivery], channels: Mapping[str, DeclaredChannel | None]) -> Moves:
+    moves = Moves()
+    for delivery in deliveries:
+        channel = channels[channel_name(delivery)]
+        moves.watch([delivery], channel.terms.kind if channel is not None else GONE)
+    return moves
+
+
+def _tries_max(channel: DeclaredChannel | None) -> int:
+    """How often a channel tries; of one that is gone the next claim says so."""
+    return channel.terms.tries_max if channel is not None else TRIES_MAX

@@ -75,19 +75,20 @@ class OutgoingMessages:
             kept = self._channels[resource.name] = (state, DeclaredChannel(channel_of(message), message))
         return kept[1]
 
-    def display_name(self, unit: Unit, delivery: Delivery) -> str:
-        """What people call whom it is for, as it was called at most NAME_SECONDS ago."""
-        if not delivery.stakeholder:
-            return ""
-        name, now = f"{delivery.environment}/stakeholders/{delivery.stakeholder}", self._clock.monotonic()
-        found, called = self._names.get(name, (now - NAME_SECONDS, ""))
-        if now - found >= NAME_SECONDS:
-            resource = unit.resources.get(name)
-            called = STAKEHOLDERS.read(resource).display_name if resource is not None else ""
-            if len(self._names) >= NAMES_KEPT_MAX:
+    def display_names(self, unit: Unit, deliveries: Collection[Delivery]) -> Mapping[str, str]:
+        """What people call whom these are for, by the delivery's name, as they were called at most NAME_SECONDS ago."""
+        now = self._clock.monotonic()
+        people = {each.name: f"{each.environment}/stakeholders/{each.stakeholder}" for each in deliveries}
+        known = {person: self._names[person] for person in set(people.values()) & self._names.keys()}
+        old = {person for person in people.values() if person not in known or now - known[person][0] >= NAME_SECONDS}
+        if old:
+            found = {each.name: STAKEHOLDERS.read(each).display_name for each in unit.resources.get_all(old)}
+            if len(self._names) + len(old) > NAMES_KEPT_MAX:
                 self._names.clear()
-            self._names[name] = (now, called)
-        return called
+            fresh = {person: (now, found.get(person, "")) for person in old}
+            self._names |= fresh
+            known |= fresh
+        return {name: known[person][1] for name, person in people.items()}
 
     def events(self, unit: Unit, claimed: Iterable[Claimed]) -> Mapping[int, str]:
         """The JSON of everything that these tell of by their channel, by the number of its entry."""

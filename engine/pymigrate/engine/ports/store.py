@@ -5,7 +5,7 @@ nothing but the unit. What a call raised it lets through: a database may have gi
 found nothing; nothing here raises for that.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -83,6 +83,10 @@ class Resources(Protocol):
 
     def get(self, name: str) -> Resource | None:
         """The object of that name."""
+        ...
+
+    def get_all(self, names: Collection[str]) -> Sequence[Resource]:
+        """Those of these names that there are, ordered by name."""
         ...
 
     def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:

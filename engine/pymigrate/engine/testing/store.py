@@ -4,7 +4,7 @@ What a unit writes is journalled, so that an exception really undoes it, version
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -32,6 +32,9 @@ class _Resources:
 
     def get(self, name: str) -> Resource | None:
         return self._resources.get(name)
+
+    def get_all(self, names: Collection[str]) -> Sequence[Resource]:
+        return [self._resources[name] for name in sorted(set(names)) if name in self._resources]
 
     def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
         found = [r for r in self._resources.values() if (r.kind, r.parent) == (kind, parent) and r.name > after]

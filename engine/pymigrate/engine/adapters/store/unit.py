@@ -4,7 +4,7 @@ estimates in `estimates`, figures in `figures`, and what is kept of notification
 Reads come through SQLModel, writes are Core statements made once. A unit neither begins nor commits; whoever made it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, insert, update
@@ -49,6 +49,11 @@ class SqlResources:
         """The object of that name."""
         row = read_first(self._connection, select(ResourceRow).where(ResourceRow.name == name))
         return None if row is None else row.to_domain()
+
+    def get_all(self, names: Collection[str]) -> Sequence[Resource]:
+        """Those that there are, by name."""
+        statement = select(ResourceRow).where(col(ResourceRow.name).in_(names)).order_by(col(ResourceRow.name))
+        return [row.to_domain() for row in read_all(self._connection, statement)] if names else []
 
     def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
         """A page, ordered by name."""
