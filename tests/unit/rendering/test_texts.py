@@ -71,6 +71,11 @@ def test_the_same_text_is_compiled_once() -> None:
     assert texts.compiled_count == 3
 
 
+def test_a_character_that_neither_mail_nor_a_database_takes_is_replaced() -> None:
+    rendered = Texts().render(("row {{ row }}", "holds {{ row }}", "<p>{{ row }}</p>"), {"row": "a\0b"})
+    assert rendered == ["row a\ufffdb", "holds a\ufffdb", "<p>a\ufffdb</p>"]
+
+
 @pytest.mark.parametrize("part", ["subject", "body", "html"])
 def test_a_problem_names_the_part_that_has_it(part: str) -> None:
     source = {"subject": "s", "body": "b", "html": "h"} | {part: "\n{{ x }}"}

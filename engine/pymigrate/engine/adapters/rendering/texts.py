@@ -18,6 +18,7 @@ COMPILED_CHARACTERS_MAX = 4_000_000
 SUBJECT_CHARACTERS_MAX = 1_000
 PROBLEM_CHARACTERS_MAX = 500
 CPU_SECONDS_MAX = 1.0
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 
 
@@ -100,7 +101,8 @@ class Texts:
             if size > OUTPUT_BYTES_MAX:
                 raise ValueError(f"becomes larger than {OUTPUT_BYTES_MAX:,} bytes")
             pieces.append(piece)
-        text = "".join(pieces)
+        # A row that could not be copied may hold a NUL, and be told of; neither mail nor PostgreSQL takes one.
+        text = "".join(pieces).replace("\0", REPLACEMENT)
         if not text.isascii() and len(text.encode()) > OUTPUT_BYTES_MAX:
             raise ValueError(f"becomes larger than {OUTPUT_BYTES_MAX:,} bytes")
         return text
