@@ -62,6 +62,11 @@ async def test_a_process_that_does_not_start_leaves_a_problem(fragile: Made) -> 
     assert [text.problem for text in found] == ["body: could not be made: its process has ended"] * 2
 
 
+async def test_a_program_that_is_not_there_leaves_a_problem() -> None:
+    (found,) = await _render(TemplateProcess(("/nowhere/python",)), "a")
+    assert found.problem == "body: could not be made: its process can't be started: No such file or directory"
+
+
 async def test_a_process_that_was_killed_in_between_is_replaced(fragile: Made) -> None:
     process = fragile()
     await process.render([RenderRequest(TemplateSource("a", "b"), {})])

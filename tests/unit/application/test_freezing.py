@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from pymigrate.engine.application.freezing import GONE_TYPE, REST_SECONDS_SHORT
 from pymigrate.engine.application.notice_sources import Notice
@@ -284,6 +285,25 @@ async def test_a_pass_that_fails_is_done_again_with_fewer(engine: Engine) -> Non
     await _until(frozen, lambda unit: _all_pending(unit, 3))
 
 
+async def test_what_fails_again_and_again_is_told_in_plain_sentences_and_the_others_as_they_should(
+    engine: Engine,
+) -> None:
+    class Choking(SandboxRenderer):
+        """Breaks at what Bob is told."""
+
+        async def render(self, requests: Sequence[RenderRequest]) -> Sequence[RenderedText]:
+            if any(request.context["recipient"]["id"] == "bob" for request in requests):
+                raise RuntimeError("not this one")
+            return await super().render(requests)
+
+    frozen = await frozen_of(engine, Choking(), at_once_max=8)
+    entry = await frozen.happen()
+    await frozen.wait(waiting(1, entry), waiting(2, entry, stakeholder="bob"), waiting(3, entry))
+    await _until(frozen, lambda unit: _all_pending(unit, 3))
+    assert [(await frozen.content(number)).template for number in (1, 2, 3)] == ["all", "none", "all"]
+    assert (await frozen.content(2)).body == "2026-01-01T00:00:00Z me approved a gate of plans/p\n"
+
+
 async def test_what_becomes_due_between_two_looks_is_frozen_soon_after(frozen: Frozen) -> None:
     await frozen.wait(waiting(1, await frozen.happen(), due_time=later(0.5)))
     await _until(frozen, lambda unit: _all_pending(unit, 1))
@@ -326,12 +346,13 @@ def _all_pending(unit: Unit, count: int) -> bool:
 async def _until(frozen: Frozen, is_so: Callable[[Unit], bool]) -> None:
     """Lets the loop run, on the test's clock, until it is so."""
     loop = asyncio.create_task(frozen.freezing.run_loop())
-    for _ in range(1_000):
-        for _ in range(50):  # everything that can be done at this moment
-            await asyncio.sleep(0)
-        frozen.clock.advance(STEP_SECONDS)
-        if await frozen.store.read(is_so):
-            break
+    with capture_logs():
+        for _ in range(1_000):
+            for _ in range(50):  # everything that can be done at this moment
+                await asyncio.sleep(0)
+            frozen.clock.advance(STEP_SECONDS)
+            if await frozen.store.read(is_so):
+                break
     assert await frozen.store.read(is_so)
     loop.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -7,8 +7,9 @@ happened is told in plain sentences.
 
 import hashlib
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -16,8 +17,8 @@ from pymigrate.engine.application.default_texts import PREFIX, default_template,
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.notice_contexts import Addressed, gravest, own_context, shared_context
-from pymigrate.engine.application.notice_facts import Context
-from pymigrate.engine.application.notice_phrases import language_of, phrases_in
+from pymigrate.engine.application.notice_facts import NOTHING_KNOWN, Context
+from pymigrate.engine.application.notice_phrases import LANGUAGES, language_of, phrases_in
 from pymigrate.engine.application.notice_sources import FactsFound, Notice, read_declared, template_name
 from pymigrate.engine.application.template_checks import source_of
 from pymigrate.engine.domain.delivery import Content, Delivery
@@ -96,6 +97,11 @@ class Contents:
             messages.append(_Message(named, version, language, request, default, role))
         return await self._rendered(messages)
 
+    def plain(self, notice: Notice) -> Content:
+        """What happened, from nothing but what is told: for what can't be rendered at all."""
+        shared = shared_context(notice.occurrences, NOTHING_KNOWN, phrases_in(LANGUAGES[0]), {})
+        return _plain(shared, "")
+
     def _addressed(self, delivery: Delivery, stakeholder: Stakeholder, role: str) -> Addressed:
         return Addressed(
             stakeholder,
@@ -161,7 +167,7 @@ def _content_instead(message: _Message, problem: str, text: RenderedText) -> Con
     note = _INSTEAD[message.language].format(template=message.template, problem=problem[:PROBLEM_CHARACTERS_MAX])
     if text.problem:
         log.error("notice.default_failed", role=message.role, problem=text.problem)
-        return _plain(message, note)
+        return _plain(message.request.context, note)
     page = f"{text.html}<p>{html.escape(note)}</p>\n" if text.html else ""
     body = f"{text.body.rstrip()}\n\n{note}\n"
     return Content(
@@ -174,12 +180,11 @@ def _content_instead(message: _Message, problem: str, text: RenderedText) -> Con
     )
 
 
-def _plain(message: _Message, note: str) -> Content:
+def _plain(context: Mapping[str, Any], note: str) -> Content:
     """What happened, without any template."""
-    context = message.request.context
     told = [f"{event['time']} {event['title']}{_reason(event)}" for event in context["events"]]
     subject = " ".join(str(context["event"]["title"]).split())
-    body = "\n".join([*told, "", note, ""])
+    body = "\n".join([*told, "", note, ""]) if note else "\n".join([*told, ""])
     return Content(subject, body, "", NO_TEMPLATE, 0, content_digest(subject, body, ""))
 
 

@@ -21,6 +21,7 @@ from pymigrate.engine.ports.store import Store, Unit
 log = structlog.get_logger(__name__)
 AT_ONCE_MAX = 500
 AGAIN_MAX = 5
+FAILURES_MAX = 3
 REST_SECONDS = 1.0
 REST_SECONDS_SHORT = 0.1  # where something is due before the next look
 GONE_TYPE = "entry.gone"
@@ -54,6 +55,7 @@ class Freezing:
         self._bell = bell
         self._dispatch = dispatch
         self._most = self._at_once = at_once_max
+        self._failures = 0
         self._is_more_soon = False
 
     async def run_loop(self) -> None:
@@ -67,6 +69,7 @@ class Freezing:
                 log.warning("freezing.put_off", error=error.message)
             except Exception as error:
                 log.exception("freezing.failed", at_once=self._at_once, error=type(error).__name__)
+                self._failures += self._at_once == 1
                 self._at_once = max(1, self._at_once // 8)
             if not count:
                 seconds = REST_SECONDS_SHORT if self._is_more_soon else REST_SECONDS
@@ -86,11 +89,15 @@ class Freezing:
             # Those that gained something meanwhile are frozen anew at once: in a smaller batch, before they gain more.
             due = await self._store.read(partial(self._again, names=stale))
         self._at_once = min(self._most, 2 * self._at_once)
+        self._failures = 0
         return count
 
     async def _freeze(self, notices: Sequence[Notice]) -> tuple[int, list[str]]:
         """How many were frozen, and the names of those that others wrote meanwhile."""
-        contents = await self._contents.of(notices)
+        if self._failures >= FAILURES_MAX:  # of the one that is due first: whoever it is for is told all the same
+            contents = [self._contents.plain(notice) for notice in notices]
+        else:
+            contents = await self._contents.of(notices)
         now = self._clock.now()
         versions = {notice.delivery.name: notice.delivery.version for notice in notices}
         deliveries = [notice.delivery for notice in notices]

@@ -94,15 +94,18 @@ class TemplateProcess:
             found.append(_rendered(answer))
 
     async def _start(self) -> None:
-        self._child = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=ANSWER_BYTES_MAX,
-            env=environment_of(os.environ),
-            start_new_session=True,
-        )
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=ANSWER_BYTES_MAX,
+                env=environment_of(os.environ),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _Gone(f"its process can't be started: {error.strerror}") from error
         if await self._hear(self._start_seconds_max) != READY:
             raise _Gone("its process did not start")
 
