@@ -14,7 +14,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.changes import Change
 from pymigrate.engine.application.conditions import TICK_SECONDS, Conditions
-from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.findings import Finding, finding_of
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.notification_kinds import ALERT_RULES
@@ -45,8 +44,7 @@ class Watched:
         self.engine = engine
         self.bell = WorkBell()
         limits = LaneLimits(engine.store, engine.board, engine.lanes_max, engine.clock)
-        directories = Directories()
-        self.conditions = Conditions(engine.store, engine.kpis, limits, directories, engine.clock, self.bell)
+        self.conditions = Conditions(engine.store, engine.kpis, limits, engine.clock, self.bell)
         self.run = Run(RUN, PLAN, "k", "h", engine.clock.now(), "api", state=RunState.RUNNING, version=1)
         self.phase = PhaseRun("a", "sales", state=PhaseState.STAGING, version=1)
         self.lane = Lane("a.orders", "a", "orders", state=LaneState.RUNNING, version=1)

@@ -1,6 +1,6 @@
 """What a rule watches of a run: which subjects, which value of each, the terms that it is held to, and the words for what is found."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,7 +18,7 @@ from pymigrate.engine.domain.crossing import Terms, Unknown, Value
 from pymigrate.engine.domain.kpi import RunKpis
 from pymigrate.engine.domain.matching import Matcher
 from pymigrate.engine.domain.names import environment_of, last_segment
-from pymigrate.engine.domain.notices import Directory, EventMatch, Occurrence, Rule, Severity
+from pymigrate.engine.domain.notices import EventMatch, Occurrence, Rule, Severity
 from pymigrate.engine.domain.run_states import PHASE_IN_HAND
 from pymigrate.engine.domain.spelling import spell_seconds
 from pymigrate.engine.domain.watched_figures import DRIFT, Figure, figure_of
@@ -170,9 +170,9 @@ class Watch:
         return found
 
 
-def watches_of(directory: Directory) -> Sequence[Watch]:
-    """What the rules of an environment watch that are not left out for now."""
-    return [watch for rule in directory.rules.values() if not rule.is_paused and (watch := _watch(rule)) is not None]
+def watches_of(rules: Iterable[Rule]) -> Sequence[Watch]:
+    """What rules watch that are not left out for now."""
+    return [watch for rule in rules if not rule.is_paused and (watch := _watch(rule)) is not None]
 
 
 def _watch(rule: Rule) -> Watch | None:

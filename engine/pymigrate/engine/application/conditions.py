@@ -10,17 +10,16 @@ from datetime import datetime
 import structlog
 
 from pymigrate.engine.application.condition_outcomes import Held, Key, Outcome, dropped, outcome_of, store
-from pymigrate.engine.application.condition_watches import Looked, Watch, watches_of
-from pymigrate.engine.application.directories import Directories
+from pymigrate.engine.application.condition_watches import Looked
 from pymigrate.engine.application.figure_values import Copying
 from pymigrate.engine.application.kpi_telling import KpiTelling
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.rule_watches import RuleWatches
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.domain.kpi import RunKpis
 from pymigrate.engine.domain.names import environment_of, run_of
-from pymigrate.engine.domain.notices import Directory
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store
 
@@ -28,8 +27,6 @@ log = structlog.get_logger(__name__)
 # Changes are looked at no more often than this, and whatever moves by time alone every TICK_SECONDS.
 INTERVAL_SECONDS = 0.5
 TICK_SECONDS = 5.0
-RULES_AGE_SECONDS_MAX = 2.0
-RUNS_AT_ONCE = 20
 LONG_AGO = float("-inf")
 RUN_OVER = "Nothing more is watched, since it is over, of"
 RULE_GONE = "The rule no longer watches"
@@ -56,21 +53,19 @@ class Conditions:
         store: Store,
         kpis: FleetKpis,
         limits: LaneLimits,
-        directories: Directories,
         clock: Clock,
         bell: WorkBell,
     ) -> None:
         self._store = store
         self._kpis = kpis
         self._limits = limits
-        self._directories = directories
+        self._watches = RuleWatches(store, clock)
         self._clock = clock
         self._bell = bell
         self._copying = Copying()
         self._started = clock.now()
         self._held: dict[Key, Held] | None = None
-        self._rules: dict[str, tuple[Directory, Sequence[Watch]]] = {}
-        self._rules_read = self._ticked = LONG_AGO
+        self._ticked = LONG_AGO
         self._dirty: set[str] = set()
         self._active: set[str] = set()
         self._finished: set[str] = set()
@@ -143,35 +138,20 @@ class Conditions:
             if name in found.looked and moment is not None:
                 self._due[name] = min(moment, self._due.get(name, moment))
 
-    async def _watched(self, environments: set[str]) -> Mapping[str, Sequence[Watch]]:
-        """What the rules of these environments watch."""
-        is_old = self._clock.monotonic() >= self._rules_read + RULES_AGE_SECONDS_MAX
-        if is_old or not environments <= self._rules.keys():
-            names = sorted(environments)
-            found = await self._store.read(lambda unit: {name: self._directories.of(unit, name) for name in names})
-            self._rules = {name: self._watches(name, directory) for name, directory in found.items()}
-            self._rules_read = self._clock.monotonic()
-        return {name: watches for name, (_, watches) in self._rules.items()}
-
-    def _watches(self, environment: str, directory: Directory) -> tuple[Directory, Sequence[Watch]]:
-        known = self._rules.get(environment)
-        return known if known is not None and known[0] is directory else (directory, watches_of(directory))
-
     # What is found -------------------------------------------------------------------------------------------------------------------
 
     async def _outcomes(self, held: Mapping[Key, Held], found: _Pass) -> list[Outcome]:
         if not found.looked and not found.over:
             return []
-        watched = await self._watched(
-            {environment_of(name) for name in (*found.looked, *(key[1] for key in found.over))}
-        )
+        subjects = (*found.active, *found.looked, *(subject for _, subject in found.over))
+        watched = await self._watches.of({environment_of(name) for name in subjects})
         calendars = (await self._limits.current()).calendars
         told = KpiTelling(self._kpis.outlook, found.now)
         keys: dict[str, list[Key]] = {}
         for key in held:
             keys.setdefault(run_of(key[1]), []).append(key)
         outcomes: list[Outcome] = []
-        for count, (name, run) in enumerate(found.looked.items(), 1):
+        for name, run in found.looked.items():
             looked, seen = Looked(run, told, self._copying, calendars), set[Key]()
             for watch in watched[environment_of(name)]:
                 for phase in watch.subjects(looked):
@@ -179,8 +159,7 @@ class Conditions:
                     seen.add(key)
                     outcomes += outcome_of(held.get(key), watch, looked, phase)
             outcomes += [dropped(held[key], RULE_GONE, found.now) for key in keys.get(name, []) if key not in seen]
-            if count % RUNS_AT_ONCE == 0:
-                await self._clock.sleep(0)  # others have a turn
+            await self._clock.sleep(0)  # others have a turn
         for key in found.over:
             known = held[key]
             if known.watch is None:  # another engine held it

@@ -58,7 +58,7 @@ class Notifications:
         contents = Contents(store, directories, kpis, self._renderer, self._links.url)
         self._freezer = Freezing(store, self._occurrences, contents, clock, self._freezing, self._sending)
         counters = NotificationMetrics(metrics)
-        self._conditions = Conditions(store, kpis, limits, directories, clock, self._happened)
+        self._conditions = Conditions(store, kpis, limits, clock, self._happened)
         self._overdue = Overdue(store, counters, clock, self._happened)
         self._gauges = NotificationGauges(store, clock)
         self._gauges.tell(metrics)
