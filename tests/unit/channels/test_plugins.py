@@ -68,6 +68,7 @@ async def test_a_plugin_is_given_its_options_and_the_secrets_that_they_refer_to(
     ("body", "outcome", "said"),
     [
         ("raise ValueError('a defect')", TryOutcome.PERMANENT, "the channel `own` failed: ValueError: a defect"),
+        ("raise SystemExit(1)", TryOutcome.PERMANENT, "the channel `own` failed: SystemExit: 1"),
         ("raise ConnectionResetError('gone')", TryOutcome.UNKNOWN, "failed: ConnectionResetError: gone"),
         ("await asyncio.Event().wait()", TryOutcome.UNKNOWN, "the channel `own` did not answer within 0.2 s"),
         ("return True", TryOutcome.PERMANENT, "answered with bool instead of Sent"),

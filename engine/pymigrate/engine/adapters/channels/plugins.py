@@ -34,7 +34,7 @@ class PluginChannelGuard:
             return Sent(TryOutcome.UNKNOWN, said)
         except OSError as error:
             return Sent(TryOutcome.UNKNOWN, self._failed(error))
-        except Exception as error:  # noqa: BLE001 (whatever another package raises is told)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever another package raises is told)
             return Sent(TryOutcome.PERMANENT, self._failed(error))
         if not isinstance(sent, Sent):
             said = f"the channel `{self._kind}` answered with {type(sent).__name__} instead of Sent"
@@ -49,7 +49,7 @@ class PluginChannelGuard:
         except Exception:  # noqa: BLE001 (the channel is given up, whatever it says to that)
             return
 
-    def _failed(self, error: Exception) -> str:
+    def _failed(self, error: BaseException) -> str:
         return self._answers.said(f"the channel `{self._kind}` failed: {type(error).__name__}: {error}")
 
 

@@ -17,5 +17,6 @@ class EnvSecrets:
         """The variable's value, without a newline at its end. Raises SecretMissing."""
         value = self._variables.get(ref.location)
         if value is None:
-            raise SecretMissing(f"{ref}: the worker host's environment has no variable {ref.location}: set it there")
+            said = f"there is no variable {ref.location}: set it where worker hosts and dispatchers run"
+            raise SecretMissing(f"{ref}: {said}")
         return Secret(value.removesuffix("\n").removesuffix("\r"))

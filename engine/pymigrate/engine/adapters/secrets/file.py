@@ -11,7 +11,7 @@ BYTES_MAX = 1_000_000
 
 
 class FileSecrets:
-    """Reads files of the worker host, as text in UTF-8 of at most a megabyte."""
+    """Reads files of its own machine, as text in UTF-8 of at most a megabyte."""
 
     def read(self, ref: SecretRef) -> Secret:
         """The value, without a newline at the file's end. Raises SecretMissing."""
@@ -27,7 +27,7 @@ def _text(ref: SecretRef, path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(BYTES_MAX + 1)
     except OSError as error:
-        raise SecretMissing(f"{ref}: {error.strerror or type(error).__name__} on the worker host") from error
+        raise SecretMissing(f"{ref}: {error.strerror or type(error).__name__} where it is read") from error
     if len(content) > BYTES_MAX:
         raise SecretMissing(f"{ref}: holds more than {BYTES_MAX:,} bytes")
     try:
