@@ -123,6 +123,19 @@ def test_a_tree_of_a_thousand_levels_is_gone_through() -> None:
     assert rules_of(*chain) == ["r1000"]
 
 
+def test_a_rule_without_recipients_is_a_place_for_others_and_tells_nobody() -> None:
+    place = rule("place")
+    below_it = below("place", rule("runs", "engineer", match=RUNS))
+    found = directory([person("ann", "engineer")], [place, below_it, rule("z", "engineer")])
+    routing = route(found)
+    assert routing.routed == ()
+    assert routing.steps[-2:] == (
+        "Rule place names no recipients, and no rule below it matches.",
+        "No rule tells of it.",
+    )
+    assert [each.rule.id for each in route(found, occurrence("run.failed")).routed] == ["runs"]
+
+
 def test_a_dry_run_says_which_rules_were_tried_and_why_not() -> None:
     rules = [rule("a", "engineer", match=RUNS), rule("b", "engineer"), rule("p", "engineer", is_paused=True)]
     assert route(directory([person("ann", "engineer")], rules)).steps == (
@@ -186,6 +199,13 @@ def test_a_rule_that_nobody_follows_is_undeliverable_and_says_so() -> None:
     assert routed.reached.failure is not None
     assert routed.reached.failure.reason == "NO_RECIPIENT"
     assert routed.reached.because == ("rule r tells nobody now (role engineer, whoever is on duty by ops).",)
+
+
+def test_a_dry_run_says_that_nobody_is_on_duty() -> None:
+    several = Recipients(roles=("engineer",), on_call_schedules=("ops",))
+    routing = route(directory([person("ann", "engineer")], [rule("r", recipients=several)], [Schedule("ops")]))
+    assert [each.reached.stakeholder for each in routing.routed] == ["ann"]
+    assert routing.steps[-1] == "Nobody is on duty by schedule ops."
 
 
 def test_owners_of_what_has_no_department_are_nobody() -> None:

@@ -90,7 +90,8 @@ def undeliverable_entry(delivery: Delivery, now: datetime) -> AuditEntry:
     """What the stream says of a delivery that reaches nobody."""
     whom = f"{delivery.stakeholder} was not told" if delivery.stakeholder else "Nobody was told"
     why = f": {delivery.failure.message}" if delivery.failure is not None else ""
-    finding = Finding(delivery.rule, run=delivery.run, text=f"{whom} by rule {delivery.rule}{why}.")
+    by = f" by rule {delivery.rule}" if delivery.rule else ""
+    finding = Finding(delivery.rule, run=delivery.run, text=f"{whom}{by}{why}.")
     return AuditEntry(now, ENGINE, DELIVERY_UNDELIVERABLE, delivery.name, 0, finding.detail())
 
 

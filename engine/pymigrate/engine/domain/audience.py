@@ -189,4 +189,4 @@ def _nobody(who: str, recipients: Recipients, department: str) -> str:
     if recipients.includes_owners:
         named.append(f"owners of {department}" if department else "owners, of no department")
     named.extend(f"whoever is on duty by {schedule}" for schedule in recipients.on_call_schedules)
-    return f"{who} tells nobody now ({', '.join(named) or 'it names no recipients'})"
+    return f"{who} tells nobody now ({', '.join(named)})"

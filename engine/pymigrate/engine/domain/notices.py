@@ -122,6 +122,11 @@ class Recipients:
     on_call_schedules: tuple[str, ...] = ()
     includes_owners: bool = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is named: the rule is a place for others to lie below."""
+        return not (self.roles or self.stakeholders or self.on_call_schedules or self.includes_owners)
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:

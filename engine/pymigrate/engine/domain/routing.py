@@ -2,7 +2,8 @@
 
 An occurrence enters every rule without a parent, in the order of `order` and id, until one matches that does not let it continue. Below a
 rule that matches its children are tried likewise. The deepest that match tell; a rule with children tells itself only where none of them
-matches, so that a child refines its parent and does not repeat it. A paused rule is left out with all that lies below it. Rules that lie
+matches, so that a child refines its parent and does not repeat it. One that names no recipients tells nobody: it is a place for others to
+lie below. A paused rule is left out with all that lies below it. Rules that lie
 below one another in a circle, or below one that is gone, are not reached by anything.
 """
 
@@ -19,7 +20,7 @@ from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.domain.timing import is_always_quiet
 
 SILENCED = "SILENCED"
-AUDIENCES_KEPT_MAX = 10_000
+RECIPIENTS_KEPT_MAX = 50_000
 Audience = tuple[Reached, ...]
 
 
@@ -69,12 +70,13 @@ class Routes:
         quiet = [each.id for each in directory.stakeholders.values() if is_always_quiet(each, now)]
         self._audiences = Audiences(directory, quiet)
         self._found: dict[tuple[str, int, str, Severity, tuple[tuple[OnDuty, ...], ...]], Audience] = {}
+        self._kept = 0
         self._duty: dict[str, tuple[OnDuty, ...]] = {}
         self._duty_time: datetime | None = None
 
     def told(self, occurrence: Occurrence, now: datetime) -> tuple[Told, ...]:
         """The rules that tell of it, in order."""
-        rules = [rule for rule, tells in self._walk(occurrence) if tells]
+        rules = [rule for rule, tells in self._walk(occurrence) if tells and not rule.recipients.is_empty]
         if not rules:
             return ()
         silence = self.silence_of(occurrence, now)
@@ -84,9 +86,16 @@ class Routes:
         """The same, address by address, with what was tried on the way: for a dry run."""
         steps, told, silence = list[str](), list[Told](), self.silence_of(occurrence, now)
         for rule, tells in self._walk(occurrence, steps):
-            if tells:
+            if tells and rule.recipients.is_empty:
+                steps.append(f"Rule {rule.id} names no recipients, and no rule below it matches.")
+            elif tells:
                 told.append(self._told(rule, occurrence, now, silence))
                 steps.append(f"Rule {rule.id} tells of it.")
+                steps.extend(
+                    f"Nobody is on duty by schedule {name}."
+                    for name in rule.recipients.on_call_schedules
+                    if not self._duty.get(name)
+                )
         if not told:
             steps.append("No rule tells of it.")
         elif silence is not None:
@@ -109,11 +118,13 @@ class Routes:
         key = (rule.id, step, department, severity, on_call)
         found = self._found.get(key)
         if found is None:
-            if len(self._found) >= AUDIENCES_KEPT_MAX:
+            if self._kept >= RECIPIENTS_KEPT_MAX:
                 self._found.clear()
+                self._kept = 0
             who = f"rule {rule.id}" if not step else f"escalation {step} of rule {rule.id}"
             found = self._audiences.find(who, recipients, department, severity, self._duty)
             self._found[key] = found
+            self._kept += len(found)
         return found
 
     def silence_of(self, occurrence: Occurrence, now: datetime) -> Silence | None:
