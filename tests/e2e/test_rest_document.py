@@ -58,6 +58,64 @@ spec:
           source: {{connection: crm, relation: customers}}
           target: {{connection: warehouse, relation: customers}}
           key: [id]
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: NotificationChannel
+metadata: {{name: mail, environment: e}}
+spec: {{smtp: {{host: localhost, port: 9, sender: pymigrate@example.com}}}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Stakeholder
+metadata: {{name: ann, environment: e}}
+spec: {{roles: [engineer], addresses: {{mail: {{channel: mail, to: ann@example.com}}}}}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: OnCallSchedule
+metadata: {{name: nights, environment: e}}
+spec: {{rotations: {{r: {{stakeholders: [ann], startTime: "2026-01-01T00:00:00Z", turnDays: 1}}}}}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: NotificationTemplate
+metadata: {{name: short, environment: e}}
+spec: {{types: [run.failed], texts: {{en: {{subject: "{{{{ event.type }}}}", body: "{{{{ event.subject }}}}"}}}}}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: AlertRule
+metadata: {{name: failures, environment: e}}
+spec: {{match: {{types: [run.failed]}}, recipients: {{onCallSchedules: [nights]}}, template: short}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Silence
+metadata: {{name: freeze, environment: e}}
+spec: {{reason: a freeze, startTime: "2026-01-01T00:00:00Z", endTime: "2026-01-02T00:00:00Z"}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Silence
+metadata: {{name: spare, environment: e}}
+spec: {{reason: a freeze, startTime: "2026-01-01T00:00:00Z", endTime: "2026-01-02T00:00:00Z"}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: Stakeholder
+metadata: {{name: spare, environment: e}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: NotificationChannel
+metadata: {{name: spare, environment: e}}
+spec: {{apprise: {{url: "env://NOWHERE"}}}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: AlertRule
+metadata: {{name: spare, environment: e}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: NotificationTemplate
+metadata: {{name: spare, environment: e}}
+spec: {{types: [gate.approved], texts: {{en: {{subject: s, body: b}}}}}}
+---
+apiVersion: pymigrate.io/v1alpha1
+kind: OnCallSchedule
+metadata: {{name: spare, environment: e}}
+spec: {{rotations: {{r: {{stakeholders: [ann], startTime: "2026-01-01T00:00:00Z", turnDays: 1}}}}}}
 """
 CHECKS = (
     "not_a_server_error",
@@ -81,8 +139,20 @@ NAMES: Names = {
     "phase": ("customers",),
     "run": ("done", "held"),
     "lane": ("customers.customers",),
+    "notificationChannel": ("mail",),
+    "stakeholder": ("ann",),
+    "onCallSchedule": ("nights",),
+    "notificationTemplate": ("short",),
+    "alertRule": ("failures",),
+    "silence": ("freeze",),
 }
-SPARE: Names = {"department": ("spare",), "connection": ("spare",), "plan": ("spare",)}
+SPARE: Names = dict.fromkeys(
+    (
+        *("department", "connection", "plan"),
+        *("notificationChannel", "stakeholder", "onCallSchedule", "notificationTemplate", "alertRule", "silence"),
+    ),
+    ("spare",),
+)
 
 
 @pytest.fixture

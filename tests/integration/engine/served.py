@@ -25,7 +25,10 @@ from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.identity import Bearers
+from pymigrate.engine.main.notifications import Notifications
+from pymigrate.engine.settings import Settings
 from pymigrate.engine.testing.hosts import Outcome, ScriptedHost, done
+from pymigrate.engine.testing.metrics import MemoryMetrics
 from pymigrate.v1 import worker_pb2
 from tests.unit.application.engines import Engine
 
@@ -49,6 +52,11 @@ class ServedEngine:
         self._thread = threading.Thread(target=self._loop.run_forever, name="served-engine")
         self._thread.start()
         self.engine: Engine = self.do(self._make())
+        surroundings, settings = Surroundings(SystemClock(), random_id), Settings(home=home)
+        engine = self.engine
+        self.notifications = Notifications(
+            settings, engine.store, surroundings, MemoryMetrics(), engine.board, engine.kpis, engine.limits
+        )
 
     @property
     def endpoint(self) -> str:
@@ -67,6 +75,7 @@ class ServedEngine:
 
     def close(self) -> None:
         """Ends the thread."""
+        self.do(self.notifications.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(SECONDS_MAX)
         self._loop.close()
@@ -106,6 +115,7 @@ class ServedEngine:
                 TokenMaking(engine.store, Surroundings(SystemClock(), random_id), BEARERS.short_tokens)
             ),
             "WorkerService": WorkerCalls(engine.hosts),
+            **self.notifications.servicers(engine.catalog, requests),
         }
         self.server = Server(self.servicers, BEARERS, spans=self._spans)
         self.port = await self.server.start(f"127.0.0.1:{self.port}")

@@ -4,32 +4,46 @@ The loops wake one another: whatever happens rings `happened`, what is to be ren
 """
 
 import os
+import random
 import secrets
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pymigrate.engine.adapters.rendering.process import TemplateProcess
-from pymigrate.engine.application.acknowledging import AcknowledgeLinks
+from pymigrate.engine.application.acknowledging import AcknowledgeLinks, Acknowledging
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings
+from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.conditions import Conditions
 from pymigrate.engine.application.contents import Contents
+from pymigrate.engine.application.deliveries import Deliveries
+from pymigrate.engine.application.delivery_ledger import DeliveryLedger
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.escalating import Escalating
 from pymigrate.engine.application.freezing import Freezing
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.limits import LaneLimits
+from pymigrate.engine.application.notification_figures import NotificationFigures
 from pymigrate.engine.application.notification_gauges import NotificationGauges
 from pymigrate.engine.application.notification_metrics import NotificationMetrics
 from pymigrate.engine.application.notifications import Notifications as Router
-from pymigrate.engine.application.occurrences import Occurrences
+from pymigrate.engine.application.occurrences import Occurrences, event_message
+from pymigrate.engine.application.outgoing_messages import OutgoingMessages
 from pymigrate.engine.application.overdue import Overdue
+from pymigrate.engine.application.previews import Previews
+from pymigrate.engine.application.redriving import Redriving
+from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.application.template_writes import TemplateWrites
+from pymigrate.engine.application.trying_templates import TryingTemplates
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
+from pymigrate.engine.entrypoints.grpc.notifications import NotificationCalls, NotificationUses
 from pymigrate.engine.ports.metrics import Metrics
-from pymigrate.engine.ports.store import Store
+from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.engine.settings import Settings
+from pymigrate.v1 import notification_pb2
 
 KEY_BYTES = 32
 
@@ -48,21 +62,41 @@ class Notifications:
         limits: LaneLimits,
     ) -> None:
         clock = surroundings.clock
+        self._store, self._surroundings = store, surroundings
         self._happened, self._freezing, self._sending = WorkBell(), WorkBell(), WorkBell()
         self._renderer = TemplateProcess()
         self._links = AcknowledgeLinks(acknowledge_key(settings.acknowledge_key_path), settings.public_url)
-        directories, self._occurrences = Directories(), Occurrences()
-        parts = (store, directories, self._occurrences, surroundings, metrics)
+        self._directories, self._occurrences = Directories(), Occurrences()
+        parts = (store, self._directories, self._occurrences, surroundings, metrics)
         self._router = Router(*parts, self._happened, self._freezing)
         self._escalating = Escalating(*parts, self._freezing)
-        contents = Contents(store, directories, kpis, self._renderer, self._links.url)
-        self._freezer = Freezing(store, self._occurrences, contents, clock, self._freezing, self._sending)
-        counters = NotificationMetrics(metrics)
+        self._contents = Contents(store, self._directories, kpis, self._renderer, self._links.url)
+        self._freezer = Freezing(store, self._occurrences, self._contents, clock, self._freezing, self._sending)
+        self._counters = NotificationMetrics(metrics)
         self._conditions = Conditions(store, kpis, limits, clock, self._happened)
-        self._overdue = Overdue(store, counters, clock, self._happened)
+        self._overdue = Overdue(store, self._counters, clock, self._happened)
         self._gauges = NotificationGauges(store, clock)
         self._gauges.tell(metrics)
+        messages = OutgoingMessages(settings.instance, self._links, self._events, clock)
+        self._deliveries = Deliveries(store, surroundings, messages, random.Random(), self._sending, self._counters)
         board.changes.follow(lambda _: self._happened.ring())
+
+    def servicers(self, catalog: Catalog, requests: Requests) -> Mapping[str, Any]:
+        """What is served, by the service's name."""
+        store, clock = self._store, self._surroundings.clock
+        uses = NotificationUses(
+            ledger=DeliveryLedger(store, catalog, self._links),
+            previews=Previews(store, self._directories, self._occurrences, self._contents, clock),
+            templates=TryingTemplates(store, catalog, self._renderer),
+            figures=NotificationFigures(store, clock),
+            redriving=Redriving(store, self._surroundings, self._sending, self._freezing),
+            acknowledging=Acknowledging(store, clock, self._links, self._counters),
+        )
+        writes = TemplateWrites(store, self._renderer)
+        return {
+            "NotificationService": NotificationCalls(store, catalog, requests, writes, uses),
+            "DispatchService": DispatchCalls(self._deliveries),
+        }
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What is done without being asked, each until it is cancelled."""
@@ -76,6 +110,12 @@ class Notifications:
     async def close(self) -> None:
         """Gives up the process that renders."""
         await self._renderer.close()
+
+    def _events(self, unit: Unit, numbers: Collection[int]) -> Mapping[int, notification_pb2.NotificationEvent]:
+        """Entries of the stream as webhooks carry them."""
+        entries = unit.feed.get(numbers)
+        found = zip(entries, self._occurrences.of(unit, entries), strict=True)
+        return {entry.id: event_message(occurrence) for entry, occurrence in found}
 
 
 def acknowledge_key(path: Path) -> bytes:

@@ -100,6 +100,7 @@ class Services:
             "KpiService": KpiCalls(self._kpis, watching, self._dashboards),
             "TokenService": TokenCalls(TokenMaking(store, self._surroundings, self._short_tokens)),
             "WorkerService": WorkerCalls(self._hosts),
+            **self._notifications.servicers(catalog, requests),
         }
 
     async def restore(self) -> None:

@@ -24,6 +24,8 @@ from pymigrate.v1 import (
     impact_pb2_grpc,
     kpi_pb2,
     kpi_pb2_grpc,
+    notification_pb2,
+    notification_pb2_grpc,
     plan_pb2,
     plan_pb2_grpc,
     run_pb2,
@@ -50,6 +52,8 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "ImpactService": (impact_pb2, impact_pb2_grpc.add_ImpactServiceServicer_to_server),
     "KpiService": (kpi_pb2, kpi_pb2_grpc.add_KpiServiceServicer_to_server),
     "TokenService": (token_pb2, token_pb2_grpc.add_TokenServiceServicer_to_server),
+    "NotificationService": (notification_pb2, notification_pb2_grpc.add_NotificationServiceServicer_to_server),
+    "DispatchService": (notification_pb2, notification_pb2_grpc.add_DispatchServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
 

@@ -28,8 +28,8 @@ from pymigrate.engine.entrypoints.rest.tracing import Traced
 
 GZIP_BYTES_MIN = 1_024
 GZIP_LEVEL = 5
-# The calls of worker hosts are the engine's own affair, and go over gRPC.
-HIDDEN = frozenset({"WorkerService"})
+# The calls of worker hosts and dispatchers are the engine's own affair, and go over gRPC.
+HIDDEN = frozenset({"WorkerService", "DispatchService"})
 
 
 def contract_routes(services: Mapping[str, Any] = ADDERS) -> Routes:
