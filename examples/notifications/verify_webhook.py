@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 TOLERANCE_SECONDS = 300
 KEYS_KEPT_MAX = 10_000
@@ -41,7 +42,7 @@ class Receiver(BaseHTTPRequestHandler):
     """Answers 204 to what it has taken, also when it comes again: the key says that it did."""
 
     key = os.environ.get("WEBHOOK_KEY", "")
-    taken: dict[str, None] = {}  # noqa: RUF012 (of all requests of this process)
+    taken: ClassVar[dict[str, None]] = {}
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))

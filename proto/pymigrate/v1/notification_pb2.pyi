@@ -457,7 +457,7 @@ class SmtpChannel(google.protobuf.message.Message):
     host: builtins.str
     """Host of the server."""
     port: builtins.int
-    """Port of the server. 0 means 587."""
+    """Port of the server. 0 means 587, or 465 where it is encrypted from the beginning."""
     security: Global___SmtpSecurity.ValueType
     """How it is encrypted. Unspecified means `starttls`."""
     username: builtins.str
@@ -515,12 +515,14 @@ class WebhookChannel(google.protobuf.message.Message):
     url: builtins.str
     """The URL where the address has none of its own."""
     signing_key: builtins.str
-    """Reference to the key that requests are signed with, by HMAC-SHA256 over timestamp and body. Empty: they are not signed."""
+    """Reference to the key that requests are signed with after Standard Webhooks: by HMAC-SHA256 over id, timestamp and body. Empty: they are not
+    signed.
+    """
     former_signing_key: builtins.str
     """Reference to the key that was used before: while there is one, requests carry both signatures."""
     @property
     def secret_headers(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """Headers with references to their values."""
+        """Headers with references to their values. Where the channel has a URL, they are sent to its scheme, host and port alone."""
 
     def __init__(
         self,

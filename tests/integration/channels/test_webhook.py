@@ -1,20 +1,23 @@
 """Webhooks against a real receiver: signed so that it can check them, known again by their key, and never to where they must not go."""
 
+import asyncio
 import socket
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from http.server import HTTPServer
+from typing import Any, ClassVar
 
 import orjson
 import pytest
 
-from examples.notifications.verify_webhook import NotFromPyMigrateError, verify
+from examples.notifications.verify_webhook import NotFromPyMigrateError, Receiver, verify
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
 from pymigrate.engine.adapters.channels.factory import build_channel
 from pymigrate.engine.adapters.channels.webhook_signing import signature
+from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import Channel, Sent
@@ -80,6 +83,38 @@ async def test_a_receiver_can_check_the_signature(sink: HttpSink) -> None:
     ]:
         with pytest.raises(NotFromPyMigrateError):
             verify(key, headers, body, now)
+
+
+async def test_the_example_of_a_receiver_takes_what_is_signed_and_nothing_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Ours(Receiver):
+        key = SIGNING_KEY
+        taken: ClassVar[dict[str, None]] = {}
+
+        def log_message(self, format: str, *_: object) -> None:
+            """Nothing on stderr."""
+
+    server = HTTPServer(("127.0.0.1", 0), Ours)
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    serving.start()
+    webhook = pb.WebhookChannel(url=f"http://127.0.0.1:{server.server_port}/", signing_key="env://KEY")
+    variables = {"KEY": SIGNING_KEY}
+    now = SystemClock().now()
+    try:
+        async with opened(webhook, variables) as channel:
+            twice = [await channel.send(letter(to="", time=now)) for _ in range(2)]
+            old = await channel.send(letter(to="", key="an-old-one"))
+        async with opened(webhook, {"KEY": FORMER_KEY}) as channel:
+            forged = await channel.send(letter(to="", key="a-forged-one", time=now))
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        serving.join()
+        server.server_close()
+    assert [each.outcome for each in twice] == [TryOutcome.ACCEPTED] * 2
+    assert [each.outcome for each in (old, forged)] == [TryOutcome.TRANSIENT] * 2
+    assert list(Ours.taken) == [KEY]
+    assert capsys.readouterr().out.count("specversion") == 1
 
 
 async def test_while_a_key_is_changed_either_is_good(sink: HttpSink) -> None:
