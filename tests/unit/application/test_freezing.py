@@ -144,6 +144,13 @@ async def test_what_no_template_can_tell_is_told_in_plain_sentences(engine: Engi
     assert (await frozen.get()).state is DeliveryState.PENDING
 
 
+async def test_plain_sentences_hold_nothing_that_no_database_takes(engine: Engine) -> None:
+    frozen = await frozen_of(engine, FailingRenderer())
+    await frozen.wait(waiting(1, await frozen.happen("delete", f"{ENVIRONMENT}/plans/a\0b"), stakeholder="bob"))
+    await frozen.freezing.step()
+    assert (await frozen.content()).subject == "me deleted plans/a\ufffdb"
+
+
 async def test_what_gained_something_meanwhile_is_frozen_with_it(engine: Engine, renderer: SandboxRenderer) -> None:
     class Gaining(PlainRenderer):
         """Lets another entry be added while the first time is rendered."""

@@ -125,6 +125,17 @@ def test_figures_that_are_not_known_are_none() -> None:
     assert kpis["downtime"]["budget_seconds"] is None
 
 
+def test_what_has_no_end_is_not_known() -> None:
+    facts = sample_facts(occurrence := sample_occurrence("phase.failed"))
+    assert facts.kpis is not None
+    facts.kpis.downtime.expected_seconds.p90 = float("inf")
+    facts.kpis.drift.expected_seconds = float("nan")
+    contexts = facts.contexts(occurrence)
+    assert contexts["kpis"]["downtime"]["expected_seconds"] is None
+    assert contexts["kpis"]["drift"] is None
+    assert contexts["department"]["cost_expected"] is None
+
+
 def test_a_run_tells_the_gates_that_wait_and_how_they_are_approved() -> None:
     run = sample_contexts("phase.verifying")[0]["run"]
     assert run["waiting_gates"] == [

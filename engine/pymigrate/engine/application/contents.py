@@ -164,7 +164,9 @@ def _content(message: _Message, text: RenderedText) -> Content:
 def _content_instead(message: _Message, problem: str, text: RenderedText) -> Content:
     """The default text, which says why it stands there; plain sentences where that fails too."""
     log.warning("notice.template_failed", template=message.template, problem=problem)
-    note = _INSTEAD[message.language].format(template=message.template, problem=problem[:PROBLEM_CHARACTERS_MAX])
+    note = _storable(
+        _INSTEAD[message.language].format(template=message.template, problem=problem[:PROBLEM_CHARACTERS_MAX])
+    )
     if text.problem:
         log.error("notice.default_failed", role=message.role, problem=text.problem)
         return _plain(message.request.context, note)
@@ -183,9 +185,14 @@ def _content_instead(message: _Message, problem: str, text: RenderedText) -> Con
 def _plain(context: Mapping[str, Any], note: str) -> Content:
     """What happened, without any template."""
     told = [f"{event['time']} {event['title']}{_reason(event)}" for event in context["events"]]
-    subject = " ".join(str(context["event"]["title"]).split())
-    body = "\n".join([*told, "", note, ""]) if note else "\n".join([*told, ""])
+    subject = _storable(" ".join(str(context["event"]["title"]).split()))
+    body = _storable("\n".join([*told, "", note, ""]) if note else "\n".join([*told, ""]))
     return Content(subject, body, "", NO_TEMPLATE, 0, content_digest(subject, body, ""))
+
+
+def _storable(text: str) -> str:
+    """Without what neither mail nor a database takes; what is rendered has none."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _reason(event: Context) -> str:

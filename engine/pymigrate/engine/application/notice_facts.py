@@ -1,6 +1,7 @@
 """What is known of what something happened to, as templates read it: the plan, the run, the phase, the lane, the department and its costs,
 and the KPIs. Each is None where there is none; figures that are not known are None too."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ SYSTEMS_MAX = 50
 SECONDS_AN_HOUR = 3_600.0
 
 Context = dict[str, Any]
+Quantified = kpi_pb2.Kpis | kpi_pb2.DowntimeUse | kpi_pb2.EstimateDrift
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +172,12 @@ def _hours(kpis: kpi_pb2.Kpis | None) -> float | None:
 
 
 def _hours_expected(kpis: kpi_pb2.Kpis | None) -> float | None:
-    if kpis is None or not kpis.downtime.HasField("expected_seconds"):
-        return None
-    return kpis.downtime.expected_seconds.p50 / SECONDS_AN_HOUR
+    expected = None if kpis is None else _quantiles(kpis.downtime, "expected_seconds")
+    return None if expected is None else expected["p50"] / SECONDS_AN_HOUR
 
 
 def _kpis(kpis: kpi_pb2.Kpis) -> Context:
-    downtime, drift = kpis.downtime, kpis.drift
-    has_drift = kpis.HasField("drift")
+    downtime = kpis.downtime
     return {
         "subject": kpis.name,
         "completion": kpis.completion,
@@ -196,34 +196,43 @@ def _kpis(kpis: kpi_pb2.Kpis) -> Context:
         "end_time": None
         if not kpis.HasField("end_time")
         else {"p50": _moment(kpis.end_time.p50), "p90": _moment(kpis.end_time.p90)},
-        "remaining_seconds": _quantiles(kpis.remaining_seconds) if kpis.HasField("remaining_seconds") else None,
+        "remaining_seconds": _quantiles(kpis, "remaining_seconds"),
         "downtime": {
             "used_seconds": downtime.used_seconds,
             "budget_seconds": _known(downtime.budget_seconds),
-            "expected_seconds": _quantiles(downtime.expected_seconds)
-            if downtime.HasField("expected_seconds")
-            else None,
+            "expected_seconds": _quantiles(downtime, "expected_seconds"),
         },
         "sla_risk": {
             "level": enum_word(kpi_pb2.SlaRiskLevel.DESCRIPTOR, kpis.sla_risk.level),
             "reasons": list(kpis.sla_risk.reasons),
         },
-        "drift": {
-            "share": drift.drift,
-            "estimated_seconds": _quantiles(drift.estimated_seconds),
-            "expected_seconds": drift.expected_seconds,
-        }
-        if has_drift
-        else None,
+        "drift": _drift(kpis),
+    }
+
+
+def _drift(kpis: kpi_pb2.Kpis) -> Context | None:
+    estimated = _quantiles(kpis.drift, "estimated_seconds")
+    if estimated is None or not math.isfinite(kpis.drift.drift) or not math.isfinite(kpis.drift.expected_seconds):
+        return None
+    return {
+        "share": kpis.drift.drift,
+        "estimated_seconds": estimated,
+        "expected_seconds": kpis.drift.expected_seconds,
     }
 
 
 def _known(value: float) -> float | None:
     """None where the contract says -1: it is not known, or there is none."""
-    return value if value >= 0 else None
+    return value if value >= 0 and math.isfinite(value) else None
 
 
-def _quantiles(seconds: impact_pb2.Quantiles) -> Context:
+def _quantiles(message: Quantified, field: str) -> Context | None:
+    """None where they are not known, or have no end: no text could say when."""
+    if not message.HasField(field):  # type: ignore[arg-type]  # one of its own fields, as callers name them
+        return None
+    seconds: impact_pb2.Quantiles = getattr(message, field)
+    if not (math.isfinite(seconds.p50) and math.isfinite(seconds.p90)):
+        return None
     return {"p50": seconds.p50, "p90": seconds.p90}
 
 
