@@ -3,13 +3,11 @@
 The loops wake one another: whatever happens rings `happened`, what is to be rendered rings `freezing`, what is to be sent rings `sending`.
 """
 
-import os
 import random
-import secrets
 from collections.abc import Collection, Coroutine, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from pymigrate.engine.adapters.executors.dispatchers import LocalDispatchers
 from pymigrate.engine.adapters.rendering.process import TemplateProcess
 from pymigrate.engine.application.acknowledging import AcknowledgeLinks, Acknowledging
 from pymigrate.engine.application.board import Board
@@ -37,15 +35,13 @@ from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.template_writes import TemplateWrites
 from pymigrate.engine.application.trying_templates import TryingTemplates
 from pymigrate.engine.application.work_bell import WorkBell
-from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
 from pymigrate.engine.entrypoints.grpc.notifications import NotificationCalls, NotificationUses
+from pymigrate.engine.main.keys import kept_key
 from pymigrate.engine.ports.metrics import Metrics
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.engine.settings import Settings
 from pymigrate.v1 import notification_pb2
-
-KEY_BYTES = 32
 
 
 class Notifications:
@@ -65,7 +61,7 @@ class Notifications:
         self._store, self._surroundings = store, surroundings
         self._happened, self._freezing, self._sending = WorkBell(), WorkBell(), WorkBell()
         self._renderer = TemplateProcess()
-        self._links = AcknowledgeLinks(acknowledge_key(settings.acknowledge_key_path), settings.public_url)
+        self._links = AcknowledgeLinks(kept_key(settings.acknowledge_key_path).encode(), settings.public_url)
         self._directories, self._occurrences = Directories(), Occurrences()
         parts = (store, self._directories, self._occurrences, surroundings, metrics)
         self._router = Router(*parts, self._happened, self._freezing)
@@ -79,6 +75,14 @@ class Notifications:
         self._gauges.tell(metrics)
         messages = OutgoingMessages(settings.instance, self._links, self._events, clock)
         self._deliveries = Deliveries(store, surroundings, messages, random.Random(), self._sending, self._counters)
+        self._dispatchers = LocalDispatchers(
+            settings.home,
+            settings.dispatchers,
+            clock,
+            surroundings.new_id,
+            self._deliveries.is_needed,
+            self._deliveries.lost,
+        )
         board.changes.follow(lambda _: self._happened.ring())
 
     def servicers(self, catalog: Catalog, requests: Requests) -> Mapping[str, Any]:
@@ -106,9 +110,11 @@ class Notifications:
         yield self._conditions.run_loop()
         yield self._overdue.run_loop()
         yield self._gauges.run_loop()
+        yield self._dispatchers.run_loop()
 
     async def close(self) -> None:
-        """Gives up the process that renders."""
+        """Lets dispatchers report what they have, and gives up the process that renders."""
+        await self._dispatchers.close()
         await self._renderer.close()
 
     def _events(self, unit: Unit, numbers: Collection[int]) -> Mapping[int, notification_pb2.NotificationEvent]:
@@ -116,24 +122,3 @@ class Notifications:
         entries = unit.feed.get(numbers)
         found = zip(entries, self._occurrences.of(unit, entries), strict=True)
         return {entry.id: event_message(occurrence) for entry, occurrence in found}
-
-
-def acknowledge_key(path: Path) -> bytes:
-    """The key that links are signed with; made at the first start, readable by its owner alone. Raises PermanentError for a file that
-    holds none."""
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{secrets.token_hex(KEY_BYTES)}\n")
-        fresh.replace(path)
-    path.chmod(0o600)
-    try:
-        key = bytes.fromhex(path.read_text())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise PermanentError(
-            f"{path} holds no key: remove it, and a new one is made; links in messages that were sent before stop working"
-        )
-    return key

@@ -126,7 +126,7 @@ class Services:
 
     async def drain(self) -> None:
         """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others.
-        Nothing is rendered any more."""
+        Dispatchers end with what they have in hand."""
         hosts = [host.record for host in self._hosts.hosts()]
         await asyncio.gather(*(self._executor.drain(host.pid, host.pid_start_ticks) for host in hosts))
         await self._executor.close()
