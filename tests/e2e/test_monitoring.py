@@ -20,8 +20,12 @@ from tests.servers import PostgresCluster, empty_database, free_port
 FILLED = {"environment": ENVIRONMENT, "plan": "slow", "phase": "move", "instance": ".+", "__rate_interval": "5m"}
 CHUNK_ROWS = 370
 STUCK, REQUESTS_EACH = 20, 10
-# What this scene does not have: an engine that fails at its own work.
+# What this scene does not have: an engine that fails at its own work, and messages to anybody.
 UNARRANGED = {
+    "pymigrate_notifications_total",
+    "pymigrate_notifications_agreed_total",
+    "pymigrate_notification_tries_total",
+    "pymigrate_notification_confirm_duration_seconds",
     "pymigrate_store_failures_total",
     "pymigrate_collector_failures_total",
     "pymigrate_metrics_overflow_total",
