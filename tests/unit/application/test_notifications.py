@@ -14,7 +14,7 @@ from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.findings import Finding, finding_of
 from pymigrate.engine.application.notification_kinds import ALERT_RULES, SILENCES
 from pymigrate.engine.domain.delivery import DeliveryState
-from pymigrate.engine.domain.errors import StoreUnavailable
+from pymigrate.engine.domain.errors import StaleWrite, StoreUnavailable
 from pymigrate.engine.domain.notices import Severity
 from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS
 from pymigrate.engine.ports.store import Store, Unit
@@ -311,6 +311,20 @@ async def test_a_pass_that_fails_is_done_again_and_tells_nothing_twice(when: str
     await ended(task)
     assert await scene.told() == [("failures", "ann", ["phase.failed"]), ("failures", "ann", ["phase.skipped"])]
     assert [each.duplicates for each in await scene.deliveries()] == [1, 0]
+
+
+async def test_a_pass_that_others_wrote_into_is_done_again_at_once() -> None:
+    store = Failing()
+    scene = Scene(store)
+    await scene.begin()
+    await scene.declare_engineers("ann")
+    await scene.declare_rule()
+    await scene.route()
+    await scene.happen("phase.failed")
+    store.error = lambda: StaleWrite("it was rendered meanwhile")
+    store.before = 5
+    await scene.router.step()
+    assert await scene.told() == [("failures", "ann", ["phase.failed"])]
 
 
 async def test_the_loop_tells_of_what_happens_as_soon_as_the_bell_is_rung() -> None:

@@ -5,6 +5,7 @@ whatever ends the engine. What other parts of the engine found (`kpi.crossed`, `
 runs.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from pymigrate.engine.application.telling import learn_lately, look_up, store, u
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.duplicates import Lately, Sameness, ToldLately
-from pymigrate.engine.domain.errors import TemporaryError
+from pymigrate.engine.domain.errors import StaleWrite, TemporaryError
 from pymigrate.engine.domain.gathering import Gathered, Gathering
 from pymigrate.engine.domain.making import untellable
 from pymigrate.engine.domain.names import environment_of
@@ -43,6 +44,7 @@ ENTRIES_AT_ONCE_MAX = 500
 MESSAGES_AT_ONCE_MAX = 5_000
 LEASE_SECONDS = 60.0
 FAILURES_MAX = 3
+AGAIN_MAX = 5
 TOLD = "told"
 UNMATCHED = "unmatched"
 UNTELLABLE = "untellable"
@@ -123,7 +125,7 @@ class Notifications:
 
     async def step(self) -> Passed:
         """One pass."""
-        passed = await self._store.transact(self._pass)
+        passed = await self._committed()
         self._is_begun = True
         self._failures = 0
         self._entries_max = min(self._most, 2 * self._entries_max)
@@ -134,6 +136,13 @@ class Notifications:
         if passed.has_deliveries:
             self._freezing.ring()
         return passed
+
+    async def _committed(self) -> Passed:
+        """A pass that is stored. Where what it would add to was rendered meanwhile, it looks again at once."""
+        for _ in range(AGAIN_MAX):
+            with contextlib.suppress(StaleWrite):
+                return await self._store.transact(self._pass)
+        return await self._store.transact(self._pass)
 
     def _take_less(self, error: Exception) -> None:
         # Whether it was committed is not known: the ledger is.

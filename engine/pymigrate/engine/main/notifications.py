@@ -13,6 +13,7 @@ from pymigrate.engine.application.acknowledging import AcknowledgeLinks, Acknowl
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.changes import Change
 from pymigrate.engine.application.conditions import Conditions
 from pymigrate.engine.application.contents import Contents
 from pymigrate.engine.application.deliveries import Deliveries
@@ -83,7 +84,12 @@ class Notifications:
             self._deliveries.is_needed,
             self._deliveries.lost,
         )
-        board.changes.follow(lambda _: self._happened.ring())
+        board.changes.follow(self._hear)
+
+    def _hear(self, change: Change) -> None:
+        """Rings where something happened: how far lanes have come is told to nobody."""
+        if change.events:
+            self._happened.ring()
 
     def servicers(self, catalog: Catalog, requests: Requests) -> Mapping[str, Any]:
         """What is served, by the service's name."""
