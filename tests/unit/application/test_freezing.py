@@ -9,8 +9,10 @@ from typing import TypeVar
 import pytest
 from structlog.testing import capture_logs
 
+from pymigrate.engine.application.default_texts import ROLES, default_template
 from pymigrate.engine.application.freezing import GONE_TYPE, REST_SECONDS_SHORT
 from pymigrate.engine.application.notice_sources import Notice
+from pymigrate.engine.application.template_checks import source_of
 from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.errors import StoreUnavailable
 from pymigrate.engine.domain.notices import Severity
@@ -36,6 +38,23 @@ def renderer() -> SandboxRenderer:
 @pytest.fixture
 async def frozen(engine: Engine, renderer: SandboxRenderer) -> Frozen:
     return await frozen_of(engine, renderer)
+
+
+async def test_whatever_the_first_message_needs_is_ready_before_it_is_due(
+    frozen: Frozen, renderer: SandboxRenderer
+) -> None:
+    assert await frozen.freezing.step() == 0
+    assert {request.source for request in renderer.asked} == {
+        source_of(text) for role in ROLES for text in default_template(role).texts.values()
+    }
+    asked = len(renderer.asked)
+    await frozen.freezing.step()
+    assert len(renderer.asked) == asked
+
+
+async def test_where_nobody_declares_a_rule_nothing_is_made_ready(engine: Engine, renderer: SandboxRenderer) -> None:
+    assert await Frozen(engine, renderer).freezing.step() == 0
+    assert renderer.asked == []
 
 
 async def test_what_is_due_is_rendered_and_may_be_sent_at_once(frozen: Frozen) -> None:
@@ -64,8 +83,9 @@ async def test_what_is_not_due_yet_waits(frozen: Frozen) -> None:
 
 
 async def test_what_is_frozen_is_not_rendered_again(frozen: Frozen, renderer: SandboxRenderer) -> None:
-    await frozen.wait(waiting(1, await frozen.happen()), pending(2))
     await frozen.freezing.step()
+    await frozen.wait(waiting(1, await frozen.happen()), pending(2))
+    assert await frozen.freezing.step() == 1
     asked = len(renderer.asked)
     assert await frozen.freezing.step() == 0
     assert len(renderer.asked) == asked

@@ -13,12 +13,13 @@ from typing import Any
 
 import structlog
 
-from pymigrate.engine.application.default_texts import PREFIX, default_template, pick_text, told_role
+from pymigrate.engine.application.default_texts import PREFIX, ROLES, default_template, pick_text, told_role
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.notice_contexts import Addressed, gravest, own_context, shared_context
 from pymigrate.engine.application.notice_facts import NOTHING_KNOWN, Context
 from pymigrate.engine.application.notice_phrases import LANGUAGES, language_of, phrases_in
+from pymigrate.engine.application.notice_samples import sample_contexts
 from pymigrate.engine.application.notice_sources import FactsFound, Notice, read_declared, template_name
 from pymigrate.engine.application.template_checks import source_of
 from pymigrate.engine.domain.delivery import Content, Delivery
@@ -30,6 +31,7 @@ from pymigrate.v1 import notification_pb2
 log = structlog.get_logger(__name__)
 PROBLEM_CHARACTERS_MAX = 300
 NO_TEMPLATE = "none"
+FIRST_TYPE = "phase.failed"
 _INSTEAD = {
     "en": "This is the default text: the template {template} could not be used ({problem}).",
     "de": "Dies ist der Standardtext: Die Vorlage {template} liess sich nicht verwenden ({problem}).",
@@ -96,6 +98,16 @@ class Contents:
             request = RenderRequest(source, shared[place] | own)
             messages.append(_Message(named, version, language, request, default, role))
         return await self._rendered(messages)
+
+    async def warm(self) -> None:
+        """Has every text of the package's own rendered once, so that the first message waits for no process to start and no template to be
+        read."""
+        requests = [
+            RenderRequest(source_of(text), sample_contexts(FIRST_TYPE, text.locale)[0])
+            for role in ROLES
+            for text in default_template(role).texts.values()
+        ]
+        await self._renderer.render(requests)
 
     def plain(self, notice: Notice) -> Content:
         """What happened, from nothing but what is told: for what can't be rendered at all."""

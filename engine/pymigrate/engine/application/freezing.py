@@ -29,10 +29,11 @@ GONE_TYPE = "entry.gone"
 
 @dataclass(slots=True)
 class _Due:
-    """What is due, and whether something will be so within a rest."""
+    """What is due, and whether something will be so within a rest. `has_rules`: somebody is to be told something some day."""
 
     notices: list[Notice] = field(default_factory=list)
     is_more_soon: bool = False
+    has_rules: bool = False
 
 
 class Freezing:
@@ -57,6 +58,7 @@ class Freezing:
         self._most = self._at_once = at_once_max
         self._failures = 0
         self._is_more_soon = False
+        self._is_warm = False
 
     async def run_loop(self) -> None:
         """Freezes until it is cancelled. A pass that fails is logged and done again with fewer, so that one that can't be frozen keeps no
@@ -80,6 +82,9 @@ class Freezing:
         now = self._clock.now()
         due = await self._store.read(lambda unit: self._due(unit, now, self._at_once))
         self._is_more_soon = due.is_more_soon
+        if due.has_rules and not due.notices:
+            self._is_warm = True
+            await self._contents.warm()
         count = 0
         for _ in range(AGAIN_MAX):
             if not due.notices:
@@ -116,7 +121,7 @@ class Freezing:
     def _due(self, unit: Unit, now: datetime, limit: int) -> _Due:
         due = unit.deliveries.due(now, limit)
         is_more_soon = not due and bool(unit.deliveries.due(now + timedelta(seconds=REST_SECONDS), 1))
-        return _Due(self._noticed(unit, due), is_more_soon)
+        return _Due(self._noticed(unit, due), is_more_soon, not self._is_warm and _has_rules(unit))
 
     def _again(self, unit: Unit, names: list[str]) -> _Due:
         found = unit.deliveries.get_all(names) if names else ()
@@ -135,6 +140,11 @@ class Freezing:
                 groups[key] = tuple(known[number] for number in key if number in known)
             notices.append(Notice(delivery, groups[key] or (_gone(delivery),)))
         return notices
+
+
+def _has_rules(unit: Unit) -> bool:
+    environments = unit.resources.names("environments", "")
+    return any(unit.resources.list("alertRules", environment, "", 1) for environment in environments)
 
 
 def _freeze(delivery: Delivery, content: Content, now: datetime) -> None:

@@ -61,7 +61,8 @@ class Notifications:
         clock = surroundings.clock
         self._store, self._surroundings = store, surroundings
         self._happened, self._freezing, self._sending = WorkBell(), WorkBell(), WorkBell()
-        self._renderer = TemplateProcess()
+        # What people try out has a process of its own: it neither keeps messages waiting nor shares memory with what they tell.
+        self._renderer, self._trying = TemplateProcess(), TemplateProcess()
         self._links = AcknowledgeLinks(kept_key(settings.acknowledge_key_path).encode(), settings.public_url)
         self._directories, self._occurrences = Directories(), Occurrences()
         parts = (store, self._directories, self._occurrences, surroundings, metrics)
@@ -97,12 +98,12 @@ class Notifications:
         uses = NotificationUses(
             ledger=DeliveryLedger(store, catalog, self._links),
             previews=Previews(store, self._directories, self._occurrences, self._contents, clock),
-            templates=TryingTemplates(store, catalog, self._renderer),
+            templates=TryingTemplates(store, catalog, self._trying),
             figures=NotificationFigures(store, clock),
             redriving=Redriving(store, self._surroundings, self._sending, self._freezing),
             acknowledging=Acknowledging(store, clock, self._links, self._counters),
         )
-        writes = TemplateWrites(store, self._renderer)
+        writes = TemplateWrites(store, self._trying)
         return {
             "NotificationService": NotificationCalls(store, catalog, requests, writes, uses),
             "DispatchService": DispatchCalls(self._deliveries),
@@ -119,9 +120,10 @@ class Notifications:
         yield self._dispatchers.run_loop()
 
     async def close(self) -> None:
-        """Lets dispatchers report what they have, and gives up the process that renders."""
+        """Lets dispatchers report what they have, and gives up the processes that render."""
         await self._dispatchers.close()
         await self._renderer.close()
+        await self._trying.close()
 
     def _events(self, unit: Unit, numbers: Collection[int]) -> Mapping[int, notification_pb2.NotificationEvent]:
         """Entries of the stream as webhooks carry them."""
