@@ -88,6 +88,10 @@ def test_a_mail_has_these_headers_and_no_others() -> None:
     assert message["Auto-Submitted"] == "auto-generated"
 
 
+def test_a_body_ends_with_its_own_last_line() -> None:
+    assert mail_of(letter(body="one\ntwo\n"), SENDER, None).data.endswith(b"\r\n\r\none\r\ntwo\r\n.\r\n")
+
+
 def test_every_try_of_a_letter_has_the_same_message_id() -> None:
     tries = [read(mail_of(letter(try_number=number), SENDER, None).data)["Message-ID"] for number in (1, 2)]
     assert tries[0] == tries[1]

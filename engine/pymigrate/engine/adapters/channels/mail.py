@@ -136,7 +136,7 @@ def _parts(letter: Letter) -> Iterator[str]:
 
 
 def _part(kind: str, text: str, *, is_quoted: bool) -> Iterator[str]:
-    lines = LINE_END.sub("\n", text)
+    lines = LINE_END.sub("\n", text).removesuffix("\n")  # whoever comes next ends the last line
     yield f'Content-Type: text/{kind}; charset="utf-8"'
     yield f"Content-Transfer-Encoding: {'quoted-printable' if is_quoted else '7bit'}\r\n"
     if is_quoted:
