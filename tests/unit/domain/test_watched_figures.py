@@ -1,6 +1,8 @@
 """The figures that rules hold to bounds: each is in the contract, and everything of the contract that has a value is one."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -69,3 +71,11 @@ def test_values_are_spelled_in_their_unit(path: str, value: float, told: str) ->
 
 def test_a_negative_time_keeps_its_sign() -> None:
     assert Figure("Left.", FigureUnit.SECONDS).spell(-5) == "-5.0 s"
+
+
+def test_the_guide_names_every_figure() -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs/notifications.md").read_text()
+    named = set(re.findall(r"`([a-z0-9_.]+(?:\.<\w+>)?)`", guide))
+    of_maps = {f"{of}.<state>" for of in ("lanes", "phases", "runs")} | {"verifications.<word>"}
+    assert of_maps | {"errors.by_reason.<REASON>"} <= named
+    assert {path for path in FIGURES if f"{path.partition('.')[0]}.<" not in " ".join(of_maps)} <= named
