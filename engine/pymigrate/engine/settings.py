@@ -188,6 +188,11 @@ class Settings(BaseSettings):
         }
 
     @property
+    def dispatcher_environment(self) -> dict[str, str]:
+        """The variables from which a dispatcher that the engine starts learns what it may reach and what it logs."""
+        return {"PYMIGRATE_OUTGOING_ALLOWED": self.outgoing_allowed, "PYMIGRATE_LOG_LEVEL": self.log_level}
+
+    @property
     def outgoing_allowed_parts(self) -> tuple[str, ...]:
         """The networks, addresses and hosts that messages may go to besides public ones."""
         return tuple(self.outgoing_allowed.split(",")) if self.outgoing_allowed else ()

@@ -3,6 +3,7 @@
 The loops wake one another: whatever happens rings `happened`, what is to be rendered rings `freezing`, what is to be sent rings `sending`.
 """
 
+import asyncio
 import random
 from collections.abc import Collection, Coroutine, Iterator, Mapping
 from typing import Any
@@ -84,6 +85,7 @@ class Notifications:
             surroundings.new_id,
             self._deliveries.is_needed,
             self._deliveries.lost,
+            settings.dispatcher_environment,
         )
         board.changes.follow(self._hear)
 
@@ -120,10 +122,8 @@ class Notifications:
         yield self._dispatchers.run_loop()
 
     async def close(self) -> None:
-        """Lets dispatchers report what they have, and gives up the processes that render."""
-        await self._dispatchers.close()
-        await self._renderer.close()
-        await self._trying.close()
+        """Lets dispatchers report what they have in hand, while calls are still taken, and gives up the processes that render."""
+        await asyncio.gather(self._dispatchers.close(), self._renderer.close(), self._trying.close())
 
     def _events(self, unit: Unit, numbers: Collection[int]) -> Mapping[int, notification_pb2.NotificationEvent]:
         """Entries of the stream as webhooks carry them."""
