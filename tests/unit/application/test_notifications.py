@@ -13,10 +13,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.findings import Finding, finding_of
 from pymigrate.engine.application.notification_kinds import ALERT_RULES, SILENCES
+from pymigrate.engine.application.notifications import measure_routing
 from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.errors import StaleWrite, StoreUnavailable
 from pymigrate.engine.domain.notices import Severity
-from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS
+from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS, NOTIFIED_LAG
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.store import MemoryStore
@@ -227,6 +228,25 @@ async def test_entries_are_counted_by_what_came_of_them(scene: Scene) -> None:
     await scene.route()
     counted = scene.metrics.values[NOTIFIED_EVENTS]
     assert {key: counted[key] - before.get(key, 0) for key in counted} == {("told",): 1.0, ("unmatched",): 2.0}
+
+
+async def test_how_far_the_router_is_behind_is_told_at_each_scrape(scene: Scene) -> None:
+    scene.entries_max = 2
+    scene.router = scene.another_router()
+    measure_routing(scene.metrics, scene.router)
+    await scene.declare_rule()
+    await scene.route()
+
+    def lag() -> float:
+        return scene.metrics.read("notification_routing")[NOTIFIED_LAG.name][()]
+
+    assert lag() == 0.0
+    await scene.happen("lane.done", "lane.done", "lane.done")
+    scene.clock.advance(7)
+    await scene.router.step()
+    assert lag() == 7.0
+    await scene.router.step()
+    assert lag() == 0.0
 
 
 async def test_rendering_is_woken_when_there_is_something_to_render(scene: Scene) -> None:

@@ -29,8 +29,8 @@ from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.parcels import Parcels
 from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.feed import FeedEntry, Position, read_position
-from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS
-from pymigrate.engine.ports.metrics import Metrics
+from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS, NOTIFIED_LAG
+from pymigrate.engine.ports.metrics import Metrics, Reading
 from pymigrate.engine.ports.store import Store, Unit
 
 log = structlog.get_logger(__name__)
@@ -53,8 +53,9 @@ UNTELLABLE_REASON = "UNTELLABLE"
 
 @dataclass(slots=True)
 class Passed:
-    """What a pass did: entries by what came of them, what was told first of late, and the deliveries that it made. `is_more`:
-    there may be others. `has_rules`: an environment of its entries has any rule; None where there was no entry."""
+    """What a pass did: entries by what came of them, what was told first of late, and the deliveries that it made. `is_more`: there may be
+    others, the first of which happened at `left_since` or later. `has_rules`: an environment of its entries has any rule; None where there
+    was no entry."""
 
     results: dict[str, int] = field(default_factory=dict)
     lately: dict[Sameness, Lately] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Passed:
     has_deliveries: bool = False
     has_rules: bool | None = None
     is_more: bool = False
+    left_since: datetime | None = None
 
     def count(self, result: str, amount: int = 1) -> None:
         """Counts entries."""
@@ -99,6 +101,13 @@ class Notifications:
         self._most = self._entries_max = entries_max
         self._messages_max = messages_max
         self._failures = 0
+        self._behind_since: datetime | None = None
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long there has been an entry that was not routed; 0 where everything is."""
+        since = self._behind_since
+        return 0.0 if since is None else max(0.0, (self._clock.now() - since).total_seconds())
 
     async def run_loop(self) -> None:
         """Routes until it is cancelled. A pass that fails is logged and done again, with fewer entries each time, so that one that can't be
@@ -109,6 +118,7 @@ class Notifications:
                 passed = await self.step()
             except Exception as error:
                 log.exception("notifications.failed", entries_max=self._entries_max, error=type(error).__name__)
+                self._behind_since = self._behind_since or self._clock.now()
                 self._take_less(error)
                 await self._clock.sleep(POLL_SECONDS)
                 continue
@@ -128,6 +138,7 @@ class Notifications:
         passed = await self._committed()
         self._is_begun = True
         self._failures = 0
+        self._behind_since = passed.left_since
         self._entries_max = min(self._most, 2 * self._entries_max)
         self._lately.keep(passed.lately)
         for result, amount in passed.results.items():
@@ -170,7 +181,8 @@ class Notifications:
         unit.outbox.done(CONSUMER, [entry.id for entry in entries[:done]])
         if done < len(entries):
             unit.outbox.release(CONSUMER, [entry.id for entry in entries[done:]], now)
-        passed.is_more |= done < len(entries) or len(claims) >= self._entries_max
+        if done < len(entries) or len(claims) >= self._entries_max:
+            passed.is_more, passed.left_since = True, entries[min(done, len(entries) - 1)].time
         return passed
 
     def _route(self, unit: Unit, entries: Sequence[FeedEntry], now: datetime, passed: Passed) -> int:
@@ -236,3 +248,8 @@ class Notifications:
 def _place(entry: FeedEntry) -> tuple[Position, int]:
     """Its place in the stream."""
     return read_position(entry.position), entry.id
+
+
+def measure_routing(metrics: Metrics, router: Notifications) -> None:
+    """Tells how far the router is behind."""
+    metrics.collect("notification_routing", lambda: [Reading(NOTIFIED_LAG, [((), router.lag_seconds)])])

@@ -28,6 +28,7 @@ from pymigrate.engine.application.notification_figures import NotificationFigure
 from pymigrate.engine.application.notification_gauges import NotificationGauges
 from pymigrate.engine.application.notification_metrics import NotificationMetrics
 from pymigrate.engine.application.notifications import Notifications as Router
+from pymigrate.engine.application.notifications import measure_routing
 from pymigrate.engine.application.occurrences import Occurrences, event_message
 from pymigrate.engine.application.outgoing_messages import OutgoingMessages
 from pymigrate.engine.application.overdue import Overdue
@@ -68,6 +69,7 @@ class Notifications:
         self._directories, self._occurrences = Directories(), Occurrences()
         parts = (store, self._directories, self._occurrences, surroundings, metrics)
         self._router = Router(*parts, self._happened, self._freezing)
+        measure_routing(metrics, self._router)
         self._escalating = Escalating(*parts, self._freezing)
         self._contents = Contents(store, self._directories, kpis, self._renderer, self._links.url)
         self._freezer = Freezing(store, self._occurrences, self._contents, clock, self._freezing, self._sending)

@@ -206,6 +206,11 @@ NOTIFIED_EVENTS = _counter(
     "result",
 )
 
+NOTIFIED_LAG = _gauge(
+    "pymigrate_notification_routing_lag_seconds",
+    "How long there has been an entry of the stream that was not held against the rules.",
+)
+
 COLLECTOR_DURATION = _gauge(
     "pymigrate_collector_duration_seconds", "How long a collector's series took at the last scrape.", "collector"
 )
