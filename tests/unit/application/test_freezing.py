@@ -107,6 +107,16 @@ async def test_the_recipients_language_and_the_channels_kind_choose_the_text(fro
     assert (await frozen.content(3)).body == f"{ENVIRONMENT}/plans/p en"
 
 
+async def test_a_page_is_made_only_for_channels_that_carry_one(frozen: Frozen) -> None:
+    entry = await frozen.happen()
+    await frozen.wait(waiting(1, entry, template=""), waiting(2, entry, template="", channel="hook"))
+    await frozen.freezing.step()
+    mail, hook = await frozen.content(1), await frozen.content(2)
+    assert mail.html.startswith("<!doctype html>")
+    assert hook.html == ""
+    assert hook.body == mail.body
+
+
 async def test_without_a_template_the_role_has_its_own(frozen: Frozen) -> None:
     entry = await frozen.happen()
     await frozen.wait(

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 PROBLEM_CHARACTERS_MAX = 300
 NO_TEMPLATE = "none"
 FIRST_TYPE = "phase.failed"
+# What these carry is plain text: pages for them would be rendered and kept for nobody.
+WITHOUT_HTML = frozenset({"apprise", "webhook"})
 _INSTEAD = {
     "en": "This is the default text: the template {template} could not be used ({problem}).",
     "de": "Dies ist der Standardtext: Die Vorlage {template} liess sich nicht verwenden ({problem}).",
@@ -158,7 +160,8 @@ def _source(
 ) -> TemplateSource:
     place = (name, locale, kind)
     if place not in sources:
-        sources[place] = source_of(pick_text(template.texts, locale, kind))
+        source = source_of(pick_text(template.texts, locale, kind))
+        sources[place] = replace(source, html="") if kind in WITHOUT_HTML else source
     return sources[place]
 
 
