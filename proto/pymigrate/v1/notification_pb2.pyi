@@ -1384,7 +1384,7 @@ class NotificationDelivery(google.protobuf.message.Message):
     content_digest: builtins.str
     """SHA-256 of what was rendered, as hexadecimal digits."""
     template: builtins.str
-    """The template, by its last segment, or `default/{role}/{kind}`."""
+    """The template, by its last segment; `default-{role}` is the package's own, and `none` where none could be rendered and it says plainly what happened."""
     template_version: builtins.int
     """The version of it."""
     key: builtins.str
