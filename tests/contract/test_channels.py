@@ -19,7 +19,7 @@ from tests.mail import MailSaid, MailServer
 from tests.pagers import Pager, PagerSaid
 from tests.sinks import HttpSink, Said
 
-HANGING_SECONDS = 0.3
+HANGING_SECONDS = 2.0
 APPRISE_SECONDS_MAX = 8.0
 SECRET = "s3cret-of-the-channel"
 SECRETS = EnvSecrets({"SECRET": SECRET})
@@ -110,7 +110,7 @@ class SmtpWay:
             password="env://SECRET",
             sender="PyMigrate <ops@example.com>",
         )
-        declared = pb.NotificationChannel(smtp=smtp, try_seconds_max=HANGING_SECONDS * 3)
+        declared = pb.NotificationChannel(smtp=smtp, try_seconds_max=HANGING_SECONDS)
         self.channel = build_channel(declared, SECRETS, LOOPBACK)
 
     def taken(self) -> Sequence[str]:

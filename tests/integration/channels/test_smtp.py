@@ -196,8 +196,8 @@ async def test_the_server_s_code_says_what_came_of_a_try_and_the_next_is_not_tou
 async def test_a_try_without_an_answer_is_unknown_only_after_the_mail_s_last_line(
     mail_server: MailServer, stage: str, said: MailSaid, outcome: TryOutcome
 ) -> None:
-    mail_server.answer = lambda at, _: said if at == stage else None
-    async with opened(mail_server, **NONE, try_seconds_max=0.5) as channel:
+    async with opened(mail_server, **NONE, try_seconds_max=2.0) as channel:
+        mail_server.answer = lambda at, _: said if at == stage else None
         assert (await channel.send(letter())).outcome is outcome
 
 

@@ -324,7 +324,7 @@ async def test_a_long_answer_is_cut_and_no_half_of_a_secret_is_left_at_its_end(s
 async def test_a_status_holds_though_the_rest_of_the_answer_never_comes(sink: HttpSink) -> None:
     let_go = threading.Event()
     sink.answer = lambda _: Said(202, body="never", drips_until=let_go)
-    declared = pb.NotificationChannel(webhook=pb.WebhookChannel(url=sink.url), try_seconds_max=0.5)
+    declared = pb.NotificationChannel(webhook=pb.WebhookChannel(url=sink.url), try_seconds_max=2.0)
     channel = build_channel(declared, EnvSecrets({}), LOOPBACK)
     sent = await channel.send(letter(to=""))
     let_go.set()
