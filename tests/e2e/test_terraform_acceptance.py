@@ -33,6 +33,18 @@ CASES = {
         "pymigrate_plan.warehouse", '"One warehouse for all departments"', '"One"', {"display_name": "Theirs"}
     ),
     "phase": Case("pymigrate_phase.customers", 'verification = "full"', 'verification = "sampled"', {"priority": 3}),
+    "notification_channel": Case(
+        "pymigrate_notification_channel.mail", '"mail.example.com"', '"relay.example.com"', {"tries_max": 3}
+    ),
+    "stakeholder": Case("pymigrate_stakeholder.ada", '"ada@example.com"', '"meyer@example.com"', {"is_paused": True}),
+    "notification_template": Case(
+        "pymigrate_notification_template.failures", "went from", "came from", {"display_name": "Theirs"}
+    ),
+    "on_call_schedule": Case(
+        "pymigrate_on_call_schedule.owners", "turn_days    = 7", "turn_days = 14", {"time_zone": ""}
+    ),
+    "alert_rule": Case("pymigrate_alert_rule.failures", "after_seconds = 900", "after_seconds = 600", {"order": 7}),
+    "silence": Case("pymigrate_silence.rehearsals", "fail on purpose", "may fail", {"reason": "Theirs"}),
 }
 
 
@@ -62,6 +74,10 @@ def applied(stage: Stage) -> Stage:
     stage.declare(*CASES)
     stage.must("apply", "-auto-approve")
     return stage
+
+
+def test_every_declared_kind_has_a_case() -> None:
+    assert CASES.keys() == DECLARED.keys()
 
 
 def test_what_was_applied_has_an_empty_plan_and_its_destruction_leaves_nothing(applied: Stage) -> None:

@@ -23,10 +23,10 @@ variable "incidents_url" {
   description = "Where incidents are posted to, as CloudEvents with a signature."
 }
 
-variable "silent_until" {
-  type        = string
-  description = "Until when rehearsals are not told of, RFC 3339."
-  default     = "2030-01-31T00:00:00Z"
+variable "rehearsals" {
+  type        = object({ start = string, end = string })
+  description = "When rehearsals are not told of, RFC 3339, at most 90 days."
+  default     = { start = "2030-01-01T00:00:00Z", end = "2030-01-31T00:00:00Z" }
 }
 
 # The engine is found through PYMIGRATE_HOME, or the default home.
@@ -106,6 +106,11 @@ resource "pymigrate_stakeholder" "people" {
   quiet_hours = {
     nights   = { start = "22:00", end = "07:00", days = ["mon", "tue", "wed", "thu", "fri"] }
     weekends = { start = "00:00", end = "00:00", days = ["sat", "sun"] }
+  }
+
+  # Whoever leaves is taken out of schedules and rules first, and deleted then.
+  lifecycle {
+    create_before_destroy = true
   }
 }
 
@@ -242,6 +247,6 @@ resource "pymigrate_silence" "rehearsals" {
   silence_id  = "rehearsals"
   reason      = "Rehearsals fail on purpose."
   match       = { plans = ["rehearsal-*"] }
-  start_time  = "2026-01-01T00:00:00Z"
-  end_time    = var.silent_until
+  start_time  = var.rehearsals.start
+  end_time    = var.rehearsals.end
 }

@@ -30,6 +30,15 @@ def changed_elsewhere(
     )
 
 
+def still_needed(error_text: str, name: str) -> Refused:
+    """Something names the object. Terraform destroys before it changes, unless it is told to do it the other way round."""
+    return Refused(
+        f"{name} can't be deleted",
+        f"{error_text.rstrip('.')}. Where this apply changes that too, `lifecycle {{ create_before_destroy = true }}` in this resource, "
+        "applied before, makes Terraform change it first.",
+    )
+
+
 def exists_already(message: Any, noun: str) -> Refused:
     """The name is taken. The state may have been lost, or another apply was first."""
     return Refused(

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from pymigrate.provider import contract
-from pymigrate.provider.conflicts import changed_elsewhere, exists_already
+from pymigrate.provider.conflicts import changed_elsewhere, exists_already, still_needed
 from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.engine import Engine, is_missing, refuse, request_id
 from pymigrate.provider.formats import ID, PARENTS
@@ -21,6 +21,7 @@ from pymigrate.provider.sdk.resource import Context, Resource, State
 from pymigrate.provider.sdk.schema import Attribute, Schema, are_equal
 from pymigrate.provider.sdk.values import Unknown
 
+NEEDED = "is needed by"  # how the engine says that another object names one
 ETAG = "etag"  # in the private state: which state of the object was read last
 OUTPUT_ONLY = ("name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash")
 
@@ -188,6 +189,8 @@ class DeclaredResource(Resource):
             there = self._find(current["name"]) if error.code() is grpc.StatusCode.ABORTED else None
             if there is not None:
                 raise changed_elsewhere(self.attributes(), current, self._state(there), there, "deleted") from error
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION and NEEDED in str(error.details()):
+                raise still_needed(str(error.details()), current["name"]) from error
             refuse(error, f"{current['name']} can't be deleted", self.attributes(), kind.noun)
 
     def import_state(self, context: Context, identity: str) -> State | None:

@@ -124,6 +124,16 @@ def test_an_object_that_was_changed_elsewhere_is_not_deleted(engine: AnsweringEn
     assert told == state()
 
 
+def test_an_object_that_others_need_says_how_terraform_changes_those_first(engine: AnsweringEngine) -> None:
+    servicer = configured(engine.home)
+    said = f"{NAME} is needed by environments/prod/onCallSchedules/nights: change that first"
+    engine.answers["DeleteEnvironment"] = refuse(grpc.StatusCode.FAILED_PRECONDITION, said)
+    told, [wrong], _ = applied(servicer, state(), None, b"")
+    assert told == state()
+    assert wrong.startswith(f"{NAME} can't be deleted: {said}. ")
+    assert "lifecycle { create_before_destroy = true }" in wrong
+
+
 def test_a_change_whose_first_try_was_made_and_never_answered_is_no_conflict(engine: AnsweringEngine) -> None:
     servicer = configured(engine.home)
     private = refreshed(servicer)

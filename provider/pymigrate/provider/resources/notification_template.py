@@ -1,6 +1,7 @@
 """pymigrate_notification_template."""
 
 from pymigrate.provider.declared import Declaration, DeclaredResource
+from pymigrate.provider.formats import LINE
 from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.provider.sdk.schema import are_equal
 from pymigrate.v1 import notification_pb2
@@ -14,7 +15,8 @@ class NotificationTemplateResource(DeclaredResource):
         "NotificationService",
         notification_pb2,
         parent="environment",
-        required=("texts", "texts.body"),
+        required=("texts", "texts.subject", "texts.body"),
+        checks={"texts.subject": LINE},
         outputs=("version",),
     )
 

@@ -12,5 +12,5 @@ class SilenceResource(DeclaredResource):
         "NotificationService",
         notification_pb2,
         parent="environment",
-        required=("reason", "end_time", "match.kpi.figure", "match.kpi.bound"),
+        required=("reason", "start_time", "end_time", "match.kpi.figure", "match.kpi.bound"),
     )
