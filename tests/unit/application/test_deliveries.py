@@ -18,6 +18,7 @@ from pymigrate.engine.domain.errors import InvalidDefinition
 from pymigrate.engine.domain.notices import Severity
 from pymigrate.engine.ports.metric_families import NOTIFICATION_TRIES, NOTIFICATIONS, NOTIFICATIONS_AGREED
 from pymigrate.engine.ports.store import Unit
+from pymigrate.engine.testing.clock import SETTLE_ROUNDS, ManualClock
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import notification_pb2
 from tests.unit.application.dispatched import URL, Dispatch, dispatch_of, report_of
@@ -89,6 +90,31 @@ async def test_a_claim_comes_back_as_soon_as_the_next_one_is_due(dispatch: Dispa
     await dispatch.make(pending(next_try_time=later(0.25)))
     waiting = asyncio.create_task(dispatch.claim(wait_seconds=20))
     await dispatch.clock.run_for(0.25)
+    assert len(await waiting) == 1
+
+
+class PassingStore(MemoryStore):
+    """Reading takes a while of the clock that a test gives it."""
+
+    clock: ManualClock | None = None
+
+    async def read(self, work: Callable[[Unit], Result]) -> Result:
+        """Reads, and lets time pass."""
+        result = await super().read(work)
+        if self.clock is not None:
+            self.clock.advance(0.1)
+        return result
+
+
+async def test_what_becomes_due_while_it_is_looked_for_is_given_at_once() -> None:
+    store = PassingStore()
+    dispatch = await dispatch_of(Engine(store=store))
+    await dispatch.make(pending(next_try_time=later(0.05)))
+    store.clock = dispatch.clock
+    waiting = asyncio.create_task(dispatch.claim(wait_seconds=20))
+    for _ in range(SETTLE_ROUNDS):
+        await asyncio.sleep(0)
+    assert waiting.done(), "it waits for a clock that nobody moves"
     assert len(await waiting) == 1
 
 

@@ -353,7 +353,7 @@ async def test_the_loop_tells_of_what_happens_as_soon_as_the_bell_is_rung() -> N
     await scene.declare_engineers("ann")
     await scene.declare_rule()
     task = await routing(scene)
-    await scene.clock.run_for(1.5)
+    await scene.clock.run_for(1.3)
     await scene.happen("phase.failed")
     await scene.clock.run_for(0.1)
     assert await scene.told() == []
@@ -363,7 +363,7 @@ async def test_the_loop_tells_of_what_happens_as_soon_as_the_bell_is_rung() -> N
     await ended(task)
 
 
-async def test_the_loop_looks_each_second_where_nobody_rings() -> None:
+async def test_the_loop_looks_again_and_again_where_nobody_rings() -> None:
     scene = Scene()
     await scene.begin()
     await scene.declare_engineers("ann")

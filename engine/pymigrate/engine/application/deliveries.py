@@ -79,13 +79,13 @@ class Deliveries:
         known.waiting += 1
         try:
             while True:
-                seen = self._bell.rung
+                seen, looked = self._bell.rung, self._clock.now()
                 taken = await self._take(dispatcher, deliveries_max, frozenset(kinds))
                 left = deadline - self._clock.monotonic()
                 if taken.claimed or left <= 0:
                     return [self._messages.message(each, taken.events) for each in taken.claimed]
                 if not taken.is_changed:
-                    await self._bell.rest(seen, self._clock, min(left, await self._seconds_to_next()))
+                    await self._bell.rest(seen, self._clock, min(left, await self._seconds_to_next(looked)))
         finally:
             known.waiting -= 1
             known.heard = self._clock.monotonic()
@@ -289,12 +289,12 @@ class Deliveries:
         places = {channel_name(each): (each.environment, each.channel) for each in deliveries}
         return {name: self._messages.channel(unit, *place) for name, place in places.items()}
 
-    async def _seconds_to_next(self) -> float:
-        """Until there may be something to claim; what is due and was not claimed waits for room."""
+    async def _seconds_to_next(self, looked: datetime) -> float:
+        """Until there may be something to claim; what was due when it was looked for and not claimed waits for room."""
         next_time, now = await self._store.read(lambda unit: unit.deliveries.next_time()), self._clock.now()
-        if next_time is None or next_time <= now:
+        if next_time is None or next_time <= looked:
             return LOOK_SECONDS
-        return min(LOOK_SECONDS, (next_time - now).total_seconds())
+        return min(LOOK_SECONDS, max(0.0, (next_time - now).total_seconds()))
 
 
 def _watched(deliveries: Iterable[Delivery], channels: Mapping[str, DeclaredChannel | None]) -> Moves:

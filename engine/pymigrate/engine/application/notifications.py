@@ -36,6 +36,8 @@ from pymigrate.engine.ports.store import Store, Unit
 log = structlog.get_logger(__name__)
 CONSUMER = "notifications"
 POLL_SECONDS = 1.0
+# What somebody declares rings no bell: where there are rules it is looked for so often, which costs a transaction that writes nothing.
+RULES_POLL_SECONDS = 0.25
 # A commit for each event would take the store from those who move data; nobody notices so short a wait. It is as long as a pass takes, so
 # that at most half of the time goes into passes.
 PACE_SECONDS = 0.05
@@ -129,7 +131,7 @@ class Notifications:
             elif self._has_rules is not False:
                 took = self._clock.monotonic() - began
                 await self._clock.sleep(min(PACE_SECONDS_MAX, max(PACE_SECONDS, took)))
-                await self._bell.rest(seen, self._clock, POLL_SECONDS)
+                await self._bell.rest(seen, self._clock, RULES_POLL_SECONDS)
             else:
                 await self._clock.sleep(POLL_SECONDS)
 

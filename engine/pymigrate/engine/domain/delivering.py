@@ -13,7 +13,7 @@ from pymigrate.engine.domain.run import Failure
 
 # The first tries after a failure follow quickly, since most faults are over in a moment; what still fails then is an outage, which is to
 # be outlasted.
-QUICK_FIRST_SECONDS = 0.5
+QUICK_FIRST_SECONDS = 0.2
 QUICK_TRIES = 4
 PATIENT_FIRST_SECONDS = 60.0
 PATIENT_MAX_SECONDS = 900.0
