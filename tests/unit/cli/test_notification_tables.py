@@ -1,8 +1,10 @@
 """Deliveries, dry runs and figures of notifications as they read at a prompt."""
 
+import io
 from typing import Any
 
 from google.protobuf import json_format
+from rich.console import Console
 from rich.table import Table
 
 from pymigrate.engine.entrypoints.cli.notification_tables import (
@@ -92,7 +94,7 @@ def test_a_dry_run_tells_who_would_get_what_and_why() -> None:
     told = list(preview_lines(answer))
     assert told[0] == "`failures` matches"
     assert told[2].startswith("ann: pending, ann@example.com by mail")
-    assert told[3:] == ["  because on duty", "  flights failed", "    x"]
+    assert told[3:] == ["  - on duty", "  flights failed", "    x"]
 
 
 def test_a_dry_run_that_reaches_nobody_says_so() -> None:
@@ -114,3 +116,15 @@ def test_figures_are_told_for_all_each_rule_and_each_channel() -> None:
     assert cells(grid, "P90") == ["-", "1 min 01 s", "-"]
     assert cells(grid, "share in time") == ["80.0%"] * 3
     assert cells(grid, "by state")[0] == "9 accepted, 1 dead"
+
+
+def test_what_others_wrote_is_neither_markup_nor_told_to_the_terminal() -> None:
+    wrote = "[/red] \x1b[2J [bold]x 3\N{NO-BREAK SPACE}%"
+    answered = delivery(subject=wrote, tries=[{"outcome": "permanent", "answer": wrote}], body=wrote)
+    plain = wrote.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
+    assert cells(deliveries_table([answered]), "subject") == [plain]
+    assert cells(tries_table(answered), "answer") == [plain]
+    assert f"    {plain}" in list(delivery_lines(answered))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(deliveries_table([answered]))
+    assert plain in console.export_text()

@@ -9,7 +9,7 @@ from typing import Final
 from pymigrate.engine.application.findings import FINDING_TYPES
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import nearest
-from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState, TaskKind
+from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind
 
 TYPES_MAX = 100
 EVERY: Final = ".*"
@@ -34,7 +34,7 @@ _OF_PEOPLE: Final = frozenset(
     f"audit.{word}"
     for word in (
         *("create", "update", "delete"),
-        *("start", "running", "paused", "cancelled", "retry", "approve", "roll", "seal"),
+        *("start", *DesiredState, "retry", "approve", "roll", "seal"),
         *("acknowledge", "redrive", "test"),
     )
 )

@@ -1,9 +1,11 @@
 """Deliveries and how notifications fare, as tables for a terminal."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from unicodedata import category
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
+from rich.text import Text
 
 from pymigrate.engine.entrypoints.cli.spelling import spell_moment, spell_span
 from pymigrate.v1 import notification_pb2
@@ -19,7 +21,8 @@ def deliveries_table(found: Sequence[notification_pb2.NotificationDelivery]) -> 
     """A delivery a line."""
     grid = _grid(("delivery", "made", "state", "severity", "stakeholder", "address", "rule", "tries", "subject"))
     for each in found:
-        grid.add_row(
+        _add_row(
+            grid,
             each.name.rpartition("/")[2],
             spell_moment(each.create_time),
             _state(each),
@@ -38,13 +41,13 @@ def tries_table(found: notification_pb2.NotificationDelivery) -> Table:
     grid = _grid(("try", "at", "took", "outcome", "answer", "dispatcher"))
     for at, each in enumerate(found.tries, 1):
         moment = spell_moment(each.time)
-        grid.add_row(str(at), moment, spell_span(each.seconds), each.outcome, each.answer or "-", each.dispatcher)
+        _add_row(grid, str(at), moment, spell_span(each.seconds), each.outcome, each.answer or "-", each.dispatcher)
     return grid
 
 
 def delivery_line(found: notification_pb2.NotificationDelivery) -> str:
     """A delivery on one line: where it stands, and why where there is a reason."""
-    return f"{found.name} {_state(found)}" + (f": {found.failure.message}" if found.failure.message else "")
+    return f"{found.name} {_state(found)}" + (f": {shown(found.failure.message)}" if found.failure.message else "")
 
 
 def delivery_lines(found: notification_pb2.NotificationDelivery) -> Iterator[str]:
@@ -69,10 +72,10 @@ def delivery_lines(found: notification_pb2.NotificationDelivery) -> Iterator[str
         ("came twice", "perhaps: the answer to a try was lost" if found.may_be_repeated else ""),
         ("subject", found.subject),
     ]
-    yield from (f"  {title:<12} {value}" for title, value in told if value)
+    yield from (f"  {title:<12} {shown(value)}" for title, value in told if value)
     if found.body:
         yield ""
-        yield from (f"    {line}" for line in found.body.splitlines())
+        yield from (f"    {shown(line)}" for line in found.body.splitlines())
 
 
 def preview_lines(found: notification_pb2.PreviewNotificationsResponse) -> Iterator[str]:
@@ -85,12 +88,12 @@ def preview_lines(found: notification_pb2.PreviewNotificationsResponse) -> Itera
         where = f"{delivery.to} by {delivery.channel}" if delivery.channel else "nowhere"
         yield ""
         yield f"{delivery.stakeholder or delivery.rule}: {_state(delivery)}, {where}, due {spell_moment(delivery.due_time)}"
-        yield from (f"  because {reason}" for reason in each.because)
+        yield from (f"  - {reason}" for reason in each.because)
         if delivery.failure.message:
-            yield f"  but {delivery.failure.message}"
+            yield f"  - not told: {shown(delivery.failure.message)}"
         if delivery.subject:
-            yield f"  {delivery.subject}"
-        yield from (f"    {line}" for line in each.body.splitlines())
+            yield f"  {shown(delivery.subject)}"
+        yield from (f"    {shown(line)}" for line in each.body.splitlines())
 
 
 def figures_table(found: notification_pb2.NotificationKpis) -> Table:
@@ -105,7 +108,8 @@ def figures_table(found: notification_pb2.NotificationKpis) -> Table:
     for name, each in rows:
         quantiles = each.confirm_seconds
         is_known = each.HasField("confirm_seconds")
-        grid.add_row(
+        _add_row(
+            grid,
             name,
             f"{sum(each.deliveries.values()):,}",
             f"{each.agreed:,}",
@@ -126,6 +130,16 @@ def _grid(columns: Iterable[str], title: str = "") -> Table:
         # Names are typed again: what a terminal is too narrow for is cut elsewhere.
         grid.add_column(column, justify="right" if column in numbers else "left", no_wrap=column == "delivery")
     return grid
+
+
+def _add_row(grid: Table, *cells: str) -> None:
+    """Adds texts as they are: what others wrote is neither markup nor told to the terminal."""
+    grid.add_row(*(Text(shown(cell)) for cell in cells))
+
+
+def shown(text: str) -> str:
+    """A line that somebody else wrote, with nothing in it that would steer a terminal."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(each) in {"Cc", "Cs"} else each for each in text)
 
 
 def _state(found: notification_pb2.NotificationDelivery) -> str:
