@@ -11,13 +11,14 @@ from pymigrate.engine.domain.delivery import TRIES_KEPT_MAX, Delivery, DeliveryS
 from pymigrate.engine.domain.errors import IllegalTransition
 from pymigrate.engine.domain.run import Failure
 
-# The first tries after a failure follow quickly, since most faults are over in a moment; what still fails then is an outage, which is to
-# be outlasted.
+# The first tries after a failure follow quickly, since most faults are over in a moment; what still fails then is an outage. It is to be
+# outlasted by the few tries that are left: eight, the usual number, take ten minutes and more.
 QUICK_FIRST_SECONDS = 0.2
 QUICK_TRIES = 4
 PATIENT_FIRST_SECONDS = 60.0
+PATIENT_GROWTH = 4
 PATIENT_MAX_SECONDS = 900.0
-PATIENT_DOUBLINGS_MAX = 10
+PATIENT_STEPS_MAX = 2
 THROTTLED_FIRST_SECONDS = 1.0
 THROTTLED_SPREAD = 0.1
 RETRY_AFTER_SECONDS_MAX = 3_600.0
@@ -159,8 +160,9 @@ def _backoff_seconds(try_count: int, rng: random.Random) -> float:
     failed = max(try_count, 1) - 1
     if failed < QUICK_TRIES:
         return rng.uniform(0.0, QUICK_FIRST_SECONDS * 2**failed)
-    doublings = min(failed - QUICK_TRIES, PATIENT_DOUBLINGS_MAX)
-    longest = min(PATIENT_FIRST_SECONDS * 2**doublings, PATIENT_MAX_SECONDS)
+    longest = min(
+        PATIENT_FIRST_SECONDS * PATIENT_GROWTH ** min(failed - QUICK_TRIES, PATIENT_STEPS_MAX), PATIENT_MAX_SECONDS
+    )
     return rng.uniform(longest / 2, longest)
 
 

@@ -49,6 +49,8 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
     def build(declared: notification_pb2.NotificationChannel) -> Channel:
         return build_channel(declared, secrets, addresses)
 
+    # What the first message would wait for: certificates take longest.
+    await asyncio.to_thread(_preload)
     link = EngineLink(settings.home, name)
     dispatcher = Dispatcher(link, build, clock, random.Random(), name, redactor.clean)
     watching = asyncio.create_task(_watch(settings.home, parent, ending, clock))
@@ -61,6 +63,15 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
         await link.close()
     log.info("dispatcher.stopped", dispatcher=name)
     return 1 if unheard else 0
+
+
+def _preload() -> None:
+    """Imports what the usual channels take, and reads the certificates once, which are quickly read again then."""
+    from pymigrate.engine.adapters.channels import smtp, webhook
+    from pymigrate.engine.adapters.channels.factory import trusted
+
+    trusted()
+    log.debug("dispatcher.preloaded", modules=[smtp.__name__, webhook.__name__])
 
 
 async def _watch(home: Path, parent: int, ending: asyncio.Event, clock: SystemClock) -> None:
