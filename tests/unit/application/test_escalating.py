@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.findings import finding_of
-from pymigrate.engine.application.notification_kinds import ALERT_RULES
+from pymigrate.engine.application.notification_kinds import ALERT_RULES, SILENCES
 from pymigrate.engine.domain.delivering import acknowledge_incident
 from pymigrate.engine.domain.delivery import Delivery, DeliveryState, Incident
 from pymigrate.engine.ports.metric_families import NOTIFICATIONS
@@ -95,6 +95,22 @@ async def test_an_acknowledgement_ends_it(scene: Scene) -> None:
     assert acknowledge_incident(incident, "ann", scene.clock.now())
     await scene.store.transact(lambda unit: unit.incidents.save([incident]))
     assert await after(scene, 600) == [("ann", 0)]
+
+
+async def test_a_silence_that_has_begun_since_keeps_the_step_back_and_the_next_one_follows(scene: Scene) -> None:
+    await failed(scene)
+    document = {
+        "reason": "upkeep",
+        "match": {"phases": ["sales"]},
+        "startTime": "2026-01-01T00:05:00Z",
+        "endTime": "2026-01-01T00:25:00Z",
+    }
+    await scene.declare(SILENCES, "upkeep", document)
+    await after(scene, 600)
+    kept_back = (await scene.deliveries())[-1]
+    assert (kept_back.stakeholder, kept_back.state) == ("boss", DeliveryState.SUPPRESSED)
+    assert await after(scene, 1200) == [("ann", 0), ("boss", 1), ("boss", 2), ("head", 2)]
+    assert (await scene.deliveries())[-1].state is DeliveryState.WAITING
 
 
 async def test_who_is_in_quiet_hours_is_told_after_them_and_the_next_step_follows_that(scene: Scene) -> None:

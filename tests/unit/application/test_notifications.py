@@ -257,6 +257,10 @@ async def test_rendering_is_woken_when_there_is_something_to_render(scene: Scene
     await scene.happen("phase.failed")
     await scene.route()
     assert scene.freezing.rung == 1
+    await scene.declare_rule("later", match={"types": ["lane.*"]}, groupBy=["run"], groupWaitSeconds=60)
+    await scene.happen("lane.failed")
+    await scene.route()
+    assert (len(await scene.deliveries()), scene.freezing.rung) == (2, 1)
 
 
 async def test_an_entry_that_can_not_be_told_is_in_the_ledger_and_keeps_no_other_waiting(scene: Scene) -> None:

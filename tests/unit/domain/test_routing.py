@@ -10,6 +10,7 @@ from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.notices import (
     Address,
     Directory,
+    Escalation,
     EventMatch,
     Occurrence,
     Recipients,
@@ -206,6 +207,17 @@ def test_a_dry_run_says_that_nobody_is_on_duty() -> None:
     routing = route(directory([person("ann", "engineer")], [rule("r", recipients=several)], [Schedule("ops")]))
     assert [each.reached.stakeholder for each in routing.routed] == ["ann"]
     assert routing.steps[-1] == "Nobody is on duty by schedule ops."
+
+
+def test_a_dry_run_says_who_is_told_next() -> None:
+    escalations = (Escalation(600.0, Recipients(stakeholders=("ben",))), Escalation(90.5, Recipients(roles=("boss",))))
+    people = [person("ann", "engineer"), person("ben")]
+    routing = route(directory(people, [rule("r", "engineer", escalations=escalations)]))
+    assert [each.reached.stakeholder for each in routing.routed] == ["ann"]
+    assert routing.steps[-2:] == (
+        "Where nobody acknowledges it, step 1 tells ben, 600 s after the message before.",
+        "Where nobody acknowledges it, step 2 tells nobody as things stand, 90.5 s after the message before.",
+    )
 
 
 def test_owners_of_what_has_no_department_are_nobody() -> None:

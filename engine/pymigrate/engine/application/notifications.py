@@ -62,7 +62,7 @@ class Passed:
     results: dict[str, int] = field(default_factory=dict)
     lately: dict[Sameness, Lately] = field(default_factory=dict)
     moves: Moves = field(default_factory=Moves)
-    has_deliveries: bool = False
+    has_due: bool = False
     has_rules: bool | None = None
     is_more: bool = False
     left_since: datetime | None = None
@@ -146,7 +146,7 @@ class Notifications:
         for result, amount in passed.results.items():
             self._metrics.add(NOTIFIED_EVENTS, (result,), amount)
         self._deliveries.count(passed.moves)
-        if passed.has_deliveries:
+        if passed.has_due:
             self._freezing.ring()
         return passed
 
@@ -161,7 +161,7 @@ class Notifications:
         # Whether it was committed is not known: the ledger is.
         self._lately = ToldLately()
         self._routes.forget()
-        if isinstance(error, TemporaryError):
+        if isinstance(error, TemporaryError | StaleWrite):
             return
         self._failures += 1
         self._entries_max = max(1, self._entries_max // 8)
@@ -231,8 +231,10 @@ class Notifications:
         passed.lately |= gathered.lately
         passed.moves.made(made)
         passed.is_more |= bool(gathered.undeliverable)
-        passed.has_deliveries |= any(
-            delivery.state is DeliveryState.WAITING for delivery in gathered.deliveries.values()
+        # What is due later is found when it is.
+        passed.has_due |= any(
+            delivery.state is DeliveryState.WAITING and delivery.due_time <= parcels.now
+            for delivery in gathered.deliveries.values()
         )
 
     def _leave(self, unit: Unit, entry: FeedEntry, failure: Failure, now: datetime, passed: Passed) -> None:

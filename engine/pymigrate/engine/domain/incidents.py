@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pymigrate.engine.domain.delivery import ENTRIES_MAX, Delivery, Incident
 from pymigrate.engine.domain.making import Maker
 from pymigrate.engine.domain.notices import Occurrence, Rule
-from pymigrate.engine.domain.routing import Routes
+from pymigrate.engine.domain.routing import Routes, silenced
 from pymigrate.engine.domain.threads import ThreadKind, thread_of
 from pymigrate.engine.domain.timing import is_held, quiet_until
 
@@ -39,11 +39,12 @@ def escalation_deliveries(
     routes: Routes, maker: Maker, rule: Rule, incident: Incident, told: Sequence[Occurrence]
 ) -> list[Delivery]:
     """The messages of its next step, of everything that belongs to it: to whoever that step's recipients are now, as grave as the gravest,
-    whose department counts. What keeps somebody from being told is told as for any other message."""
+    whose department counts. What keeps somebody from being told is told as for any other message, a silence that has begun since too."""
     step, now = incident.step + 1, maker.now
     gravest = max(told, key=lambda occurrence: occurrence.severity)
     severity = rule.severity or gravest.severity
     recipients = rule.escalations[incident.step].recipients
+    silence = routes.silence_of(gravest, now)
     made: list[Delivery] = []
     for reached in routes.audience(rule, recipients, gravest.department, severity, now, step):
         thread = thread_of(ThreadKind.ESCALATION, rule, reached, incident.id, str(step))
@@ -51,7 +52,12 @@ def escalation_deliveries(
         someone = routes.directory.stakeholders.get(reached.stakeholder)
         if someone is not None and reached.is_told and is_held(severity):
             due = quiet_until(someone.quiet_hours, someone.zone, now) or now
-        made.append(maker.make(rule, reached, severity, thread, told, due, escalation=step, incident=incident.id))
+        failure = silenced(silence) if silence is not None and reached.is_told else None
+        made.append(
+            maker.make(
+                rule, reached, severity, thread, told, due, failure=failure, escalation=step, incident=incident.id
+            )
+        )
     return made
 
 

@@ -91,11 +91,7 @@ class Routes:
             elif tells:
                 told.append(self._told(rule, occurrence, now, silence))
                 steps.append(f"Rule {rule.id} tells of it.")
-                steps.extend(
-                    f"Nobody is on duty by schedule {name}."
-                    for name in rule.recipients.on_call_schedules
-                    if not self._duty.get(name)
-                )
+                steps.extend(self._foreseen(rule, told[-1].severity, occurrence.department, now))
         if not told:
             steps.append("No rule tells of it.")
         elif silence is not None:
@@ -106,6 +102,18 @@ class Routes:
             for reached in each.audience
         )
         return Routing(tuple(routed), (*steps, *self._unreached()))
+
+    def _foreseen(self, rule: Rule, severity: Severity, department: str, now: datetime) -> Iterator[str]:
+        """What a dry run says besides who is told first."""
+        for name in rule.recipients.on_call_schedules:
+            if not self._duty.get(name):
+                yield f"Nobody is on duty by schedule {name}."
+        for step, escalation in enumerate(rule.escalations, 1):
+            audience = self.audience(rule, escalation.recipients, department, severity, now, step)
+            people = dict.fromkeys(reached.stakeholder for reached in audience if reached.is_told)
+            whom = ", ".join(people) or "nobody as things stand"
+            seconds = f"{escalation.after_seconds:g} s after the message before"
+            yield f"Where nobody acknowledges it, step {step} tells {whom}, {seconds}."
 
     def audience(
         self, rule: Rule, recipients: Recipients, department: str, severity: Severity, now: datetime, step: int = 0
