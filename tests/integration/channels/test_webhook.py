@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from http.server import HTTPServer
 from typing import Any, ClassVar
 
+import httpx
 import orjson
 import pytest
 
 from examples.notifications.verify_webhook import NotFromPyMigrateError, Receiver, verify
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
-from pymigrate.engine.adapters.channels.factory import build_channel
+from pymigrate.engine.adapters.channels.factory import build_channel, trusted
+from pymigrate.engine.adapters.channels.outgoing_http import OutgoingTransport
 from pymigrate.engine.adapters.channels.webhook_signing import signature
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.secrets.env import EnvSecrets
@@ -241,6 +243,19 @@ async def test_letters_share_a_connection(sink: HttpSink) -> None:
         for _ in range(3):
             assert (await channel.send(letter(to=""))).outcome is TryOutcome.ACCEPTED
     assert len({each.from_port for each in sink.taken}) == 1
+
+
+async def test_of_connections_to_many_receivers_only_so_many_are_kept(sink: HttpSink) -> None:
+    other = HttpSink()
+    transport = OutgoingTransport(LOOPBACK, trusted(), kept_max=1)
+    try:
+        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+            for url in (sink.url, sink.url, other.url, sink.url):
+                assert (await client.post(url, content=b"{}")).status_code == 200
+    finally:
+        other.close()
+    first, again, after = (each.from_port for each in sink.taken)
+    assert first == again != after
 
 
 async def test_a_connection_that_the_receiver_ends_is_not_used_again(sink: HttpSink) -> None:

@@ -26,10 +26,11 @@ Origin = tuple[str, str, int]
 class OutgoingTransport(httpx.AsyncBaseTransport):
     """Carries requests to whatever may be connected to. It has no limits of time: whoever asks has. TLS is held to the name."""
 
-    def __init__(self, addresses: OutgoingAddresses, trust: ssl.SSLContext) -> None:
+    def __init__(self, addresses: OutgoingAddresses, trust: ssl.SSLContext, kept_max: int = KEPT_MAX) -> None:
         self._addresses = addresses
         self._trust = trust
-        self._kept: dict[Origin, list[_Connection]] = {}
+        self._kept_max = kept_max
+        self._kept: list[tuple[Origin, _Connection]] = []  # the longest unused first
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer, its body still to be read. Raises AddressRefused beside httpx's own errors."""
@@ -48,24 +49,26 @@ class OutgoingTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Ends the connections that nobody uses."""
-        kept, self._kept = self._kept, {}
-        await asyncio.gather(*(connection.close() for connections in kept.values() for connection in connections))
+        kept, self._kept = self._kept, []
+        await asyncio.gather(*(connection.close() for _, connection in kept))
 
     def keep(self, origin: Origin, connection: "_Connection") -> None:
-        """Somebody may use it again, if the answer was read to its end."""
-        kept = self._kept.setdefault(origin, [])
-        if connection.renew() and len(kept) < KEPT_MAX:
-            kept.append(connection)
+        """Somebody may use it again, if the answer was read to its end. Those unused for longest make room."""
+        if connection.renew():
+            self._kept.append((origin, connection))
         else:
             connection.abort()
+        while self._kept and (len(self._kept) > self._kept_max or not self._kept[0][1].is_alive()):
+            self._kept.pop(0)[1].abort()
 
     def _used_before(self, origin: Origin) -> "_Connection | None":
-        kept = self._kept.get(origin, [])
-        while kept:
-            connection = kept.pop()
-            if connection.is_alive():
-                return connection
-            connection.abort()
+        for place in range(len(self._kept) - 1, -1, -1):
+            known, connection = self._kept[place]
+            if known == origin:
+                del self._kept[place]
+                if connection.is_alive():
+                    return connection
+                connection.abort()
         return None
 
     async def _open(self, origin: Origin, request: httpx.Request) -> "_Connection":
