@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 MODULE = "pymigrate.engine.main.dispatcher"
 LOOK_SECONDS = 1.0
 RESTART_FIRST_SECONDS = 0.25
-RESTART_MAX_SECONDS = 15.0
+RESTART_MAX_SECONDS = 5.0
 RESTART_DOUBLINGS_MAX = 6
 # Longer than a dispatcher takes to finish what is under way and to report it.
 DRAIN_SECONDS = 25.0
