@@ -131,6 +131,17 @@ async def test_several_events_are_listed_with_the_latest_first(process: Template
     assert "3 weitere waren gleich" in full.body
 
 
+@pytest.mark.parametrize("role", ["executive", "owner"])
+async def test_a_digest_for_the_business_lists_what_happened_in_its_words(process: TemplateProcess, role: str) -> None:
+    full, sparse = await _rendered(process, role, "phase.published")
+    assert [line for line in full.body.splitlines() if line.startswith("- Mon")] == [
+        "- Mon 2 Mar 2026, 08:30 CET: Sales: its data is in the new system",
+        "- Mon 2 Mar 2026, 08:25 CET: Sales: its data is in the new system",
+    ]
+    assert full.html.count("<li>Mon") == 2
+    assert "- Mon" not in sparse.body
+
+
 async def test_markup_in_a_name_stays_text(process: TemplateProcess) -> None:
     full, _ = sample_contexts("phase.failed")
     full["event"] = full["event"] | {"title": "<script>alert(1)</script>"}

@@ -121,6 +121,10 @@ GREEDY = {
     "deep sums": "{{ 1" + " + 1" * 5_000 + " }}",
     "many expressions": "{{ text }}" * 30_000,
     "a long number": "{{ " + "9" * 60_000 + " }}",
+    "many wide texts": "{% set w = '😀' %}"
+    + "{% set w = w ~ w %}" * 17
+    + "{% set w = w ~ w[:120000] %}"
+    + "".join(f"{{% set a{at} = w ~ {at} %}}" for at in range(900)),
     "a division by nothing": "{{ 1 / 0 }}",
 }
 
@@ -151,6 +155,12 @@ async def test_nothing_grows_or_lasts_beyond_its_bound(process: TemplateProcess,
     found = await _body(process, GREEDY[what])
     assert found.problem.startswith("body: "), found.body[:100]
     assert process.pid == pid, "it was stopped by its own limits, not by the end of its process"
+    assert (await _body(process, "{{ text }}")).body == "abc"
+
+
+async def test_what_takes_too_much_memory_is_told_so_and_leaves_room_for_the_next(process: TemplateProcess) -> None:
+    found = await _body(process, GREEDY["many wide texts"])
+    assert found.problem == "body: takes more memory than a text may"
     assert (await _body(process, "{{ text }}")).body == "abc"
 
 
@@ -208,7 +218,7 @@ async def test_what_a_message_needs_is_there(process: TemplateProcess) -> None:
 
 
 async def test_a_subject_is_one_line_of_at_most_a_thousand_characters(process: TemplateProcess) -> None:
-    requests = [RenderRequest(TemplateSource(subject, "b"), VALUES) for subject in ("{{ many|join }}", "a\nb\x00c")]
+    requests = [RenderRequest(TemplateSource(subject, "b"), VALUES) for subject in ("{{ many|join }}", "a\nb\x01c")]
     long, broken = await process.render(requests)
     assert long.problem == "subject: is longer than 1,000 characters"
     assert broken.subject == "a b c"
