@@ -1,14 +1,20 @@
 """The one call that enters without a token: an acknowledgement by a signed link, over a real socket."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.domain.delivery import DeliveryState
+from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.entrypoints.identity import Bearers, caller
+from pymigrate.engine.entrypoints.rest.remote import remote_services
+from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.v1 import notification_pb2, notification_pb2_grpc
 from tests.unit.application.dispatched import Dispatch, dispatch_of
 from tests.unit.application.engines import Engine
@@ -44,16 +50,22 @@ async def dispatch() -> Dispatch:
 
 
 @pytest.fixture
-async def stub(dispatch: Dispatch) -> AsyncIterator[Any]:
-    """NotificationService on a real socket, behind the interceptor that every call passes."""
+async def port(dispatch: Dispatch) -> AsyncIterator[int]:
+    """Where NotificationService is served on a real socket, behind the interceptor that every call passes."""
     server = grpc.aio.server(interceptors=[CallInterceptor(Bearers(TOKEN, SystemClock()))])
     servicer = Notifications(dispatch)  # type: ignore[abstract]  # the others are not implemented, as gRPC says then
     notification_pb2_grpc.add_NotificationServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    yield port
+    await server.stop(None)
+
+
+@pytest.fixture
+async def stub(port: int) -> AsyncIterator[Any]:
+    """A client without any token."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield notification_pb2_grpc.NotificationServiceStub(channel)
-    await server.stop(None)
 
 
 async def token_of(dispatch: Dispatch) -> str:
@@ -100,3 +112,22 @@ async def test_with_a_token_the_caller_is_who_acknowledges(stub: Any) -> None:
     right = (("authorization", f"Bearer {TOKEN}"),)
     told = await stub.AcknowledgeDelivery(notification_pb2.AcknowledgeDeliveryRequest(name=NAME), metadata=right)
     assert told.acknowledger == "local"
+
+
+async def test_rest_in_a_process_of_its_own_acknowledges_by_the_link_alone(
+    dispatch: Dispatch, port: int, tmp_path: Path
+) -> None:
+    (tmp_path / "endpoint").write_text(f"127.0.0.1:{port}\n")
+    channel, bearers = EngineChannel(tmp_path), Bearers(TOKEN, SystemClock())
+    rest = RestServer(remote_services(channel, TOKEN, ["NotificationService"]), bearers)
+    link = dispatch.links.path(await dispatch.get())
+    forged = f"{link[:20]}{'A' if link[20] != 'A' else 'B'}{link[21:]}"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(rest.application), base_url="http://rest") as browser:
+        assert (await browser.get(link)).status_code == 200
+        assert (await dispatch.get()).state is DeliveryState.PENDING
+        assert (await browser.post(forged)).status_code == 403
+        assert (await browser.post(link)).status_code == 200
+        assert (await browser.post(f"/v1/{NAME}:acknowledge", json={})).status_code == 401
+    stored = await dispatch.get()
+    assert (stored.state, stored.acknowledger) == (DeliveryState.ACKNOWLEDGED, "ann")
+    await channel.close()
