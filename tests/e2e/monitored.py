@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import psycopg
 import yaml
+from google.protobuf.field_mask_pb2 import FieldMask
 from psycopg.conninfo import conninfo_to_dict
 
 from pymigrate.engine.entrypoints.cli.client import Client
-from pymigrate.v1 import run_pb2
+from pymigrate.v1 import environment_pb2, notification_pb2, run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended, wait_until
 from tests.proxies import Proxy
 
@@ -53,9 +54,9 @@ def dataset(source: str, relation: str, target: str = "warehouse", **more: Any) 
     }
 
 
-def definitions(folder: Path, away: dict[str, Any]) -> str:
+def definitions(folder: Path, away: dict[str, Any], hook: str) -> str:
     """Six plans: `slow` is under way, `live` follows its source, `done` has succeeded, `broken` has failed, `away` waits for a database
-    that is gone, and `spoiled` can't be taken back."""
+    that is gone, and `spoiled` can't be taken back. Whoever changes something is told by a webhook."""
     refused: dict[str, Any] = {
         "transforms": [{"cast": {"columns": {"price": {"type": "decimal(9,2)"}}}}],
         "quarantine": {"rowsMax": 10},
@@ -98,16 +99,28 @@ def definitions(folder: Path, away: dict[str, Any]) -> str:
             }
             for name, phase in plans.items()
         ),
+        *({"kind": kind, "metadata": {"name": "told", **where}, "spec": spec} for kind, spec in notices(hook).items()),
     ]
     return "\n---\n".join(json.dumps({"apiVersion": "pymigrate.io/v1alpha1", **document}) for document in documents)
+
+
+def notices(hook: str) -> dict[str, dict[str, Any]]:
+    """Somebody who is told of every change, and must be told within five minutes."""
+    rule = {"match": {"types": ["audit.update"]}, "recipients": {"roles": ["owner"]}, "confirmSecondsMax": 300}
+    return {
+        "NotificationChannel": {"webhook": {"url": hook}},
+        "Stakeholder": {"roles": ["owner"], "addresses": {"hook": {"channel": "told"}}},
+        "AlertRule": rule,
+    }
 
 
 class Scene:
     """The engine, and its runs by their plan's name, each in the state in which it stays."""
 
-    def __init__(self, engine: EngineProcess, folder: Path, postgres: str, proxy: Proxy) -> None:
+    def __init__(self, engine: EngineProcess, folder: Path, postgres: str, proxy: Proxy, hook: str) -> None:
         self.engine = engine
         self.runs: dict[str, str] = {}
+        self.told = 0
         lay_out(folder)
         with psycopg.connect(postgres) as connection:
             connection.execute("CREATE TABLE ledger (id bigint PRIMARY KEY, note text)")
@@ -117,7 +130,7 @@ class Scene:
         parts = conninfo_to_dict(postgres)
         away = {"host": "127.0.0.1", "port": proxy.port, "database": parts["dbname"], "user": parts["user"]}
         with engine.client() as client:
-            declare(client, definitions(folder, away), folder / "plans.yaml")
+            declare(client, definitions(folder, away, hook), folder / "plans.yaml")
             for plan in ("spoiled", "done", "broken", "live", "away", "slow"):
                 request = run_pb2.StartRunRequest(parent=f"{PLANS}/{plan}")
                 self.runs[plan] = client.runs.StartRun(request, metadata=client.metadata, timeout=120).name
@@ -139,6 +152,23 @@ class Scene:
         """A call that is answered, and one that is refused."""
         for path in ("environments", "environments/nowhere"):
             httpx.get(f"http://{self.rest()}/v1/{path}", headers=self.authorization(), trust_env=False)
+
+    def tell(self) -> None:
+        """A change of which somebody is told, and that the engine knows to have arrived."""
+        self.told += 1
+        with self.engine.client() as client:
+            sales = environment_pb2.Department(
+                name=f"environments/{ENVIRONMENT}/departments/sales", owner=f"A {self.told}"
+            )
+            request = environment_pb2.UpdateDepartmentRequest(department=sales, update_mask=FieldMask(paths=["owner"]))
+            client.environments.UpdateDepartment(request, metadata=client.metadata, timeout=60)
+            wait_until(lambda: self.accepted(client) == self.told)
+
+    def accepted(self, client: Client) -> int:
+        """How many messages were taken."""
+        request = notification_pb2.GetNotificationKpisRequest(parent=f"environments/{ENVIRONMENT}")
+        kpis = client.notifications.GetNotificationKpis(request, metadata=client.metadata, timeout=60)
+        return kpis.total.deliveries["accepted"]
 
     def authorization(self) -> dict[str, str]:
         """What a request shows."""

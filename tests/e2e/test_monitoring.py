@@ -1,6 +1,7 @@
 """examples/monitoring beside a real engine: a Prometheus scrapes real runs, every query has an answer, and one that is stopped,
 killed or full touches no lane."""
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,16 +17,13 @@ from tests.integration.monitoring.test_rules import rules
 from tests.prometheus import Prometheus, running_prometheus
 from tests.proxies import Proxy, proxied
 from tests.servers import PostgresCluster, empty_database, free_port
+from tests.sinks import HttpSink
 
 FILLED = {"environment": ENVIRONMENT, "plan": "slow", "phase": "move", "instance": ".+", "__rate_interval": "5m"}
 CHUNK_ROWS = 370
 STUCK, REQUESTS_EACH = 20, 10
-# What this scene does not have: an engine that fails at its own work, and messages to anybody.
+# What this scene does not have: an engine that fails at its own work.
 UNARRANGED = {
-    "pymigrate_notifications_total",
-    "pymigrate_notifications_agreed_total",
-    "pymigrate_notification_tries_total",
-    "pymigrate_notification_confirm_duration_seconds",
     "pymigrate_store_failures_total",
     "pymigrate_collector_failures_total",
     "pymigrate_metrics_overflow_total",
@@ -40,23 +38,27 @@ def scene(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: PostgresCl
         pytest.MonkeyPatch.context() as patch,
         empty_database(postgres_cluster) as database,
         proxied(postgres_cluster.port) as proxy,
+        contextlib.closing(HttpSink()) as sink,
     ):
         patch.setenv("PYMIGRATE_REST_LISTEN", "127.0.0.1:0")
         patch.setenv("PYMIGRATE_METRICS_LISTEN", "127.0.0.1:0")
         patch.setenv("PYMIGRATE_LINEAGE_URL", f"http://127.0.0.1:{free_port()}")  # a receiver that is away
+        patch.setenv("PYMIGRATE_OUTGOING_ALLOWED", "127.0.0.0/8")
         with running_engine(folder / "home") as engine:
-            yield Scene(engine, folder / "legacy", database, proxy)
+            yield Scene(engine, folder / "legacy", database, proxy, sink.url)
 
 
 @pytest.fixture(scope="module")
 def prometheus(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has scraped it for a while, and found its forecasts."""
     folder = tmp_path_factory.mktemp("prometheus")
+    scene.tell()
     with running_prometheus(configured(folder, scene.page(), scene.token_file()), folder / "data") as server:
         server.scrape_more()
         assert server.target() == ("up", "")
         for _ in range(2):  # a rate needs an increase that was seen
             scene.call_rest()
+            scene.tell()
             server.scrape_more()
         wait_until(lambda: bool(server.ask('pymigrate_plan_drift_ratio{plan="slow"}')))
         server.scrape_more()
