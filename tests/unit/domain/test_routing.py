@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, time, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from pymigrate.engine.domain.notices import (
     Directory,
     Escalation,
     EventMatch,
+    KpiThreshold,
     Occurrence,
     Recipients,
     Rotation,
@@ -106,6 +108,31 @@ def test_the_deepest_rules_tell() -> None:
 def test_a_paused_rule_is_left_out_with_all_that_lies_below_it() -> None:
     paused = rule("a", "engineer", is_paused=True)
     assert rules_of(paused, below("a", rule("child", "engineer")), rule("b", "engineer")) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("match", "other"),
+    [
+        (EventMatch(types=("phase.failed",)), {"type_": "phase.skipped"}),
+        (EventMatch(severity_min=Severity.ERROR), {"severity": Severity.INFO}),
+        (EventMatch(plans=("warehouse",)), {"plan": "p"}),
+        (EventMatch(phases=("sales",)), {"phase": "books"}),
+        (EventMatch(departments=("retail",)), {"department": "finance"}),
+        (EventMatch(reasons=("SOURCE_UNAVAILABLE",)), {"failure": None}),
+    ],
+    ids=str,
+)
+def test_what_was_found_for_one_occurrence_is_not_taken_for_another(match: EventMatch, other: dict[str, Any]) -> None:
+    routes = Routes(directory([person("ann", "engineer")], [rule("r", "engineer", match=match)]), NOW)
+    asked = [occurrence(), occurrence(**other), occurrence()]
+    assert [len(routes.told(each, NOW)) for each in asked] == [1, 0, 1]
+
+
+def test_what_one_rule_found_is_not_taken_for_what_another_did() -> None:
+    lag = EventMatch(kpi=KpiThreshold("lag_seconds", is_above=True, bound=60))
+    routes = Routes(directory([person("ann", "engineer")], [rule("lag", "engineer", match=lag)]), NOW)
+    asked = [occurrence("kpi.crossed", rule=name) for name in ("lag", "another", "lag")]
+    assert [len(routes.told(each, NOW)) for each in asked] == [1, 0, 1]
 
 
 def test_rules_below_one_another_in_a_circle_are_reached_by_nothing() -> None:

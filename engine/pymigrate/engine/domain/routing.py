@@ -21,6 +21,7 @@ from pymigrate.engine.domain.timing import is_always_quiet
 
 SILENCED = "SILENCED"
 RECIPIENTS_KEPT_MAX = 50_000
+MATCHED_KEPT_MAX = 10_000
 Audience = tuple[Reached, ...]
 
 
@@ -71,12 +72,13 @@ class Routes:
         self._audiences = Audiences(directory, quiet)
         self._found: dict[tuple[str, int, str, Severity, tuple[tuple[OnDuty, ...], ...]], Audience] = {}
         self._kept = 0
+        self._matched: dict[tuple[str, Severity, str, str, str, str, str], list[Rule]] = {}
         self._duty: dict[str, tuple[OnDuty, ...]] = {}
         self._duty_time: datetime | None = None
 
     def told(self, occurrence: Occurrence, now: datetime) -> tuple[Told, ...]:
         """The rules that tell of it, in order."""
-        rules = [rule for rule, tells in self._walk(occurrence) if tells and not rule.recipients.is_empty]
+        rules = self._rules_of(occurrence)
         if not rules:
             return ()
         silence = self.silence_of(occurrence, now)
@@ -102,6 +104,19 @@ class Routes:
             for reached in each.audience
         )
         return Routing(tuple(routed), (*steps, *self._unreached()))
+
+    def _rules_of(self, occurrence: Occurrence) -> list[Rule]:
+        """The rules that tell: the same for all that have the same in what rules match."""
+        about = occurrence
+        key = (about.type, about.severity, about.plan, about.phase, about.department, about.reason, about.rule)
+        found = self._matched.get(key)
+        if found is None:
+            if len(self._matched) >= MATCHED_KEPT_MAX:
+                self._matched.clear()
+            walked = self._walk(occurrence)
+            found = [rule for rule, tells in walked if tells and not rule.recipients.is_empty]
+            self._matched[key] = found
+        return found
 
     def _foreseen(self, rule: Rule, severity: Severity, department: str, now: datetime) -> Iterator[str]:
         """What a dry run says besides who is told first."""
