@@ -8,14 +8,16 @@ from typing import TypeVar
 
 import pytest
 
-from pymigrate.engine.application.deliveries import LEASE_SPARE_SECONDS, LOOK_SECONDS
+from pymigrate.engine.application.claims import LEASE_SPARE_SECONDS
+from pymigrate.engine.application.deliveries import LOOK_SECONDS
 from pymigrate.engine.application.findings import finding_of
 from pymigrate.engine.application.known_dispatchers import HELD_SHARE
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.domain import delivering
-from pymigrate.engine.domain.delivery import DeliveryState, TryOutcome
+from pymigrate.engine.domain.delivery import Content, DeliveryState, TryOutcome
 from pymigrate.engine.domain.errors import InvalidDefinition
 from pymigrate.engine.domain.notices import Severity
+from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.ports.metric_families import NOTIFICATION_TRIES, NOTIFICATIONS, NOTIFICATIONS_AGREED
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.clock import SETTLE_ROUNDS, ManualClock
@@ -23,7 +25,7 @@ from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import notification_pb2
 from tests.unit.application.dispatched import URL, Dispatch, dispatch_of, report_of
 from tests.unit.application.engines import ME, Engine
-from tests.unit.application.noticed import MAIL, add
+from tests.unit.application.noticed import HOOK, MAIL, add
 from tests.unit.domain.delivered import ENVIRONMENT, NOW, later, pending
 
 Result = TypeVar("Result")
@@ -161,6 +163,26 @@ async def test_a_channel_sends_no_more_in_a_minute_than_it_may(engine: Engine) -
     assert await dispatch.claim() == []
     dispatch.clock.advance(60.5)
     assert len(await dispatch.claim()) == 2
+
+
+async def test_a_claim_of_long_messages_is_no_longer_than_an_answer_may_be(engine: Engine) -> None:
+    dispatch = await dispatch_of(engine)
+    wide = HOOK | {"deliveriesMax": 200}
+    await engine.store.transact(lambda unit: add(engine, unit, NOTIFICATION_CHANNELS, "wide", wide))
+    long = Content("long", "x" * 250_000, "y" * 250_000)
+    await dispatch.make(*(pending(number, "wide", content=long) for number in range(1, 101)))
+    given: list[notification_pb2.OutgoingMessage] = []
+    while found := await dispatch.claim(deliveries_max=200):
+        answer = notification_pb2.ClaimDeliveriesResponse(messages=found)
+        assert answer.ByteSize() < MESSAGE_BYTES_MAX / 2
+        given += found
+    assert len({message.delivery for message in given}) == len(given) == 100
+    assert {message.try_number for message in given} == {1}
+
+
+async def test_a_message_that_is_longer_than_a_claim_is_given_alone(dispatch: Dispatch) -> None:
+    await dispatch.make(*(pending(number, content=Content("long", "x" * 4_000_000)) for number in (1, 2)))
+    assert [len(await dispatch.claim()) for _ in range(3)] == [1, 1, 0]
 
 
 async def test_one_channel_with_much_to_send_does_not_keep_another_waiting(dispatch: Dispatch) -> None:

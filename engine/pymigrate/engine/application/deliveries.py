@@ -3,47 +3,37 @@
 A claim is one transaction for as many messages as a dispatcher has room for."""
 
 import asyncio
-import math
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from pymigrate.engine.application.caller import Surroundings
+from pymigrate.engine.application.claims import Claims, Taken
 from pymigrate.engine.application.dead_letters import tell_ended_badly
 from pymigrate.engine.application.declared_notices import TRIES_MAX
 from pymigrate.engine.application.dispatch_requests import WAIT_MAX_SECONDS, refuse_claim, refuse_reports, try_of
 from pymigrate.engine.application.kinds import ENVIRONMENTS, children
-from pymigrate.engine.application.known_dispatchers import KnownDispatchers, room
+from pymigrate.engine.application.known_dispatchers import KnownDispatchers
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.application.notification_metrics import GONE, Moves, NotificationMetrics
-from pymigrate.engine.application.outgoing_messages import Claimed, DeclaredChannel, OutgoingMessages, channel_name
+from pymigrate.engine.application.outgoing_messages import (
+    Claimed,
+    DeclaredChannel,
+    OutgoingMessages,
+    channel_name,
+)
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain import delivering
-from pymigrate.engine.domain.delivery import Delivery, DeliveryState
+from pymigrate.engine.domain.delivery import Delivery
 from pymigrate.engine.domain.errors import IllegalTransition
-from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import notification_pb2
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
-# A lease outlasts a try and the report of it; what waits in a dispatcher for longer is given back.
-LEASE_SPARE_SECONDS = 15.0
-REFUSED_AT_ONCE_MAX = 200
-
-
-@dataclass(slots=True)
-class _Taken:
-    """What a claim's transaction did: `is_changed` where it wrote anything, so that it may be asked again at once."""
-
-    claimed: list[Claimed] = field(default_factory=list)
-    events: dict[int, str] = field(default_factory=dict)
-    is_changed: bool = False
-    moves: Moves = field(default_factory=Moves)
 
 
 class Deliveries:
@@ -61,8 +51,8 @@ class Deliveries:
         self._store = store
         self._metrics = metrics
         self._clock = surroundings.clock
-        self._new_id = surroundings.new_id
         self._messages = messages
+        self._claims = Claims(messages, surroundings.new_id, rng)
         self._rng = rng
         self._bell = bell
         self._claiming = asyncio.Lock()
@@ -128,14 +118,14 @@ class Deliveries:
 
         return await self._store.read(look)
 
-    async def _take(self, dispatcher: str, limit: int, kinds: frozenset[str]) -> _Taken:
+    async def _take(self, dispatcher: str, limit: int, kinds: frozenset[str]) -> Taken:
         async with self._claiming:
             now = self._clock.now()
             if not await self._store.read(lambda unit: unit.deliveries.channels_with_work(now)):
-                return _Taken()
+                return Taken()
             share = self._dispatchers.count()
             taking = asyncio.ensure_future(
-                transact_again(self._store, lambda unit: self._claim(unit, dispatcher, limit, kinds, share, now))
+                transact_again(self._store, lambda unit: self._claims.take(unit, dispatcher, limit, kinds, share, now))
             )
             try:
                 taken = await asyncio.shield(taking)
@@ -148,7 +138,7 @@ class Deliveries:
             held.update((each.delivery.name, each.delivery.lease) for each in taken.claimed)
             return taken
 
-    def _return(self, taking: "asyncio.Future[_Taken]") -> None:
+    def _return(self, taking: "asyncio.Future[Taken]") -> None:
         if taking.cancelled() or taking.exception() is not None:
             return
         taken = taking.result()
@@ -167,69 +157,6 @@ class Deliveries:
 
         await transact_again(self._store, work)
         self._bell.ring()
-
-    def _claim(
-        self, unit: Unit, dispatcher: str, limit: int, kinds: frozenset[str], share: int, now: datetime
-    ) -> _Taken:
-        taken = _Taken()
-        working = unit.deliveries.channels_with_work(now)
-        for at, (environment, name) in enumerate(working):
-            left = limit - len(taken.claimed)
-            if left <= 0:
-                break
-            channel = self._messages.channel(unit, environment, name)
-            if channel is None:
-                taken.is_changed |= self._refuse(unit, environment, name, now, taken.moves)
-                continue
-            if kinds and channel.terms.kind not in kinds:
-                continue
-            most = min(math.ceil(left / (len(working) - at)), room(unit, environment, channel.terms, now))
-            if most > 0:
-                found = self._claim_of(unit, environment, channel, dispatcher, most, now, taken)
-                at_once = max(1, channel.terms.deliveries_max // share)
-                names = self._messages.display_names(unit, found)
-                taken.claimed += [Claimed(each, channel, names[each.name], at_once) for each in found]
-        taken.events = dict(self._messages.events(unit, taken.claimed))
-        return taken
-
-    def _claim_of(
-        self,
-        unit: Unit,
-        environment: str,
-        channel: DeclaredChannel,
-        dispatcher: str,
-        room: int,
-        now: datetime,
-        taken: _Taken,
-    ) -> list[Delivery]:
-        terms = channel.terms
-        until = now + timedelta(seconds=terms.try_seconds_max + LEASE_SPARE_SECONDS)
-        found = unit.deliveries.claimable(terms.id, environment, now, room)
-        taken.moves.watch(found, terms.kind)
-        claimed: list[Delivery] = []
-        for delivery in found:
-            if delivery.state is DeliveryState.SENDING:
-                delivering.lose(delivery, now, terms.tries_max, self._rng)
-            if delivery.state is DeliveryState.PENDING and (delivery.next_try_time or now) <= now:
-                delivering.claim(delivery, dispatcher, self._new_id(), now, until)
-                claimed.append(delivery)
-        unit.deliveries.save(found)
-        tell_ended_badly(unit, found, now)
-        taken.is_changed |= bool(found)
-        return claimed
-
-    def _refuse(self, unit: Unit, environment: str, channel: str, now: datetime, moves: Moves) -> bool:
-        """The channel is gone, and what was to go out by it can't."""
-        found = unit.deliveries.claimable(channel, environment, now, REFUSED_AT_ONCE_MAX)
-        moves.watch(found)
-        text = f"there is no notificationChannels/{channel} any more: declare it, and redrive the delivery"
-        for delivery in found:
-            if delivery.state is DeliveryState.SENDING:
-                delivering.lose(delivery, now, delivery.try_count + 1, self._rng)
-            delivering.refuse(delivery, Failure(delivering.CHANNEL_MISSING, text))
-        unit.deliveries.save(found)
-        tell_ended_badly(unit, found, now)
-        return bool(found)
 
     def _note(
         self, unit: Unit, dispatcher: str, reports: Sequence[notification_pb2.DeliveryReport], now: datetime

@@ -20,6 +20,7 @@ from pymigrate.v1.shape import to_json_data
 
 EVENT_TYPE = f"{TYPE_PREFIX}notification"
 EVENTS_MAX = 50
+EVENT_BYTES = 2_000
 # Channels that hand the whole event on; mail and Apprise take texts alone.
 TEXT_KINDS = frozenset({"smtp", "apprise"})
 CHANNELS_KEPT_MAX = 10_000
@@ -139,6 +140,13 @@ class OutgoingMessages:
         }
         # Events are made once for all who are told of them, and put in as they are.
         return f'{_json(envelope)[:-1]},"data":{_json(data)[:-1]},"events":[{",".join(told)}]}}}}'.encode()
+
+
+def message_bytes(delivery: Delivery) -> int:
+    """About how many bytes its message takes: its texts, the plain one once more within its event, and the events."""
+    content = delivery.content
+    texts = 2 * (len(content.subject.encode()) + len(content.body.encode())) + len(content.html.encode())
+    return texts + EVENT_BYTES * min(len(delivery.entries), EVENTS_MAX)
 
 
 def channel_name(delivery: Delivery) -> str:
