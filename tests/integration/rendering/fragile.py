@@ -1,5 +1,5 @@
 """A process for rendering that dies of, hangs in, or answers nonsense to texts that say so; with `once` only where the file that it is
-given as its argument is not there yet, which it leaves behind."""
+given as its argument is not there yet, which it leaves behind. With `unable` it ends at once, and counts its starts in that file."""
 
 import os
 import signal
@@ -28,5 +28,7 @@ class FragileTexts(Texts):
 
 if __name__ == "__main__":
     if sys.argv[2:] == ["unable"]:
+        with Path(sys.argv[1]).open("a") as starts:
+            starts.write("x")
         sys.exit(1)
     answer(sys.stdin.buffer, 1, FragileTexts())

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.adapters.metrics.plugin_process import environment_of
-from pymigrate.engine.adapters.rendering.process import BATCH_MAX, TemplateProcess
+from pymigrate.engine.adapters.rendering.answering import READY
+from pymigrate.engine.adapters.rendering.process import BATCH_MAX, COMMAND, TemplateProcess
 from pymigrate.engine.ports.rendering import RenderedText, RenderRequest, TemplateSource
 
 FRAGILE = Path(__file__).with_name("fragile.py")
@@ -57,9 +58,26 @@ async def test_a_text_that_hangs_the_process_is_ended_and_the_others_are_made(fr
     assert found[1].problem == "body: could not be made: it took longer than 0.5 s"
 
 
-async def test_a_process_that_does_not_start_leaves_a_problem(fragile: Made) -> None:
-    found = await _render(fragile("unable"), "a", "b")
-    assert [text.problem for text in found] == ["body: could not be made: its process has ended"] * 2
+async def test_a_process_that_does_not_start_is_started_twice_for_all_and_leaves_a_problem(
+    fragile: Made, tmp_path: Path
+) -> None:
+    found = await _render(fragile("unable"), "a", "b", "c")
+    told = "body: could not be made: its process did not start: its process has ended"
+    assert [text.problem for text in found] == [told] * 3
+    assert len((tmp_path / "mark").read_text()) == 2
+
+
+async def test_a_program_that_says_something_else_is_not_asked() -> None:
+    (found,) = await _render(TemplateProcess((sys.executable, "-c", "print('hello')")), "a")
+    assert found.problem == "body: could not be made: its process did not start: it is another program"
+
+
+async def test_the_process_ends_with_what_it_is_asked() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate(b"")
+    assert (said, process.returncode) == (READY, 0)
 
 
 async def test_a_program_that_is_not_there_leaves_a_problem() -> None:

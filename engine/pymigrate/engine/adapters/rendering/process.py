@@ -28,6 +28,10 @@ class _Gone(Exception):
     """The process has ended, or is stuck; the message says which."""
 
 
+class _NotStarted(_Gone):
+    """It has not come so far as to be asked: no text is to blame."""
+
+
 class TemplateProcess:
     """Renders. The process is started when it is first needed, and again after it has ended; calls take turns, batch by batch."""
 
@@ -75,7 +79,8 @@ class TemplateProcess:
                 tries = 1 if len(found) > before else tries + 1
                 log.warning("rendering.process_lost", reason=str(gone), tries=tries)
                 if tries >= TRIES_MAX:
-                    found.append(RenderedText(problem=f"body: could not be made: {gone}"))
+                    failed = len(requests) - len(found) if isinstance(gone, _NotStarted) else 1
+                    found += [RenderedText(problem=f"body: could not be made: {gone}")] * failed
                     tries = 0
             except BaseException:
                 await self._end()  # what it was asked would be answered to somebody else
@@ -105,9 +110,13 @@ class TemplateProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _Gone(f"its process can't be started: {error.strerror}") from error
-        if await self._hear(self._start_seconds_max) != READY:
-            raise _Gone("its process did not start")
+            raise _NotStarted(f"its process can't be started: {error.strerror}") from error
+        try:
+            said = await self._hear(self._start_seconds_max)
+        except _Gone as gone:
+            raise _NotStarted(f"its process did not start: {gone}") from gone
+        if said != READY:
+            raise _NotStarted("its process did not start: it is another program")
 
     async def _say(self, question: bytes) -> None:
         child = self._child
