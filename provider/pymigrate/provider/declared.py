@@ -29,7 +29,8 @@ OUTPUT_ONLY = ("name", "uid", "etag", "create_time", "update_time", "managed_by"
 @dataclass(frozen=True)
 class Declaration:
     """What tells one kind from another. `module` has its messages, `parent` the attribute that names what it lies under; of `kinds` exactly
-    one is set, and another one is another object; `outputs` are what the engine computes; `checks` lie at paths as `required` does."""
+    one is set, and another one is another object; `outputs` are what the engine computes; `checks` lie at paths as `required` does;
+    `is_listed`: many are read by their list."""
 
     noun: str
     service: str
@@ -39,6 +40,7 @@ class Declaration:
     leave_out: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    is_listed: bool = True
     checks: Mapping[str, Check] = field(default_factory=dict)
 
     @property
@@ -144,7 +146,9 @@ class DeclaredResource(Resource):
 
     def read(self, context: Context, current: State) -> State | None:
         """The object as the engine has it."""
-        found = self._find(current["name"])
+        name = current["name"]
+        listed = self.provider.bulk_reads.find(self.engine, name, self._page) if self.declaration.is_listed else None
+        found = self._find(name) if listed is None else listed
         if found is None:
             return None
         context.private[ETAG] = found.etag
@@ -181,6 +185,7 @@ class DeclaredResource(Resource):
         """Removes the object, where nobody has changed it since it was read."""
         kind = self.declaration
         request = kind.request("Delete", name=current["name"], etag=context.private.get(ETAG, ""))
+        self.provider.bulk_reads.forget()
         try:
             self.engine.call(kind.service, f"Delete{kind.title}", request)
         except grpc.RpcError as error:
@@ -211,8 +216,17 @@ class DeclaredResource(Resource):
                 return None
             refuse(error, f"{name} can't be read", self.attributes(), kind.noun)
 
+    def _page(self, parent: str, size: int, token: str) -> tuple[list[Any], str]:
+        """A page of the objects below a parent, and the token of the next one."""
+        kind = self.declaration
+        fields = {"parent": parent} if kind.parent else {}
+        request = getattr(kind.module, f"List{kind.title}sRequest")(page_size=size, page_token=token, **fields)
+        answer = self.engine.call(kind.service, f"List{kind.title}s", request)
+        return list(getattr(answer, f"{kind.noun}s")), answer.next_page_token
+
     def _accepted(self, context: Context, made: Any) -> State:
         """The state of what the engine has taken; it is kept whatever fails afterwards."""
+        self.provider.bulk_reads.forget()
         state = self._state(made)
         context.private[ETAG] = made.etag
         context.save(state)

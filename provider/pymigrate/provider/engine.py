@@ -90,6 +90,7 @@ class Engine:
                     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
                     ("grpc.service_config", RETRIES),
+                    ("grpc.enable_http_proxy", 0),  # the engine is on this machine, whatever the user's proxy is
                 ],
             )
         return self._channel

@@ -9,6 +9,7 @@ from tf.iface import Provider
 from tf.types import Number, String
 from tf.utils import Diagnostics
 
+from pymigrate.provider.bulk_reads import BulkReads
 from pymigrate.provider.comparing import Comparisons
 from pymigrate.provider.engine import Engine, home_of
 from pymigrate.provider.sdk.diagnostics import Refused
@@ -30,6 +31,7 @@ class PymigrateProvider(Provider):
         self._engine: Engine | None = None
         self.downtime_increase_share_max: float | None = SHARE_DEFAULT
         self.comparisons = comparisons or Comparisons()
+        self.bulk_reads = BulkReads()
 
     def get_model_prefix(self) -> str:
         """What every type's name begins with."""
@@ -72,6 +74,7 @@ class PymigrateProvider(Provider):
 
     def configure_provider(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:
         """Notes the home and the share; nothing is contacted before the first call. Raises Refused for a share that is none."""
+        self.bulk_reads.begin()
         home = (config or {}).get("home")
         self._home = None if home is Unknown else home_of(home)
         self._engine = None

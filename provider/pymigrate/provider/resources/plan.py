@@ -15,7 +15,10 @@ NO_LIMIT = -1
 class PlanResource(DeclaredResource):
     """A migration as a whole. Its phases are resources of their own."""
 
-    declaration = Declaration("plan", "PlanService", plan_pb2, parent="environment", leave_out=("phases",))
+    # A list of plans has all of their phases: plans are few, and read one by one.
+    declaration = Declaration(
+        "plan", "PlanService", plan_pb2, parent="environment", leave_out=("phases",), is_listed=False
+    )
 
     def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
         """What a change makes of downtime is warned of."""

@@ -123,13 +123,15 @@ def _converted(attributes: Attributes, state: State, convert: Any) -> State:
 
 
 def _from_wire(kind: TfType, value: Any) -> Any:
-    if isinstance(kind, Number):
-        return number(value) if isinstance(value, str) else value
-    return _each(kind, value, _from_wire)
+    if isinstance(value, str):
+        return number(value) if type(kind) is Number else value
+    return _each(kind, value, _from_wire) if isinstance(value, list | dict) else value
 
 
 def _to_wire(kind: TfType, value: Any) -> Any:
-    return to_number(value) if isinstance(kind, Number) else _each(kind, value, _to_wire)
+    if type(kind) is Number:
+        return to_number(value)
+    return _each(kind, value, _to_wire) if isinstance(value, list | dict) else value
 
 
 def _each(kind: TfType, value: Any, convert: Any) -> Any:
@@ -141,7 +143,7 @@ def _each(kind: TfType, value: Any, convert: Any) -> Any:
 
 
 def _is_of(kind: TfType, value: Any) -> bool:
-    if value is None or value is Unknown:
+    if value is None or value is Unknown or (type(kind) is String and isinstance(value, str)):
         return True
     match kind:
         case String():
