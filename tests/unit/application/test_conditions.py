@@ -99,6 +99,11 @@ class Watched:
 
     async def held(self) -> int:
         """How many conditions are kept."""
+        found = await self.engine.store.read(lambda unit: unit.conditions.all())
+        return sum(bool(condition.rule) for condition in found)
+
+    async def kept(self) -> int:
+        """How many conditions and notes of runs that are watched are kept."""
         return len(await self.engine.store.read(lambda unit: unit.conditions.all()))
 
     async def again(self) -> "Watched":
@@ -243,6 +248,52 @@ async def test_a_run_that_ends_is_looked_at_once_more_and_then_what_was_told_of_
     found = finding_of((await watched.entries())[-1].detail)
     assert found is not None
     assert (found.value, found.text) == (101.0, f"Nothing more is watched, since it is over, of {RUN}.")
+
+
+async def test_what_the_last_step_of_a_run_crossed_is_told_by_the_engine_that_goes_on(watched: Watched) -> None:
+    await watched.declare(MANY_ROWS)
+    await watched.look()
+    watched.tell(rows=101)
+    watched.end()
+    watched.engine.clock.advance(60)
+    again = await watched.again()
+    again.tell()
+    assert await again.look() == 1
+    for _ in range(2):
+        again = await again.again()
+        again.tell()
+        await again.look()
+    assert await again.told() == ["kpi.crossed", "kpi.recovered"]
+    assert await again.kept() == 0
+
+
+async def test_what_the_last_step_crossed_is_found_in_the_figures_that_were_kept_of_the_run() -> None:
+    engine = Engine()
+    watched = Watched(engine)
+    await engine.declare({"a": phase("orders")})
+    await watched.rule({"phases": ["a"], "kpi": {"figure": "rows", "isAbove": True, "bound": 5}})
+    host = PlayedHost(engine)
+    await host.register()
+    await start(engine, "r", host)
+    await watched.look()
+    await host.work()
+    assert await engine.keeping.step() == [RUN]
+    engine.clock.advance(60)
+    again = await watched.again()
+    kept = again.engine.kpis.run(RUN)
+    assert kept is not None
+    assert not kept.has_lanes
+    assert await again.look() == 1
+    (entry,) = await again.entries()
+    found = finding_of(entry.detail)
+    assert found is not None
+    assert (entry.subject, found.value) == (PHASE, 10.0)
+
+
+async def test_nothing_is_kept_of_a_run_that_no_rule_means(watched: Watched) -> None:
+    await watched.declare({**MANY_ROWS, "plans": ["other"]})
+    await watched.look()
+    assert await watched.kept() == 0
 
 
 async def test_a_run_that_begins_and_ends_between_two_looks_is_looked_at(watched: Watched) -> None:

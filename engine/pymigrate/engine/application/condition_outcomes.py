@@ -16,6 +16,11 @@ Key = tuple[str, str]
 """The rule and the subject of a condition; the subject's name tells the environment."""
 
 
+# In the place of a rule: that a run is watched. It is forgotten with the look after the run's end, so that an engine which goes on knows
+# whether there was one.
+WATCHED = ""
+
+
 @dataclass(slots=True)
 class Held:
     """A condition, with what was seen of it last: after a start, nothing."""
@@ -68,6 +73,15 @@ def outcome_of(known: Held | None, watch: Watch, looked: Looked, phase: str) -> 
 def dropped(known: Held, why: str, now: datetime) -> Outcome:
     """What becomes of a condition that nobody watches any more. `why` begins a sentence that the subject's name ends."""
     return _over(known, known.value, now, why)
+
+
+def watching(known: Held | None, looked: Looked, *, is_watched: bool) -> Iterator[Outcome]:
+    """What becomes of the note that a run is watched."""
+    run = looked.run
+    if known is None and is_watched and run.is_active:
+        yield Outcome(Held(Condition(environment_of(run.name), WATCHED, run.name, since=looked.now)), holds=True)
+    if known is not None and not run.is_active:
+        yield Outcome(known, holds=False)
 
 
 def store(unit: Unit, outcomes: Sequence[Outcome]) -> list[Condition]:

@@ -3,13 +3,22 @@
 What holds is kept in the store, in the transaction of its entry: an engine that goes on where another one ended tells nothing twice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
-from pymigrate.engine.application.condition_outcomes import Held, Key, Outcome, dropped, outcome_of, store
+from pymigrate.engine.application.condition_outcomes import (
+    WATCHED,
+    Held,
+    Key,
+    Outcome,
+    dropped,
+    outcome_of,
+    store,
+    watching,
+)
 from pymigrate.engine.application.condition_watches import Looked
 from pymigrate.engine.application.figure_values import Copying
 from pymigrate.engine.application.kpi_telling import KpiTelling
@@ -107,7 +116,7 @@ class Conditions:
 
     # What is looked at ---------------------------------------------------------------------------------------------------------------
 
-    def _pass(self, held: Iterable[Key], *, is_all: bool) -> _Pass:
+    def _pass(self, held: Mapping[Key, Held], *, is_all: bool) -> _Pass:
         """A run of which something is still to be read is left as it was."""
         now, behind = self._clock.now(), self._kpis.behind()
         dirty, self._dirty = self._dirty, set()
@@ -115,18 +124,22 @@ class Conditions:
         active = {name: run for name, run in current.items() if run.is_active}
         due = {name for name, moment in self._due.items() if moment <= now}
         looked = {name: run for name, run in active.items() if is_all or name in dirty or name in due}
-        ended = (dirty | self._active) & current.keys() - active.keys() - self._finished
-        looked |= {name: current[name] for name in sorted(ended) if self._has_ended_here(current[name])}
+        looked |= self._ended(held, dirty, {name: run for name, run in current.items() if name not in active})
         over = [
             key for key in held if (run := run_of(key[1])) not in active and run not in looked and run not in behind
         ]
         finished = {name for name in (*self._finished, *looked) if name in current and name not in active}
         return _Pass(now, dirty, looked, over, set(active), finished)
 
-    def _has_ended_here(self, run: RunKpis) -> bool:
-        """Whether it ended while this engine looked: what an earlier one saw end, it has told of."""
-        end = run.record.end_time if run.record is not None else None
-        return end is not None and end >= self._started
+    def _ended(self, held: Mapping[Key, Held], dirty: set[str], inactive: Mapping[str, RunKpis]) -> dict[str, RunKpis]:
+        """The runs that have ended since they were looked at last, whichever engine did; or since this one has started, where none did."""
+        watched = {subject for rule, subject in held if rule == WATCHED}
+        found = watched & inactive.keys()
+        for name in (dirty | self._active) & inactive.keys() - self._finished:
+            record = inactive[name].record
+            if record is not None and record.end_time is not None and record.end_time >= self._started:
+                found.add(name)
+        return {name: inactive[name] for name in sorted(found)}
 
     def _note_due(self, held: Mapping[Key, Held], found: _Pass) -> None:
         """When the runs under way are to be looked at again though nothing changes."""
@@ -158,7 +171,10 @@ class Conditions:
                     key = (watch.rule.id, looked.name(phase))
                     seen.add(key)
                     outcomes += outcome_of(held.get(key), watch, looked, phase)
-            outcomes += [dropped(held[key], RULE_GONE, found.now) for key in keys.get(name, []) if key not in seen]
+            outcomes += [
+                dropped(held[key], RULE_GONE, found.now) for key in keys.get(name, []) if key not in seen and key[0]
+            ]
+            outcomes += watching(held.get((WATCHED, name)), looked, is_watched=bool(seen))
             await self._clock.sleep(0)  # others have a turn
         for key in found.over:
             known = held[key]

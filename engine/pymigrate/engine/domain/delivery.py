@@ -173,7 +173,8 @@ class Incident:
 @dataclass(slots=True)
 class Condition:
     """Whether a figure, a drift or a window is beyond a rule's bound: `subject` is a resource name. `since` is when it went beyond (it
-    holds from `since` + hold on), `told_time` when it was told last, None while it was not."""
+    holds from `since` + hold on), `told_time` when it was told last, None while it was not. Without a rule it says that a run is watched
+    since then."""
 
     environment: str
     rule: str
