@@ -79,7 +79,7 @@ class OneDelivery(RuleBasedStateMachine):
     @rule()
     def the_lease_ends(self) -> None:
         self.lost += 1
-        delivering.lose(self.delivery, later(self.tick()), TRIES_MAX, self.rng)
+        delivering.lose(self.delivery, later(self.tick()), self.rng)
         assert self.delivery.may_be_repeated
 
     @precondition(lambda self: self.delivery.state in delivering.ENDED_BADLY)

@@ -123,9 +123,9 @@ def test_an_answer_that_was_lost_is_tried_again_and_may_be_repeated() -> None:
     assert delivery.may_be_repeated
 
 
-def test_a_lease_that_ended_counts_as_a_try_of_which_nobody_knows() -> None:
+def test_a_lease_that_ended_is_a_try_of_which_nobody_knows() -> None:
     delivery = claimed()
-    delivering.lose(delivery, later(26), TRIES_MAX, random.Random(1))
+    delivering.lose(delivery, later(26), random.Random(1))
     assert delivery.state is DeliveryState.PENDING
     assert delivery.may_be_repeated
     assert [(each.outcome, each.dispatcher, each.seconds) for each in delivery.tries] == [
@@ -133,12 +133,24 @@ def test_a_lease_that_ended_counts_as_a_try_of_which_nobody_knows() -> None:
     ]
 
 
-def test_a_message_whose_dispatchers_are_always_lost_dies_in_the_end() -> None:
+def test_a_dispatcher_that_is_lost_is_no_fault_of_the_receivers() -> None:
     delivery = pending()
-    for _ in range(TRIES_MAX):
+    for _ in range(delivering.LOST_IN_A_ROW_MAX - 1):
         claimed(delivery)
-        delivering.lose(delivery, later(26), TRIES_MAX, random.Random(1))
+        delivering.lose(delivery, later(26), random.Random(1))
+        assert delivery.next_try_time is not None
+        assert later(26) <= delivery.next_try_time <= later(26.2)
+    assert (delivery.state, delivery.try_count) == (DeliveryState.PENDING, 0)
+
+
+def test_a_message_that_dispatchers_are_lost_with_again_and_again_is_dead_in_the_end() -> None:
+    delivery = pending()
+    for _ in range(delivering.LOST_IN_A_ROW_MAX):
+        claimed(delivery)
+        delivering.lose(delivery, later(26), random.Random(1))
     assert delivery.state is DeliveryState.DEAD
+    assert delivery.failure is not None
+    assert "did not report" in delivery.failure.message
 
 
 def test_what_was_not_begun_is_given_back_and_no_try_is_counted() -> None:
@@ -157,7 +169,7 @@ def test_giving_back_what_another_has_changes_nothing() -> None:
 
 def test_a_late_acceptance_ends_it_although_another_has_it_and_says_that_it_may_come_twice() -> None:
     delivery = claimed()
-    delivering.lose(delivery, later(26), TRIES_MAX, random.Random(1))
+    delivering.lose(delivery, later(26), random.Random(1))
     claimed(delivery, lease="l2", dispatcher="d2")
     assert not told(delivery, TryOutcome.ACCEPTED, lease="l1")
     assert delivery.state is DeliveryState.ACCEPTED
@@ -169,7 +181,7 @@ def test_a_late_acceptance_ends_it_although_another_has_it_and_says_that_it_may_
 
 def test_a_late_failure_is_noted_and_leaves_the_try_that_is_under_way_alone() -> None:
     delivery = claimed()
-    delivering.lose(delivery, later(26), TRIES_MAX, random.Random(1))
+    delivering.lose(delivery, later(26), random.Random(1))
     claimed(delivery, lease="l2", dispatcher="d2")
     assert not told(delivery, TryOutcome.PERMANENT, lease="l1")
     assert (delivery.state, delivery.lease) == (DeliveryState.SENDING, "l2")
@@ -178,7 +190,9 @@ def test_a_late_failure_is_noted_and_leaves_the_try_that_is_under_way_alone() ->
 
 def test_a_late_acceptance_raises_the_dead() -> None:
     delivery = claimed()
-    delivering.lose(delivery, later(26), 1, random.Random(1))
+    delivering.lose(delivery, later(26), random.Random(1))
+    claimed(delivery, lease="l2", dispatcher="d2")
+    told(delivery, TryOutcome.PERMANENT, lease="l2", attempt=tried(TryOutcome.PERMANENT, 30, "d2"))
     assert delivery.state is DeliveryState.DEAD
     told(delivery, TryOutcome.ACCEPTED, lease="l1")
     assert (delivery.state, delivery.failure) == (DeliveryState.ACCEPTED, None)

@@ -83,7 +83,7 @@ class Claims:
         changed: list[Delivery] = []
         for delivery in found:
             if delivery.state is DeliveryState.SENDING:
-                delivering.lose(delivery, now, terms.tries_max, self._rng)
+                delivering.lose(delivery, now, self._rng)
                 changed.append(delivery)
             if delivery.state is DeliveryState.PENDING and (delivery.next_try_time or now) <= now:
                 taken.bytes += message_bytes(delivery)
@@ -104,8 +104,9 @@ class Claims:
         text = f"there is no notificationChannels/{channel} any more: declare it, and redrive the delivery"
         for delivery in found:
             if delivery.state is DeliveryState.SENDING:
-                delivering.lose(delivery, now, delivery.try_count + 1, self._rng)
-            delivering.refuse(delivery, Failure(delivering.CHANNEL_MISSING, text))
+                delivering.lose(delivery, now, self._rng)
+            if delivery.state is DeliveryState.PENDING:
+                delivering.refuse(delivery, Failure(delivering.CHANNEL_MISSING, text))
         unit.deliveries.save(found)
         tell_ended_badly(unit, found, now)
         return bool(found)

@@ -206,7 +206,7 @@ class Deliveries:
         channels = self._channels(unit, found)
         moves = _watched(found, channels)
         for delivery in found:
-            delivering.lose(delivery, now, _tries_max(channels[channel_name(delivery)]), self._rng)
+            delivering.lose(delivery, now, self._rng)
         unit.deliveries.save(found)
         tell_ended_badly(unit, found, now)
         return moves

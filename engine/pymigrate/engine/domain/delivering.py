@@ -23,6 +23,8 @@ THROTTLED_FIRST_SECONDS = 1.0
 THROTTLED_SPREAD = 0.1
 RETRY_AFTER_SECONDS_MAX = 3_600.0
 
+LOST_IN_A_ROW_MAX = 20
+
 REFUSED = "DELIVERY_REFUSED"
 TRIES_EXHAUSTED = "TRIES_EXHAUSTED"
 CHANNEL_MISSING = "CHANNEL_MISSING"
@@ -52,15 +54,22 @@ def give_back(delivery: Delivery, lease: str, now: datetime) -> bool:
     return True
 
 
-def lose(delivery: Delivery, now: datetime, tries_max: int, rng: random.Random) -> None:
-    """Its dispatcher has not reported by the end of the lease, or is gone: the try counts, and whether it was sent is unknown. Raises
-    IllegalTransition unless somebody has it."""
+def lose(delivery: Delivery, now: datetime, rng: random.Random) -> None:
+    """Its dispatcher has not reported by the end of the lease, or is gone: whether it was sent is unknown. The try is noted, and counts for
+    nothing, since it is no fault of the receiver's; but what dispatchers are lost with again and again may be what ends them, and is dead
+    after LOST_IN_A_ROW_MAX of them. Raises IllegalTransition unless somebody has it."""
     _require(delivery, "taken back", DeliveryState.SENDING)
     began = delivery.last_try_time or now
     seconds = max(0.0, (now - began).total_seconds())
-    lost = DeliveryTry(began, seconds, TryOutcome.UNKNOWN, LEASE_ENDED, delivery.dispatcher)
-    _note(delivery, lost)
-    _fail(delivery, lost, 0.0, now, tries_max, rng)
+    _note(delivery, DeliveryTry(began, seconds, TryOutcome.UNKNOWN, LEASE_ENDED, delivery.dispatcher))
+    delivery.may_be_repeated = True
+    newest = delivery.tries[-LOST_IN_A_ROW_MAX:]
+    if len(newest) == LOST_IN_A_ROW_MAX and all(each.answer == LEASE_ENDED for each in newest):
+        text = f"{LOST_IN_A_ROW_MAX} dispatchers in a row did not report of it: see in their logs whether it is what ends them"
+        _die(delivery, Failure(TRIES_EXHAUSTED, text))
+        return
+    delivery.try_count -= 1
+    _retry(delivery, now + timedelta(seconds=rng.uniform(0.0, QUICK_FIRST_SECONDS)))
 
 
 def report(
