@@ -9,8 +9,9 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pymigrate.engine.adapters.channels.mail import mailbox
 from pymigrate.engine.application.alert_rule_definitions import alert_rule_problems
-from pymigrate.engine.application.channel_addresses import address_problems, mail_problems
+from pymigrate.engine.application.channel_addresses import address_problems, mail_problems, mailbox_problems
 from pymigrate.engine.application.channel_definitions import channel_problems
 from pymigrate.engine.application.duty_definitions import on_call_schedule_problems, silence_problems
 from pymigrate.engine.application.event_types import EVENT_TYPES, types_named
@@ -124,6 +125,33 @@ def test_a_mail_address_of_the_usual_forms_is_taken(address: str) -> None:
     assert not list(mail_problems("to", address))
 
 
+@pytest.mark.parametrize(
+    "sender",
+    ["migrations@example.com", "Größe <a@example.com>", '"Meier, Ann" <a@example.com>', '"J. Doe" <a@example.com>'],
+)
+def test_a_sender_that_is_taken_is_one_that_mail_can_carry(sender: str) -> None:
+    assert not list(mailbox_problems("sender", sender))
+    assert mailbox(sender, "sender").address.endswith("@example.com")
+
+
+@pytest.mark.parametrize(
+    "sender", ["Meier, Ann <a@example.com>", 'x"y <a@example.com>', "A: b; <a@example.com>", "J. Doe <a@example.com>"]
+)
+def test_a_name_that_a_header_would_read_otherwise_stands_in_quotes(sender: str) -> None:
+    assert "write it as" in told(mailbox_problems("sender", sender))["sender"]
+
+
+def test_a_mail_address_is_no_longer_than_mail_carries() -> None:
+    assert "254" in told(mail_problems("to", f"a@{'b' * 60}.{'c' * 60}.{'d' * 60}.{'e' * 60}.example.com"))["to"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=30))
+def test_whatever_sender_is_taken_can_be_sent_from(name: str) -> None:
+    sender = f"{name} <a@example.com>"
+    if not list(mailbox_problems("sender", sender)):
+        assert mailbox(sender, "sender").address == "a@example.com"
+
+
 @given(st.text(max_size=40), st.sampled_from("\r\n\0\x0b\x1b\x85\u2028\u2029"), st.text(max_size=40))
 def test_no_address_of_any_channel_ends_a_line(before: str, control: str, after: str) -> None:
     for to in (f"{before}{control}{after}", f"ann@{before}{control}{after}", f"https://x/{before}{control}{after}"):
@@ -139,7 +167,7 @@ def test_no_address_of_any_channel_ends_a_line(before: str, control: str, after:
         ({"smtp": {"host": "a b", "sender": "a@b.de"}}, "smtp.host", "no host"),
         ({"smtp": {"host": "h", "sender": "a@b.de", "port": 70_000}}, "smtp.port", "65,535"),
         ({"smtp": {"host": "h", "sender": ""}}, "smtp.sender", "no mail address"),
-        ({"smtp": {"host": "h", "sender": "X\nBcc: <a@b.de>"}}, "smtp.sender", "one line"),
+        ({"smtp": {"host": "h", "sender": "X\nBcc <a@b.de>"}}, "smtp.sender", "one line"),
         ({"smtp": {"host": "h", "sender": "a@b.de", "replyTo": "x"}}, "smtp.reply_to", "no mail address"),
         ({"smtp": {"host": "h", "sender": "a@b.de", "username": "u"}}, "smtp.password", "beside `username`"),
         ({"smtp": {"host": "h", "sender": "a@b.de", "password": "env://P"}}, "smtp.username", "beside `password`"),

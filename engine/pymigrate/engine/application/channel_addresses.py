@@ -13,11 +13,13 @@ from pymigrate.v1 import notification_pb2
 
 ADDRESS_MAX = 1_000
 URL_MAX = 2_000
+MAIL_MAX = 254
 LOCAL_PART_MAX = 64
 DOMAIN_MAX = 255
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_MAILBOX = re.compile(r"(?P<name>[^<>@]*)<(?P<address>[^<>]+)>")
+# What has a meaning of its own in a header stands in quotes.
+_MAILBOX = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|[^"<>@,:;.()\[\]\\]*)\s*<(?P<address>[^<>]+)>""")
 _MAIL = "is no mail address: write it as ann@example.com"
 _URL = "is no address of HTTP: write it as https://hooks.example.com/pymigrate"
 
@@ -41,6 +43,8 @@ def mail_problems(path: str, address: str) -> Iterator[Problem]:
     local_part, separator, domain = address.rpartition("@")
     if not separator or not _LOCAL_PART.fullmatch(local_part) or len(local_part) > LOCAL_PART_MAX:
         yield Problem(path, _MAIL)
+    elif len(address) > MAIL_MAX:
+        yield Problem(path, f"has at most {MAIL_MAX} characters")
     elif not _is_domain(domain):
         yield Problem(path, f"{_MAIL}; what follows the @ is no domain")
 
@@ -49,7 +53,10 @@ def mailbox_problems(path: str, mailbox: str) -> Iterator[Problem]:
     """Problems of an address that may have a name before it: `PyMigrate <migrations@example.com>`."""
     yield from line_problems(path, mailbox, ADDRESS_MAX)
     named = _MAILBOX.fullmatch(mailbox)
-    yield from mail_problems(path, named["address"] if named else mailbox)
+    if named is None and mailbox.endswith(">"):
+        yield Problem(path, 'is no address with a name: write it as "Migrations, Prod" <migrations@example.com>')
+    else:
+        yield from mail_problems(path, named["address"] if named else mailbox)
 
 
 def url_problems(path: str, url: str) -> Iterator[Problem]:
