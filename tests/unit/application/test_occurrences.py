@@ -13,7 +13,7 @@ from pymigrate.engine.domain.notices import Occurrence, Severity
 from pymigrate.engine.domain.run import Failure, Run, RunAggregate
 from pymigrate.engine.domain.severities import SEVERITIES, severity_of
 from pymigrate.engine.ports.feed import FeedEntry
-from pymigrate.engine.ports.store import Resource
+from pymigrate.engine.ports.store import Resource, Unit
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import notification_pb2, plan_pb2, run_pb2
 
@@ -158,6 +158,29 @@ async def test_what_is_left_open_of_an_event_is_found_for_a_dry_run() -> None:
     found = await store.read(lambda unit: Occurrences().described(unit, ENVIRONMENT, event, TIME))
     assert (found.subject, found.plan, found.department) == (f"{RUN}/phases/sales", "p", "retail")
     assert (found.time, found.severity, found.actor) == (TIME, Severity.ERROR, "engine")
+    assert (found.from_state, found.to_state) == ("", "failed")
     named = notification_pb2.NotificationEvent(type="phase.failed", plan="p", phase="sales", department="finance")
     found = await store.read(lambda unit: Occurrences().described(unit, ENVIRONMENT, named, TIME))
     assert (found.subject, found.department) == (f"{ENVIRONMENT}/plans/p/phases/sales", "finance")
+
+
+async def test_a_phase_without_its_plan_is_of_the_only_plan_that_has_it() -> None:
+    store = await stored()
+    event = notification_pb2.NotificationEvent(type="phase.failed", phase="sales")
+    body = plan_pb2.Phase(department="retail").SerializeToString()
+
+    async def with_plan(plan: str) -> Occurrence:
+        name = f"{ENVIRONMENT}/plans/{plan}"
+        phase = f"{name}/phases/sales"
+
+        def work(unit: Unit) -> Occurrence:
+            unit.resources.insert(Resource(name, "plans", ENVIRONMENT, name, 1, b"", TIME, TIME, "api"))
+            unit.resources.insert(Resource(phase, "phases", name, phase, 1, body, TIME, TIME, "api"))
+            return Occurrences().described(unit, ENVIRONMENT, event, TIME)
+
+        return await store.transact(work)
+
+    found = await with_plan("p")
+    assert (found.plan, found.department, found.subject) == ("p", "retail", f"{ENVIRONMENT}/plans/p/phases/sales")
+    found = await with_plan("q")
+    assert (found.plan, found.phase, found.department) == ("", "sales", "")

@@ -19,6 +19,8 @@ from pymigrate.v1 import notification_pb2, plan_pb2, run_pb2
 
 RUNS_KEPT_MAX = 1_000
 _NONE: Mapping[str, str] = {}
+# Whose types end with the state that they come to.
+STATED = frozenset({"run", "phase", "lane"})
 # What somebody asks of one phase of a run, with the phase behind it: `approve sales/go`, `roll back sales`.
 _OF_PHASES = ("approve ", "roll back ")
 
@@ -65,9 +67,10 @@ class Occurrences:
     def described(
         self, unit: Unit, environment: str, event: notification_pb2.NotificationEvent, now: datetime
     ) -> Occurrence:
-        """What somebody describes, as it would happen: an unset time means now, an unset severity what its type has, an unset subject
-        the most narrow thing that is named, and an unset department that of the phase."""
-        plan = f"{environment}/plans/{event.plan}" if event.plan else environment
+        """What somebody describes, as it would happen: an unset time means now, an unset severity and state after what its type has, an
+        unset subject the most narrow thing that is named, an unset department that of the phase, and an unset plan the only one that has
+        the phase."""
+        plan = f"{environment}/plans/{event.plan}" if event.plan else _plan_with(unit, environment, event.phase)
         above = event.run or plan
         subject = event.subject or (f"{above}/phases/{event.phase}" if event.phase else above)
         run, phase = event.run or _run_of(subject), event.phase or _phase_of(subject)
@@ -84,7 +87,7 @@ class Occurrences:
             phase=phase,
             department=event.department or self._department(unit, subject, run, phase),
             from_state=event.from_state,
-            to_state=event.to_state,
+            to_state=event.to_state or _state_after(event.type),
             actor=event.actor or ENGINE,
             failure=failure_record(event.failure) if event.HasField("failure") else None,
             detail=event.detail,
@@ -148,6 +151,19 @@ def _part(name: str, collection: str, at: int) -> str:
     """The last segment of the part of a name that lies in a collection: `warehouse` of everything below that plan."""
     parts = name.split("/")
     return parts[at + 1] if len(parts) > at + 1 and parts[at] == collection else ""
+
+
+def _plan_with(unit: Unit, environment: str, phase: str) -> str:
+    """The only plan that has a phase of that name; the environment where none or several have."""
+    plans = unit.resources.names("plans", environment) if phase else ()
+    having = [plan for plan in plans if unit.resources.get(f"{plan}/phases/{phase}") is not None]
+    return having[0] if len(having) == 1 else environment
+
+
+def _state_after(type_: str) -> str:
+    """Where something comes to by an event of the type, where the type says so."""
+    subject, _, state = type_.partition(".")
+    return state if subject in STATED else ""
 
 
 def _run_of(subject: str) -> str:
