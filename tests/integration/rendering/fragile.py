@@ -1,4 +1,4 @@
-"""A process for rendering that dies of, hangs in, or answers nonsense to texts that say so; with `once` only where the file that it is
+"""A process for rendering that dies of, or hangs in, texts that say so; with `once` only where the file that it is
 given as its argument is not there yet, which it leaves behind. With `unable` it ends at once, and counts its starts in that file."""
 
 import os
