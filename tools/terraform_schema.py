@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymigrate.provider.provider import PymigrateProvider
+from pymigrate.provider.sdk.ephemeral import messages
 from pymigrate.provider.sdk.servicer import Servicer
 
 NESTINGS = {1: "Attributes", 2: "Attributes List", 3: "Attributes Set", 4: "Attributes Map"}
@@ -38,8 +39,9 @@ class Section:
 
 
 def sections() -> Iterator[Section]:
-    """The provider itself, every resource, data source and function."""
+    """The provider itself, every resource, data source, ephemeral resource and function."""
     told = Servicer(PymigrateProvider()).GetProviderSchema(None, None)
+    added = messages()["SchemaAddition"].FromString(told.SerializeToString())
     yield Section(
         "index.md",
         "pymigrate Provider",
@@ -53,6 +55,11 @@ def sections() -> Iterator[Section]:
     for kind, folder, blocks in (
         ("Resource", "resources", told.resource_schemas),
         ("Data Source", "data-sources", told.data_source_schemas),
+        (
+            "Ephemeral Resource",
+            "ephemeral-resources",
+            {entry.key: entry.value for entry in added.ephemeral_resource_schemas},
+        ),
     ):
         for name in sorted(blocks):
             noun = name.removeprefix("pymigrate_")

@@ -20,10 +20,11 @@ def examples(terraform: Terraform, *kinds: str) -> list[str]:
     return [path.parent.name for path in chosen]
 
 
-def test_every_resource_data_source_and_function_has_an_example_that_is_planned(terraform: Terraform) -> None:
+def test_everything_that_the_provider_has_has_an_example_that_is_planned(terraform: Terraform) -> None:
     provider = PymigrateProvider()
-    shown = examples(terraform, "resources", "data-sources", "functions")
-    types = (f"pymigrate_{each.get_name()}" for each in (*provider.get_resources(), *provider.get_data_sources()))
+    shown = examples(terraform, "resources", "data-sources", "ephemeral-resources", "functions")
+    held = (*provider.get_resources(), *provider.get_data_sources(), *provider.get_ephemeral_resources())
+    types = (f"pymigrate_{each.get_name()}" for each in held)
     assert sorted(shown) == sorted([*types, *(each.get_name() for each in provider.get_functions())])
     terraform.must("init")
     assert " to add, 0 to change, 0 to destroy." in terraform.must("plan")

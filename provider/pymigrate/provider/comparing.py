@@ -80,7 +80,7 @@ class Comparisons:
 
     def warn(self, context: Context, provider: Any, change: Change) -> None:
         """Adds what there is to warn of. `provider` gives the engine and the share by which downtime may rise."""
-        if provider.downtime_increase_share_max is None or self._is_over or not provider.is_home_known:
+        if provider.downtime_increase_share_max is None or self._is_over or not provider.is_engine_known:
             return
         asked = _Asked(change)
         with self._arrival:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, cast
 
 import grpc
 
+from pymigrate.provider.sdk.checks import hidden, matches
 from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, attribute_path, shown
 from pymigrate.provider.sdk.schema import Attribute
 
@@ -30,7 +31,16 @@ MODULES = {
     "ImpactService": "impact",
     "KpiService": "kpi",
     "NotificationService": "notification",
+    "TokenService": "token",
 }
+TOKEN = hidden(
+    r"[!-~]+", "a token of printable characters without spaces, as an engine's home or pymigrate_token has it"
+)
+# Where an engine may listen: it has no TLS, and beyond this machine anybody could read the token.
+ENDPOINT = matches(
+    r"(localhost|127(\.\d{1,3}){3}|\[::1\]):\d{1,5}|unix:.+",
+    "an address of this machine such as 127.0.0.1:7070, which a tunnel to another one has too: the engine speaks without TLS",
+)
 # A call that found no engine is made again: creations carry a request id, so that twice is once.
 RETRIES = (
     '{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", '
@@ -39,10 +49,13 @@ RETRIES = (
 
 
 class Engine:
-    """The stubs of the engine that serves from a home; the channel is opened by the first call."""
+    """The stubs of the engine that serves from a home; the channel is opened by the first call. An `endpoint` or a `token` stands in place
+    of that home's."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, endpoint: str = "", token: str = "") -> None:
         self.home = home
+        self._endpoint = endpoint
+        self._token = token
         self._channel: grpc.Channel | None = None
         self._stubs: dict[str, Any] = {}
         self._metadata: tuple[tuple[str, str], ...] = ()
@@ -72,17 +85,24 @@ class Engine:
             self._stubs[service] = getattr(module, f"{service}Stub")(self._open())
         return self._stubs[service]
 
+    @property
+    def endpoint(self) -> str:
+        """Where it listens. Raises Refused where no engine serves."""
+        return self._endpoint or self._kept("endpoint")
+
+    def _kept(self, name: str) -> str:
+        try:
+            return (self.home / name).read_text().strip()
+        except OSError as error:
+            raise Refused(
+                "No engine serves",
+                f"{self.home} has no endpoint and token: start an engine with `pymigrate serve --home {self.home}`, "
+                "or set `home` in the provider's configuration or PYMIGRATE_HOME to the home of one that serves.",
+            ) from error
+
     def _open(self) -> grpc.Channel:
         if self._channel is None:
-            try:
-                endpoint = (self.home / "endpoint").read_text().strip()
-                token = (self.home / "token").read_text().strip()
-            except OSError as error:
-                raise Refused(
-                    "No engine serves",
-                    f"{self.home} has no endpoint and token: start an engine with `pymigrate serve --home {self.home}`, "
-                    "or set `home` in the provider's configuration or PYMIGRATE_HOME to the home of one that serves.",
-                ) from error
+            endpoint, token = self.endpoint, self._token or self._kept("token")
             self._metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "terraform"), *_trace())
             self._channel = grpc.insecure_channel(
                 endpoint,

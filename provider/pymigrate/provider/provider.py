@@ -2,7 +2,6 @@
 
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 from tf.iface import Provider
@@ -11,24 +10,26 @@ from tf.utils import Diagnostics
 
 from pymigrate.provider.bulk_reads import BulkReads
 from pymigrate.provider.comparing import Comparisons
-from pymigrate.provider.engine import Engine, home_of
-from pymigrate.provider.sdk.diagnostics import Refused
+from pymigrate.provider.engine import ENDPOINT, TOKEN, Engine, home_of
+from pymigrate.provider.sdk import planning
+from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused
 from pymigrate.provider.sdk.schema import Attribute, Schema
 from pymigrate.provider.sdk.values import Unknown
 
 SHARE_DEFAULT = 0.2
 SHARE_VARIABLE = "PYMIGRATE_DOWNTIME_INCREASE_SHARE_MAX"
 NO_COMPARISON = -1.0
+PLACES = ("home", "endpoint", "token")  # what leads to the engine
 
 
 class PymigrateProvider(Provider):
-    """`provider "pymigrate" {}`: everything that it needs is the home of an engine that serves on this machine.
+    """`provider "pymigrate" {}`: everything that it needs is the home of an engine that serves on this machine, or endpoint and token.
 
     `downtime_increase_share_max` is None where no planned change is to be compared; `comparisons` are those of this process."""
 
     def __init__(self, comparisons: Comparisons | None = None) -> None:
-        self._home: Path | None = home_of(None)
-        self._engine: Engine | None = None
+        self._engine: Engine | None = Engine(home_of(None))
+        self._unknown = ""
         self.downtime_increase_share_max: float | None = SHARE_DEFAULT
         self.comparisons = comparisons or Comparisons()
         self.bulk_reads = BulkReads()
@@ -52,6 +53,24 @@ class PymigrateProvider(Provider):
                     description="Folder of the engine's token and endpoint. Default: PYMIGRATE_HOME, else the user's data folder.",
                 ),
                 Attribute(
+                    "endpoint",
+                    String(),
+                    optional=True,
+                    check=ENDPOINT,
+                    description="Where the engine listens, such as `127.0.0.1:7070`, with its `token` in place of a `home`.",
+                ),
+                Attribute(
+                    "token",
+                    String(),
+                    optional=True,
+                    sensitive=True,
+                    check=TOKEN,
+                    description=(
+                        "What the engine is shown, in place of the home's: one of `ephemeral.pymigrate_token`, which ends by itself, or "
+                        "an ephemeral variable. It is in no plan and no state."
+                    ),
+                ),
+                Attribute(
                     "downtime_increase_share_max",
                     Number(),
                     optional=True,
@@ -69,30 +88,39 @@ class PymigrateProvider(Provider):
         )
 
     def validate_config(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:
-        """The share, where it is known. Raises Refused."""
-        share_of((config or {}).get("downtime_increase_share_max"))
+        """The share, where it is known, and what leads to the engine. Raises Refused."""
+        told = config or {}
+        share_of(told.get("downtime_increase_share_max"))
+        if wrong := list(planning.config_errors(self.get_provider_schema(diags).by_name, told)):
+            raise ManyRefused(wrong)
+        if told.get("endpoint") is not None and told.get("home") is not None:
+            raise Refused("There is one engine", "Set `endpoint` with `token`, or `home`.", ["endpoint"])
+        if told.get("endpoint") is not None and told.get("token") is None:
+            raise Refused("An endpoint needs a token", "Set `token`, or `home` in place of both.", ["endpoint"])
 
     def configure_provider(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:
-        """Notes the home and the share; nothing is contacted before the first call. Raises Refused for a share that is none."""
+        """Notes how to reach the engine, and the share; nothing is contacted before the first call. Raises Refused for a share that is
+        none."""
         self.bulk_reads.begin()
-        home = (config or {}).get("home")
-        self._home = None if home is Unknown else home_of(home)
-        self._engine = None
-        self.downtime_increase_share_max = share_of((config or {}).get("downtime_increase_share_max"))
+        told = config or {}
+        home, endpoint, token = (told.get(name) for name in PLACES)
+        self._unknown = next((name for name in PLACES if told.get(name) is Unknown), "")
+        self._engine = None if self._unknown else Engine(home_of(home), endpoint or "", token or "")
+        self.downtime_increase_share_max = share_of(told.get("downtime_increase_share_max"))
 
     @property
-    def is_home_known(self) -> bool:
+    def is_engine_known(self) -> bool:
         """Whether `engine` has one to tell."""
-        return self._home is not None
+        return self._engine is not None
 
     def engine(self) -> Engine:
-        """The engine of the configuration. Raises Refused while its home is not known yet."""
-        if self._home is None:
-            raise Refused(
-                "The engine's home is not known yet", "Set `home` to a value that is known when planning.", ["home"]
-            )
+        """The engine of the configuration. Raises Refused while it is not known yet how to reach it."""
         if self._engine is None:
-            self._engine = Engine(self._home)
+            raise Refused(
+                f"The engine's {self._unknown} is not known yet",
+                f"Set `{self._unknown}` to a value that is known when planning.",
+                [self._unknown],
+            )
         return self._engine
 
     def get_resources(self) -> list[Any]:
@@ -144,6 +172,12 @@ class PymigrateProvider(Provider):
             KpisDataSource,
             DiscoveredSchemaDataSource,
         ]
+
+    def get_ephemeral_resources(self) -> list[Any]:
+        """The ephemeral resources."""
+        from pymigrate.provider.ephemeral_resources.token import TokenResource
+
+        return [TokenResource]
 
     def get_functions(self) -> list[Any]:
         """The functions."""

@@ -1,14 +1,18 @@
 """Errors and warnings at the attribute that they are about, and the way from an engine's field to that attribute."""
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from tf.gen import tfplugin_pb2 as pb
 from tf.utils import Diagnostics
 
 from pymigrate.provider.sdk.schema import Attribute, Nesting
 
+log = logging.getLogger("pymigrate.provider")
+
+T = TypeVar("T")
 Step = str | tuple[str] | tuple[int]
 Path = Sequence[
     Step
@@ -43,6 +47,23 @@ def add(diagnostics: Diagnostics, error: Refused) -> None:
 def add_warning(diagnostics: Diagnostics, warning: Refused) -> None:
     """Adds a warning in the words of what would be an error."""
     diagnostics.add_warning(warning.summary, _detail(warning.detail, warning.path), path=shown(warning.path) or None)
+
+
+def guarded(diagnostics: Diagnostics, work: Callable[[], T]) -> T | None:
+    """Does the work; what it raises becomes diagnostics, and None comes back."""
+    try:
+        return work()
+    except ManyRefused as many:
+        for error in many.errors:
+            add(diagnostics, error)
+    except Refused as error:
+        add(diagnostics, error)
+    except Exception as error:  # the edge: a raw gRPC error would leave orphans
+        log.error("call failed", exc_info=error)
+        diagnostics.add_error(
+            "The provider failed", f"{type(error).__name__}: {error}. TF_LOG_PROVIDER=ERROR shows more."
+        )
+    return None
 
 
 def attribute_path(field: str, attributes: Mapping[str, Attribute]) -> list[Step]:

@@ -3,15 +3,16 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from tf.gen import tfplugin_pb2 as pb
 from tf.provider import ProviderServicer
 from tf.utils import Diagnostics
 
 from pymigrate.provider.sdk import planning, states
-from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, add, to_path
+from pymigrate.provider.sdk.diagnostics import add, guarded, to_path
+from pymigrate.provider.sdk.ephemeral import EphemeralCalls
 from pymigrate.provider.sdk.function import ArgumentRefused
 from pymigrate.provider.sdk.resource import Context, DataSource, Resource, State
 from pymigrate.provider.sdk.schema import Attribute
@@ -21,10 +22,8 @@ log = logging.getLogger("pymigrate.provider")
 
 CLIENT_CAPABILITIES = 3  # the field of ValidateResourceConfig that tells them, newer than the protocol that `tf` speaks
 
-T = TypeVar("T")
 
-
-class Servicer(ProviderServicer):
+class Servicer(EphemeralCalls, ProviderServicer):
     """The provider's service. `stopping` is set when the user interrupts; calls under way end as they see fit."""
 
     def __init__(self, app: Any) -> None:
@@ -39,6 +38,7 @@ class Servicer(ProviderServicer):
             pb.GetMetadata.DataSourceMetadata(type_name=name) for name in self._load_ds_cls_map()
         )
         response.functions.extend(pb.GetMetadata.FunctionMetadata(name=name) for name in self._load_func_cls_map())
+        self.add_metadata(response)
         return response
 
     def GetProviderSchema(self, request: Any, context: Any) -> Any:
@@ -46,18 +46,19 @@ class Servicer(ProviderServicer):
         response = super().GetProviderSchema(request, context)
         response.server_capabilities.plan_destroy = True
         response.server_capabilities.get_provider_schema_optional = True
+        self.add_schemas(response)
         return response
 
     def ValidateProviderConfig(self, request: Any, context: Any) -> Any:
         """Checks the provider's own configuration."""
         diagnostics = Diagnostics()
-        self._guard(diagnostics, lambda: self.app.validate_config(diagnostics, read_value(request.config)))
+        guarded(diagnostics, lambda: self.app.validate_config(diagnostics, read_value(request.config)))
         return pb.ValidateProviderConfig.Response(diagnostics=diagnostics.to_pb())
 
     def ConfigureProvider(self, request: Any, context: Any) -> Any:
         """Hands the provider its configuration."""
         diagnostics = Diagnostics()
-        self._guard(diagnostics, lambda: self.app.configure_provider(diagnostics, read_value(request.config)))
+        guarded(diagnostics, lambda: self.app.configure_provider(diagnostics, read_value(request.config)))
         return pb.ConfigureProvider.Response(diagnostics=diagnostics.to_pb())
 
     def ValidateResourceConfig(self, request: Any, context: Any) -> Any:
@@ -73,7 +74,7 @@ class Servicer(ProviderServicer):
                     call.error("Terraform is too old", "A write-only attribute needs Terraform 1.11 or newer.", path)
             resource.validate(call, config)
 
-        self._guard(call.diagnostics, validate)
+        guarded(call.diagnostics, validate)
         return pb.ValidateResourceConfig.Response(diagnostics=call.diagnostics.to_pb())
 
     def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:
@@ -93,7 +94,7 @@ class Servicer(ProviderServicer):
             older = request.version < resource.get_schema().version
             return states.complete(attributes, resource.upgrade(request.version, stored) if older else stored)
 
-        upgraded = self._guard(call.diagnostics, upgrade)
+        upgraded = guarded(call.diagnostics, upgrade)
         return pb.UpgradeResourceState.Response(
             upgraded_state=states.write_state(attributes, upgraded), diagnostics=call.diagnostics.to_pb()
         )
@@ -108,7 +109,7 @@ class Servicer(ProviderServicer):
             found = resource.read(call, dict(current))
             return None if found is None else self._as_state(call, attributes, current, found)
 
-        found = self._guard(call.diagnostics, read)
+        found = guarded(call.diagnostics, read)
         if not call.diagnostics.has_errors():
             new_state = states.write_state(attributes, found)
         return pb.ReadResource.Response(
@@ -123,7 +124,7 @@ class Servicer(ProviderServicer):
         call.config = states.read_state(attributes, request.config) or {}
         if proposed is None:
             if prior is not None:
-                self._guard(call.diagnostics, lambda: resource.plan_destroy(call, prior))
+                guarded(call.diagnostics, lambda: resource.plan_destroy(call, prior))
             return pb.PlanResourceChange.Response(
                 planned_state=to_value(None),
                 planned_private=request.prior_private,
@@ -141,7 +142,7 @@ class Servicer(ProviderServicer):
                 paths = planning.replaced(attributes, prior, planned) + resource.requires_replace(prior, planned)
                 response.requires_replace.extend(to_path(path) for path in paths)
 
-        self._guard(call.diagnostics, plan)
+        guarded(call.diagnostics, plan)
         response.diagnostics.extend(call.diagnostics.to_pb())
         return response
 
@@ -153,10 +154,10 @@ class Servicer(ProviderServicer):
         call.config = states.read_state(attributes, request.config) or {}
         found: State | None
         if planned is None:
-            self._guard(call.diagnostics, lambda: resource.delete(call, prior or {}))
+            guarded(call.diagnostics, lambda: resource.delete(call, prior or {}))
             found = prior if call.diagnostics.has_errors() else None
         else:
-            done = self._guard(
+            done = guarded(
                 call.diagnostics,
                 lambda: resource.create(call, planned) if prior is None else resource.update(call, prior, planned),
             )
@@ -179,7 +180,7 @@ class Servicer(ProviderServicer):
             found = resource.import_state(call, request.id)
             return None if found is None else self._as_state(call, attributes, found, found)
 
-        state = self._guard(call.diagnostics, find)
+        state = guarded(call.diagnostics, find)
         response = pb.ImportResourceState.Response()
         if state is not None:
             response.imported_resources.add(
@@ -197,9 +198,7 @@ class Servicer(ProviderServicer):
         source, attributes = self._data_source(request.type_name)
         config = states.read_state(attributes, request.config) or {}
         call = Context(Diagnostics(), request.type_name, self.stopping, config)
-        state = self._guard(
-            call.diagnostics, lambda: self._as_state(call, attributes, config, source.read(call, config))
-        )
+        state = guarded(call.diagnostics, lambda: self._as_state(call, attributes, config, source.read(call, config)))
         return pb.ReadDataSource.Response(
             state=states.write_state(attributes, state), diagnostics=call.diagnostics.to_pb()
         )
@@ -245,22 +244,6 @@ class Servicer(ProviderServicer):
             add(call.diagnostics, misfit)
             fitting[str(misfit.path[0])] = None
         return fitting
-
-    def _guard(self, diagnostics: Diagnostics, work: Callable[[], T]) -> T | None:
-        """Does the work; what it raises becomes diagnostics."""
-        try:
-            return work()
-        except ManyRefused as many:
-            for error in many.errors:
-                add(diagnostics, error)
-        except Refused as error:
-            add(diagnostics, error)
-        except Exception as error:  # the edge: a raw gRPC error would leave orphans
-            log.error("call failed", exc_info=error)
-            diagnostics.add_error(
-                "The provider failed", f"{type(error).__name__}: {error}. TF_LOG_PROVIDER=ERROR shows more."
-            )
-        return None
 
 
 def _allows_write_only(request: Any) -> bool:

@@ -129,6 +129,7 @@ def _server(servicer: Servicer, pool: futures.ThreadPoolExecutor, end: _End) -> 
         ],
     )
     tfplugin_pb2_grpc.add_ProviderServicer_to_server(servicer, server)
+    server.add_generic_rpc_handlers((servicer.ephemeral_handler(),))
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(_Controller(end), server)
     grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(_Stdio(), server)
     return server

@@ -1,0 +1,141 @@
+"""Ephemeral resources: values that are opened for one command and never reach plan or state.
+
+Their calls are newer than the stubs of `tf`. The few messages that they take are described here by name and number, beside those stubs.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from tf.gen import tfplugin_pb2 as pb
+from tf.utils import Diagnostics
+
+from pymigrate.provider.sdk import planning, states
+from pymigrate.provider.sdk.diagnostics import add, guarded
+from pymigrate.provider.sdk.resource import Context, State
+from pymigrate.provider.sdk.schema import Attribute, Schema
+from pymigrate.provider.sdk.values import to_value
+
+SERVICE = "tfplugin6.Provider"
+PACKAGE = "pymigrate.provider.protocol"
+# Message to its fields: name to number, what it holds, and whether there are several. A map is a list of its entries on the wire.
+MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
+    "Metadata": {"type_name": (1, "", False)},
+    "MetadataAddition": {"ephemeral_resources": (6, f"{PACKAGE}.Metadata", True)},
+    "SchemaEntry": {"key": (1, "", False), "value": (2, "tfplugin6.Schema", False)},
+    "SchemaAddition": {"ephemeral_resource_schemas": (8, f"{PACKAGE}.SchemaEntry", True)},
+    "Asked": {"type_name": (1, "", False), "config": (2, "tfplugin6.DynamicValue", False)},
+    "Answer": {"diagnostics": (1, "tfplugin6.Diagnostic", True), "result": (3, "tfplugin6.DynamicValue", False)},
+}
+
+
+class EphemeralResource:
+    """An ephemeral resource. `open` raises `Refused` (or `ManyRefused`) for what can't be done."""
+
+    def __init__(self, provider: Any) -> None:
+        self.provider = provider
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The type's name without the provider's prefix."""
+        raise TypeError(f"{cls.__name__} has no name")
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        """The schema."""
+        raise TypeError(f"{cls.__name__} has no schema")
+
+    def open(self, context: Context, config: State) -> State:
+        """What it gives: the configuration with what is computed."""
+        raise TypeError(f"{self.get_name()} can't be opened")
+
+
+class EphemeralCalls:
+    """The calls of ephemeral resources, for the servicer of the provider `app`. Nothing is to be renewed or closed: what is given ends by
+    itself."""
+
+    app: Any
+    stopping: Any
+
+    def add_metadata(self, response: Any) -> None:
+        """Names the ephemeral resources in an answer to GetMetadata."""
+        told = [messages()["Metadata"](type_name=name) for name in self._ephemeral_types()]
+        response.MergeFromString(messages()["MetadataAddition"](ephemeral_resources=told).SerializeToString())
+
+    def add_schemas(self, response: Any) -> None:
+        """Puts their schemas into an answer to GetProviderSchema."""
+        told = [
+            messages()["SchemaEntry"](key=name, value=found.get_schema().to_pb())
+            for name, found in self._ephemeral_types().items()
+        ]
+        response.MergeFromString(messages()["SchemaAddition"](ephemeral_resource_schemas=told).SerializeToString())
+
+    def ephemeral_handler(self) -> grpc.GenericRpcHandler:
+        """What a server is given beside the service of `tf`."""
+        calls = {
+            "ValidateEphemeralResourceConfig": self._validate,
+            "OpenEphemeralResource": self._open,
+            "RenewEphemeralResource": self._nothing,
+            "CloseEphemeralResource": self._nothing,
+        }
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(
+                call, messages()["Asked"].FromString, lambda answer: answer.SerializeToString()
+            )
+            for name, call in calls.items()
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    def _validate(self, request: Any, context: Any) -> Any:
+        diagnostics = Diagnostics()
+        _, attributes = self._ephemeral(request.type_name)
+
+        def validate() -> None:
+            for error in planning.config_errors(attributes, states.read_state(attributes, request.config) or {}):
+                add(diagnostics, error)
+
+        guarded(diagnostics, validate)
+        return messages()["Answer"](diagnostics=diagnostics.to_pb())
+
+    def _open(self, request: Any, context: Any) -> Any:
+        resource, attributes = self._ephemeral(request.type_name)
+        config = states.read_state(attributes, request.config) or {}
+        call = Context(Diagnostics(), request.type_name, self.stopping, config)
+        found = guarded(call.diagnostics, lambda: states.complete(attributes, resource.open(call, config)))
+        result = to_value(None) if found is None else states.write_state(attributes, found)
+        return messages()["Answer"](diagnostics=call.diagnostics.to_pb(), result=result)
+
+    def _nothing(self, request: Any, context: Any) -> Any:
+        return messages()["Answer"]()
+
+    def _ephemeral(self, type_name: str) -> tuple[EphemeralResource, Mapping[str, Attribute]]:
+        resource: EphemeralResource = self._ephemeral_types()[type_name](self.app)
+        return resource, resource.get_schema().by_name
+
+    def _ephemeral_types(self) -> dict[str, Any]:
+        found: list[Any] = getattr(self.app, "get_ephemeral_resources", list)()
+        return {self.app.get_model_prefix() + each.get_name(): each for each in found}
+
+
+@cache
+def messages() -> dict[str, Any]:
+    """The classes of MESSAGES by name."""
+    file = FileDescriptorProto(
+        name="pymigrate/provider/protocol.proto", package=PACKAGE, syntax="proto3", dependency=[pb.DESCRIPTOR.name]
+    )
+    for name, fields in MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, (number, held, is_many) in fields.items():
+            message.field.add(
+                name=field,
+                number=number,
+                label=FieldDescriptorProto.LABEL_REPEATED if is_many else FieldDescriptorProto.LABEL_OPTIONAL,
+                type=FieldDescriptorProto.TYPE_MESSAGE if held else FieldDescriptorProto.TYPE_STRING,
+                type_name=f".{held}" if held else None,
+            )
+    pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]  # protobuf's own
+    found: Any = pool.AddSerializedFile(file.SerializeToString())
+    return {name: message_factory.GetMessageClass(found.message_types_by_name[name]) for name in MESSAGES}

@@ -1,0 +1,113 @@
+"""How the provider is told which engine it talks to: by a home, or by endpoint and token; what can't be is refused before it is tried."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from tf.gen import tfplugin_pb2 as pb
+from tf.utils import Diagnostics, to_dynamic_value
+
+from pymigrate.provider.provider import PymigrateProvider
+from pymigrate.provider.sdk.diagnostics import Refused
+from pymigrate.provider.sdk.ephemeral import messages
+from pymigrate.provider.sdk.resource import Context
+from pymigrate.provider.sdk.servicer import Servicer
+from pymigrate.provider.sdk.values import Unknown
+from pymigrate.v1 import environment_pb2, token_pb2
+from tests.unit.provider.answering_engine import answering
+
+NOTHING = dict.fromkeys(("home", "endpoint", "token", "downtime_increase_share_max"))
+
+
+def configured(**config: Any) -> PymigrateProvider:
+    """A provider of that configuration."""
+    provider = PymigrateProvider()
+    provider.configure_provider(Diagnostics(), NOTHING | config)
+    return provider
+
+
+def wrong_with(**config: Any) -> list[str]:
+    """What is said of a configuration when it is validated."""
+    request = pb.ValidateProviderConfig.Request(config=to_dynamic_value(NOTHING | config))
+    answer = Servicer(PymigrateProvider()).ValidateProviderConfig(request, None)
+    return [f"{found.summary}: {found.detail}" for found in answer.diagnostics]
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:7070", "localhost:7070", "[::1]:7070", "unix:/run/pymigrate.sock"])
+def test_an_address_of_this_machine_with_a_token_is_one_to_talk_to(endpoint: str) -> None:
+    assert wrong_with(endpoint=endpoint, token="pmt_x") == []
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"endpoint": "10.0.0.7:7070", "token": "t"}, "must be an address of this machine"),
+        ({"endpoint": "localhost.example.com:7070", "token": "t"}, "must be an address of this machine"),
+        ({"endpoint": "127.0.0.1:7070"}, "An endpoint needs a token"),
+        ({"endpoint": "127.0.0.1:7070", "token": "t", "home": "/srv/engine"}, "There is one engine"),
+    ],
+)
+def test_what_leads_to_no_engine_or_to_two_is_refused(config: dict[str, Any], text: str) -> None:
+    (wrong,) = wrong_with(**config)
+    assert text in wrong
+
+
+@pytest.mark.parametrize("token", ["two words", "line\nbreak", "smörgås", ""])
+def test_a_token_that_can_not_be_sent_is_refused_and_not_shown(token: str) -> None:
+    (wrong,) = wrong_with(token=token)
+    assert "must be a token of printable characters" in wrong
+    assert not token or token not in wrong
+
+
+def test_what_is_not_known_yet_is_not_judged() -> None:
+    assert wrong_with(endpoint=Unknown, token=Unknown) == []
+
+
+@pytest.mark.parametrize("argument", ["home", "endpoint", "token"])
+def test_what_is_not_known_when_planning_is_named(argument: str) -> None:
+    provider = configured(**{argument: Unknown})
+    assert not provider.is_engine_known
+    with pytest.raises(Refused, match=f"The engine's {argument} is not known yet"):
+        provider.engine()
+
+
+def test_endpoint_and_token_stand_in_place_of_a_home(tmp_path: Path) -> None:
+    with answering(tmp_path / "engine") as engine:
+        shown: list[Any] = []
+
+        def answer(request: Any, call: Any) -> Any:
+            shown.append(dict(call.invocation_metadata())["authorization"])
+            return environment_pb2.Environment()
+
+        engine.answers["GetEnvironment"] = answer
+        endpoint = (engine.home / "endpoint").read_text()
+        provider = configured(endpoint=endpoint, token="pmt_x")
+        request = environment_pb2.GetEnvironmentRequest(name="environments/prod")
+        provider.engine().call("EnvironmentService", "GetEnvironment", request)
+        assert shown == ["Bearer pmt_x"]
+
+
+def test_a_token_says_where_the_engine_is_and_when_it_ends(tmp_path: Path) -> None:
+    with answering(tmp_path / "engine") as engine:
+        made = token_pb2.CreateTokenResponse(token="pmt_y", id="7", expire_time=Timestamp(seconds=1_800_000_000))
+        engine.answers["CreateToken"] = lambda request, call: made
+        provider = configured(home=str(engine.home))
+        (kind,) = provider.get_ephemeral_resources()
+        context = Context(Diagnostics(), "pymigrate_token", Servicer(provider).stopping)
+        told = kind(provider).open(context, {"lifetime_seconds": 60, "purpose": "a test"})
+        assert told["token"] == "pmt_y"
+        assert told["endpoint"] == (engine.home / "endpoint").read_text()
+        assert told["expire_time"] == "2027-01-15T08:00:00Z"
+        assert engine.asked == [token_pb2.CreateTokenRequest(lifetime_seconds=60, purpose="a test")]
+
+
+def test_ephemeral_resources_are_told_with_their_schemas() -> None:
+    servicer = Servicer(PymigrateProvider())
+    schemas = messages()["SchemaAddition"].FromString(servicer.GetProviderSchema(None, None).SerializeToString())
+    metadata = messages()["MetadataAddition"].FromString(servicer.GetMetadata(None, None).SerializeToString())
+    assert [each.type_name for each in metadata.ephemeral_resources] == ["pymigrate_token"]
+    (entry,) = schemas.ephemeral_resource_schemas
+    (token,) = [each for each in entry.value.block.attributes if each.name == "token"]
+    assert entry.key == "pymigrate_token"
+    assert token.sensitive
