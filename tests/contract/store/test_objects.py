@@ -70,6 +70,25 @@ async def test_names_of_a_kind_below_a_parent_come_in_order(store: Store) -> Non
     assert list(await store.read(lambda unit: unit.resources.names("plans", "none"))) == []
 
 
+async def test_the_states_of_a_kind_below_a_parent_tell_every_write(store: Store) -> None:
+    def fill(unit: Unit) -> None:
+        for name in ("p/b", "p/a", "p/C"):
+            unit.resources.insert(resource(name, "plans", "p", uid=f"u-{name}"))
+        unit.resources.insert(resource("p/x", "connections", "p", uid="x"))
+        unit.resources.insert(resource("q/a", "plans", "q", uid="q"))
+
+    def change(unit: Unit) -> None:
+        unit.resources.update(resource("p/a", "plans", "p", uid="u-p/a", version=2), 1)
+        unit.resources.delete("p/b", 1)
+
+    await store.transact(fill)
+    found = await store.read(lambda unit: unit.resources.states("plans", "p"))
+    assert list(found) == [("p/C", "u-p/C", 1), ("p/a", "u-p/a", 1), ("p/b", "u-p/b", 1)]
+    await store.transact(change)
+    found = await store.read(lambda unit: unit.resources.states("plans", "p"))
+    assert list(found) == [("p/C", "u-p/C", 1), ("p/a", "u-p/a", 2)]
+
+
 async def test_objects_are_listed_by_kind_and_parent_in_pages(store: Store) -> None:
     def fill(unit: Unit) -> None:
         for name in ("p/b", "p/a", "p/C", "p/é", "p/d"):

@@ -24,7 +24,7 @@ def example(binding: Binding) -> str:
     return f"{text}:{binding.template.verb}" if binding.template.verb else text
 
 
-def test_every_call_of_every_service_has_a_route_but_those_of_worker_hosts() -> None:
+def test_every_call_of_every_service_has_a_route_but_those_of_worker_hosts_and_dispatchers() -> None:
     wanted = set()
     for name, (module, _) in ADDERS.items():
         methods = module.DESCRIPTOR.services_by_name[name].methods

@@ -4,11 +4,9 @@ It is asked for with every batch of occurrences, so what was read is kept: an ob
 environment in which nothing was written gives the very same directory.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from google.protobuf.message import Message
 
 from pymigrate.engine.application.catalog import Kind
 from pymigrate.engine.application.declared_notices import (
@@ -28,7 +26,7 @@ from pymigrate.engine.application.notification_kinds import (
 )
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.notices import Directory
-from pymigrate.engine.ports.store import Resource, Unit
+from pymigrate.engine.ports.store import Unit
 
 ENVIRONMENTS_KEPT_MAX = 1_000
 State = tuple[str, int]
@@ -46,9 +44,9 @@ PARTS: tuple[tuple[str, Kind[Any], Callable[[Any], Any]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A directory with the state of every object that it was read from."""
+    """A directory with the state of every object that it was read from, by part and name."""
 
-    states: Mapping[str, State]
+    states: Mapping[str, Mapping[str, State]]
     directory: Directory
 
 
@@ -60,15 +58,15 @@ class Directories:
 
     def of(self, unit: Unit, environment: str) -> Directory:
         """That of `environments/prod` as this transaction sees it; an empty one of an environment that declares nothing."""
-        found = {part: list(children(unit, kind.collection, environment)) for part, kind, _ in PARTS}
-        states = {each.name: (each.uid, each.version) for resources in found.values() for each in resources}
+        states = {
+            part: {name: (uid, version) for name, uid, version in unit.resources.states(kind.collection, environment)}
+            for part, kind, _ in PARTS
+        }
         kept = self._kept.get(environment)
         if kept is not None and kept.states == states:
             return kept.directory
-        directory = Directory(
-            environment,
-            **{part: dict(_read(found[part], kind, read, part, kept)) for part, kind, read in PARTS},
-        )
+        parts = {part: _read(unit, environment, part, states[part], kept) for part, _, _ in PARTS}
+        directory = Directory(environment, **parts)
         if environment not in self._kept and len(self._kept) >= ENVIRONMENTS_KEPT_MAX:
             self._kept = {}
         self._kept[environment] = _Kept(states, directory)
@@ -76,12 +74,17 @@ class Directories:
 
 
 def _read(
-    resources: list[Resource], kind: Kind[Message], read: Callable[[Any], Any], part: str, kept: _Kept | None
-) -> Iterator[tuple[str, Any]]:
-    """Objects by their last segment, each as it was read before where it is the same still."""
-    for resource in resources:
+    unit: Unit, environment: str, part: str, states: Mapping[str, State], kept: _Kept | None
+) -> Mapping[str, Any]:
+    """A part's objects by their last segment: the very same as before where none was written, else each that was is read again."""
+    before: Mapping[str, State] = kept.states[part] if kept is not None else {}
+    known: Mapping[str, Any] = getattr(kept.directory, part) if kept is not None else {}
+    if before == states:
+        return known
+    kind, read = next((kind, read) for each, kind, read in PARTS if each == part)
+    objects: dict[str, Any] = {}
+    for resource in children(unit, kind.collection, environment):
         name = last_segment(resource.name)
-        if kept is not None and kept.states.get(resource.name) == (resource.uid, resource.version):
-            yield name, getattr(kept.directory, part)[name]
-        else:
-            yield name, read(kind.read(resource))
+        is_known = before.get(resource.name) == (resource.uid, resource.version)
+        objects[name] = known[name] if is_known else read(kind.read(resource))
+    return objects

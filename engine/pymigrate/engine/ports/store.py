@@ -97,6 +97,11 @@ class Resources(Protocol):
         """The names of all objects of a kind below a parent, in order."""
         ...
 
+    def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
+        """Name, uid and version of all objects of a kind below a parent, ordered by name: what tells whether they are as they were, in a
+        fraction of the time that reading them takes."""
+        ...
+
     def has_children(self, parent: str) -> bool:
         """Whether any object lies directly below the name."""
         ...

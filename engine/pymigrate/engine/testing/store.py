@@ -43,6 +43,10 @@ class _Resources:
     def names(self, kind: str, parent: str) -> Sequence[str]:
         return sorted(r.name for r in self._resources.values() if (r.kind, r.parent) == (kind, parent))
 
+    def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
+        found = [r for r in self._resources.values() if (r.kind, r.parent) == (kind, parent)]
+        return sorted((r.name, r.uid, r.version) for r in found)
+
     def has_children(self, parent: str) -> bool:
         return any(resource.parent == parent for resource in self._resources.values())
 

@@ -70,6 +70,13 @@ class SqlResources:
         statement = select(ResourceRow.name).where(ResourceRow.parent == parent, ResourceRow.kind == kind)
         return list(read_all(self._connection, statement.order_by(col(ResourceRow.name))))
 
+    def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
+        """Name, uid and version of all of a kind below a parent, by name."""
+        columns = select(ResourceRow.name, ResourceRow.uid, ResourceRow.version)
+        statement = columns.where(ResourceRow.parent == parent, ResourceRow.kind == kind)
+        rows = self._connection.execute(statement.order_by(col(ResourceRow.name)))
+        return [(name, uid, version) for name, uid, version in rows]
+
     def has_children(self, parent: str) -> bool:
         """Whether anything lies below."""
         return read_first(self._connection, select(ResourceRow.name).where(ResourceRow.parent == parent)) is not None
