@@ -9,6 +9,7 @@ import binascii
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -203,6 +204,7 @@ def _prefix(enum: EnumDescriptor) -> str:
 
 def _kind(value: Any) -> str:
     kinds = {dict: "a map", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    kinds[Decimal] = "one of more digits than a double holds"
     return kinds.get(type(value), type(value).__name__)
 
 

@@ -134,6 +134,11 @@ def test_a_time_that_is_written_otherwise_is_no_change() -> None:
         ("alert_rule", RULE | {"repeat_interval_seconds": 5}, "repeat_interval_seconds: 5 must be at least 60, or 0"),
         (
             "alert_rule",
+            RULE | {"repeat_interval_seconds": "-1e5000"},
+            "repeat_interval_seconds: -1e+5000 must be at least 60",
+        ),
+        (
+            "alert_rule",
             RULE | {"escalations": [{"after_seconds": 1, "recipients": {}}]},
             "escalations.0: escalations[0].after_seconds: 1 must be at least 60",
         ),

@@ -5,6 +5,7 @@ A check says what is wrong with one known value, and nothing where it is right. 
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 
 Check = Callable[[object], str]
 
@@ -28,7 +29,7 @@ def at_least(least: float, *, or_zero: bool = False) -> Check:
     """A number from `least` on; 0 too where that says something of its own."""
 
     def check(value: object) -> str:
-        if not isinstance(value, int | float) or value >= least or (or_zero and value == 0):
+        if not isinstance(value, int | float | Decimal) or value >= least or (or_zero and value == 0):
             return ""
         return f"{value:g} must be at least {least:g}{', or 0' if or_zero else ''}"
 

@@ -10,6 +10,7 @@ from tf.utils import read_dynamic_value, to_dynamic_value
 
 __all__ = ["Unknown", "has_unknown", "is_empty", "number", "read_value", "to_number", "to_value", "without_unknowns"]
 
+DIGITS_MAX = 300  # a larger number is no int here: Python makes neither a float nor a text of any
 INTEGERS = range(-(2**63), 2**64)  # what MessagePack holds
 
 
@@ -31,7 +32,7 @@ def number(text: str) -> int | float | Decimal:
     """The number that a decimal text means: Terraform sends what no float64 holds exactly as text. A float when that has the same
     digits, such as 0.1. Raises ArithmeticError for what is no number."""
     exact = Decimal(text)
-    if exact == exact.to_integral_value():
+    if exact.adjusted() < DIGITS_MAX and exact == exact.to_integral_value():
         return int(exact)
     near = float(text)
     return near if Decimal(repr(near)) == exact else exact
