@@ -19,6 +19,7 @@ COMMAND = (sys.executable, "-m", "pymigrate.engine.main.rendering")
 START_SECONDS_MAX = 30.0
 # One text may take a second of a core: that is counted inside. Beyond this the process is held to be stuck.
 ANSWER_SECONDS_MAX = 10.0
+END_SECONDS_MAX = 2.0
 ANSWER_BYTES_MAX = 4_000_000
 BATCH_MAX = 250
 TRIES_MAX = 2
@@ -61,8 +62,14 @@ class TemplateProcess:
         return found
 
     async def close(self) -> None:
-        """Ends the process. May be called again."""
+        """Ends the process, which has a moment to do so by itself. May be called again."""
         async with self._turn:
+            child = self._child
+            if child is not None and child.stdin is not None:
+                child.stdin.close()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(END_SECONDS_MAX):
+                        await child.wait()
             await self._end()
 
     async def _batch(self, requests: Sequence[RenderRequest]) -> list[RenderedText]:
