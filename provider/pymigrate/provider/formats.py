@@ -31,3 +31,7 @@ REFERENCE = hidden(
     r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?",
     "a reference such as env://NAME or file:///path, with #key for a JSON file's field: a secret itself would be in the state",
 )
+WITHOUT_PASSWORD = hidden(
+    r"(?![^/?#]*://[^/?#]*:[^/?#]*@).*",
+    "without a password: name a reference to it instead, since what is written here is in the state",
+)

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from pymigrate.provider import secrets
 from pymigrate.provider.comparing import Change, changed_path
 from pymigrate.provider.declared import Declaration, DeclaredResource
+from pymigrate.provider.formats import REFERENCE
+from pymigrate.provider.sdk.diagnostics import ManyRefused
 from pymigrate.provider.sdk.resource import Context, State
-from pymigrate.provider.sdk.schema import are_equal
+from pymigrate.provider.sdk.schema import are_equal, elements
 from pymigrate.v1 import plan_pb2
 
 # What may change downtime. A warning stands at the first of them that changes.
@@ -73,7 +76,21 @@ class PhaseResource(DeclaredResource):
             "datasets.transforms.python.columns.type",
         ),
         outputs=("definition_hash",),
+        checks={"datasets.transforms.mask.key": REFERENCE},
     )
+
+    def validate(self, context: Context, config: State) -> None:
+        """What is secret in the headers of a step is a reference."""
+        super().validate(context, config)
+        wrong = [
+            error
+            for name, step in elements(self.attributes()["steps"], config.get("steps"))
+            for part in ("call", "undo")
+            if isinstance(call := step.get(part), dict)
+            for error in secrets.headers(call.get("headers"), ["steps", (name,), part, "headers"], of_step=True)
+        ]
+        if wrong:
+            raise ManyRefused(wrong)
 
     def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
         """The digest is unknown only when something changes that moves data. What a change makes of downtime is warned of."""

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from pymigrate.provider import work
 from pymigrate.provider.comparing import Change, changed_path
 from pymigrate.provider.declared import Declaration, DeclaredResource
+from pymigrate.provider.sdk.diagnostics import Refused
 from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.v1 import plan_pb2
 
@@ -27,6 +29,19 @@ class PlanResource(DeclaredResource):
             change = Change(planned["name"], "", lambda: self._variant(planned), path)
             self.provider.comparisons.warn(context, self.provider, change)
         return planned
+
+    def plan_destroy(self, context: Context, prior: State) -> None:
+        """Refuses it where the plan is protected; otherwise says what is under way, and what can still be undone."""
+        name = prior["name"]
+        if prior.get("deletion_protection"):
+            raise Refused(
+                f"{name} is protected from deletion",
+                "Set `deletion_protection = false` and apply that first; then it can be destroyed, or another one take its place.",
+                ["deletion_protection"],
+            )
+        runs = work.runs_below(self.engine, name, self.attributes())
+        work.warn_of_unfinished(context, name, runs)
+        work.warn_of_published(context, name, runs)
 
     def _variant(self, planned: State) -> Any:
         from pymigrate.v1 import impact_pb2

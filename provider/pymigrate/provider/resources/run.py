@@ -12,6 +12,7 @@ from pymigrate.provider.engine import START_TIMEOUT_SECONDS, Engine, is_missing,
 from pymigrate.provider.formats import PARENTS
 from pymigrate.provider.sdk.resource import Context, Resource, State
 from pymigrate.provider.sdk.schema import TEXT_MAP, Attribute, Moment, Schema
+from pymigrate.provider.work import ENDED
 from pymigrate.v1 import run_pb2
 from pymigrate.v1.shape import enum_number
 
@@ -28,7 +29,6 @@ OUTPUTS = {
     "rows_expected": Number(),
 }
 PLAN, PLAN_TEXT = PARENTS["plan"]
-ENDED = frozenset({"succeeded", "failed", "cancelled", "rolled_back", "rollback_blocked"})
 
 
 class RunResource(Resource):

@@ -69,7 +69,7 @@ class Resource:
         return planned
 
     def plan_destroy(self, context: Context, prior: State) -> None:
-        """Warnings about what a destruction would do."""
+        """Warnings about what a destruction would do, also one for another object that takes its place; raises where it can't be done."""
 
     def requires_replace(self, prior: State, planned: State) -> list[Path]:
         """Attributes whose change needs another object, beside those that the schema says."""

@@ -141,6 +141,8 @@ class Servicer(EphemeralCalls, ProviderServicer):
             if prior is not None:
                 paths = planning.replaced(attributes, prior, planned) + resource.requires_replace(prior, planned)
                 response.requires_replace.extend(to_path(path) for path in paths)
+                if paths:  # the object is destroyed for another one
+                    resource.plan_destroy(call, prior)
 
         guarded(call.diagnostics, plan)
         response.diagnostics.extend(call.diagnostics.to_pb())
