@@ -108,7 +108,7 @@ class _DeliveryStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     DELIVERY_STATE_UNDELIVERABLE: _DeliveryState.ValueType  # 8
     """It can't be sent: no address for the severity, or one that does not work."""
     DELIVERY_STATE_SUPPRESSED: _DeliveryState.ValueType  # 9
-    """It was silenced, or told within another one."""
+    """It was silenced, told within another one, or not needed any more since somebody had acknowledged."""
 
 class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
     """Where a delivery stands."""
@@ -132,7 +132,7 @@ DELIVERY_STATE_DEAD: DeliveryState.ValueType  # 7
 DELIVERY_STATE_UNDELIVERABLE: DeliveryState.ValueType  # 8
 """It can't be sent: no address for the severity, or one that does not work."""
 DELIVERY_STATE_SUPPRESSED: DeliveryState.ValueType  # 9
-"""It was silenced, or told within another one."""
+"""It was silenced, told within another one, or not needed any more since somebody had acknowledged."""
 Global___DeliveryState: typing_extensions.TypeAlias = DeliveryState
 
 @typing.final

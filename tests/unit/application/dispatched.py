@@ -9,7 +9,9 @@ from pymigrate.engine.application.acknowledging import AcknowledgeLinks, Acknowl
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.cloud_events import event_id
 from pymigrate.engine.application.deliveries import Deliveries
+from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.notification_metrics import NotificationMetrics
+from pymigrate.engine.application.occurrences import Occurrences
 from pymigrate.engine.application.outgoing_messages import OutgoingMessages
 from pymigrate.engine.application.redriving import Redriving
 from pymigrate.engine.application.work_bell import WorkBell
@@ -48,7 +50,9 @@ class Dispatch:
             self.store, surroundings, messages, random.Random(seed), self.bell, NotificationMetrics(self.metrics)
         )
         self.redriving = Redriving(self.store, surroundings, self.bell, self.freezing)
-        self.acknowledging = Acknowledging(self.store, self.clock, self.links, NotificationMetrics(self.metrics))
+        self.acknowledging = Acknowledging(
+            self.store, Directories(), Occurrences(), self.clock, self.links, NotificationMetrics(self.metrics)
+        )
 
     async def make(self, *deliveries: Delivery) -> None:
         """Stores them."""

@@ -227,6 +227,30 @@ def test_what_is_beyond_the_limit_waits_only_until_one_more_is_allowed() -> None
     assert NOW + HOUR <= waiting[0].due_time <= NOW + HOUR + 10 * MINUTE
 
 
+def test_what_is_critical_waits_for_the_limit_and_not_for_the_quiet_hours_of_what_it_is_told_with() -> None:
+    long = WeeklyWindow(time(12, 30), time(6))
+    found = ledger(replace(LIMITED, messages_per_hour_max=1), person("ann", "engineer", quiet_hours=(long,)))
+    found.tell(NOW, occurrence(entry=1))
+    found.freeze(NOW)
+    found.tell(NOW + MINUTE, occurrence(entry=2))
+    assert [each.due_time for each in found.of(DeliveryState.WAITING)] == [NOW + 18 * HOUR]
+    found.tell(NOW + 2 * MINUTE, occurrence(entry=3, severity=Severity.CRITICAL))
+    (waiting,) = found.of(DeliveryState.WAITING)
+    assert waiting.entries == [2, 3]
+    assert NOW + HOUR <= waiting.due_time <= NOW + HOUR + 12 * MINUTE
+
+
+def test_what_is_critical_is_told_at_once_with_what_was_beyond_a_limit_that_is_over() -> None:
+    long = WeeklyWindow(time(12, 30), time(6))
+    found = ledger(replace(LIMITED, messages_per_hour_max=1), person("ann", "engineer", quiet_hours=(long,)))
+    found.tell(NOW, occurrence(entry=1))
+    found.freeze(NOW)
+    found.tell(NOW + MINUTE, occurrence(entry=2))
+    found.tell(NOW + 3 * HOUR, occurrence(entry=3, severity=Severity.CRITICAL))
+    (waiting,) = found.of(DeliveryState.WAITING)
+    assert (waiting.entries, waiting.due_time) == ([2, 3], NOW + 3 * HOUR)
+
+
 def test_no_hour_has_more_messages_than_the_limit_however_they_come() -> None:
     found = ledger(LIMITED)
     for minutes in range(0, 300, 7):

@@ -13,11 +13,14 @@ from datetime import UTC, datetime, timedelta
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.delivery_messages import delivery_messages
+from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.notification_metrics import Moves, NotificationMetrics
+from pymigrate.engine.application.occurrences import Occurrences
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.domain import delivering
-from pymigrate.engine.domain.delivery import Delivery
+from pymigrate.engine.domain.delivery import Delivery, Incident
 from pymigrate.engine.domain.errors import NotFound, Unauthenticated
+from pymigrate.engine.domain.incidents import incident_threads
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import notification_pb2
@@ -74,14 +77,24 @@ def named_delivery(token: str) -> str:
 class Acknowledging:
     """The use case behind AcknowledgeDelivery."""
 
-    def __init__(self, store: Store, clock: Clock, links: AcknowledgeLinks, metrics: NotificationMetrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directories: Directories,
+        occurrences: Occurrences,
+        clock: Clock,
+        links: AcknowledgeLinks,
+        metrics: NotificationMetrics,
+    ) -> None:
         self._store = store
+        self._directories = directories
+        self._occurrences = occurrences
         self._metrics = metrics
         self._clock = clock
         self._links = links
 
     async def acknowledge(self, name: str, signature: str, who: Caller) -> notification_pb2.NotificationDelivery:
-        """Notes who did, ends the incident that the delivery is part of, and shows the delivery; the second time nothing changes. With a
+        """Notes who did, ends the incidents that the delivery tells of, and shows the delivery; the second time nothing changes. With a
         signature, whoever calls has nothing but that link. Raises Unauthenticated, NotFound, IllegalTransition."""
         now = self._clock.now()
         if signature:
@@ -95,7 +108,8 @@ class Acknowledging:
             acknowledger = (delivery.stakeholder or delivery.to) if signature else who.principal
             if delivering.acknowledge(delivery, acknowledger, now):
                 unit.deliveries.save([delivery])
-                _end_incident(unit, delivery.incident, acknowledger, now)
+                for incident in self._incidents(unit, delivery):
+                    _end(unit, incident, acknowledger, now, moves)
                 unit.audit.append(AuditEntry(now, acknowledger, "acknowledge", name, 0))
             return delivery_messages(unit, [delivery])[0], moves
 
@@ -103,11 +117,27 @@ class Acknowledging:
         self._metrics.count(moves)
         return answer
 
+    def _incidents(self, unit: Unit, delivery: Delivery) -> list[Incident]:
+        """Its own, and those of which it tells everything: what gathered in quiet hours or beyond an hour's limit opened one for each
+        group."""
+        own = unit.incidents.get(delivery.incident) if delivery.incident else None
+        rule = self._directories.of(unit, delivery.environment).rules.get(delivery.rule)
+        if own is None or rule is None:
+            return [own] if own is not None else []
+        told = self._occurrences.of(unit, unit.feed.get(delivery.entries))
+        under_way = unit.incidents.open_of(incident_threads(rule, told)).values()
+        others = [each for each in under_way if each.id != own.id and set(delivery.entries).issuperset(each.entries)]
+        return [own, *others]
 
-def _end_incident(unit: Unit, incident_id: str, acknowledger: str, now: datetime) -> None:
-    incident = unit.incidents.get(incident_id) if incident_id else None
-    if incident is not None and delivering.acknowledge_incident(incident, acknowledger, now):
-        unit.incidents.save([incident])
+
+def _end(unit: Unit, incident: Incident, acknowledger: str, now: datetime, moves: Moves) -> None:
+    """Nobody else is told of it: a step that waits for somebody's quiet hours, or for its channel, does not go out either."""
+    if not delivering.acknowledge_incident(incident, acknowledger, now):
+        return
+    unit.incidents.save([incident])
+    steps = [each for each in unit.deliveries.of_incident(incident.id) if each.escalation > 0]
+    moves.watch(steps)
+    unit.deliveries.save([each for each in steps if delivering.call_off(each, acknowledger)])
 
 
 def _parts(token: str) -> tuple[int, bytes, str]:

@@ -28,6 +28,7 @@ LOST_IN_A_ROW_MAX = 20
 REFUSED = "DELIVERY_REFUSED"
 TRIES_EXHAUSTED = "TRIES_EXHAUSTED"
 CHANNEL_MISSING = "CHANNEL_MISSING"
+ALREADY_ACKNOWLEDGED = "ALREADY_ACKNOWLEDGED"
 LEASE_ENDED = "the dispatcher did not report in time: it may have been sent"
 
 CONFIRMED = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.ACKNOWLEDGED})
@@ -137,6 +138,19 @@ def acknowledge(delivery: Delivery, acknowledger: str, now: datetime) -> bool:
     delivery.acknowledger, delivery.acknowledge_time = acknowledger, now
     delivery.failure = None
     _let_go(delivery)
+    delivery.next_try_time = None
+    return True
+
+
+def call_off(delivery: Delivery, acknowledger: str) -> bool:
+    """Somebody acts before it went out, and it is not told any more. False where it has gone out, may have, or is about to, and nothing
+    changes."""
+    if delivery.state not in {DeliveryState.WAITING, DeliveryState.PENDING} or delivery.may_be_repeated:
+        return False
+    delivery.state = DeliveryState.SUPPRESSED
+    delivery.failure = Failure(
+        ALREADY_ACKNOWLEDGED, f"{acknowledger or 'somebody'} had acknowledged before it was told"
+    )
     delivery.next_try_time = None
     return True
 

@@ -2,7 +2,8 @@
 
     WAITING ─ frozen ─→ PENDING ─ claimed ─→ SENDING ─→ ACCEPTED ─→ DELIVERED ─→ ACKNOWLEDGED
                            ↑───── again ────────┤
-                           └── redriven ─ DEAD ←┘          UNDELIVERABLE and SUPPRESSED are made so; the first may be redriven
+                           └── redriven ─ DEAD ←┘          UNDELIVERABLE and SUPPRESSED are made so; the first may be redriven,
+                                                           and what is still to go out becomes the second when somebody else acts
 
 A delivery gathers occurrences while it waits; its content is frozen when it is due, and stays. Entities change in place, as those of runs
 do: `version` is the store's, and 0 until it is stored.

@@ -83,7 +83,12 @@ class Gathering:
 
     def _tell(self, parcel: Parcel, reached: Reached, incident: str) -> Delivery:
         rule, is_limited = parcel.rule, parcel.rule.messages_per_hour_max > 0
+        place = rule.id, (reached.stakeholder, reached.address)
         if is_limited and (beyond := self._waiting(overflow_thread(rule, reached))) is not None:
+            if not is_held(parcel.severity) and is_held(beyond.severity):
+                # The limit holds it back, and quiet hours no longer.
+                free = self._now if self._used.get(place, 0) <= rule.messages_per_hour_max else self._free(place)
+                set_due(beyond, rule, min(beyond.due_time, free))
             return self._add(beyond, parcel, incident)
         thread = self._parcels.thread(parcel, reached)
         kind = self._parcels.kind(parcel, reached)
@@ -94,15 +99,17 @@ class Gathering:
                 set_due(waiting, rule, min(waiting.due_time, soon))
             return self._add(waiting, parcel, incident)
         due = self._due(kind, parcel, reached, self._newest.get(thread))
-        place = rule.id, (reached.stakeholder, reached.address)
         if is_limited and self._used.get(place, 0) >= rule.messages_per_hour_max:
-            thread, due = overflow_thread(rule, reached), self._known.free.get(place, self._now + HOUR)
+            thread, due = overflow_thread(rule, reached), self._free(place)
         if is_held(parcel.severity):
             due = self._parcels.quiet_until(reached.stakeholder, due)
         self._used[place] = self._used.get(place, 0) + 1
         made = self._maker.make(rule, reached, parcel.severity, thread, parcel.occurrences, due, incident=incident)
         self._newest[thread] = made
         return made
+
+    def _free(self, place: tuple[str, Place]) -> datetime:
+        return self._known.free.get(place, self._now + HOUR)
 
     def _due(self, kind: ThreadKind, parcel: Parcel, reached: Reached, previous: Delivery | None) -> datetime:
         if kind is ThreadKind.DIGEST and parcel.rule.digest is not None:

@@ -1,14 +1,14 @@
 """What escalates: opened by the first occurrence of a rule's group, told further step by step, ended with its last step or, as `delivering`
 says, by an acknowledgement. Until then what the group adds belongs to it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from pymigrate.engine.domain.delivery import ENTRIES_MAX, Delivery, Incident
 from pymigrate.engine.domain.making import Maker
 from pymigrate.engine.domain.notices import Occurrence, Rule
 from pymigrate.engine.domain.routing import Routes, silenced
-from pymigrate.engine.domain.threads import ThreadKind, thread_of
+from pymigrate.engine.domain.threads import ThreadKind, incident_thread, thread_of, told_with
 from pymigrate.engine.domain.timing import is_held, quiet_until
 
 
@@ -33,6 +33,11 @@ def add_to_incident(incident: Incident, occurrences: Sequence[Occurrence]) -> No
     room = ENTRIES_MAX - len(incident.entries)
     if room > 0:
         incident.entries.extend(occurrence.entry for occurrence in occurrences[:room] if occurrence.entry)
+
+
+def incident_threads(rule: Rule, told: Iterable[Occurrence]) -> set[str]:
+    """The threads of what a rule escalates of these occurrences."""
+    return {incident_thread(rule, told_with(rule, each, rule.severity or each.severity)) for each in told}
 
 
 def escalation_deliveries(

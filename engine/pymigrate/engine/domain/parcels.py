@@ -15,7 +15,7 @@ from pymigrate.engine.domain.duplicates import Sameness, ToldLately, is_so_recen
 from pymigrate.engine.domain.notices import Occurrence, Rule, Severity, Silence
 from pymigrate.engine.domain.routing import Audience, Routes, Told, silenced
 from pymigrate.engine.domain.run import Failure
-from pymigrate.engine.domain.threads import ThreadKind, group_of, incident_thread, thread_of
+from pymigrate.engine.domain.threads import ThreadKind, incident_thread, thread_of, told_with
 from pymigrate.engine.domain.timing import is_held, is_in_digest, quiet_until
 
 OF_DELIVERIES = "notification."
@@ -86,12 +86,11 @@ class Parcels:
 
     def _add(self, occurrence: Occurrence, told: Told) -> None:
         rule = told.rule
-        is_digest = is_in_digest(rule, told.severity)
-        group = ThreadKind.DIGEST if is_digest else group_of(rule, occurrence, told.severity)
+        group = told_with(rule, occurrence, told.severity)
         key = (rule.id, id(told.audience), group, told.silence.id if told.silence else "")
         parcel = self._parcels.get(key)
         if parcel is None:
-            parcel = Parcel(rule, told.severity, told.audience, group, is_digest, told.silence)
+            parcel = Parcel(rule, told.severity, told.audience, group, is_in_digest(rule, told.severity), told.silence)
         if rule.duplicate_seconds > 0 and parcel.is_told:
             same = sameness(rule, occurrence)
             if self._is_repeated(rule, same, occurrence):

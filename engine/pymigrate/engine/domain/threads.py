@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pymigrate.engine.domain.audience import Reached
 from pymigrate.engine.domain.notices import Occurrence, Rule, Severity
+from pymigrate.engine.domain.timing import is_in_digest
 
 # No name holds it.
 SEPARATOR = "\x1f"
@@ -40,6 +41,11 @@ def incident_thread(rule: Rule, group: str) -> str:
 def key_of(thread: str, first: Occurrence, escalation: int = 0) -> str:
     """What a receiver tells repetitions by: the same for the same thread that begins with the same event."""
     return _digest(thread, first.id, str(escalation))
+
+
+def told_with(rule: Rule, occurrence: Occurrence, severity: Severity) -> str:
+    """What an occurrence is told and escalated with: its group, or whatever else is in the digest."""
+    return ThreadKind.DIGEST if is_in_digest(rule, severity) else group_of(rule, occurrence, severity)
 
 
 def group_of(rule: Rule, occurrence: Occurrence, severity: Severity) -> str:

@@ -105,7 +105,9 @@ class Notifications:
             templates=TryingTemplates(store, catalog, self._trying),
             figures=NotificationFigures(store, clock),
             redriving=Redriving(store, self._surroundings, self._sending, self._freezing),
-            acknowledging=Acknowledging(store, clock, self._links, self._counters),
+            acknowledging=Acknowledging(
+                store, self._directories, self._occurrences, clock, self._links, self._counters
+            ),
         )
         writes = TemplateWrites(store, self._trying)
         return {
