@@ -49,7 +49,7 @@ class Dispatch:
         self.deliveries = Deliveries(
             self.store, surroundings, messages, random.Random(seed), self.bell, NotificationMetrics(self.metrics)
         )
-        self.redriving = Redriving(self.store, surroundings, self.bell, self.freezing)
+        self.redriving = Redriving(self.store, Directories(), surroundings, self.bell, self.freezing)
         self.acknowledging = Acknowledging(
             self.store, Directories(), Occurrences(), self.clock, self.links, NotificationMetrics(self.metrics)
         )

@@ -1,23 +1,28 @@
 """An environment with notifications in which deliveries wait to be frozen, on a store in memory and a clock of the test's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from pymigrate.engine.adapters.rendering.texts import Texts
+from pymigrate.engine.application.catalog import Kind
 from pymigrate.engine.application.contents import Contents
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.freezing import Freezing
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_TEMPLATES
+from pymigrate.engine.application.notification_metrics import NotificationMetrics
 from pymigrate.engine.application.occurrences import Occurrences
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import Content, Delivery, DeliveryState
 from pymigrate.engine.ports.rendering import RenderedText, Renderer, RenderRequest
 from pymigrate.engine.ports.store import AuditEntry, Unit
+from pymigrate.engine.testing.metrics import MemoryMetrics
 from pymigrate.engine.testing.rendering import PlainRenderer
-from tests.unit.application.engines import Engine
-from tests.unit.application.noticed import add, declare_notices
+from tests.unit.application.engines import ME, Engine
+from tests.unit.application.noticed import add, declare_notices, read
 from tests.unit.domain.delivered import ENVIRONMENT, NOW, pending
 
 ALL = {
@@ -57,9 +62,18 @@ class Frozen:
         self.engine, self.store, self.clock = engine, engine.store, engine.clock
         self.bell, self.dispatch = WorkBell(), WorkBell()
         self.occurrences = Occurrences()
-        self.contents = Contents(self.store, Directories(), engine.kpis, renderer, _link)
+        self.directories, self.metrics = Directories(), MemoryMetrics()
+        self.contents = Contents(self.store, self.directories, engine.kpis, renderer, _link)
         self.freezing = Freezing(
-            self.store, self.occurrences, self.contents, self.clock, self.bell, self.dispatch, at_once_max
+            self.store,
+            self.directories,
+            self.occurrences,
+            self.contents,
+            NotificationMetrics(self.metrics),
+            self.clock,
+            self.bell,
+            self.dispatch,
+            at_once_max,
         )
 
     async def happen(self, type_: str = "approve sales/go", subject: str = f"{ENVIRONMENT}/plans/p") -> int:
@@ -74,6 +88,14 @@ class Frozen:
     async def wait(self, *deliveries: Delivery) -> None:
         """Stores them."""
         await self.store.transact(lambda unit: unit.deliveries.insert(deliveries))
+
+    async def declare_again(self, kind: Kind[Any], name: str, document: Mapping[str, Any]) -> None:
+        """Declares one object otherwise."""
+        message = read(kind, document)
+        message.name = f"{ENVIRONMENT}/{kind.collection}/{name}"
+        await self.store.transact(
+            lambda unit: self.engine.catalog.update(unit, kind, message, FieldMask(paths=["*"]), ME)
+        )
 
     async def get(self, number: int = 1) -> Delivery:
         """The delivery of that number as it is stored."""
@@ -109,6 +131,7 @@ def waiting(number: int, *entries: int, **others: Any) -> Delivery:
         "content": Content(),
         "frozen_time": None,
         "next_try_time": None,
+        "address": "hook" if others.get("stakeholder") == "bob" else "mail",
     }
     return replace(pending(number), **(known | others))
 

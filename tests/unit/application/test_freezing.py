@@ -10,20 +10,25 @@ import pytest
 from structlog.testing import capture_logs
 
 from pymigrate.engine.application.default_texts import ROLES, default_template
+from pymigrate.engine.application.findings import DELIVERY_UNDELIVERABLE
 from pymigrate.engine.application.freezing import GONE_TYPE, REST_SECONDS_SHORT
 from pymigrate.engine.application.notice_sources import Notice
+from pymigrate.engine.application.notification_kinds import STAKEHOLDERS
 from pymigrate.engine.application.template_checks import source_of
+from pymigrate.engine.domain.audience import NO_ADDRESS, PAUSED, UNKNOWN_STAKEHOLDER
 from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.errors import StoreUnavailable
 from pymigrate.engine.domain.notices import Severity
 from pymigrate.engine.domain.run import DatasetRun, Failure, Lane, PhaseRun, Run, RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import LaneState, PhaseState, RunState
+from pymigrate.engine.ports.metric_families import NOTIFICATIONS
 from pymigrate.engine.ports.rendering import RenderedText, RenderRequest
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.rendering import PlainRenderer
 from pymigrate.v1 import run_pb2
 from tests.unit.application.engines import Engine
 from tests.unit.application.frozen import Frozen, SandboxRenderer, frozen_of, waiting
+from tests.unit.application.noticed import ANN
 from tests.unit.domain.delivered import ENVIRONMENT, NOW, later, pending
 
 Result = TypeVar("Result")
@@ -123,15 +128,45 @@ async def test_without_a_template_the_role_has_its_own(frozen: Frozen) -> None:
         waiting(1, entry, template=""),
         waiting(2, entry, template="", template_role="executive"),
         waiting(3, entry, template="", template_role="gardener", stakeholder="bob"),
-        waiting(4, entry, template="", template_role="", stakeholder="nobody"),
     )
     await frozen.freezing.step()
-    assert [(await frozen.content(number)).template for number in (1, 2, 3, 4)] == [
+    assert [(await frozen.content(number)).template for number in (1, 2, 3)] == [
         "default-engineer",
         "default-executive",
         "default-executive",
-        "default-operator",
     ]
+
+
+async def test_whoever_is_gone_by_then_is_not_told_at_the_address_that_they_had_and_the_ledger_and_the_stream_say_so(
+    frozen: Frozen,
+) -> None:
+    entry = await frozen.happen()
+    await frozen.wait(waiting(1, entry, stakeholder="carl"), waiting(2, entry, address="pager"))
+    await frozen.freezing.step()
+    found = [await frozen.get(number) for number in (1, 2)]
+    assert [each.state for each in found] == [DeliveryState.UNDELIVERABLE] * 2
+    assert [each.failure.reason for each in found if each.failure] == [UNKNOWN_STAKEHOLDER, NO_ADDRESS]
+    assert [each.frozen_time for each in found] == [None, None]
+    entries = await frozen.store.read(lambda unit: unit.audit.list(0, 1_000))
+    assert [each.subject for each in entries if each.action == DELIVERY_UNDELIVERABLE] == [each.name for each in found]
+    assert frozen.metrics.values[NOTIFICATIONS] == {("e", "undeliverable"): 2.0}
+
+
+async def test_whoever_is_paused_by_then_is_told_nothing(frozen: Frozen) -> None:
+    await frozen.wait(waiting(1, await frozen.happen()))
+    await frozen.declare_again(STAKEHOLDERS, "ann", ANN | {"isPaused": True})
+    await frozen.freezing.step()
+    delivery = await frozen.get()
+    assert delivery.state is DeliveryState.SUPPRESSED
+    assert delivery.failure is not None
+    assert delivery.failure.reason == PAUSED
+
+
+async def test_a_message_goes_to_the_address_that_its_recipient_has_by_then(frozen: Frozen) -> None:
+    await frozen.wait(waiting(1, await frozen.happen(), to="ann@before.example.com"))
+    await frozen.freezing.step()
+    delivery = await frozen.get()
+    assert (delivery.state, delivery.to) == (DeliveryState.PENDING, "ann@example.com")
 
 
 async def test_a_template_that_is_gone_by_then_is_replaced_by_the_roles_own(frozen: Frozen) -> None:

@@ -24,7 +24,7 @@ async def dispatch(engine: Engine) -> Dispatch:
 
 
 async def test_a_dead_one_begins_again_at_once_with_the_same_key(dispatch: Dispatch) -> None:
-    await dispatch.make(pending())
+    await dispatch.make(pending(address="mail"))
     given = await dispatch.claim()
     await dispatch.report(*given, outcome="permanent")
     rung = dispatch.bell.rung
@@ -34,6 +34,23 @@ async def test_a_dead_one_begins_again_at_once_with_the_same_key(dispatch: Dispa
     (again,) = await dispatch.claim()
     assert (again.key, again.try_number) == (given[0].key, 1)
     assert [(entry.action, entry.actor) for entry in await dispatch.told()][-1] == ("redrive", "me")
+
+
+async def test_a_dead_one_begins_again_at_the_address_that_was_set_right_since(dispatch: Dispatch) -> None:
+    await dispatch.make(pending(address="mail", to="ann@mistyped.example.com"))
+    await dispatch.report(*await dispatch.claim(), outcome="permanent")
+    await dispatch.redriving.redrive(NAME, ME)
+    (again,) = await dispatch.claim()
+    assert again.to == "ann@example.com"
+
+
+@pytest.mark.parametrize("gone", [{"stakeholder": "carl"}, {"address": "pager"}])
+async def test_one_whose_recipient_or_address_is_gone_is_not_redriven(dispatch: Dispatch, gone: dict[str, Any]) -> None:
+    await dispatch.make(pending(**({"address": "mail"} | gone)))
+    await dispatch.report(*await dispatch.claim(), outcome="permanent")
+    with pytest.raises(FailedPrecondition, match="any more"):
+        await dispatch.redriving.redrive(NAME, ME)
+    assert (await dispatch.get()).state is DeliveryState.DEAD
 
 
 async def test_what_is_under_way_is_not_redriven(dispatch: Dispatch) -> None:

@@ -8,12 +8,16 @@ from functools import partial
 import structlog
 
 from pymigrate.engine.application.contents import Contents
+from pymigrate.engine.application.dead_letters import tell_ended_badly
+from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.notice_sources import Notice
+from pymigrate.engine.application.notification_metrics import Moves, NotificationMetrics
 from pymigrate.engine.application.occurrences import Occurrences
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import Content, Delivery, DeliveryState
 from pymigrate.engine.domain.errors import StaleWrite, TemporaryError
 from pymigrate.engine.domain.notices import Occurrence
+from pymigrate.engine.domain.readdressing import hold_back
 from pymigrate.engine.domain.severities import severity_of
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
@@ -42,14 +46,18 @@ class Freezing:
     def __init__(
         self,
         store: Store,
+        directories: Directories,
         occurrences: Occurrences,
         contents: Contents,
+        metrics: NotificationMetrics,
         clock: Clock,
         bell: WorkBell,
         dispatch: WorkBell,
         at_once_max: int = AT_ONCE_MAX,
     ) -> None:
         self._store = store
+        self._directories = directories
+        self._metrics = metrics
         self._occurrences = occurrences
         self._contents = contents
         self._clock = clock
@@ -106,17 +114,41 @@ class Freezing:
         now = self._clock.now()
         versions = {notice.delivery.name: notice.delivery.version for notice in notices}
         deliveries = [notice.delivery for notice in notices]
-        for delivery, content in zip(deliveries, contents, strict=True):
-            _freeze(delivery, content, now)
+        said = {delivery.name: content for delivery, content in zip(deliveries, contents, strict=True)}
+        stale: list[str] = []
         try:
-            await self._store.transact(lambda unit: unit.deliveries.save(deliveries))
-            stale: list[str] = []
+            moves = await self._store.transact(lambda unit: self._save(unit, deliveries, said, now))
         except StaleWrite:
-            said = {delivery.name: delivery.content for delivery in deliveries}
-            stale = await self._store.transact(lambda unit: _save_unchanged(unit, said, versions, now))
+            moves, stale = await self._store.transact(lambda unit: self._save_unchanged(unit, said, versions, now))
+        self._metrics.count(moves)
         if len(stale) < len(notices):
             self._dispatch.ring()
         return len(notices) - len(stale), stale
+
+    def _save(self, unit: Unit, deliveries: Sequence[Delivery], said: Mapping[str, Content], now: datetime) -> Moves:
+        """Freezes each, but for those whose recipient is gone or paused since they were made."""
+        moves = Moves()
+        moves.watch(deliveries)
+        environments = {delivery.environment for delivery in deliveries}
+        directories = {environment: self._directories.of(unit, environment) for environment in environments}
+        for delivery in deliveries:
+            if not hold_back(delivery, directories[delivery.environment]):
+                _freeze(delivery, said[delivery.name], now)
+        unit.deliveries.save(deliveries)
+        tell_ended_badly(unit, deliveries, now)
+        return moves
+
+    def _save_unchanged(
+        self, unit: Unit, said: Mapping[str, Content], versions: Mapping[str, int], now: datetime
+    ) -> tuple[Moves, list[str]]:
+        """The same with those that are as they were read; gives the names of the others too."""
+        fresh = [
+            each
+            for each in unit.deliveries.get_all(said.keys())
+            if each.version == versions[each.name] and each.state is DeliveryState.WAITING
+        ]
+        moves = self._save(unit, fresh, said, now)
+        return moves, sorted(said.keys() - {delivery.name for delivery in fresh})
 
     def _due(self, unit: Unit, now: datetime, limit: int) -> _Due:
         due = unit.deliveries.due(now, limit)
@@ -151,19 +183,6 @@ def _freeze(delivery: Delivery, content: Content, now: datetime) -> None:
     delivery.content = content
     delivery.state = DeliveryState.PENDING
     delivery.frozen_time = delivery.next_try_time = now
-
-
-def _save_unchanged(unit: Unit, said: Mapping[str, Content], versions: Mapping[str, int], now: datetime) -> list[str]:
-    """Freezes those that are as they were read; gives the names of the others."""
-    fresh = [
-        each
-        for each in unit.deliveries.get_all(said.keys())
-        if each.version == versions[each.name] and each.state is DeliveryState.WAITING
-    ]
-    for delivery in fresh:
-        _freeze(delivery, said[delivery.name], now)
-    unit.deliveries.save(fresh)
-    return sorted(said.keys() - {delivery.name for delivery in fresh})
 
 
 def _gone(delivery: Delivery) -> Occurrence:

@@ -5,6 +5,7 @@ import hashlib
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.channel_addresses import address_problems
 from pymigrate.engine.application.delivery_messages import delivery_messages
+from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.application.stale_writes import transact_again
 from pymigrate.engine.application.work_bell import WorkBell
@@ -13,6 +14,7 @@ from pymigrate.engine.domain.delivery import Content, Delivery, DeliveryState
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound
 from pymigrate.engine.domain.names import environment_of, last_segment, nearest
 from pymigrate.engine.domain.notices import Severity
+from pymigrate.engine.domain.readdressing import readdress
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import notification_pb2
 
@@ -26,15 +28,19 @@ Nothing has happened. The delivery {name} tells what came of it.
 class Redriving:
     """The use cases behind RedriveDelivery and TestNotificationChannel. `sending` wakes dispatchers, `freezing` whoever renders."""
 
-    def __init__(self, store: Store, surroundings: Surroundings, sending: WorkBell, freezing: WorkBell) -> None:
+    def __init__(
+        self, store: Store, directories: Directories, surroundings: Surroundings, sending: WorkBell, freezing: WorkBell
+    ) -> None:
         self._store = store
+        self._directories = directories
         self._clock = surroundings.clock
         self._new_id = surroundings.new_id
         self._sending = sending
         self._freezing = freezing
 
     async def redrive(self, name: str, who: Caller) -> notification_pb2.NotificationDelivery:
-        """Begins again. Raises NotFound, IllegalTransition, and FailedPrecondition for one that has no address to go to."""
+        """Begins again, at the address that the recipient has now. Raises NotFound, IllegalTransition, and FailedPrecondition for one that
+        has no address to go to."""
         now = self._clock.now()
 
         def work(unit: Unit) -> notification_pb2.NotificationDelivery:
@@ -42,6 +48,8 @@ class Redriving:
             if delivery is None:
                 raise NotFound(f"there is no {name}", field="name")
             delivering.redrive(delivery, now)
+            if delivery.channel and (failure := readdress(delivery, self._directories.of(unit, delivery.environment))):
+                raise FailedPrecondition(f"{failure.message}: {name} has nowhere to go", field="name")
             if not delivery.channel:
                 raise FailedPrecondition(
                     f"{name} has no address to go to: give {delivery.stakeholder or 'its rule somebody'} one, which holds from the next "

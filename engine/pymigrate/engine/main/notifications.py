@@ -72,8 +72,9 @@ class Notifications:
         measure_routing(metrics, self._router)
         self._escalating = Escalating(*parts, self._freezing)
         self._contents = Contents(store, self._directories, kpis, self._renderer, self._links.url)
-        self._freezer = Freezing(store, self._occurrences, self._contents, clock, self._freezing, self._sending)
         self._counters = NotificationMetrics(metrics)
+        known = (store, self._directories, self._occurrences)
+        self._freezer = Freezing(*known, self._contents, self._counters, clock, self._freezing, self._sending)
         self._conditions = Conditions(store, kpis, limits, clock, self._happened)
         self._overdue = Overdue(store, self._counters, clock, self._happened)
         self._gauges = NotificationGauges(store, clock)
@@ -104,7 +105,7 @@ class Notifications:
             previews=Previews(store, self._directories, self._occurrences, self._contents, clock),
             templates=TryingTemplates(store, catalog, self._trying),
             figures=NotificationFigures(store, clock),
-            redriving=Redriving(store, self._surroundings, self._sending, self._freezing),
+            redriving=Redriving(store, self._directories, self._surroundings, self._sending, self._freezing),
             acknowledging=Acknowledging(
                 store, self._directories, self._occurrences, clock, self._links, self._counters
             ),
