@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.gates import is_to_start, waiting_gates
 from pymigrate.engine.domain.happenings import (
     Approved,
     Begun,
@@ -131,6 +132,7 @@ class Simulation:
         self.core = RunCore(aggregate, random.Random(self.seed))
         self.sequence = 0
         self.fences: dict[str, int] = {}
+        self.told_gates: set[tuple[str, int]] = set()
 
     @property
     def aggregate(self) -> RunAggregate:
@@ -208,6 +210,10 @@ class Simulation:
                 assert all(self.aggregate.phases[name].state in DONE for name in phase.dependencies)
                 assert not self.core.run.waiting_for
                 assert all(name in phase.approvals for name, at in phase.gates.items() if at == Point.BEFORE_START)
+            if moment.type == "gate.waiting":
+                told = moment.subject, self.core.run.attempt
+                assert told not in self.told_gates
+                self.told_gates.add(told)
             if moment.type == "phase.publishing":
                 phase = self.aggregate.phases[moment.subject.rpartition("/")[2]]
                 assert all(name in phase.approvals for name in phase.gates)
@@ -224,6 +230,8 @@ class Simulation:
             assert run.end_time is not None
             assert all(phase.state in PHASE_ENDED for phase in self.aggregate.phases.values())
             self.check_let_go()
+        elif run.desired is not DesiredState.CANCELLED and run.state is not RunState.ROLLING_BACK:
+            self.check_gates()
         if run.state is RunState.RUNNING:
             assert run.desired is not DesiredState.PAUSED
         if run.desired is DesiredState.PAUSED:
@@ -236,6 +244,21 @@ class Simulation:
         for task in self.aggregate.tasks.values():
             assert task.state in TASK_STEPS
             assert (task.state is TaskState.LEASED) == bool(task.host)
+
+    def check_gates(self) -> None:
+        """What is told to wait at a gate is what nothing else holds up."""
+        run, phases = self.core.run, self.aggregate.phases
+        for phase in phases.values():
+            tasks = [t for t in self.aggregate.tasks.values() if (t.phase, t.attempt) == (phase.id, phase.attempt)]
+            is_verified = all(task.state is TaskState.DONE for task in tasks if task.kind is TaskKind.VERIFY)
+            is_over = phase.state in PHASE_ENDED and not is_to_start(run, phase)
+            waiting = set(waiting_gates(run, phase, phases)) if is_verified else set()
+            told = {
+                gate
+                for gate in phase.gates
+                if (f"{run.name}/phases/{phase.id}/gates/{gate}", run.attempt) in self.told_gates
+            }
+            assert waiting == told - phase.approvals.keys() or is_over, phase
 
     def check_let_go(self) -> None:
         """What keeps changes in a source that was not published is undone, or told to be left; nothing is read before it is kept."""

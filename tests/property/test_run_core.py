@@ -140,6 +140,22 @@ class Lenient(orchestration.RunCore):
         return True
 
 
+class Silent(orchestration.RunCore):
+    """A core that waits for approvals of which nobody hears."""
+
+    def _is_approved(self, phase, point):  # type: ignore[no-untyped-def]  # a mutant
+        phase.told_gates = tuple(phase.gates)
+        return super()._is_approved(phase, point)
+
+
+class Nagging(orchestration.RunCore):
+    """A core that tells of a gate whenever it looks at it."""
+
+    def _is_approved(self, phase, point):  # type: ignore[no-untyped-def]  # a mutant
+        phase.told_gates = ()
+        return super()._is_approved(phase, point)
+
+
 class Careless(orchestration.RunCore):
     """A core that takes back data though a step was done that nothing undoes."""
 
@@ -147,7 +163,7 @@ class Careless(orchestration.RunCore):
         return None
 
 
-@pytest.mark.parametrize("mutant", [Unfenced, Impatient, Forgetful, Hasty, Lenient, Careless])
+@pytest.mark.parametrize("mutant", [Unfenced, Impatient, Forgetful, Hasty, Lenient, Silent, Nagging, Careless])
 def test_the_invariants_catch_a_core_that_is_wrong(mutant: type[orchestration.RunCore]) -> None:
     assert any(is_caught(mutant, seed) for seed in range(60))
 

@@ -89,7 +89,7 @@ class Witness:
         head = entry.type.partition(".")[0]
         if head in {"run", "phase", "lane"} and entry.type != "run.steered":
             self._step(f"{head}s", entry)
-        elif head == "gate":
+        elif entry.type == "gate.approved":
             self.approvals.add(entry.subject[len(RUN) :])
         if entry.type == "phase.ready":
             self._check_start(entry.subject)

@@ -59,7 +59,7 @@ def full_aggregate() -> RunAggregate:
     phase = PhaseRun("flights", "ops", ("airlines", "planes"), 5, PhaseState.ROLLBACK_BLOCKED, 2, FAILURE, at(3), at(4))
     phase.gates, phase.approvals = {"go": "before_start", "ok": "before_publication"}, {"go": "ann@example.com"}
     phase.steps, phase.final_steps, phase.is_live = {"switch": "after_publication"}, ("switch",), True
-    phase.is_online, phase.is_caught_up = True, True
+    phase.is_online, phase.is_caught_up, phase.told_gates = True, True, ("go", "ok")
     dataset = DatasetRun(
         phase="flights",
         id="flights",

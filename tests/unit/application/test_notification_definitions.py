@@ -389,7 +389,7 @@ def test_a_time_that_no_calendar_has_is_refused() -> None:
 
 
 def test_a_family_of_types_names_each_of_them() -> None:
-    assert types_named("gate.*") == {"gate.approved"}
+    assert types_named("gate.*") == {"gate.approved", "gate.waiting"}
     assert types_named("run.failed") == {"run.failed"}
     assert types_named("ru.*") == types_named("run") == types_named("") == frozenset()
     assert types_named("phase.*") < EVENT_TYPES

@@ -49,7 +49,7 @@ async def test_only_the_types_that_it_is_for_are_tried() -> None:
     renderer = PlainRenderer()
     await template_problems(_template(mail=_text("b")), ["gate.*", "run.failed"], renderer)
     tried = {request.context["event"]["type"] for request in renderer.asked}
-    assert tried == {"gate.approved", "run.failed"}
+    assert tried == {"gate.approved", "gate.waiting", "run.failed"}
 
 
 async def test_a_template_for_no_type_in_particular_is_tried_with_all() -> None:

@@ -141,4 +141,4 @@ def test_a_rule_in_a_circle_ends_all_the_same() -> None:
 
 def test_a_template_that_says_nothing_is_for_every_type() -> None:
     assert own_types(notification_pb2.NotificationTemplate()) == EVENT_TYPES
-    assert own_types(notification_pb2.NotificationTemplate(types=["gate.*"])) == {"gate.approved"}
+    assert own_types(notification_pb2.NotificationTemplate(types=["gate.*"])) == {"gate.approved", "gate.waiting"}

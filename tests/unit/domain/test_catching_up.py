@@ -124,7 +124,8 @@ def test_a_gate_before_publication_is_waited_at_while_it_catches_up_and_not_whil
     for _ in range(3):
         finish(core, TaskKind.CATCH_UP)
         assert state(core) is PhaseState.STAGING
-    assert [event.type for event in core.take()[1]].count("staging.caught_up") == 1
+    told = [event.type for event in core.take()[1]]
+    assert (told.count("staging.caught_up"), told.count("gate.waiting")) == (1, 1)
     task = lease(core, TaskKind.CATCH_UP)
     core.apply(Approved("a", "go", "me"), LATER)
     assert state(core) is PhaseState.STAGING  # the round that is under way ends first

@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.gates import waiting_gates
 from pymigrate.engine.domain.happenings import (
     Approved,
     Begun,
     Failed,
     Leased,
     PlanSucceeded,
+    Retried,
     RollbackAsked,
     SealAsked,
     Steered,
@@ -274,6 +276,106 @@ def test_a_gate_before_publication_holds_what_is_verified() -> None:
     core.apply(Approved("a", "go", "ann"), LATER)
     finish(core, "a", TaskKind.PUBLISH)
     assert state(core) is RunState.SUCCEEDED
+
+
+def moments(core: RunCore) -> list[tuple[str, str, str, str]]:
+    """What was told of gates since the last call."""
+    return [
+        (event.subject.partition("/phases/")[2], event.type, event.from_state, event.to_state)
+        for event in core.take()[1]
+        if event.type.startswith("gate.")
+    ]
+
+
+def try_again(core: RunCore) -> None:
+    """Undoes what is to be undone of what failed, and begins anew."""
+    while left := core.claimable(LATER):
+        finish(core, left[0].phase, left[0].kind)
+    assert core.apply(Retried("ann"), LATER)
+
+
+WAITS, APPROVED = ("gate.waiting", "pending", "waiting"), ("gate.approved", "waiting", "approved")
+
+
+def test_a_gate_before_the_start_is_told_to_wait_once_nothing_else_holds_the_phase_up() -> None:
+    def adorn(aggregate: RunAggregate) -> None:
+        aggregate.phases["b"].gates = {"go": "before_start"}
+        aggregate.run.waiting_for = ("crm",)
+
+    core = core_of({"a": (), "b": ("a",)}, adorn)
+    assert moments(core) == []
+    core.apply(PlanSucceeded("crm"), LATER)
+    assert moments(core) == []
+    publish(core, "a")
+    assert moments(core) == [("b/gates/go", *WAITS)]
+
+
+def test_a_gate_before_publication_is_told_to_wait_when_the_last_dataset_is_verified() -> None:
+    aggregate = aggregate_of({"a": ()}, datasets=2)
+    aggregate.phases["a"].gates = {"go": "before_publication"}
+    core = RunCore(aggregate, random.Random(1))
+    core.apply(Begun(), START)
+    for kind in (TaskKind.COPY, TaskKind.COPY, TaskKind.VERIFY):
+        finish(core, "a", kind)
+        assert moments(core) == []
+    finish(core, "a", TaskKind.VERIFY)
+    assert moments(core) == [("a/gates/go", *WAITS)]
+
+
+def test_each_gate_is_told_once_whatever_happens_while_it_waits_and_by_whatever_engine() -> None:
+    def adorn(aggregate: RunAggregate) -> None:
+        aggregate.phases["a"].gates = {"books": "before_start", "ward": "before_start"}
+
+    core = core_of({"a": (), "other": ()}, adorn)
+    assert moments(core) == [("a/gates/books", *WAITS), ("a/gates/ward", *WAITS)]
+    core.apply(Steered(DesiredState.PAUSED, "ann"), LATER)
+    core.apply(Steered(DesiredState.RUNNING, "ann"), LATER)
+    core = RunCore(core.aggregate.copied(), random.Random(2))
+    core.apply(Begun(), LATER)
+    publish(core, "other")
+    assert moments(core) == []
+    core.apply(Approved("a", "ward", "ann"), LATER)
+    core.apply(Approved("a", "books", "ann"), LATER)
+    assert moments(core) == [("a/gates/ward", *APPROVED), ("a/gates/books", *APPROVED)]
+    publish(core, "a")
+    assert moments(core) == []
+
+
+def test_a_gate_that_was_approved_beforehand_is_never_told_to_wait() -> None:
+    def adorn(aggregate: RunAggregate) -> None:
+        aggregate.phases["b"].gates = {"go": "before_start"}
+
+    core = core_of({"a": (), "b": ("a",)}, adorn)
+    core.apply(Approved("b", "go", "ann"), LATER)
+    publish(core, "a")
+    publish(core, "b")
+    assert moments(core) == [("b/gates/go", "gate.approved", "pending", "approved")]
+
+
+def test_what_is_tried_again_waits_at_its_gate_again_and_is_told_again() -> None:
+    core = gated("before_publication")
+    for kind in (TaskKind.COPY, TaskKind.VERIFY):
+        finish(core, "a", kind)
+    core.apply(Approved("a", "go", "ann"), LATER)
+    fail(core, "a", TaskKind.PUBLISH)
+    try_again(core)
+    assert moments(core) == [("a/gates/go", *WAITS), ("a/gates/go", *APPROVED)]
+    for kind in (TaskKind.COPY, TaskKind.VERIFY):
+        finish(core, "a", kind)
+    assert moments(core) == [("a/gates/go", *WAITS)]
+
+
+def test_a_phase_that_was_skipped_waits_before_its_start_when_the_run_is_tried_again() -> None:
+    def adorn(aggregate: RunAggregate) -> None:
+        aggregate.phases["b"].gates = {"go": "before_start"}
+
+    core = core_of({"a": (), "b": ("a",)}, adorn)
+    fail(core, "a")
+    try_again(core)
+    publish(core, "a")
+    assert moments(core) == [("b/gates/go", *WAITS)]
+    phases = core.aggregate.phases
+    assert list(waiting_gates(core.run, phases["b"], phases)) == ["go"]
 
 
 def test_an_unknown_gate_is_told_with_the_nearest_name() -> None:

@@ -19,6 +19,7 @@ _OF_RUNS: Final = frozenset(
         "dataset.quarantined",
         "dataset.repaired",
         "gate.approved",
+        "gate.waiting",
         "plan.succeeded",
         "run.steered",
         "seal.asked",

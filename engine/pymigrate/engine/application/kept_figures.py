@@ -33,6 +33,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "end_time": datetime.fromisoformat,
     "dependencies": tuple,
     "final_steps": tuple,
+    "told_gates": tuple,
 }
 
 

@@ -63,7 +63,7 @@ def sample_occurrence(event_type: str, time: datetime = SAMPLE_TIME) -> Occurren
         department="sales" if has_phase or kind == "audit" else "",
         from_state="running" if is_in_run and not is_found else "",
         to_state=what if is_in_run and not is_found else "",
-        actor="ada" if kind in ("audit", "gate", "seal") else "engine",
+        actor="ada" if kind in ("audit", "gate", "seal") and what != "waiting" else "engine",
         failure=_FAILURE if what in FAILING else None,
         detail="completion fell behind what was estimated" if is_found else "",
         rule="late" if is_found or kind == "notification" else "",

@@ -7,6 +7,7 @@ from pymigrate.engine.domain.run_states import (
     PHASE_DONE,
     PHASE_ENDED,
     PHASE_IN_HAND,
+    PHASE_NOT_STARTED_AGAIN,
     TASK_OPEN,
     DesiredState,
     PhaseState,
@@ -15,10 +16,10 @@ from pymigrate.engine.domain.run_states import (
     TaskKind,
     TaskState,
 )
-from pymigrate.engine.domain.undoing import NOT_STARTED_AGAIN, Undoing
+from pymigrate.engine.domain.undoing import Undoing
 
 FOLLOWED = frozenset({"DEPENDENCY_FAILED", "DEPENDENT_BLOCKED"})
-NOT_STARTED = NOT_STARTED_AGAIN | {PhaseState.PENDING}
+NOT_STARTED = PHASE_NOT_STARTED_AGAIN | {PhaseState.PENDING}
 UNDER_WAY = frozenset({RunState.RUNNING, RunState.PAUSED})
 
 
@@ -130,8 +131,17 @@ class Advancing(Undoing):
         return is_free and self._is_approved(phase, Point.BEFORE_START)
 
     def _is_approved(self, phase: PhaseRun, point: Point) -> bool:
-        gates = phase.gates
-        return not gates or all(name in phase.approvals for name, where in gates.items() if where == point)
+        """Whether the gates of a point are open. Asked last, once nothing else holds the phase up: those that are shut wait from then on,
+        which is told once in an attempt, whichever engine asks how often."""
+        if not phase.gates:
+            return True
+        shut = [name for name, where in sorted(phase.gates.items()) if where == point and name not in phase.approvals]
+        for name in shut:
+            if name not in phase.told_gates:
+                phase.told_gates = (*phase.told_gates, name)
+                self._note(phase)
+                self._emit("gate.waiting", f"{self._subject('phases', phase.id)}/gates/{name}", "pending", "waiting")
+        return not shut
 
     def _make_ready(self, phase: PhaseRun) -> None:
         phase.attempt = self.run.attempt

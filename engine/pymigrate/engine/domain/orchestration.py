@@ -194,6 +194,10 @@ class RunCore(Reporting):
         run.attempt += 1
         run.desired = DesiredState.RUNNING  # one that failed while it was held is meant to go on
         run.failure = run.end_time = run.seal_time = None
+        for phase in self.aggregate.phases.values():
+            if phase.told_gates:
+                phase.told_gates = ()
+                self._note(phase)
         self._touch(*self.aggregate.phases)
         self._step_run(RunState.RUNNING)
         return True
@@ -213,7 +217,8 @@ class RunCore(Reporting):
         phase.approvals = {**phase.approvals, gate: self._actor}
         self._note(phase)
         self._touch(name)
-        self._emit("gate.approved", f"{self._subject('phases', name)}/gates/{gate}", "pending", "approved")
+        before = "waiting" if gate in phase.told_gates else "pending"
+        self._emit("gate.approved", f"{self._subject('phases', name)}/gates/{gate}", before, "approved")
         return True
 
     def is_approvable(self, phase: PhaseRun) -> bool:

@@ -60,7 +60,7 @@ class PhaseRun:
 
     `gates` are the points of its gates by name, `approvals` who approved which. `steps` are the points of what is done outside
     databases; `final_steps` those that can't be undone. `is_live`: its sources serve others meanwhile; `is_online`: they are written to,
-    and staging catches up: within its bound once `is_caught_up`.
+    and staging catches up: within its bound once `is_caught_up`. `told_gates` have held it up in the run's attempt, which was told.
     """
 
     id: str
@@ -80,6 +80,7 @@ class PhaseRun:
     version: int = 0
     is_online: bool = False
     is_caught_up: bool = False
+    told_gates: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ _GRAVE = {
         *("run.cancelled", "run.rolling_back", "run.rolled_back"),
         *("phase.skipped", "phase.rolling_back", "phase.rolled_back"),
         *("lane.stalled", "dataset.quarantined", "dataset.repaired", "seal.failed", "staging.left"),
+        "gate.waiting",
         *("kpi.crossed", "drift.crossed", "window.closing"),
         *("notification.undeliverable", "notification.overdue", "notification.escalated"),
         *("audit.delete", "audit.cancelled", "audit.roll"),

@@ -5,6 +5,7 @@ is blocked before anything of it is touched.
 """
 
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
+from pymigrate.engine.domain.gates import is_to_start
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.run import Failure, PhaseRun, Task
 from pymigrate.engine.domain.run_ledger import IN_THE_WAY, RunLedger
@@ -12,6 +13,7 @@ from pymigrate.engine.domain.run_states import (
     AFTERWARDS,
     PHASE_DONE,
     PHASE_IN_HAND,
+    PHASE_NOT_STARTED_AGAIN,
     RUN_ENDED,
     TASK_OPEN,
     UNDOING,
@@ -23,7 +25,6 @@ from pymigrate.engine.domain.run_states import (
     TaskState,
 )
 
-NOT_STARTED_AGAIN = frozenset({PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLED_BACK})
 TO_CLEAN_UP = frozenset({PhaseState.FAILED, PhaseState.SKIPPED, PhaseState.ROLLING_BACK})
 
 
@@ -48,7 +49,7 @@ class Undoing(RunLedger):
 
     def _skip(self, phase: PhaseRun, failure: Failure) -> None:
         phase.attempt, phase.failure, phase.end_time = self.run.attempt, failure, self._now
-        if phase.state in NOT_STARTED_AGAIN:
+        if phase.state in PHASE_NOT_STARTED_AGAIN:
             self._note(phase)
             self._touch(phase.id)
             return
@@ -56,9 +57,7 @@ class Undoing(RunLedger):
 
     def _is_waiting(self, phase: PhaseRun) -> bool:
         """Whether it is still to be run in this attempt of the run."""
-        if phase.state is PhaseState.PENDING:
-            return True
-        return phase.state in NOT_STARTED_AGAIN and phase.attempt < self.run.attempt
+        return is_to_start(self.run, phase)
 
     def _drop_pending(self, phase: PhaseRun) -> None:
         for task in self._tasks(phase):

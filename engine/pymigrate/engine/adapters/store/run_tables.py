@@ -100,6 +100,7 @@ class PhaseRunRow(Table, table=True):
     version: int = Field(sa_type=BigInteger)
     is_online: bool = Field(sa_type=Boolean)
     is_caught_up: bool = Field(sa_type=Boolean)
+    told_gates: tuple[str, ...] = Field(sa_type=Texts)
 
     def to_domain(self) -> PhaseRun:
         """The phase as the core knows it."""
