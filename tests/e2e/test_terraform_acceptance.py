@@ -206,12 +206,3 @@ def test_what_others_need_is_replaced_before_it_is_destroyed_where_that_is_asked
     applied.must("apply", "-auto-approve")
     assert applied.planned() == {}
     assert applied.resources()["pymigrate_connection.crm"]["connection_id"] == "crm2"
-
-
-def test_a_lost_state_says_how_to_take_everything_over(applied: Stage) -> None:
-    (applied.folder / "terraform.tfstate").unlink()
-    done = applied.run("apply", "-auto-approve")
-    name = f"environments/{applied.environment_id}"
-    assert done.code == 1
-    assert f"{name} exists already" in done.output
-    assert f"terraform import pymigrate_environment.<name> {name}" in " ".join(done.output.replace("│", " ").split())

@@ -1,13 +1,15 @@
 """What to say when an object is not what Terraform read last: who changed what, when, and what to do. Nothing is overwritten."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymigrate.provider.sdk import planning
 from pymigrate.provider.sdk.diagnostics import Refused, written
-from pymigrate.provider.sdk.resource import State
+from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.provider.sdk.schema import Attribute
 
+OWN = "terraform"  # how the engine calls this side
+COMMANDS_MAX = 20
 CHANGES_MAX = 5
 VALUE_LENGTH_MAX = 60
 
@@ -39,14 +41,39 @@ def still_needed(error_text: str, name: str) -> Refused:
     )
 
 
-def exists_already(message: Any, noun: str) -> Refused:
-    """The name is taken. The state may have been lost, or another apply was first."""
+def exists_already(message: Any, noun: str, below: Sequence[str] = ()) -> Refused:
+    """The name is taken. The state may have been lost, or another apply was first; `below` are the commands that take over what lies in
+    the object. What another side declares stays that side's."""
+    name, summary = message.name, f"{message.name} exists already"
+    if message.managed_by != OWN:
+        return Refused(
+            summary,
+            f"It was last changed {_by(message)}, and only {message.managed_by or 'who made it'} may change it. Write its name where this "
+            f"configuration refers to it, or delete it there first; otherwise choose another {noun}_id.",
+            [f"{noun}_id"],
+        )
+    more = f" So is what lies in it: {'; '.join(below[:COMMANDS_MAX])}" if below else ""
+    more += "; and what else is there." if len(below) > COMMANDS_MAX else "." if below else ""
     return Refused(
-        f"{message.name} exists already",
+        summary,
         f"It was last changed {_by(message)}. If it is this one (the state was lost, or another apply made it), take it over with "
-        f"`terraform import pymigrate_{noun}.<name> {message.name}`, or an import block; otherwise choose another {noun}_id.",
+        f"`{import_command(noun, name)}`, or an import block; otherwise choose another {noun}_id.{more}",
         [f"{noun}_id"],
     )
+
+
+def import_command(noun: str, name: str) -> str:
+    """How an object is taken over."""
+    return f"terraform import pymigrate_{noun}.<name> {name}"
+
+
+def warn_of_owner(context: Context, message: Any) -> None:
+    """Says of what is imported that another side declares it."""
+    if message.managed_by != OWN:
+        context.warn(
+            f"{message.name} is managed by {message.managed_by or 'nobody'}",
+            "It can be read, and the engine refuses to have Terraform change or delete it: change it there, or delete it there first.",
+        )
 
 
 def _by(message: Any) -> str:

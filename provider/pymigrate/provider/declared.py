@@ -1,5 +1,6 @@
 """A declared object of the contract as a resource: the five calls of AIP-131 to 135, and a schema read off the message."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,7 +11,14 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from pymigrate.provider import contract
-from pymigrate.provider.conflicts import changed_elsewhere, exists_already, still_needed
+from pymigrate.provider.conflicts import (
+    COMMANDS_MAX,
+    changed_elsewhere,
+    exists_already,
+    import_command,
+    still_needed,
+    warn_of_owner,
+)
 from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.engine import Engine, is_missing, refuse, request_id
 from pymigrate.provider.formats import ID, PARENTS
@@ -20,6 +28,8 @@ from pymigrate.provider.sdk.diagnostics import Path, Refused
 from pymigrate.provider.sdk.resource import Context, Resource, State
 from pymigrate.provider.sdk.schema import Attribute, Schema, are_equal
 from pymigrate.provider.sdk.values import Unknown
+
+log = logging.getLogger("pymigrate.provider")
 
 NEEDED = "is needed by"  # how the engine says that another object names one
 ETAG = "etag"  # in the private state: which state of the object was read last
@@ -140,7 +150,7 @@ class DeclaredResource(Resource):
             made = self.engine.call(kind.service, f"Create{kind.title}", kind.request("Create", **fields))
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.ALREADY_EXISTS and (there := self._find(kind.name_in(planned))):
-                raise exists_already(there, kind.noun) from error
+                raise exists_already(there, kind.noun, self._commands_below(there.name)) from error
             refuse(error, f"{kind.title} can't be created", self.attributes(), kind.noun)
         return self._accepted(context, made)
 
@@ -204,6 +214,7 @@ class DeclaredResource(Resource):
         if found is None:
             return None
         context.private[ETAG] = found.etag
+        warn_of_owner(context, found)
         return self._state(found, has_zeros=True)
 
     def _find(self, name: str) -> Any:
@@ -215,6 +226,28 @@ class DeclaredResource(Resource):
             if is_missing(error):
                 return None
             refuse(error, f"{name} can't be read", self.attributes(), kind.noun)
+
+    def _commands_below(self, name: str) -> list[str]:
+        """How everything is taken over that lies in an object: a few more than are told at most."""
+        commands: list[str] = []
+        waiting = [(self.declaration.noun, name)]
+        while waiting and len(commands) <= COMMANDS_MAX:
+            noun, parent = waiting.pop(0)
+            for each in self.provider.get_resources():
+                if issubclass(each, DeclaredResource) and each.declaration.parent == noun:
+                    kind, names = each.declaration.noun, each(self.provider).names_below(parent, COMMANDS_MAX + 1)
+                    commands += [import_command(kind, found) for found in names]
+                    waiting += [(kind, found) for found in names]
+        return commands
+
+    def names_below(self, parent: str, most: int) -> list[str]:
+        """The names of the objects of this kind below another one, at most so many; none where the engine does not tell them."""
+        try:
+            objects, _ = self._page(parent, most, "")
+        except grpc.RpcError as error:
+            log.warning("%ss of %s can't be listed: %s", self.declaration.noun, parent, error.code())
+            return []
+        return [found.name for found in objects]
 
     def _page(self, parent: str, size: int, token: str) -> tuple[list[Any], str]:
         """A page of the objects below a parent, and the token of the next one."""

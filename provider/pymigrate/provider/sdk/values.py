@@ -30,10 +30,11 @@ def to_value(value: Any) -> pb.DynamicValue:
 
 def number(text: str) -> int | float | Decimal:
     """The number that a decimal text means: Terraform sends what no float64 holds exactly as text. A float when that has the same
-    digits, such as 0.1. Raises ArithmeticError for what is no number."""
+    digits, such as 0.1; a whole one of many digits stays as it is, since a float would be sent as another one. Raises ArithmeticError for
+    what is no number."""
     exact = Decimal(text)
-    if exact.adjusted() < DIGITS_MAX and exact == exact.to_integral_value():
-        return int(exact)
+    if exact == exact.to_integral_value():
+        return int(exact) if exact.adjusted() < DIGITS_MAX else exact
     near = float(text)
     return near if Decimal(repr(near)) == exact else exact
 
