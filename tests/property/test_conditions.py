@@ -13,7 +13,7 @@ from pymigrate.engine.domain.errors import StoreUnavailable
 from pymigrate.engine.domain.run_states import RunState
 from tests.unit.application.engines import Engine
 from tests.unit.application.test_board import FailingStore
-from tests.unit.application.test_conditions import Watched
+from tests.unit.application.watched import Watched
 
 BOUND = 10
 MATCH = {"kpi": {"figure": "quarantined_rows", "isAbove": True, "bound": BOUND, "hysteresis": 0.2}}

@@ -23,11 +23,12 @@ from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.capture import Changed
 from pymigrate.engine.ports.feed import Claim
+from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
 from pymigrate.engine.ports.source import SourceChunk
 from pymigrate.engine.ports.staging import Checkpoint, Staging
-from pymigrate.engine.ports.store import AuditEntry, HostRecord, Unit
+from pymigrate.engine.ports.store import AuditEntry, Unit
 from pymigrate.engine.testing.memory import MemoryLane
 from pymigrate.engine.testing.simulated_capture import SimulatedCapture
 from pymigrate.engine.testing.simulated_systems import SimulatedSource, SimulatedTarget

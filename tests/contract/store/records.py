@@ -7,7 +7,8 @@ from typing import TypeVar
 from pymigrate.engine.domain.calibration import Sample
 from pymigrate.engine.domain.run import DatasetRun, Entity, Failure, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
-from pymigrate.engine.ports.store import HostRecord, Resource, Store, Unit
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import Resource, Store, Unit
 
 T = TypeVar("T")
 NOW = datetime(2026, 5, 4, 3, 2, 1, 987_654, tzinfo=UTC)

@@ -21,7 +21,8 @@ from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.adapters.store.sqlite_file import opened
 from pymigrate.engine.adapters.store.writer import GROUP_UNITS_MAX, Writer
 from pymigrate.engine.domain.errors import PyMigrateError, StoreUnavailable
-from pymigrate.engine.ports.store import AuditEntry, HostRecord, Unit
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import AuditEntry, Unit
 from pymigrate.engine.testing.clock import START, ManualClock
 from tests.measuring import unmeasured
 

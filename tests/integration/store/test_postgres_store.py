@@ -26,7 +26,8 @@ from pymigrate.engine.domain.errors import (
     StoreUnavailable,
 )
 from pymigrate.engine.domain.run import Lane, Run, RunAggregate
-from pymigrate.engine.ports.store import AuditEntry, HostRecord, Resource, Unit
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
 from pymigrate.engine.testing.clock import START, ManualClock
 from tests.contract.store.deliveries import PROD, delivery, incident, pending
 from tests.contract.store.records import NOW

@@ -1,7 +1,6 @@
 """Deliveries between the engine and dispatchers: who is given what for how long, what comes of reports, and what of those who are lost."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -11,21 +10,17 @@ import pytest
 from pymigrate.engine.application.claims import LEASE_SPARE_SECONDS
 from pymigrate.engine.application.deliveries import LOOK_SECONDS
 from pymigrate.engine.application.findings import finding_of
-from pymigrate.engine.application.known_dispatchers import HELD_SHARE
-from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.domain import delivering
-from pymigrate.engine.domain.delivery import Content, DeliveryState, TryOutcome
+from pymigrate.engine.domain.delivery import DeliveryState, TryOutcome
 from pymigrate.engine.domain.errors import InvalidDefinition
 from pymigrate.engine.domain.notices import Severity
-from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.ports.metric_families import NOTIFICATION_TRIES, NOTIFICATIONS, NOTIFICATIONS_AGREED
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.clock import SETTLE_ROUNDS, ManualClock
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import notification_pb2
-from tests.unit.application.dispatched import URL, Dispatch, dispatch_of, report_of
-from tests.unit.application.engines import ME, Engine
-from tests.unit.application.noticed import HOOK, MAIL, add
+from tests.unit.application.dispatched import Dispatch, dispatch_of, report_of
+from tests.unit.application.engines import Engine
 from tests.unit.domain.delivered import ENVIRONMENT, NOW, later, pending
 
 Result = TypeVar("Result")
@@ -124,76 +119,6 @@ async def test_a_claim_of_nothing_ends_after_its_time(dispatch: Dispatch) -> Non
     waiting = asyncio.create_task(dispatch.claim(wait_seconds=3))
     await dispatch.clock.run_for(3)
     assert await waiting == []
-
-
-async def test_of_a_channel_dispatchers_hold_a_few_times_what_may_be_under_way(dispatch: Dispatch) -> None:
-    await dispatch.make(*(pending(number) for number in range(1, 101)))
-    given = await dispatch.claim()
-    assert len(given) == HELD_SHARE * 20
-    assert {message.at_once_max for message in given} == {20}
-    assert await dispatch.claim("d2") == []
-    await dispatch.report(*given[:5])
-    assert len(await dispatch.claim("d2")) == 5
-
-
-async def test_dispatchers_share_what_may_be_under_way_at_once(dispatch: Dispatch) -> None:
-    await dispatch.claim("d1")
-    await dispatch.claim("d2")
-    await dispatch.make(pending())
-    (message,) = await dispatch.claim("d1")
-    assert message.at_once_max == 10
-
-
-async def test_a_dispatcher_that_is_not_heard_of_any_more_has_no_part(dispatch: Dispatch) -> None:
-    await dispatch.claim("d2")
-    dispatch.clock.advance(61)
-    await dispatch.make(pending())
-    (message,) = await dispatch.claim("d1")
-    assert message.at_once_max == 20
-
-
-async def test_a_channel_sends_no_more_in_a_minute_than_it_may(engine: Engine) -> None:
-    dispatch = await dispatch_of(engine)
-    slow = MAIL | {"messagesPerMinuteMax": 3}
-    await engine.store.transact(lambda unit: add(engine, unit, NOTIFICATION_CHANNELS, "slow", slow))
-    await dispatch.make(*(pending(number, "slow") for number in range(1, 6)))
-    first = await dispatch.claim()
-    assert len(first) == 3
-    await dispatch.report(*first)
-    assert await dispatch.claim() == []
-    dispatch.clock.advance(60.5)
-    assert len(await dispatch.claim()) == 2
-
-
-async def test_a_claim_of_long_messages_is_no_longer_than_an_answer_may_be(engine: Engine) -> None:
-    dispatch = await dispatch_of(engine)
-    wide = HOOK | {"deliveriesMax": 200}
-    await engine.store.transact(lambda unit: add(engine, unit, NOTIFICATION_CHANNELS, "wide", wide))
-    long = Content("long", "x" * 250_000, "y" * 250_000)
-    await dispatch.make(*(pending(number, "wide", content=long) for number in range(1, 101)))
-    given: list[notification_pb2.OutgoingMessage] = []
-    while found := await dispatch.claim(deliveries_max=200):
-        answer = notification_pb2.ClaimDeliveriesResponse(messages=found)
-        assert answer.ByteSize() < MESSAGE_BYTES_MAX / 2
-        given += found
-    assert len({message.delivery for message in given}) == len(given) == 100
-    assert {message.try_number for message in given} == {1}
-
-
-async def test_a_message_that_is_longer_than_a_claim_is_given_alone(dispatch: Dispatch) -> None:
-    await dispatch.make(*(pending(number, content=Content("long", "x" * 4_000_000)) for number in (1, 2)))
-    assert [len(await dispatch.claim()) for _ in range(3)] == [1, 1, 0]
-
-
-async def test_one_channel_with_much_to_send_does_not_keep_another_waiting(dispatch: Dispatch) -> None:
-    await dispatch.make(*(pending(number) for number in range(1, 41)), pending(99, "hook"))
-    given = await dispatch.claim(deliveries_max=10)
-    assert "d99" in {message.delivery.rpartition("/")[2] for message in given}
-
-
-async def test_a_dispatcher_is_given_only_kinds_that_it_can_send_by(dispatch: Dispatch) -> None:
-    await dispatch.make(pending(1), pending(2, "hook"))
-    assert [message.delivery[-2:] for message in await dispatch.claim(kinds=["webhook"])] == ["d2"]
 
 
 async def test_what_was_accepted_is_confirmed_with_its_try(dispatch: Dispatch) -> None:
@@ -351,63 +276,6 @@ async def test_what_was_given_to_a_call_that_was_given_up_meanwhile_is_given_to_
     await dispatch.clock.run_for(0)
     (again,) = await dispatch.claim("d2")
     assert again.try_number == 1
-
-
-async def test_http_receivers_are_given_a_cloud_event_that_is_the_same_at_every_try(dispatch: Dispatch) -> None:
-    entries = [await dispatch.happen("start"), await dispatch.happen("pause")]
-    await dispatch.make(pending(channel="hook", entries=entries, entry_count=2, needs_acknowledgement=True))
-    (first,) = await dispatch.claim()
-    event = json.loads(first.event)
-    assert event["id"] == first.key
-    assert (event["specversion"], event["type"], event["source"]) == ("1.0", "io.pymigrate.notification", "/pymigrate")
-    assert (event["subject"], event["time"]) == (first.delivery, "2026-01-01T00:00:00Z")
-    data = event["data"]
-    assert (data["rule"], data["severity"], data["subject"]) == ("failures", "error", "It failed")
-    assert [each["type"] for each in data["events"]] == ["start", "pause"]
-    assert data["acknowledgeUrl"] == first.acknowledge_url
-    assert first.acknowledge_url.startswith(f"{URL}/acknowledge/")
-    await dispatch.report(first, outcome="unknown")
-    dispatch.clock.advance(1)
-    (again,) = await dispatch.claim()
-    assert again.event == first.event
-
-
-async def test_texts_in_an_event_are_told_as_they_are(dispatch: Dispatch) -> None:
-    wild = 'a "quote", a line\nbreak, ünïcode and \u2028'
-    found = pending(channel="hook")
-    await dispatch.make(pending(channel="hook", content=type(found.content)(wild, wild)))
-    (message,) = await dispatch.claim()
-    assert json.loads(message.event)["data"]["body"] == wild
-
-
-async def test_mail_is_given_texts_alone_and_a_link_only_where_one_is_to_act(dispatch: Dispatch) -> None:
-    await dispatch.make(pending())
-    (message,) = await dispatch.claim()
-    assert (message.event, message.acknowledge_url) == (b"", "")
-
-
-async def test_no_link_is_told_where_nobody_could_follow_it(engine: Engine) -> None:
-    dispatch = await dispatch_of(engine, public_url="")
-    await dispatch.make(pending(needs_acknowledgement=True))
-    (message,) = await dispatch.claim()
-    assert message.acknowledge_url == ""
-
-
-async def test_a_channel_that_was_declared_anew_is_told_as_it_is_now(dispatch: Dispatch) -> None:
-    await dispatch.make(pending(1))
-    await dispatch.claim()
-
-    def change(unit: Unit) -> None:
-        channel = dispatch.engine.catalog.get(unit, NOTIFICATION_CHANNELS, f"{ENVIRONMENT}/notificationChannels/mail")
-        channel.smtp.host = "other.example.com"
-        dispatch.engine.catalog.update(
-            unit, NOTIFICATION_CHANNELS, channel, notification_pb2.UpdateNotificationChannelRequest().update_mask, ME
-        )
-
-    await dispatch.store.transact(change)
-    await dispatch.make(pending(2))
-    (message,) = await dispatch.claim()
-    assert message.channel.smtp.host == "other.example.com"
 
 
 @pytest.mark.parametrize(

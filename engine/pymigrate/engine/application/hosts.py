@@ -23,7 +23,8 @@ from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_states import TaskState
 from pymigrate.engine.domain.schedule import Scheduler
-from pymigrate.engine.ports.store import HostRecord, Store
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import worker_pb2
 
 log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import matches
-from pymigrate.engine.ports.store import HostRecord
+from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.v1 import worker_pb2
 
 MEMORY_BYTES_MAX = 4_000_000_000

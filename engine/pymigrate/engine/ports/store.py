@@ -16,6 +16,7 @@ from pymigrate.engine.ports.deliveries import Conditions, Deliveries, Incidents
 from pymigrate.engine.ports.estimates import Estimates, Measures, Samples
 from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
 from pymigrate.engine.ports.figures import Figures
+from pymigrate.engine.ports.hosts import Hosts
 
 Result = TypeVar("Result")
 
@@ -34,18 +35,6 @@ class Resource:
     create_time: datetime
     update_time: datetime
     managed_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class HostRecord:
-    """A worker host: the process behind it, so that it can be told from a later one with the same id, and when it last called."""
-
-    name: str
-    affinity: str
-    pid: int
-    pid_start_ticks: int
-    session: str
-    heartbeat_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,30 +167,6 @@ class Runs(Protocol):
 
     def events(self, run: str, after: int, limit: int) -> Sequence[RunEvent]:
         """At most `limit` events with a sequence above `after`, in order."""
-        ...
-
-
-class Hosts(Protocol):
-    """Worker hosts."""
-
-    def get(self, name: str) -> HostRecord | None:
-        """The host of that name."""
-        ...
-
-    def put(self, host: HostRecord) -> None:
-        """Stores it in place of what had the name."""
-        ...
-
-    def touch(self, name: str, heartbeat_time: datetime) -> None:
-        """Notes that it called."""
-        ...
-
-    def delete(self, name: str) -> None:
-        """Forgets it; forgetting an unknown one changes nothing."""
-        ...
-
-    def list(self) -> Sequence[HostRecord]:
-        """All hosts, ordered by name."""
         ...
 
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, StaleWrite
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import RunState
-from pymigrate.engine.ports.store import HostRecord, Resource, Unit
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import Resource, Unit
 from pymigrate.engine.testing.deliveries import MemoryDeliveries
 from pymigrate.engine.testing.estimates import MemoryEstimates, MemoryMeasures, MemorySamples
 from pymigrate.engine.testing.feed import MemoryAudit, MemoryFeed, MemoryOutbox, append_event

@@ -11,7 +11,8 @@ from pymigrate.engine.domain.run_states import TASK_OPEN
 from pymigrate.engine.ports.estimates import KeptEstimate
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.figures import KeptFigures
-from pymigrate.engine.ports.store import HostRecord, Resource
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import Resource
 from pymigrate.engine.testing.feed import Consumer
 
 E = TypeVar("E", bound=Entity)

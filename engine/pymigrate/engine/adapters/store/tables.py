@@ -10,7 +10,8 @@ from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Text
 from sqlmodel import Field, SQLModel
 
 from pymigrate.engine.adapters.store.columns import NAME, Instant
-from pymigrate.engine.ports.store import HostRecord, Resource
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import Resource
 
 METADATA = MetaData(
     naming_convention={

@@ -22,7 +22,8 @@ from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, Resource
 from pymigrate.engine.adapters.store.turns import DELIVERIES, RESOURCES, Turn
 from pymigrate.engine.adapters.store.versions import Versions
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.ports.store import HostRecord, Resource
+from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.ports.store import Resource
 
 _INSERT_RESOURCE = insert(ResourceRow)
 _UPDATE_RESOURCE = update(ResourceRow).where(

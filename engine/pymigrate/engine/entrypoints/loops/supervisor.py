@@ -14,7 +14,7 @@ from pymigrate.engine.application.works import SHARED
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.executor import Executor
-from pymigrate.engine.ports.store import HostRecord
+from pymigrate.engine.ports.hosts import HostRecord
 
 log = structlog.get_logger(__name__)
 INTERVAL_SECONDS = 0.5
