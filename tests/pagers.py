@@ -3,12 +3,12 @@
 import contextlib
 import socketserver
 import threading
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.packages import lay_out
 from tests.sinks import WAIT_SECONDS
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "notifications" / "own_channel"
@@ -60,13 +60,8 @@ class Pager:
 @pytest.fixture
 def pager_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example's package, installed for this process."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     site = tmp_path / "site"
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    [(group, names)] = project["entry-points"].items()
-    (info / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{name} = {at}\n" for name, at in names.items()))
+    lay_out(EXAMPLE, site)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.syspath_prepend(str(EXAMPLE))
     return site

@@ -141,20 +141,12 @@ class SmtpWay:
         self._server.close()
 
 
-class WebhookWay:
+class SinkWay:
+    """What a sink does, whichever channel posts to it."""
+
     def __init__(self, sink: HttpSink) -> None:
         self._sink = sink
-        self.to = f"{sink.url}/hook"
         self._let_go = threading.Event()
-        webhook = pb.WebhookChannel(signing_key="env://SECRET", secret_headers={"Authorization": "env://SECRET"})
-        declared = pb.NotificationChannel(webhook=webhook, try_seconds_max=HANGING_SECONDS)
-        self.channel = build_channel(declared, SECRETS, LOOPBACK)
-
-    def taken(self) -> Sequence[str]:
-        return [each.headers["idempotency-key"] for each in self._sink.taken]
-
-    def refuse(self) -> None:
-        self._sink.answer = lambda asked: Said(422, body=asked.headers["authorization"])
 
     def put_off(self) -> None:
         self._sink.answer = lambda _: Said(503)
@@ -176,14 +168,28 @@ class WebhookWay:
         self._sink.close()
 
 
-class AppriseWay:
+class WebhookWay(SinkWay):
+    def __init__(self, sink: HttpSink) -> None:
+        super().__init__(sink)
+        self.to = f"{sink.url}/hook"
+        webhook = pb.WebhookChannel(signing_key="env://SECRET", secret_headers={"Authorization": "env://SECRET"})
+        declared = pb.NotificationChannel(webhook=webhook, try_seconds_max=HANGING_SECONDS)
+        self.channel = build_channel(declared, SECRETS, LOOPBACK)
+
+    def taken(self) -> Sequence[str]:
+        return [each.headers["idempotency-key"] for each in self._sink.taken]
+
+    def refuse(self) -> None:
+        self._sink.answer = lambda asked: Said(422, body=asked.headers["authorization"])
+
+
+class AppriseWay(SinkWay):
     """Apprise tells a service no key, and says of what a service refuses only that it did."""
 
     to = "ada"
 
     def __init__(self, sink: HttpSink) -> None:
-        self._sink = sink
-        self._let_go = threading.Event()
+        super().__init__(sink)
         secrets = EnvSecrets({"URL": f"json://us:{SECRET}@127.0.0.1:{sink.port}/hook/{{to}}"})
         declared = pb.NotificationChannel(
             apprise=pb.AppriseChannel(url="env://URL"), try_seconds_max=APPRISE_SECONDS_MAX
@@ -195,25 +201,6 @@ class AppriseWay:
 
     def refuse(self) -> None:
         self._sink.answer = lambda _: Said(422, body=SECRET)
-
-    def put_off(self) -> None:
-        self._sink.answer = lambda _: Said(503)
-
-    def reset(self) -> None:
-        self._sink.answer = lambda _: Said(is_reset=True)
-
-    def lose(self) -> None:
-        self._sink.answer = lambda _: Said(is_reset=True, is_taken=True)
-
-    def hang(self) -> None:
-        self._sink.answer = lambda _: Said(503, hangs_until=self._let_go)
-
-    def recover(self) -> None:
-        self._let_go.set()
-        self._sink.answer = lambda _: Said()
-
-    def end(self) -> None:
-        self._sink.close()
 
 
 class PluginWay:

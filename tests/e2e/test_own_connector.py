@@ -1,7 +1,6 @@
 """The example of a connector that another package brings: found by its entry point, and used like any other."""
 
 import sys
-import tomllib
 from pathlib import Path
 
 import duckdb
@@ -11,6 +10,7 @@ import pytest
 from pymigrate.v1 import connection_pb2, run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended
 from tests.e2e.test_connectors import plan
+from tests.packages import lay_out
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "connector"
 LINES = [f"line {number}, Zürich" for number in range(1, 1_001)]
@@ -19,13 +19,8 @@ LINES = [f"line {number}, Zürich" for number in range(1, 1_001)]
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example as an installer would lay it, on the path of the engine and its hosts."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     site = tmp_path / "site"
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    [(group, names)] = project["entry-points"].items()
-    (info / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{name} = {at}\n" for name, at in names.items()))
+    lay_out(EXAMPLE, site)
     (site / "lines_connector.py").write_text((EXAMPLE / "lines_connector.py").read_text())
     monkeypatch.setenv("PYTHONPATH", str(site))
     return site

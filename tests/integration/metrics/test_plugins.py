@@ -11,7 +11,6 @@ from pymigrate.engine.adapters.metrics.plugin_process import (
     PluginFailedError,
     PluginProcess,
     command_of,
-    environment_of,
 )
 from pymigrate.engine.adapters.metrics.plugins import (
     FRESH_SECONDS_MAX,
@@ -20,6 +19,7 @@ from pymigrate.engine.adapters.metrics.plugins import (
     PluginCollector,
 )
 from pymigrate.engine.adapters.metrics.prometheus import PrometheusMetrics
+from pymigrate.engine.adapters.pipes import given_of
 from pymigrate.engine.ports.business_metrics import FAMILY_SERIES_MAX, PlanFigures
 from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.metrics import MemoryMetrics
@@ -138,7 +138,7 @@ async def test_a_plugin_is_given_no_variable_that_may_hold_a_secret(
     told = {name for (name,) in await plugins.told("curious_variables", "kind")}
     assert "PYTHONPATH" in told
     unasked_for = {"LC_CTYPE"}  # Python sets it for itself where no language is given
-    assert told - unasked_for <= set(environment_of(os.environ))
+    assert told - unasked_for <= set(given_of(os.environ))
     assert not told & {"WAREHOUSE_PASSWORD", "PYMIGRATE_STORE", "AWS_SECRET_ACCESS_KEY"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pymigrate.engine.adapters.metrics.plugin_process import environment_of
+from pymigrate.engine.adapters.pipes import given_of
 from pymigrate.engine.adapters.rendering.answering import READY
 from pymigrate.engine.adapters.rendering.process import BATCH_MAX, COMMAND, TemplateProcess
 from pymigrate.engine.ports.rendering import RenderedText, RenderRequest, TemplateSource
@@ -136,7 +136,7 @@ async def test_nothing_of_the_engines_environment_is_given(monkeypatch: pytest.M
     process = TemplateProcess()
     await process.render([RenderRequest(TemplateSource("a", "b"), {})])
     given = _told_by_the_machine(process, "environ").split("\0")
-    assert {entry.partition("=")[0] for entry in given if entry} == environment_of(os.environ).keys()
+    assert {entry.partition("=")[0] for entry in given if entry} == given_of(os.environ).keys()
     await process.close()
 
 

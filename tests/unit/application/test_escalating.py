@@ -2,23 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.findings import finding_of
 from pymigrate.engine.application.notification_kinds import ALERT_RULES, SILENCES
 from pymigrate.engine.domain.delivering import acknowledge_incident
 from pymigrate.engine.domain.delivery import Delivery, DeliveryState, Incident
 from pymigrate.engine.ports.metric_families import NOTIFICATIONS
-from pymigrate.engine.ports.store import Store, Unit
-from pymigrate.engine.testing.clock import ManualClock
-from pymigrate.engine.testing.store import MemoryStore
+from pymigrate.engine.ports.store import Unit
 from tests.unit.application.routed import ENVIRONMENT, ME, RUN, Scene
 
 STEPS = [
@@ -27,17 +22,12 @@ STEPS = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
-    store: Store = MemoryStore()
-    if request.param == "sqlite":
-        store = await SqliteStore.open(tmp_path / "store", ManualClock())
-    found = Scene(store)
-    await found.begin()
-    await found.declare_engineers("ann")
-    await found.declare_engineers("boss", "head", roles=["director"])
-    yield found
-    await store.close()
+@pytest.fixture
+async def scene(scene: Scene) -> Scene:
+    """One with those who are told first, and those who are told when nobody acknowledges."""
+    await scene.declare_engineers("ann")
+    await scene.declare_engineers("boss", "head", roles=["director"])
+    return scene
 
 
 async def failed(scene: Scene, **more: Any) -> None:

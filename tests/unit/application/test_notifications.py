@@ -1,35 +1,18 @@
 """The router on stores: each entry is told once, whatever fails, and whoever can't be told is in the ledger."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.findings import Finding, finding_of
 from pymigrate.engine.application.notification_kinds import ALERT_RULES, SILENCES
 from pymigrate.engine.application.notifications import measure_routing
 from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.notices import Severity
 from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS, NOTIFIED_LAG
-from pymigrate.engine.ports.store import Store, Unit
-from pymigrate.engine.testing.clock import ManualClock
-from pymigrate.engine.testing.store import MemoryStore
+from pymigrate.engine.ports.store import Unit
 from tests.unit.application.routed import ENVIRONMENT, ME, RUN, Scene
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
-    store: Store = MemoryStore()
-    if request.param == "sqlite":
-        store = await SqliteStore.open(tmp_path / "store", ManualClock())
-    found = Scene(store)
-    await found.begin()
-    yield found
-    await store.close()
 
 
 async def test_what_happens_is_told_by_the_rules_to_whom_it_concerns(scene: Scene) -> None:

@@ -5,14 +5,13 @@ one takes its place.
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from pymigrate.engine.adapters.metrics.plugin_process import environment_of
+from pymigrate.engine.adapters.pipes import end_piped, start_piped
 
 MODULE = "pymigrate.engine.main.apprise"
 Pipe = TypeVar("Pipe")
@@ -50,17 +49,7 @@ class AppriseProcess:
 
     async def start(self) -> None:
         """Raises AppriseNotStartedError."""
-        self._child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            MODULE,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=ANSWER_BYTES_MAX,
-            env=environment_of(os.environ) | ENVIRONMENT,
-            start_new_session=True,
-        )
+        self._child = await start_piped((sys.executable, "-m", MODULE), ANSWER_BYTES_MAX, ENVIRONMENT)
         try:
             async with asyncio.timeout(START_SECONDS_MAX):
                 _pipe(self._child.stdin).write(json.dumps(list(self._allowed)).encode() + b"\n")
@@ -113,10 +102,7 @@ class AppriseProcess:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         self._give_up()
-        if child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        await end_piped(child)
 
     async def _read(self) -> None:
         stdout = _pipe(self._child.stdout if self._child is not None else None)

@@ -1,20 +1,17 @@
 """Dispatchers as processes of this machine: started when there is something that they may send, started again when they end, and told to
 end when the engine drains.
 
-Each is the leader of a session of its own, so that Ctrl-C in a terminal reaches the engine alone, which drains them. One whose engine was
-killed finds that out by itself: it reports what it has to the next engine, and ends.
+One whose engine was killed finds that out by itself: it reports what it has to the next engine, and ends.
 """
 
 import asyncio
-import contextlib
 import os
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import structlog
 
-from pymigrate.engine.adapters.executors.logs import open_log
+from pymigrate.engine.adapters.executors.children import end_child, start_child
 from pymigrate.engine.ports.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -100,35 +97,12 @@ class LocalDispatchers:
             return False
 
     async def _start(self, slot: int, name: str) -> asyncio.subprocess.Process:
-        descriptor = open_log(self._home, f"dispatcher-{slot}")
-        try:
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                MODULE,
-                f"--home={self._home}",
-                f"--name={name}",
-                f"--parent={os.getpid()}",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                env=os.environ | self._environment,
-                start_new_session=True,
-            )
-        finally:
-            os.close(descriptor)
+        options = (f"--name={name}", f"--parent={os.getpid()}")
+        child = await start_child(self._home, f"dispatcher-{slot}", MODULE, options, self._environment)
         self._children[name] = child
         log.info("dispatcher.begun", dispatcher=name, pid=child.pid)
         return child
 
     async def _stop(self, name: str, child: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            child.terminate()
-        try:
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await child.wait()
-        except TimeoutError:
+        if not await end_child(child, DRAIN_SECONDS):
             log.warning("dispatcher.killed", dispatcher=name, pid=child.pid, reason="it did not drain in time")
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()

@@ -1,21 +1,17 @@
 """Worker hosts as processes of this machine.
 
-Each is the leader of a session of its own, so that Ctrl-C in a terminal reaches the engine alone and the engine drains them. They
-outlive an engine that was killed, for as long as they try to find it again; the next engine takes them over.
+They outlive an engine that was killed, for as long as they try to find it again; the next engine takes them over.
 """
 
 import asyncio
-import contextlib
-import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
 from pymigrate.engine.adapters.executors import processes
-from pymigrate.engine.adapters.executors.logs import open_log
+from pymigrate.engine.adapters.executors.children import end_child, start_child
 
 log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 20.0
@@ -40,24 +36,8 @@ class LocalExecutor:
         """Starts the host's process unless ours of that name still runs."""
         if not self.has_exited(host):
             return
-        descriptor = open_log(self._home, host)
-        try:
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                WORKER_MODULE,
-                f"--home={self._home}",
-                f"--host={host}",
-                f"--affinity={affinity}",
-                f"--drain-seconds={self._drain_seconds:g}",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                env=os.environ | self._environment,
-                start_new_session=True,
-            )
-        finally:
-            os.close(descriptor)
+        options = (f"--host={host}", f"--affinity={affinity}", f"--drain-seconds={self._drain_seconds:g}")
+        child = await start_child(self._home, host, WORKER_MODULE, options, self._environment)
         self._children[host] = child
         log.info("host.started", host=host, pid=child.pid, affinity=affinity)
 
@@ -94,16 +74,8 @@ class LocalExecutor:
         child = self._children.get(host)
         if child is None or child.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            child.terminate()
-        try:
-            async with asyncio.timeout(self._drain_seconds * 1.25):
-                await child.wait()
-        except TimeoutError:
+        if not await end_child(child, self._drain_seconds * 1.25):
             log.warning("host.killed", host=host, pid=child.pid, reason="it did not drain in time")
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
 
     async def close(self) -> None:
         """Stops every host that was started here, all at once."""

@@ -1,13 +1,10 @@
-"""The process that one plugin runs in: asked line by line, and ended where it does not answer in time or says too much.
-
-Of the engine's environment it is given what Python needs to start, and no more: secrets of connections may be in there.
-"""
+"""The process that one plugin runs in: asked line by line, and ended where it does not answer in time or says too much."""
 
 import asyncio
-import contextlib
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from pymigrate.engine.adapters.pipes import end_piped, start_piped
 
 ANSWER_BYTES_MAX = 4_000_000
 START_SECONDS_MAX = 30.0
@@ -15,8 +12,6 @@ ANSWER_SECONDS_MAX = 5.0
 MODULE = "pymigrate.engine.main.business_metrics"
 READY = b"ready\n"
 ERROR = b"error "
-GIVEN = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
-GIVEN_PREFIXES = ("PYTHON", "LC_")
 
 
 class PluginFailedError(Exception):
@@ -26,11 +21,6 @@ class PluginFailedError(Exception):
 def command_of(plugin: str) -> Sequence[str]:
     """What starts a plugin's process."""
     return (sys.executable, "-m", MODULE, plugin)
-
-
-def environment_of(own: Mapping[str, str]) -> dict[str, str]:
-    """What of a process's own environment a plugin is given."""
-    return {name: value for name, value in own.items() if name in GIVEN or name.startswith(GIVEN_PREFIXES)}
 
 
 class PluginProcess:
@@ -68,22 +58,10 @@ class PluginProcess:
     async def close(self) -> None:
         """Ends the process. May be called again."""
         child, self._child = self._child, None
-        if child is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
+        await end_piped(child)
 
     async def _start(self) -> None:
-        self._child = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=ANSWER_BYTES_MAX,
-            env=environment_of(os.environ),
-            start_new_session=True,
-        )
+        self._child = await start_piped(self._command, ANSWER_BYTES_MAX)
         said = await self._exchange(b"", self._start_seconds_max)
         if said + b"\n" != READY:
             raise PluginFailedError(said.removeprefix(ERROR).decode(errors="replace"))

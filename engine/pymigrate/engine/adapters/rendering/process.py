@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from pymigrate.engine.adapters.metrics.plugin_process import environment_of
+from pymigrate.engine.adapters.pipes import end_piped, start_piped
 from pymigrate.engine.adapters.rendering.answering import READY
 from pymigrate.engine.ports.rendering import RenderedText, RenderRequest, TemplateSource
 
@@ -107,15 +106,7 @@ class TemplateProcess:
 
     async def _start(self) -> None:
         try:
-            self._child = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                limit=ANSWER_BYTES_MAX,
-                env=environment_of(os.environ),
-                start_new_session=True,
-            )
+            self._child = await start_piped(self._command, ANSWER_BYTES_MAX)
         except OSError as error:
             raise _NotStarted(f"its process can't be started: {error.strerror}") from error
         try:
@@ -150,11 +141,7 @@ class TemplateProcess:
 
     async def _end(self) -> None:
         child, self._child = self._child, None
-        if child is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
+        await end_piped(child)
 
 
 def _question(requests: Sequence[RenderRequest]) -> bytes:
