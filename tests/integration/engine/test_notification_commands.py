@@ -64,6 +64,23 @@ def test_a_channel_that_is_tried_is_listed_and_shown(pymigrate: CommandLine) -> 
     assert "pending" in pymigrate("notifications", "redrive", name, code=1)
 
 
+def test_what_was_applied_is_deleted_by_its_names_and_applied_again(pymigrate: CommandLine) -> None:
+    names = [f"{ENVIRONMENT}/silences/rehearsal", f"{ENVIRONMENT}/stakeholders/flight-operations"]
+    assert pymigrate("delete", *names).splitlines() == [f"{name} deleted" for name in names]
+    again = pymigrate.apply(NOTICES.read_text())
+    assert {each for each in again if each.endswith("created")} == {f"{name} created" for name in names}
+
+
+def test_what_others_need_is_not_deleted_and_says_by_whom(pymigrate: CommandLine) -> None:
+    said = pymigrate("delete", f"{ENVIRONMENT}/stakeholders/ann", code=1)
+    assert f"is needed by {ENVIRONMENT}/onCallSchedules/engineers" in said
+
+
+@pytest.mark.parametrize("name", ["ann", f"{ENVIRONMENT}/people/ann", "environments//stakeholders/x/y", "silences/x"])
+def test_what_no_file_declares_is_not_deleted_by_name(pymigrate: CommandLine, name: str) -> None:
+    assert "is no name of an object that a file declares" in pymigrate("delete", name, code=1)
+
+
 def test_a_word_that_there_is_not_is_told_with_those_that_there_are(pymigrate: CommandLine) -> None:
     said = pymigrate("notifications", "deliveries", ENVIRONMENT, "--state", "sent", code=1)
     assert "`sent` is not one of waiting, pending" in said

@@ -26,7 +26,7 @@ _WIDTH_PLAIN = 160
 def add_to(app: typer.Typer) -> None:
     """Adds every command to the application."""
     for command in (
-        *(apply, validate, start, watch, report, status),
+        *(apply, delete, validate, start, watch, report, status),
         *(pause, resume, cancel, retry, approve, rollback, seal),
     ):
         app.command()(command)
@@ -51,6 +51,17 @@ def apply(
     with connected(home) as client:
         for name, outcome in declared.apply(client, file):
             typer.echo(f"{name} {outcome}")
+
+
+def delete(
+    names: Annotated[list[str], typer.Argument(help="Resource names, as environments/prod/stakeholders/ann.")],
+    home: Home = HOME_DEFAULT,
+) -> None:
+    """Delete objects that were applied, one after the other, by their names."""
+    with connected(home) as client:
+        for name in names:
+            declared.delete(client, name)
+            typer.echo(f"{name} deleted")
 
 
 def validate(

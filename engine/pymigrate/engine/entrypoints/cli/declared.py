@@ -52,6 +52,16 @@ def apply(client: Client, path: Path) -> Iterator[tuple[str, str]]:
         yield name, _apply_one(client, kind, name, message)
 
 
+def delete(client: Client, name: str) -> None:
+    """Deletes one object that was applied, by its resource name."""
+    parts = name.split("/")
+    kind = next((each for each in KINDS.values() if len(parts) in {2, 4} and each.collection == parts[-2]), None)
+    if kind is None or name != kind.name(parts[1], parts[-1]):
+        known = ", ".join(each.name("<environment>", "<name>") for each in KINDS.values())
+        fail(f"`{name}` is no name of an object that a file declares: those are {known}")
+    kind.call(client, "Delete", name=name)
+
+
 def in_order(found: Iterable[tuple[str, str, Any]]) -> Iterator[tuple[str, str, Any]]:
     """Objects as kind, name and message, each after those that it names; where that leaves a choice, as they were given. What goes round
     in a circle comes as it was given: the engine tells what is wrong with it."""
