@@ -34,6 +34,10 @@ class Stage(Terraform):
         self.calls = Engine(engine.home)
         self._attached = attached
 
+    def beside(self, folder: Path) -> "Stage":
+        """Another working directory at the same engine, for the same environment."""
+        return Stage(self.program, folder, self.engine, self._attached, self.environment_id)
+
     def environment(self) -> dict[str, str]:
         """A user's environment with the provider that is held."""
         return super().environment() | {"TF_REATTACH_PROVIDERS": self._attached}
