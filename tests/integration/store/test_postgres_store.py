@@ -4,9 +4,7 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable
 from functools import partial
 
 import psycopg
@@ -14,10 +12,8 @@ import pytest
 from sqlalchemy import event as listening
 from structlog.testing import capture_logs
 
-from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.postgres import TRIES_MAX, PostgresStore
 from pymigrate.engine.adapters.store.postgres_session import CONNECTIONS_MAX, connected, store_url
-from pymigrate.engine.domain.delivery import Delivery, DeliveryState
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -29,31 +25,11 @@ from pymigrate.engine.domain.run import Lane, Run, RunAggregate
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
 from pymigrate.engine.testing.clock import START, ManualClock
-from tests.contract.store.deliveries import PROD, delivery, incident, pending
-from tests.contract.store.records import NOW
+from tests.integration.store.overlapping import opened, with_patience
 from tests.servers import free_port
 
 RUN = "environments/prod/plans/warehouse/runs/r1"
 KILL_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-
-
-async def opened(url: str) -> PostgresStore:
-    return await PostgresStore.open(url, SystemClock(), random.Random(3))
-
-
-@pytest.fixture
-async def store(postgres_database: str) -> AsyncIterator[PostgresStore]:
-    made = await opened(postgres_database)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def second(postgres_database: str, store: PostgresStore) -> AsyncIterator[PostgresStore]:
-    """Another engine's store, on the same database."""
-    made = await opened(postgres_database)
-    yield made
-    await made.close()
 
 
 def appending(subject: str) -> Callable[[Unit], None]:
@@ -106,15 +82,6 @@ async def test_of_two_engines_that_save_the_same_part_one_is_told_that_it_is_sta
     assert sorted(lane.version for lane in copies) == [1, 2]
 
 
-def with_patience(barrier: threading.Barrier) -> None:
-    """Waits for the other once; whoever comes again after a conflict finds the barrier broken and goes on."""
-    try:
-        barrier.wait(30)
-    except threading.BrokenBarrierError:
-        return
-    barrier.abort()
-
-
 async def test_a_child_is_not_made_below_what_another_engine_deletes(
     store: PostgresStore, second: PostgresStore
 ) -> None:
@@ -151,77 +118,6 @@ async def test_the_same_object_made_by_two_engines_exists_already_for_one(
 
     outcomes = await asyncio.gather(store.transact(make), second.transact(make), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == [AlreadyExists.__name__, "NoneType"]
-
-
-async def test_a_thread_that_two_engines_tell_at_once_has_one_open_delivery(
-    store: PostgresStore, second: PostgresStore
-) -> None:
-    both_looked = threading.Barrier(2)
-
-    def gather(unit: Unit, entry: int) -> None:
-        waiting = unit.deliveries.newest(["t"]).get("t")
-        with_patience(both_looked)
-        if waiting is None:
-            unit.deliveries.insert([replace(delivery(f"of {entry}"), thread="t", entries=[entry])])
-        else:
-            waiting.entries.append(entry)
-            unit.deliveries.save([waiting])
-
-    await asyncio.gather(*(each.transact(partial(gather, entry=entry)) for entry, each in enumerate((store, second))))
-    (kept,) = await store.read(lambda unit: unit.deliveries.due(NOW, 9))
-    assert sorted(kept.entries) == [0, 1]
-
-
-async def test_what_two_engines_make_with_the_same_key_at_once_is_made_once(
-    store: PostgresStore, second: PostgresStore
-) -> None:
-    both_looked = threading.Barrier(2)
-    made = [replace(delivery(f"by {number}"), key="k") for number in range(2)]
-
-    def make(unit: Unit, mine: Delivery) -> None:
-        unit.hosts.list()  # the snapshot is taken
-        with_patience(both_looked)
-        unit.deliveries.insert([mine])
-
-    await asyncio.gather(
-        *(each.transact(partial(make, mine=mine)) for each, mine in zip((store, second), made, strict=True))
-    )
-    (kept,) = await store.read(lambda unit: unit.deliveries.due(NOW, 9))
-    assert sorted(each.version for each in made) == [0, 1]
-    assert [each.name for each in made if each.version] == [kept.name]
-
-
-async def test_a_thread_of_which_two_engines_hear_at_once_has_one_open_incident(
-    store: PostgresStore, second: PostgresStore
-) -> None:
-    both_looked = threading.Barrier(2)
-
-    def open_one(unit: Unit, name: str) -> str:
-        known = unit.incidents.open_of(["t"])
-        with_patience(both_looked)
-        if not known:
-            unit.incidents.insert([replace(incident(name), thread="t")])
-        return known["t"].id if known else name
-
-    outcomes = await asyncio.gather(
-        *(each.transact(partial(open_one, name=name)) for name, each in zip("ab", (store, second), strict=True))
-    )
-    assert len(set(outcomes)) == 1
-
-
-async def test_a_delivery_is_claimed_by_one_of_two_engines(store: PostgresStore, second: PostgresStore) -> None:
-    await store.transact(lambda unit: unit.deliveries.insert([pending(f"{number:02}") for number in range(60)]))
-
-    def claim(unit: Unit) -> list[str]:
-        claimed = unit.deliveries.claimable("smtp", PROD, NOW, 10)
-        for each in claimed:
-            each.state, each.lease_until = DeliveryState.SENDING, NOW + timedelta(seconds=30)
-        unit.deliveries.save(claimed)
-        return [each.name for each in claimed]
-
-    shares = await asyncio.gather(*((store, second)[number % 2].transact(claim) for number in range(7)))
-    assert sorted(len(share) for share in shares) == [0, 10, 10, 10, 10, 10, 10]
-    assert len({name for share in shares for name in share}) == 60
 
 
 async def test_hosts_that_are_put_under_one_name_at_once_replace_each_other(

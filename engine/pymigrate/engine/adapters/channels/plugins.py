@@ -5,12 +5,15 @@ import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
+import structlog
+
 from pymigrate.engine.adapters.channels.answers import Answers
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.ports.channel import Channel, ChannelOptions, ChannelPlugin, Letter, Sent
 
+log = structlog.get_logger(__name__)
 ENTRY_POINTS = "pymigrate.channels"
 CLOSE_SECONDS_MAX = 5.0
 
@@ -46,8 +49,8 @@ class PluginChannelGuard:
         try:
             async with asyncio.timeout(CLOSE_SECONDS_MAX):
                 await self._channel.close()
-        except Exception:  # noqa: BLE001 (the channel is given up, whatever it says to that)
-            return
+        except Exception as error:  # noqa: BLE001 (the channel is given up, whatever it says to that)
+            log.warning("channel.not_closed", kind=self._kind, error=type(error).__name__)
 
     def _failed(self, error: BaseException) -> str:
         return self._answers.said(f"the channel `{self._kind}` failed: {type(error).__name__}: {error}")
