@@ -1,4 +1,5 @@
-"""An engine that answers whichever calls a test names, with what the test says, and keeps what it was asked."""
+"""An engine that answers whichever calls a test names, with what the test says, several things where the call is
+a stream, and keeps what it was asked."""
 
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -40,7 +41,10 @@ class AnsweringEngine(grpc.GenericRpcHandler):
             self.asked.append(request)
             return self.answers[method](request, context)
 
-        return grpc.unary_unary_rpc_method_handler(
+        handler = (
+            grpc.unary_stream_rpc_method_handler if described.server_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        return handler(
             answer,
             request_deserializer=request_type.FromString,
             response_serializer=lambda each: each.SerializeToString(),

@@ -1,8 +1,10 @@
 """pymigrate_run_gate: waits for a run. It may fail, be tainted and be made again without harm: the run itself goes on."""
 
 import threading
+import time
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from tf.types import Bool, Number, String
@@ -21,6 +23,10 @@ RECONNECT_SECONDS = 1.0
 
 class RunGateResource(Resource):
     """A point that an apply passes only when the run has ended as it should."""
+
+    def __init__(self, provider: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(provider)
+        self._clock = clock
 
     @classmethod
     def get_name(cls) -> str:
@@ -122,14 +128,18 @@ class RunGateResource(Resource):
             refuse(error, f"{name} can't be read", self.attributes())
 
     def _wait(self, context: Context, name: str, seconds: float) -> Any:
-        """The run at its end. An engine that is restarted meanwhile is found again."""
+        """The run at its end. An engine that is restarted meanwhile is found again, and has what is left of the time."""
+        end = self._clock() + seconds
         ended = threading.Event()
         stream_held: list[Any] = []
         watcher = threading.Thread(target=_cancel_when, args=(context.stopping, ended, stream_held), daemon=True)
         watcher.start()
         try:
             while not context.stopping.is_set():
-                stream = self.engine.stream("RunService", "WatchRun", run_pb2.WatchRunRequest(name=name), seconds)
+                left_seconds = end - self._clock()
+                if left_seconds <= 0:
+                    _time_is_up(name, seconds)
+                stream = self.engine.stream("RunService", "WatchRun", run_pb2.WatchRunRequest(name=name), left_seconds)
                 stream_held[:] = [stream]
                 try:
                     for picture in stream:
@@ -138,17 +148,19 @@ class RunGateResource(Resource):
                             return picture.run
                 except grpc.RpcError as error:
                     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                        raise Refused(
-                            f"{name} did not end within {seconds:g} s",
-                            "It goes on; apply again to go on waiting.",
-                            ["timeout_seconds"],
-                        ) from error
+                        _time_is_up(name, seconds, error)
                     if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
                         refuse(error, f"{name} can't be watched", self.attributes())
                 context.stopping.wait(RECONNECT_SECONDS)
         finally:
             ended.set()
         raise Refused(f"Waiting for {name} was interrupted", "The run goes on; apply again to go on waiting.", ["run"])
+
+
+def _time_is_up(name: str, seconds: float, cause: grpc.RpcError | None = None) -> NoReturn:
+    raise Refused(
+        f"{name} did not end within {seconds:g} s", "It goes on; apply again to go on waiting.", ["timeout_seconds"]
+    ) from cause
 
 
 def _cancel_when(stopping: threading.Event, ended: threading.Event, streams: list[Any]) -> None:
