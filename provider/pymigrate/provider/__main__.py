@@ -1,11 +1,13 @@
 """`python -I -m pymigrate.provider`: what the installed launcher runs."""
 
+import gc
 import os
 import sys
 
 
 def run() -> int:
     """Serves Terraform; refuses when the launcher that started it was installed for another version."""
+    gc.disable()  # a sixth of the start: what is imported stays, and the collector would look at all of it again and again
     from pymigrate.provider import __version__
     from pymigrate.provider.install import VERSION_VARIABLE
 
@@ -19,6 +21,8 @@ def run() -> int:
     from pymigrate.provider.provider import PymigrateProvider
     from pymigrate.provider.sdk.serving import main
 
+    gc.freeze()
+    gc.enable()
     return main(PymigrateProvider(), sys.argv[1:])
 
 

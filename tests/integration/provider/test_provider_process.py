@@ -148,6 +148,27 @@ def test_start_up_imports_nothing_that_is_slow_once_the_certificate_is_kept(tmp_
     assert done.stdout.strip() == "[]"
 
 
+def test_a_launch_that_is_asked_for_no_schema_builds_none(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pymigrate.provider.provider import PymigrateProvider\n"
+        "from pymigrate.provider.sdk.serving import main\n"
+        "from pymigrate.provider.sdk.servicer import Servicer\n"
+        "Servicer(PymigrateProvider())\n"
+        "later = ('pymigrate.v1', 'pymigrate.provider.resources', 'pymigrate.provider.data_sources', 'google.rpc', 'grpc_status', 'uuid')\n"
+        "print([name for name in sys.modules if name.startswith(later)])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_logs_are_lines_that_terraform_reads(tmp_path: Path) -> None:
     program = (
         "import logging\nfrom pymigrate.provider.sdk import logs\nlogs.configure()\n"

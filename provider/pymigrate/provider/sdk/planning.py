@@ -24,6 +24,8 @@ def replaced(attributes: Attributes, prior: State, planned: State, path: Path = 
     found: list[Path] = []
     for name, attribute in attributes.items():
         before, now, place = prior.get(name), planned.get(name), [*path, name]
+        if before == now:
+            continue
         if attribute.requires_replace and not are_equal(attribute, before, now):
             found.append(place)
             continue
@@ -39,6 +41,8 @@ def changes(attributes: Attributes, prior: State, planned: State, path: Path = (
     difference."""
     for name, attribute in attributes.items():
         before, now, place = prior.get(name), planned.get(name), [*path, name]
+        if before == now:
+            continue
         if not (attribute.nested and isinstance(before, dict | list) and isinstance(now, dict | list)):
             is_same = are_equal(attribute, before, now) or (not attribute.nested and is_empty(before) and is_empty(now))
             if not is_same:
@@ -134,7 +138,7 @@ def _is_as_before(attributes: Attributes, prior: State, planned: State, config: 
     """Whether nothing differs beside what the engine computes."""
     for name, attribute in attributes.items():
         given, before, now = config.get(name), prior.get(name), planned.get(name)
-        if attribute.is_write_only or _is_computed_here(attribute, given):
+        if before == now or attribute.is_write_only or _is_computed_here(attribute, given):
             continue
         if not (attribute.nested and isinstance(before, dict | list) and isinstance(now, dict | list)):
             if not are_equal(attribute, before, now):
@@ -160,6 +164,8 @@ def _with_unknowns(
             result[name] = None
         elif _is_computed_here(attribute, given):
             result[name] = Unknown if prior is None or (is_changed and not attribute.is_stable) else before
+        elif prior is not None and not is_changed and before == now:
+            result[name] = before
         elif attribute.nested and isinstance(now, dict | list):
             earlier, written = dict(elements(attribute, before)), dict(elements(attribute, given))
             parts = {

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tf.gen import tfplugin_pb2 as pb
 from tf.schema import Attribute as PlainAttribute
 from tf.schema import Schema as PlainSchema
-from tf.types import List, Map, Set, String, TfType, Unknown
+from tf.types import List, Map, Number, Set, String, TfType, Unknown
 
 from pymigrate.provider.sdk.checks import Check
 
@@ -117,6 +117,16 @@ class Attribute(PlainAttribute):
         """Whether a default stands for what is not set."""
         return self.default is not Unknown
 
+    @cached_property
+    def has_numbers(self) -> bool:
+        """Whether numbers are in its values, which are other ones on the wire."""
+        if self.nested:
+            return any(part.has_numbers for part in self.nested.values())
+        kind = self.type
+        while isinstance(kind, List | Map | Set):
+            kind = kind.element_type
+        return isinstance(kind, Number)
+
     @property
     def told(self) -> str:
         """Its description with what else there is to know of its values."""
@@ -177,6 +187,8 @@ def rebuilt(attribute: Attribute, value: Any, parts: Mapping[Any, State]) -> Any
 
 def are_equal(attribute: Attribute, one: Any, other: Any) -> bool:
     """Whether two values mean the same."""
+    if one == other:
+        return True
     if not attribute.nested or not isinstance(one, dict | list) or not isinstance(other, dict | list):
         return bool(attribute.type.semantically_equal(one, other))
     first, second = dict(elements(attribute, one)), dict(elements(attribute, other))

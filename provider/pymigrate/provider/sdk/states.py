@@ -112,7 +112,7 @@ def _converted(attributes: Attributes, state: State, convert: Any) -> State:
     changed = dict(state)
     for name, attribute in attributes.items():
         value = state.get(name)
-        if value is None or value is Unknown:
+        if value is None or value is Unknown or not attribute.has_numbers:
             continue
         if attribute.nested:
             parts = {key: _converted(attribute.nested, item, convert) for key, item in elements(attribute, value)}
