@@ -3,7 +3,6 @@
 import os
 import re
 import threading
-import uuid
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +17,8 @@ from pymigrate.provider.sdk.schema import Attribute
 TIMEOUT_SECONDS = 60.0
 START_TIMEOUT_SECONDS = 180.0
 STOP_POLL_SECONDS = 0.1  # how soon a call that can be interrupted notices it
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # the engine takes and tells as much, and Terraform no more
+TOO_LARGE = "larger than max"  # how gRPC ends a call of a longer message, on either side
 TRACEPARENT = re.compile(
     r"[0-9a-f-]{55,512}"
 )  # what may be sent as metadata; a character beyond it would end every call
@@ -124,7 +124,7 @@ def home_of(configured: str | None) -> Path:
 
 def request_id() -> str:
     """Makes a creation that is tried again the same creation."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def is_missing(error: grpc.RpcError) -> bool:
@@ -146,6 +146,12 @@ def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribut
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         raise Refused(
             summary, f"The engine does not answer: {error.details()}. Start it with `pymigrate serve`."
+        ) from error
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in (error.details() or ""):
+        raise Refused(
+            summary,
+            f"It has more than {MESSAGE_BYTES_MAX >> 20} MB, which neither the engine nor Terraform takes at once: "
+            "divide its datasets among several phases.",
         ) from error
     raise Refused(summary, f"{error.details()}") from error
 

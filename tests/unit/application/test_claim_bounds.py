@@ -5,7 +5,6 @@ import pytest
 from pymigrate.engine.application.known_dispatchers import HELD_SHARE
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.domain.delivery import Content
-from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.v1 import notification_pb2
 from tests.unit.application.dispatched import Dispatch, dispatch_of
 from tests.unit.application.engines import Engine
@@ -67,7 +66,7 @@ async def test_a_claim_of_long_messages_is_no_longer_than_an_answer_may_be(engin
     given: list[notification_pb2.OutgoingMessage] = []
     while found := await dispatch.claim(deliveries_max=200):
         answer = notification_pb2.ClaimDeliveriesResponse(messages=found)
-        assert answer.ByteSize() < MESSAGE_BYTES_MAX / 2
+        assert answer.ByteSize() < 8_000_000
         given += found
     assert len({message.delivery for message in given}) == len(given) == 100
     assert {message.try_number for message in given} == {1}

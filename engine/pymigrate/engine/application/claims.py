@@ -18,7 +18,7 @@ from pymigrate.engine.ports.store import Unit
 # A lease outlasts a try and the report of it; what waits in a dispatcher for longer is given back.
 LEASE_SPARE_SECONDS = 15.0
 REFUSED_AT_ONCE_MAX = 200
-# Of the 16 MB that gRPC takes here, what is estimated leaves as much again.
+# A message of gRPC may have 64 MB here; a claim is kept well below, since a dispatcher holds all of it at once.
 ANSWER_BYTES_MAX = 6_000_000
 
 

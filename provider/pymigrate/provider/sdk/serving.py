@@ -25,7 +25,7 @@ from pymigrate.provider.sdk.servicer import Servicer
 
 COOKIE = ("TF_PLUGIN_MAGIC_COOKIE", "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2")
 THREADS = 128
-MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # what Terraform takes of a plugin
 SOCKET_PATH_BYTES_MAX = 103  # what every system's socket address holds
 PARENT_SECONDS = 1.0
 GRACE_SECONDS = 30.0

@@ -11,6 +11,7 @@ import typer
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.ports.tracing import TRACEPARENT, read_traceparent
 from pymigrate.v1 import (
     connection_pb2_grpc,
@@ -25,7 +26,6 @@ from pymigrate.v1 import (
 
 TIMEOUT_SECONDS = 150.0
 READY_SECONDS_MAX = 1.0
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Client:
@@ -40,7 +40,10 @@ class Client:
         self._connect(endpoint, channel)
 
     def _connect(self, endpoint: str, channel: grpc.Channel | None = None) -> None:
-        limits = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
+        limits = [
+            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+        ]
         self._endpoint = endpoint
         self.channel = channel or grpc.insecure_channel(endpoint, options=limits)
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)

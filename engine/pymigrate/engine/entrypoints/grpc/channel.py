@@ -7,7 +7,8 @@ import grpc
 
 from pymigrate.engine.domain.errors import EngineUnavailable
 
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+# What Terraform takes too: a phase may have ten thousand datasets, and the list of a plan's phases is longer still.
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 RECONNECT_SECONDS = 1.0
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
