@@ -1,4 +1,5 @@
-"""The Terraform provider against the builtin terraform_data: the processor's time and the wall of plans with nothing to do, and of applies.
+"""The Terraform provider against the builtin terraform_data: the processor's time and the wall of plans with nothing to do, and of applies;
+what a launch takes, and how soon Ctrl-C and kill -9 end what waits.
 
 Both sides are the same number of resources of about the same size in one configuration, through the real terraform with its defaults; ours
 starts the installed provider as a user's terraform does, and what the engine takes is counted with it. Sides take turns.
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from _figures import Report, arguments  # noqa: E402 (the path comes first)
+from _terraform_process import ends, launches  # noqa: E402
 
 from tests.e2e.engines import EngineProcess, running_engine  # noqa: E402
 from tests.e2e.terraforms import HEADER, Terraform  # noqa: E402
@@ -102,17 +104,19 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many resources, and how often a plan is made."""
+    """How many resources, how often a plan is made, how many waits are interrupted, and how many launches are measured."""
 
     small: int
     middle: int
     large: int
     rounds: int
+    waits: int
+    launches: int
 
 
-FULL = Size(10, 1_000, 3_000, 5)
-QUICK = Size(10, 100, 0, 3)
-TINY = Size(2, 12, 0, 1)
+FULL = Size(10, 1_000, 3_000, 3, 60, 11)
+QUICK = Size(10, 100, 0, 3, 60, 5)
+TINY = Size(2, 12, 0, 1, 3, 1)
 
 
 class Side:
@@ -152,11 +156,14 @@ def main() -> None:
     size = TINY if options.tiny else QUICK if options.quick else FULL
     report = Report("terraform", ("tf", "grpcio", "protobuf"))
     with tempfile.TemporaryDirectory() as folder:
+        launches(report, Path(folder) / "launched", size.launches)
+        with running_engine(Path(folder) / "engine-waits") as engine:
+            ends(report, Path(folder) / "waits", engine, size.waits)
         for name, count in (("small", size.small), ("middle", size.middle), ("large", size.large)):
             if count:
                 with running_engine(Path(folder) / f"engine-{name}") as engine:
                     _measure(report, Path(folder) / name, engine, name, count, size.rounds)
-    report.write(options.results)
+                report.write(options.results)  # what is stopped later keeps these
 
 
 def _measure(report: Report, folder: Path, engine: EngineProcess, name: str, count: int, rounds: int) -> None:
