@@ -138,3 +138,20 @@ async def test_an_incident_that_told_its_last_step_notes_who_acts_all_the_same(d
     await dispatch.store.transact(end)
     await dispatch.acknowledging.acknowledge(NAME, "", ME)
     assert (await incident_of(dispatch)).acknowledger == "me"
+
+
+async def test_whoever_else_was_told_of_the_incident_and_of_nothing_more_has_nothing_left_to_do(
+    dispatch: Dispatch,
+) -> None:
+    others = {"stakeholder": "ben", "incident": "i1", "needs_acknowledgement": True}
+    await dispatch.make(pending(2, **others), pending(3, entries=[7], **others))
+    await dispatch.report(*await dispatch.claim())
+    await dispatch.make(pending(4, **others))
+    await dispatch.acknowledging.acknowledge(NAME, "", ME)
+    found = [await dispatch.get(number) for number in (2, 3, 4)]
+    assert [each.state for each in found] == [
+        DeliveryState.ACKNOWLEDGED,
+        DeliveryState.ACCEPTED,  # it tells of something else too
+        DeliveryState.PENDING,  # it is still to be told what happened
+    ]
+    assert (found[0].acknowledger, found[0].acknowledge_time) == ("me", dispatch.clock.now())

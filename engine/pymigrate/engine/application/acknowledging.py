@@ -131,13 +131,20 @@ class Acknowledging:
 
 
 def _end(unit: Unit, incident: Incident, acknowledger: str, now: datetime, moves: Moves) -> None:
-    """Nobody else is told of it: a step that waits for somebody's quiet hours, or for its channel, does not go out either."""
+    """Nobody else is told of it: a step that waits for somebody's quiet hours, or for its channel, does not go out either. Whoever was
+    told of it has nothing to do any more, so that their messages are acknowledged with it and none of them is late."""
     if not delivering.acknowledge_incident(incident, acknowledger, now):
         return
     unit.incidents.save([incident])
-    steps = [each for each in unit.deliveries.of_incident(incident.id) if each.escalation > 0]
-    moves.watch(steps)
-    unit.deliveries.save([each for each in steps if delivering.call_off(each, acknowledger)])
+    told = unit.deliveries.of_incident(incident.id)
+    moves.watch(told)
+    ended = [
+        each
+        for each in told
+        if delivering.acknowledge_with(each, incident, acknowledger, now)
+        or (each.escalation > 0 and delivering.call_off(each, acknowledger))
+    ]
+    unit.deliveries.save(ended)
 
 
 def _parts(token: str) -> tuple[int, bytes, str]:

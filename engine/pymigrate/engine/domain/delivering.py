@@ -142,6 +142,15 @@ def acknowledge(delivery: Delivery, acknowledger: str, now: datetime) -> bool:
     return True
 
 
+def acknowledge_with(delivery: Delivery, incident: Incident, acknowledger: str, now: datetime) -> bool:
+    """Somebody acts on an incident, told by another message of it: what has arrived of it, and tells of nothing else, asks for nothing more.
+    False where it is not such a one, and nothing changes."""
+    has_arrived = delivery.state in {DeliveryState.ACCEPTED, DeliveryState.DELIVERED}
+    if not has_arrived or not set(delivery.entries) <= set(incident.entries):
+        return False
+    return acknowledge(delivery, acknowledger, now)
+
+
 def call_off(delivery: Delivery, acknowledger: str) -> bool:
     """Somebody acts before it went out, and it is not told any more. False where it has gone out, may have, or is about to, and nothing
     changes."""
