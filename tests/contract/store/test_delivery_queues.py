@@ -179,19 +179,23 @@ async def test_the_next_time_is_the_least_at_which_there_is_something_to_do(stor
     assert await next_time() == at(10)
 
 
-async def test_the_newest_of_each_thread_is_given_whole(store: Store) -> None:
+async def test_of_each_thread_what_waits_is_given_whole_or_else_the_newest(store: Store) -> None:
+    sent = DeliveryState.ACCEPTED
     await store.transact(
         inserting(
-            delivery("a1", thread="a", create_time=at(1)),
+            delivery("a1", thread="a", create_time=at(1), state=sent),
             delivery("a3", thread="a", create_time=at(3), state=DeliveryState.DEAD, entries=[4]),
-            delivery("a2", thread="a", create_time=at(2)),
-            delivery("b1", thread="b"),
-            delivery("b2", thread="b"),
+            delivery("a2", thread="a", create_time=at(2), state=sent),
+            delivery("b1", thread="b", state=sent),
+            delivery("b2", thread="b", state=sent),
             delivery("c1", thread="c"),
+            delivery("d1", thread="d", create_time=at(1), state=DeliveryState.WAITING),
+            delivery("d2", thread="d", create_time=at(2), state=sent),
         )
     )
-    found = await store.read(lambda unit: unit.deliveries.newest(["a", "b", "none", "b"]))
-    assert dict(found) == {"a": await stored(store, "a3"), "b": await stored(store, "b2")}
+    found = await store.read(lambda unit: unit.deliveries.newest(["a", "b", "none", "b", "d"]))
+    wanted = {"a": "a3", "b": "b2", "d": "d1"}
+    assert dict(found) == {thread: await stored(store, name) for thread, name in wanted.items()}
     assert dict(await store.read(lambda unit: unit.deliveries.newest([]))) == {}
 
 

@@ -2,6 +2,7 @@
 
 import base64
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ async def test_an_incident_that_told_its_last_step_notes_who_acts_all_the_same(d
 async def test_whoever_else_was_told_of_the_incident_and_of_nothing_more_has_nothing_left_to_do(
     dispatch: Dispatch,
 ) -> None:
-    others = {"stakeholder": "ben", "incident": "i1", "needs_acknowledgement": True}
+    others: dict[str, Any] = {"stakeholder": "ben", "incident": "i1", "needs_acknowledgement": True}
     await dispatch.make(pending(2, **others), pending(3, entries=[7], **others))
     await dispatch.report(*await dispatch.claim())
     await dispatch.make(pending(4, **others))

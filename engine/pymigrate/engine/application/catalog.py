@@ -37,13 +37,17 @@ def _stamp_nothing(before: object, message: object) -> None:
     del before, message
 
 
+def _end_nothing(unit: Unit, message: Message) -> None:
+    del unit, message
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[M]):
     """A collection: its word, its message, the fields that have a life of their own, and its checks.
 
     `check` yields the problems of a message within the store; `check_delete` raises FailedPrecondition while somebody needs it.
     `output_only` are fields besides those of every kind that no caller sets; `stamp` sets them, given what was stored before (None:
-    nothing).
+    nothing). `on_delete` ends what goes with an object, in the same transaction.
     """
 
     collection: str
@@ -53,6 +57,7 @@ class Kind(Generic[M]):
     held_elsewhere: frozenset[str] = frozenset()
     output_only: frozenset[str] = frozenset()
     stamp: Callable[[M | None, M], None] = _stamp_nothing
+    on_delete: Callable[[Unit, M], None] = _end_nothing
 
     @property
     def noun(self) -> str:
@@ -183,6 +188,7 @@ class Catalog:
         if unit.resources.has_children(name):
             raise FailedPrecondition(f"{name} still holds objects: delete them first")
         unit.resources.delete(name, resource.version)
+        kind.on_delete(unit, kind.read(resource))
         self.audit(unit, caller, "delete", name, resource.version)
 
     def audit(self, unit: Unit, caller: Caller, action: str, subject: str, version: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pymigrate.engine.application import definitions
+from pymigrate.engine.application.abandoning import abandon_deliveries
 from pymigrate.engine.application.catalog import PAGE_MAX, Kind
 from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.application.dataset_definitions import shared_targets
@@ -146,7 +147,11 @@ def _free_plan(unit: Unit, plan: plan_pb2.Plan) -> None:
             raise FailedPrecondition(f"{plan.name} is needed by {other.name}: change that first")
 
 
-ENVIRONMENTS = Kind("environments", environment_pb2.Environment, _check_environment, _free)
+def _end_environment(unit: Unit, environment: environment_pb2.Environment) -> None:
+    abandon_deliveries(unit, environment.name)
+
+
+ENVIRONMENTS = Kind("environments", environment_pb2.Environment, _check_environment, _free, on_delete=_end_environment)
 DEPARTMENTS = Kind("departments", environment_pb2.Department, _check_department, _free_department)
 CONNECTIONS = Kind("connections", connection_pb2.Connection, _check_connection, _free_connection)
 PLANS = Kind("plans", plan_pb2.Plan, _check_plan, _free_plan, held_elsewhere=frozenset({"phases"}))

@@ -33,6 +33,7 @@ LEASE_ENDED = "the dispatcher did not report in time: it may have been sent"
 
 CONFIRMED = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.ACKNOWLEDGED})
 ENDED_BADLY = frozenset({DeliveryState.DEAD, DeliveryState.UNDELIVERABLE})
+OPEN = (DeliveryState.WAITING, DeliveryState.PENDING, DeliveryState.SENDING)
 UNTOLD = frozenset({DeliveryState.WAITING, DeliveryState.SUPPRESSED})
 
 
@@ -113,6 +114,15 @@ def refuse(delivery: Delivery, failure: Failure) -> None:
     delivery.next_try_time = None
 
 
+def abandon(delivery: Delivery, failure: Failure) -> None:
+    """What it belongs to is gone: it is not told any more. A try that is under way may yet be reported, and then counts. Raises
+    IllegalTransition for what has ended."""
+    _require(delivery, "abandoned", *OPEN)
+    delivery.state, delivery.failure = DeliveryState.UNDELIVERABLE, failure
+    _let_go(delivery)
+    delivery.next_try_time = None
+
+
 def redrive(delivery: Delivery, now: datetime) -> None:
     """Begins again with the tries, with the same key and, where it was rendered before, the same content. Raises IllegalTransition unless
     it is dead or undeliverable."""
@@ -143,8 +153,8 @@ def acknowledge(delivery: Delivery, acknowledger: str, now: datetime) -> bool:
 
 
 def acknowledge_with(delivery: Delivery, incident: Incident, acknowledger: str, now: datetime) -> bool:
-    """Somebody acts on an incident, told by another message of it: what has arrived of it, and tells of nothing else, asks for nothing more.
-    False where it is not such a one, and nothing changes."""
+    """Somebody acts on an incident, told by another message of it: what has arrived of it, and tells of nothing else, asks for nothing
+    more. False where it is not such a one, and nothing changes."""
     has_arrived = delivery.state in {DeliveryState.ACCEPTED, DeliveryState.DELIVERED}
     if not has_arrived or not set(delivery.entries) <= set(incident.entries):
         return False

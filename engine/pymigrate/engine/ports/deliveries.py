@@ -83,7 +83,8 @@ class Deliveries(Protocol):
         ...
 
     def newest(self, threads: Collection[str]) -> Mapping[str, Delivery]:
-        """The newest delivery (by create_time, name) of each of these threads that has one."""
+        """Of each of these threads that has any, the delivery that waits, else the newest (by create_time, name): of engines whose clocks
+        differ, one may make a delivery that seems older than what it follows."""
         ...
 
     def due(self, now: datetime, limit: int) -> Sequence[Delivery]:

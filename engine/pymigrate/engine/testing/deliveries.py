@@ -49,9 +49,12 @@ class MemoryDeliveries:
             self._write(delivery, delivery.version + 1, {name: getattr(stored, name) for name in WRITTEN_ONCE})
 
     def newest(self, threads: Collection[str]) -> Mapping[str, Delivery]:
-        """The newest of each thread."""
+        """The one of each thread that waits, else the newest."""
         wanted = frozenset(threads)
-        found = self._where(lambda each: each.thread in wanted, lambda each: (each.create_time, each.name))
+        found = self._where(
+            lambda each: each.thread in wanted,
+            lambda each: (each.state is DeliveryState.WAITING, each.create_time, each.name),
+        )
         return {each.thread: each for each in found}
 
     def due(self, now: datetime, limit: int) -> Sequence[Delivery]:

@@ -48,12 +48,14 @@ _GET_ALL = _WHOLE.where(_c.name.in_(_is_asked)).order_by(_c.name)
 _TAKEN_KEYS = select(_c.key).where(_c.key.in_(_is_asked))
 _TAKEN_NAMES = select(_c.name).where(_c.name.in_(_is_asked))
 _of_thread = _TABLE.alias("of_thread")
-_NEWEST_NAMES = (
+_OF_THREAD_BY_AGE = (
     select(_of_thread.c.name)
     .where(_of_thread.c.thread == _asked.c.value)
     .order_by(_of_thread.c.create_time.desc(), _of_thread.c.name.desc())
     .limit(1)
-    .scalar_subquery()
+)
+_NEWEST_NAMES = func.coalesce(
+    _OF_THREAD_BY_AGE.where(IS_WAITING).scalar_subquery(), _OF_THREAD_BY_AGE.scalar_subquery()
 )
 _NEWEST = _WHOLE.where(_c.name.in_(select(_NEWEST_NAMES).select_from(_asked)))
 _DUE = (

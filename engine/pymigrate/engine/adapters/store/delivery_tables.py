@@ -65,6 +65,7 @@ class DeliveryRow(Table, table=True):
     __table_args__ = (
         _partial(IS_WAITING, "severity", "due_time", "name"),
         _partial(IS_WAITING, "environment", "rule", "stakeholder"),
+        _partial(IS_WAITING, "thread", "create_time", "name", name="ix_delivery_waiting_thread"),
         _partial(HAS_TRY_TIME, "environment", "channel", "state", "severity", "try_time", "name"),
         _partial(HAS_TRY_TIME, "try_time"),
         _partial(text("last_try_time IS NOT NULL"), "environment", "channel", "last_try_time"),

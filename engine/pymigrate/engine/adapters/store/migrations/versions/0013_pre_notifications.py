@@ -82,6 +82,14 @@ def _create_deliveries() -> None:
 def _index_deliveries() -> None:
     _index("delivery", "severity", "due_time", "name", where="state = 'waiting'")
     _index("delivery", "environment", "rule", "stakeholder", where="state = 'waiting'")
+    waiting = sa.text("state = 'waiting'")
+    op.create_index(
+        "ix_delivery_waiting_thread",
+        "delivery",
+        ["thread", "create_time", "name"],
+        sqlite_where=waiting,
+        postgresql_where=waiting,
+    )
     is_tried = "try_time IS NOT NULL"
     _index("delivery", "environment", "channel", "state", "severity", "try_time", "name", where=is_tried)
     _index("delivery", "try_time", where=is_tried)
