@@ -36,7 +36,7 @@ FAULTS = (
     "can't be decoded",
 )
 TRIED = settings(
-    max_examples=300 if os.environ.get(LONG) == "1" else 15,
+    max_examples=300 if os.environ.get(LONG) == "1" else 8,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SOME = st.sets(st.sampled_from(sorted(RESOURCES)), min_size=1)

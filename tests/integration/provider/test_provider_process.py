@@ -151,12 +151,13 @@ def test_start_up_imports_nothing_that_is_slow_once_the_certificate_is_kept(tmp_
 def test_a_launch_that_is_asked_for_no_schema_builds_none(tmp_path: Path) -> None:
     program = (
         "import sys\n"
+        "before = set(sys.modules)\n"
         "from pymigrate.provider.provider import PymigrateProvider\n"
         "from pymigrate.provider.sdk.serving import main\n"
         "from pymigrate.provider.sdk.servicer import Servicer\n"
         "Servicer(PymigrateProvider())\n"
         "later = ('pymigrate.v1', 'pymigrate.provider.resources', 'pymigrate.provider.data_sources', 'google.rpc', 'grpc_status', 'uuid')\n"
-        "print([name for name in sys.modules if name.startswith(later)])\n"
+        "print([name for name in sys.modules if name.startswith(later) and name not in before])\n"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", program],

@@ -76,7 +76,7 @@ async def test_a_step_that_waits_for_quiet_hours_is_not_told_once_somebody_acts(
     [
         (TryOutcome.TRANSIENT, DeliveryState.SUPPRESSED),
         (TryOutcome.UNKNOWN, DeliveryState.PENDING),
-        (TryOutcome.ACCEPTED, DeliveryState.ACCEPTED),
+        (TryOutcome.ACCEPTED, DeliveryState.ACKNOWLEDGED),
     ],
 )
 async def test_a_step_that_no_channel_has_taken_is_not_tried_again_unless_it_may_have_arrived(
