@@ -341,8 +341,9 @@ async def test_a_receiver_that_is_gone_is_tried_again(way: Way) -> None:
     assert (await send(way)).outcome is TryOutcome.TRANSIENT
 
 
-async def test_a_channel_that_was_never_used_closes(way: Way) -> None:
+async def test_a_channel_that_was_never_used_closes_without_having_told_anybody(way: Way) -> None:
     await way.channel.close()
+    assert list(way.taken()) == []
 
 
 NOWHERE = ["", "\r\n", "nobody\x00", "a,b", "\ud800", "x" * 100_000]

@@ -63,7 +63,8 @@ async def test_nothing_asked_is_nothing_told(renderer: Renderer) -> None:
     assert list(await renderer.render([])) == []
 
 
-async def test_it_may_be_closed_twice(renderer: Renderer) -> None:
-    await renderer.render([RenderRequest(GREETING, CONTEXT)])
-    await renderer.close()
-    await renderer.close()
+async def test_it_may_be_closed_twice_and_what_it_gave_stays(renderer: Renderer) -> None:
+    (found,) = await renderer.render([RenderRequest(GREETING, CONTEXT)])
+    for _ in range(2):
+        await renderer.close()
+        assert found.subject == "For Ada"

@@ -110,8 +110,11 @@ async def test_a_name_that_another_delivery_has_is_refused(store: Store, is_same
 
 
 async def test_nothing_to_write_is_nothing_written(store: Store) -> None:
+    await store.transact(inserting(delivery("a")))
+    before = await stored(store, "a")
     await store.transact(inserting())
     await store.transact(saving())
+    assert await stored(store, "a") == before
 
 
 async def test_one_that_was_changed_or_deleted_in_between_is_stale(store: Store) -> None:

@@ -355,6 +355,7 @@ async def test_a_pass_that_fails_is_done_again_with_fewer(engine: Engine) -> Non
     entry = await frozen.happen()
     await frozen.wait(*(waiting(number, entry) for number in range(1, 4)))
     await _until(frozen, lambda unit: _all_pending(unit, 3))
+    assert {(await frozen.get(number)).content.subject for number in (1, 2, 3)} != {""}
 
 
 async def test_what_fails_again_and_again_is_told_in_plain_sentences_and_the_others_as_they_should(

@@ -100,6 +100,8 @@ async def test_objects_go_in_the_order_in_which_they_name_one_another(declared: 
     for kind, name, _ in reversed(noticed.DECLARED):
         await delete(declared, kind, name)
     await delete_environment(declared)
+    assert await declared.store.read(lambda unit: unit.resources.get(ENVIRONMENT)) is None
+    assert not await declared.store.read(lambda unit: unit.resources.has_children(ENVIRONMENT))
 
 
 async def delete_environment(engine: Engine) -> None:

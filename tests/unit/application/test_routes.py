@@ -101,6 +101,9 @@ async def test_a_clock_that_was_set_back_lets_it_be_read_again(following: Follow
     assert following.directories.asked == 2
 
 
-def test_entries_of_no_environment_change_nothing() -> None:
-    entry = FeedEntry(1, "0.1", Scene().clock.now(), "update", "", "me")
-    RoutesFollowed(Directories()).note([entry])
+async def test_entries_of_no_environment_let_nothing_be_read_again(following: Following) -> None:
+    await following.scene.declare_rule()
+    first = await following.routes()
+    following.followed.note([FeedEntry(1, "0.1", following.scene.clock.now(), "update", "", "me")])
+    assert await following.routes() is first
+    assert following.directories.asked == 1

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
 from pymigrate.engine.adapters.channels.factory import build_channel
@@ -107,9 +108,14 @@ async def test_a_plugin_that_can_not_be_used_says_why_at_each_try(
     await channel.close()
 
 
-@pytest.mark.parametrize("closing", ["raise RuntimeError('no')", "pass"])
-async def test_a_plugin_is_closed_whatever_it_says_to_that(bring: Callable[..., Channel], closing: str) -> None:
-    await bring(closing=closing).close()
+@pytest.mark.parametrize(("closing", "told"), [("raise RuntimeError('no')", ["RuntimeError"]), ("pass", [])])
+async def test_a_plugin_is_closed_whatever_it_says_to_that(
+    bring: Callable[..., Channel], closing: str, told: list[str]
+) -> None:
+    channel = bring(closing=closing)
+    with capture_logs() as logged:
+        await channel.close()
+    assert [each["error"] for each in logged] == told
 
 
 async def test_a_cancelled_try_is_no_outcome(bring: Callable[..., Channel]) -> None:
