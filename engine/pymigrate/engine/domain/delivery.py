@@ -139,6 +139,18 @@ class Delivery:
         time = self.confirm_time
         return time is not None and (self.confirm_by_time is None or time <= self.confirm_by_time)
 
+    @property
+    def claim_time(self) -> datetime | None:
+        """When a dispatcher may claim it next: at its next try, or where one has it, when that one's lease ends; None where it is not to be
+        sent."""
+        match self.state:
+            case DeliveryState.PENDING:
+                return self.next_try_time
+            case DeliveryState.SENDING:
+                return self.lease_until
+            case _:
+                return None
+
 
 def confirm_time_of(
     confirm_state: str,

@@ -218,15 +218,7 @@ def _tally(alike: Sequence[Delivery], now: datetime) -> DeliveryTally:
 
 
 def _wake_time(delivery: Delivery) -> datetime | None:
-    match delivery.state:
-        case DeliveryState.WAITING:
-            return delivery.due_time
-        case DeliveryState.PENDING:
-            return delivery.next_try_time
-        case DeliveryState.SENDING:
-            return delivery.lease_until
-        case _:
-            return None
+    return delivery.due_time if delivery.state is DeliveryState.WAITING else delivery.claim_time
 
 
 def _may_be_tried(delivery: Delivery, now: datetime) -> bool:

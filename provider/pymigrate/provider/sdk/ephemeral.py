@@ -15,8 +15,8 @@ from tf.utils import Diagnostics
 
 from pymigrate.provider.sdk import planning, states
 from pymigrate.provider.sdk.diagnostics import add, guarded
-from pymigrate.provider.sdk.resource import Context, State
-from pymigrate.provider.sdk.schema import Attribute, Schema
+from pymigrate.provider.sdk.resource import Context, State, Typed
+from pymigrate.provider.sdk.schema import Attribute
 from pymigrate.provider.sdk.values import to_value
 
 SERVICE = "tfplugin6.Provider"
@@ -32,21 +32,8 @@ MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
 }
 
 
-class EphemeralResource:
+class EphemeralResource(Typed):
     """An ephemeral resource. `open` raises `Refused` (or `ManyRefused`) for what can't be done."""
-
-    def __init__(self, provider: Any) -> None:
-        self.provider = provider
-
-    @classmethod
-    def get_name(cls) -> str:
-        """The type's name without the provider's prefix."""
-        raise TypeError(f"{cls.__name__} has no name")
-
-    @classmethod
-    def get_schema(cls) -> Schema:
-        """The schema."""
-        raise TypeError(f"{cls.__name__} has no schema")
 
     def open(self, context: Context, config: State) -> State:
         """What it gives: the configuration with what is computed."""

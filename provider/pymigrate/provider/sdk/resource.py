@@ -38,8 +38,8 @@ class Context:
         add(self.diagnostics, Refused(summary, detail, path))
 
 
-class Resource:
-    """A managed resource. Methods raise `Refused` (or `ManyRefused`) for what can't be done."""
+class Typed:
+    """What has a name and a schema of its own, for one provider."""
 
     def __init__(self, provider: Any) -> None:
         self.provider = provider
@@ -53,6 +53,10 @@ class Resource:
     def get_schema(cls) -> Schema:
         """The schema."""
         raise TypeError(f"{cls.__name__} has no schema")
+
+
+class Resource(Typed):
+    """A managed resource. Methods raise `Refused` (or `ManyRefused`) for what can't be done."""
 
     @classmethod
     def attributes(cls) -> Mapping[str, Attribute]:
@@ -103,21 +107,8 @@ class Resource:
         return state
 
 
-class DataSource:
+class DataSource(Typed):
     """A data source."""
-
-    def __init__(self, provider: Any) -> None:
-        self.provider = provider
-
-    @classmethod
-    def get_name(cls) -> str:
-        """The type's name without the provider's prefix."""
-        raise TypeError(f"{cls.__name__} has no name")
-
-    @classmethod
-    def get_schema(cls) -> Schema:
-        """The schema."""
-        raise TypeError(f"{cls.__name__} has no schema")
 
     def read(self, context: Context, config: State) -> State:
         """The data."""

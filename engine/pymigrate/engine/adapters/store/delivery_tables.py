@@ -155,19 +155,9 @@ def values_of(delivery: Delivery, version: int) -> dict[str, Any]:
     values |= zip(_content_columns, _content_values(delivery.content), strict=True)
     values["severity"] = int(delivery.severity)
     values["version"] = version
-    values["try_time"] = _try_time(delivery)
+    values["try_time"] = delivery.claim_time
     values["overdue_time"] = None if delivery.is_in_time else delivery.confirm_by_time
     return values
-
-
-def _try_time(delivery: Delivery) -> datetime | None:
-    match delivery.state:
-        case DeliveryState.PENDING:
-            return delivery.next_try_time
-        case DeliveryState.SENDING:
-            return delivery.lease_until
-        case _:
-            return None
 
 
 def columns_of(content_fields: Sequence[str] = CONTENT_FIELDS) -> list[Any]:
