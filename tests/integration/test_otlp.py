@@ -66,7 +66,7 @@ def test_without_a_collector_nothing_of_opentelemetry_is_imported(module: str) -
         f"import sys, pymigrate.engine.main.{module} as m\n"
         "from pymigrate.engine.main.secrets import build_secrets\n"
         "from pymigrate.engine.main.tracing import build_tracing\n"
-        "from pymigrate.engine.ports.secrets import Redactor\n"
+        "from pymigrate.engine.ports.redaction import Redactor\n"
         "from pymigrate.engine.settings import Settings\n"
         "assert not build_tracing(Settings(), 's', 'i', build_secrets(Redactor())).is_on\n"
         "print([name for name in sys.modules if name.startswith(('opentelemetry', 'requests'))])"

@@ -16,7 +16,8 @@ import structlog
 from pymigrate.engine.domain.errors import SecretMissing, StepUnavailable
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.calls import OutsideCall
-from pymigrate.engine.ports.secrets import Redactor, Secret, SecretRef
+from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import Secret, SecretRef
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.fibers import Fibers
 from pymigrate.engine.testing.inline_means import INLINE

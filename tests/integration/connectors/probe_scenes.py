@@ -17,7 +17,7 @@ from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.entrypoints.worker.probing import probe_job
 from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.staging import Checkpoint
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.transfer.signals import Signals

@@ -12,7 +12,7 @@ from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.entrypoints.worker.probing import probe_job
 from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.ports.connector import SystemSpec
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.testing.faults import Crash
 from pymigrate.engine.transfer.probe import probe
 from pymigrate.v1 import connection_pb2, plan_pb2

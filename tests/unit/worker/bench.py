@@ -3,7 +3,7 @@
 from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.connectors import MemoryConnector
 from pymigrate.engine.transfer.means import DEFAULT, Means

@@ -22,8 +22,8 @@ from pymigrate.engine.ports.http_format import (
     OffsetPaging,
     PageNumberPaging,
 )
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
-from pymigrate.engine.ports.secrets import Redactor
 from pymigrate.engine.ports.staging import MergePolicy, ReferenceCheck, Staging, StagingId
 from pymigrate.engine.transfer.verification_job import Level, NamedReference
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2

@@ -1,13 +1,15 @@
 """Secrets are read by reference, and show themselves nowhere."""
 
 import copy
+import dataclasses
 import json
 import logging
 import pickle
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,8 @@ from pymigrate.engine.adapters.secrets.file import FileSecrets
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.domain.errors import InvalidDefinition, SecretMissing
 from pymigrate.engine.ports.connector import SystemSpec
-from pymigrate.engine.ports.secrets import HIDDEN, Redactor, Secret, SecretRef, parse_secret_ref
+from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import HIDDEN, Secret, SecretRef, parse_secret_ref
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=HIDDEN), min_size=8).filter(
     lambda text: text.strip() == text
@@ -47,22 +50,27 @@ def test_a_secret_is_not_pickled_or_copied() -> None:
             dump(Secret("hunter22"))
 
 
-@given(VALUES, st.text(max_size=20), st.text(max_size=20))
-def test_a_redacted_text_holds_the_value_in_no_spelling(value: str, before: str, after: str) -> None:
-    redactor = Redactor()
-    redactor.note(Secret(value))
-    for spelling in (value, repr(value), json.dumps(value), quote(value, safe="")):
-        cleaned = redactor.clean(f"{before}{spelling}{after}")
-        assert value not in cleaned
-        assert HIDDEN in cleaned
+@pytest.mark.parametrize("spec", ["", "s", ">40", ".3"])
+def test_no_format_tells_of_a_secret_or_of_its_length(spec: str) -> None:
+    assert format(Secret("hunter22"), spec) == format(Secret("h"), spec) == f"Secret({HIDDEN})"
 
 
-def test_the_longest_value_is_taken_out_first() -> None:
-    redactor = Redactor()
-    redactor.note(Secret("pass"))
-    redactor.note(Secret("password-2"))
-    redactor.note(Secret(""))
-    assert redactor.clean("user:password-2@host pass") == f"user:{HIDDEN}@host {HIDDEN}"
+@pytest.mark.parametrize(
+    "show", [bytes, json.dumps, orjson.dumps, vars, dataclasses.asdict, iter, len, hash, list, float], ids=str
+)
+def test_a_secret_is_nothing_that_a_value_could_be_read_from(show: Callable[[object], object]) -> None:
+    shown = (
+        SystemSpec("postgres", "legacy", {}, Secret("hunter22")) if show is dataclasses.asdict else Secret("hunter22")
+    )
+    with pytest.raises(TypeError) as refused:
+        show(shown)
+    assert "hunter22" not in str(refused.value)
+
+
+def test_secrets_are_compared_by_value_and_with_nothing_else() -> None:
+    assert Secret("hunter22\ud800") == Secret("hunter22\ud800")
+    assert Secret("hunter22") != Secret("hunter23")
+    assert Secret("hunter22") != "hunter22"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from pymigrate.engine.domain.errors import (
     TargetOccupied,
 )
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
-from pymigrate.engine.ports.secrets import Redactor, Secret
+from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import Secret
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.transfer.means import Means
 from pymigrate.engine.transfer.signals import LeaseLost

@@ -22,7 +22,7 @@ from pymigrate.engine.entrypoints.dispatcher.engine import EngineLink
 from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.main.secrets import build_secrets
 from pymigrate.engine.ports.channel import Channel
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import Settings
 from pymigrate.v1 import notification_pb2
 

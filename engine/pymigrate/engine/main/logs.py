@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 
 
 def configure_logging(level: str, redactor: Redactor) -> None:

@@ -14,7 +14,7 @@ from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_servi
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.main.surfaces import tell_endpoint
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import REST_PORT, Settings
 
 log = structlog.get_logger(__name__)

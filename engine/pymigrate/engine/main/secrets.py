@@ -3,7 +3,7 @@
 from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.adapters.secrets.file import FileSecrets
 from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 
 
 def build_secrets(redactor: Redactor) -> SecretsByScheme:

@@ -23,7 +23,8 @@ from pymigrate.engine.main.secrets import build_secrets
 from pymigrate.engine.main.services import Services
 from pymigrate.engine.main.surfaces import Surfaces
 from pymigrate.engine.main.tracing import build_tracing
-from pymigrate.engine.ports.secrets import Redactor, parse_secret_ref
+from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import parse_secret_ref
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 

@@ -23,7 +23,7 @@ from pymigrate.engine.entrypoints.worker.runner import Runner
 from pymigrate.engine.entrypoints.worker.session import Session
 from pymigrate.engine.entrypoints.worker.task_spans import TaskSpans
 from pymigrate.engine.main.logs import configure_logging
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.tracing import NoTracing, Tracing
 from pymigrate.v1 import worker_pb2
 

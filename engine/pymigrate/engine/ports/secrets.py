@@ -3,10 +3,9 @@
 A definition holds a reference (`env://NAME`, `file:///path#key`); a value is read where a driver needs it, on a worker host.
 """
 
-import json
+import hmac
 from dataclasses import dataclass
-from typing import Protocol
-from urllib.parse import quote
+from typing import NoReturn, Protocol
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 
@@ -14,9 +13,10 @@ HIDDEN = "***"
 
 
 class Secret:
-    """A value that never shows itself: not in a repr, a log or an error."""
+    """A value that never shows itself: not in a repr, a text, a log or an error, nor as bytes, JSON, a pickle or a copy."""
 
     __slots__ = ("_value",)
+    __hash__ = None  # type: ignore[assignment]  # nothing is looked up by a secret
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -24,8 +24,26 @@ class Secret:
     def __repr__(self) -> str:
         return f"Secret({HIDDEN})"
 
-    def __reduce__(self) -> str:
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        """The same whatever is asked for: a width or a precision would tell of the value's length."""
+        return repr(self)
+
+    def __bytes__(self) -> NoReturn:
+        raise TypeError("a secret is no bytes: reveal it where it is handed to a driver")
+
+    def __eq__(self, other: object) -> bool:
+        """In a time that does not tell how much of both is alike."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        mine, theirs = (each._value.encode("utf-8", "surrogatepass") for each in (self, other))  # noqa: SLF001 (its own kind)
+        return hmac.compare_digest(mine, theirs)
+
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled")
+
+    __getstate__ = __reduce__
 
     def reveal(self) -> str:
         """The value; call it where it is handed to a driver and nowhere else."""
@@ -59,22 +77,3 @@ def parse_secret_ref(text: str, field: str) -> SecretRef:
     if not separator or not scheme.isalnum() or not location:
         raise InvalidDefinition((Problem(field, "is no reference: write env://NAME or file:///path, never the value"),))
     return SecretRef(scheme, location, key)
-
-
-class Redactor:
-    """Takes the values of all secrets that it was told of out of texts, in the spellings that errors and logs use."""
-
-    def __init__(self) -> None:
-        self._spellings: frozenset[str] = frozenset()
-
-    def note(self, secret: Secret) -> None:
-        """From now on this secret's value is taken out. Safe to call from any thread."""
-        value = secret.reveal()
-        spellings = {value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value, safe=""), value.strip()}
-        self._spellings |= {spelling for spelling in spellings if spelling}
-
-    def clean(self, text: str) -> str:
-        """The text without any of the values."""
-        for spelling in sorted(self._spellings, key=len, reverse=True):
-            text = text.replace(spelling, HIDDEN)
-        return text

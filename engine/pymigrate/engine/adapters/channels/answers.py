@@ -4,7 +4,8 @@ import base64
 from collections.abc import Iterable
 
 from pymigrate.engine.ports.channel import ANSWER_CHARACTERS_MAX
-from pymigrate.engine.ports.secrets import HIDDEN, Redactor, Secret
+from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import HIDDEN, Secret
 
 ANSWER_BYTES_MAX = 4_096
 SPELLING_MAX = 3  # a percent-encoded one is that much longer

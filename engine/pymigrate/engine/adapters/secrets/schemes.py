@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from pymigrate.engine.domain.errors import SecretMissing
-from pymigrate.engine.ports.secrets import Redactor, Secret, SecretRef, Secrets
+from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import Secret, SecretRef, Secrets
 
 
 class SecretsByScheme:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pymigrate.engine.entrypoints.worker import definitions, schemas
-from pymigrate.engine.ports.secrets import Redactor
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.staging import Checkpoint, Dangling
 from pymigrate.engine.transfer.inspection_job import Inspection
 from pymigrate.engine.transfer.transforms.place import place_of

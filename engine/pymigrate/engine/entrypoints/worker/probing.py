@@ -7,8 +7,8 @@ from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.ports.connector import Connector, SystemSpec
 from pymigrate.engine.ports.ranges import parse_range
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.relations import UNKNOWN, SourceRelation
-from pymigrate.engine.ports.secrets import Redactor
 from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.transfer.lane_job import LaneJob
 from pymigrate.engine.transfer.probe_job import Probed, ProbeJob

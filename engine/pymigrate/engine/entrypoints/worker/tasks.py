@@ -28,7 +28,8 @@ from pymigrate.engine.entrypoints.worker.systems import outside_call, system_spe
 from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Connector, SystemSpec
-from pymigrate.engine.ports.secrets import Redactor, Secrets
+from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import Secrets
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.ports.target import Target
