@@ -259,9 +259,9 @@ class PostgresSystem(google.protobuf.message.Message):
     database: builtins.str
     """Name of the database."""
     user: builtins.str
-    """Role to log in as."""
+    """Role to log in as, or a reference to it where credentials are made on demand, such as `vault://database/creds/reader#username`."""
     password: builtins.str
-    """Reference to the password: `env://NAME` or `file:///path`, with `#key` for a JSON file's field. Empty: none is sent."""
+    """Reference to the password, such as `vault://kv/legacy#password`, `env://NAME` or `file:///path#key`. Empty: none is sent."""
     ssl_mode: builtins.str
     """libpq's sslmode, such as `verify-full`. Empty means `prefer`."""
     def __init__(
@@ -297,9 +297,9 @@ class MysqlSystem(google.protobuf.message.Message):
     database: builtins.str
     """Name of the database, which relations without one are looked for in."""
     user: builtins.str
-    """User to log in as."""
+    """User to log in as, or a reference to it where credentials are made on demand, such as `vault://database/creds/reader#username`."""
     password: builtins.str
-    """Reference to the password: `env://NAME` or `file:///path`, with `#key` for a JSON file's field. Empty: none is sent."""
+    """Reference to the password, such as `vault://kv/legacy#password`, `env://NAME` or `file:///path#key`. Empty: none is sent."""
     ssl_mode: builtins.str
     """`disable`, `prefer` (encrypted where the server can), `require` (encrypted, whoever answers), `verify-ca` or `verify-full`. Empty
     means `prefer`.
@@ -437,7 +437,7 @@ class SqlalchemySystem(google.protobuf.message.Message):
     be installed on the worker hosts.
     """
     password: builtins.str
-    """Reference to the password: `env://NAME` or `file:///path`, with `#key` for a JSON file's field. Empty: none is sent."""
+    """Reference to the password, such as `vault://kv/legacy#password`, `env://NAME` or `file:///path#key`. Empty: none is sent."""
     def __init__(
         self,
         *,
@@ -867,14 +867,20 @@ class TestConnectionRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
+    SECRET_VERSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`environments/{environment}/connections/{connection}`."""
+    secret_version: builtins.str
+    """The version of its secrets to test, in the backend's own words: a number of a Vault's KV engine, an id or stage of AWS such as
+    `AWSPENDING`. So a rotation verifies the new credential before it revokes the old one. Empty: the current one.
+    """
     def __init__(
         self,
         *,
         name: builtins.str = ...,
+        secret_version: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "secret_version", b"secret_version"]) -> None: ...
 
 Global___TestConnectionRequest: typing_extensions.TypeAlias = TestConnectionRequest
 

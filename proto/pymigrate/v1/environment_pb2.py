@@ -26,9 +26,10 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from pymigrate.v1 import plan_pb2 as pymigrate_dot_v1_dot_plan__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epymigrate/v1/environment.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n\x0b\x45nvironment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x35\n\x06labels\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Environment.LabelsEntry\x12\x11\n\tlanes_max\x18\x05 \x01(\x05\x12\x0b\n\x03uid\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\n \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xab\x04\n\nDepartment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x36\n\x07systems\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Department.SystemsEntry\x12\r\n\x05users\x18\x05 \x01(\x03\x12\x33\n\x16\x64owntime_cost_per_hour\x18\x06 \x01(\x0b\x32\x13.pymigrate.v1.Money\x12\x14\n\x0c\x64\x65pendencies\x18\x07 \x03(\t\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Department.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x12\x1c\n\x14read_only_cost_share\x18\x0e \x01(\x01\x1a\x44\n\x0cSystemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.pymigrate.v1.System:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaa\x01\n\x06System\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x12\n\nconnection\x18\x02 \x01(\t\x12.\n\x0b\x63riticality\x18\x03 \x01(\x0e\x32\x19.pymigrate.v1.Criticality\x12\x13\n\x0brto_seconds\x18\x04 \x01(\x03\x12\x1c\n\x14\x61vailability_percent\x18\x05 \x01(\x01\x12\x14\n\x0c\x64\x65pendencies\x18\x06 \x03(\t\".\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\"\x8d\x01\n\x18\x43reateEnvironmentRequest\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12.\n\x0b\x65nvironment\x18\x02 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"%\n\x15GetEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x17ListEnvironmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListEnvironmentsResponse\x12/\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.Environment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x18UpdateEnvironmentRequest\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"6\n\x18\x44\x65leteEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x99\x01\n\x17\x43reateDepartmentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\t\x12,\n\ndepartment\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListDepartmentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListDepartmentsResponse\x12-\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateDepartmentRequest\x12,\n\ndepartment\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t*\x87\x01\n\x0b\x43riticality\x12\x1b\n\x17\x43RITICALITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43RITICALITY_LOW\x10\x01\x12\x16\n\x12\x43RITICALITY_MEDIUM\x10\x02\x12\x14\n\x10\x43RITICALITY_HIGH\x10\x03\x12\x18\n\x14\x43RITICALITY_CRITICAL\x10\x04\x32\xda\n\n\x12\x45nvironmentService\x12}\n\x11\x43reateEnvironment\x12&.pymigrate.v1.CreateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"%\x82\xd3\xe4\x93\x02\x1f\"\x10/v1/environments:\x0b\x65nvironment\x12s\n\x0eGetEnvironment\x12#.pymigrate.v1.GetEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=environments/*}\x12{\n\x10ListEnvironments\x12%.pymigrate.v1.ListEnvironmentsRequest\x1a&.pymigrate.v1.ListEnvironmentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/environments\x12\x92\x01\n\x11UpdateEnvironment\x12&.pymigrate.v1.UpdateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\":\x82\xd3\xe4\x93\x02\x34\x32%/v1/{environment.name=environments/*}:\x0b\x65nvironment\x12v\n\x11\x44\x65leteEnvironment\x12&.pymigrate.v1.DeleteEnvironmentRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=environments/*}\x12\x90\x01\n\x10\x43reateDepartment\x12%.pymigrate.v1.CreateDepartmentRequest\x1a\x18.pymigrate.v1.Department\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/departments:\ndepartment\x12~\n\rGetDepartment\x12\".pymigrate.v1.GetDepartmentRequest\x1a\x18.pymigrate.v1.Department\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/departments/*}\x12\x8f\x01\n\x0fListDepartments\x12$.pymigrate.v1.ListDepartmentsRequest\x1a%.pymigrate.v1.ListDepartmentsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/departments\x12\x9b\x01\n\x10UpdateDepartment\x12%.pymigrate.v1.UpdateDepartmentRequest\x1a\x18.pymigrate.v1.Department\"F\x82\xd3\xe4\x93\x02@22/v1/{department.name=environments/*/departments/*}:\ndepartment\x12\x82\x01\n\x10\x44\x65leteDepartment\x12%.pymigrate.v1.DeleteDepartmentRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/departments/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epymigrate/v1/environment.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17pymigrate/v1/plan.proto\"\x9d\x06\n\x0b\x45nvironment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x35\n\x06labels\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Environment.LabelsEntry\x12\x11\n\tlanes_max\x18\x05 \x01(\x05\x12\x0b\n\x03uid\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\n \x01(\t\x12\r\n\x05\x62\x61ses\x18\x0b \x03(\t\x12\x13\n\x0bis_template\x18\x0c \x01(\x08\x12=\n\nparameters\x18\r \x03(\x0b\x32).pymigrate.v1.Environment.ParametersEntry\x12\x35\n\x06values\x18\x0e \x03(\x0b\x32%.pymigrate.v1.Environment.ValuesEntry\x12;\n\toverrides\x18\x0f \x03(\x0b\x32(.pymigrate.v1.Environment.OverridesEntry\x12/\n\x06policy\x18\x10 \x01(\x0b\x32\x1f.pymigrate.v1.EnvironmentPolicy\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aJ\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.pymigrate.v1.Parameter:\x02\x38\x01\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aH\n\x0eOverridesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.pymigrate.v1.Override:\x02\x38\x01\"\x8e\x02\n\tParameter\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12)\n\x04type\x18\x02 \x01(\x0e\x32\x1b.pymigrate.v1.ParameterType\x12\x1a\n\rdefault_value\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x16\n\x0e\x61llowed_values\x18\x04 \x03(\t\x12\x0f\n\x07pattern\x18\x05 \x01(\t\x12\x14\n\x07minimum\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07maximum\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\nlength_min\x18\x08 \x01(\x05\x12\x12\n\nlength_max\x18\t \x01(\x05\x42\x10\n\x0e_default_valueB\n\n\x08_minimumB\n\n\x08_maximum\"\x9a\x01\n\x08Override\x12\x32\n\x06\x66ields\x18\x01 \x03(\x0b\x32\".pymigrate.v1.Override.FieldsEntry\x12\x16\n\x0e\x63leared_fields\x18\x02 \x03(\t\x12\x13\n\x0bis_excluded\x18\x03 \x01(\x08\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcc\x01\n\x11\x45nvironmentPolicy\x12\x15\n\rapprovals_min\x18\x01 \x01(\x05\x12\x11\n\tapprovers\x18\x02 \x03(\t\x12\x0f\n\x07runners\x18\x03 \x03(\t\x12(\n\x08schedule\x18\x04 \x01(\x0b\x32\x16.pymigrate.v1.Schedule\x12?\n\x16verification_level_min\x18\x05 \x01(\x0e\x32\x1f.pymigrate.v1.VerificationLevel\x12\x11\n\tlanes_max\x18\x06 \x01(\x05\"`\n\x19ResolveEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\xa4\x03\n\x1aResolveEnvironmentResponse\x12\x0e\n\x06layers\x18\x01 \x03(\t\x12L\n\nparameters\x18\x02 \x03(\x0b\x32\x38.pymigrate.v1.ResolveEnvironmentResponse.ParametersEntry\x12\x44\n\x06policy\x18\x03 \x03(\x0b\x32\x34.pymigrate.v1.ResolveEnvironmentResponse.PolicyEntry\x12-\n\x07objects\x18\x04 \x03(\x0b\x32\x1c.pymigrate.v1.ResolvedObject\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\x1aN\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pymigrate.v1.ResolvedValue:\x02\x38\x01\x1aJ\n\x0bPolicyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pymigrate.v1.ResolvedValue:\x02\x38\x01\"\xb3\x01\n\x0eResolvedObject\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x38\n\x06\x66ields\x18\x03 \x03(\x0b\x32(.pymigrate.v1.ResolvedObject.FieldsEntry\x1aJ\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.pymigrate.v1.ResolvedValue:\x02\x38\x01\"A\n\rResolvedValue\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x12\n\nparameters\x18\x03 \x03(\t\"\xab\x04\n\nDepartment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x36\n\x07systems\x18\x04 \x03(\x0b\x32%.pymigrate.v1.Department.SystemsEntry\x12\r\n\x05users\x18\x05 \x01(\x03\x12\x33\n\x16\x64owntime_cost_per_hour\x18\x06 \x01(\x0b\x32\x13.pymigrate.v1.Money\x12\x14\n\x0c\x64\x65pendencies\x18\x07 \x03(\t\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.pymigrate.v1.Department.LabelsEntry\x12\x0b\n\x03uid\x18\t \x01(\t\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmanaged_by\x18\r \x01(\t\x12\x1c\n\x14read_only_cost_share\x18\x0e \x01(\x01\x1a\x44\n\x0cSystemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.pymigrate.v1.System:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaa\x01\n\x06System\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x12\n\nconnection\x18\x02 \x01(\t\x12.\n\x0b\x63riticality\x18\x03 \x01(\x0e\x32\x19.pymigrate.v1.Criticality\x12\x13\n\x0brto_seconds\x18\x04 \x01(\x03\x12\x1c\n\x14\x61vailability_percent\x18\x05 \x01(\x01\x12\x14\n\x0c\x64\x65pendencies\x18\x06 \x03(\t\".\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\"\x8d\x01\n\x18\x43reateEnvironmentRequest\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12.\n\x0b\x65nvironment\x18\x02 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"%\n\x15GetEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x17ListEnvironmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListEnvironmentsResponse\x12/\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x19.pymigrate.v1.Environment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x18UpdateEnvironmentRequest\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.pymigrate.v1.Environment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"6\n\x18\x44\x65leteEnvironmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x99\x01\n\x17\x43reateDepartmentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rdepartment_id\x18\x02 \x01(\t\x12,\n\ndepartment\x18\x03 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"$\n\x14GetDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListDepartmentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListDepartmentsResponse\x12-\n\x0b\x64\x65partments\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.Department\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x17UpdateDepartmentRequest\x12,\n\ndepartment\x18\x01 \x01(\x0b\x32\x18.pymigrate.v1.Department\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"5\n\x17\x44\x65leteDepartmentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t*\xb8\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x01\x12\x1a\n\x16PARAMETER_TYPE_INTEGER\x10\x02\x12\x19\n\x15PARAMETER_TYPE_NUMBER\x10\x03\x12\x1a\n\x16PARAMETER_TYPE_BOOLEAN\x10\x04\x12\x19\n\x15PARAMETER_TYPE_SECRET\x10\x05*\x87\x01\n\x0b\x43riticality\x12\x1b\n\x17\x43RITICALITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43RITICALITY_LOW\x10\x01\x12\x16\n\x12\x43RITICALITY_MEDIUM\x10\x02\x12\x14\n\x10\x43RITICALITY_HIGH\x10\x03\x12\x18\n\x14\x43RITICALITY_CRITICAL\x10\x04\x32\xda\n\n\x12\x45nvironmentService\x12}\n\x11\x43reateEnvironment\x12&.pymigrate.v1.CreateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"%\x82\xd3\xe4\x93\x02\x1f\"\x10/v1/environments:\x0b\x65nvironment\x12s\n\x0eGetEnvironment\x12#.pymigrate.v1.GetEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=environments/*}\x12{\n\x10ListEnvironments\x12%.pymigrate.v1.ListEnvironmentsRequest\x1a&.pymigrate.v1.ListEnvironmentsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/environments\x12\x92\x01\n\x11UpdateEnvironment\x12&.pymigrate.v1.UpdateEnvironmentRequest\x1a\x19.pymigrate.v1.Environment\":\x82\xd3\xe4\x93\x02\x34\x32%/v1/{environment.name=environments/*}:\x0b\x65nvironment\x12v\n\x11\x44\x65leteEnvironment\x12&.pymigrate.v1.DeleteEnvironmentRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=environments/*}\x12\x90\x01\n\x10\x43reateDepartment\x12%.pymigrate.v1.CreateDepartmentRequest\x1a\x18.pymigrate.v1.Department\";\x82\xd3\xe4\x93\x02\x35\"\'/v1/{parent=environments/*}/departments:\ndepartment\x12~\n\rGetDepartment\x12\".pymigrate.v1.GetDepartmentRequest\x1a\x18.pymigrate.v1.Department\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{name=environments/*/departments/*}\x12\x8f\x01\n\x0fListDepartments\x12$.pymigrate.v1.ListDepartmentsRequest\x1a%.pymigrate.v1.ListDepartmentsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=environments/*}/departments\x12\x9b\x01\n\x10UpdateDepartment\x12%.pymigrate.v1.UpdateDepartmentRequest\x1a\x18.pymigrate.v1.Department\"F\x82\xd3\xe4\x93\x02@22/v1/{department.name=environments/*/departments/*}:\ndepartment\x12\x82\x01\n\x10\x44\x65leteDepartment\x12%.pymigrate.v1.DeleteDepartmentRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*\'/v1/{name=environments/*/departments/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +38,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENVIRONMENT_LABELSENTRY']._loaded_options = None
   _globals['_ENVIRONMENT_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_ENVIRONMENT_PARAMETERSENTRY']._loaded_options = None
+  _globals['_ENVIRONMENT_PARAMETERSENTRY']._serialized_options = b'8\001'
+  _globals['_ENVIRONMENT_VALUESENTRY']._loaded_options = None
+  _globals['_ENVIRONMENT_VALUESENTRY']._serialized_options = b'8\001'
+  _globals['_ENVIRONMENT_OVERRIDESENTRY']._loaded_options = None
+  _globals['_ENVIRONMENT_OVERRIDESENTRY']._serialized_options = b'8\001'
+  _globals['_OVERRIDE_FIELDSENTRY']._loaded_options = None
+  _globals['_OVERRIDE_FIELDSENTRY']._serialized_options = b'8\001'
+  _globals['_RESOLVEENVIRONMENTRESPONSE_PARAMETERSENTRY']._loaded_options = None
+  _globals['_RESOLVEENVIRONMENTRESPONSE_PARAMETERSENTRY']._serialized_options = b'8\001'
+  _globals['_RESOLVEENVIRONMENTRESPONSE_POLICYENTRY']._loaded_options = None
+  _globals['_RESOLVEENVIRONMENTRESPONSE_POLICYENTRY']._serialized_options = b'8\001'
+  _globals['_RESOLVEDOBJECT_FIELDSENTRY']._loaded_options = None
+  _globals['_RESOLVEDOBJECT_FIELDSENTRY']._serialized_options = b'8\001'
   _globals['_DEPARTMENT_SYSTEMSENTRY']._loaded_options = None
   _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_options = b'8\001'
   _globals['_DEPARTMENT_LABELSENTRY']._loaded_options = None
@@ -61,46 +76,76 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['UpdateDepartment']._serialized_options = b'\202\323\344\223\002@22/v1/{department.name=environments/*/departments/*}:\ndepartment'
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteDepartment']._loaded_options = None
   _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteDepartment']._serialized_options = b'\202\323\344\223\002)*\'/v1/{name=environments/*/departments/*}'
-  _globals['_CRITICALITY']._serialized_start=2424
-  _globals['_CRITICALITY']._serialized_end=2559
-  _globals['_ENVIRONMENT']._serialized_start=175
-  _globals['_ENVIRONMENT']._serialized_end=511
-  _globals['_ENVIRONMENT_LABELSENTRY']._serialized_start=466
-  _globals['_ENVIRONMENT_LABELSENTRY']._serialized_end=511
-  _globals['_DEPARTMENT']._serialized_start=514
-  _globals['_DEPARTMENT']._serialized_end=1069
-  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_start=954
-  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_end=1022
-  _globals['_DEPARTMENT_LABELSENTRY']._serialized_start=466
-  _globals['_DEPARTMENT_LABELSENTRY']._serialized_end=511
-  _globals['_SYSTEM']._serialized_start=1072
-  _globals['_SYSTEM']._serialized_end=1242
-  _globals['_MONEY']._serialized_start=1244
-  _globals['_MONEY']._serialized_end=1290
-  _globals['_CREATEENVIRONMENTREQUEST']._serialized_start=1293
-  _globals['_CREATEENVIRONMENTREQUEST']._serialized_end=1434
-  _globals['_GETENVIRONMENTREQUEST']._serialized_start=1436
-  _globals['_GETENVIRONMENTREQUEST']._serialized_end=1473
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=1475
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=1539
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=1541
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=1641
-  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_start=1644
-  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_end=1790
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=1792
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=1846
-  _globals['_CREATEDEPARTMENTREQUEST']._serialized_start=1849
-  _globals['_CREATEDEPARTMENTREQUEST']._serialized_end=2002
-  _globals['_GETDEPARTMENTREQUEST']._serialized_start=2004
-  _globals['_GETDEPARTMENTREQUEST']._serialized_end=2040
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=2042
-  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=2121
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=2123
-  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=2220
-  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_start=2223
-  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_end=2366
-  _globals['_DELETEDEPARTMENTREQUEST']._serialized_start=2368
-  _globals['_DELETEDEPARTMENTREQUEST']._serialized_end=2421
-  _globals['_ENVIRONMENTSERVICE']._serialized_start=2562
-  _globals['_ENVIRONMENTSERVICE']._serialized_end=3932
+  _globals['_PARAMETERTYPE']._serialized_start=4317
+  _globals['_PARAMETERTYPE']._serialized_end=4501
+  _globals['_CRITICALITY']._serialized_start=4504
+  _globals['_CRITICALITY']._serialized_end=4639
+  _globals['_ENVIRONMENT']._serialized_start=200
+  _globals['_ENVIRONMENT']._serialized_end=997
+  _globals['_ENVIRONMENT_LABELSENTRY']._serialized_start=755
+  _globals['_ENVIRONMENT_LABELSENTRY']._serialized_end=800
+  _globals['_ENVIRONMENT_PARAMETERSENTRY']._serialized_start=802
+  _globals['_ENVIRONMENT_PARAMETERSENTRY']._serialized_end=876
+  _globals['_ENVIRONMENT_VALUESENTRY']._serialized_start=878
+  _globals['_ENVIRONMENT_VALUESENTRY']._serialized_end=923
+  _globals['_ENVIRONMENT_OVERRIDESENTRY']._serialized_start=925
+  _globals['_ENVIRONMENT_OVERRIDESENTRY']._serialized_end=997
+  _globals['_PARAMETER']._serialized_start=1000
+  _globals['_PARAMETER']._serialized_end=1270
+  _globals['_OVERRIDE']._serialized_start=1273
+  _globals['_OVERRIDE']._serialized_end=1427
+  _globals['_OVERRIDE_FIELDSENTRY']._serialized_start=1382
+  _globals['_OVERRIDE_FIELDSENTRY']._serialized_end=1427
+  _globals['_ENVIRONMENTPOLICY']._serialized_start=1430
+  _globals['_ENVIRONMENTPOLICY']._serialized_end=1634
+  _globals['_RESOLVEENVIRONMENTREQUEST']._serialized_start=1636
+  _globals['_RESOLVEENVIRONMENTREQUEST']._serialized_end=1732
+  _globals['_RESOLVEENVIRONMENTRESPONSE']._serialized_start=1735
+  _globals['_RESOLVEENVIRONMENTRESPONSE']._serialized_end=2155
+  _globals['_RESOLVEENVIRONMENTRESPONSE_PARAMETERSENTRY']._serialized_start=2001
+  _globals['_RESOLVEENVIRONMENTRESPONSE_PARAMETERSENTRY']._serialized_end=2079
+  _globals['_RESOLVEENVIRONMENTRESPONSE_POLICYENTRY']._serialized_start=2081
+  _globals['_RESOLVEENVIRONMENTRESPONSE_POLICYENTRY']._serialized_end=2155
+  _globals['_RESOLVEDOBJECT']._serialized_start=2158
+  _globals['_RESOLVEDOBJECT']._serialized_end=2337
+  _globals['_RESOLVEDOBJECT_FIELDSENTRY']._serialized_start=2263
+  _globals['_RESOLVEDOBJECT_FIELDSENTRY']._serialized_end=2337
+  _globals['_RESOLVEDVALUE']._serialized_start=2339
+  _globals['_RESOLVEDVALUE']._serialized_end=2404
+  _globals['_DEPARTMENT']._serialized_start=2407
+  _globals['_DEPARTMENT']._serialized_end=2962
+  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_start=2847
+  _globals['_DEPARTMENT_SYSTEMSENTRY']._serialized_end=2915
+  _globals['_DEPARTMENT_LABELSENTRY']._serialized_start=755
+  _globals['_DEPARTMENT_LABELSENTRY']._serialized_end=800
+  _globals['_SYSTEM']._serialized_start=2965
+  _globals['_SYSTEM']._serialized_end=3135
+  _globals['_MONEY']._serialized_start=3137
+  _globals['_MONEY']._serialized_end=3183
+  _globals['_CREATEENVIRONMENTREQUEST']._serialized_start=3186
+  _globals['_CREATEENVIRONMENTREQUEST']._serialized_end=3327
+  _globals['_GETENVIRONMENTREQUEST']._serialized_start=3329
+  _globals['_GETENVIRONMENTREQUEST']._serialized_end=3366
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=3368
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=3432
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=3434
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=3534
+  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_start=3537
+  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_end=3683
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=3685
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=3739
+  _globals['_CREATEDEPARTMENTREQUEST']._serialized_start=3742
+  _globals['_CREATEDEPARTMENTREQUEST']._serialized_end=3895
+  _globals['_GETDEPARTMENTREQUEST']._serialized_start=3897
+  _globals['_GETDEPARTMENTREQUEST']._serialized_end=3933
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_start=3935
+  _globals['_LISTDEPARTMENTSREQUEST']._serialized_end=4014
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_start=4016
+  _globals['_LISTDEPARTMENTSRESPONSE']._serialized_end=4113
+  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_start=4116
+  _globals['_UPDATEDEPARTMENTREQUEST']._serialized_end=4259
+  _globals['_DELETEDEPARTMENTREQUEST']._serialized_start=4261
+  _globals['_DELETEDEPARTMENTREQUEST']._serialized_end=4314
+  _globals['_ENVIRONMENTSERVICE']._serialized_start=4642
+  _globals['_ENVIRONMENTSERVICE']._serialized_end=6012
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import pymigrate.v1.plan_pb2
 import sys
 import typing
 
@@ -20,6 +21,42 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _ParameterType:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ParameterTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ParameterType.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    PARAMETER_TYPE_UNSPECIFIED: _ParameterType.ValueType  # 0
+    """Not said."""
+    PARAMETER_TYPE_STRING: _ParameterType.ValueType  # 1
+    """A text."""
+    PARAMETER_TYPE_INTEGER: _ParameterType.ValueType  # 2
+    """A whole number of 64 bits."""
+    PARAMETER_TYPE_NUMBER: _ParameterType.ValueType  # 3
+    """A number."""
+    PARAMETER_TYPE_BOOLEAN: _ParameterType.ValueType  # 4
+    """`true` or `false`."""
+    PARAMETER_TYPE_SECRET: _ParameterType.ValueType  # 5
+    """A reference to a secret, such as `vault://kv/legacy#password`; never the secret itself."""
+
+class ParameterType(_ParameterType, metaclass=_ParameterTypeEnumTypeWrapper):
+    """What the values of a parameter are."""
+
+PARAMETER_TYPE_UNSPECIFIED: ParameterType.ValueType  # 0
+"""Not said."""
+PARAMETER_TYPE_STRING: ParameterType.ValueType  # 1
+"""A text."""
+PARAMETER_TYPE_INTEGER: ParameterType.ValueType  # 2
+"""A whole number of 64 bits."""
+PARAMETER_TYPE_NUMBER: ParameterType.ValueType  # 3
+"""A number."""
+PARAMETER_TYPE_BOOLEAN: ParameterType.ValueType  # 4
+"""`true` or `false`."""
+PARAMETER_TYPE_SECRET: ParameterType.ValueType  # 5
+"""A reference to a secret, such as `vault://kv/legacy#password`; never the secret itself."""
+Global___ParameterType: typing_extensions.TypeAlias = ParameterType
 
 class _Criticality:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -75,6 +112,58 @@ class Environment(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class ParametersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___Parameter: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___Parameter | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class ValuesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class OverridesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___Override: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___Override | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     DISPLAY_NAME_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
@@ -85,6 +174,12 @@ class Environment(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     MANAGED_BY_FIELD_NUMBER: builtins.int
+    BASES_FIELD_NUMBER: builtins.int
+    IS_TEMPLATE_FIELD_NUMBER: builtins.int
+    PARAMETERS_FIELD_NUMBER: builtins.int
+    VALUES_FIELD_NUMBER: builtins.int
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}`. Output only but for its last segment at creation."""
     display_name: builtins.str
@@ -99,6 +194,8 @@ class Environment(google.protobuf.message.Message):
     """Changes with every write; send it back to update or delete only what was read. Output only."""
     managed_by: builtins.str
     """Which side declares it, such as `terraform`, `git` or `api`; others may not change it. Output only."""
+    is_template: builtins.bool
+    """Whether it is there to be inherited from alone: its parameters may lack a value, and nothing is tested, estimated or run in it."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free labels, at most 64."""
@@ -110,6 +207,35 @@ class Environment(google.protobuf.message.Message):
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was last changed. Output only."""
+
+    @property
+    def bases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The environments that it inherits from, by their last segments, the most general first: what a later one says overrides what an
+        earlier one says, and what this one says overrides all. Each may have bases itself; one that is reached in several ways counts
+        once, where it comes first. At most 16, and 16 levels.
+        """
+
+    @property
+    def parameters(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Parameter]:
+        """The parameters that definitions in it, and in what inherits from it, may refer to as `${name}`, by name. One that a base declares may
+        be declared anew, with the same type. At most 500.
+        """
+
+    @property
+    def values(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Values of parameters that it or a base declares, by name, written as their type is. A value may refer to other parameters, but not in a
+        circle.
+        """
+
+    @property
+    def overrides(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Override]:
+        """What it says otherwise of the objects that it inherits, by their names within the environment, such as `connections/legacy` or
+        `plans/warehouse/phases/sales`.
+        """
+
+    @property
+    def policy(self) -> Global___EnvironmentPolicy:
+        """What holds for everything that runs in it. Of what it inherits, each field that it sets itself counts."""
 
     def __init__(
         self,
@@ -124,11 +250,354 @@ class Environment(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         managed_by: builtins.str = ...,
+        bases: collections.abc.Iterable[builtins.str] | None = ...,
+        is_template: builtins.bool = ...,
+        parameters: collections.abc.Mapping[builtins.str, Global___Parameter] | None = ...,
+        values: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        overrides: collections.abc.Mapping[builtins.str, Global___Override] | None = ...,
+        policy: Global___EnvironmentPolicy | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "labels", b"labels", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "policy", b"policy", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bases", b"bases", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "is_template", b"is_template", "labels", b"labels", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "overrides", b"overrides", "parameters", b"parameters", "policy", b"policy", "uid", b"uid", "update_time", b"update_time", "values", b"values"]) -> None: ...
 
 Global___Environment: typing_extensions.TypeAlias = Environment
+
+@typing.final
+class Parameter(google.protobuf.message.Message):
+    """A parameter of definitions. Where a text is `${name}` and nothing else, the value takes its place; within a text, what the value is written
+    as does; `$${` stands for `${`. Nothing else is evaluated.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: builtins.int
+    ALLOWED_VALUES_FIELD_NUMBER: builtins.int
+    PATTERN_FIELD_NUMBER: builtins.int
+    MINIMUM_FIELD_NUMBER: builtins.int
+    MAXIMUM_FIELD_NUMBER: builtins.int
+    LENGTH_MIN_FIELD_NUMBER: builtins.int
+    LENGTH_MAX_FIELD_NUMBER: builtins.int
+    description: builtins.str
+    """What it is for. At most 2,000 characters."""
+    type: Global___ParameterType.ValueType
+    """What its values are. Unspecified means `string`."""
+    default_value: builtins.str
+    """The value where no layer gives one. Unset: a value is required."""
+    pattern: builtins.str
+    """For texts: a regular expression of RE2 that the whole value must match. At most 500 characters; empty: any."""
+    minimum: builtins.float
+    """For numbers: the least value."""
+    maximum: builtins.float
+    """For numbers: the greatest value."""
+    length_min: builtins.int
+    """For texts: the fewest characters."""
+    length_max: builtins.int
+    """For texts: the most characters. 0 means 4,000."""
+    @property
+    def allowed_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The only values that it may have; empty: any of its type."""
+
+    def __init__(
+        self,
+        *,
+        description: builtins.str = ...,
+        type: Global___ParameterType.ValueType = ...,
+        default_value: builtins.str | None = ...,
+        allowed_values: collections.abc.Iterable[builtins.str] | None = ...,
+        pattern: builtins.str = ...,
+        minimum: builtins.float | None = ...,
+        maximum: builtins.float | None = ...,
+        length_min: builtins.int = ...,
+        length_max: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_default_value", b"_default_value", "_maximum", b"_maximum", "_minimum", b"_minimum", "default_value", b"default_value", "maximum", b"maximum", "minimum", b"minimum"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_default_value", b"_default_value", "_maximum", b"_maximum", "_minimum", b"_minimum", "allowed_values", b"allowed_values", "default_value", b"default_value", "description", b"description", "length_max", b"length_max", "length_min", b"length_min", "maximum", b"maximum", "minimum", b"minimum", "pattern", b"pattern", "type", b"type"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_default_value", b"_default_value"]) -> typing.Literal["default_value"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_maximum", b"_maximum"]) -> typing.Literal["maximum"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_minimum", b"_minimum"]) -> typing.Literal["minimum"] | None: ...
+
+Global___Parameter: typing_extensions.TypeAlias = Parameter
+
+@typing.final
+class Override(google.protobuf.message.Message):
+    """What an environment says otherwise of an object that it inherits."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class FieldsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    FIELDS_FIELD_NUMBER: builtins.int
+    CLEARED_FIELDS_FIELD_NUMBER: builtins.int
+    IS_EXCLUDED_FIELD_NUMBER: builtins.int
+    is_excluded: builtins.bool
+    """Whether the object is not inherited at all, with everything below it."""
+    @property
+    def fields(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """New values by the paths of fields, such as `postgres.host` or `datasets.orders.lanes`, each written as the field's type is: numbers,
+        words and texts as they are, lists, maps and messages as JSON. A map's key that is no plain word stands in backticks. May hold
+        parameters. At most 1,000.
+        """
+
+    @property
+    def cleared_fields(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Paths of fields, and of entries of maps, that are taken away before `fields` is looked at."""
+
+    def __init__(
+        self,
+        *,
+        fields: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        cleared_fields: collections.abc.Iterable[builtins.str] | None = ...,
+        is_excluded: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cleared_fields", b"cleared_fields", "fields", b"fields", "is_excluded", b"is_excluded"]) -> None: ...
+
+Global___Override: typing_extensions.TypeAlias = Override
+
+@typing.final
+class EnvironmentPolicy(google.protobuf.message.Message):
+    """What holds for everything that runs in an environment."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    APPROVALS_MIN_FIELD_NUMBER: builtins.int
+    APPROVERS_FIELD_NUMBER: builtins.int
+    RUNNERS_FIELD_NUMBER: builtins.int
+    SCHEDULE_FIELD_NUMBER: builtins.int
+    VERIFICATION_LEVEL_MIN_FIELD_NUMBER: builtins.int
+    LANES_MAX_FIELD_NUMBER: builtins.int
+    approvals_min: builtins.int
+    """How many different principals must approve a run before anything of it starts, 0 to 10, whoever starts it not counted."""
+    verification_level_min: pymigrate.v1.plan_pb2.VerificationLevel.ValueType
+    """The least that a dataset's verification may compare: `none` < `count` < `sampled` < `full`. Unspecified: no demand."""
+    lanes_max: builtins.int
+    """The most lanes that run in it at once, where the environment itself says nothing. 0: no limit."""
+    @property
+    def approvers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Who may approve: principals as the audit trail names them, `*` for any characters. Empty: whoever may call."""
+
+    @property
+    def runners(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Who may start, resume and retry runs, likewise."""
+
+    @property
+    def schedule(self) -> pymigrate.v1.plan_pb2.Schedule:
+        """When phases may start, beside the windows and blackouts of plans and phases: all of them must allow it."""
+
+    def __init__(
+        self,
+        *,
+        approvals_min: builtins.int = ...,
+        approvers: collections.abc.Iterable[builtins.str] | None = ...,
+        runners: collections.abc.Iterable[builtins.str] | None = ...,
+        schedule: pymigrate.v1.plan_pb2.Schedule | None = ...,
+        verification_level_min: pymigrate.v1.plan_pb2.VerificationLevel.ValueType = ...,
+        lanes_max: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["schedule", b"schedule"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["approvals_min", b"approvals_min", "approvers", b"approvers", "lanes_max", b"lanes_max", "runners", b"runners", "schedule", b"schedule", "verification_level_min", b"verification_level_min"]) -> None: ...
+
+Global___EnvironmentPolicy: typing_extensions.TypeAlias = EnvironmentPolicy
+
+@typing.final
+class ResolveEnvironmentRequest(google.protobuf.message.Message):
+    """Asks what holds in an environment."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    OBJECT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`environments/{environment}`."""
+    object: builtins.str
+    """Only this object and what is below it, by its name within the environment, such as `connections/legacy`. Empty: every object."""
+    page_size: builtins.int
+    """The most objects to return, 1 to 1,000; 0 means 100."""
+    page_token: builtins.str
+    """The token of the page to go on with."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        object: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "object", b"object", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ResolveEnvironmentRequest: typing_extensions.TypeAlias = ResolveEnvironmentRequest
+
+@typing.final
+class ResolveEnvironmentResponse(google.protobuf.message.Message):
+    """What holds in an environment."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ParametersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___ResolvedValue: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___ResolvedValue | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    @typing.final
+    class PolicyEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___ResolvedValue: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___ResolvedValue | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    LAYERS_FIELD_NUMBER: builtins.int
+    PARAMETERS_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
+    OBJECTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Asks for the next page; empty at the end."""
+    @property
+    def layers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The environments that it is made of, by their last segments, the most general first, itself last."""
+
+    @property
+    def parameters(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___ResolvedValue]:
+        """The parameters, by name."""
+
+    @property
+    def policy(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___ResolvedValue]:
+        """The fields of the policy, by their paths."""
+
+    @property
+    def objects(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ResolvedObject]:
+        """The objects of this page, ordered by name."""
+
+    def __init__(
+        self,
+        *,
+        layers: collections.abc.Iterable[builtins.str] | None = ...,
+        parameters: collections.abc.Mapping[builtins.str, Global___ResolvedValue] | None = ...,
+        policy: collections.abc.Mapping[builtins.str, Global___ResolvedValue] | None = ...,
+        objects: collections.abc.Iterable[Global___ResolvedObject] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["layers", b"layers", "next_page_token", b"next_page_token", "objects", b"objects", "parameters", b"parameters", "policy", b"policy"]) -> None: ...
+
+Global___ResolveEnvironmentResponse: typing_extensions.TypeAlias = ResolveEnvironmentResponse
+
+@typing.final
+class ResolvedObject(google.protobuf.message.Message):
+    """An object as it is used."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class FieldsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___ResolvedValue: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___ResolvedValue | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    NAME_FIELD_NUMBER: builtins.int
+    LAYER_FIELD_NUMBER: builtins.int
+    FIELDS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its resource name in the environment."""
+    layer: builtins.str
+    """The environment that declares it, by its last segment."""
+    @property
+    def fields(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___ResolvedValue]:
+        """Its fields that have a value, by their paths."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        layer: builtins.str = ...,
+        fields: collections.abc.Mapping[builtins.str, Global___ResolvedValue] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fields", b"fields", "layer", b"layer", "name", b"name"]) -> None: ...
+
+Global___ResolvedObject: typing_extensions.TypeAlias = ResolvedObject
+
+@typing.final
+class ResolvedValue(google.protobuf.message.Message):
+    """A value, and where it comes from."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: builtins.int
+    LAYER_FIELD_NUMBER: builtins.int
+    PARAMETERS_FIELD_NUMBER: builtins.int
+    value: builtins.str
+    """The value as definitions write it; of a secret it is the reference."""
+    layer: builtins.str
+    """The environment that says so, by its last segment; empty: the parameter's default, or the field's."""
+    @property
+    def parameters(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The parameters that are part of it, those within their values too, ordered by name."""
+
+    def __init__(
+        self,
+        *,
+        value: builtins.str = ...,
+        layer: builtins.str = ...,
+        parameters: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["layer", b"layer", "parameters", b"parameters", "value", b"value"]) -> None: ...
+
+Global___ResolvedValue: typing_extensions.TypeAlias = ResolvedValue
 
 @typing.final
 class Department(google.protobuf.message.Message):

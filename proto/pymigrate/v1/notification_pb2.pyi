@@ -13,6 +13,7 @@ import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import pymigrate.v1.impact_pb2
 import pymigrate.v1.run_pb2
+import pymigrate.v1.secret_backend_pb2
 import sys
 import typing
 
@@ -3086,6 +3087,24 @@ class OutgoingMessage(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class SecretBackendsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> pymigrate.v1.secret_backend_pb2.SecretBackend: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: pymigrate.v1.secret_backend_pb2.SecretBackend | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     DELIVERY_FIELD_NUMBER: builtins.int
     LEASE_FIELD_NUMBER: builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: builtins.int
@@ -3100,6 +3119,7 @@ class OutgoingMessage(google.protobuf.message.Message):
     ACKNOWLEDGE_URL_FIELD_NUMBER: builtins.int
     TRY_NUMBER_FIELD_NUMBER: builtins.int
     AT_ONCE_MAX_FIELD_NUMBER: builtins.int
+    SECRET_BACKENDS_FIELD_NUMBER: builtins.int
     delivery: builtins.str
     """The delivery's resource name."""
     lease: builtins.str
@@ -3132,6 +3152,10 @@ class OutgoingMessage(google.protobuf.message.Message):
     def channel(self) -> Global___NotificationChannel:
         """The channel that it goes out by."""
 
+    @property
+    def secret_backends(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, pymigrate.v1.secret_backend_pb2.SecretBackend]:
+        """The secret backends that the channel's references lead to, by their schemes: it may read those secrets and no others."""
+
     def __init__(
         self,
         *,
@@ -3149,9 +3173,10 @@ class OutgoingMessage(google.protobuf.message.Message):
         acknowledge_url: builtins.str = ...,
         try_number: builtins.int = ...,
         at_once_max: builtins.int = ...,
+        secret_backends: collections.abc.Mapping[builtins.str, pymigrate.v1.secret_backend_pb2.SecretBackend] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["channel", b"channel", "lease_expire_time", b"lease_expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["acknowledge_url", b"acknowledge_url", "at_once_max", b"at_once_max", "body", b"body", "channel", b"channel", "delivery", b"delivery", "display_name", b"display_name", "event", b"event", "html", b"html", "key", b"key", "lease", b"lease", "lease_expire_time", b"lease_expire_time", "subject", b"subject", "to", b"to", "try_number", b"try_number"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["acknowledge_url", b"acknowledge_url", "at_once_max", b"at_once_max", "body", b"body", "channel", b"channel", "delivery", b"delivery", "display_name", b"display_name", "event", b"event", "html", b"html", "key", b"key", "lease", b"lease", "lease_expire_time", b"lease_expire_time", "secret_backends", b"secret_backends", "subject", b"subject", "to", b"to", "try_number", b"try_number"]) -> None: ...
 
 Global___OutgoingMessage: typing_extensions.TypeAlias = OutgoingMessage
 

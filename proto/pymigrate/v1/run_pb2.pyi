@@ -744,6 +744,22 @@ class Lane(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class SecretVersionsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     PHASE_FIELD_NUMBER: builtins.int
     DATASET_FIELD_NUMBER: builtins.int
@@ -759,6 +775,7 @@ class Lane(google.protobuf.message.Message):
     START_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
     PART_FIELD_NUMBER: builtins.int
+    SECRET_VERSIONS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/plans/{plan}/runs/{run}/lanes/{lane}`."""
     phase: builtins.str
@@ -795,6 +812,10 @@ class Lane(google.protobuf.message.Message):
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was done or failed."""
 
+    @property
+    def secret_versions(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The versions of the secrets that its host uses for it, by their references, in the backends' own words."""
+
     def __init__(
         self,
         *,
@@ -813,9 +834,10 @@ class Lane(google.protobuf.message.Message):
         start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         part: builtins.int = ...,
+        secret_versions: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "dataset", b"dataset", "end_time", b"end_time", "failure", b"failure", "fence", b"fence", "host", b"host", "name", b"name", "part", b"part", "phase", b"phase", "retries", b"retries", "rows", b"rows", "rows_expected", b"rows_expected", "start_time", b"start_time", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "chunks", b"chunks", "dataset", b"dataset", "end_time", b"end_time", "failure", b"failure", "fence", b"fence", "host", b"host", "name", b"name", "part", b"part", "phase", b"phase", "retries", b"retries", "rows", b"rows", "rows_expected", b"rows_expected", "secret_versions", b"secret_versions", "start_time", b"start_time", "state", b"state"]) -> None: ...
 
 Global___Lane: typing_extensions.TypeAlias = Lane
 

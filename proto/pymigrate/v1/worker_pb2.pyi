@@ -12,6 +12,7 @@ import google.protobuf.timestamp_pb2
 import pymigrate.v1.connection_pb2
 import pymigrate.v1.plan_pb2
 import pymigrate.v1.run_pb2
+import pymigrate.v1.secret_backend_pb2
 import sys
 import typing
 
@@ -41,7 +42,9 @@ class WorkerHost(google.protobuf.message.Message):
     pid_start_ticks: builtins.int
     """When the process started, in clock ticks since the machine's boot: tells a process from another that got its id later."""
     affinity: builtins.str
-    """Which tasks it takes: those with this affinity alone. `shared` takes those without a single-writer target."""
+    """Which tasks it takes: those with this affinity alone. `shared` takes those without a single-writer target; after an `@` stands the
+    environment, since no host works for two.
+    """
     @property
     def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks under way."""
@@ -71,6 +74,24 @@ class Task(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class SecretBackendsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> pymigrate.v1.secret_backend_pb2.SecretBackend: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: pymigrate.v1.secret_backend_pb2.SecretBackend | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     ID_FIELD_NUMBER: builtins.int
     FENCE_FIELD_NUMBER: builtins.int
     LEASE_SECONDS_FIELD_NUMBER: builtins.int
@@ -87,8 +108,10 @@ class Task(google.protobuf.message.Message):
     CAPTURE_FIELD_NUMBER: builtins.int
     CATCH_UP_FIELD_NUMBER: builtins.int
     PROBE_FIELD_NUMBER: builtins.int
+    TEST_SECRETS_FIELD_NUMBER: builtins.int
     RATE_FIELD_NUMBER: builtins.int
     TRACEPARENT_FIELD_NUMBER: builtins.int
+    SECRET_BACKENDS_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique and stable over attempts."""
     fence: builtins.int
@@ -150,8 +173,16 @@ class Task(google.protobuf.message.Message):
         """Copies a sample into a scratch relation and tells how long everything took."""
 
     @property
+    def test_secrets(self) -> Global___TestSecretsWork:
+        """Logs in to a secret backend."""
+
+    @property
     def rate(self) -> Global___LaneRate:
         """How fast a lane may go."""
+
+    @property
+    def secret_backends(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, pymigrate.v1.secret_backend_pb2.SecretBackend]:
+        """The secret backends that its references lead to, by their schemes: it may read those secrets and no others."""
 
     def __init__(
         self,
@@ -172,12 +203,14 @@ class Task(google.protobuf.message.Message):
         capture: Global___CaptureWork | None = ...,
         catch_up: Global___CatchUpWork | None = ...,
         probe: Global___ProbeWork | None = ...,
+        test_secrets: Global___TestSecretsWork | None = ...,
         rate: Global___LaneRate | None = ...,
         traceparent: builtins.str = ...,
+        secret_backends: collections.abc.Mapping[builtins.str, pymigrate.v1.secret_backend_pb2.SecretBackend] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "traceparent", b"traceparent", "verify", b"verify", "work", b"work"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step", "capture", "catch_up", "probe"] | None: ...
+    def HasField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "test_secrets", b"test_secrets", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "secret_backends", b"secret_backends", "step", b"step", "test", b"test", "test_secrets", b"test_secrets", "traceparent", b"traceparent", "verify", b"verify", "work", b"work"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step", "capture", "catch_up", "probe", "test_secrets"] | None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
 
@@ -214,6 +247,9 @@ class TestWork(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CONNECTION_FIELD_NUMBER: builtins.int
+    SECRET_VERSION_FIELD_NUMBER: builtins.int
+    secret_version: builtins.str
+    """The version of its secrets to open it with, in the backend's own words; empty: the current one."""
     @property
     def connection(self) -> pymigrate.v1.connection_pb2.Connection:
         """What to open."""
@@ -222,11 +258,34 @@ class TestWork(google.protobuf.message.Message):
         self,
         *,
         connection: pymigrate.v1.connection_pb2.Connection | None = ...,
+        secret_version: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["connection", b"connection"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connection", b"connection"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connection", b"connection", "secret_version", b"secret_version"]) -> None: ...
 
 Global___TestWork: typing_extensions.TypeAlias = TestWork
+
+@typing.final
+class TestSecretsWork(google.protobuf.message.Message):
+    """Logs in to a secret backend, and reads a secret where one is named."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: builtins.int
+    REFERENCE_FIELD_NUMBER: builtins.int
+    scheme: builtins.str
+    """The backend's scheme among the task's secret backends."""
+    reference: builtins.str
+    """The reference to read; empty: none."""
+    def __init__(
+        self,
+        *,
+        scheme: builtins.str = ...,
+        reference: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reference", b"reference", "scheme", b"scheme"]) -> None: ...
+
+Global___TestSecretsWork: typing_extensions.TypeAlias = TestSecretsWork
 
 @typing.final
 class DiscoverWork(google.protobuf.message.Message):
@@ -851,6 +910,22 @@ class LaneProgress(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class SecretVersionsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     CHUNKS_FIELD_NUMBER: builtins.int
     ROWS_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
@@ -858,6 +933,7 @@ class LaneProgress(google.protobuf.message.Message):
     QUARANTINED_ROWS_FIELD_NUMBER: builtins.int
     LAG_SECONDS_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
+    SECRET_VERSIONS_FIELD_NUMBER: builtins.int
     chunks: builtins.int
     """Chunks committed."""
     rows: builtins.int
@@ -874,6 +950,10 @@ class LaneProgress(google.protobuf.message.Message):
     """
     changes: builtins.int
     """For a dataset that catches up: changes applied."""
+    @property
+    def secret_versions(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The versions of the secrets that it uses, by their references; a backend that counts none tells none."""
+
     def __init__(
         self,
         *,
@@ -884,8 +964,9 @@ class LaneProgress(google.protobuf.message.Message):
         quarantined_rows: builtins.int = ...,
         lag_seconds: builtins.float = ...,
         changes: builtins.int = ...,
+        secret_versions: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "chunks", b"chunks", "lag_seconds", b"lag_seconds", "quarantined_rows", b"quarantined_rows", "rows", b"rows", "source_seconds", b"source_seconds"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "changes", b"changes", "chunks", b"chunks", "lag_seconds", b"lag_seconds", "quarantined_rows", b"quarantined_rows", "rows", b"rows", "secret_versions", b"secret_versions", "source_seconds", b"source_seconds"]) -> None: ...
 
 Global___LaneProgress: typing_extensions.TypeAlias = LaneProgress
 
@@ -903,6 +984,7 @@ class TaskResult(google.protobuf.message.Message):
     PREPARE_FIELD_NUMBER: builtins.int
     PUBLISH_FIELD_NUMBER: builtins.int
     PROBE_FIELD_NUMBER: builtins.int
+    TEST_SECRETS_FIELD_NUMBER: builtins.int
     @property
     def test(self) -> pymigrate.v1.connection_pb2.TestConnectionResponse:
         """The system's name and version."""
@@ -935,6 +1017,10 @@ class TaskResult(google.protobuf.message.Message):
     def probe(self) -> Global___Probed:
         """What the probe found."""
 
+    @property
+    def test_secrets(self) -> pymigrate.v1.secret_backend_pb2.TestSecretBackendResponse:
+        """What the secret backend told."""
+
     def __init__(
         self,
         *,
@@ -946,10 +1032,11 @@ class TaskResult(google.protobuf.message.Message):
         prepare: Global___Prepared | None = ...,
         publish: Global___Published | None = ...,
         probe: Global___Probed | None = ...,
+        test_secrets: pymigrate.v1.secret_backend_pb2.TestSecretBackendResponse | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "result", b"result", "test", b"test", "verify", b"verify"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "prepare", "publish", "probe"] | None: ...
+    def HasField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "result", b"result", "test", b"test", "test_secrets", b"test_secrets", "verify", b"verify"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "result", b"result", "test", b"test", "test_secrets", b"test_secrets", "verify", b"verify"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "prepare", "publish", "probe", "test_secrets"] | None: ...
 
 Global___TaskResult: typing_extensions.TypeAlias = TaskResult
 

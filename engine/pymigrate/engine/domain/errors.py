@@ -18,9 +18,12 @@ PyMigrateError
     MergeConflict                    a row's key is there already, with other content
     CannotUndo                       what was published is not what is there now
     SecretMissing                    a reference leads to no secret
+    SecretRefused                    a secret backend does not let its reader in, or not to this secret
     StepRefused                      what was called outside databases said no
   TemporaryError(retry_after_seconds)
     SystemUnavailable(system)        a source or target is away
+    CredentialsRefused               a system does not take the credentials that it was given
+    SecretsUnavailable               a secret backend is away, sealed, or asks for patience
     EngineUnavailable
     StepUnavailable                  what is called outside databases does not answer; whether it was done is not known
     StoreUnavailable                 the engine's own store can't be written or read right now
@@ -191,6 +194,24 @@ class SystemUnavailable(TemporaryError):
     reason = "SYSTEM_UNAVAILABLE"
 
 
+class SecretRefused(PermanentError):
+    """A secret backend does not let its reader in, or not to this secret. The message shows the reference and never a value."""
+
+    reason = "SECRET_REFUSED"
+
+
+class CredentialsRefused(TemporaryError):
+    """A system does not take the credentials that it was given. They may be in rotation: what waits for it goes on once they work."""
+
+    reason = "CREDENTIALS_REFUSED"
+
+
+class SecretsUnavailable(TemporaryError):
+    """A secret backend does not answer, is sealed or asks for patience."""
+
+    reason = "SECRETS_UNAVAILABLE"
+
+
 class StepRefused(PermanentError):
     """What was called outside databases said no."""
 
@@ -241,14 +262,17 @@ _PLAIN: tuple[type[PermanentError], ...] = (
     CannotUndo,
     MergeConflict,
     SecretMissing,
+    SecretRefused,
     StepRefused,
 )
+_TEMPORARY: tuple[type[TemporaryError], ...] = (CredentialsRefused, SecretsUnavailable)
 
 
 def from_reason(reason: str, message: str, *, field: str = "", is_temporary: bool = False) -> PyMigrateError:
     """The error that a reason names, for one that crossed a process boundary."""
     if is_temporary:
-        return SystemUnavailable(message, field=field)
+        kinds = (kind for kind in _TEMPORARY if kind.reason == reason)
+        return next(kinds, SystemUnavailable)(message, field=field)
     if reason == InvalidDefinition.reason:
         return InvalidDefinition((Problem(field or "definition", message),))
     for kind in _PLAIN:

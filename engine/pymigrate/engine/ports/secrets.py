@@ -5,7 +5,7 @@ A definition holds a reference (`env://NAME`, `file:///path#key`); a value is re
 
 import hmac
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 
@@ -13,13 +13,15 @@ HIDDEN = "***"
 
 
 class Secret:
-    """A value that never shows itself: not in a repr, a text, a log or an error, nor as bytes, JSON, a pickle or a copy."""
+    """A value that never shows itself: not in a repr, a text, a log or an error, nor as bytes, JSON, a pickle or a copy. `version` is its
+    backend's word for which one it is; empty where the backend counts none."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "version")
     __hash__ = None  # type: ignore[assignment]  # nothing is looked up by a secret
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, version: str = "") -> None:
         self._value = value
+        self.version = version
 
     def __repr__(self) -> str:
         return f"Secret({HIDDEN})"
@@ -63,10 +65,30 @@ class SecretRef:
 
 
 class Secrets(Protocol):
-    """A place that keeps secrets."""
+    """Where whoever needs a secret reads it. Safe on every thread.
+
+    Everything here raises SecretMissing, SecretRefused or SecretsUnavailable, with the reference and never with a value.
+    """
 
     def read(self, ref: SecretRef) -> Secret:
-        """The value. Raises SecretMissing, with the reference and never with a value."""
+        """The value, which may have been kept in memory for as long as its backend allows."""
+        ...
+
+
+@runtime_checkable
+class RotatingSecrets(Secrets, Protocol):
+    """Secrets that may change while they are used."""
+
+    def reread(self, ref: SecretRef) -> Secret:
+        """The value as its backend has it now; what was kept in memory is replaced."""
+        ...
+
+    def previous(self, ref: SecretRef) -> Secret | None:
+        """The version before the current one, where the backend still has it: a rotation may have told the secret before the system."""
+        ...
+
+    def at(self, version: str) -> Secrets:
+        """The same secrets, each at a version in its backend's own words. Nothing of it is kept in memory."""
         ...
 
 
