@@ -9,10 +9,10 @@ from typing import Protocol
 import pytest
 
 from pymigrate.engine.adapters.channels.factory import build_channel
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import ANSWER_CHARACTERS_MAX, Channel, Sent
 from pymigrate.engine.testing.channels import MemoryChannel
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.v1 import notification_pb2 as pb
 from tests.letters import KEY, LOOPBACK, letter
 from tests.mail import MailSaid, MailServer
@@ -22,7 +22,7 @@ from tests.sinks import HttpSink, Said
 HANGING_SECONDS = 2.0
 APPRISE_SECONDS_MAX = 8.0
 SECRET = "s3cret-of-the-channel"
-SECRETS = EnvSecrets({"SECRET": SECRET})
+SECRETS = MemorySecrets({"SECRET": SECRET})
 AWAY = (TryOutcome.TRANSIENT, TryOutcome.UNKNOWN)
 
 
@@ -190,7 +190,7 @@ class AppriseWay(SinkWay):
 
     def __init__(self, sink: HttpSink) -> None:
         super().__init__(sink)
-        secrets = EnvSecrets({"URL": f"json://us:{SECRET}@127.0.0.1:{sink.port}/hook/{{to}}"})
+        secrets = MemorySecrets({"URL": f"json://us:{SECRET}@127.0.0.1:{sink.port}/hook/{{to}}"})
         declared = pb.NotificationChannel(
             apprise=pb.AppriseChannel(url="env://URL"), try_seconds_max=APPRISE_SECONDS_MAX
         )

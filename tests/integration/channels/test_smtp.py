@@ -10,9 +10,9 @@ import pytest
 
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
 from pymigrate.engine.adapters.channels.factory import build_channel
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import Channel, Sent
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.v1 import notification_pb2 as pb
 from tests.letters import LOOPBACK, letter
 from tests.mail import HOST, Certificates, MailSaid, MailServer
@@ -36,7 +36,7 @@ async def opened(
     smtp.MergeFrom(pb.SmtpChannel(**changed))
     channel = build_channel(
         pb.NotificationChannel(smtp=smtp, try_seconds_max=try_seconds_max),
-        EnvSecrets(variables),
+        MemorySecrets(variables),
         OutgoingAddresses(LOOPBACK.allowed, to_loopback),
         certificates.trust if certificates is not None else None,
     )
@@ -122,7 +122,7 @@ async def test_unencrypted_mail_goes_to_allowed_networks_only(mail_server: MailS
 
     smtp = pb.SmtpChannel(host=HOST, port=mail_server.port, sender="ops@example.com", security=pb.SMTP_SECURITY_NONE)
     channel = build_channel(
-        pb.NotificationChannel(smtp=smtp), EnvSecrets({}), OutgoingAddresses(LOOPBACK.allowed, elsewhere)
+        pb.NotificationChannel(smtp=smtp), MemorySecrets(), OutgoingAddresses(LOOPBACK.allowed, elsewhere)
     )
     sent = await channel.send(letter())
     assert sent.outcome is TryOutcome.PERMANENT
@@ -212,7 +212,7 @@ async def test_one_recipient_s_trouble_is_no_other_s(mail_server: MailServer) ->
 @pytest.mark.parametrize("sender", ["", "nobody", "a@example.com\r\nBcc: eve@example.com"])
 async def test_a_channel_with_a_sender_that_is_none_says_so_at_each_try(mail_server: MailServer, sender: str) -> None:
     smtp = pb.SmtpChannel(host=HOST, port=mail_server.port, sender=sender)
-    channel = build_channel(pb.NotificationChannel(smtp=smtp), EnvSecrets({}), LOOPBACK)
+    channel = build_channel(pb.NotificationChannel(smtp=smtp), MemorySecrets(), LOOPBACK)
     sent: Sent = await channel.send(letter())
     assert sent.outcome is TryOutcome.PERMANENT
     assert "smtp.sender" in sent.answer
@@ -221,7 +221,7 @@ async def test_a_channel_with_a_sender_that_is_none_says_so_at_each_try(mail_ser
 
 async def test_a_password_written_into_a_definition_is_refused_without_being_shown(mail_server: MailServer) -> None:
     smtp = pb.SmtpChannel(host=HOST, port=mail_server.port, sender="ops@example.com", username="us", password="hunter2")
-    channel = build_channel(pb.NotificationChannel(smtp=smtp), EnvSecrets(os.environ), LOOPBACK)
+    channel = build_channel(pb.NotificationChannel(smtp=smtp), MemorySecrets(os.environ), LOOPBACK)
     sent = await channel.send(letter())
     assert sent.outcome is TryOutcome.PERMANENT
     assert "hunter2" not in sent.answer

@@ -20,9 +20,9 @@ from pymigrate.engine.adapters.channels.factory import build_channel, trusted
 from pymigrate.engine.adapters.channels.outgoing_http import OutgoingTransport
 from pymigrate.engine.adapters.channels.webhook_signing import signature
 from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import Channel, Sent
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.v1 import notification_pb2 as pb
 from tests.letters import KEY, LOOPBACK, TIME, letter
 from tests.mail import Certificates
@@ -48,7 +48,7 @@ async def opened(
     """The channel, closed in the end."""
     trust = certificates.trust if certificates is not None else None
     channel = build_channel(
-        pb.NotificationChannel(webhook=webhook, try_seconds_max=30), EnvSecrets(variables or {}), addresses, trust
+        pb.NotificationChannel(webhook=webhook, try_seconds_max=30), MemorySecrets(variables or {}), addresses, trust
     )
     yield channel
     await channel.close()
@@ -340,7 +340,7 @@ async def test_a_status_holds_though_the_rest_of_the_answer_never_comes(sink: Ht
     let_go = threading.Event()
     sink.answer = lambda _: Said(202, body="never", drips_until=let_go)
     declared = pb.NotificationChannel(webhook=pb.WebhookChannel(url=sink.url), try_seconds_max=2.0)
-    channel = build_channel(declared, EnvSecrets({}), LOOPBACK)
+    channel = build_channel(declared, MemorySecrets(), LOOPBACK)
     sent = await channel.send(letter(to=""))
     let_go.set()
     await channel.close()

@@ -13,13 +13,13 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.entrypoints.worker.probing import probe_job
 from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.staging import Checkpoint
 from pymigrate.engine.testing.calls import MemoryCalls
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.engine.transfer.signals import Signals
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.integration.connectors.routes import CONNECTORS
@@ -53,7 +53,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         kept = {kind: make() for kind, make in CONNECTORS.items()}
-        self.runner = TaskRunner(kept.__getitem__, SecretsByScheme({}, Redactor()), Redactor(), MemoryCalls())
+        self.runner = TaskRunner(kept.__getitem__, MemorySecrets(), Redactor(), MemoryCalls())
         self.source.fill()
         declared = plan_pb2.DatasetSource(connection="legacy", relation=self.source.relation)
         if declared.relation.endswith(".csv"):
@@ -112,7 +112,7 @@ class Scene:
         """What the target knows of the probe's staging and its lane."""
         task = self.probe_task()
         job = probe_job(task).lane
-        system = system_spec(self.work.target, SecretsByScheme({}, Redactor()))
+        system = system_spec(self.work.target, MemorySecrets())
         with closing(CONNECTORS[system.kind]().open_target(system)) as target:
             at, fence = target.checkpoint(job.staging, job.lane)
         is_known = fence or at != Checkpoint()

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.entrypoints.worker.probing import probe_job
 from pymigrate.engine.entrypoints.worker.systems import system_spec
 from pymigrate.engine.ports.connector import SystemSpec
-from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.testing.faults import Crash
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.engine.transfer.probe import probe
 from pymigrate.v1 import connection_pb2, plan_pb2
 from tests.integration.connectors import probe_scenes as scenes
@@ -81,7 +80,7 @@ def a_side(request: pytest.FixtureRequest, kind: str, folder: Path) -> scenes.Si
 
 
 def spec(connection: connection_pb2.Connection) -> SystemSpec:
-    return system_spec(connection, SecretsByScheme({}, Redactor()))
+    return system_spec(connection, MemorySecrets())
 
 
 def a_killed_probe(scene: Scene) -> None:

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
 from pymigrate.engine.adapters.channels.factory import build_channel
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import ANSWER_CHARACTERS_MAX, Channel, Sent
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.v1 import notification_pb2 as pb
 from tests.letters import letter
 
@@ -21,6 +21,7 @@ PACKAGE = """
 import asyncio
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import Sent
+from pymigrate.engine.testing.secrets import MemorySecrets
 
 class Made:
     def __init__(self, options):
@@ -52,7 +53,7 @@ def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Chan
         monkeypatch.syspath_prepend(str(tmp_path))
         plugin = pb.PluginChannel(kind=kind, options={"server": "here", "token": "env://TOKEN"})
         declared = pb.NotificationChannel(plugin=plugin, try_seconds_max=0.2)
-        return build_channel(declared, EnvSecrets({"TOKEN": SECRET}), OutgoingAddresses())
+        return build_channel(declared, MemorySecrets({"TOKEN": SECRET}), OutgoingAddresses())
 
     return brought
 
@@ -130,7 +131,7 @@ async def test_a_plugin_whose_secret_is_not_there_works_from_when_it_is(bring: C
     bring("return Sent(TryOutcome.ACCEPTED)")
     variables: dict[str, str] = {}
     plugin = pb.PluginChannel(kind="own", options={"token": "env://LATER"})
-    channel = build_channel(pb.NotificationChannel(plugin=plugin), EnvSecrets(variables), OutgoingAddresses())
+    channel = build_channel(pb.NotificationChannel(plugin=plugin), MemorySecrets(variables), OutgoingAddresses())
     before = await channel.send(letter())
     variables["LATER"] = SECRET
     after = await channel.send(letter())
@@ -141,5 +142,5 @@ async def test_a_plugin_whose_secret_is_not_there_works_from_when_it_is(bring: C
 
 async def test_a_channel_of_a_kind_that_is_not_known_may_be_known_to_another_dispatcher() -> None:
     declared = pb.NotificationChannel(name="environments/e/notificationChannels/c")
-    sent = await build_channel(declared, EnvSecrets({}), OutgoingAddresses()).send(letter())
+    sent = await build_channel(declared, MemorySecrets(), OutgoingAddresses()).send(letter())
     assert (sent.outcome, declared.name in sent.answer) == (TryOutcome.TRANSIENT, True)

@@ -1,11 +1,10 @@
 """A runner over the fake connector, its databases, and a dataset's work."""
 
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
-from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.connectors import MemoryConnector
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 from tests.unit.transfer.lanes import COLUMNS, Asked, orders
@@ -19,7 +18,7 @@ class Bench:
     def __init__(self, means: Means = DEFAULT) -> None:
         self.connector, self.redactor, self.calls = MemoryConnector(), Redactor(), MemoryCalls()
         self.kinds: list[str] = []
-        secrets = SecretsByScheme({"env": EnvSecrets({"PG": PASSWORD})}, self.redactor)
+        secrets = MemorySecrets({"PG": PASSWORD}, self.redactor)
         self.runner = TaskRunner(self.find, secrets, self.redactor, self.calls, means)
         self.source, self.target = (self.connector.databases[name] for name in ("legacy", "warehouse"))
         self.source.put("orders", COLUMNS, orders(45))

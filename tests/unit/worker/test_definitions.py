@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
-from pymigrate.engine.adapters.secrets.file import FileSecrets
-from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
+from pymigrate.engine.adapters.secrets.env import EnvBackend
+from pymigrate.engine.adapters.secrets.file import FileBackend
+from pymigrate.engine.adapters.secrets.reading import BackendSecrets, Source
 from pymigrate.engine.domain.errors import InvalidDefinition, SecretMissing
 from pymigrate.engine.domain.schema import TableSchema
 from pymigrate.engine.domain.types import ColumnInfo, ColumnType
@@ -25,10 +25,12 @@ from pymigrate.engine.ports.http_format import (
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
 from pymigrate.engine.ports.staging import MergePolicy, ReferenceCheck, Staging, StagingId
+from pymigrate.engine.testing.clock import HastyClock
 from pymigrate.engine.transfer.verification_job import Level, NamedReference
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
 
-SECRETS = SecretsByScheme({"env": EnvSecrets({"PG": "s3cret\n"}), "file": FileSecrets()}, Redactor())
+PLACES = {"env": Source(lambda: EnvBackend(variables={"PG": "s3cret\n"})), "file": Source(FileBackend)}
+SECRETS = BackendSecrets(PLACES, Redactor(), HastyClock())
 
 
 def a_connection(**system: object) -> connection_pb2.Connection:
@@ -141,7 +143,7 @@ def test_a_password_written_as_itself_is_refused_without_being_shown() -> None:
         system_spec(a_connection(postgres={"host": "db", "password": "hunter2"}), SECRETS)
     assert refused.value.field == "postgres.password"
     assert "hunter2" not in str(refused.value)
-    with pytest.raises(SecretMissing, match="vault:// is no place for secrets: use one of env://, file://"):
+    with pytest.raises(SecretMissing, match="there is no secret backend `vault` here, but env://, file://"):
         system_spec(a_connection(postgres={"host": "db", "password": "vault://x"}), SECRETS)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
-from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
 from pymigrate.engine.domain.errors import (
     DataRefused,
     InvalidDefinition,
@@ -20,6 +19,7 @@ from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.secrets import Secret
 from pymigrate.engine.testing.calls import MemoryCalls
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.engine.transfer.means import Means
 from pymigrate.engine.transfer.signals import LeaseLost
 from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
@@ -76,7 +76,7 @@ def test_a_connection_is_tested_and_discovered_by_its_side(bench: Bench) -> None
 
 
 def test_a_duckdb_file_that_is_not_there_yet_is_tested_as_the_target_that_it_will_be(tmp_path: Path) -> None:
-    runner = TaskRunner(lambda _: DuckdbConnector(), SecretsByScheme({}, Redactor()), Redactor(), MemoryCalls())
+    runner = TaskRunner(lambda _: DuckdbConnector(), MemorySecrets(), Redactor(), MemoryCalls())
     duckdb = connection_pb2.Connection(name="w", duckdb=connection_pb2.DuckdbSystem(path=str(tmp_path / "w.duckdb")))
     task = worker_pb2.Task(test=worker_pb2.TestWork(connection=duckdb))
     signals = Asked()

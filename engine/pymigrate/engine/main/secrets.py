@@ -1,11 +1,12 @@
 """The places where secrets are kept, by the scheme of their references."""
 
-from pymigrate.engine.adapters.secrets.env import EnvSecrets
-from pymigrate.engine.adapters.secrets.file import FileSecrets
-from pymigrate.engine.adapters.secrets.schemes import SecretsByScheme
+from pymigrate.engine.adapters.clock import ThreadClock
+from pymigrate.engine.adapters.secrets.env import EnvBackend
+from pymigrate.engine.adapters.secrets.file import FileBackend
+from pymigrate.engine.adapters.secrets.reading import BackendSecrets, Source
 from pymigrate.engine.ports.redaction import Redactor
 
 
-def build_secrets(redactor: Redactor) -> SecretsByScheme:
-    """Reads from all of them; the redactor is told of every value."""
-    return SecretsByScheme({"env": EnvSecrets(), "file": FileSecrets()}, redactor)
+def build_secrets(redactor: Redactor) -> BackendSecrets:
+    """Reads this process's own variables and files, each time anew; the redactor is told of every value."""
+    return BackendSecrets({"env": Source(EnvBackend, 0.0), "file": Source(FileBackend, 0.0)}, redactor, ThreadClock())

@@ -25,11 +25,12 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class SecretDocument:
     """A secret as its backend keeps it, whole: values by the keys that references name after `#`, under the empty key what a reference
-    without one means. All are of one version."""
+    without one means. All are of one version. Not `is_whole`: it holds what was asked for alone, and other keys are to be asked for."""
 
     values: Mapping[str, Secret] = field(repr=False)
     version: str = ""
     lease: Lease | None = None
+    is_whole: bool = True
 
 
 class SecretBackend(Protocol):

@@ -4,12 +4,14 @@ A definition holds a reference (`env://NAME`, `file:///path#key`); a value is re
 """
 
 import hmac
+import re
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, runtime_checkable
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 
 HIDDEN = "***"
+REFERENCE = re.compile(r"(?P<scheme>[a-z][a-z0-9-]{0,62})://(?P<location>[^#\s]+)(?:#(?P<key>\S+))?")
 
 
 class Secret:
@@ -92,10 +94,18 @@ class RotatingSecrets(Secrets, Protocol):
         ...
 
 
+def secret_ref_of(text: str) -> SecretRef | None:
+    """The reference that a text is; None where it is none. Which schemes there are is not looked at."""
+    found = REFERENCE.fullmatch(text)
+    return SecretRef(found["scheme"], found["location"], found["key"] or "") if found else None
+
+
 def parse_secret_ref(text: str, field: str) -> SecretRef:
     """Reads a reference. What is none is refused without being shown: it may be a password that was written by mistake."""
-    scheme, separator, rest = text.partition("://")
-    location, _, key = rest.partition("#")
-    if not separator or not scheme.isalnum() or not location:
-        raise InvalidDefinition((Problem(field, "is no reference: write env://NAME or file:///path, never the value"),))
-    return SecretRef(scheme, location, key)
+    ref = secret_ref_of(text)
+    if ref is None:
+        said = (
+            "is no reference: write env://NAME, file:///path or what a secret backend's scheme begins, never the value"
+        )
+        raise InvalidDefinition((Problem(field, said),))
+    return ref
