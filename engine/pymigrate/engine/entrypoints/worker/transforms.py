@@ -190,7 +190,9 @@ def _mask(mask: plan_pb2.MaskColumns, secrets: Secrets) -> Mask:
     columns = {name: Masked(METHODS[column.method], column.text) for name, column in sorted(mask.columns.items())}
     if not mask.key:
         return Mask(columns)
-    return Mask(columns, secrets.read(parse_secret_ref(mask.key, "mask.key")).reveal().encode())
+    return Mask(
+        columns, secrets.read(parse_secret_ref(mask.key, "mask.key")).reveal().encode("utf-8", "surrogateescape")
+    )
 
 
 def _python(python: plan_pb2.PythonTransform) -> Python:
