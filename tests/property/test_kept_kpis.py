@@ -87,8 +87,9 @@ def test_nothing_is_kept_of_a_run_that_goes_on_or_is_not_known_whole() -> None:
     for seed in range(SEEDS):
         run = Recorded(seed)
         run.run()
-        for until in range(1, len(run.told)):
-            so_far = folded(run.told[:until])
+        so_far = folded([])
+        for time, entities, events in run.told[:-1]:
+            so_far.take_in(time, entities, events)
             assert (summary_of(so_far) is None) >= so_far.is_active
         if run.aggregate.run.events:
             time, entities, events = run.whole()

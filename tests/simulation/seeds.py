@@ -1,9 +1,9 @@
 """Runs seeds in a process of their own, and prints what became of each as a line of JSON:
 
 python -m tests.simulation.seeds FIRST STEP END        the seeds from FIRST to END, every STEPth
-python -m tests.simulation.seeds --mutant NAME         until the mutant is caught, beginning where it was caught before, and then
+python -m tests.simulation.seeds --mutants NAME...     until each mutant is caught, beginning where it was caught before, and then
                                                        the same seed with nothing wrong
-python -m tests.simulation.seeds --scenario NAME END   the seeds from 0 to END, in trouble that is arranged
+python -m tests.simulation.seeds --scenarios END NAME...  the seeds from 0 to END, in trouble that is arranged
 python -m tests.simulation.seeds --trace SEED          what happened under one seed, to read
 """
 
@@ -33,8 +33,9 @@ def catch(name: str) -> list[Outcome]:
     return []
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: Outcome, of: str = "") -> None:
     told = {
+        "of": of,
         "seed": outcome.seed,
         "state": outcome.state,
         "broken": outcome.broken,
@@ -48,12 +49,14 @@ def main(arguments: list[str]) -> None:
     """See the module."""
     be_quiet()
     match arguments:
-        case ["--mutant", name]:
-            for outcome in catch(name):
-                _tell(outcome)
-        case ["--scenario", name, end]:
-            for number in range(int(end)):
-                _tell(simulate(number, kinds=(), scenario=SCENARIOS[name]))
+        case ["--mutants", *names]:
+            for name in names:
+                for outcome in catch(name):
+                    _tell(outcome, name)
+        case ["--scenarios", end, *names]:
+            for name in names:
+                for number in range(int(end)):
+                    _tell(simulate(number, kinds=(), scenario=SCENARIOS[name]), name)
         case ["--trace", seed]:
             outcome = simulate(int(seed))
             sys.stdout.write("\n".join([outcome.trace, *outcome.broken, ""]))

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +54,37 @@ class Seeds:
             self._told.close()
 
 
+def told(processes: Iterable[Seeds]) -> Outcomes:
+    """What several told that run side by side."""
+    return [outcome for process in list(processes) for outcome in process.ended()]
+
+
+def told_of(names: Iterable[str], *arguments: object) -> Mapping[str, Outcomes]:
+    """What as many processes as the suite may use told of each name: starting one takes as long as twenty seeds do."""
+    every = list(names)
+    processes = (Seeds(*arguments, *every[first::PROCESSES]) for first in range(PROCESSES))
+    found: dict[str, Outcomes] = {name: [] for name in every}
+    for outcome in told(processes):
+        found[outcome["of"]].append(outcome)
+    return found
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
     """Every seed's, from as many processes as the suite may use."""
-    processes = [Seeds(first, PROCESSES, SEEDS, hash_seed=str(first)) for first in range(PROCESSES)]
-    return [outcome for process in processes for outcome in process.ended()]
+    return told(Seeds(first, PROCESSES, SEEDS, hash_seed=str(first)) for first in range(PROCESSES))
+
+
+@pytest.fixture(scope="module")
+def arranged() -> Mapping[str, Outcomes]:
+    """Every seed's under each scenario."""
+    return told_of(SCENARIOS, "--scenarios", ARRANGED)
+
+
+@pytest.fixture(scope="module")
+def caught() -> Mapping[str, Outcomes]:
+    """What gave each mutant away."""
+    return told_of(MUTANTS, "--mutants")
 
 
 @pytest.mark.timeout(SECONDS_MAX + SEEDS)
@@ -70,8 +95,10 @@ def test_no_row_is_lost_or_doubled_and_every_command_comes_to_an_end_under_any_s
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_is_lost_or_doubled_where_rare_trouble_is_arranged_either(name: str) -> None:
-    outcomes = Seeds("--scenario", name, ARRANGED).ended()
+def test_nothing_is_lost_or_doubled_where_rare_trouble_is_arranged_either(
+    arranged: Mapping[str, Outcomes], name: str
+) -> None:
+    outcomes = arranged[name]
     assert len(outcomes) == ARRANGED
     assert not {outcome["seed"]: outcome["broken"] for outcome in outcomes if outcome["broken"]}
     struck = {trouble for outcome in outcomes for trouble in outcome["troubles"]}
@@ -91,35 +118,21 @@ def test_runs_ended_in_every_way_that_people_may_wish(outcomes: Outcomes) -> Non
 
 
 def test_a_seed_gives_the_same_history_under_another_hash_seed() -> None:
-    told = [
-        process.ended() for process in [Seeds(0, 1, TRACED, hash_seed=each, is_measured=True) for each in HASH_SEEDS]
-    ]
-    assert [outcome["digest"] for outcome in told[0]] == [outcome["digest"] for outcome in told[1]]
-    assert len({outcome["digest"] for outcome in told[0]}) == TRACED
-
-
-@pytest.fixture(scope="module")
-def caught() -> Iterator[dict[str, "Future[Outcomes]"]]:
-    """What gave each mutant away, looked for by as many processes as the suite may use."""
-
-    def catch(name: str) -> Outcomes:
-        return Seeds("--mutant", name).ended()
-
-    with ThreadPoolExecutor(PROCESSES) as threads:
-        yield {name: threads.submit(catch, name) for name in MUTANTS}
+    processes = [Seeds(0, 1, TRACED, hash_seed=each, is_measured=True) for each in HASH_SEEDS]
+    first, second = [[outcome["digest"] for outcome in process.ended()] for process in processes]
+    assert first == second
+    assert len(set(first)) == TRACED
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_world_with_one_part_wrong_is_noticed(caught: dict[str, "Future[Outcomes]"], name: str) -> None:
-    found = caught[name].result()
+def test_a_world_with_one_part_wrong_is_noticed(caught: Mapping[str, Outcomes], name: str) -> None:
+    found = caught[name]
     assert found, f"{name} went unnoticed"
     assert found[0]["broken"]
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_world_with_that_part_right_is_sound_under_the_same_seed(
-    caught: dict[str, "Future[Outcomes]"], name: str
-) -> None:
-    wrong, right = caught[name].result()
+def test_a_world_with_that_part_right_is_sound_under_the_same_seed(caught: Mapping[str, Outcomes], name: str) -> None:
+    wrong, right = caught[name]
     assert wrong["seed"] == right["seed"]
     assert not right["broken"]

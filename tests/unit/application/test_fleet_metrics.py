@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pymigrate.engine.application.fleet_counters import ENDED_KEPT_MAX, HISTOGRAMS_KEPT_SECONDS, FleetCounters
+from pymigrate.engine.application.fleet_counters import HISTOGRAMS_KEPT_SECONDS, FleetCounters
 from pymigrate.engine.application.fleet_metrics import COLLECTOR, FleetMetrics
 from pymigrate.engine.domain.kpi_outlook import End, Outlook, RiskLevel, RunOutlook
 from pymigrate.engine.domain.quantiles import Quantiles
@@ -16,6 +16,7 @@ from pymigrate.v1 import plan_pb2, run_pb2
 from tests.unit.application.engines import ME, Engine, PlayedHost, phase
 from tests.unit.application.test_board import RUN, FailingStore, start
 
+ENDED_KEPT_MAX = 16
 SALES: Labels = ("e", "sales")
 Values = dict[str, dict[Labels, float]]
 
@@ -26,7 +27,7 @@ class Measured:
     def __init__(self, engine: Engine, metrics: MemoryMetrics | None = None, *, is_owner: bool = True) -> None:
         self.engine = engine
         self.metrics = metrics or MemoryMetrics()
-        self.counters = FleetCounters(self.metrics)
+        self.counters = FleetCounters(self.metrics, ENDED_KEPT_MAX)
         self.fleet = FleetMetrics(engine.kpis, self.counters, lambda: is_owner)
         self.fleet.tell(self.metrics)
         engine.board.changes.follow(self.counters.observe)

@@ -55,10 +55,11 @@ class _Counted:
 
 
 class FleetCounters:
-    """Counts every change into the metrics."""
+    """Counts every change into the metrics. What is kept of runs that have ended is bounded by `ended_kept_max`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, ended_kept_max: int = ENDED_KEPT_MAX) -> None:
         self._metrics = metrics
+        self._ended_kept_max = ended_kept_max
         self.runs: dict[str, _Counted] = {}
         self._active: dict[str, set[str]] = {}
         self._idle_since: dict[str, datetime] = {}
@@ -199,5 +200,5 @@ class FleetCounters:
 
     def _forget_ended(self) -> None:
         ended = [name for name, run in self.runs.items() if not run.is_active]
-        for name in ended[: max(0, len(ended) - ENDED_KEPT_MAX)]:
+        for name in ended[: max(0, len(ended) - self._ended_kept_max)]:
             del self.runs[name]

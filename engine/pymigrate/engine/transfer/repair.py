@@ -117,8 +117,8 @@ def _find(
         return None
 
     def source() -> Iterator[Batches]:
-        for chunk in reader.chunks(job.relation, job.staging.columns, None):
-            yield chunk.batches
+        chunks = reader.chunks(job.relation, job.staging.columns, None)
+        yield from grouped(batch for chunk in chunks for batch in chunk.batches)
 
     def staging() -> Iterator[Batches]:
         for batches in grouped(target.read_staging(job.staging)):
