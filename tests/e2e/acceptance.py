@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from pymigrate.provider.declared import DeclaredResource
 from pymigrate.provider.engine import Engine
 from pymigrate.provider.provider import PymigrateProvider
-from tests.e2e.engines import ROOT, EngineProcess
+from tests.e2e.engines import ROOT, EngineProcess, running_engine
 from tests.e2e.terraforms import COMMAND_SECONDS, Terraform
 
 EXAMPLES = ROOT / "examples" / "terraform" / "resources"
@@ -124,3 +125,17 @@ def held_provider(engine: EngineProcess) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate(timeout=COMMAND_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """One engine for every stage."""
+    with running_engine(tmp_path_factory.mktemp("engine") / "home") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def attached(engine: EngineProcess) -> Iterator[str]:
+    """One provider for every stage."""
+    with held_provider(engine) as attached:
+        yield attached

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,17 @@ def connections(systems: Mapping[str, str]) -> str:
     )
 
 
+@cache
+def installed() -> Mapping[str, tuple[bytes, int]]:
+    """The files that `pymigrate provider install` puts into a user's home, with their modes: the same for everybody."""
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "pymigrate.engine.main.cli", "provider", "install"]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+        subprocess.run(command, env=kept | {"HOME": home}, check=True, capture_output=True)
+        files = [path for path in Path(home).rglob("*") if path.is_file()]
+        return {str(path.relative_to(home)): (path.read_bytes(), path.stat().st_mode & 0o777) for path in files}
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended: exit code and everything that it printed."""
@@ -63,9 +76,10 @@ class Terraform:
         self.folder = folder
         self.engine = engine
         self.home = folder / "user"
-        self.home.mkdir(parents=True)
-        install = [sys.executable, "-m", "pymigrate.engine.main.cli", "provider", "install"]
-        subprocess.run(install, env=self.environment(), check=True, capture_output=True)
+        for file, (content, mode) in installed().items():
+            (self.home / file).parent.mkdir(parents=True, exist_ok=True)
+            (self.home / file).write_bytes(content)
+            (self.home / file).chmod(mode)
 
     def environment(self) -> dict[str, str]:
         """A user's environment: nothing of terraform's is set."""

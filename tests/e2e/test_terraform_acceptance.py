@@ -1,7 +1,6 @@
 """Every kind of declared object through the life of a resource: applied, changed, drifted, gone, imported, moved, replaced, destroyed."""
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import pytest
 
 from pymigrate.provider.sdk import planning
-from tests.e2e.acceptance import DECLARED, Stage, held_provider
-from tests.e2e.engines import EngineProcess, running_engine
+from tests.e2e.acceptance import DECLARED, Stage, attached, engine
+from tests.e2e.engines import EngineProcess
 
+__all__ = ["attached", "engine"]
 NUMBERS = itertools.count(1)
 
 
@@ -46,20 +46,6 @@ CASES = {
     "alert_rule": Case("pymigrate_alert_rule.failures", "after_seconds = 900", "after_seconds = 600", {"order": 7}),
     "silence": Case("pymigrate_silence.rehearsals", "fail on purpose", "may fail", {"reason": "Theirs"}),
 }
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """One engine for every stage."""
-    with running_engine(tmp_path_factory.mktemp("engine") / "home") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def attached(engine: EngineProcess) -> Iterator[str]:
-    """One provider for every stage."""
-    with held_provider(engine) as attached:
-        yield attached
 
 
 @pytest.fixture

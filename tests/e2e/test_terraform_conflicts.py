@@ -2,34 +2,20 @@
 
 import itertools
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
 from pymigrate.v1 import environment_pb2, environment_pb2_grpc
-from tests.e2e.acceptance import Stage, held_provider
-from tests.e2e.engines import EngineProcess, running_engine
+from tests.e2e.acceptance import Stage, attached, engine
+from tests.e2e.engines import EngineProcess
 from tests.e2e.terraforms import COMMAND_SECONDS
 
+__all__ = ["attached", "engine"]
 NUMBERS = itertools.count(1)
 DECLARATION = ("environment", "department", "connection", "plan", "phase")
 SECONDS_MAX = 60
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """One engine for every stage."""
-    with running_engine(tmp_path_factory.mktemp("engine") / "home") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def attached(engine: EngineProcess) -> Iterator[str]:
-    """One provider for every stage."""
-    with held_provider(engine) as attached:
-        yield attached
 
 
 @pytest.fixture

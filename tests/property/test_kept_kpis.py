@@ -3,6 +3,7 @@
 import random
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,9 @@ from pymigrate.engine.domain.kpi_kept import KeptRun, summary_of
 from pymigrate.engine.domain.kpi_outlook import NOT_FOUND_YET
 from pymigrate.engine.domain.kpi_sums import EnvironmentKpis
 from tests.property.test_kpis import ENVIRONMENT, SEEDS, Recorded, folded, slow
+
+# Coverage would take longer than the properties do; what they go through its own tests measure.
+pytestmark = pytest.mark.no_cover
 
 ENDED_MIN = SEEDS // 2
 

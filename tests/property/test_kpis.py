@@ -25,6 +25,9 @@ from pymigrate.engine.domain.kpi_sums import EnvironmentKpis
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, RunEvent, copied
 from tests.property.simulated_runs import PLAN, Simulation
 
+# Coverage would take longer than the properties do; what they go through its own tests measure.
+pytestmark = pytest.mark.no_cover
+
 SEEDS = 32
 ENVIRONMENT = "environments/e"
 Told = tuple[datetime, list[Entity], list[RunEvent]]
