@@ -87,13 +87,21 @@ class Engine:
         """Another engine on the same store: this one was killed."""
         return Engine(self.store, self.clock, self.lanes_max)
 
-    async def declare(self, phases: dict[str, plan_pb2.Phase], *, connection_lanes: int = 0, lanes: int = 0) -> None:
-        """An environment with a department, two connections and a plan of these phases."""
+    async def declare(
+        self,
+        phases: dict[str, plan_pb2.Phase],
+        *,
+        connection_lanes: int = 0,
+        lanes: int = 0,
+        legacy: connection_pb2.Connection | None = None,
+    ) -> None:
+        """An environment with a department, two connections, of which `legacy` may be another one, and a plan of these phases."""
 
         def work(unit):  # type: ignore[no-untyped-def]  # a unit of work
             self.catalog.create(unit, ENVIRONMENTS, "", "e", environment_pb2.Environment(), ME)
             self.catalog.create(unit, DEPARTMENTS, ENVIRONMENT, "sales", environment_pb2.Department(), ME)
-            for name, system in systems(connection_lanes).items():
+            found = systems(connection_lanes) | ({"legacy": legacy} if legacy is not None else {})
+            for name, system in found.items():
                 self.catalog.create(unit, CONNECTIONS, ENVIRONMENT, name, system, ME)
             self.plans.create(unit, ENVIRONMENT, "p", plan_pb2.Plan(phases=phases, lanes_max=lanes), ME, is_dry=False)
 

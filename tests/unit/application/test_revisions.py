@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pymigrate.engine.application.revisions import phase_hash, plan_hash, run_key
-from pymigrate.v1 import plan_pb2
+from pymigrate.engine.application.revisions import opened_now, phase_hash, plan_hash, run_key
+from pymigrate.v1 import connection_pb2, plan_pb2
 from tests.unit.application.engines import phase, systems
 
 # Written down once: a run that was started by an earlier version must be adopted by every later one.
@@ -99,6 +99,65 @@ def test_a_rotated_password_of_any_system_is_the_same_revision() -> None:
     known["legacy"].mysql.host, known["legacy"].mysql.password = "h", "env://OLD"
     rotated["legacy"].mysql.host, rotated["legacy"].mysql.password = "h", "env://NEW"
     assert phase_hash(found, rotated) == phase_hash(found, known)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            connection_pb2.Connection(postgres=connection_pb2.PostgresSystem(host="h", ssl_mode="require")),
+            connection_pb2.Connection(postgres=connection_pb2.PostgresSystem(host="h")),
+        ),
+        (
+            connection_pb2.Connection(
+                http=connection_pb2.HttpApiSystem(base_url="https://a", headers={"Authorization": "env://OLD"})
+            ),
+            connection_pb2.Connection(
+                http=connection_pb2.HttpApiSystem(
+                    base_url="https://a",
+                    headers={"X-Api-Key": "file:///new#key"},
+                    timeout_seconds=9,
+                    retries_max=1,
+                    requests_per_second_max=2.5,
+                    ca_file="/ca.pem",
+                )
+            ),
+        ),
+        (
+            connection_pb2.Connection(
+                files=connection_pb2.FilesSystem(root="s3://a", options={"key": "env://OLD", "anon": "false"})
+            ),
+            connection_pb2.Connection(
+                files=connection_pb2.FilesSystem(root="s3://a", options={"key": "env://NEW", "anon": "false"})
+            ),
+        ),
+    ],
+    ids=["ssl", "http", "files"],
+)
+def test_what_opens_a_system_and_how_it_is_spoken_to_make_no_other_revision(
+    one: connection_pb2.Connection, other: connection_pb2.Connection
+) -> None:
+    warehouse = systems()["warehouse"]
+    digests = {phase_hash(phase("orders"), {"legacy": each, "warehouse": warehouse}) for each in (one, other)}
+    assert len(digests) == 1
+    assert opened_now(one, other) == other
+    assert opened_now(one, one) is one
+
+
+def test_options_that_are_no_references_count() -> None:
+    one, other = (
+        connection_pb2.Connection(files=connection_pb2.FilesSystem(root="s3://a", options={"region": region}))
+        for region in ("eu", "us")
+    )
+    assert phase_hash(phase("orders"), {"legacy": one}) != phase_hash(phase("orders"), {"legacy": other})
+    assert opened_now(one, other) is one  # another system: a run stays with the one that it froze
+
+
+def test_what_is_opened_otherwise_keeps_everything_else_as_it_was_frozen() -> None:
+    frozen = connection_pb2.Connection(mysql=connection_pb2.MysqlSystem(host="h", password="env://OLD"), lanes_max=3)
+    declared = connection_pb2.Connection(mysql=connection_pb2.MysqlSystem(host="h", password="env://NEW"), lanes_max=9)
+    found = opened_now(frozen, declared)
+    assert (found.mysql.password, found.lanes_max) == ("env://NEW", 3)
 
 
 def test_a_connection_that_a_phase_does_not_use_does_not_count() -> None:

@@ -20,9 +20,10 @@ from pymigrate.engine.domain.happenings import Leased, Lost, Renewed
 from pymigrate.engine.domain.names import parent_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import Rate
+from pymigrate.engine.domain.recalls import Recalls
 from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_states import TaskState
-from pymigrate.engine.domain.schedule import Scheduler
+from pymigrate.engine.domain.schedule import Limits, Scheduler
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import worker_pb2
@@ -55,6 +56,7 @@ class Hosts:
         self._bell = WorkBell()
         self._reports = TaskReports(board, inquiries, limits, surroundings.clock, scheduler, self.tell_work)
         self._claiming = asyncio.Lock()
+        self._recalls = Recalls()
 
     async def restore(self) -> None:
         """Takes over the hosts of an engine that ended: each has one lease to register again."""
@@ -130,8 +132,9 @@ class Hosts:
             elif core := self._core_of(lease.task_id):
                 await self._board.apply(core.run.name, Renewed(lease.task_id, lease.fence, until))
         limits = await self._limits.current()
-        draining = self._scheduler.to_drain(self._board.active(), limits, now)
-        answer.drain_task_ids.extend(sorted(host.tasks.intersection(draining)))
+        draining = set(self._scheduler.to_drain(self._board.active(), limits, now))
+        draining.update(self._recalls.to_drain(self._board.active(), limits))
+        answer.drain_task_ids.extend(sorted(host.tasks & draining))
         rates = self._scheduler.rates(self._board.active(), limits)
         answer.rates.extend(_rate(rates[task], task) for task in sorted(host.tasks & rates.keys()))
         answer.memory_bytes_max = self.memory_share_bytes()
@@ -221,19 +224,21 @@ class Hosts:
                 return None
             cores, now = list(self._board.active()), self._surroundings.clock.now()
             granted = next(self._scheduler.grants(cores, limits, now, host.record.affinity), None)
-            return None if granted is None else await self._lease(host, *granted)
+            return None if granted is None else await self._lease(host, *granted, limits)
 
     def _may_take(self, host: Host) -> bool:
         return len(host.tasks) < self.terms.tasks_max and self._hosts.get(host.record.name) is host
 
-    async def _lease(self, host: Host, core: RunCore, task: Task) -> worker_pb2.Task | None:
+    async def _lease(self, host: Host, core: RunCore, task: Task, limits: Limits) -> worker_pb2.Task | None:
         run = core.run.name
         until = self._surroundings.clock.now() + timedelta(seconds=self.terms.lease_seconds)
         if not await self._board.apply(run, Leased(task.id, host.record.name, until)):
             return None
         host.tasks.add(task.id)
         self._scheduler.leased(core, task)
-        revision, seconds = await self._board.revision(run), self.terms.lease_seconds
+        # Noted before what it is opened with is read: what changes in between calls the lane back once too often, not once too little.
+        self._recalls.leased(core, task, limits)
+        revision, seconds = self._limits.opened_now(run, await self._board.revision(run)), self.terms.lease_seconds
         message = await self._board.view(
             run, lambda aggregate: works.task_message(revision, aggregate, aggregate.tasks[task.id], seconds)
         )

@@ -1,4 +1,5 @@
-"""What limits the lanes now: read from the declared objects as they stand, so that every limit can be changed while lanes run.
+"""What limits the lanes now, and how their systems are opened: read from the declared objects as they stand, so that every limit and
+every secret reference can be changed while lanes run.
 
 What was deleted meanwhile counts as the run froze it. What is read is used for half a second, and where reading takes long, for so long
 that it takes a fifth of the time at most: lanes report far more often than limits change, and all of them commit through the same store.
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.kinds import CONNECTIONS, ENVIRONMENTS, PHASES, PLANS, children
+from pymigrate.engine.application.revisions import opened_now
 from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.names import environment_of, last_segment
@@ -35,6 +37,8 @@ class _Found:
     calendars: dict[Place, Calendar] = field(default_factory=dict)
     latency_factors: dict[Place, float] = field(default_factory=dict)
     rates: dict[Place, Rate] = field(default_factory=dict)
+    openings: dict[Place, bytes] = field(default_factory=dict)
+    opened: dict[str, dict[str, connection_pb2.Connection]] = field(default_factory=dict)
 
     def limits(self, lanes_max: int) -> Limits:
         """What was gathered, under the engine's own limit."""
@@ -47,6 +51,7 @@ class _Found:
             self.calendars,
             self.latency_factors,
             self.rates,
+            self.openings,
         )
 
 
@@ -59,6 +64,7 @@ class LaneLimits:
         self._lanes_max = lanes_max
         self._clock = clock
         self._limits = Limits(lanes_max)
+        self._revisions: dict[str, run_pb2.PlanRevision] = {}
         self._names: frozenset[str] = frozenset()
         self._good_until = float("-inf")
         self._reading = asyncio.Lock()
@@ -75,16 +81,21 @@ class LaneLimits:
                 begun = self._clock.monotonic()
                 revisions = {name: await self._board.revision(name) for name in sorted(names)}
                 if names:
-                    self._limits = await self._store.read(lambda unit: self._read(unit, revisions))
+                    found = await self._store.read(lambda unit: self._read(unit, revisions))
+                    self._limits, self._revisions = found.limits(self._lanes_max), self._revised(found, revisions)
                 read = self._clock.monotonic()
                 self._names, self._good_until = names, max(begun + AGE_MAX_SECONDS, read + (read - begun) * PAUSE_SHARE)
             return self._limits
 
+    def opened_now(self, run: str, revision: run_pb2.PlanRevision) -> run_pb2.PlanRevision:
+        """A run's revision with its connections opened as they were declared when the limits were read last."""
+        return self._revisions.get(run, revision)
+
     def _active(self) -> frozenset[str]:
         return frozenset(core.run.name for core in self._board.active())
 
-    def _read(self, unit: Unit, revisions: dict[str, run_pb2.PlanRevision]) -> Limits:
-        found = _Found()
+    def _read(self, unit: Unit, revisions: dict[str, run_pb2.PlanRevision]) -> _Found:
+        found, declared = _Found(), dict[Place, connection_pb2.Connection]()
         for run, revision in revisions.items():
             environment = environment_of(run)
             _read_plan(unit, revision.plan.name, revision, found)
@@ -92,10 +103,29 @@ class LaneLimits:
                 stored = unit.resources.get(environment)
                 found.environments[environment] = ENVIRONMENTS.read(stored).lanes_max if stored else 0
             for name, frozen in revision.connections.items():
-                if (environment, name) not in found.connections:
+                place = environment, name
+                if place not in declared:
                     stored = unit.resources.get(f"{environment}/connections/{name}")
-                    _take_connection((environment, name), CONNECTIONS.read(stored) if stored else frozen, found)
-        return found.limits(self._lanes_max)
+                    declared[place] = CONNECTIONS.read(stored) if stored else frozen
+                    _take_connection(place, declared[place], found)
+                opened = opened_now(frozen, declared[place])
+                if opened is not frozen:
+                    found.openings[run, name] = opened.SerializeToString(deterministic=True)
+                    found.opened.setdefault(run, {})[name] = opened
+        return found
+
+    def _revised(self, found: _Found, revisions: Mapping[str, run_pb2.PlanRevision]) -> dict[str, run_pb2.PlanRevision]:
+        """The revisions of runs whose connections are opened otherwise than they froze them: those of before, where nothing is other."""
+        revised = {}
+        for run, opened in found.opened.items():
+            before = self._revisions.get(run)
+            if before is None or any(before.connections[name] != each for name, each in opened.items()):
+                before = run_pb2.PlanRevision()
+                before.CopyFrom(revisions[run])
+                for name, each in opened.items():
+                    before.connections[name].CopyFrom(each)
+            revised[run] = before
+        return revised
 
 
 def limits_of(revision: run_pb2.PlanRevision, environment_lanes_max: int, lanes_max: int) -> Limits:

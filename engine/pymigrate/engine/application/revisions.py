@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from pymigrate.engine.application import definitions, works
 from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, phases_of
+from pymigrate.engine.application.references import is_reference
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Run, RunAggregate
@@ -32,6 +33,9 @@ _NO_MATTER = frozenset(
         ),
     }
 )
+# How a system is opened and spoken to, of which the same holds; and so does every secret reference among its headers and options.
+_OPENED = ("password", "ssl_mode", "timeout_seconds", "retries_max", "requests_per_second_max", "ca_file")
+_OPENED_WITH = frozenset({"headers", "options"})
 _GATES = {
     plan_pb2.GATE_POINT_UNSPECIFIED: Point.BEFORE_PUBLICATION,
     plan_pb2.GATE_POINT_BEFORE_START: Point.BEFORE_START,
@@ -120,6 +124,19 @@ def used_connections(phases: Mapping[str, plan_pb2.Phase]) -> list[str]:
     return sorted({d.source.connection for d in datasets} | {d.target.connection for d in datasets} | looked_up)
 
 
+def opened_now(frozen: connection_pb2.Connection, declared: connection_pb2.Connection) -> connection_pb2.Connection:
+    """A connection that a run froze, opened as it is declared now; as it was frozen where another system is declared by now."""
+    system = frozen.WhichOneof("system")
+    if system is None or getattr(frozen, system) == getattr(declared, system):
+        return frozen
+    if _content(frozen).get(system) != _content(declared).get(system):
+        return frozen
+    found = connection_pb2.Connection()
+    found.CopyFrom(frozen)
+    getattr(found, system).CopyFrom(getattr(declared, system))
+    return found
+
+
 def run_key(plan: str, revision_hash: str, triggers: Mapping[str, str]) -> str:
     """Digest that makes a run of a plan's revision the same run, however often it is asked for."""
     return _digest({"plan": plan, "plan_hash": revision_hash, "triggers": dict(triggers)})
@@ -130,7 +147,7 @@ def _content(message: Message) -> dict[str, Any]:
     for field in _NO_MATTER & content.keys():
         del content[field]
     if isinstance(message, connection_pb2.Connection) and (system := message.WhichOneof("system")):
-        content[system].pop("password", None)
+        content[system] = _without_opening(content[system])
     if isinstance(message, plan_pb2.Phase):
         content["dependencies"] = sorted(message.dependencies)
         if message.department_dependencies:
@@ -138,6 +155,18 @@ def _content(message: Message) -> dict[str, Any]:
         for dataset in content.get("datasets", {}).values():
             dataset.pop("declared", None)  # for estimates alone: nothing is moved otherwise because of it
     return content
+
+
+def _without_opening(system: Mapping[str, Any]) -> dict[str, Any]:
+    """What is reached, without what opens it."""
+    kept = {name: value for name, value in system.items() if name not in _OPENED}
+    for name in _OPENED_WITH & kept.keys():
+        plain = {entry: value for entry, value in kept[name].items() if not is_reference(value)}
+        if plain:
+            kept[name] = plain
+        else:
+            del kept[name]
+    return kept
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -29,7 +29,8 @@ class Limits:
     """What holds now; 0 or a missing entry is no limit, but for `lanes_max`, which counts lanes in all.
 
     `environments` and `plans` by resource name, `departments` by (plan, department), `connections` by (environment, connection);
-    `calendars` by (plan, phase), and by (plan, "") for the plan's own; `latency_factors` and `rates` by (environment, connection).
+    `calendars` by (plan, phase), and by (plan, "") for the plan's own; `latency_factors` and `rates` by (environment, connection);
+    `openings`, what a connection is opened with where a run froze something else, by (run, connection).
     """
 
     lanes_max: int
@@ -40,6 +41,7 @@ class Limits:
     calendars: Mapping[Place, Calendar] = field(default_factory=dict)
     latency_factors: Mapping[Place, float] = field(default_factory=dict)
     rates: Mapping[Place, Rate] = field(default_factory=dict)
+    openings: Mapping[Place, bytes] = field(default_factory=dict)
 
     def calendars_of(self, plan: str, phase: str) -> list[Calendar]:
         """The plan's calendar and the phase's."""
