@@ -3,6 +3,10 @@
 import zipfile
 from pathlib import Path
 
+import grpc
+import pytest
+
+from pymigrate.v1 import environment_pb2
 from tests.e2e.terraforms import Terraform
 from tests.e2e.test_terraform import terraform
 
@@ -54,6 +58,49 @@ def test_a_token_of_one_configuration_lets_another_one_apply_and_is_in_no_plan_a
     kept = written(terraform.folder)
     assert b"environments/small" in kept
     assert PREFIX not in kept
+
+
+KEPT = """
+resource "terraform_data" "kept" {
+  input = "%(told)s"
+  provisioner "local-exec" {
+    command     = "echo $TOKEN > %(folder)s/kept; sleep %(seconds)s"
+    environment = { TOKEN = ephemeral.pymigrate_token.short.token }
+  }
+}
+resource "pymigrate_environment" "late" {
+  provider       = pymigrate.short
+  environment_id = terraform_data.kept.output
+}
+"""
+
+
+def held(terraform: Terraform) -> str:
+    """What the engine says to whoever shows the token that the apply had."""
+    token = (terraform.folder.parent / "kept").read_text().strip()
+    with terraform.engine.client() as client:
+        try:
+            request = environment_pb2.ListEnvironmentsRequest()
+            client.environments.ListEnvironments(request, metadata=(("authorization", f"Bearer {token}"),), timeout=30)
+        except grpc.RpcError as error:
+            return error.details() or ""
+    return "welcome"
+
+
+def test_a_token_ends_with_the_command_that_it_was_made_for(terraform: Terraform) -> None:
+    kept = KEPT % {"told": "late", "folder": terraform.folder.parent, "seconds": 0}
+    terraform.write(TOKEN % (120, MADE) + kept)
+    terraform.apply()
+    assert "the token has ended" in held(terraform)
+
+
+@pytest.mark.slow
+def test_a_token_is_prolonged_for_as_long_as_its_command_runs(terraform: Terraform) -> None:
+    kept = KEPT % {"told": "late", "folder": terraform.folder.parent, "seconds": 70}
+    terraform.write(TOKEN % (60, MADE) + kept)
+    terraform.apply()
+    assert terraform.resources()["pymigrate_environment.late"]["name"] == "environments/late"
+    assert "the token has ended" in held(terraform)
 
 
 def test_a_token_of_another_make_is_refused_by_the_engine_and_told_nowhere(terraform: Terraform) -> None:

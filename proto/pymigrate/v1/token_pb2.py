@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pymigrate/v1/token.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\x12\x43reateTokenRequest\x12\x18\n\x10lifetime_seconds\x18\x01 \x01(\x01\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"a\n\x13\x43reateTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x03 \x01(\t2y\n\x0cTokenService\x12i\n\x0b\x43reateToken\x12 .pymigrate.v1.CreateTokenRequest\x1a!.pymigrate.v1.CreateTokenResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/v1/tokens:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pymigrate/v1/token.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\x12\x43reateTokenRequest\x12\x18\n\x10lifetime_seconds\x18\x01 \x01(\x01\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"a\n\x13\x43reateTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x03 \x01(\t\"<\n\x11RenewTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x02 \x01(\x01\"E\n\x12RenewTokenResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\" \n\x0f\x45ndTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t2\xc5\x02\n\x0cTokenService\x12i\n\x0b\x43reateToken\x12 .pymigrate.v1.CreateTokenRequest\x1a!.pymigrate.v1.CreateTokenResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/v1/tokens:\x01*\x12l\n\nRenewToken\x12\x1f.pymigrate.v1.RenewTokenRequest\x1a .pymigrate.v1.RenewTokenResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/tokens:renew:\x01*\x12\\\n\x08\x45ndToken\x12\x1d.pymigrate.v1.EndTokenRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/tokens:end:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +36,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TOKENSERVICE'].methods_by_name['CreateToken']._loaded_options = None
   _globals['_TOKENSERVICE'].methods_by_name['CreateToken']._serialized_options = b'\202\323\344\223\002\017\"\n/v1/tokens:\001*'
-  _globals['_CREATETOKENREQUEST']._serialized_start=105
-  _globals['_CREATETOKENREQUEST']._serialized_end=168
-  _globals['_CREATETOKENRESPONSE']._serialized_start=170
-  _globals['_CREATETOKENRESPONSE']._serialized_end=267
-  _globals['_TOKENSERVICE']._serialized_start=269
-  _globals['_TOKENSERVICE']._serialized_end=390
+  _globals['_TOKENSERVICE'].methods_by_name['RenewToken']._loaded_options = None
+  _globals['_TOKENSERVICE'].methods_by_name['RenewToken']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/tokens:renew:\001*'
+  _globals['_TOKENSERVICE'].methods_by_name['EndToken']._loaded_options = None
+  _globals['_TOKENSERVICE'].methods_by_name['EndToken']._serialized_options = b'\202\323\344\223\002\023\"\016/v1/tokens:end:\001*'
+  _globals['_CREATETOKENREQUEST']._serialized_start=134
+  _globals['_CREATETOKENREQUEST']._serialized_end=197
+  _globals['_CREATETOKENRESPONSE']._serialized_start=199
+  _globals['_CREATETOKENRESPONSE']._serialized_end=296
+  _globals['_RENEWTOKENREQUEST']._serialized_start=298
+  _globals['_RENEWTOKENREQUEST']._serialized_end=358
+  _globals['_RENEWTOKENRESPONSE']._serialized_start=360
+  _globals['_RENEWTOKENRESPONSE']._serialized_end=429
+  _globals['_ENDTOKENREQUEST']._serialized_start=431
+  _globals['_ENDTOKENREQUEST']._serialized_end=463
+  _globals['_TOKENSERVICE']._serialized_start=466
+  _globals['_TOKENSERVICE']._serialized_end=791
 # @@protoc_insertion_point(module_scope)

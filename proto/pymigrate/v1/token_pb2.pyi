@@ -67,3 +67,64 @@ class CreateTokenResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "id", b"id", "token", b"token"]) -> None: ...
 
 Global___CreateTokenResponse: typing_extensions.TypeAlias = CreateTokenResponse
+
+@typing.final
+class RenewTokenRequest(google.protobuf.message.Message):
+    """Asks for more time."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    LIFETIME_SECONDS_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    """The token itself, which shows that it was made here and still holds."""
+    lifetime_seconds: builtins.float
+    """How long it is to hold from now on, in seconds, 60 to 86,400. 0 means 900."""
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+        lifetime_seconds: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lifetime_seconds", b"lifetime_seconds", "token", b"token"]) -> None: ...
+
+Global___RenewTokenRequest: typing_extensions.TypeAlias = RenewTokenRequest
+
+@typing.final
+class RenewTokenResponse(google.protobuf.message.Message):
+    """Until when a token holds now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """From then on it is refused."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> None: ...
+
+Global___RenewTokenResponse: typing_extensions.TypeAlias = RenewTokenResponse
+
+@typing.final
+class EndTokenRequest(google.protobuf.message.Message):
+    """Asks for a token's end."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    """The token itself."""
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["token", b"token"]) -> None: ...
+
+Global___EndTokenRequest: typing_extensions.TypeAlias = EndTokenRequest

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from pymigrate.v1 import token_pb2 as pymigrate_dot_v1_dot_token__pb2
 
 GRPC_GENERATED_VERSION = '1.71.2'
@@ -40,6 +41,16 @@ class TokenServiceStub(object):
                 request_serializer=pymigrate_dot_v1_dot_token__pb2.CreateTokenRequest.SerializeToString,
                 response_deserializer=pymigrate_dot_v1_dot_token__pb2.CreateTokenResponse.FromString,
                 _registered_method=True)
+        self.RenewToken = channel.unary_unary(
+                '/pymigrate.v1.TokenService/RenewToken',
+                request_serializer=pymigrate_dot_v1_dot_token__pb2.RenewTokenRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_token__pb2.RenewTokenResponse.FromString,
+                _registered_method=True)
+        self.EndToken = channel.unary_unary(
+                '/pymigrate.v1.TokenService/EndToken',
+                request_serializer=pymigrate_dot_v1_dot_token__pb2.EndTokenRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer(object):
@@ -47,7 +58,22 @@ class TokenServiceServicer(object):
     """
 
     def CreateToken(self, request, context):
-        """Makes a token that ends by itself. Refused with PERMISSION_DENIED to whoever shows such a token itself: a short life can't be prolonged.
+        """Makes a token that ends by itself. Refused with PERMISSION_DENIED to whoever shows such a token itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewToken(self, request, context):
+        """Lets a token that still holds hold for longer, counted from now. Refused with PERMISSION_DENIED to whoever shows such a token itself: who
+        has nothing else can't prolong its life.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndToken(self, request, context):
+        """Ends a token before its time. Its holder may do so too; for one that has ended nothing happens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,6 +86,16 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     servicer.CreateToken,
                     request_deserializer=pymigrate_dot_v1_dot_token__pb2.CreateTokenRequest.FromString,
                     response_serializer=pymigrate_dot_v1_dot_token__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'RenewToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewToken,
+                    request_deserializer=pymigrate_dot_v1_dot_token__pb2.RenewTokenRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_token__pb2.RenewTokenResponse.SerializeToString,
+            ),
+            'EndToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndToken,
+                    request_deserializer=pymigrate_dot_v1_dot_token__pb2.EndTokenRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +126,60 @@ class TokenService(object):
             '/pymigrate.v1.TokenService/CreateToken',
             pymigrate_dot_v1_dot_token__pb2.CreateTokenRequest.SerializeToString,
             pymigrate_dot_v1_dot_token__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.TokenService/RenewToken',
+            pymigrate_dot_v1_dot_token__pb2.RenewTokenRequest.SerializeToString,
+            pymigrate_dot_v1_dot_token__pb2.RenewTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.TokenService/EndToken',
+            pymigrate_dot_v1_dot_token__pb2.EndTokenRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

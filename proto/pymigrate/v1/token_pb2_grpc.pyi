@@ -5,6 +5,7 @@ isort:skip_file
 
 import abc
 import collections.abc
+import google.protobuf.empty_pb2
 import grpc
 import grpc.aio
 import pymigrate.v1.token_pb2
@@ -41,7 +42,39 @@ _TokenServiceCreateTokenType = typing_extensions.TypeVar(
     ],
 )
 
-class TokenServiceStub(typing.Generic[_TokenServiceCreateTokenType]):
+_TokenServiceRenewTokenType = typing_extensions.TypeVar(
+    '_TokenServiceRenewTokenType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.RenewTokenRequest,
+        pymigrate.v1.token_pb2.RenewTokenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.RenewTokenRequest,
+        pymigrate.v1.token_pb2.RenewTokenResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.RenewTokenRequest,
+        pymigrate.v1.token_pb2.RenewTokenResponse,
+    ],
+)
+
+_TokenServiceEndTokenType = typing_extensions.TypeVar(
+    '_TokenServiceEndTokenType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.EndTokenRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.EndTokenRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.EndTokenRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+)
+
+class TokenServiceStub(typing.Generic[_TokenServiceCreateTokenType, _TokenServiceRenewTokenType, _TokenServiceEndTokenType]):
     """TokenService gives bearer tokens that end by themselves, so that what runs for minutes need not hold a key that lasts."""
 
     @typing.overload
@@ -49,6 +82,14 @@ class TokenServiceStub(typing.Generic[_TokenServiceCreateTokenType]):
         grpc.UnaryUnaryMultiCallable[
             pymigrate.v1.token_pb2.CreateTokenRequest,
             pymigrate.v1.token_pb2.CreateTokenResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.token_pb2.RenewTokenRequest,
+            pymigrate.v1.token_pb2.RenewTokenResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.token_pb2.EndTokenRequest,
+            google.protobuf.empty_pb2.Empty,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -58,15 +99,39 @@ class TokenServiceStub(typing.Generic[_TokenServiceCreateTokenType]):
             pymigrate.v1.token_pb2.CreateTokenRequest,
             pymigrate.v1.token_pb2.CreateTokenResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.token_pb2.RenewTokenRequest,
+            pymigrate.v1.token_pb2.RenewTokenResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.token_pb2.EndTokenRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateToken: _TokenServiceCreateTokenType
-    """Makes a token that ends by itself. Refused with PERMISSION_DENIED to whoever shows such a token itself: a short life can't be prolonged."""
+    """Makes a token that ends by itself. Refused with PERMISSION_DENIED to whoever shows such a token itself."""
+
+    RenewToken: _TokenServiceRenewTokenType
+    """Lets a token that still holds hold for longer, counted from now. Refused with PERMISSION_DENIED to whoever shows such a token itself: who
+    has nothing else can't prolong its life.
+    """
+
+    EndToken: _TokenServiceEndTokenType
+    """Ends a token before its time. Its holder may do so too; for one that has ended nothing happens."""
 
 TokenServiceAsyncStub: typing_extensions.TypeAlias = TokenServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         pymigrate.v1.token_pb2.CreateTokenRequest,
         pymigrate.v1.token_pb2.CreateTokenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.RenewTokenRequest,
+        pymigrate.v1.token_pb2.RenewTokenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.token_pb2.EndTokenRequest,
+        google.protobuf.empty_pb2.Empty,
     ],
 ]
 
@@ -79,6 +144,24 @@ class TokenServiceServicer(metaclass=abc.ABCMeta):
         request: pymigrate.v1.token_pb2.CreateTokenRequest,
         context: _ServicerContext,
     ) -> typing.Union[pymigrate.v1.token_pb2.CreateTokenResponse, collections.abc.Awaitable[pymigrate.v1.token_pb2.CreateTokenResponse]]:
-        """Makes a token that ends by itself. Refused with PERMISSION_DENIED to whoever shows such a token itself: a short life can't be prolonged."""
+        """Makes a token that ends by itself. Refused with PERMISSION_DENIED to whoever shows such a token itself."""
+
+    @abc.abstractmethod
+    def RenewToken(
+        self,
+        request: pymigrate.v1.token_pb2.RenewTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pymigrate.v1.token_pb2.RenewTokenResponse, collections.abc.Awaitable[pymigrate.v1.token_pb2.RenewTokenResponse]]:
+        """Lets a token that still holds hold for longer, counted from now. Refused with PERMISSION_DENIED to whoever shows such a token itself: who
+        has nothing else can't prolong its life.
+        """
+
+    @abc.abstractmethod
+    def EndToken(
+        self,
+        request: pymigrate.v1.token_pb2.EndTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
+        """Ends a token before its time. Its holder may do so too; for one that has ended nothing happens."""
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 import httpx
 import pytest
 
 from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.application.short_tokens import ShortTokens
+from pymigrate.engine.application.caller import Surroundings, random_id
+from pymigrate.engine.application.short_tokens import ShortTokens, TokenMaking
 from pymigrate.engine.domain.errors import Unauthenticated
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.v1 import environment_pb2, token_pb2, token_pb2_grpc
 from tests.integration.engine.served import BEARERS, SECONDS_MAX, TOKEN, ServedEngine
+from tests.unit.application.engines import ME, Engine
 
 NOW = datetime(2026, 1, 31, 22, 0, tzinfo=UTC)
 LIST = environment_pb2.ListEnvironmentsRequest()
@@ -95,6 +98,100 @@ def test_what_its_holder_does_is_told_under_its_name(served: ServedEngine) -> No
 def test_its_holder_can_not_prolong_it(served: ServedEngine) -> None:
     made = created(served, token_pb2.CreateTokenRequest())
     assert refusal(served, token_pb2.CreateTokenRequest(), made.token).code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def asked(served: ServedEngine, call: str, request: Any, token: str = TOKEN) -> Any:
+    with grpc.insecure_channel(served.endpoint) as channel:
+        method = getattr(token_pb2_grpc.TokenServiceStub(channel), call)
+        return method(request, metadata=(("authorization", f"Bearer {token}"),), timeout=SECONDS_MAX)
+
+
+def test_a_token_that_is_prolonged_holds_until_then_and_so_it_does_for_the_next_engine(served: ServedEngine) -> None:
+    made = created(served, token_pb2.CreateTokenRequest(lifetime_seconds=60))
+    answer = asked(served, "RenewToken", token_pb2.RenewTokenRequest(token=made.token, lifetime_seconds=3600))
+    until = answer.expire_time.ToDatetime(UTC)
+    assert until - SystemClock().now() > timedelta(seconds=3590)
+    after = made.expire_time.ToDatetime(UTC) + timedelta(seconds=1)
+    assert BEARERS.short_tokens.read(made.token, after) == made.id
+    with pytest.raises(Unauthenticated, match="has ended"):
+        BEARERS.short_tokens.read(made.token, until)
+    following = ShortTokens(TOKEN)
+    making = TokenMaking(served.engine.store, Surroundings(SystemClock(), random_id), following)
+    with pytest.raises(Unauthenticated, match="has ended"):
+        following.read(made.token, after)
+    served.do(making.restore())
+    assert following.read(made.token, after) == made.id
+
+
+def test_a_token_is_prolonged_again_and_again(served: ServedEngine) -> None:
+    made = created(served, token_pb2.CreateTokenRequest(lifetime_seconds=60))
+    ends = [
+        asked(served, "RenewToken", token_pb2.RenewTokenRequest(token=made.token, lifetime_seconds=seconds)).expire_time
+        for seconds in (600, 1200, 0)
+    ]
+    moments = [end.ToDatetime(UTC) for end in ends]
+    assert moments[0] < moments[2] < moments[1]
+    listed(served, made.token)
+
+
+def test_a_token_that_is_ended_is_refused_at_once_by_the_next_engine_too(served: ServedEngine) -> None:
+    made, other = (created(served, token_pb2.CreateTokenRequest()) for _ in range(2))
+    for _ in range(2):  # for one that has ended nothing happens
+        asked(served, "EndToken", token_pb2.EndTokenRequest(token=made.token))
+    with pytest.raises(grpc.RpcError) as refused:
+        listed(served, made.token)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    listed(served, other.token)
+    following = ShortTokens(TOKEN)
+    making = TokenMaking(served.engine.store, Surroundings(SystemClock(), random_id), following)
+    served.do(making.restore())
+    with pytest.raises(Unauthenticated, match="has ended"):
+        following.read(made.token, SystemClock().now())
+
+
+def test_its_holder_ends_it_and_no_other_one_and_prolongs_none(served: ServedEngine) -> None:
+    made, other = (created(served, token_pb2.CreateTokenRequest()) for _ in range(2))
+    for call, request in (
+        ("RenewToken", token_pb2.RenewTokenRequest(token=made.token)),
+        ("EndToken", token_pb2.EndTokenRequest(token=other.token)),
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            asked(served, call, request, made.token)
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    asked(served, "EndToken", token_pb2.EndTokenRequest(token=made.token), made.token)
+
+
+def test_what_has_ended_or_was_never_made_is_not_prolonged(served: ServedEngine) -> None:
+    made = created(served, token_pb2.CreateTokenRequest())
+    asked(served, "EndToken", token_pb2.EndTokenRequest(token=made.token))
+    for text in (made.token, "pmt_none", ""):
+        with pytest.raises(grpc.RpcError) as refused:
+            asked(served, "RenewToken", token_pb2.RenewTokenRequest(token=text))
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_for_how_long_a_token_is_prolonged_is_bounded_as_its_making_is(served: ServedEngine) -> None:
+    made = created(served, token_pb2.CreateTokenRequest())
+    with pytest.raises(grpc.RpcError) as refused:
+        asked(served, "RenewToken", token_pb2.RenewTokenRequest(token=made.token, lifetime_seconds=1e9))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "lifetime_seconds" in (refused.value.details() or "")
+
+
+async def test_ends_are_kept_no_longer_than_a_token_can_hold_by_itself() -> None:
+    engine = Engine()
+    tokens = ShortTokens(TOKEN)
+    making = TokenMaking(engine.store, Surroundings(engine.clock, random_id), tokens)
+    first, second = [await making.create(token_pb2.CreateTokenRequest(), ME) for _ in range(2)]
+    await making.end(token_pb2.EndTokenRequest(token=first.token), ME)
+    engine.clock.advance(86_401)
+    third = await making.create(token_pb2.CreateTokenRequest(), ME)
+    await making.end(token_pb2.EndTokenRequest(token=third.token), ME)
+    kept = await engine.store.read(lambda unit: unit.resources.names("tokens", ""))
+    assert list(kept) == [f"tokens/{third.id}"]
+    for ended in (first, second, third):
+        with pytest.raises(Unauthenticated, match="has ended"):
+            tokens.read(ended.token, engine.clock.now())
 
 
 @pytest.mark.parametrize(

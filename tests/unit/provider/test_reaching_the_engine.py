@@ -3,20 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 from tf.gen import tfplugin_pb2 as pb
 from tf.utils import Diagnostics, to_dynamic_value
 
 from pymigrate.provider.provider import PymigrateProvider
 from pymigrate.provider.sdk.diagnostics import Refused
-from pymigrate.provider.sdk.ephemeral import messages
-from pymigrate.provider.sdk.resource import Context
+from pymigrate.provider.sdk.ephemeral import EphemeralContext, messages
 from pymigrate.provider.sdk.servicer import Servicer
 from pymigrate.provider.sdk.values import Unknown
 from pymigrate.v1 import environment_pb2, token_pb2
 from tests.unit.provider.answering_engine import answering
+from tests.unit.provider.impact_engine import refuse
 
+GIVEN = ("token", "endpoint", "expire_time", "id")
 NOTHING = dict.fromkeys(("home", "endpoint", "token", "downtime_increase_share_max"))
 
 
@@ -94,12 +97,64 @@ def test_a_token_says_where_the_engine_is_and_when_it_ends(tmp_path: Path) -> No
         engine.answers["CreateToken"] = lambda request, call: made
         provider = configured(home=str(engine.home))
         (kind,) = provider.get_ephemeral_resources()
-        context = Context(Diagnostics(), "pymigrate_token", Servicer(provider).stopping)
+        context = EphemeralContext(Diagnostics(), "pymigrate_token", Servicer(provider).stopping)
         told = kind(provider).open(context, {"lifetime_seconds": 60, "purpose": "a test"})
         assert told["token"] == "pmt_y"
         assert told["endpoint"] == (engine.home / "endpoint").read_text()
         assert told["expire_time"] == "2027-01-15T08:00:00Z"
         assert engine.asked == [token_pb2.CreateTokenRequest(lifetime_seconds=60, purpose="a test")]
+
+
+class Called(grpc.HandlerCallDetails):
+    """One call, as a server sees it before it is answered."""
+
+    def __init__(self, name: str) -> None:
+        self.method = f"/tfplugin6.Provider/{name}"
+        self.invocation_metadata = ()
+
+
+def served(home: Path, call: str, request: str, **fields: Any) -> Any:
+    """What the provider's process answers to a call of an ephemeral resource."""
+    method: Any = Servicer(configured(home=str(home))).ephemeral_handler().service(Called(call))
+    sent = messages()[request](type_name="pymigrate_token", **fields).SerializeToString()
+    return method.unary_unary(method.request_deserializer(sent), None)
+
+
+def test_a_token_is_prolonged_before_it_ends_and_ended_with_the_command(tmp_path: Path) -> None:
+    with answering(tmp_path / "engine") as engine:
+        moments = [Timestamp(seconds=1_800_000_000 + passed) for passed in (0, 600)]
+        engine.answers |= {
+            "CreateToken": lambda request, call: token_pb2.CreateTokenResponse(token="pmt_y", expire_time=moments[0]),
+            "RenewToken": lambda request, call: token_pb2.RenewTokenResponse(expire_time=moments[1]),
+            "EndToken": lambda request, call: Empty(),
+        }
+        config = to_dynamic_value({"lifetime_seconds": 600} | dict.fromkeys(("purpose", *GIVEN)))
+        opened = served(engine.home, "OpenEphemeralResource", "Asked", config=config)
+        assert opened.renew_at == Timestamp(seconds=1_800_000_000 - 200)
+        renewed = served(engine.home, "RenewEphemeralResource", "Held", private=opened.private)
+        assert renewed.renew_at == Timestamp(seconds=1_800_000_000 + 400)
+        closed = served(engine.home, "CloseEphemeralResource", "Held", private=renewed.private)
+        assert [*opened.diagnostics, *renewed.diagnostics, *closed.diagnostics] == []
+        assert engine.asked[1:] == [
+            token_pb2.RenewTokenRequest(token="pmt_y", lifetime_seconds=600),
+            token_pb2.EndTokenRequest(token="pmt_y"),
+        ]
+
+
+def test_a_token_that_can_not_be_prolonged_is_a_diagnostic(tmp_path: Path) -> None:
+    with answering(tmp_path / "engine") as engine:
+        engine.answers["RenewToken"] = refuse(grpc.StatusCode.FAILED_PRECONDITION, "the token has ended")
+        private = b'{"token": "pmt_y", "lifetime_seconds": "60"}'
+        (said,) = served(engine.home, "RenewEphemeralResource", "Held", private=private).diagnostics
+        assert (said.summary, said.detail) == ("A token can't be prolonged", "the token has ended")
+
+
+def test_a_token_that_can_not_be_ended_fails_nothing(tmp_path: Path) -> None:
+    with answering(tmp_path / "engine") as engine:
+        private = b'{"token": "pmt_y", "lifetime_seconds": "60"}'
+        (said,) = served(engine.home, "CloseEphemeralResource", "Held", private=private).diagnostics
+        assert (said.severity, said.summary) == (pb.Diagnostic.WARNING, "A token was not ended")
+        assert said.detail.endswith("It ends by itself when its lifetime is over.")
 
 
 def test_ephemeral_resources_are_told_with_their_schemas() -> None:

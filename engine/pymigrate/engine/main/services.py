@@ -58,10 +58,10 @@ class Services:
         self, settings: Settings, clock: SystemClock, store: Store, instruments: Instruments, short_tokens: ShortTokens
     ) -> None:
         self._settings = settings
-        self._short_tokens = short_tokens
         self._clock = clock
         self._store = store
         self._surroundings = Surroundings(clock, random_id)
+        self._tokens = TokenMaking(store, self._surroundings, short_tokens)
         self._board = Board(store, clock, random.Random())
         self._kpis = FleetKpis(store, self._board, clock)
         if instruments.tracing.is_on:
@@ -98,13 +98,14 @@ class Services:
             "RunService": RunCalls(runs),
             "ImpactService": ImpactCalls(impacts, self._forecasts, self._learning),
             "KpiService": KpiCalls(self._kpis, watching, self._dashboards),
-            "TokenService": TokenCalls(TokenMaking(store, self._surroundings, self._short_tokens)),
+            "TokenService": TokenCalls(self._tokens),
             "WorkerService": WorkerCalls(self._hosts),
             **self._notifications.servicers(catalog, requests),
         }
 
     async def restore(self) -> None:
         """Takes over what an earlier engine left."""
+        await self._tokens.restore()
         await self._board.restore()
         await self._hosts.restore()
         await self._kpis.restore()
