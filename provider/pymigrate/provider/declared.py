@@ -178,8 +178,10 @@ class DeclaredResource(Resource):
             and not are_equal(attribute, current.get(name), planned.get(name))
         ]
         request = kind.request("Update", **{kind.noun: message, "update_mask": FieldMask(paths=changed)})
+        # Only what the engine computes is other, such as the digest of a phase whose connection has changed: nothing is written.
+        call = ("Update", request) if changed else ("Get", kind.request("Get", name=current["name"]))
         try:
-            made = self.engine.call(kind.service, f"Update{kind.title}", request)
+            made = self.engine.call(kind.service, f"{call[0]}{kind.title}", call[1])
         except grpc.RpcError as error:
             there = self._find(current["name"]) if error.code() is grpc.StatusCode.ABORTED else None
             if there is None:

@@ -11,6 +11,8 @@ from tf.utils import Diagnostics
 from pymigrate.provider.bulk_reads import BulkReads
 from pymigrate.provider.comparing import Comparisons
 from pymigrate.provider.engine import ENDPOINT, TOKEN, Engine, home_of
+from pymigrate.provider.moving import MovedConnections
+from pymigrate.provider.replacing import Known
 from pymigrate.provider.sdk import planning
 from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused
 from pymigrate.provider.sdk.schema import Attribute, Schema
@@ -33,6 +35,8 @@ class PymigrateProvider(Provider):
         self.downtime_increase_share_max: float | None = SHARE_DEFAULT
         self.comparisons = comparisons or Comparisons()
         self.bulk_reads = BulkReads()
+        self.known = Known()
+        self.moved_connections = MovedConnections()
 
     def get_model_prefix(self) -> str:
         """What every type's name begins with."""
@@ -102,6 +106,8 @@ class PymigrateProvider(Provider):
         """Notes how to reach the engine, and the share; nothing is contacted before the first call. Raises Refused for a share that is
         none."""
         self.bulk_reads.begin()
+        self.known.forget()
+        self.moved_connections.forget()
         told = config or {}
         home, endpoint, token = (told.get(name) for name in PLACES)
         self._unknown = next((name for name in PLACES if told.get(name) is Unknown), "")

@@ -1,6 +1,7 @@
 """pymigrate_connection."""
 
 from itertools import chain
+from typing import Any
 
 import grpc
 
@@ -8,12 +9,14 @@ from pymigrate.provider import secrets, work
 from pymigrate.provider.declared import Declaration, DeclaredResource
 from pymigrate.provider.engine import is_missing, refuse
 from pymigrate.provider.formats import REFERENCE, WITHOUT_PASSWORD
-from pymigrate.provider.sdk.diagnostics import ManyRefused
+from pymigrate.provider.moving import is_connection_moved
+from pymigrate.provider.replacing import Replaceable
+from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused
 from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.v1 import connection_pb2, plan_pb2
 
 
-class ConnectionResource(DeclaredResource):
+class ConnectionResource(DeclaredResource, Replaceable):
     """How to reach a system. Another kind of system is another connection."""
 
     declaration = Declaration(
@@ -53,8 +56,31 @@ class ConnectionResource(DeclaredResource):
         if found := list(wrong):
             raise ManyRefused(found)
 
+    identifying = ("environment", "connection_id")
+
+    def read(self, context: Context, current: State) -> State | None:
+        """The connection as the engine has it."""
+        self.note_read(current)
+        return super().read(context, current)
+
+    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+        """Notes whether phases would move from or to another system."""
+        if prior is None:
+            self.plan_creation(context, planned)
+            return planned
+        self.note_planned(context, prior)
+        self._note_move(prior, planned)
+        return planned
+
+    def update(self, context: Context, current: State, planned: State) -> State:
+        """Changes it; phases that are planned anew afterwards are told."""
+        made = super().update(context, current, planned)
+        self._note_move(current, planned)
+        return made
+
     def plan_destroy(self, context: Context, prior: State) -> None:
         """Says which runs are under way that read from it or write to it."""
+        self.hear_of_destruction(prior)
         own = prior["connection_id"]
         runs = work.runs_below(self.engine, f"{prior['environment']}/plans/-", self.attributes())
         unfinished = [run for run in runs if work.state_of(run) not in work.ENDED]
@@ -70,11 +96,21 @@ class ConnectionResource(DeclaredResource):
             if is_missing(error):
                 return False
             refuse(error, f"{plan} can't be read", self.attributes())
-        return any(
-            own in (dataset.source.connection, dataset.target.connection)
-            for phase in found.phases.values()
-            for dataset in phase.datasets.values()
-        )
+        return any(own in _named(dataset) for phase in found.phases.values() for dataset in phase.datasets.values())
+
+    def _note_move(self, prior: State, planned: State) -> None:
+        try:
+            is_moved = prior != planned and is_connection_moved(self._message(prior), self._message(planned), planned)
+        except Refused:  # what does not fit the contract is the apply's to tell
+            is_moved = True
+        if is_moved:
+            self.provider.moved_connections.add(prior["name"])
+
+
+def _named(dataset: Any) -> set[str]:
+    """The connections that a dataset reads from, writes to and looks up in."""
+    looked_up = {each.lookup.source.connection for each in dataset.transforms if each.HasField("lookup")}
+    return {dataset.source.connection, dataset.target.connection} | looked_up
 
 
 def _known(system: object) -> State:

@@ -6,9 +6,11 @@ from pymigrate.provider import secrets
 from pymigrate.provider.comparing import Change, changed_path
 from pymigrate.provider.declared import Declaration, DeclaredResource
 from pymigrate.provider.formats import REFERENCE
-from pymigrate.provider.sdk.diagnostics import ManyRefused
+from pymigrate.provider.moving import is_phase_moved
+from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused
 from pymigrate.provider.sdk.resource import Context, State
-from pymigrate.provider.sdk.schema import are_equal, elements
+from pymigrate.provider.sdk.schema import elements
+from pymigrate.provider.sdk.values import Unknown
 from pymigrate.v1 import plan_pb2
 
 # What may change downtime. A warning stands at the first of them that changes.
@@ -23,7 +25,6 @@ COSTS = (
     "steps",
     "priority",
 )
-NO_MATTER = frozenset({"display_name", "labels", "priority", "definition_hash"})
 
 
 class PhaseResource(DeclaredResource):
@@ -93,19 +94,25 @@ class PhaseResource(DeclaredResource):
             raise ManyRefused(wrong)
 
     def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
-        """The digest is unknown only when something changes that moves data. What a change makes of downtime is warned of."""
+        """The digest is unknown only when something changes that moves data, a connection's system too. What a change makes of downtime is
+        warned of."""
         if prior is None:
             return planned
+        self.provider.known.tell(context)
         path = changed_path(self.attributes(), COSTS, prior, planned)
         if path:
             change = Change(planned["plan"], planned["phase_id"], lambda: self._variant(planned), path)
             self.provider.comparisons.warn(context, self.provider, change)
-        is_moved = any(
-            not are_equal(attribute, prior.get(name), planned.get(name))
-            for name, attribute in self.attributes().items()
-            if name not in NO_MATTER
+        is_moved = self.provider.moved_connections.has_any_of(prior["plan"], planned) or (
+            prior != planned and self._is_moved(prior, planned)
         )
-        return planned if is_moved else {**planned, "definition_hash": prior.get("definition_hash")}
+        return {**planned, "definition_hash": Unknown if is_moved else prior.get("definition_hash")}
+
+    def _is_moved(self, prior: State, planned: State) -> bool:
+        try:
+            return is_phase_moved(self._message(prior), self._message(planned), planned)
+        except Refused:  # what does not fit the contract is the apply's to tell
+            return True
 
     def _variant(self, planned: State) -> Any:
         from pymigrate.v1 import impact_pb2

@@ -5,6 +5,7 @@ from typing import Any
 from pymigrate.provider import work
 from pymigrate.provider.comparing import Change, changed_path
 from pymigrate.provider.declared import Declaration, DeclaredResource
+from pymigrate.provider.replacing import Replaceable
 from pymigrate.provider.sdk.diagnostics import Refused
 from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.v1 import plan_pb2
@@ -14,17 +15,27 @@ COSTS = ("schedule", "lanes_max")
 NO_LIMIT = -1
 
 
-class PlanResource(DeclaredResource):
+class PlanResource(DeclaredResource, Replaceable):
     """A migration as a whole. Its phases are resources of their own."""
 
     # A list of plans has all of their phases: plans are few, and read one by one.
     declaration = Declaration(
         "plan", "PlanService", plan_pb2, parent="environment", leave_out=("phases",), is_listed=False
     )
+    identifying = ("environment", "plan_id")
+
+    def read(self, context: Context, current: State) -> State | None:
+        """The plan as the engine has it."""
+        self.note_read(current)
+        return super().read(context, current)
 
     def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
         """What a change makes of downtime is warned of."""
-        path = None if prior is None else changed_path(self.attributes(), COSTS, prior, planned)
+        if prior is None:
+            self.plan_creation(context, planned)
+            return planned
+        self.note_planned(context, prior)
+        path = changed_path(self.attributes(), COSTS, prior, planned)
         if path:
             change = Change(planned["name"], "", lambda: self._variant(planned), path)
             self.provider.comparisons.warn(context, self.provider, change)
@@ -32,6 +43,7 @@ class PlanResource(DeclaredResource):
 
     def plan_destroy(self, context: Context, prior: State) -> None:
         """Refuses it where the plan is protected; otherwise says what is under way, and what can still be undone."""
+        self.hear_of_destruction(prior)
         name = prior["name"]
         if prior.get("deletion_protection"):
             raise Refused(

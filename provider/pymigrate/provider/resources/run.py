@@ -10,7 +10,8 @@ from pymigrate.provider import contract
 from pymigrate.provider.descriptions import description_of
 from pymigrate.provider.engine import START_TIMEOUT_SECONDS, Engine, is_missing, refuse
 from pymigrate.provider.formats import PARENTS
-from pymigrate.provider.sdk.resource import Context, Resource, State
+from pymigrate.provider.replacing import Replaceable
+from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.provider.sdk.schema import TEXT_MAP, Attribute, Moment, Schema
 from pymigrate.provider.work import ENDED
 from pymigrate.v1 import run_pb2
@@ -31,8 +32,10 @@ OUTPUTS = {
 PLAN, PLAN_TEXT = PARENTS["plan"]
 
 
-class RunResource(Resource):
+class RunResource(Replaceable):
     """One execution of a plan's revision. Other triggers are another run."""
+
+    identifying = ("plan", "triggers")
 
     @classmethod
     def get_name(cls) -> str:
@@ -82,9 +85,18 @@ class RunResource(Resource):
         engine: Engine = self.provider.engine()
         return engine
 
+    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+        """Nothing is other, and what takes another run's place is told."""
+        if prior is None:
+            self.plan_creation(context, planned)
+        else:
+            self.note_planned(context, prior)
+        return planned
+
     def plan_destroy(self, context: Context, prior: State) -> None:
         """Says what will stop, and what stays."""
-        found = self.read(context, prior)
+        self.hear_of_destruction(prior)
+        found = self._find(prior)
         if found is not None and found.get("state") not in ENDED:
             context.warn(
                 f"{prior['name']} is {found.get('state')} and will be cancelled",
@@ -104,11 +116,16 @@ class RunResource(Resource):
 
     def read(self, context: Context, current: State) -> State | None:
         """The run as it stands; when its history was purged, as it stood: nothing is run again for that."""
+        self.note_read(current)
+        return self._find(current) or (current if current.get("key") else None)
+
+    def _find(self, current: State) -> State | None:
+        """The run as the engine has it; None where its history was purged."""
         try:
             run = self.engine.call("RunService", "GetRun", run_pb2.GetRunRequest(name=current["name"]))
         except grpc.RpcError as error:
             if is_missing(error):
-                return current if current.get("key") else None
+                return None
             refuse(error, f"{current['name']} can't be read", self.attributes())
         state = self._state(run)
         if state["state"] in ENDED and current.get("desired_state"):
@@ -117,14 +134,14 @@ class RunResource(Resource):
 
     def update(self, context: Context, current: State, planned: State) -> State:
         """Pauses or resumes."""
-        found = self.read(context, current)
+        found = self._find(current)
         if found is None or found["state"] in ENDED:
             return {**(found or current), "desired_state": planned["desired_state"]}
         return self._steer(current["name"], planned)
 
     def delete(self, context: Context, current: State) -> None:
         """Forgets the run; one that is under way is cancelled."""
-        found = self.read(context, current)
+        found = self._find(current)
         if found is not None and found["state"] not in ENDED:
             request = run_pb2.CancelRunRequest(name=current["name"])
             self._call("CancelRun", f"{current['name']} can't be cancelled", request)
@@ -133,7 +150,7 @@ class RunResource(Resource):
 
     def import_state(self, context: Context, identity: str) -> State | None:
         """A run by its name."""
-        return self.read(context, {"name": identity})
+        return self._find({"name": identity})
 
     def _steer(self, name: str, planned: State) -> State:
         is_paused = planned["desired_state"] == "paused"

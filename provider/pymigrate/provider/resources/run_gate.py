@@ -87,6 +87,12 @@ class RunGateResource(Resource):
         engine: Engine = self.provider.engine()
         return engine
 
+    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+        """Nothing is other; it is the last to tell what is to be said of its run."""
+        if prior is not None:
+            self.provider.known.tell(context)
+        return planned
+
     def create(self, context: Context, planned: State) -> State:
         """Waits. A run that failed before is retried first, where that is asked for."""
         name = planned["run"]
