@@ -56,8 +56,9 @@ def exists_already(message: Any, noun: str, below: Sequence[str] = ()) -> Refuse
     more += "; and what else is there." if len(below) > COMMANDS_MAX else "." if below else ""
     return Refused(
         summary,
-        f"It was last changed {_by(message)}. If it is this one (the state was lost, or another apply made it), take it over with "
-        f"`{import_command(noun, name)}`, or an import block; otherwise choose another {noun}_id.{more}",
+        f"It was last changed {_by(message)}. If it is this one (the state was lost, or another apply made it) and no other resource or "
+        f"workspace declares it, take it over with `{import_command(noun, name)}`, or an import block; otherwise choose another "
+        f"{noun}_id.{more}",
         [f"{noun}_id"],
     )
 
