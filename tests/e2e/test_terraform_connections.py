@@ -141,9 +141,7 @@ def test_every_kind_of_system_is_declared_migrated_imported_and_changed(
     assert terraform.changes() == 0
     terraform.write(whole.replace("retries_max = 3", "retries_max = 4").replace("lanes_max = 2", "lanes_max = 3"))
     assert "0 added, 2 changed, 0 destroyed" in terraform.must("apply", "-auto-approve")
-    planned = terraform.run("plan", "-detailed-exitcode")  # a run over changed connections is another run
-    assert planned.code == 2
-    assert "pymigrate_connection." not in planned.output.partition("will perform the following actions")[2]
+    assert terraform.changes() == 0  # how a system is spoken to makes no other run due
 
 
 WRONG = {

@@ -110,7 +110,10 @@ def _attribute(
     check: Check | None,
 ) -> Attribute:
     is_out = how["computed"]
-    options = {**how, "check": check, "description": description_of(f"{field.containing_type.name}.{field.name}")}
+    described = description_of(f"{field.containing_type.name}.{field.name}")
+    if is_out and field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+        described = f"{described} One of {', '.join(f'`{word}`' for word in enum_words(field.enum_type))}."
+    options = {**how, "check": check, "description": described}
     message = field.message_type
     may_be_zero = how["optional"] and not field.has_presence and field.cpp_type != FieldDescriptor.CPPTYPE_ENUM
     if message is not None and message.GetOptions().map_entry:

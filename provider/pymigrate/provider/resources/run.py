@@ -15,7 +15,7 @@ from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.provider.sdk.schema import TEXT_MAP, Attribute, Moment, Schema
 from pymigrate.provider.work import ENDED
 from pymigrate.v1 import run_pb2
-from pymigrate.v1.shape import enum_number
+from pymigrate.v1.shape import enum_number, enum_words
 
 STAYS = (
     "What it published stays in its targets, and so does the run's record; declaring the same plan and triggers again adopts it. "
@@ -66,9 +66,7 @@ class RunResource(Replaceable):
                     description="Whether it goes on or rests; a run can begin paused.",
                 ),
                 *(
-                    Attribute(
-                        name, kind, computed=True, is_stable=name != "state", description=description_of(f"Run.{name}")
-                    )
+                    Attribute(name, kind, computed=True, is_stable=name != "state", description=_told(name))
                     for name, kind in OUTPUTS.items()
                 ),
             ],
@@ -176,6 +174,15 @@ class RunResource(Replaceable):
             return self.engine.call("RunService", method, request, seconds)
         except grpc.RpcError as error:
             refuse(error, summary, self.attributes(), "run")
+
+
+def _told(output: str) -> str:
+    words = (
+        f" One of {', '.join(f'`{word}`' for word in enum_words(run_pb2.RunState.DESCRIPTOR))}."
+        if output == "state"
+        else ""
+    )
+    return description_of(f"Run.{output}") + words
 
 
 def _desired(planned: State) -> Any:
