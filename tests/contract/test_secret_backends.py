@@ -2,7 +2,8 @@
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,8 @@ from pymigrate.engine.ports.secret_backend import PREVIOUS, SecretBackend
 from pymigrate.engine.ports.secrets import HIDDEN, SecretRef
 from pymigrate.engine.testing.clock import HastyClock
 from pymigrate.engine.testing.secret_backends import MemoryBackend
+from tests.vaults.place import knows as vault_knows
+from tests.vaults.place import vault_place
 
 VALUE = "s3cret-0f-the-backend"
 OTHER = "another-s3cret-value"
@@ -122,17 +125,23 @@ def written(values: Mapping[str, str]) -> str:
 
 
 # What each knows of, besides secrets with keys: `text` (one without), `versions`, `leases`, and what may happen to it.
-PLACES: dict[str, tuple[Callable[[Path], Place], set[str]]] = {
-    "memory": (lambda _: MemoryPlace(), {"text", "versions", "leases", "refuses", "away", "throttles", "seals"}),
-    "env": (lambda _: EnvPlace(), {"text", "refuses"}),
-    "file": (FilePlace, {"text", "refuses"}),
+PLACES: dict[str, tuple[Callable[[Path], AbstractContextManager[Place]], set[str]]] = {
+    "memory": (
+        lambda _: nullcontext(MemoryPlace()),
+        {"text", "versions", "leases", "refuses", "away", "throttles", "seals"},
+    ),
+    "env": (lambda _: nullcontext(EnvPlace()), {"text", "refuses"}),
+    "file": (lambda folder: nullcontext(FilePlace(folder)), {"text", "refuses"}),
+    "vault-kv-1": (lambda _: vault_place(1), vault_knows(1)),
+    "vault-kv-2": (lambda _: vault_place(2), vault_knows(2)),
 }
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     make, _ = PLACES[request.param]
-    return make(tmp_path)
+    with make(tmp_path) as made:
+        yield made
 
 
 def where(*words: str) -> pytest.MarkDecorator:

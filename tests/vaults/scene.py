@@ -54,10 +54,10 @@ class VaultScene:
     undo: list[Callable[[], object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.admin = hvac.Client(self.address, token=self.token, namespace=self.namespace or None)
+        self.admin = hvac.Client(
+            self.address, token=self.token, namespace=self.namespace or None, verify=self.ca_file or True
+        )
         self.admin.session.trust_env = False
-        if self.ca_file:
-            self.admin.session.verify = self.ca_file
         self.kind = VaultKind(self.clock)
 
     def close(self) -> None:
@@ -164,14 +164,18 @@ def _quietly(call: Callable[[], object]) -> None:
         return
 
 
+def is_real() -> bool:
+    """Whether there is a Vault to try it on."""
+    return bool(os.environ.get("VAULT_ADDR") and os.environ.get("VAULT_TOKEN"))
+
+
 @contextmanager
 def vault_scene() -> Iterator[VaultScene]:
     """In the real Vault that VAULT_ADDR and VAULT_TOKEN name, otherwise in the stand-in."""
-    address, token = os.environ.get("VAULT_ADDR", ""), os.environ.get("VAULT_TOKEN", "")
-    if address and token:
+    if is_real():
         scene = VaultScene(
-            address,
-            token,
+            os.environ["VAULT_ADDR"],
+            os.environ["VAULT_TOKEN"],
             namespace=os.environ.get("VAULT_NAMESPACE", ""),
             ca_file=os.environ.get("VAULT_CACERT", ""),
         )

@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -20,6 +20,8 @@ from pymigrate.engine.domain.errors import SecretsUnavailable
 from pymigrate.engine.ports.clock import BlockingClock
 
 if TYPE_CHECKING:
+    from requests._types import JsonType
+
     _Adapter = Adapter[dict[str, Any]]
 else:
     _Adapter = Adapter  # generic for who checks types alone
@@ -53,6 +55,13 @@ class VaultRefusal(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class _Session(requests.Session):
+    """Leaves redirects to whoever asked: requests would read their address, whatever it is."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 class VaultPool:
     """The connections to a Vault, for every thread and every login, and the newest state that a write of ours is known to have left."""
 
@@ -60,7 +69,7 @@ class VaultPool:
         self.place = place
         self.clock = clock
         self.index = ""
-        self.session = requests.Session()
+        self.session = _Session()
         self.session.trust_env = False
         self.session.verify = place.ca_file or True
         for scheme in ("https://", "http://"):
@@ -110,15 +119,17 @@ class VaultTransport(_Adapter):
             sent["X-Vault-Token"] = self.token
         if self.namespace and not url.startswith(OUTSIDE_NAMESPACES):
             sent["X-Vault-Namespace"] = self.namespace
-        body = {name: kwargs[name] for name in ("json", "params") if kwargs.get(name)}
         whole = self.urljoin(self.base_uri, url)
+        if kwargs.get("params"):
+            whole = f"{whole}?{urlencode(kwargs['params'])}"
+        body = kwargs.get("json")
         for tries in range(1, BEHIND_TRIES_MAX + 1):
             if self._pool.index:
                 sent[INDEX] = self._pool.index
             try:
                 return self._redirected(method, whole, sent, body)
             except VaultRefusal as refusal:
-                refusal.errors = _without(refusal.errors, [self.token, *_hidden(kwargs.get("json"))])
+                refusal.errors = _without(refusal.errors, [self.token, *_hidden(body)])
                 if refusal.status != BEHIND or tries == BEHIND_TRIES_MAX:
                     raise
             self._pool.clock.wait(BEHIND_SECONDS * 2 ** (tries - 1))
@@ -126,21 +137,20 @@ class VaultTransport(_Adapter):
                 sent["X-Vault-Inconsistent"] = "forward-active-node"
         raise AssertionError("the last try returns or raises")
 
-    def _redirected(self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:
+    def _redirected(self, method: str, url: str, headers: Mapping[str, str], body: "JsonType") -> dict[str, Any]:
         for _ in range(REDIRECTS_MAX + 1):
             status, answered, document = self._asked(method, url, headers, body)
             if status not in REDIRECTED:
                 return _answer(status, answered, document)
-            target = urljoin(url, answered.get("Location", ""))
-            if status not in KEEPING_THE_METHOD or not _may_follow(url, target):
-                where = urlsplit(target)
-                said = f"redirects to {where.scheme}://{where.hostname}, which is not followed: name the active node"
+            target = _followed(url, answered.get("Location", "")) if status in KEEPING_THE_METHOD else ""
+            if not target:
+                said = "redirects to another scheme, path or machine, which is not followed: declare the active node's address"
                 raise VaultRefusal(status, (said,), {})
             url = target
         raise VaultRefusal(307, (f"redirects more than {REDIRECTS_MAX} times",), {})
 
     def _asked(
-        self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, Any]
+        self, method: str, url: str, headers: Mapping[str, str], body: "JsonType"
     ) -> tuple[int, Mapping[str, str], object]:
         """Status, headers and JSON of what was answered. An error's cause would hold the request, and with it the token: there is none."""
         seconds = self._pool.place.timeout_seconds
@@ -148,7 +158,13 @@ class VaultTransport(_Adapter):
         address = self._pool.place.address
         try:
             with self._pool.session.request(
-                method, url, headers=headers, timeout=(seconds, seconds), allow_redirects=False, stream=True, **body
+                method,
+                url,
+                headers=headers,
+                json=body or None,
+                timeout=(seconds, seconds),
+                allow_redirects=False,
+                stream=True,
             ) as response:
                 self._pool.saw(response.headers)
                 content = self._read(response, ends)
@@ -218,15 +234,16 @@ def _json(content: bytes) -> object:
         return None
 
 
-def _may_follow(url: str, target: str) -> bool:
-    """Whether a token may go along: to the same path, in TLS as before, or on this machine still."""
+def _followed(url: str, location: str) -> str:
+    """Where a redirect leads, if a token may go along: to the same path, in TLS as before, or on this machine still. Empty: it may not."""
     try:
+        target = urljoin(url, location)
         old, new = urlsplit(url), urlsplit(target)
         host, _ = new.hostname or "", new.port
     except ValueError:
-        return False
+        return ""
     is_same = (new.scheme, new.path, new.query) == (old.scheme, old.path, old.query) and "@" not in new.netloc
-    return is_same and (new.scheme == "https" or is_loopback(host))
+    return target if is_same and (new.scheme == "https" or is_loopback(host)) else ""
 
 
 def _why(error: BaseException) -> str:
