@@ -5,8 +5,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.application.catalog import PAGE_MAX
 from pymigrate.engine.application.connection_definitions import connection_problems
-from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS, PHASES
+from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS, PHASES, children, connections_of
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.revisions import phase_hash, plan_hash
 from pymigrate.engine.domain.errors import (
@@ -17,6 +18,8 @@ from pymigrate.engine.domain.errors import (
     NotOwned,
     StaleWrite,
 )
+from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.ports.store import Unit
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
 from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, phase, systems
 
@@ -532,6 +535,31 @@ async def test_a_phase_tells_its_digest_and_a_plan_the_same(declared: Engine) ->
         lambda unit: declared.plans.complete_phase(unit, declared.catalog.get(unit, PHASES, f"{PLAN}/phases/a"))
     )
     assert alone.definition_hash == plan.phases["a"].definition_hash != plan.phases["b"].definition_hash
+
+
+async def test_phases_that_are_told_together_have_the_digests_that_each_has_alone(declared: Engine) -> None:
+    def work(unit: Unit) -> None:
+        phases, _ = declared.catalog.list(unit, PHASES, PLAN, 0, "")
+        phases[1].datasets["items"].source.connection = "warehouse"
+        together = [phase_hash(each, connections_of(unit, ENVIRONMENT)) for each in phases]
+        assert len(set(together)) == len(phases) == 2
+        assert [each.definition_hash for each in declared.plans.complete_phases(unit, phases)] == together
+        assert declared.plans.complete_phases(unit, []) == []
+
+    await declared.store.read(work)
+
+
+@pytest.mark.parametrize("count", [0, PAGE_MAX, PAGE_MAX + 1])
+async def test_all_objects_below_another_are_found_however_many_pages_they_fill(engine: Engine, count: int) -> None:
+    def work(unit: Unit) -> None:
+        engine.catalog.create(unit, ENVIRONMENTS, "", "e", environment_pb2.Environment(), ME)
+        for number in range(count):
+            department = environment_pb2.Department()
+            engine.catalog.create(unit, DEPARTMENTS, ENVIRONMENT, f"d{number:04}", department, ME, is_checked=True)
+        names = [last_segment(found.name) for found in children(unit, "departments", ENVIRONMENT)]
+        assert names == [f"d{number:04}" for number in range(count)]
+
+    await engine.store.transact(work)
 
 
 async def test_a_request_id_that_is_too_long_is_refused(engine: Engine) -> None:

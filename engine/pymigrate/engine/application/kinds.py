@@ -19,10 +19,12 @@ UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.ROLL
 
 def children(unit: Unit, collection: str, parent: str) -> Iterator[Resource]:
     """Every object of a collection below a parent, page by page."""
-    after = ""
-    while page := unit.resources.list(collection, parent, after, PAGE_MAX):
+    after, is_more = "", True
+    while is_more:
+        page = unit.resources.list(collection, parent, after, PAGE_MAX)
         yield from page
-        after = page[-1].name
+        is_more = len(page) == PAGE_MAX
+        after = page[-1].name if page else ""
 
 
 def connections_of(unit: Unit, environment: str) -> dict[str, connection_pb2.Connection]:

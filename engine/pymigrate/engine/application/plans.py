@@ -6,7 +6,7 @@ from pymigrate.engine.application import definitions
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.kinds import PHASES, PLANS, connections_of, departments_of, phases_of
-from pymigrate.engine.application.revisions import phase_hash, plan_hash
+from pymigrate.engine.application.revisions import hash_of, phase_hashes
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.precedence import Precedence
@@ -66,16 +66,25 @@ class Plans:
     def complete(self, unit: Unit, plan: plan_pb2.Plan) -> plan_pb2.Plan:
         """Adds the phases and the digests to a plan."""
         phases, connections = phases_of(unit, plan.name), connections_of(unit, environment_of(plan.name))
-        plan.plan_hash = plan_hash(phases, connections)
+        hashes = phase_hashes(phases, connections)
+        plan.plan_hash = hash_of(hashes)
         for name, phase in phases.items():
-            phase.definition_hash = phase_hash(phase, connections)
+            phase.definition_hash = hashes[name]
             plan.phases[name].CopyFrom(phase)
         return plan
 
     def complete_phase(self, unit: Unit, phase: plan_pb2.Phase) -> plan_pb2.Phase:
         """Adds the digest to a phase."""
-        phase.definition_hash = phase_hash(phase, connections_of(unit, environment_of(phase.name)))
-        return phase
+        return self.complete_phases(unit, [phase])[0]
+
+    def complete_phases(self, unit: Unit, phases: list[plan_pb2.Phase]) -> list[plan_pb2.Phase]:
+        """Adds their digests to phases of one plan."""
+        if phases:
+            connections = connections_of(unit, environment_of(phases[0].name))
+            hashes = phase_hashes({phase.name: phase for phase in phases}, connections)
+            for phase in phases:
+                phase.definition_hash = hashes[phase.name]
+        return phases
 
     def validate(self, unit: Unit, name: str) -> plan_pb2.ValidatePlanResponse:
         """Every problem of a plan as it stands, without a look at its systems."""

@@ -108,13 +108,29 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
 
 def plan_hash(phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, connection_pb2.Connection]) -> str:
     """Digest of everything that a run would do, 64 hexadecimal digits; the same for the same definitions in every version."""
-    return _digest({name: phase_hash(phase, connections) for name, phase in phases.items()})
+    return hash_of(phase_hashes(phases, connections))
+
+
+def hash_of(hashes: Mapping[str, str]) -> str:
+    """The plan's digest, given those of all its phases."""
+    return _digest(hashes)
 
 
 def phase_hash(phase: plan_pb2.Phase, connections: Mapping[str, connection_pb2.Connection]) -> str:
     """Digest of what a run of the phase would move, from where and to where."""
-    used = {name: _content(connections[name]) for name in used_connections({"": phase}) if name in connections}
-    return _digest({"phase": _content(phase), "connections": used})
+    return phase_hashes({"": phase}, connections)[""]
+
+
+def phase_hashes(
+    phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, connection_pb2.Connection]
+) -> dict[str, str]:
+    """The digests of many phases; what they share is looked at once."""
+    contents = {name: _content(connections[name]) for name in used_connections(phases) if name in connections}
+    found = {}
+    for name, phase in phases.items():
+        used = {each: contents[each] for each in used_connections({"": phase}) if each in contents}
+        found[name] = _digest({"phase": _content(phase), "connections": used})
+    return found
 
 
 def used_connections(phases: Mapping[str, plan_pb2.Phase]) -> list[str]:

@@ -73,9 +73,11 @@ class PlanCalls(plan_pb2_grpc.PlanServiceServicer):
         return await self._completed(await self._phase_calls.get(request))
 
     async def ListPhases(self, request: plan_pb2.ListPhasesRequest, context: Any) -> plan_pb2.ListPhasesResponse:
-        found, token = await self._phase_calls.list(request)
-        phases = [await self._completed(phase) for phase in found]
-        return plan_pb2.ListPhasesResponse(phases=phases, next_page_token=token)
+        def work(unit: Unit) -> plan_pb2.ListPhasesResponse:
+            found, token = self._catalog.list(unit, PHASES, request.parent, request.page_size, request.page_token)
+            return plan_pb2.ListPhasesResponse(phases=self._plans.complete_phases(unit, found), next_page_token=token)
+
+        return await self._store.read(work)
 
     async def UpdatePhase(self, request: plan_pb2.UpdatePhaseRequest, context: Any) -> plan_pb2.Phase:
         return await self._completed(await self._phase_calls.update(request))
