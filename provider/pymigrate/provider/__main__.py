@@ -4,6 +4,8 @@ import gc
 import os
 import sys
 
+GARBAGE_MIN = 50_000  # objects: some megabytes
+
 
 def run() -> int:
     """Serves Terraform; refuses when the launcher that started it was installed for another version."""
@@ -22,6 +24,9 @@ def run() -> int:
     from pymigrate.provider.sdk.serving import main
 
     gc.freeze()
+    gc.set_threshold(
+        GARBAGE_MIN
+    )  # a plan of thousands of resources leaves little, and each look takes as long as many calls
     gc.enable()
     return main(PymigrateProvider(), sys.argv[1:])
 

@@ -216,6 +216,31 @@ def test_a_read_that_fails_keeps_the_state() -> None:
     assert errors(response)
 
 
+@pytest.mark.parametrize(("found", "is_same"), [({}, True), ({"seen": "later"}, False), ({"parts": {}}, True)])
+def test_what_is_as_it_was_is_answered_with_the_bytes_that_were_sent(found: dict[str, Any], is_same: bool) -> None:
+    class There(Small):
+        def read(self, current: Any) -> Any:
+            return current | found
+
+    sent = msgpack.packb(full(name="a", id="1", seen="now", colour="red", parts={}), use_single_float=False)
+    state = pb.DynamicValue(msgpack=sent)
+    read = mended(There(Thing)).ReadResource(
+        pb.ReadResource.Request(type_name="small_thing", current_state=state), None
+    )
+    assert not errors(read)
+    assert (read.new_state.msgpack == sent) is is_same
+    assert read_value(read.new_state) == read_value(state) | found
+
+
+def test_a_plan_of_what_is_as_it_was_is_what_was_proposed_and_a_default_changes_it_nevertheless() -> None:
+    state = full(name="a", id="1", seen="now", colour="red", parts={"left": {"size": 1, "kind": "plain"}})
+    kept = mended().PlanResourceChange(plan_request(state, state, full(name="a", parts=state["parts"])), None)
+    assert kept.planned_state.msgpack == to_dynamic_value(state).msgpack
+    blue = state | {"colour": "blue"}
+    changed = mended().PlanResourceChange(plan_request(blue, blue, full(name="a", parts=state["parts"])), None)
+    assert read_value(changed.planned_state)["colour"] == "red"
+
+
 def test_a_word_that_is_none_and_a_value_that_only_the_engine_sets_are_refused_at_their_attribute() -> None:
     request = pb.ValidateResourceConfig.Request(
         type_name="small_thing", config=to_dynamic_value(full(name="a", colour="green", id="7"))

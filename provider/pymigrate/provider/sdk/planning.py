@@ -70,9 +70,10 @@ def foremost(paths: Sequence[Path], order: Sequence[str]) -> Path:
 def config_errors(attributes: Attributes, config: State, path: Path = ()) -> Iterator[Refused]:
     """What is wrong with a configuration by the schema alone: words that are not, values for what only the engine sets."""
     for name, attribute in attributes.items():
-        value, place = config.get(name), [*path, name]
+        value = config.get(name)
         if value is None or value is Unknown:
             continue
+        place = [*path, name]
         if attribute.computed and not attribute.optional:
             yield Refused(f"{name} can't be set", "The engine sets it.", place)
         if attribute.words and value not in attribute.words:
@@ -88,8 +89,11 @@ def config_errors(attributes: Attributes, config: State, path: Path = ()) -> Ite
 def write_only_set(attributes: Attributes, config: State, path: Path = ()) -> Iterator[Path]:
     """The write-only attributes that a configuration sets."""
     for name, attribute in attributes.items():
-        value, place = config.get(name), [*path, name]
-        if attribute.is_write_only and value is not None:
+        value = config.get(name)
+        if value is None or not (attribute.nested or attribute.is_write_only):
+            continue
+        place = [*path, name]
+        if attribute.is_write_only:
             yield place
         for key, item in elements(attribute, value):
             yield from write_only_set(attribute.nested, item, place if key is None else [*place, (key,)])

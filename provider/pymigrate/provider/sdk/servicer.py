@@ -103,14 +103,17 @@ class Servicer(EphemeralCalls, ProviderServicer):
         """The object as it is. When reading fails the state stays as it was."""
         call, resource, attributes = self._call(request.type_name, request.private)
         new_state = request.current_state
+        is_as_before = False
 
         def read() -> State | None:
+            nonlocal is_as_before
             current = states.read_state(attributes, request.current_state) or {}
             found = resource.read(call, dict(current))
-            return None if found is None else self._as_state(call, attributes, current, found)
+            is_as_before = found == current
+            return found if found is None or is_as_before else self._as_state(call, attributes, current, found)
 
         found = guarded(call.diagnostics, read)
-        if not call.diagnostics.has_errors():
+        if not is_as_before and not call.diagnostics.has_errors():
             new_state = states.write_state(attributes, found)
         return pb.ReadResource.Response(
             new_state=new_state, private=states.write_private(call.private), diagnostics=call.diagnostics.to_pb()
@@ -120,7 +123,9 @@ class Servicer(EphemeralCalls, ProviderServicer):
         """What an apply would change."""
         call, resource, attributes = self._call(request.type_name)
         prior = states.read_state(attributes, request.prior_state)
-        proposed = states.read_state(attributes, request.proposed_new_state)
+        # Where nothing is written that was not there before, both are the same bytes.
+        is_kept = request.proposed_new_state == request.prior_state
+        proposed = prior if is_kept else states.read_state(attributes, request.proposed_new_state)
         call.config = states.read_state(attributes, request.config) or {}
         if proposed is None:
             if prior is not None:
@@ -137,8 +142,9 @@ class Servicer(EphemeralCalls, ProviderServicer):
         def plan() -> None:
             planned = planning.planned_state(attributes, prior, proposed, call.config)
             planned = resource.modify_plan(call, prior, planned)
-            response.planned_state.CopyFrom(states.write_state(attributes, planned))
-            if prior is not None:
+            if planned != proposed:
+                response.planned_state.CopyFrom(states.write_state(attributes, planned))
+            if prior is not None and planned != prior:
                 paths = planning.replaced(attributes, prior, planned) + resource.requires_replace(prior, planned)
                 response.requires_replace.extend(to_path(path) for path in paths)
                 if paths:  # the object is destroyed for another one

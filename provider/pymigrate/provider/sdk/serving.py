@@ -82,7 +82,7 @@ class _Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):
 
 
 def main(provider: Any, arguments: list[str]) -> int:
-    """Serves one Terraform; the exit code."""
+    """Serves one Terraform, and ends the process; the exit code where it can't serve."""
     end = _End(os.getppid())  # asked for before the handshake: Terraform may be gone right after it
     is_reattached = REATTACH in arguments
     if not is_reattached and os.environ.get(COOKIE[0]) != COOKIE[1]:
@@ -109,8 +109,9 @@ def main(provider: Any, arguments: list[str]) -> int:
         grace_seconds = end.wait()
         servicer.stopping.set()
         server.stop(grace_seconds).wait()
-    _leave(pool)
-    return 0
+    _await(pool)
+    # The interpreter's own end waits for every thread without limit, and looks at every object once more while Terraform waits for it.
+    os._exit(0)
 
 
 def _keep_stdout() -> int:
@@ -155,11 +156,10 @@ def _reattach(server: grpc.Server, socket: Path, provider: Any) -> str:
     return json.dumps({provider.full_name(): how})
 
 
-def _leave(pool: futures.ThreadPoolExecutor) -> None:
-    """Ends the process by force when a call does not end: the interpreter would wait for it without limit."""
+def _await(pool: futures.ThreadPoolExecutor) -> None:
+    """Until the last call has ended, which one that does not end may not hinder."""
     waiting = threading.Thread(target=pool.shutdown, daemon=True)
     waiting.start()
     waiting.join(PARENT_SECONDS)
     if waiting.is_alive():
         log.warning("a call does not end; it is given up")
-        os._exit(0)
