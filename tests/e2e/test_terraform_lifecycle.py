@@ -2,7 +2,6 @@
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import pytest
 
 from pymigrate.v1 import run_pb2
-from tests.e2e.acceptance import Stage, held_provider
-from tests.e2e.engines import EngineProcess, running_engine
+from tests.e2e.acceptance import Stage, attached, engine
+from tests.e2e.engines import EngineProcess
 
+__all__ = ["attached", "engine"]
 NUMBERS = itertools.count(1)
 CONFIGURATION = """
 resource "pymigrate_environment" "here" { environment_id = "%(id)s" }
@@ -85,20 +85,6 @@ RUN, WAIT = "pymigrate_run.small", "pymigrate_run_gate.small"
 PHASE, ERP_PHASE = "pymigrate_phase.customers", "pymigrate_phase.erp"
 CRM, ERP = "pymigrate_connection.crm", "pymigrate_connection.erp"
 REPLACED = ["delete", "create"]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """One engine for every stage."""
-    with running_engine(tmp_path_factory.mktemp("engine") / "home") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def attached(engine: EngineProcess) -> Iterator[str]:
-    """One provider for every stage."""
-    with held_provider(engine) as attached:
-        yield attached
 
 
 @pytest.fixture

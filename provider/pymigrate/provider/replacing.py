@@ -63,6 +63,18 @@ class Replaceable(Resource):
 
     identifying: tuple[str, ...] = ()
 
+    def plan_change(self, context: Context, prior: State, planned: State) -> None:
+        """Says what a change in place does."""
+
+    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+        """Nothing is other. What a change does is said, and what a creation does that takes another object's place."""
+        if prior is None:
+            self.plan_creation(context, planned)
+        else:
+            self.note_planned(context, prior)
+            self.plan_change(context, prior, planned)
+        return planned
+
     def note_read(self, state: State) -> None:
         """The object is there, as far as Terraform knows."""
         if identity := self._identity(state):

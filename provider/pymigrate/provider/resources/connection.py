@@ -16,7 +16,7 @@ from pymigrate.provider.sdk.resource import Context, State
 from pymigrate.v1 import connection_pb2, plan_pb2
 
 
-class ConnectionResource(DeclaredResource, Replaceable):
+class ConnectionResource(Replaceable, DeclaredResource):
     """How to reach a system. Another kind of system is another connection."""
 
     declaration = Declaration(
@@ -63,14 +63,9 @@ class ConnectionResource(DeclaredResource, Replaceable):
         self.note_read(current)
         return super().read(context, current)
 
-    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+    def plan_change(self, context: Context, prior: State, planned: State) -> None:
         """Notes whether phases would move from or to another system."""
-        if prior is None:
-            self.plan_creation(context, planned)
-            return planned
-        self.note_planned(context, prior)
         self._note_move(prior, planned)
-        return planned
 
     def update(self, context: Context, current: State, planned: State) -> State:
         """Changes it; phases that are planned anew afterwards are told."""

@@ -15,7 +15,7 @@ COSTS = ("schedule", "lanes_max")
 NO_LIMIT = -1
 
 
-class PlanResource(DeclaredResource, Replaceable):
+class PlanResource(Replaceable, DeclaredResource):
     """A migration as a whole. Its phases are resources of their own."""
 
     # A list of plans has all of their phases: plans are few, and read one by one.
@@ -29,17 +29,11 @@ class PlanResource(DeclaredResource, Replaceable):
         self.note_read(current)
         return super().read(context, current)
 
-    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
+    def plan_change(self, context: Context, prior: State, planned: State) -> None:
         """What a change makes of downtime is warned of."""
-        if prior is None:
-            self.plan_creation(context, planned)
-            return planned
-        self.note_planned(context, prior)
-        path = changed_path(self.attributes(), COSTS, prior, planned)
-        if path:
+        if path := changed_path(self.attributes(), COSTS, prior, planned):
             change = Change(planned["name"], "", lambda: self._variant(planned), path)
             self.provider.comparisons.warn(context, self.provider, change)
-        return planned
 
     def plan_destroy(self, context: Context, prior: State) -> None:
         """Refuses it where the plan is protected; otherwise says what is under way, and what can still be undone."""

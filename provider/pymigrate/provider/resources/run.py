@@ -83,14 +83,6 @@ class RunResource(Replaceable):
         engine: Engine = self.provider.engine()
         return engine
 
-    def modify_plan(self, context: Context, prior: State | None, planned: State) -> State:
-        """Nothing is other, and what takes another run's place is told."""
-        if prior is None:
-            self.plan_creation(context, planned)
-        else:
-            self.note_planned(context, prior)
-        return planned
-
     def plan_destroy(self, context: Context, prior: State) -> None:
         """Says what will stop, and what stays."""
         self.hear_of_destruction(prior)
