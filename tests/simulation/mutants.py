@@ -20,7 +20,7 @@ from pymigrate.engine.domain.run import Entity, Failure, PhaseRun, RunEvent, Tas
 from pymigrate.engine.domain.run_states import Point, TaskKind
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
-from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
+from pymigrate.engine.entrypoints.worker.tasks import TaskRunner, TaskWork
 from pymigrate.engine.ports.capture import Changed
 from pymigrate.engine.ports.feed import Claim
 from pymigrate.engine.ports.hosts import HostRecord
@@ -480,9 +480,11 @@ class CaptureThatStays(SimulatedCapture):
 class RunnerThatLetsNobodyIn(TaskRunner):
     """What is undone leaves its source blocked."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._following.end_undone = self._following.end_published  # type: ignore[method-assign]  # that is the mutation
+    def work_of(self, *arguments: Any) -> TaskWork:
+        work = super().work_of(*arguments)
+        following = work._following
+        following.end_undone = following.end_published  # type: ignore[method-assign]  # that is the mutation
+        return work
 
 
 # The lane --------------------------------------------------------------------------------------------------------------------------

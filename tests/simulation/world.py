@@ -21,6 +21,7 @@ from pymigrate.engine.ports.secrets import Secret, SecretRef
 from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.fibers import Fibers
 from pymigrate.engine.testing.inline_means import INLINE
+from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.engine.testing.simulated_host import SimulatedHost
 from pymigrate.engine.testing.simulated_link import Network
 from pymigrate.engine.testing.simulated_machine import Machine
@@ -67,10 +68,11 @@ class Outcome:
         return hashlib.sha256(self.trace.encode()).hexdigest()
 
 
-class Keys:
-    """The Secrets port: passwords that expire in bad weather."""
+class Keys(MemorySecrets):
+    """Passwords that expire in bad weather."""
 
     def __init__(self, weather: Weather) -> None:
+        super().__init__()
         self._weather = weather
 
     def read(self, ref: SecretRef) -> Secret:
@@ -218,7 +220,7 @@ class World:
         connector = SimulatedConnector(self.systems, host)
         parts = self.parts
         return parts.runner(
-            lambda kind: connector, Keys(self.weather), Redactor(), self.outside, self._means, parts.copy
+            lambda kind: connector, Keys(self.weather).held, Redactor(), self.outside, self._means, parts.copy
         )
 
     async def _start_engine(self) -> None:

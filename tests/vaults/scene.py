@@ -17,7 +17,7 @@ from pymigrate.engine.adapters.secrets.vault import VaultKind
 from pymigrate.engine.adapters.secrets.vault_backend import VaultBackend
 from pymigrate.engine.ports.clock import BlockingClock
 from pymigrate.engine.ports.secret_backend import BackendOptions
-from pymigrate.engine.ports.secrets import Secret, SecretRef
+from pymigrate.engine.ports.secrets import OWN_SCHEMES, Secret, SecretRef
 from pymigrate.engine.testing.clock import HastyClock
 from tests.vaults.server import VaultNode, running_vault
 
@@ -29,6 +29,7 @@ class OwnSecrets:
     """What one logs in with, as variables."""
 
     values: dict[str, str] = field(default_factory=dict)
+    schemes: frozenset[str] = OWN_SCHEMES
 
     def read(self, ref: SecretRef) -> Secret:
         return Secret(self.values[ref.location])

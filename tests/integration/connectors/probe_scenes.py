@@ -53,7 +53,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         kept = {kind: make() for kind, make in CONNECTORS.items()}
-        self.runner = TaskRunner(kept.__getitem__, MemorySecrets(), Redactor(), MemoryCalls())
+        self.runner = TaskRunner(kept.__getitem__, MemorySecrets().held, Redactor(), MemoryCalls())
         self.source.fill()
         declared = plan_pb2.DatasetSource(connection="legacy", relation=self.source.relation)
         if declared.relation.endswith(".csv"):

@@ -225,6 +225,8 @@ def test_a_masking_key_of_random_bytes_is_what_transit_decrypts_byte_by_byte(vau
     backend = vault.open()
 
     class Reader:
+        schemes = frozenset({"vault"})
+
         def read(self, ref: SecretRef) -> Secret:
             return backend.read(ref).values[ref.key]
 

@@ -19,7 +19,7 @@ class Bench:
         self.connector, self.redactor, self.calls = MemoryConnector(), Redactor(), MemoryCalls()
         self.kinds: list[str] = []
         secrets = MemorySecrets({"PG": PASSWORD}, self.redactor)
-        self.runner = TaskRunner(self.find, secrets, self.redactor, self.calls, means)
+        self.runner = TaskRunner(self.find, secrets.held, self.redactor, self.calls, means)
         self.source, self.target = (self.connector.databases[name] for name in ("legacy", "warehouse"))
         self.source.put("orders", COLUMNS, orders(45))
         dataset = plan_pb2.Dataset(

@@ -76,7 +76,7 @@ def test_a_connection_is_tested_and_discovered_by_its_side(bench: Bench) -> None
 
 
 def test_a_duckdb_file_that_is_not_there_yet_is_tested_as_the_target_that_it_will_be(tmp_path: Path) -> None:
-    runner = TaskRunner(lambda _: DuckdbConnector(), MemorySecrets(), Redactor(), MemoryCalls())
+    runner = TaskRunner(lambda _: DuckdbConnector(), MemorySecrets().held, Redactor(), MemoryCalls())
     duckdb = connection_pb2.Connection(name="w", duckdb=connection_pb2.DuckdbSystem(path=str(tmp_path / "w.duckdb")))
     task = worker_pb2.Task(test=worker_pb2.TestWork(connection=duckdb))
     signals = Asked()

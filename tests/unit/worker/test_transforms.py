@@ -19,6 +19,8 @@ from pymigrate.v1.shape import from_data
 class NoSecrets:
     """A place that keeps none."""
 
+    schemes: frozenset[str] = frozenset()
+
     def read(self, ref: SecretRef) -> Secret:
         raise SecretMissing(f"{ref} leads to nothing")
 

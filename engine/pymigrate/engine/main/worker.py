@@ -23,11 +23,13 @@ from pymigrate.engine.entrypoints.worker.runner import Runner
 from pymigrate.engine.entrypoints.worker.session import Session
 from pymigrate.engine.entrypoints.worker.task_spans import TaskSpans
 from pymigrate.engine.main.logs import configure_logging
+from pymigrate.engine.main.secrets import build_readers
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.tracing import NoTracing, Tracing
 from pymigrate.v1 import worker_pb2
 
 if TYPE_CHECKING:
+    from pymigrate.engine.adapters.secrets.readers import SecretReaders
     from pymigrate.engine.ports.connector import Connector
     from pymigrate.engine.ports.transform import TransformKind
 
@@ -59,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         affinity=given.affinity,
     )
     session = Session(given.home, message, leases, ending)
-    memory, tracing = HostMemory(), _tracing(message.name, redactor)
+    memory, tracing, readers = HostMemory(), _tracing(message.name, redactor), build_readers(redactor)
     host = Host(
         session,
         leases,
         ending,
-        lambda: build_runner(redactor, memory),
+        lambda: build_runner(readers, redactor, memory),
         given.drain_seconds,
         on_memory=memory.resize,
         spans=TaskSpans(tracing, ThreadClock().now),
@@ -72,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.affinity.startswith(FILE_AFFINITY):
         threading.Thread(target=host.preload, name="preload", daemon=True).start()
     code = host.run()
+    readers.close()
     tracing.close()
     if host.has_tasks() or _is_hanging():
         # A thread hangs in a driver's call, and the interpreter would wait for it; its task is lost already, and nothing commits.
@@ -127,16 +130,16 @@ class HostMemory:
         return max(PART_BYTES_MIN, int((self._bytes_max - OWN_BYTES) * PART_SHARE))
 
 
-def build_runner(redactor: Redactor, memory: HostMemory) -> Runner:
+def build_runner(readers: "SecretReaders", redactor: Redactor, memory: HostMemory) -> Runner:
     """The data plane with every adapter that it may need; this is where it is imported."""
     from pymigrate.engine.adapters.calls import HttpCalls
     from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
-    from pymigrate.engine.main.secrets import build_secrets
     from pymigrate.engine.transfer.means import Means
 
-    secrets, means = build_secrets(redactor), Means()
+    means = Means()
     memory.tell(means.budget.resize)
-    return TaskRunner(connectors_by_kind(memory), secrets, redactor, HttpCalls(), means, plugins=transforms_by_name())
+    finding, plugins = connectors_by_kind(memory), transforms_by_name()
+    return TaskRunner(finding, readers.held, redactor, HttpCalls(), means, plugins=plugins)
 
 
 def connectors_by_kind(memory: HostMemory) -> "Callable[[str], Connector]":

@@ -5,12 +5,15 @@ A definition holds a reference (`env://NAME`, `file:///path#key`); a value is re
 
 import hmac
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, runtime_checkable
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 
 HIDDEN = "***"
+OWN_SCHEMES = frozenset({"env", "file"})  # which a process has of itself
+WELL_KNOWN_SCHEMES = OWN_SCHEMES | {"vault", "aws-sm", "k8s"}
 REFERENCE = re.compile(r"(?P<scheme>[a-z][a-z0-9-]{0,62})://(?P<location>[^#\s]+)(?:#(?P<key>\S+))?")
 
 
@@ -72,6 +75,11 @@ class Secrets(Protocol):
     Everything here raises SecretMissing, SecretRefused or SecretsUnavailable, with the reference and never with a value.
     """
 
+    @property
+    def schemes(self) -> frozenset[str]:
+        """The schemes that there are backends for. A text of a scheme that is none, as a URL is, is no reference."""
+        ...
+
     def read(self, ref: SecretRef) -> Secret:
         """The value, which may have been kept in memory for as long as its backend allows."""
         ...
@@ -94,10 +102,24 @@ class RotatingSecrets(Secrets, Protocol):
         ...
 
 
+class DeclaredSecrets(RotatingSecrets, Protocol):
+    """Secrets of the backends that an environment declares."""
+
+    def login(self, scheme: str) -> str:
+        """Logs in to a scheme's backend where that is due; its name and version where it tells them."""
+        ...
+
+
 def secret_ref_of(text: str) -> SecretRef | None:
     """The reference that a text is; None where it is none. Which schemes there are is not looked at."""
     found = REFERENCE.fullmatch(text)
     return SecretRef(found["scheme"], found["location"], found["key"] or "") if found else None
+
+
+def reference_in(text: str, schemes: Collection[str]) -> SecretRef | None:
+    """The reference that the value of a field is where others may stand too, such as an option or a header."""
+    ref = secret_ref_of(text)
+    return ref if ref is not None and (ref.scheme in WELL_KNOWN_SCHEMES or ref.scheme in schemes) else None
 
 
 def parse_secret_ref(text: str, field: str) -> SecretRef:

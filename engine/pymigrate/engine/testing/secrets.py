@@ -1,11 +1,12 @@
 """Secrets in memory, which rotate and fail as a test says."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pymigrate.engine.domain.errors import PyMigrateError, SecretMissing
 from pymigrate.engine.ports.redaction import Redactor
-from pymigrate.engine.ports.secrets import Secret, SecretRef
+from pymigrate.engine.ports.secrets import OWN_SCHEMES, Secret, SecretRef
 
 
 class MemorySecrets:
@@ -33,6 +34,17 @@ class MemorySecrets:
         """The secret is gone."""
         del self._versions[name if "://" in name else f"env://{name}"]
 
+    @property
+    def schemes(self) -> frozenset[str]:
+        """Those of its values, and the process's own."""
+        return OWN_SCHEMES | {name.partition("://")[0] for name in self._versions}
+
+    @contextmanager
+    def held(self, backends: Mapping[str, object]) -> Iterator["MemorySecrets"]:
+        """This itself, whatever the backends are."""
+        del backends
+        yield self
+
     def read(self, ref: SecretRef) -> Secret:
         """The newest version, or the one that was read before."""
         self.reads[str(ref)] += 1
@@ -56,6 +68,10 @@ class MemorySecrets:
         """The same at a version; empty: this itself."""
         return _AtVersion(self, int(version)) if version else self
 
+    def login(self, scheme: str) -> str:
+        """Who it is."""
+        return f"memory as {scheme}"
+
     def _of(self, ref: SecretRef) -> list[str]:
         if (failure := self.failures.get(str(ref))) is not None:
             raise failure
@@ -78,6 +94,7 @@ class _AtVersion:
     def __init__(self, secrets: MemorySecrets, number: int) -> None:
         self._secrets = secrets
         self._number = number
+        self.schemes = secrets.schemes
 
     def read(self, ref: SecretRef) -> Secret:
         """The value at that version."""

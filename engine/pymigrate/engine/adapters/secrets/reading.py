@@ -59,6 +59,11 @@ class BackendSecrets:
         self._partial: dict[tuple[str, str], None] = {}
         self._is_closed = False
 
+    @property
+    def schemes(self) -> frozenset[str]:
+        """Those that there are backends for."""
+        return frozenset(self._sources)
+
     def read(self, ref: SecretRef) -> Secret:
         """The value, from memory where its life has not ended."""
         return self._told(ref, self._document(ref, is_anew=False))
@@ -80,7 +85,7 @@ class BackendSecrets:
 
     def at(self, version: str) -> Secrets:
         """Each read asks its backend for that version; empty: this itself."""
-        return _AtVersion(self._at, version) if version else self
+        return _AtVersion(self._at, version, self.schemes) if version else self
 
     def login(self, scheme: str) -> str:
         """Logs in to a scheme's backend; its name and version where it tells them."""
@@ -194,6 +199,7 @@ class _AtVersion:
 
     ask: Callable[[SecretRef, str], Secret]
     version: str
+    schemes: frozenset[str]
 
     def read(self, ref: SecretRef) -> Secret:
         """The value at that version."""

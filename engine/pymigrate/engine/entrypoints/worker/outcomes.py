@@ -8,7 +8,7 @@ from pymigrate.engine.ports.staging import Checkpoint, Dangling
 from pymigrate.engine.transfer.inspection_job import Inspection
 from pymigrate.engine.transfer.transforms.place import place_of
 from pymigrate.engine.transfer.verification import Verification
-from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
+from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, secret_backend_pb2, worker_pb2
 
 SOURCE_FIELD, TARGET_FIELD = "source.relation", "target.connection"
 
@@ -22,6 +22,7 @@ def done(
     prepare: worker_pb2.Prepared | None = None,
     publish: worker_pb2.Published | None = None,
     probe: worker_pb2.Probed | None = None,
+    test_secrets: secret_backend_pb2.TestSecretBackendResponse | None = None,
 ) -> worker_pb2.FinishTaskRequest:
     """A task that is done, with what is to be told of it."""
     result = worker_pb2.TaskResult(
@@ -33,6 +34,7 @@ def done(
         prepare=prepare,
         publish=publish,
         probe=probe,
+        test_secrets=test_secrets,
     )
     return worker_pb2.FinishTaskRequest(result=result)
 

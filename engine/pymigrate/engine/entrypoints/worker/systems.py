@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.connector import SystemSpec
-from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
+from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref, reference_in
 from pymigrate.v1 import connection_pb2, worker_pb2
 
 PORTS_DEFAULT = {"postgres": 5432, "mysql": 3306}
@@ -24,9 +24,6 @@ HTTP_RETRIES_MAX = 5
 
 
 ICEBERG_CATALOG_DEFAULT = "default"
-
-
-REFERENCES = ("env://", "file://")
 
 
 def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> SystemSpec:
@@ -58,7 +55,7 @@ def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> Syst
             }
             return SystemSpec(kind, name, options)
         case "plugin":
-            plain, hidden = _split_options(connection.plugin.options, "plugin.options", secrets)
+            plain, hidden = _split_options(connection.plugin.options, secrets)
             return SystemSpec(connection.plugin.kind, name, plain, secrets=hidden)
         case _:
             raise ValueError(
@@ -70,11 +67,12 @@ def _server_spec(
     kind: str, name: str, system: connection_pb2.PostgresSystem | connection_pb2.MysqlSystem, secrets: Secrets
 ) -> SystemSpec:
     """How to reach a database server that is logged in to."""
+    user = reference_in(system.user, secrets.schemes)
     options = {
         "host": system.host,
         "port": str(system.port or PORTS_DEFAULT[kind]),
         "database": system.database,
-        "user": system.user,
+        "user": system.user if user is None else secrets.read(user).reveal(),
         "ssl_mode": system.ssl_mode or SSL_MODE_DEFAULT,
     }
     password = secrets.read(parse_secret_ref(system.password, f"{kind}.password")) if system.password else None
@@ -82,18 +80,18 @@ def _server_spec(
 
 
 def _files_spec(name: str, system: connection_pb2.FilesSystem, secrets: Secrets) -> SystemSpec:
-    options, hidden = _split_options(system.options, "files.options", secrets, "option.")
+    options, hidden = _split_options(system.options, secrets, "option.")
     return SystemSpec("files", name, {"root": system.root, **options}, secrets=hidden)
 
 
 def _split_options(
-    given: Mapping[str, str], path: str, secrets: Secrets, prefix: str = ""
+    given: Mapping[str, str], secrets: Secrets, prefix: str = ""
 ) -> tuple[dict[str, str], dict[str, Secret]]:
     """Options as they are, and those that are read because they are references, each under its name after the prefix."""
     options, hidden = dict[str, str](), dict[str, Secret]()
     for name, value in sorted(given.items()):
-        if value.startswith(REFERENCES):
-            hidden[prefix + name] = secrets.read(parse_secret_ref(value, f"{path}.{name}"))
+        if (ref := reference_in(value, secrets.schemes)) is not None:
+            hidden[prefix + name] = secrets.read(ref)
         else:
             options[prefix + name] = value
     return options, hidden
@@ -107,7 +105,7 @@ def _http_spec(name: str, system: connection_pb2.HttpApiSystem, secrets: Secrets
         "retries_max": str(max(0, system.retries_max or HTTP_RETRIES_MAX)),
         "ca_file": system.ca_file,
     }
-    headers, hidden = _split_options(system.headers, "http.headers", secrets, "header.")
+    headers, hidden = _split_options(system.headers, secrets, "header.")
     return SystemSpec("http", name, {**options, **headers}, secrets=hidden)
 
 
@@ -115,8 +113,8 @@ def outside_call(work: worker_pb2.StepWork, secrets: Secrets) -> OutsideCall:
     """What to call, with the secrets of its headers. Raises SecretMissing."""
     headers: dict[str, str | Secret] = {}
     for name, value in sorted(work.call.headers.items()):
-        is_reference = value.startswith(REFERENCES)
-        headers[name] = secrets.read(parse_secret_ref(value, f"headers.{name}")) if is_reference else value
+        ref = reference_in(value, secrets.schemes)
+        headers[name] = value if ref is None else secrets.read(ref)
     return OutsideCall(
         method=work.call.method or "POST",
         url=work.call.url,

@@ -11,6 +11,7 @@ from pymigrate.engine.domain.errors import (
     SourceMissing,
     SystemUnavailable,
 )
+from pymigrate.engine.entrypoints.held_secrets import Readers, held_secrets
 from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.outcomes import (
@@ -29,7 +30,7 @@ from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.calls import Calls
 from pymigrate.engine.ports.connector import Connector, SystemSpec
 from pymigrate.engine.ports.redaction import Redactor
-from pymigrate.engine.ports.secrets import Secrets
+from pymigrate.engine.ports.secrets import DeclaredSecrets, RotatingSecrets, parse_secret_ref
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.ports.target import Target
@@ -44,7 +45,7 @@ from pymigrate.engine.transfer.signals import Drained, LeaseLost, Signals
 from pymigrate.engine.transfer.tail import verify_tail
 from pymigrate.engine.transfer.transforms.binding import no_plugin
 from pymigrate.engine.transfer.verification import verify
-from pymigrate.v1 import connection_pb2, run_pb2, worker_pb2
+from pymigrate.v1 import connection_pb2, run_pb2, secret_backend_pb2, worker_pb2
 
 RELATIONS_MAX = 10_000
 MESSAGE_CHARACTERS_MAX = 4_000
@@ -59,39 +60,40 @@ OnProgress = Callable[[worker_pb2.LaneProgress], None]
 
 class TaskRunner:
     """Runs tasks, on any thread. `connectors` finds a kind's connector, `plugins` a transform's kind; each is imported when it is first
-    asked for. `means` and `copy`
-    are what a simulation puts others in place of."""
+    asked for. `readers` opens the secret backends that a task brings along. `means` and `copy` are what a simulation puts others in
+    place of."""
 
     def __init__(
         self,
         connectors: Callable[[str], Connector],
-        secrets: Secrets,
+        readers: Readers,
         redactor: Redactor,
         calls: Calls,
         means: Means = DEFAULT,
         copy: Callable[..., CopyOutcome] = copy_lane,
         plugins: Callable[[str], TransformKind] = no_plugin,
     ) -> None:
-        self._means = means
-        self._copy_lane = copy
-        self._connectors = connectors
-        self._calls = calls
-        self._secrets = secrets
+        self._readers = readers
         self._redactor = redactor
-        self._transforms = Transforms(connectors, secrets, plugins)
-        self._following = Following(connectors, secrets, self._transforms)
+        self._parts = (connectors, redactor, calls, means, copy, plugins)
 
     def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         """The task's outcome, without host and session. Raises LeaseLost, which nobody waits for, and what is not an error of the
         task but a defect: `failure_of` puts that into words too."""
         try:
-            return self._run(task, signals, on_progress)
+            with self._readers(task.secret_backends) as secrets:
+                held = held_secrets(task, secrets, task.secret_backends)
+                return self.work_of(secrets, held).run(task, signals, on_progress)
         except LeaseLost:
             raise
         except Drained:
             return worker_pb2.FinishTaskRequest(drained=worker_pb2.LaneProgress())
         except PyMigrateError as error:
             return worker_pb2.FinishTaskRequest(failure=self.failure_of(error, task))
+
+    def work_of(self, backends: DeclaredSecrets, secrets: RotatingSecrets) -> "TaskWork":
+        """A task that may read these secrets."""
+        return TaskWork(backends, secrets, *self._parts)
 
     def failure_of(self, error: Exception, task: worker_pb2.Task) -> run_pb2.Failure:
         """An error as the contract tells it, without any secret. Fields of a dataset become fields of the plan."""
@@ -109,7 +111,33 @@ class TaskRunner:
             is_temporary=known is not None and known.is_temporary,
         )
 
-    def _run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
+
+class TaskWork:
+    """One task, with the secrets that it may read."""
+
+    def __init__(
+        self,
+        backends: DeclaredSecrets,
+        secrets: RotatingSecrets,
+        connectors: Callable[[str], Connector],
+        redactor: Redactor,
+        calls: Calls,
+        means: Means,
+        copy: Callable[..., CopyOutcome],
+        plugins: Callable[[str], TransformKind],
+    ) -> None:
+        self._backends = backends
+        self._secrets = secrets
+        self._means = means
+        self._copy_lane = copy
+        self._connectors = connectors
+        self._calls = calls
+        self._redactor = redactor
+        self._transforms = Transforms(connectors, secrets, plugins)
+        self._following = Following(connectors, secrets, self._transforms)
+
+    def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
+        """The task's outcome where it ends well."""
         match task.WhichOneof("work"):
             case "test":
                 return done(test=self._test(task.test.connection))
@@ -150,6 +178,8 @@ class TaskRunner:
                 return done()
             case "probe":
                 return done(probe=self._probe(task, signals))
+            case "test_secrets":
+                return done(test_secrets=self._test_secrets(task.test_secrets))
             case "step":
                 self._calls.call(outside_call(task.step, self._secrets))
                 return done()
@@ -164,6 +194,15 @@ class TaskRunner:
             version = system.version()
         return connection_pb2.TestConnectionResponse(
             version=version, duration_seconds=self._means.monotonic() - started
+        )
+
+    def _test_secrets(self, work: worker_pb2.TestSecretsWork) -> secret_backend_pb2.TestSecretBackendResponse:
+        started = self._means.monotonic()
+        version, secret_version = self._backends.login(work.scheme), ""
+        if work.reference:
+            secret_version = self._secrets.reread(parse_secret_ref(work.reference, "reference")).version
+        return secret_backend_pb2.TestSecretBackendResponse(
+            version=version, secret_version=secret_version, duration_seconds=self._means.monotonic() - started
         )
 
     def _discover(self, work: worker_pb2.DiscoverWork) -> connection_pb2.DiscoverSchemaResponse:
