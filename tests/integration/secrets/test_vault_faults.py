@@ -240,7 +240,7 @@ def test_a_vault_is_trusted_by_the_authority_that_is_declared_and_by_no_other(tm
             before = len(node.asked)
             for ca_file, words in (
                 ("", "its certificate is not trusted"),
-                ("/nowhere/ca.pem", "ca_file names can't be read"),
+                ("/nowhere/ca.pem", "certificates in /nowhere/ca.pem can't be read"),
             ):
                 assert words in refusal(SecretsUnavailable, scene.open({"ca_file": ca_file}), at(path))
             assert len(node.asked) == before

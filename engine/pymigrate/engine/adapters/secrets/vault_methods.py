@@ -34,7 +34,6 @@ def client_with(pool: VaultPool, token: str = "") -> hvac.Client:
         url=pool.place.address,
         token=token,
         verify=True,
-        session=pool.session,
         adapter=functools.partial(_transport, pool),  # type: ignore[arg-type]  # hvac calls it as it would call a class
     )
 

@@ -5,27 +5,26 @@ No proxy, no `.netrc` and no variable of the surroundings changes where a token 
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-import requests
+import certifi
 import urllib3
 from hvac.adapters import Adapter
-from requests.adapters import HTTPAdapter
 
 from pymigrate.engine.adapters.secrets.vault import VaultPlace, is_loopback
 from pymigrate.engine.domain.errors import SecretsUnavailable
 from pymigrate.engine.ports.clock import BlockingClock
 
 if TYPE_CHECKING:
-    from requests._types import JsonType
-
     _Adapter = Adapter[dict[str, Any]]
 else:
     _Adapter = Adapter  # generic for who checks types alone
 
+POOLS_MAX = 4  # hosts: a Vault's nodes
 CONNECTIONS_MAX = 16
 ANSWER_BYTES_MAX = 4 << 20
 PIECE_BYTES = 64 << 10
@@ -55,13 +54,6 @@ class VaultRefusal(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-class _Session(requests.Session):
-    """Leaves redirects to whoever asked: requests would read their address, whatever it is."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
 class VaultPool:
     """The connections to a Vault, for every thread and every login, and the newest state that a write of ours is known to have left."""
 
@@ -69,12 +61,29 @@ class VaultPool:
         self.place = place
         self.clock = clock
         self.index = ""
-        self.session = _Session()
-        self.session.trust_env = False
-        self.session.verify = place.ca_file or True
-        for scheme in ("https://", "http://"):
-            self.session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS_MAX))
         self._lock = threading.Lock()
+        self._connections: urllib3.PoolManager | None = None
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> urllib3.BaseHTTPResponse:
+        """An answer whose body is still to be read. Raises what urllib3 raises."""
+        with self._lock:
+            if self._connections is None:
+                self._connections = urllib3.PoolManager(
+                    num_pools=POOLS_MAX, maxsize=CONNECTIONS_MAX, ssl_context=self._trust()
+                )
+            connections = self._connections
+        return connections.request(
+            method,
+            url,
+            body=body,
+            headers=dict(headers),
+            timeout=urllib3.Timeout(connect=self.place.timeout_seconds, read=self.place.timeout_seconds),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
 
     def saw(self, headers: Mapping[str, str]) -> None:
         """Remembers the state that an answer tells of."""
@@ -85,7 +94,21 @@ class VaultPool:
 
     def close(self) -> None:
         """Closes the connections."""
-        self.session.close()
+        with self._lock:
+            if self._connections is not None:
+                self._connections.clear()
+
+    def _trust(self) -> ssl.SSLContext | None:
+        """The authorities whose certificates are trusted."""
+        if self.place.address.startswith("http:"):
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.place.ca_file or certifi.where())
+        except (OSError, ssl.SSLError) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise SecretsUnavailable(
+                f"{self.place.address}: the certificates in {self.place.ca_file} can't be read: {why}"
+            ) from None
 
 
 class VaultTransport(_Adapter):
@@ -95,7 +118,6 @@ class VaultTransport(_Adapter):
         super().__init__(
             base_uri=pool.place.address,
             token=token,
-            session=pool.session,
             allow_redirects=False,
             namespace=pool.place.namespace,
         )
@@ -122,14 +144,17 @@ class VaultTransport(_Adapter):
         whole = self.urljoin(self.base_uri, url)
         if kwargs.get("params"):
             whole = f"{whole}?{urlencode(kwargs['params'])}"
-        body = kwargs.get("json")
+        given = kwargs.get("json")
+        body = json.dumps(given).encode() if given else None
+        if body is not None:
+            sent["Content-Type"] = "application/json"
         for tries in range(1, BEHIND_TRIES_MAX + 1):
             if self._pool.index:
                 sent[INDEX] = self._pool.index
             try:
                 return self._redirected(method, whole, sent, body)
             except VaultRefusal as refusal:
-                refusal.errors = _without(refusal.errors, [self.token, *_hidden(body)])
+                refusal.errors = _without(refusal.errors, [self.token, *_hidden(given)])
                 if refusal.status != BEHIND or tries == BEHIND_TRIES_MAX:
                     raise
             self._pool.clock.wait(BEHIND_SECONDS * 2 ** (tries - 1))
@@ -137,7 +162,7 @@ class VaultTransport(_Adapter):
                 sent["X-Vault-Inconsistent"] = "forward-active-node"
         raise AssertionError("the last try returns or raises")
 
-    def _redirected(self, method: str, url: str, headers: Mapping[str, str], body: "JsonType") -> dict[str, Any]:
+    def _redirected(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> dict[str, Any]:
         for _ in range(REDIRECTS_MAX + 1):
             status, answered, document = self._asked(method, url, headers, body)
             if status not in REDIRECTED:
@@ -150,42 +175,36 @@ class VaultTransport(_Adapter):
         raise VaultRefusal(307, (f"redirects more than {REDIRECTS_MAX} times",), {})
 
     def _asked(
-        self, method: str, url: str, headers: Mapping[str, str], body: "JsonType"
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, Mapping[str, str], object]:
-        """Status, headers and JSON of what was answered. An error's cause would hold the request, and with it the token: there is none."""
-        seconds = self._pool.place.timeout_seconds
+        """Status, headers and JSON of what was answered. No cause is kept: it might hold the request, and with it the token."""
+        address, seconds = self._pool.place.address, self._pool.place.timeout_seconds
         ends = self._pool.clock.monotonic() + seconds
-        address = self._pool.place.address
         try:
-            with self._pool.session.request(
-                method,
-                url,
-                headers=headers,
-                json=body or None,
-                timeout=(seconds, seconds),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                self._pool.saw(response.headers)
+            response = self._pool.request(method, url, headers, body)
+            self._pool.saw(response.headers)
+            try:
                 content = self._read(response, ends)
-                return response.status_code, response.headers, _json(content)
-        except requests.exceptions.SSLError:
+            except BaseException:
+                response.close()
+                raise
+            response.release_conn()
+            return response.status, response.headers, _json(content)
+        except urllib3.exceptions.SSLError:
             raise SecretsUnavailable(
                 f"{address}: its certificate is not trusted: name the authority that signed it in ca_file"
             ) from None
-        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
+        except urllib3.exceptions.TimeoutError as error:
+            if isinstance(error, urllib3.exceptions.NewConnectionError):
+                raise SecretsUnavailable(f"{address} can't be reached: {_why(error)}") from None
             raise SecretsUnavailable(f"{address} does not answer within {seconds:g} s") from None
-        except (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError) as error:
+        except urllib3.exceptions.HTTPError as error:
             raise SecretsUnavailable(f"{address} can't be reached: {_why(error)}") from None
-        except (requests.exceptions.RequestException, OSError) as error:
-            # OSError: what `ca_file` names is not there.
-            raise SecretsUnavailable(f"{address} can't be asked: {type(error).__name__}{_file(error)}") from None
 
-    def _read(self, response: requests.Response, ends: float) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, ends: float) -> bytes:
         """The body, piece by piece, so that one that drips in ends with the time that it has."""
         content = bytearray()
-        raw = cast("urllib3.response.HTTPResponse", response.raw)
-        while piece := raw.read1(PIECE_BYTES):
+        while piece := response.read1(PIECE_BYTES):
             content += piece
             if len(content) > ANSWER_BYTES_MAX:
                 raise SecretsUnavailable(
@@ -258,7 +277,3 @@ def _why(error: BaseException) -> str:
         nested = next((each for each in found.args if isinstance(each, BaseException)), None)
         found = inner if isinstance(inner, BaseException) else nested or found.__context__
     return "the connection ended without an answer"
-
-
-def _file(error: BaseException) -> str:
-    return ": the certificates that ca_file names can't be read" if "CA certificate bundle" in str(error) else ""
