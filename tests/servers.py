@@ -42,6 +42,9 @@ timezone = 'UTC'
 """
 
 
+BY_PASSWORD = "by_password"  # members of a role of this name are asked for their passwords
+
+
 MARIADB_OPTIONS = (
     "--no-defaults",
     "--bind-address=127.0.0.1",
@@ -78,7 +81,7 @@ class PostgresCluster:
     port: int
 
     def dsn(self, database: str = "postgres") -> str:
-        """How to reach a database of it, as the superuser; any password is good."""
+        """How to reach a database of it, as the superuser; any password is good, but of members of BY_PASSWORD."""
         return f"postgresql://postgres@{self.host}:{self.port}/{database}"
 
 
@@ -348,6 +351,8 @@ def start(binaries: Path, directory: Path, owner: str | None, settings: str = ""
     )
     with (data / "postgresql.conf").open("a") as configuration:
         configuration.write(f"{CONFIGURATION}{settings}\nunix_socket_directories = '{directory}'\n")
+    access = data / "pg_hba.conf"
+    access.write_text(f"host all +{BY_PASSWORD} 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         port = free_port()
         try:

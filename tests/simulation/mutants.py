@@ -110,8 +110,8 @@ class CoreWithoutRetries(RunCore):
 class CoreThatTriesForEver(RunCore):
     """Nothing fails for good."""
 
-    def _is_hopeless(self, task: Task, failure: Failure) -> bool:
-        del task, failure
+    def _is_hopeless(self, task: Task, failure: Failure, *, is_wait: bool) -> bool:
+        del task, failure, is_wait
         return False
 
     def _fail(self, task: Task, failure: Failure) -> None:

@@ -106,6 +106,7 @@ def full_aggregate() -> RunAggregate:
         end_time=at(8),
         part=2,
         quarantined_rows=17,
+        secret_versions={"vault://kv/legacy#password": "3"},
     )
     task = Task(
         id="copy.flights",
@@ -127,6 +128,7 @@ def full_aggregate() -> RunAggregate:
         failing_since=at(13),
         detail="switch",
         is_prepared=True,
+        waits=2,
     )
     return RunAggregate(run, {"flights": phase}, {("flights", "flights"): dataset}, {lane.id: lane}, {task.id: task})
 

@@ -27,7 +27,7 @@ from pymigrate.engine.domain.retrying import (
     RETRIES_MAX,
 )
 from pymigrate.engine.domain.run import Failure, Task
-from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind, TaskState
+from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, Point, RunState, TaskKind, TaskState
 from tests.property.simulated_runs import PERMANENT, START, TEMPORARY, aggregate_of
 
 LATER = START + timedelta(seconds=1)
@@ -230,6 +230,53 @@ def test_a_system_that_is_away_is_waited_for_a_day() -> None:
     task = lease(core, "a")
     core.apply(Failed(task.id, task.fence, AWAY), LATER + timedelta(seconds=OUTAGE_SECONDS_MAX + 1))
     assert phase(core, "a") is PhaseState.FAILED
+
+
+@pytest.mark.parametrize("reason", ["CREDENTIALS_REFUSED", "SECRETS_UNAVAILABLE", "SECRET_MISSING", "SECRET_REFUSED"])
+def test_a_secret_in_rotation_is_waited_for_a_day_and_uses_up_no_try(reason: str) -> None:
+    core, refused = core_of(a=()), Failure(reason, "connection legacy: no")
+    task = [fail(core, "a", failure=refused) for _ in range(RETRIES_MAX * 2)][-1]
+    lane = core.aggregate.lanes[task.lane]
+    assert (lane.state, lane.failure) == (LaneState.STALLED, refused)
+    for _ in range(RETRIES_INTERNAL_MAX):
+        task = fail(core, "a", failure=Failure("INTERNAL", "a defect"))
+    assert lane.state is LaneState.STALLED
+    task = lease(core, "a")
+    core.apply(Failed(task.id, task.fence, refused), LATER + timedelta(seconds=OUTAGE_SECONDS_MAX + 1))
+    assert phase(core, "a") is PhaseState.FAILED
+
+
+def test_a_verification_and_a_publication_wait_for_a_secret_too() -> None:
+    core = core_of(a=())
+    finish(core, "a")
+    for kind in (TaskKind.VERIFY, TaskKind.PUBLISH):
+        for _ in range(RETRIES_MAX * 2):
+            fail(core, "a", kind, Failure("CREDENTIALS_REFUSED", "no", is_temporary=True))
+        finish(core, "a", kind)
+    assert phase(core, "a") is PhaseState.PUBLISHED
+
+
+def test_a_step_whose_secret_was_never_there_fails_at_once() -> None:
+    aggregate = aggregate_of({"a": ()})
+    aggregate.phases["a"].steps = {"call": Point.BEFORE_START}
+    core = RunCore(aggregate, random.Random(1))
+    core.apply(Begun(), START)
+    fail(core, "a", TaskKind.STEP, Failure("SECRET_MISSING", "env://NOWHERE leads to nothing"))
+    assert phase(core, "a") is PhaseState.FAILED
+
+
+def test_progress_tells_which_versions_of_secrets_a_lane_uses_and_that_it_took_another() -> None:
+    core = core_of(a=())
+    task = lease(core, "a")
+    for version in ("3", "3", "4"):
+        used = {"vault://kv/legacy": version}
+        core.apply(Progressed(task.id, task.fence, 1, 1, 1, secret_versions=used), LATER)
+    core.apply(Progressed(task.id, task.fence, 2, 2, 2), LATER)
+    assert core.aggregate.lanes[task.lane].secret_versions == {"vault://kv/legacy": "4"}
+    told = [event for event in core.take()[1] if event.type == "secret.rotated"]
+    assert [(event.subject, event.from_state, event.to_state) for event in told] == [
+        (f"{core.run.name}/lanes/{task.lane}", "running", "running")
+    ]
 
 
 def test_progress_forgives_earlier_failures() -> None:

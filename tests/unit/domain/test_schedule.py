@@ -138,6 +138,28 @@ def test_a_lane_whose_end_nobody_told_of_keeps_no_other_from_trying_a_source_tha
     assert len(lease_all(scheduler, [core], Limits(50), soon)) == 1
 
 
+REFUSED = replace(AWAY, reason="CREDENTIALS_REFUSED")
+
+
+def test_one_refused_login_is_enough_for_all_to_wait_for_the_lane_that_tries(scheduler: Scheduler) -> None:
+    core = core_of()
+    first, *others = lease_all(scheduler, [core], Limits(50))
+    fail_all(scheduler, core, [first], REFUSED)
+    assert scheduler.is_away(*SOURCE)
+    assert not scheduler.answered(core, others[0])  # it has been logged in since before
+    fail_all(scheduler, core, others, REFUSED)
+    soon = START + timedelta(seconds=1)
+    (probe,) = lease_all(scheduler, [core], Limits(50), soon)
+    assert scheduler.answered(core, probe)
+    assert not scheduler.is_away(*SOURCE)
+
+
+def test_lanes_that_fail_together_do_not_make_the_wait_longer(scheduler: Scheduler) -> None:
+    core = core_of()
+    fail_all(scheduler, core, lease_all(scheduler, [core], Limits(50)), AWAY)
+    assert len(lease_all(scheduler, [core], Limits(50), START + timedelta(seconds=1))) == 1
+
+
 def test_a_failure_that_does_not_say_which_side_is_away_keeps_nobody_waiting(scheduler: Scheduler) -> None:
     core = core_of()
     fail_all(scheduler, core, lease_all(scheduler, [core], Limits(50)), replace(AWAY, field=""))

@@ -24,6 +24,7 @@ _OF_RUNS: Final = frozenset(
         "run.steered",
         "seal.asked",
         "seal.failed",
+        "secret.rotated",
         "staging.caught_up",
         "staging.left",
         f"step.{TaskKind.STEP}",

@@ -76,6 +76,7 @@ def lane_message(run: str, lane: Lane) -> run_pb2.Lane:
         start_time=timestamp(lane.start_time),
         end_time=timestamp(lane.end_time),
         part=lane.part,
+        secret_versions=lane.secret_versions,
     )
 
 

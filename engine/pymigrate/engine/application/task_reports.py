@@ -93,6 +93,7 @@ class TaskReports:
             progress.lag_seconds,
             progress.changes,
             progress.quarantined_rows,
+            dict(progress.secret_versions),
         )
         if not await self._board.report(core.run.name, event):
             return False

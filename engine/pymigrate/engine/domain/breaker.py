@@ -15,8 +15,10 @@ DOUBLINGS_MAX = 8
 
 @dataclass(slots=True)
 class Breaker:
-    """One system's breaker. `probe` is the task that tries for all while it is half open."""
+    """One system's breaker. `probe` is the task that tries for all while it is half open. `is_login`: it was a login that failed, of which
+    sessions that are open tell nothing."""
 
+    is_login: bool = False
     failures: int = 0
     openings: int = 0
     opens_until: datetime | None = None
@@ -41,11 +43,12 @@ class Breaker:
         return was_away
 
     def fail(self, task: str, now: datetime, rng: random.Random) -> bool:
-        """The system did not answer. True: from now on it counts as away."""
-        if self.opens_until is not None and self.probe not in {"", task}:
+        """The system did not answer, or refused a login. True: from now on it counts as away."""
+        if self.opens_until is not None and (now < self.opens_until or self.probe not in {"", task}):
             return False  # it was tried before the breaker opened
         self.failures += 1
-        if self.failures < FAILURES_TO_OPEN:
+        # Too many refused logins lock an account: one is enough.
+        if self.failures < (1 if self.is_login else FAILURES_TO_OPEN):
             return False
         wait = min(WAIT_MAX_SECONDS, WAIT_FIRST_SECONDS * 2 ** min(self.openings, DOUBLINGS_MAX))
         was_open = self.opens_until is not None

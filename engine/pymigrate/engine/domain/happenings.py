@@ -38,6 +38,7 @@ class Progressed:
     lag_seconds: float = 0.0
     changes: int = 0
     quarantined_rows: int = 0
+    secret_versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 """What hosts do with a run's tasks: they lease them, and report progress and the end of each under its fence."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from pymigrate.engine.domain.happenings import Drained, Failed, Progressed, Renewed, Reported, Succeeded
 from pymigrate.engine.domain.retrying import Retrying
-from pymigrate.engine.domain.run import Failure, Task
+from pymigrate.engine.domain.run import Failure, Lane, Task
 from pymigrate.engine.domain.run_states import LaneState, PhaseState, TaskKind, TaskState
 
 REFUSED_REASON = "DATA_REFUSED"
+ROTATED = "secret.rotated"
 CATCH_UP_SECONDS = 2.0
 
 
@@ -71,7 +73,7 @@ class Reporting(Retrying):
         if task.kind is TaskKind.CATCH_UP:
             dataset = self.aggregate.datasets[task.phase, task.datasets[0]]
             if event.changes > dataset.changes:
-                task.retries, task.failing_since = 0, None
+                task.retries, task.waits, task.failing_since = 0, 0, None
             dataset.changes = max(dataset.changes, event.changes)
             if event.lag_seconds >= 0:  # else it is on the way, and is what it was
                 dataset.lag_seconds = event.lag_seconds
@@ -80,11 +82,21 @@ class Reporting(Retrying):
             return
         lane = self.aggregate.lanes[task.lane]
         if event.chunks > lane.chunks:
-            task.retries, task.failing_since = 0, None
+            task.retries, task.waits, task.failing_since = 0, 0, None
             lane.failure = None
         lane.chunks, lane.rows, lane.bytes = event.chunks, event.rows, event.bytes
         lane.quarantined_rows = event.quarantined_rows
+        self._note_versions(lane, event.secret_versions)
         self._note(lane)
+
+    def _note_versions(self, lane: Lane, versions: Mapping[str, str]) -> None:
+        """Told once all lanes have left a version behind, nobody uses it any more."""
+        if not versions or versions == lane.secret_versions:
+            return
+        is_rotated = any(lane.secret_versions.get(ref, version) != version for ref, version in versions.items())
+        lane.secret_versions = dict(versions)
+        if is_rotated:
+            self._emit(ROTATED, self._subject("lanes", lane.id), lane.state, lane.state)
 
     def _succeed(self, task: Task, event: Succeeded) -> None:
         if task.kind is TaskKind.CATCH_UP:
@@ -147,7 +159,7 @@ class Reporting(Retrying):
         dataset.lag_seconds = max(dataset.lag_seconds, 0.0)
         self._note(dataset)
         self._step_task(task, TaskState.PENDING)
-        task.retries, task.failing_since, task.failure = 0, None, None
+        task.retries, task.waits, task.failing_since, task.failure = 0, 0, None, None
         self._hold_back(task, self._now + timedelta(seconds=CATCH_UP_SECONDS))
         self._touch(task.phase)
 

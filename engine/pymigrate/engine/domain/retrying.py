@@ -1,6 +1,7 @@
 """What follows when a task fails or loses its host: another try, later, or none; and what then fails with it.
 
-A system that is away comes back and is waited for; everything else is tried so often. The rest is for a person."""
+A system that is away comes back and is waited for, and so is one whose secret is in rotation; everything else is tried so often. The
+rest is for a person."""
 
 import random
 from dataclasses import replace
@@ -16,6 +17,9 @@ RETRIES_INTERNAL_MAX = 3
 LOSSES_WITHOUT_DELAY = 2
 OUTAGE_SECONDS_MAX = 86_400.0
 OUTAGE_REASON = "SYSTEM_UNAVAILABLE"
+# A login that is refused, and a secret that can't be read: of a run under way they were good when it was frozen.
+LOGIN_REASONS = frozenset({"CREDENTIALS_REFUSED", "SECRETS_UNAVAILABLE", "SECRET_MISSING", "SECRET_REFUSED"})
+WAITED_FOR = LOGIN_REASONS | {OUTAGE_REASON}
 LOSSES_REASON = "HOST_LOST"
 CONFLICT_REASON = "MERGE_CONFLICT"
 BACKOFF_FIRST_SECONDS = 0.5
@@ -36,14 +40,15 @@ class Retrying(Advancing):
     def _lose(self, task: Task) -> bool:
         """At once with another host at first; one that keeps losing its hosts waits as one that keeps failing does."""
         failure = Failure(LOSSES_REASON, f"worker host {task.host} was lost", is_temporary=True)
-        losses = task.retries - LOSSES_WITHOUT_DELAY
+        losses = task.retries - task.waits - LOSSES_WITHOUT_DELAY
         self._try_again(task, failure, self._backoff_seconds(losses) if losses >= 0 else 0.0)
         return True
 
     def _fail(self, task: Task, failure: Failure) -> None:
-        is_retriable = failure.is_temporary or failure.reason in RETRIABLE_REASONS
-        if is_retriable:
-            self._try_again(task, failure, self._backoff_seconds(task.retries))
+        if _is_waited_for(task, failure):
+            self._try_again(task, failure, self._backoff_seconds(task.waits), is_wait=True)
+        elif failure.is_temporary or failure.reason in RETRIABLE_REASONS:
+            self._try_again(task, failure, self._backoff_seconds(task.retries - task.waits))
         else:
             self._give_up(task, failure)
 
@@ -51,11 +56,12 @@ class Retrying(Advancing):
         longest: float = BACKOFF_FIRST_SECONDS * 2 ** min(retries, BACKOFF_DOUBLINGS_MAX)
         return min(BACKOFF_MAX_SECONDS, longest) * self._rng.uniform(0.5, 1.0)
 
-    def _try_again(self, task: Task, failure: Failure, delay_seconds: float) -> None:
-        if self._is_hopeless(task, failure):
+    def _try_again(self, task: Task, failure: Failure, delay_seconds: float, *, is_wait: bool = False) -> None:
+        if self._is_hopeless(task, failure, is_wait=is_wait):
             self._give_up(task, failure)
             return
         task.retries += 1
+        task.waits += is_wait
         task.failing_since = task.failing_since or self._now
         self._step_task(task, TaskState.PENDING)
         self._touch(task.phase)
@@ -66,12 +72,12 @@ class Retrying(Advancing):
             lane.failure, lane.retries = failure, lane.retries + 1
             self._step_lane(lane, LaneState.STALLED, failure)
 
-    def _is_hopeless(self, task: Task, failure: Failure) -> bool:
-        """A system that is away comes back; it is waited for so long. Everything else is tried so often."""
-        if failure.reason == OUTAGE_REASON:
+    def _is_hopeless(self, task: Task, failure: Failure, *, is_wait: bool) -> bool:
+        """What is waited for, is for so long. Everything else is tried so often, waits not counted."""
+        if is_wait:
             since = task.failing_since or self._now
             return (self._now - since).total_seconds() > OUTAGE_SECONDS_MAX
-        return task.retries >= (RETRIES_INTERNAL_MAX if failure.reason == "INTERNAL" else RETRIES_MAX)
+        return task.retries - task.waits >= (RETRIES_INTERNAL_MAX if failure.reason == "INTERNAL" else RETRIES_MAX)
 
     def _give_up(self, task: Task, failure: Failure) -> None:
         self._step_task(task, TaskState.FAILED)
@@ -107,3 +113,9 @@ class Retrying(Advancing):
                 self._note(dataset)
                 subject = f"{self._subject('phases', task.phase)}/datasets/{name}"
                 self._emit("dataset.quarantined", subject, "", "quarantined", told)
+
+
+def _is_waited_for(task: Task, failure: Failure) -> bool:
+    """Whether it mends without the task. What is called outside databases reads its secrets for the first time when it is called."""
+    is_of_step = task.kind in {TaskKind.STEP, TaskKind.UNDO} and not failure.is_temporary
+    return failure.reason in WAITED_FOR and not is_of_step

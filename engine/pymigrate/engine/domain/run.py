@@ -126,7 +126,9 @@ class DatasetRun:
 @dataclass(slots=True)
 class Lane:
     """An independent channel of execution, of one attempt of its phase. `fence` counts the hosts that have had it; `part` is the range
-    of its dataset that it copies, from 1, and 0 where it copies everything."""
+    of its dataset that it copies, from 1, and 0 where it copies everything; `secret_versions` are those that its host uses, by their
+    references.
+    """
 
     id: str
     phase: str
@@ -145,13 +147,15 @@ class Lane:
     end_time: datetime | None = None
     part: int = 0
     quarantined_rows: int = 0
+    secret_versions: dict[str, str] = field(default_factory=dict)
     version: int = 0
 
 
 @dataclass(slots=True)
 class Task:
-    """A piece of work for a host. `target` is the target connection of the datasets; `retries` counts failures without progress, and
-    `failing_since` dates the first of them. `detail` is a step's name, or the key of a publication that takes place in several targets.
+    """A piece of work for a host. `target` is the target connection of the datasets; `retries` counts failures without progress, `waits`
+    those of them that waited for a system or a secret to come back, and `failing_since` dates the first of them. `detail` is a step's name,
+    or the key of a publication that takes place in several targets.
     """
 
     id: str
@@ -173,6 +177,7 @@ class Task:
     failing_since: datetime | None = None
     detail: str = ""
     is_prepared: bool = False
+    waits: int = 0
     version: int = 0
 
 

@@ -12,7 +12,7 @@ from pymigrate.engine.domain.breaker import Breaker
 from pymigrate.engine.domain.calendar import Almanac, Calendar
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import FREE, Rate
-from pymigrate.engine.domain.retrying import OUTAGE_REASON
+from pymigrate.engine.domain.retrying import LOGIN_REASONS, WAITED_FOR
 from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import UNDOING, TaskKind
 from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
@@ -173,8 +173,13 @@ class Scheduler:
         return throttle.observe(seconds, size_bytes, max(lanes, 1), factor, now) or has_changed
 
     def answered(self, core: RunCore, task: Task) -> bool:
-        """The task's systems did what was asked of them. True: one of them had been away."""
-        places = [place for place in _systems(core, task) if place in self._breakers]
+        """The task's systems did what was asked of them. True: one of them had been away. Where a login failed, only the task that tries
+        for all tells that one works."""
+        places = [
+            place
+            for place in _systems(core, task)
+            if (breaker := self._breakers.get(place)) is not None and (not breaker.is_login or breaker.probe == task.id)
+        ]
         answers = [self._breakers.pop(place).succeed() for place in places]
         return any(answers)
 
@@ -182,9 +187,11 @@ class Scheduler:
         """A task failed. The system that counts as away from now on, if one does: the failure's field says which side it was."""
         self.gave_back(core, task)
         place = _side(core, task, failure.field)
-        if failure.reason != OUTAGE_REASON or place is None:
+        if failure.reason not in WAITED_FOR or place is None:
             return None
-        is_opened = self._breakers.setdefault(place, Breaker()).fail(task.id, now, self._rng)
+        breaker = self._breakers.setdefault(place, Breaker())
+        breaker.is_login = failure.reason in LOGIN_REASONS
+        is_opened = breaker.fail(task.id, now, self._rng)
         return place if is_opened else None
 
     def gave_back(self, core: RunCore, task: Task) -> None:

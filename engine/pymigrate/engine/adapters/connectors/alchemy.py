@@ -35,6 +35,8 @@ def engine_of(system: SystemSpec) -> "Engine":
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+    from pymigrate.engine.adapters.connectors.alchemy_logins import tell_refused_logins
+
     try:
         url = make_url(system.options["url"])
     except (ArgumentError, ValueError) as error:
@@ -42,7 +44,7 @@ def engine_of(system: SystemSpec) -> "Engine":
     try:
         if system.password is not None:
             url = url.set(password=system.password.reveal())
-        return create_engine(url, poolclass=NullPool)
+        engine = create_engine(url, poolclass=NullPool)
     except NoSuchModuleError as error:
         raise FailedPrecondition(
             f"SQLAlchemy knows no dialect `{url.drivername}` here: install the package that brings it on the worker hosts"
@@ -53,3 +55,5 @@ def engine_of(system: SystemSpec) -> "Engine":
         ) from error
     except (ArgumentError, TypeError) as error:
         raise InvalidDefinition((Problem("url", f"has what its dialect does not take: {error}"),)) from error
+    tell_refused_logins(engine, system)
+    return engine

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from pymigrate.engine.adapters.connectors.http_pace import RequestPace
+from pymigrate.engine.adapters.connectors.refused_logins import refused_login
 from pymigrate.engine.adapters.connectors.source_values import SHOWN_CHARACTERS_MAX
 from pymigrate.engine.domain.errors import (
     DataRefused,
@@ -25,6 +26,7 @@ from pymigrate.engine.domain.errors import (
     Problem,
     SourceMissing,
     SystemUnavailable,
+    TemporaryError,
 )
 from pymigrate.engine.ports.clock import BlockingClock
 from pymigrate.engine.ports.connector import SystemSpec
@@ -36,7 +38,8 @@ BACKOFF_SECONDS_MAX = 30.0
 PATIENCE_SECONDS_MAX = 120.0
 SAID_BYTES_MAX = 4_096
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-NOT_ALLOWED = frozenset({401, 403, 407})
+LOGIN_REFUSED = frozenset({401, 407})
+NOT_ALLOWED = LOGIN_REFUSED | {403}
 GONE = frozenset({404, 410})
 HEADER = "header."
 FIELD = "source.connection"
@@ -70,6 +73,7 @@ class HttpClient:
     ) -> None:
         options = system.options
         self.name = system.name
+        self._system = system
         self._base = httpx.URL(options["base_url"].rstrip("/") + "/")
         self._retries_max = int(options.get("retries_max", "5"))
         self._body_bytes_max = body_bytes_max
@@ -172,7 +176,7 @@ class HttpClient:
             next_link=self.linked(links[0], url) if links else "",
         )
 
-    def _failure(self, url: str, response: httpx.Response) -> PermanentError | SystemUnavailable:
+    def _failure(self, url: str, response: httpx.Response) -> PermanentError | TemporaryError:
         status = response.status_code
         if response.has_redirect_location:
             where = response.headers["location"]
@@ -182,6 +186,10 @@ class HttpClient:
         said = f"{url} answered {status}: {_said(response)}"
         if status in TRY_AGAIN:
             return SystemUnavailable(said, field=FIELD)
+        if status in LOGIN_REFUSED and self._system.secrets:
+            refusal = refused_login(self._system, self.origin, said)
+            refusal.field = FIELD
+            return refusal
         if status in NOT_ALLOWED:
             return FailedPrecondition(f"{said}: look at the headers that the connection sends", field=FIELD)
         if status in GONE:

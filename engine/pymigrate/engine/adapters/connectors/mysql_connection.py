@@ -13,6 +13,7 @@ import pymysql
 from pymysql.constants import CLIENT
 from pymysql.cursors import Cursor
 
+from pymigrate.engine.adapters.connectors.refused_logins import refused_login
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict
 from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
 from pymigrate.engine.ports.connector import SystemSpec
@@ -34,7 +35,6 @@ _GONE = frozenset(
             1038,
             1040,
             1041,
-            1045,
             1049,
             1053,
             1077,
@@ -58,7 +58,6 @@ _GONE = frozenset(
             1203,
             1226,
             1317,
-            1698,
             1927,
             1969,
             2002,
@@ -72,6 +71,8 @@ _GONE = frozenset(
         *(2055, 3024, 3159, 4031, LOCK_TIMEOUT),
     }
 )
+# A login that is refused: the password, how it is sent, or that it has expired; the account is locked.
+LOGIN_REFUSED = frozenset({1045, 1698, 1820, 1862, 3118, 3955, 4151})
 _FORBIDDEN = frozenset({1044, 1142, 1143, 1227, 1290, 1370, 1792})
 
 
@@ -156,6 +157,8 @@ def translated(system: SystemSpec) -> Iterator[None]:
         code, text = (int(error.args[0]) if error.args else 0), said(error)
         if system.password is not None and (password := system.password.reveal()):
             text = text.replace(password, "***")
+        if code in LOGIN_REFUSED:
+            raise refused_login(system, where, text) from error
         if code == DEADLOCK:
             raise Conflict(f"{where}: {text}") from error
         if code in _FORBIDDEN:
@@ -170,8 +173,6 @@ def translated(system: SystemSpec) -> Iterator[None]:
 
 
 def _advice(code: int) -> str:
-    if code in {1045, 1698}:
-        return "check the connection's user and secret"
     if code == 1049:
         return "check the connection's database"
     if code == LOCK_TIMEOUT:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
+from psycopg.pq.abc import PGconn
 
+from pymigrate.engine.adapters.connectors.refused_logins import POSTGRES_REFUSES, refused_login
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict
 from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
 from pymigrate.engine.ports.connector import SystemSpec
@@ -28,8 +30,24 @@ SETTINGS = {
 
 
 def connect(system: SystemSpec) -> psycopg.Connection:
-    """A connection in autocommit mode, in UTC, that prepares no statements of its own accord."""
-    return psycopg.connect(conninfo(system), autocommit=True, prepare_threshold=None)
+    """A connection in autocommit mode, in UTC, that prepares no statements of its own accord. Raises CredentialsRefused, and the driver's
+    errors."""
+    try:
+        return psycopg.connect(conninfo(system), autocommit=True, prepare_threshold=None)
+    except psycopg.OperationalError as error:
+        refuse_login(system, error.pgconn, str(error))
+        raise
+
+
+def refuse_login(system: SystemSpec, session: PGconn | None, said: str) -> None:
+    """Raises CredentialsRefused where a server did not let the user in. libpq hands no SQLSTATE over for that (28P01, 28000), and servers
+    speak many languages: where a password was asked for, a text that names the user and not the database is of the login, too."""
+    user, database = (system.options.get(name, "") for name in ("user", "database"))
+    is_asked = session is not None and session.used_password
+    is_named = bool(user) and user in said and user != database and not (database and database in said)
+    if POSTGRES_REFUSES.search(said) or (is_asked and is_named and "too many connections" not in said):
+        where = f"PostgreSQL at {system.options.get('host', 'the local socket')}:{system.options.get('port', '5432')}"
+        raise refused_login(system, where, said)
 
 
 def conninfo(system: SystemSpec, settings: str = "") -> str:

@@ -13,7 +13,7 @@ from psycopg import errors, pq
 from psycopg.conninfo import make_conninfo
 from psycopg.pq.abc import PGconn, PGresult
 
-from pymigrate.engine.adapters.connectors.postgres_connection import CONNECT_SECONDS, first_line
+from pymigrate.engine.adapters.connectors.postgres_connection import CONNECT_SECONDS, first_line, refuse_login
 from pymigrate.engine.adapters.connectors.target_statements import quote
 from pymigrate.engine.domain.errors import FailedPrecondition, SourceChanged, SystemUnavailable
 from pymigrate.engine.ports.capture import Start
@@ -170,7 +170,10 @@ class PostgresSlot:
         session = pq.PGconn.connect(make_conninfo("", **parameters).encode())
         if session.status != pq.ConnStatus.OK:
             said = _said(session.error_message)
-            session.finish()
+            try:
+                refuse_login(self._system, session, said)
+            finally:
+                session.finish()
             if password is not None:
                 said = said.replace(password.reveal(), "***")
             raise SystemUnavailable(f"PostgreSQL does not open a session for replication: {said}")

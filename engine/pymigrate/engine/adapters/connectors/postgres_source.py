@@ -226,8 +226,6 @@ def _said(error: psycopg.Error) -> str:
 
 
 def _advice(said: str) -> str:
-    if "authentication" in said or "password" in said or "role" in said:
-        return "check the connection's user and secret, and the server's pg_hba.conf"
     if "does not exist" in said:
         return "check the connection's database"
     return "check that it runs, that host and port are right, and that it lets this machine in"

@@ -6,12 +6,13 @@ Each filesystem's library raises errors of its own; none of them leaves this mod
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.registry import known_implementations
 
+from pymigrate.engine.adapters.connectors.refused_logins import refused_login, without_secrets
 from pymigrate.engine.adapters.connectors.source_values import missing
 from pymigrate.engine.adapters.connectors.stored_files import FILES_MAX, StoredFile, is_listed, too_many
 from pymigrate.engine.domain.errors import (
@@ -24,6 +25,33 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.ports.connector import SystemSpec
 
+FIELD = "source.connection"
+CAUSES_MAX = 10
+REFUSING_CODES = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+    }
+)
+# What s3fs makes of them has no code any more.
+REFUSING_TEXTS = (
+    "Access Key Id you provided does not exist",
+    "request signature we calculated does not match",
+    "token has expired",
+)
+REFUSING_ERRORS = frozenset(
+    {
+        "AuthenticationException",
+        "BadAuthenticationType",
+        "ClientAuthenticationError",
+        "NoCredentialsError",
+        "RefreshError",
+    }
+)
 BUFFER_BYTES = 4 * 1024 * 1024
 OPTION = "option."
 # What filesystems call that which changes with a file's content. A size alone does not tell.
@@ -38,7 +66,8 @@ class RemoteFolder:
 
     def __init__(self, system: SystemSpec) -> None:
         self._url = system.options["root"]
-        with _reached(self._url):
+        self._system = system
+        with self._reached():
             self._files, root = _opened(self._url, _options(system))
         self._root = root.rstrip("/")
 
@@ -47,7 +76,7 @@ class RemoteFolder:
 
     def names(self, under: str = "", needed: Callable[[str], bool] | None = None) -> Sequence[str]:
         """As the filesystem lists them."""
-        with _reached(self._url):
+        with self._reached():
             self._files.invalidate_cache()
             found = self._files.find(self._path(under)) if under or self._root else self._files.find("")
         prefix = f"{self._root}/" if self._root else ""
@@ -62,7 +91,7 @@ class RemoteFolder:
             raise InvalidDefinition((Problem("source.relation", f"`{name}` leads out of the connection's root"),))
         path = self._path(name)
         try:
-            with _reached(self._url):
+            with self._reached():
                 self._files.invalidate_cache()
                 info = self._files.info(path)
         except FileNotFoundError as error:
@@ -78,9 +107,24 @@ class RemoteFolder:
         return StoredFile(name, int(info["size"]), state, lambda: self._open(path))
 
     def _open(self, path: str) -> BinaryIO:
-        with _reached(self._url):
+        with self._reached():
             raw = self._files.open(path, "rb")
-        return io.BufferedReader(_Remote(raw, self._url), BUFFER_BYTES)
+        return io.BufferedReader(_Remote(raw, self._reached), BUFFER_BYTES)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """A filesystem's errors as PyMigrate's, but for a file that is not there."""
+        try:
+            yield
+        except (PyMigrateError, FileNotFoundError):
+            raise
+        except Exception as error:
+            if is_refused_login(error):
+                refusal = refused_login(self._system, self._url, f"{type(error).__name__}: {error}")
+                refusal.field = FIELD
+                raise refusal from error
+            said = without_secrets(self._system, f"{type(error).__name__}: {error}")
+            raise SystemUnavailable(f"{self._url}: {said}", field=FIELD) from error
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if self._root else name
@@ -89,9 +133,9 @@ class RemoteFolder:
 class _Remote(io.RawIOBase):
     """A file of a filesystem, whose errors are translated."""
 
-    def __init__(self, file: Any, url: str) -> None:
+    def __init__(self, file: Any, reached: Callable[[], AbstractContextManager[None]]) -> None:
         self._file = file
-        self._url = url
+        self._reached = reached
 
     def readable(self) -> bool:
         return True
@@ -100,13 +144,13 @@ class _Remote(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _reached(self._url):
+        with self._reached():
             found = self._file.read(len(buffer))
         buffer[: len(found)] = found
         return len(found)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with _reached(self._url):
+        with self._reached():
             self._file.seek(offset, whence)
             return int(self._file.tell())
 
@@ -119,15 +163,22 @@ class _Remote(io.RawIOBase):
         super().close()
 
 
-@contextmanager
-def _reached(url: str) -> Iterator[None]:
-    """A filesystem's errors as PyMigrate's, but for a file that is not there."""
-    try:
-        yield
-    except (PyMigrateError, FileNotFoundError):
-        raise
-    except Exception as error:
-        raise SystemUnavailable(f"{url}: {type(error).__name__}: {error}", field="source.connection") from error
+def is_refused_login(error: BaseException) -> bool:
+    """Whether a filesystem's library says that it was the login, by the codes of S3 and its like, by an HTTP status, or by the name that
+    the error has in each library. That somebody who is known may not is no such thing."""
+    found: BaseException | None = error
+    for _ in range(CAUSES_MAX):
+        if found is None:
+            return False
+        answer = getattr(found, "response", None)
+        code = answer.get("Error", {}).get("Code", "") if isinstance(answer, dict) else ""
+        status = getattr(found, "status", getattr(found, "code", 0))
+        if code in REFUSING_CODES or status in {401, "401"} or type(found).__name__ in REFUSING_ERRORS:
+            return True
+        if isinstance(found, PermissionError) and any(text in str(found) for text in REFUSING_TEXTS):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _opened(url: str, options: Mapping[str, object]) -> tuple[Any, str]:

@@ -179,6 +179,7 @@ class LaneRow(Table, table=True):
     part: int = Field(sa_type=BigInteger)
     version: int = Field(sa_type=BigInteger)
     quarantined_rows: int = Field(sa_type=BigInteger)
+    secret_versions: dict[str, str] = Field(sa_type=Labels)
 
     def to_domain(self) -> Lane:
         """The lane as the core knows it."""
@@ -216,6 +217,7 @@ class TaskRow(Table, table=True):
     detail: str = Field(sa_type=Text)
     is_prepared: bool = Field(sa_type=Boolean)
     version: int = Field(sa_type=BigInteger)
+    waits: int = Field(sa_type=BigInteger)
 
     def to_domain(self) -> Task:
         """The task as the core knows it."""
