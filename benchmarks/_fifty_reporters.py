@@ -18,7 +18,7 @@ from pymigrate.engine.adapters.executors.processes import start_ticks
 from pymigrate.engine.testing.hosts import done, lease_of
 from pymigrate.v1 import worker_pb2, worker_pb2_grpc
 
-AFFINITY = "file:/warehouse.duckdb"
+AFFINITY = "file:/warehouse.duckdb@bench"
 REPORTS_PER_SECOND = 10
 HEARTBEAT_SECONDS = 0.5
 CLAIM_SECONDS = 2.0

@@ -42,7 +42,7 @@ P99_GOAL_SECONDS = 0.025
 LIMIT_GOAL = 2_000
 ME = Caller("benchmark")
 PLAN = "environments/bench/plans/p"
-AFFINITY = "file:/warehouse.duckdb"
+AFFINITY = "file:/warehouse.duckdb@bench"
 
 
 class Engine:

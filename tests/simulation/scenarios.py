@@ -4,14 +4,17 @@ Only the kinds, times and places are given: what is under way there is drawn as 
 """
 
 from pymigrate.engine.application.works import SHARED, affinity_of
+from pymigrate.engine.domain.names import at_environment
 from pymigrate.engine.entrypoints.loops.supervisor import host_names
 from pymigrate.engine.testing.weather import HOST_TROUBLES, Spell, Trouble
 from tests.simulation.engines import HOSTS_SHARED_MAX
 from tests.simulation.plans import SOURCES, TARGETS, connections
+from tests.simulation.witness import RUN
 
 
 def _hosts(affinity: str) -> list[str]:
-    return [f"workerHosts/{name}" for name in host_names(affinity, HOSTS_SHARED_MAX, HOSTS_SHARED_MAX)]
+    names = host_names(at_environment(affinity, RUN), HOSTS_SHARED_MAX, HOSTS_SHARED_MAX)
+    return [f"workerHosts/{name}" for name in names]
 
 
 SHARED_HOSTS = _hosts(SHARED)

@@ -35,7 +35,7 @@ from tests.unit.application.engines import Engine
 TOKEN = "a-token-of-the-test"
 BEARERS = Bearers(TOKEN, SystemClock())
 SECONDS_MAX = 60.0
-AFFINITIES = ("shared", "file:/warehouse.duckdb")
+AFFINITIES = ("shared@e", "file:/warehouse.duckdb@e")
 Result = TypeVar("Result")
 Answer = TypeVar("Answer", bound=Message)
 

@@ -193,7 +193,7 @@ def test_hosts_are_listed_page_by_page(declared: Client) -> None:
 
 def test_a_host_speaks_the_workers_calls_to_the_end_of_a_task(served: ServedEngine, client: Client) -> None:
     stub = client.workers
-    host = worker_pb2.WorkerHost(name="workerHosts/mine", pid=7, affinity="file:/mine.duckdb")
+    host = worker_pb2.WorkerHost(name="workerHosts/mine", pid=7, affinity="file:/mine.duckdb@e")
     terms = ask(client, stub.RegisterHost, worker_pb2.RegisterHostRequest(host=host))
     name, session = host.name, terms.session
     nothing = ask(client, stub.ClaimTask, worker_pb2.ClaimTaskRequest(host=name, session=session))

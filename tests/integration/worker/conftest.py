@@ -33,7 +33,7 @@ def start_host(home: Path) -> Iterator[StartHost]:
     """Starts a host process; what still runs at the end is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(affinity: str = "shared", drain_seconds: float = 20.0) -> "subprocess.Popen[bytes]":
+    def start(affinity: str = "shared@e", drain_seconds: float = 20.0) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "pymigrate.engine.main.worker"]
         options = [f"--home={home}", "--host=h1", f"--affinity={affinity}", f"--drain-seconds={drain_seconds}"]
         with (home / "h1.log").open("ab") as output:

@@ -135,6 +135,6 @@ class PlayedHost(ScriptedHost):
     """A worker host of the warehouse, which the test plays."""
 
     def __init__(
-        self, engine: Engine, name: str = "workerHosts/h", pid: int = 1, affinity: str = "file:/warehouse.duckdb"
+        self, engine: Engine, name: str = "workerHosts/h", pid: int = 1, affinity: str = "file:/warehouse.duckdb@e"
     ) -> None:
         super().__init__(engine.hosts, name, pid=pid, affinity=affinity)

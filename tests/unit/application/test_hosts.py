@@ -60,7 +60,7 @@ async def test_a_copy_is_told_everything_that_it_needs(engine: Engine) -> None:
 
 async def test_a_host_of_another_affinity_is_given_nothing(engine: Engine) -> None:
     await started(engine)
-    other = PlayedHost(engine, "workerHosts/other", affinity="shared")
+    other = PlayedHost(engine, "workerHosts/other", affinity="shared@e")
     await other.register()
     assert await other.claim() is None
 
@@ -235,7 +235,7 @@ async def test_a_host_is_given_no_more_tasks_than_it_may_run(engine: Engine) -> 
 
 async def test_demand_counts_what_waits_by_affinity(engine: Engine) -> None:
     await started(engine)
-    assert engine.hosts.demand() == {"file:/warehouse.duckdb": 1}
+    assert engine.hosts.demand() == {"file:/warehouse.duckdb@e": 1}
 
 
 async def test_a_host_of_the_same_process_number_but_another_start_is_another_process(engine: Engine) -> None:
@@ -369,7 +369,7 @@ async def test_a_hosts_work_is_offered_until_it_is_leased_and_forgotten_hosts_ma
     assert engine.hosts.demand() == {}
     await engine.hosts.forget(host.message.name)
     await engine.hosts.forget(host.message.name)
-    assert engine.hosts.demand() == {"file:/warehouse.duckdb": 1}
+    assert engine.hosts.demand() == {"file:/warehouse.duckdb@e": 1}
     assert engine.hosts.hosts() == []
 
 

@@ -61,4 +61,4 @@ async def test_the_host_that_may_write_to_the_target_is_asked() -> None:
     revision = uninspected("a")
     revision.connections["warehouse"].duckdb.path = "/w.duckdb"
     await Inspections(asked.inquiries).require(revision, ["sales"])
-    assert asked.affinities == ["file:/w.duckdb"]
+    assert asked.affinities == ["file:/w.duckdb@e"]

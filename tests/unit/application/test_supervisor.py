@@ -15,6 +15,7 @@ from pymigrate.engine.entrypoints.loops.supervisor import (
     HOUSEKEEPING_SECONDS,
     INTERVAL_SECONDS,
     RESTART_MAX_SECONDS,
+    TURN_SECONDS,
     Supervisor,
     host_names,
     stopped,
@@ -66,9 +67,9 @@ def test_the_executor_of_tests_has_the_shape_of_the_real_one(executor: MemoryExe
 @pytest.mark.parametrize(
     ("affinity", "waiting", "expected"),
     [
-        ("shared", 0, ["shared-1"]),
-        ("shared", 1, ["shared-1"]),
-        ("shared", 9, ["shared-1", "shared-2"]),
+        ("shared@e", 0, ["shared-e-1"]),
+        ("shared@e", 1, ["shared-e-1"]),
+        ("shared@e", 9, ["shared-e-1", "shared-e-2"]),
         ("file:/w", 9, ["file-29830596b9a7"]),
     ],
 )
@@ -79,9 +80,9 @@ def test_a_single_writer_has_one_host_and_the_others_as_many_as_wait(
 
 
 async def test_waiting_work_gets_hosts(engine: Engine, executor: MemoryExecutor, supervisor: Supervisor) -> None:
-    waiting = await asked(engine, "shared", 5) + await asked(engine, "file:/w")
+    waiting = await asked(engine, "shared@e", 5) + await asked(engine, "file:/w@e")
     await supervisor.step()
-    assert [affinity for _, affinity in executor.started] == ["file:/w", "shared", "shared"]
+    assert [affinity for _, affinity in executor.started] == ["file:/w@e", "shared@e", "shared@e"]
     assert len({name for name, _ in executor.started}) == 3
     await supervisor.step()
     assert len(executor.started) == 3
@@ -93,10 +94,10 @@ async def test_no_host_is_started_for_no_work_or_beside_one_that_is_there(
 ) -> None:
     await supervisor.step()
     assert executor.started == []
-    host = PlayedHost(engine, "workerHosts/shared-1", pid=7, affinity="shared")
+    host = PlayedHost(engine, "workerHosts/shared-e-1", pid=7, affinity="shared@e")
     executor.running.add(7)
     await host.register()
-    waiting = await asked(engine, "shared")
+    waiting = await asked(engine, "shared@e")
     await supervisor.step()
     assert executor.started == []
     assert await host.work() == ["test"]
@@ -106,7 +107,7 @@ async def test_no_host_is_started_for_no_work_or_beside_one_that_is_there(
 async def test_a_host_that_keeps_ending_is_started_later_and_later(
     engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
 ) -> None:
-    waiting = await asked(engine, "file:/w")
+    waiting = await asked(engine, "file:/w@e")
     starts: list[float] = []
     while len(starts) < 9:
         before = len(executor.started)
@@ -124,7 +125,7 @@ async def test_a_host_that_keeps_ending_is_started_later_and_later(
 async def test_a_host_that_starts_slowly_is_not_started_twice(
     engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
 ) -> None:
-    waiting = await asked(engine, "file:/w")
+    waiting = await asked(engine, "file:/w@e")
     for _ in range(10):
         await supervisor.step()
         engine.clock.advance(RESTART_MAX_SECONDS)
@@ -135,17 +136,17 @@ async def test_a_host_that_starts_slowly_is_not_started_twice(
 async def test_a_host_whose_process_is_gone_loses_its_work_at_once(
     engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
 ) -> None:
-    host = PlayedHost(engine, pid=7, affinity="file:/w")
+    host = PlayedHost(engine, pid=7, affinity="file:/w@e")
     executor.running.add(7)
     await host.register()
-    waiting = await asked(engine, "file:/w")
+    waiting = await asked(engine, "file:/w@e")
     assert await host.claim() is not None
     await supervisor.step()
     assert engine.hosts.hosts() != []
     executor.running.clear()
     await supervisor.step()
     assert engine.hosts.hosts() == []
-    assert [affinity for _, affinity in executor.started] == ["file:/w"]
+    assert [affinity for _, affinity in executor.started] == ["file:/w@e"]
     await cancelled(waiting)
 
 
@@ -177,10 +178,10 @@ async def test_a_pass_that_fails_is_followed_by_another(
             await executor.ensure(host, affinity)
 
     supervisor = Supervisor(engine.hosts, engine.followups, Failing(), housekeeping(engine), engine.clock, 2)
-    waiting = await asked(engine, "shared", 2)
+    waiting = await asked(engine, "shared@e", 2)
     passes = asyncio.create_task(supervisor.run())
     await engine.clock.run_for(5 * INTERVAL_SECONDS)
-    assert {name for name, _ in executor.started} == {"shared-1", "shared-2"}
+    assert {name for name, _ in executor.started} == {"shared-e-1", "shared-e-2"}
     assert not passes.done()
     await stopped(passes)
     assert passes.cancelled()
@@ -199,30 +200,72 @@ async def test_where_memory_is_short_a_host_with_nothing_to_do_makes_room_for_an
     engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
 ) -> None:
     engine.hosts.terms = replace(engine.hosts.terms, memory_bytes_max=2 * HOST_BYTES_MIN)
-    busy = PlayedHost(engine, "workerHosts/file-busy", pid=7, affinity="file:/busy")
-    idle = PlayedHost(engine, "workerHosts/file-idle", pid=8, affinity="file:/idle")
+    busy = PlayedHost(engine, "workerHosts/file-busy", pid=7, affinity="file:/busy@e")
+    idle = PlayedHost(engine, "workerHosts/file-idle", pid=8, affinity="file:/idle@e")
     executor.running |= {7, 8}
     for host in (busy, idle):
         await host.register()
-    working = await asked(engine, "file:/busy")
+    working = await asked(engine, "file:/busy@e")
     claimed = await engine.hosts.claim("workerHosts/file-busy", busy.session, 0)
     assert claimed is not None
-    waiting = await asked(engine, "file:/new")
+    waiting = await asked(engine, "file:/new@e")
     await supervisor.step()
     assert (executor.drained, executor.started) == ([8], [])
     await supervisor.step()
-    assert [affinity for _, affinity in executor.started] == ["file:/new"]
+    assert [affinity for _, affinity in executor.started] == ["file:/new@e"]
     await supervisor.step()
     assert executor.drained == [8]
     await cancelled([*waiting, *working])
 
 
+async def hosts_at_work(engine: Engine, executor: MemoryExecutor, *affinities: str) -> list[PlayedHost]:
+    """Hosts of the process ids 11 and following, in the order of their coming."""
+    hosts = [
+        PlayedHost(engine, f"workerHosts/h{pid}", pid=pid, affinity=affinity)
+        for pid, affinity in enumerate(affinities, 11)
+    ]
+    for host in hosts:
+        executor.running.add(host.message.pid)
+        await host.register()
+    return hosts
+
+
+async def test_where_memory_is_short_one_of_several_hosts_gives_way_to_an_environment_that_has_none(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    engine.hosts.terms = replace(engine.hosts.terms, memory_bytes_max=3 * HOST_BYTES_MIN)
+    await hosts_at_work(engine, executor, "shared@e", "shared@e", "file:/w@e")
+    waiting = await asked(engine, "shared@e", 5) + await asked(engine, "file:/w@e") + await asked(engine, "shared@prod")
+    await supervisor.step()
+    assert (executor.drained, executor.started) == ([12], [])
+    await supervisor.step()
+    assert executor.drained == [12]
+    assert executor.started == [("shared-prod-1", "shared@prod")]
+    await cancelled(waiting)
+
+
+async def test_an_environment_that_has_waited_for_its_turn_gets_the_place_of_the_host_that_is_there_the_longest(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    engine.hosts.terms = replace(engine.hosts.terms, memory_bytes_max=2 * HOST_BYTES_MIN)
+    hosts = await hosts_at_work(engine, executor, "file:/w@e", "shared@e")
+    waiting = await asked(engine, "shared@e") + await asked(engine, "file:/w@e") + await asked(engine, "shared@prod")
+    await supervisor.step()
+    assert executor.drained == []
+    engine.clock.advance(TURN_SECONDS)
+    for host in hosts:
+        await host.heartbeat()
+    await supervisor.step()
+    assert executor.drained == [11]
+    await cancelled(waiting)
+
+
 async def test_hosts_share_the_memory_of_all_as_they_come_and_go(engine: Engine, executor: MemoryExecutor) -> None:
     del executor
     total = engine.hosts.terms.memory_bytes_max
-    first = PlayedHost(engine, "workerHosts/shared-1", pid=7, affinity="shared")
+    first = PlayedHost(engine, "workerHosts/shared-e-1", pid=7, affinity="shared@e")
     await first.register()
     assert engine.hosts.memory_share_bytes() == total
-    await PlayedHost(engine, "workerHosts/shared-2", pid=8, affinity="shared").register()
-    answer = await engine.hosts.heartbeat("workerHosts/shared-1", first.session, [])
+    await PlayedHost(engine, "workerHosts/shared-e-2", pid=8, affinity="shared@e").register()
+    answer = await engine.hosts.heartbeat("workerHosts/shared-e-1", first.session, [])
     assert answer.memory_bytes_max == total // 2

@@ -44,7 +44,9 @@ def test_no_format_tells_of_a_secret_or_of_its_length(spec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "show", [bytes, json.dumps, orjson.dumps, vars, dataclasses.asdict, iter, len, hash, list, float], ids=str
+    "show",
+    [bytes, json.dumps, orjson.dumps, vars, dataclasses.asdict, iter, len, hash, list, float],
+    ids=lambda show: f"{show.__module__}.{show.__qualname__}",
 )
 def test_a_secret_is_nothing_that_a_value_could_be_read_from(show: Callable[[object], object]) -> None:
     shown = (

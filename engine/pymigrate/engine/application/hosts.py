@@ -1,6 +1,7 @@
 """Worker hosts: who is there, what each has leased, and what becomes of it when a host is lost."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,12 +18,12 @@ from pymigrate.engine.application.task_reports import TaskReports
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound
 from pymigrate.engine.domain.happenings import Leased, Lost, Renewed
-from pymigrate.engine.domain.names import parent_of
+from pymigrate.engine.domain.names import at_environment, parent_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.domain.recalls import Recalls
 from pymigrate.engine.domain.run import Task
-from pymigrate.engine.domain.run_states import TaskState
+from pymigrate.engine.domain.run_states import TaskKind, TaskState
 from pymigrate.engine.domain.schedule import Limits, Scheduler
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import Store
@@ -86,7 +87,7 @@ class Hosts:
                 raise FailedPrecondition(f"another process has registered as {name}: this one must end")
             await self._lose_tasks(former)
         await self._store.transact(lambda unit: unit.hosts.put(record))
-        known = Host(record, self._surroundings.clock.monotonic(), is_registered=True)
+        known = Host(record, moment := self._surroundings.clock.monotonic(), is_registered=True, since=moment)
         self._hosts[name] = known
         answer = worker_pb2.RegisterHostResponse(
             session=record.session,
@@ -170,6 +171,17 @@ class Hosts:
         found = [host for host in self.hosts() if not host.tasks and not demand.get(host.record.affinity)]
         return [host.record for host in sorted(found, key=lambda host: host.seen)]
 
+    def pausable(self) -> list[HostRecord]:
+        """Hosts that could give up their place for others and lose nothing by it: all that they have under way is lanes, which go on from
+        their checkpoints elsewhere. Of several that do the same work the last comes first, then who is there the longest."""
+        copying = {task.id for core in self._board.active() for task in core.leased() if task.kind is TaskKind.COPY}
+        crews = Counter(host.record.affinity for host in self.hosts())
+        found = [host for host in self.hosts() if host.is_registered and host.tasks <= copying]
+        found.sort(key=lambda host: host.since)
+        shared = [host.record for host in found if crews[host.record.affinity] > 1]
+        alone = [host.record for host in found if crews[host.record.affinity] == 1]
+        return [*reversed(shared), *alone]
+
     def hosts(self) -> list[Host]:
         """All known hosts, ordered by name."""
         return [self._hosts[name] for name in sorted(self._hosts)]
@@ -204,7 +216,8 @@ class Hosts:
         now = self._surroundings.clock.now()
         for core in self._board.active():
             for task in core.claimable(now):
-                counts[task.affinity] = counts.get(task.affinity, 0) + 1
+                affinity = at_environment(task.affinity, core.run.name)
+                counts[affinity] = counts.get(affinity, 0) + 1
         return counts
 
     def tell_work(self) -> None:

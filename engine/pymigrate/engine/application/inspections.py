@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pymigrate.engine.application import works
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.domain.errors import InvalidDefinition, PermanentError, Problem, TemporaryError
+from pymigrate.engine.domain.names import at_environment
 from pymigrate.v1 import run_pb2, worker_pb2
 
 INSPECTION_TIMEOUT_SECONDS = 120.0
@@ -63,8 +64,11 @@ class Inspections:
     async def _look_at(self, revision: run_pb2.PlanRevision, phase: str, dataset: str) -> list[Problem]:
         path = f"phases.{phase}.datasets.{dataset}"
         sides = revision.plan.phases[phase].datasets[dataset]
-        affinity = works.dataset_affinity(
-            revision.connections[sides.source.connection], revision.connections[sides.target.connection]
+        affinity = at_environment(
+            works.dataset_affinity(
+                revision.connections[sides.source.connection], revision.connections[sides.target.connection]
+            ),
+            revision.plan.name,
         )
         message = worker_pb2.Task(inspect=works.inspection_work(revision, phase, dataset))
         try:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
-from pymigrate.engine.domain.names import matches
+from pymigrate.engine.domain.names import is_id, matches
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.v1 import worker_pb2
 
@@ -24,11 +24,13 @@ class LeaseTerms:
 
 @dataclass(slots=True)
 class Host:
-    """A host that this engine has heard of. `seen` is the clock's monotonic reading at its last call."""
+    """A host that this engine has heard of. `seen` is the clock's monotonic reading at its last call, `since` at its registration, 0 where
+    that was with another engine."""
 
     record: HostRecord
     seen: float
     is_registered: bool = False
+    since: float = 0.0
     tasks: set[str] = field(default_factory=set)
 
 
@@ -42,7 +44,13 @@ def refuse_problems(host: worker_pb2.WorkerHost) -> None:
     problems = []
     if not matches(host.name, "workerHosts"):
         problems.append(Problem("host.name", "must be workerHosts/<host>"))
-    if not host.affinity:
-        problems.append(Problem("host.affinity", "is required: `shared`, or that of one target"))
+    own, _, environment = host.affinity.rpartition("@")
+    if not own or not is_id(environment):
+        problems.append(
+            Problem(
+                "host.affinity",
+                "must be `shared@<environment>`, or that of one target: a host works for one environment",
+            )
+        )
     if problems:
         raise InvalidDefinition(tuple(problems))

@@ -19,6 +19,7 @@ from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.application.together import Lane, lanes_together, slowdowns_of
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError
+from pymigrate.engine.domain.names import at_environment
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.v1 import impact_pb2, plan_pb2, run_pb2, worker_pb2
 
@@ -215,7 +216,7 @@ class _Session:
     async def _ask(self, work: worker_pb2.ProbeWork, source_lanes: int, target_lanes: int) -> Sample:
         """Raises what the host found wrong, and EngineUnavailable where it did not end in time."""
         sides = work.dataset
-        affinity = works.dataset_affinity(sides.source, sides.target)
+        affinity = at_environment(works.dataset_affinity(sides.source, sides.target), self._revision.plan.name)
         rate = rate_of(sides.source).shared(source_lanes).tighter(rate_of(sides.target).shared(target_lanes))
         task = worker_pb2.Task(
             probe=work,

@@ -29,6 +29,11 @@ def environment_of(name: str) -> str:
     return "/".join(name.split("/")[:2])
 
 
+def at_environment(affinity: str, name: str) -> str:
+    """`shared@prod` of `shared` and any name below `environments/prod`: which hosts take such work of that environment."""
+    return f"{affinity}@{last_segment(environment_of(name))}"
+
+
 def plan_of(name: str) -> str:
     """`environments/prod/plans/warehouse` of any name below it."""
     return "/".join(name.split("/")[:4])

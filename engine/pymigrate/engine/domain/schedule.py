@@ -10,6 +10,7 @@ from datetime import datetime
 
 from pymigrate.engine.domain.breaker import Breaker
 from pymigrate.engine.domain.calendar import Almanac, Calendar
+from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.retrying import LOGIN_REASONS, WAITED_FOR
@@ -60,19 +61,20 @@ class Scheduler:
     def grants(
         self, cores: Iterable[RunCore], limits: Limits, now: datetime, affinity: str | None = None
     ) -> Iterator[tuple[RunCore, Task]]:
-        """The tasks that a host of this affinity (None: any) may have now, the one that it should have first. Valid until the first
-        of them is leased."""
+        """The tasks that a host of this affinity, such as `shared@prod` (None: any), may have now, the one that it should have first. Valid
+        until the first of them is leased."""
         known = list(cores)
         if self._breakers:
             self._forget_ended_probes(known)
-        active = [core for core in known if core.waiting.queues]
+        active = [core for core in known if core.waiting.queues and _is_of(core, affinity)]
+        own = None if affinity is None else affinity.rpartition("@")[0]
         if not active:
             return
         usage = Usage(known)
         for core in active:
             if core.waiting.has_undoing:
                 for task in core.candidates(now, lanes=False):
-                    if task.kind in UNDOING and affinity in {None, task.affinity}:
+                    if task.kind in UNDOING and own in {None, task.affinity}:
                         yield core, task
         # Fair between plans: the one with the fewest lanes at work is first, whatever its priority, then its most urgent task.
         if len(active) > 1:
@@ -82,7 +84,7 @@ class Scheduler:
             if not has_room and not core.waiting.others:
                 continue
             for task in core.candidates(now, lanes=has_room):
-                if task.kind in UNDOING or (affinity is not None and affinity != task.affinity):
+                if task.kind in UNDOING or (own is not None and own != task.affinity):
                     continue
                 if self._admits(core, task, limits, usage, now):
                     yield core, task
@@ -262,6 +264,11 @@ class Scheduler:
             if throttle is not None and 0 < (throttle.lanes_max or 0) <= usage.of_live(_source(core, task)):
                 return False
         return True
+
+
+def _is_of(core: RunCore, affinity: str | None) -> bool:
+    """Whether the run lies in the environment that hosts of the affinity work for."""
+    return affinity is None or affinity.rpartition("@")[2] == last_segment(core.environment)
 
 
 def _source(core: RunCore, task: Task) -> Place:

@@ -7,6 +7,7 @@ from pymigrate.engine.application.works import SHARED
 from pymigrate.v1 import connection_pb2, run_pb2, worker_pb2
 
 ROWS = 10
+ENVIRONMENT = "e"
 Outcome = worker_pb2.TaskResult | worker_pb2.LaneProgress | run_pb2.Failure
 Script = Callable[[worker_pb2.Task], Outcome]
 
@@ -22,7 +23,7 @@ class ScriptedHost:
         name: str = "workerHosts/h",
         *,
         pid: int = 1,
-        affinity: str = SHARED,
+        affinity: str = f"{SHARED}@{ENVIRONMENT}",
         script: "Script | None" = None,
     ) -> None:
         self.hosts = hosts

@@ -9,6 +9,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import CONNECTIONS
 from pymigrate.engine.application.requests import Requests
+from pymigrate.engine.domain.names import at_environment
 from pymigrate.engine.entrypoints.grpc.declared import DeclaredCalls
 from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import connection_pb2, connection_pb2_grpc, worker_pb2
@@ -44,12 +45,16 @@ class ConnectionCalls(connection_pb2_grpc.ConnectionServiceServicer):
     async def TestConnection(self, request: Any, context: Any) -> connection_pb2.TestConnectionResponse:
         connection = await self._connections.get(request)
         task = worker_pb2.Task(test=worker_pb2.TestWork(connection=connection))
-        result = await self._inquiries.ask(task, works.reader_affinity(connection), ANSWER_TIMEOUT_SECONDS)
+        result = await self._inquiries.ask(task, _affinity(connection), ANSWER_TIMEOUT_SECONDS)
         return result.test
 
     async def DiscoverSchema(self, request: Any, context: Any) -> connection_pb2.DiscoverSchemaResponse:
         connection = await self._connections.get(request)
         work = worker_pb2.DiscoverWork(connection=connection, relation_glob=request.relation_glob)
         task = worker_pb2.Task(discover=work)
-        result = await self._inquiries.ask(task, works.reader_affinity(connection), ANSWER_TIMEOUT_SECONDS)
+        result = await self._inquiries.ask(task, _affinity(connection), ANSWER_TIMEOUT_SECONDS)
         return result.discover
+
+
+def _affinity(connection: connection_pb2.Connection) -> str:
+    return at_environment(works.reader_affinity(connection), connection.name)

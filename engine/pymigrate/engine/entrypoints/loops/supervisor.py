@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 import structlog
@@ -22,14 +23,16 @@ HOUSEKEEPING_SECONDS = 600.0
 RESTART_FIRST_SECONDS = 0.5
 RESTART_MAX_SECONDS = 15.0
 HOST_DIGITS = 12
+TURN_SECONDS = 60.0  # how long work waits for a host of its own before another gives way
 
 
 def host_names(affinity: str, waiting: int, shared_max: int) -> list[str]:
     """The hosts that an affinity may have: one alone for a single-writer target, else as many as wait, within the limit."""
-    if affinity != SHARED:
+    own, _, environment = affinity.rpartition("@")
+    if own != SHARED:
         digest = hashlib.sha256(affinity.encode()).hexdigest()
         return [f"file-{digest[:HOST_DIGITS]}"]
-    return [f"{SHARED}-{number}" for number in range(1, min(max(waiting, 1), shared_max) + 1)]
+    return [f"{SHARED}-{environment}-{number}" for number in range(1, min(max(waiting, 1), shared_max) + 1)]
 
 
 class Supervisor:
@@ -51,6 +54,8 @@ class Supervisor:
         self._clock = clock
         self._hosts_shared_max = hosts_shared_max
         self._starts: dict[str, tuple[int, float]] = {}
+        self._unserved: dict[str, float] = {}
+        self._giving_way: set[str] = set()
         self._tidied = clock.monotonic()
 
     async def run(self) -> None:
@@ -72,9 +77,9 @@ class Supervisor:
         await self._hosts.expire()
         await self._followups.step()
         registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
-        for affinity, waiting in sorted(self._hosts.demand().items()):
+        for affinity, waiting in self._by_need():
             for name in host_names(affinity, waiting, self._hosts_shared_max):
-                if name not in registered and await self._has_room(name):
+                if name not in registered and await self._has_room(name, affinity):
                     await self._start(name, affinity)
         for name in registered:
             self._starts.pop(name, None)
@@ -90,8 +95,16 @@ class Supervisor:
             if is_gone or record.name in overdue:
                 yield record
 
-    async def _has_room(self, name: str) -> bool:
-        """Whether the memory of all hosts is enough for one more; where it is not, one that has nothing to do makes room."""
+    def _by_need(self) -> list[tuple[str, int]]:
+        """What waits, by affinity; first that which nobody works for."""
+        demand, now = self._hosts.demand(), self._clock.monotonic()
+        crews = Counter(host.record.affinity for host in self._hosts.hosts())
+        self._unserved = {each: self._unserved.get(each, now) for each in demand if not crews[each]}
+        return sorted(demand.items(), key=lambda found: (crews[found[0]], found[0]))
+
+    async def _has_room(self, name: str, affinity: str) -> bool:
+        """Whether the memory of all hosts is enough for one more; where it is not, one that has nothing to do makes room, or one of several
+        that do the same work, or, for work that has waited for its turn, the one that is there the longest."""
         running = {last_segment(host.record.name) for host in self._hosts.hosts()}
         starting = {each for each in self._starts if each not in running and not self._executor.has_exited(each)}
         if len(running | starting | {name}) <= self._hosts.hosts_max:
@@ -100,7 +113,21 @@ class Supervisor:
             log.info("host.ended_for_another", host=record.name, waiting=name)
             await self._executor.drain(record.pid, record.pid_start_ticks)
             await self._hosts.forget(record.name)
+            return False
+        if affinity in self._unserved and not self._giving_way & running:
+            await self._make_room(name, affinity)
         return False
+
+    async def _make_room(self, name: str, affinity: str) -> None:
+        """Has a host end whose lanes can go on elsewhere, when it is its turn to."""
+        crews = Counter(host.record.affinity for host in self._hosts.hosts())
+        has_waited = self._clock.monotonic() - self._unserved[affinity] >= TURN_SECONDS
+        for record in self._hosts.pausable():
+            if crews[record.affinity] > 1 or has_waited:
+                log.info("host.gives_way", host=record.name, waiting=name)
+                self._giving_way = {last_segment(record.name)}
+                await self._executor.drain(record.pid, record.pid_start_ticks)
+                return
 
     async def _start(self, name: str, affinity: str) -> None:
         """Starts a host, later and later when it keeps ending before it has registered."""
