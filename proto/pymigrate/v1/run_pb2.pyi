@@ -11,6 +11,7 @@ import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import pymigrate.v1.connection_pb2
+import pymigrate.v1.environment_pb2
 import pymigrate.v1.plan_pb2
 import sys
 import typing
@@ -1119,9 +1120,9 @@ class ApproveGateRequest(google.protobuf.message.Message):
     name: builtins.str
     """`environments/{environment}/plans/{plan}/runs/{run}`."""
     phase: builtins.str
-    """The phase, by its last segment."""
+    """The phase, by its last segment; empty, with the gate `environment`: every phase that waits for it."""
     gate: builtins.str
-    """The gate's name."""
+    """The gate's name; `environment` is what the policy of the environment asks for, which counts each principal once."""
     def __init__(
         self,
         *,
@@ -1423,6 +1424,10 @@ class PlanRevision(google.protobuf.message.Message):
     PLAN_FIELD_NUMBER: builtins.int
     CONNECTIONS_FIELD_NUMBER: builtins.int
     INSPECTIONS_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
+    STARTER_FIELD_NUMBER: builtins.int
+    starter: builtins.str
+    """Who started the run, as the audit trail names principals; empty where it was not started yet."""
     @property
     def plan(self) -> pymigrate.v1.plan_pb2.Plan:
         """The plan with its phases as they were."""
@@ -1435,15 +1440,21 @@ class PlanRevision(google.protobuf.message.Message):
     def inspections(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Inspection]:
         """What the check before the start found, by `phase/dataset`."""
 
+    @property
+    def policy(self) -> pymigrate.v1.environment_pb2.EnvironmentPolicy:
+        """The policy of its environment, as it was."""
+
     def __init__(
         self,
         *,
         plan: pymigrate.v1.plan_pb2.Plan | None = ...,
         connections: collections.abc.Mapping[builtins.str, pymigrate.v1.connection_pb2.Connection] | None = ...,
         inspections: collections.abc.Mapping[builtins.str, Global___Inspection] | None = ...,
+        policy: pymigrate.v1.environment_pb2.EnvironmentPolicy | None = ...,
+        starter: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["plan", b"plan"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connections", b"connections", "inspections", b"inspections", "plan", b"plan"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["plan", b"plan", "policy", b"policy"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["connections", b"connections", "inspections", b"inspections", "plan", b"plan", "policy", b"policy", "starter", b"starter"]) -> None: ...
 
 Global___PlanRevision: typing_extensions.TypeAlias = PlanRevision
 

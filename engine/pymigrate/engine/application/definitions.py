@@ -15,6 +15,7 @@ from pymigrate.engine.application.field_definitions import (
     text_problems,
 )
 from pymigrate.engine.application.following import catch_up_problems
+from pymigrate.engine.application.policies import policy_problems
 from pymigrate.engine.application.schedules import schedule_problems
 from pymigrate.engine.application.system_definitions import system_problems
 from pymigrate.engine.application.transform_definitions import shared_quarantines
@@ -32,6 +33,7 @@ def environment_problems(environment: environment_pb2.Environment) -> Iterator[P
     """Problems of an environment."""
     yield from text_problems(environment)
     yield from range_problems("lanes_max", environment.lanes_max, 0, LANES_MAX)
+    yield from policy_problems(environment.policy)
 
 
 def department_problems(department: environment_pb2.Department) -> Iterator[Problem]:

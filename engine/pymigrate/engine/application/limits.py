@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.kinds import CONNECTIONS, ENVIRONMENTS, PHASES, PLANS, children
+from pymigrate.engine.application.policies import policy_of
 from pymigrate.engine.application.revisions import opened_now
 from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.domain.calendar import Calendar
@@ -19,7 +20,7 @@ from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.schedule import Limits, Place
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
-from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, run_pb2
 
 AGE_MAX_SECONDS = 0.5
 PAUSE_SHARE = 4.0  # of the time that reading took
@@ -101,7 +102,9 @@ class LaneLimits:
             _read_plan(unit, revision.plan.name, revision, found)
             if environment not in found.environments:
                 stored = unit.resources.get(environment)
-                found.environments[environment] = ENVIRONMENTS.read(stored).lanes_max if stored else 0
+                policy = policy_of(unit, environment)
+                own_lanes = ENVIRONMENTS.read(stored).lanes_max if stored else 0
+                _take_policy(environment, policy, own_lanes, found)
             for name, frozen in revision.connections.items():
                 place = environment, name
                 if place not in declared:
@@ -131,7 +134,8 @@ class LaneLimits:
 def limits_of(revision: run_pb2.PlanRevision, environment_lanes_max: int, lanes_max: int) -> Limits:
     """The limits of a plan as a revision declares it, for a rehearsal: nothing else runs beside it."""
     plan, environment = revision.plan.name, environment_of(revision.plan.name)
-    found = _Found(environments={environment: environment_lanes_max}, plans={plan: revision.plan.lanes_max})
+    found = _Found(plans={plan: revision.plan.lanes_max})
+    _take_policy(environment, revision.policy, environment_lanes_max, found)
     _take_schedules(plan, revision.plan, revision.plan.phases, found)
     for name, connection in revision.connections.items():
         _take_connection((environment, name), connection, found)
@@ -148,12 +152,23 @@ def is_held_back(rate: Rate, size_bytes: float, rows: float, seconds: float) -> 
     return rate.seconds(round(size_bytes), round(rows)) > HELD_BACK_SHARE * seconds
 
 
+def _take_policy(
+    environment: str, policy: environment_pb2.EnvironmentPolicy, own_lanes_max: int, found: _Found
+) -> None:
+    found.environments[environment] = own_lanes_max or policy.lanes_max
+    _take_schedule((environment, ""), policy.schedule, found)
+
+
 def _take_schedules(plan: str, declared: plan_pb2.Plan, phases: Mapping[str, plan_pb2.Phase], found: _Found) -> None:
     for department, lanes in declared.department_lanes_max.items():
         found.departments[plan, department] = lanes
     for phase, schedule in (("", declared.schedule), *((name, each.schedule) for name, each in phases.items())):
-        if schedule.windows or schedule.blackouts:
-            found.calendars[plan, phase] = calendar_of(schedule)
+        _take_schedule((plan, phase), schedule, found)
+
+
+def _take_schedule(place: Place, schedule: plan_pb2.Schedule, found: _Found) -> None:
+    if schedule.windows or schedule.blackouts:
+        found.calendars[place] = calendar_of(schedule)
 
 
 def _take_connection(place: Place, connection: connection_pb2.Connection, found: _Found) -> None:

@@ -10,7 +10,9 @@ from google.protobuf.message import Message
 
 from pymigrate.engine.application import definitions, works
 from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, phases_of
+from pymigrate.engine.application.policies import demand_problems, policy_of
 from pymigrate.engine.application.references import is_reference
+from pymigrate.engine.application.run_approvals import ask_for_approvals, name_problems
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.run import DatasetRun, PhaseRun, Run, RunAggregate
@@ -54,13 +56,17 @@ def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Prob
     """The plan as it stands with the connections that it uses, and every problem that keeps a run from starting."""
     environment = environment_of(plan.name)
     phases, connections = phases_of(unit, plan.name), connections_of(unit, environment)
-    revision = run_pb2.PlanRevision(plan=PLANS.read(plan))
+    revision = run_pb2.PlanRevision(plan=PLANS.read(plan), policy=policy_of(unit, environment))
     for name, phase in phases.items():
         revision.plan.phases[name].CopyFrom(phase)
     for name in used_connections(phases):
         if name in connections:
             revision.connections[name].CopyFrom(connections[name])
-    problems = tuple(definitions.plan_problems(phases, connections, departments_of(unit, environment)))
+    problems = (
+        *definitions.plan_problems(phases, connections, departments_of(unit, environment)),
+        *demand_problems(revision.policy, environment, phases),
+        *name_problems(revision),
+    )
     if not phases:
         problems = (Problem("phases", "the plan has no phase yet: there is nothing to run"),)
     revision.plan.plan_hash = plan_hash(phases, connections)
@@ -103,6 +109,7 @@ def aggregate_of(run: Run, revision: run_pb2.PlanRevision) -> RunAggregate:
                 schema_notes=tuple(inspection.ddl.notes),
                 lag_seconds_max=float(dataset.catch_up.lag_seconds_max or LAG_SECONDS_MAX_DEFAULT),
             )
+    ask_for_approvals(aggregate, revision)
     return aggregate
 
 

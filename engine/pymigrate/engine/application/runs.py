@@ -9,8 +9,10 @@ from pymigrate.engine.application.followups import has_succeeded
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.kinds import PLANS
+from pymigrate.engine.application.policies import policy_of, require_approver, require_runner
 from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
 from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
+from pymigrate.engine.application.run_approvals import gates_to_approve, is_of_policy
 from pymigrate.engine.application.run_tokens import page_token_of, read_page_token
 from pymigrate.engine.application.run_watching import RunWatching
 from pymigrate.engine.application.watching import Told, Topics
@@ -27,7 +29,7 @@ from pymigrate.engine.domain.run import Run, RunAggregate
 from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.engine.ports.tracing import present_span
-from pymigrate.v1 import plan_pb2, run_pb2
+from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
 
 TRIGGERS_MAX = 64
 RUN_ID_DIGITS = 12
@@ -58,6 +60,8 @@ class Runs:
         plan, triggers = request.parent, dict(request.run.triggers)
         _refuse_start_problems(request)
         revision, problems = await self._store.read(lambda unit: self._freeze(unit, plan))
+        require_runner(revision.policy, environment_of(plan), caller)
+        revision.starter = caller.principal
         if request.plan_hash and request.plan_hash != revision.plan.plan_hash:
             raise StaleWrite(
                 f"{plan} was changed since it was read: look at it again before starting it", field="plan_hash"
@@ -111,11 +115,23 @@ class Runs:
         return [await self.get(run.name) for run in found[:size]], token
 
     async def steer(self, name: str, desired: DesiredState, caller: Caller) -> run_pb2.Run:
-        """Pauses, resumes or cancels; what holds already changes nothing."""
+        """Pauses, resumes or cancels; what holds already changes nothing. Raises NotPermitted to who may not resume here."""
+        if desired is DesiredState.RUNNING:
+            await self._require_runner(name, caller)
         return await self._apply(name, Steered(desired, caller.principal), str(desired), caller)
 
     async def approve(self, name: str, phase: str, gate: str, caller: Caller) -> run_pb2.Run:
-        """Approves a gate; approving it again changes nothing. Raises NotFound, and FailedPrecondition before its time."""
+        """Approves a gate; approving it again changes nothing. Raises NotFound, NotPermitted, and FailedPrecondition before its time. The
+        policy's own gate is one for all phases, where none is named."""
+        require_approver(await self._policy(name), environment_of(name), caller)
+        if is_of_policy(gate):
+            starter = (await self._board.revision(name)).starter
+            open_to = await self._board.view(name, lambda run: gates_to_approve(run, starter, phase, caller))
+            for each, shut in open_to:
+                await self._board.apply(
+                    name, Approved(each, shut, caller.principal), self._audit(caller, f"approve {each}/{shut}", name)
+                )
+            return await self.get(name)
         return await self._apply(name, Approved(phase, gate, caller.principal), f"approve {phase}/{gate}", caller)
 
     async def roll_back(self, name: str, phase: str, caller: Caller) -> run_pb2.Run:
@@ -127,7 +143,8 @@ class Runs:
         return await self._apply(name, SealAsked(caller.principal, tuple(sorted(set(phases)))), "seal", caller)
 
     async def retry(self, name: str, caller: Caller) -> run_pb2.Run:
-        """Does what failed again, after another look at its sources and targets: a person may have mended them."""
+        """Does what failed again, after another look at its sources and targets: a person may have mended them. Raises NotPermitted."""
+        await self._require_runner(name, caller)
         revision = run_pb2.PlanRevision()
         revision.CopyFrom(await self._board.revision(name))
         unpublished = await self._board.view(name, _unpublished)
@@ -159,6 +176,12 @@ class Runs:
     def watch(self, name: str, resume_token: str) -> AsyncGenerator[Told[run_pb2.WatchRunResponse], None]:
         """As RunWatching.watch."""
         return self._watching.watch(name, resume_token)
+
+    async def _policy(self, name: str) -> environment_pb2.EnvironmentPolicy:
+        return await self._store.read(lambda unit: policy_of(unit, environment_of(name)))
+
+    async def _require_runner(self, name: str, caller: Caller) -> None:
+        require_runner(await self._policy(name), environment_of(name), caller)
 
     async def _apply(
         self, name: str, event: CoreEvent, action: str, caller: Caller, revision: bytes | None = None

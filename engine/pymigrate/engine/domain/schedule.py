@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pymigrate.engine.domain.breaker import Breaker
 from pymigrate.engine.domain.calendar import Almanac, Calendar
-from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.retrying import LOGIN_REASONS, WAITED_FOR
@@ -30,8 +30,8 @@ class Limits:
     """What holds now; 0 or a missing entry is no limit, but for `lanes_max`, which counts lanes in all.
 
     `environments` and `plans` by resource name, `departments` by (plan, department), `connections` by (environment, connection);
-    `calendars` by (plan, phase), and by (plan, "") for the plan's own; `latency_factors` and `rates` by (environment, connection);
-    `openings`, what a connection is opened with where a run froze something else, by (run, connection).
+    `calendars` by (plan, phase), by (plan, "") and (environment, "") for what holds for all in it; `latency_factors` and `rates` by
+    (environment, connection); `openings`, what a connection is opened with where a run froze something else, by (run, connection).
     """
 
     lanes_max: int
@@ -45,8 +45,9 @@ class Limits:
     openings: Mapping[Place, bytes] = field(default_factory=dict)
 
     def calendars_of(self, plan: str, phase: str) -> list[Calendar]:
-        """The plan's calendar and the phase's."""
-        return [self.calendars[place] for place in ((plan, ""), (plan, phase)) if place in self.calendars]
+        """The calendars of the environment, the plan and the phase."""
+        places = ((environment_of(plan), ""), (plan, ""), (plan, phase))
+        return [self.calendars[place] for place in places if place in self.calendars]
 
 
 class Scheduler:

@@ -16,7 +16,6 @@ from pymigrate.v1.shape import enum_word, to_json_data
 
 Home = Annotated[Path, typer.Option(help="Folder of the engine's token and endpoint.", envvar="PYMIGRATE_HOME")]
 RunName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>/runs/<run>")]
-PhaseId = Annotated[str, typer.Argument(help="The phase, by its last segment.")]
 PlanName = Annotated[str, typer.Argument(help="environments/<environment>/plans/<plan>")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, in the shape of the contract.")]
 HOME_DEFAULT = Path.home() / ".local" / "share" / "pymigrate"
@@ -138,11 +137,13 @@ def retry(run: RunName, home: Home = HOME_DEFAULT) -> None:
 
 def approve(
     run: RunName,
-    phase: PhaseId,
-    gate: Annotated[str, typer.Argument(help="The gate's name.")],
+    phase: Annotated[
+        str, typer.Argument(help="The phase's name; without one, what the policy of the environment asks for.")
+    ] = "",
+    gate: Annotated[str, typer.Argument(help="The gate's name.")] = "environment",
     home: Home = HOME_DEFAULT,
 ) -> None:
-    """Approve a gate at which a phase waits."""
+    """Approve a gate at which a phase waits, or a run that waits for the approvals of its environment."""
     _steer("ApproveGate", run_pb2.ApproveGateRequest(name=run, phase=phase, gate=gate), home)
 
 

@@ -1,0 +1,98 @@
+"""The policy of an environment: what it is after inheritance, what is wrong with one, and who it lets do what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.application.field_definitions import LANES_MAX, range_problems
+from pymigrate.engine.application.schedules import schedule_problems
+from pymigrate.engine.domain.errors import NotPermitted, Problem
+from pymigrate.engine.domain.layering import layers_of
+from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.ports.store import Unit
+from pymigrate.v1 import environment_pb2, plan_pb2
+from pymigrate.v1.shape import enum_word
+
+APPROVALS_MAX = 10
+PRINCIPALS_MAX = 100
+PRINCIPAL_CHARACTERS_MAX = 200
+_DEMANDS = (
+    plan_pb2.VERIFICATION_LEVEL_NONE,
+    plan_pb2.VERIFICATION_LEVEL_COUNT,
+    plan_pb2.VERIFICATION_LEVEL_SAMPLED,
+    plan_pb2.VERIFICATION_LEVEL_FULL,
+)
+
+
+def policy_of(unit: Unit, environment: str) -> environment_pb2.EnvironmentPolicy:
+    """What holds in the environment: of each field, what the last of its layers says that sets it. Nothing for one that is not there."""
+    declared: dict[str, environment_pb2.Environment] = {}
+    waiting = [last_segment(environment)]
+    while waiting:
+        name = waiting.pop()
+        stored = unit.resources.get(f"environments/{name}")
+        if name in declared or stored is None:
+            continue
+        declared[name] = environment_pb2.Environment.FromString(stored.body)
+        waiting.extend(declared[name].bases)
+    policy = environment_pb2.EnvironmentPolicy()
+    own = last_segment(environment)
+    if own not in declared:
+        return policy
+    for layer in layers_of(own, {name: tuple(each.bases) for name, each in declared.items()}):
+        said = declared[layer].policy
+        for field, _ in said.ListFields():
+            policy.ClearField(field.name)
+        policy.MergeFrom(said)
+    return policy
+
+
+def policy_problems(policy: environment_pb2.EnvironmentPolicy) -> Iterator[Problem]:
+    """Problems of a policy as an environment declares it."""
+    yield from range_problems("policy.approvals_min", policy.approvals_min, 0, APPROVALS_MAX)
+    yield from range_problems("policy.lanes_max", policy.lanes_max, 0, LANES_MAX)
+    for field, principals in (("approvers", policy.approvers), ("runners", policy.runners)):
+        if len(principals) > PRINCIPALS_MAX:
+            yield Problem(f"policy.{field}", f"has at most {PRINCIPALS_MAX} entries")
+        if any(not 0 < len(each) <= PRINCIPAL_CHARACTERS_MAX for each in principals):
+            yield Problem(f"policy.{field}", f"each is a principal of 1 to {PRINCIPAL_CHARACTERS_MAX} characters")
+    yield from schedule_problems("policy.schedule", policy.schedule)
+
+
+def demand_problems(
+    policy: environment_pb2.EnvironmentPolicy, environment: str, phases: Mapping[str, plan_pb2.Phase]
+) -> Iterator[Problem]:
+    """Datasets that would be compared less than the environment demands, at their paths in the plan."""
+    demand = policy.verification_level_min
+    if not demand:
+        return
+    for name, phase in sorted(phases.items()):
+        for dataset_id, dataset in sorted(phase.datasets.items()):
+            level = dataset.verification or plan_pb2.VERIFICATION_LEVEL_SAMPLED
+            if _DEMANDS.index(level) < _DEMANDS.index(demand):
+                said, least = (_word(each) for each in (level, demand))
+                yield Problem(
+                    f"phases.{name}.datasets.{dataset_id}.verification",
+                    f"compares `{said}`, and the policy of {environment} demands `{least}` at least",
+                )
+
+
+def require_runner(policy: environment_pb2.EnvironmentPolicy, environment: str, caller: Caller) -> None:
+    """Raises NotPermitted for who may not start, resume or retry runs here."""
+    _require(policy.runners, environment, caller, "run anything", "runners")
+
+
+def require_approver(policy: environment_pb2.EnvironmentPolicy, environment: str, caller: Caller) -> None:
+    """Raises NotPermitted for who may not approve here."""
+    _require(policy.approvers, environment, caller, "approve", "approvers")
+
+
+def _require(allowed: Sequence[str], environment: str, caller: Caller, deed: str, field: str) -> None:
+    if allowed and not any(fnmatchcase(caller.principal, each) for each in allowed):
+        raise NotPermitted(
+            f"{caller.principal} may not {deed} in {environment}: its policy names who may, as `policy.{field}`"
+        )
+
+
+def _word(level: "plan_pb2.VerificationLevel.ValueType") -> str:
+    return enum_word(plan_pb2.VerificationLevel.DESCRIPTOR, level)

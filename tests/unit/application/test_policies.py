@@ -1,0 +1,165 @@
+"""Policies of environments: who may run and approve, how many must, what is compared at least, when phases start, and how many lanes."""
+
+import asyncio
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.application.kinds import ENVIRONMENTS
+from pymigrate.engine.application.policies import policy_of
+from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, NotPermitted
+from pymigrate.engine.domain.run_states import DesiredState
+from pymigrate.engine.testing.clock import START
+from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
+from tests.unit.application.engines import ENVIRONMENT, ME, PLAN, Engine, PlayedHost, phase
+
+RUN = f"{PLAN}/runs/r"
+ANN, BOB, CY = Caller("ann"), Caller("bob"), Caller("cy")
+Policy = environment_pb2.EnvironmentPolicy
+
+
+async def governed(engine: Engine, policy: Policy, *, bases: dict[str, Policy] | None = None) -> PlayedHost:
+    """A plan of two phases, the second of which needs the first, in an environment with this policy and bases that have theirs."""
+    await engine.declare({"a": phase("orders"), "b": phase("items", needs=["a"])})
+
+    def work(unit):  # type: ignore[no-untyped-def]  # a unit of work
+        for name, said in (bases or {}).items():
+            base = environment_pb2.Environment(policy=said, is_template=True)
+            engine.catalog.create(unit, ENVIRONMENTS, "", name, base, ME)
+        own = environment_pb2.Environment(name=ENVIRONMENT, policy=policy, bases=list(bases or {}))
+        engine.catalog.update(unit, ENVIRONMENTS, own, FieldMask(), ME)
+
+    await engine.store.transact(work)
+    host = PlayedHost(engine)
+    await host.register()
+    return host
+
+
+async def started(engine: Engine, host: PlayedHost, caller: Caller = ME) -> run_pb2.Run:
+    """The run, begun while the host answers what is asked before."""
+    request = run_pb2.StartRunRequest(parent=PLAN, run_id="r")
+    run = asyncio.create_task(engine.runs.start(request, caller))
+    while not run.done():
+        if task := await host.claim():
+            await host.finish(task)
+        await asyncio.sleep(0)
+    return await run
+
+
+async def test_what_a_later_layer_says_of_a_policy_holds_field_by_field(engine: Engine) -> None:
+    await governed(
+        engine,
+        Policy(approvals_min=1),
+        bases={
+            "company": Policy(approvals_min=3, runners=["ops-*"], lanes_max=9),
+            "region": Policy(runners=["ops-eu"], verification_level_min=plan_pb2.VERIFICATION_LEVEL_FULL),
+        },
+    )
+    found = await engine.store.read(lambda unit: policy_of(unit, ENVIRONMENT))
+    assert found == Policy(
+        approvals_min=1,
+        runners=["ops-eu"],
+        lanes_max=9,
+        verification_level_min=plan_pb2.VERIFICATION_LEVEL_FULL,
+    )
+
+
+async def test_who_is_no_runner_neither_starts_nor_resumes_nor_retries(engine: Engine) -> None:
+    host = await governed(engine, Policy(runners=["an*"]))
+    with pytest.raises(
+        NotPermitted, match=r"bob may not run anything in environments/e: its policy names who may, as `policy.runners`"
+    ):
+        await started(engine, host, BOB)
+    await started(engine, host, ANN)
+    await engine.runs.steer(RUN, DesiredState.PAUSED, BOB)
+    with pytest.raises(NotPermitted):
+        await engine.runs.steer(RUN, DesiredState.RUNNING, BOB)
+    with pytest.raises(NotPermitted):
+        await engine.runs.retry(RUN, BOB)
+    assert (await engine.runs.steer(RUN, DesiredState.RUNNING, ANN)).desired_state == run_pb2.DESIRED_STATE_RUNNING
+
+
+async def test_nothing_starts_before_as_many_others_have_approved_as_the_policy_asks_for(engine: Engine) -> None:
+    host = await governed(engine, Policy(approvals_min=2))
+    run = await started(engine, host, ANN)
+    assert {name: sorted(each.gates) for name, each in run.phases.items()} == {
+        "a": ["environment-1", "environment-2"],
+        "b": [],
+    }
+    await engine.runs.approve(RUN, "", "environment", BOB)
+    await engine.runs.approve(RUN, "", "environment", BOB)
+    assert await host.claim() is None
+    approved = await engine.runs.approve(RUN, "", "environment", CY)
+    assert {name: gate.approver for name, gate in approved.phases["a"].gates.items()} == {
+        "environment-1": "bob",
+        "environment-2": "cy",
+    }
+    assert await host.claim() is not None
+
+
+async def test_who_started_a_run_does_not_approve_it(engine: Engine) -> None:
+    host = await governed(engine, Policy(approvals_min=1))
+    await started(engine, host, ANN)
+    with pytest.raises(NotPermitted, match=r"ann started .*: somebody else must approve it"):
+        await engine.runs.approve(RUN, "a", "environment-1", ANN)
+
+
+async def test_who_is_no_approver_opens_no_gate(engine: Engine) -> None:
+    host = await governed(engine, Policy(approvals_min=1, approvers=["cy"]))
+    await started(engine, host, ANN)
+    with pytest.raises(NotPermitted, match="bob may not approve in environments/e"):
+        await engine.runs.approve(RUN, "", "environment", BOB)
+    await engine.runs.approve(RUN, "", "environment", CY)
+    assert await host.claim() is not None
+
+
+async def test_an_approval_that_nothing_asks_for_or_that_is_one_too_many_is_told_as_such(engine: Engine) -> None:
+    host = await governed(engine, Policy(approvals_min=1))
+    await started(engine, host, ANN)
+    with pytest.raises(NotFound, match="asks for no approval of phase `b`"):
+        await engine.runs.approve(RUN, "b", "environment", BOB)
+    await engine.runs.approve(RUN, "", "environment", BOB)
+    with pytest.raises(FailedPrecondition, match="has all the approvals that it needs"):
+        await engine.runs.approve(RUN, "", "environment", CY)
+
+
+async def test_a_plan_that_compares_less_than_is_demanded_is_not_started(engine: Engine) -> None:
+    host = await governed(engine, Policy(verification_level_min=plan_pb2.VERIFICATION_LEVEL_FULL))
+    with pytest.raises(InvalidDefinition) as refused:
+        await started(engine, host)
+    assert [(each.field, each.description) for each in refused.value.problems] == [
+        (
+            f"phases.{name}.datasets.{dataset}.verification",
+            "compares `sampled`, and the policy of environments/e demands `full` at least",
+        )
+        for name, dataset in (("a", "orders"), ("b", "items"))
+    ]
+
+
+async def test_outside_the_environments_windows_nothing_starts(engine: Engine) -> None:
+    closed = plan_pb2.Schedule(blackouts={"close": plan_pb2.Blackout(start="2000-01-01", end="2100-01-01")})
+    host = await governed(engine, Policy(schedule=closed))
+    await started(engine, host)
+    assert START.year < 2100
+    assert await host.claim() is None
+    limits = await engine.limits.current()
+    assert len(limits.calendars_of(PLAN, "a")) == 1
+
+
+async def test_the_policys_lanes_count_where_the_environment_itself_says_nothing(engine: Engine) -> None:
+    host = await governed(engine, Policy(lanes_max=3))
+    await started(engine, host)
+    assert (await engine.limits.current()).environments == {ENVIRONMENT: 3}
+
+
+async def test_problems_of_a_policy_are_told_together(engine: Engine) -> None:
+    wrong = Policy(approvals_min=11, lanes_max=-1, runners=[""], schedule=plan_pb2.Schedule(time_zone="Mars/Base"))
+    with pytest.raises(InvalidDefinition) as refused:
+        await governed(engine, wrong)
+    assert {each.field for each in refused.value.problems} == {
+        "environment.policy.approvals_min",
+        "environment.policy.lanes_max",
+        "environment.policy.runners",
+        "environment.policy.schedule.time_zone",
+    }
