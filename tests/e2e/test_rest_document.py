@@ -85,6 +85,11 @@ metadata: {{name: failures, environment: e}}
 spec: {{match: {{types: [run.failed]}}, recipients: {{onCallSchedules: [nights]}}, template: short}}
 ---
 apiVersion: pymigrate.io/v1alpha1
+kind: SecretBackend
+metadata: {{name: vault, environment: e}}
+spec: {{vault: {{address: "http://127.0.0.1:9", token: "env://VAULT_TOKEN"}}, timeoutSeconds: 1}}
+---
+apiVersion: pymigrate.io/v1alpha1
 kind: Silence
 metadata: {{name: freeze, environment: e}}
 spec: {{reason: a freeze, startTime: "2026-01-01T00:00:00Z", endTime: "2026-01-02T00:00:00Z"}}

@@ -28,6 +28,9 @@ class Case:
 CASES = {
     "environment": Case("pymigrate_environment.prod", '"Production"', '"Live"', {"display_name": "Theirs"}),
     "department": Case("pymigrate_department.sales", "users                = 120", "users = 121", {"users": 7}),
+    "secret_backend": Case(
+        "pymigrate_secret_backend.vault", '"pymigrate-prod"', '"pymigrate-live"', {"cache_seconds": 9}
+    ),
     "connection": Case("pymigrate_connection.crm", "lanes_max     = 4", "lanes_max = 5", {"lanes_max": 9}),
     "plan": Case(
         "pymigrate_plan.warehouse", '"One warehouse for all departments"', '"One"', {"display_name": "Theirs"}

@@ -185,7 +185,7 @@ class World:
         name = f"d{next(self.numbers)}"
         process, ending = Process(self.outside, self, name), asyncio.Event()
 
-        def build(_: notification_pb2.NotificationChannel) -> Channel:
+        def build(_: notification_pb2.NotificationChannel, __: object) -> Channel:
             return process
 
         dispatcher = Dispatcher(process, build, self.clock, self.rng, name, str, grace_seconds=5.0)

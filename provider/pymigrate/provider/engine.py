@@ -26,6 +26,7 @@ TRACEPARENT = re.compile(
 MODULES = {
     "EnvironmentService": "environment",
     "ConnectionService": "connection",
+    "SecretBackendService": "secret_backend",
     "PlanService": "plan",
     "RunService": "run",
     "ImpactService": "impact",

@@ -28,8 +28,14 @@ LINE = matches(r"[^\r\n]*", "one line")
 TIME_OF_DAY = matches(r"([01]\d|2[0-3]):[0-5]\d", "a time of the day such as 22:00")
 DAY = one_of("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REFERENCE = hidden(
+    r"(?![^#]*://[^#]*:[^#]*@)(env://[A-Za-z_]\w*(#\S+)?|file:///[^#\s]+(#[^#\s]+)?|(?!(env|file|https?)://)[a-z][a-z0-9-]{0,62}://[^#\s]+(#\S+)?)",
+    "a reference such as vault://kv/legacy#password, aws-sm://name#key, k8s://namespace/name#key, env://NAME or file:///path#key: a secret "
+    "itself would be in the state",
+)
+OWN_REFERENCE = hidden(
     r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?",
-    "a reference such as env://NAME or file:///path, with #key for a JSON file's field: a secret itself would be in the state",
+    "a reference such as env://NAME or file:///path#key, since a backend is logged in to by nothing that lies in another: a secret itself "
+    "would be in the state",
 )
 WITHOUT_PASSWORD = hidden(
     r"(?![^/?#]*://[^/?#]*:[^/?#]*@).*",

@@ -142,12 +142,14 @@ class PymigrateProvider(Provider):
         from pymigrate.provider.resources.plan import PlanResource
         from pymigrate.provider.resources.run import RunResource
         from pymigrate.provider.resources.run_gate import RunGateResource
+        from pymigrate.provider.resources.secret_backend import SecretBackendResource
         from pymigrate.provider.resources.silence import SilenceResource
         from pymigrate.provider.resources.stakeholder import StakeholderResource
 
         return [
             EnvironmentResource,
             DepartmentResource,
+            SecretBackendResource,
             ConnectionResource,
             PlanResource,
             PhaseResource,

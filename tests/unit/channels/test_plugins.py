@@ -129,11 +129,11 @@ async def test_a_cancelled_try_is_no_outcome(bring: Callable[..., Channel]) -> N
 
 async def test_a_plugin_whose_secret_is_not_there_works_from_when_it_is(bring: Callable[..., Channel]) -> None:
     bring("return Sent(TryOutcome.ACCEPTED)")
-    variables: dict[str, str] = {}
+    secrets = MemorySecrets()
     plugin = pb.PluginChannel(kind="own", options={"token": "env://LATER"})
-    channel = build_channel(pb.NotificationChannel(plugin=plugin), MemorySecrets(variables), OutgoingAddresses())
+    channel = build_channel(pb.NotificationChannel(plugin=plugin), secrets, OutgoingAddresses())
     before = await channel.send(letter())
-    variables["LATER"] = SECRET
+    secrets.put("LATER", SECRET)
     after = await channel.send(letter())
     await channel.close()
     assert (before.outcome, "env://LATER" in before.answer) == (TryOutcome.TRANSIENT, True)

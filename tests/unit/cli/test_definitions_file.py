@@ -52,7 +52,7 @@ def test_a_document_without_the_envelope_is_refused(tmp_path: Path, capsys: pyte
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = HEAD.replace("Environment", "Enviroment")
-    assert "Environment, Connection, Department, Plan" in refused(tmp_path, text, capsys)
+    assert "Environment, SecretBackend, Connection, Department, Plan" in refused(tmp_path, text, capsys)
 
 
 @pytest.mark.parametrize("value", ["2026-99-99", "2026-01-01 99:00:00", "9" * 5_000])

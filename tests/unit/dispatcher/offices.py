@@ -130,7 +130,7 @@ class Office:
             self.grace_seconds,
         )
 
-    def build(self, declared: notification_pb2.NotificationChannel) -> Channel:
+    def build(self, declared: notification_pb2.NotificationChannel, backends: object) -> Channel:
         """A channel in memory."""
         if self.build_error is not None:
             raise self.build_error

@@ -291,9 +291,10 @@ def _clear(message: Message, path: str) -> None:
 
 
 def _refuse_another_system(kind: Kind[M], before: Message, after: Message) -> None:
-    if "system" not in before.DESCRIPTOR.oneofs_by_name:
+    oneof = next((name for name in ("system", "backend") if name in before.DESCRIPTOR.oneofs_by_name), "")
+    if not oneof:
         return
-    was, becomes = before.WhichOneof("system"), after.WhichOneof("system")
+    was, becomes = before.WhichOneof(oneof), after.WhichOneof(oneof)
     if becomes and was != becomes:
         raise InvalidDefinition(
             (

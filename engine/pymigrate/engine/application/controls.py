@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from pymigrate.engine.application.references import WRITE, is_reference
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import ID_RULE, is_id
 from pymigrate.v1 import plan_pb2
@@ -17,7 +18,6 @@ TIMEOUT_MAX_SECONDS = 600
 KEY_HEADER = "idempotency-key"
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _SECRETLIKE = re.compile(r"authorization|cookie|token|secret|api-?key|password", re.IGNORECASE)
-_REFERENCE = re.compile(r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?")
 
 
 def control_problems(phase: plan_pb2.Phase) -> Iterator[Problem]:
@@ -67,8 +67,8 @@ def _call_problems(path: str, call: plan_pb2.HttpCall) -> Iterator[Problem]:
             )
         elif name.lower() == KEY_HEADER:
             yield Problem(f"{path}.headers.{name}", "is set by the engine")
-        elif _SECRETLIKE.search(name) and not _REFERENCE.fullmatch(value):
+        elif _SECRETLIKE.search(name) and not is_reference(value):
             yield Problem(
                 f"{path}.headers.{name}",
-                "must be a reference, never the secret itself: env://NAME or file:///path, with #key",
+                f"must be a reference, never the secret itself: {WRITE}",
             )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from pymigrate.engine.application.references import is_reference
+from pymigrate.engine.application.references import WRITE, is_reference
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2, plan_pb2
 
@@ -36,7 +36,7 @@ def option_problems(path: str, options: Mapping[str, str]) -> Iterator[Problem]:
         if hidden and not is_reference(value):
             yield Problem(
                 f"{path}.{name}",
-                f"`{hidden[0]}` must be a reference, never the secret itself: env://NAME or file:///path, with #key for a field",
+                f"`{hidden[0]}` must be a reference, never the secret itself: {WRITE}",
             )
 
 

@@ -11,6 +11,7 @@ import structlog
 from pymigrate.engine.application import works
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings
+from pymigrate.engine.application.declared_backends import TaskBackends
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.known_hosts import HOST_BYTES_MIN, Host, LeaseTerms, is_process, refuse_problems
 from pymigrate.engine.application.limits import LaneLimits
@@ -58,6 +59,7 @@ class Hosts:
         self._reports = TaskReports(board, inquiries, limits, surroundings.clock, scheduler, self.tell_work)
         self._claiming = asyncio.Lock()
         self._recalls = Recalls()
+        self._backends = TaskBackends(store)
 
     async def restore(self) -> None:
         """Takes over the hosts of an engine that ended: each has one lease to register again."""
@@ -111,6 +113,8 @@ class Hosts:
         while True:
             seen, since = self._bell.rung, self._surroundings.clock.now()
             task = await self._lease_one(host)
+            if task is not None:
+                await self._backends.bring(task)
             left = deadline - self._surroundings.clock.monotonic()
             if task is not None or left <= 0:
                 return task

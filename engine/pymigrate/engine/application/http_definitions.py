@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from pymigrate.engine.application.references import is_reference
+from pymigrate.engine.application.references import WRITE, is_reference
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2, plan_pb2
 
@@ -30,9 +30,7 @@ def http_problems(system: connection_pb2.HttpApiSystem) -> Iterator[Problem]:
         field = f"http.headers.{name}"
         yield from header_name_problems(field, name)
         if name.lower() in _SECRET_HEADERS and not is_reference(value):
-            yield Problem(
-                field, "must be a reference, never the value itself: env://NAME or file:///path, with #key for a field"
-            )
+            yield Problem(field, f"must be a reference, never the value itself: {WRITE}")
         elif not value.isascii() or not value.isprintable():
             yield Problem(field, "a header holds printable ASCII characters alone")
     rate = system.requests_per_second_max

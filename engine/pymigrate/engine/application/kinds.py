@@ -7,6 +7,7 @@ from pymigrate.engine.application.abandoning import abandon_deliveries
 from pymigrate.engine.application.catalog import PAGE_MAX, Kind
 from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.application.dataset_definitions import shared_targets
+from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment, nearest, parent_of
@@ -65,13 +66,14 @@ def _check_department(unit: Unit, department: environment_pb2.Department) -> Ite
 
 
 def _check_connection(unit: Unit, connection: connection_pb2.Connection) -> Iterator[Problem]:
-    del unit
-    return connection_problems(connection)
+    yield from connection_problems(connection)
+    yield from reference_problems(unit, environment_of(connection.name), connection)
 
 
 def _check_phase(unit: Unit, phase: plan_pb2.Phase) -> Iterator[Problem]:
     environment, plan, name = environment_of(phase.name), parent_of(phase.name), last_segment(phase.name)
     yield from definitions.phase_problems(phase, connections_of(unit, environment), departments_of(unit, environment))
+    yield from reference_problems(unit, environment, phase)
     phases = phases_of(unit, plan)
     phases[name] = phase
     if cycle := graph.find_cycle(definitions.phase_dependencies(phases), through=name):

@@ -6,6 +6,7 @@ from pymigrate.engine.application.alert_rule_definitions import alert_rule_probl
 from pymigrate.engine.application.catalog import Kind
 from pymigrate.engine.application.channel_addresses import address_problems
 from pymigrate.engine.application.channel_definitions import channel_problems
+from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.application.duty_definitions import on_call_schedule_problems, silence_problems
 from pymigrate.engine.application.kinds import children, departments_of
 from pymigrate.engine.application.notification_definitions import Known
@@ -55,6 +56,7 @@ def _check_stakeholder(unit: Unit, stakeholder: notification_pb2.Stakeholder) ->
 def _check_channel(unit: Unit, channel: notification_pb2.NotificationChannel) -> Iterator[Problem]:
     """Besides its own problems, those that it would make of the addresses that it reaches."""
     yield from channel_problems(channel)
+    yield from reference_problems(unit, environment_of(channel.name), channel)
     name = last_segment(channel.name)
     if channel.WhichOneof("system") != "webhook" or channel.webhook.url:
         return

@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymigrate.engine.application.acknowledging import AcknowledgeLinks
 from pymigrate.engine.application.cloud_events import TYPE_PREFIX
+from pymigrate.engine.application.declared_backends import declared_backends
 from pymigrate.engine.application.declared_notices import channel_of
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS, STAKEHOLDERS
 from pymigrate.engine.application.projections import timestamp
+from pymigrate.engine.application.references import needed_backends
 from pymigrate.engine.domain.delivery import Delivery
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.notices import ChannelTerms
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Unit
-from pymigrate.v1 import notification_pb2
+from pymigrate.v1 import notification_pb2, secret_backend_pb2
 from pymigrate.v1.shape import to_json_data
 
 EVENT_TYPE = f"{TYPE_PREFIX}notification"
@@ -36,6 +38,7 @@ class DeclaredChannel:
 
     terms: ChannelTerms
     message: notification_pb2.NotificationChannel
+    backends: Mapping[str, secret_backend_pb2.SecretBackend] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class OutgoingMessages:
             if len(self._channels) >= CHANNELS_KEPT_MAX:
                 self._channels.clear()
             kept = self._channels[resource.name] = (state, DeclaredChannel(channel_of(message), message))
-        return kept[1]
+        declared = declared_backends(unit, environment)
+        return replace(kept[1], backends=needed_backends(kept[1].message, declared)) if declared else kept[1]
 
     def display_names(self, unit: Unit, deliveries: Collection[Delivery]) -> Mapping[str, str]:
         """What people call whom these are for, by the delivery's name, as they were called at most NAME_SECONDS ago."""
@@ -106,6 +110,7 @@ class OutgoingMessages:
             lease=delivery.lease,
             lease_expire_time=timestamp(delivery.lease_until),
             channel=claimed.channel.message,
+            secret_backends=claimed.channel.backends,
             to=delivery.to,
             display_name=claimed.display_name,
             subject=content.subject,

@@ -175,7 +175,14 @@ def needed_backends(
 ) -> dict[str, secret_backend_pb2.SecretBackend]:
     """Those of the declared backends that a message's references lead to, and those that the backends' own references lead to."""
     schemes = {ref.scheme for _, ref, _ in references_in(message, declared)}
-    found = {scheme: declared[scheme] for scheme in schemes if scheme in declared}
+    return with_their_own({scheme: declared[scheme] for scheme in schemes if scheme in declared}, declared)
+
+
+def with_their_own(
+    backends: Mapping[str, secret_backend_pb2.SecretBackend], declared: Mapping[str, secret_backend_pb2.SecretBackend]
+) -> dict[str, secret_backend_pb2.SecretBackend]:
+    """These backends, and the declared ones that what they log in with lies in."""
+    found = dict(backends)
     for backend in tuple(found.values()):
         for _, ref, _ in references_in(backend, ()):
             if ref.scheme in OWN_SCHEMES and ref.scheme in declared:

@@ -9,9 +9,10 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from pymigrate.engine.application import definitions, works
+from pymigrate.engine.application.declared_backends import declared_backends
 from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, phases_of
 from pymigrate.engine.application.policies import demand_problems, policy_of
-from pymigrate.engine.application.references import is_reference
+from pymigrate.engine.application.references import is_reference, undeclared_problems
 from pymigrate.engine.application.run_approvals import ask_for_approvals, name_problems
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import environment_of
@@ -62,10 +63,17 @@ def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Prob
     for name in used_connections(phases):
         if name in connections:
             revision.connections[name].CopyFrom(connections[name])
+    declared = declared_backends(unit, environment)
     problems = (
         *definitions.plan_problems(phases, connections, departments_of(unit, environment)),
         *demand_problems(revision.policy, environment, phases),
         *name_problems(revision),
+        *(
+            problem
+            for name, connection in sorted(revision.connections.items())
+            for problem in undeclared_problems(connection, declared, prefix=f"connections.{name}.")
+        ),
+        *undeclared_problems(revision.plan, declared),
     )
     if not phases:
         problems = (Problem("phases", "the plan has no phase yet: there is nothing to run"),)

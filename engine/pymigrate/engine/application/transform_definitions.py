@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pymigrate.engine.application.references import secret_problems
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.types import parse_type
@@ -18,7 +19,6 @@ RELATION_CHARACTERS_MAX = 200
 PYTHON_MEMORY_MIN = 64 << 20
 PYTHON_MEMORY_MAX = 16 << 30
 PYTHON_SECONDS_MAX = 3_600
-SECRET = re.compile(r"(env://[A-Za-z_][A-Za-z0-9_]*|file:///[^#\s]+)(#[^#\s]+)?")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _KEYED = frozenset({plan_pb2.MASK_METHOD_HASH, plan_pb2.MASK_METHOD_TOKENISE})
 
@@ -150,10 +150,8 @@ def _mask(path: str, mask: plan_pb2.MaskColumns) -> Iterator[Problem]:
         if column.text and column.method != plan_pb2.MASK_METHOD_REDACT:
             yield Problem(f"{path}.columns.{name}.text", "is for `redact` alone")
     is_keyed = any(column.method in _KEYED for column in mask.columns.values())
-    if mask.key and not SECRET.fullmatch(mask.key):
-        said = "must be a reference, never the key itself: env://NAME or file:///path, with #key for a field"
-        yield Problem(f"{path}.key", said)
-    elif is_keyed and not mask.key:
+    yield from secret_problems(f"{path}.key", mask.key, "key")
+    if is_keyed and not mask.key:
         yield Problem(f"{path}.key", "is required by `hash` and `tokenise`: a reference such as env://NAME")
 
 

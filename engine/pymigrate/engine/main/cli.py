@@ -28,6 +28,7 @@ def build() -> typer.Typer:
         impact_commands,
         kpi_commands,
         notification_commands,
+        secret_backend_commands,
     )
 
     app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
@@ -40,6 +41,7 @@ def build() -> typer.Typer:
     kpi_commands.add_to(app)
     dashboard_commands.add_to(app)
     notification_commands.add_to(app)
+    secret_backend_commands.add_to(app)
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
     for entry in entry_points(group=COMMANDS):
         if asked in {entry.name, "--help"}:

@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -19,12 +19,13 @@ from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.dispatcher.dispatcher import Dispatcher
 from pymigrate.engine.entrypoints.dispatcher.engine import EngineLink
+from pymigrate.engine.entrypoints.held_secrets import held_secrets
 from pymigrate.engine.main.logs import configure_logging
-from pymigrate.engine.main.secrets import build_secrets
+from pymigrate.engine.main.secrets import build_readers, build_secrets
 from pymigrate.engine.ports.channel import Channel
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import Settings
-from pymigrate.v1 import notification_pb2
+from pymigrate.v1 import notification_pb2, secret_backend_pb2
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 0.5
@@ -36,6 +37,7 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
     engine has made a token yet. Returns the exit code."""
     from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
     from pymigrate.engine.adapters.channels.factory import build_channel
+    from pymigrate.engine.adapters.channels.read_ahead import ReadAhead, ReadAheadChannel
 
     if not settings.token_path.exists():
         home = settings.home
@@ -45,9 +47,18 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     secrets, addresses = build_secrets(redactor), OutgoingAddresses(settings.outgoing_allowed_parts)
+    readers = build_readers(redactor)
 
-    def build(declared: notification_pb2.NotificationChannel) -> Channel:
-        return build_channel(declared, secrets, addresses)
+    def build(
+        declared: notification_pb2.NotificationChannel, backends: Mapping[str, secret_backend_pb2.SecretBackend]
+    ) -> Channel:
+        if not backends:  # its own variables and files are read quickly
+            return build_channel(declared, held_secrets(declared, secrets, ()), addresses)
+        holding = readers.held(backends)
+        held = held_secrets(declared, holding.__enter__(), backends)
+        return ReadAheadChannel(
+            ReadAhead(held.held, held), lambda ahead: build_channel(declared, ahead, addresses), holding
+        )
 
     # What the first message would wait for: certificates take longest.
     await asyncio.to_thread(_preload)
@@ -61,6 +72,7 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await link.close()
+        await asyncio.to_thread(readers.close)
     log.info("dispatcher.stopped", dispatcher=name)
     return 1 if unheard else 0
 

@@ -41,6 +41,7 @@ from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
+from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
@@ -94,6 +95,7 @@ class Services:
         return {
             "EnvironmentService": EnvironmentCalls(store, catalog, requests),
             "ConnectionService": ConnectionCalls(store, catalog, requests, self._inquiries),
+            "SecretBackendService": SecretBackendCalls(store, catalog, requests, self._inquiries),
             "PlanService": PlanCalls(store, catalog, requests, runs),
             "RunService": RunCalls(runs),
             "ImpactService": ImpactCalls(impacts, self._forecasts, self._learning),

@@ -7,14 +7,13 @@ from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.domain.errors import PyMigrateError, SecretMissing
 from pymigrate.engine.ports.channel import Channel, ChannelOptions, Letter, Sent
-from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref
+from pymigrate.engine.ports.secrets import Secret, Secrets, parse_secret_ref, reference_in
 from pymigrate.v1 import notification_pb2 as pb
 
 TRY_SECONDS_DEFAULT = 10.0
 CONNECTIONS_DEFAULT = 5
 SUBMISSION_PORT = 587
 TLS_PORT = 465
-REFERENCES = ("env://", "file://")
 
 
 class BrokenChannel:
@@ -163,7 +162,7 @@ def _plugin(plugin: pb.PluginChannel, secrets: Secrets, seconds_max: float) -> C
     hidden: Mapping[str, Secret] = {
         name: secrets.read(parse_secret_ref(value, f"plugin.options.{name}"))
         for name, value in plugin.options.items()
-        if value.startswith(REFERENCES)
+        if reference_in(value, secrets.schemes) is not None
     }
     plain = {name: value for name, value in plugin.options.items() if name not in hidden}
     return plugin_channel(plugin.kind, ChannelOptions(plain, hidden, seconds_max))

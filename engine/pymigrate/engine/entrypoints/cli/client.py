@@ -21,6 +21,7 @@ from pymigrate.v1 import (
     notification_pb2_grpc,
     plan_pb2_grpc,
     run_pb2_grpc,
+    secret_backend_pb2_grpc,
     worker_pb2_grpc,
 )
 
@@ -48,6 +49,7 @@ class Client:
         self.channel = channel or grpc.insecure_channel(endpoint, options=limits)
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
+        self.secret_backends = secret_backend_pb2_grpc.SecretBackendServiceStub(self.channel)
         self.plans = plan_pb2_grpc.PlanServiceStub(self.channel)
         self.runs = run_pb2_grpc.RunServiceStub(self.channel)
         self.impacts = impact_pb2_grpc.ImpactServiceStub(self.channel)

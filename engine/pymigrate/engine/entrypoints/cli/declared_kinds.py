@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from pymigrate.engine.entrypoints.cli.client import Client
-from pymigrate.v1 import connection_pb2, environment_pb2, notification_pb2, plan_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, notification_pb2, plan_pb2, secret_backend_pb2
 
 _OUTPUT_ONLY = frozenset(
     {"name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash"}
@@ -64,6 +64,12 @@ KINDS: dict[str, DeclaredKind] = {
     kind.word: kind
     for kind in (
         DeclaredKind("Environment", environment_pb2.Environment, environment_pb2, lambda client: client.environments),
+        DeclaredKind(
+            "SecretBackend",
+            secret_backend_pb2.SecretBackend,
+            secret_backend_pb2,
+            lambda client: client.secret_backends,
+        ),
         DeclaredKind("Connection", connection_pb2.Connection, connection_pb2, lambda client: client.connections),
         DeclaredKind("Department", environment_pb2.Department, environment_pb2, lambda client: client.environments),
         DeclaredKind("Plan", plan_pb2.Plan, plan_pb2, lambda client: client.plans),

@@ -6,7 +6,7 @@ one ends by that.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
@@ -16,14 +16,15 @@ from pymigrate.engine.application.declared_notices import channel_of
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import ANSWER_CHARACTERS_MAX, Channel, Letter, Sent
 from pymigrate.engine.ports.clock import Clock
-from pymigrate.v1 import notification_pb2
+from pymigrate.v1 import notification_pb2, secret_backend_pb2
 
 log = structlog.get_logger(__name__)
 # A channel keeps its own limit of time; one that does not is given up.
 OVERTIME_SECONDS = 2.0
 # What was resolved when it was built, such as a plugin's secrets, may have changed since.
 AGE_SECONDS_MAX = 600.0
-Build = Callable[[notification_pb2.NotificationChannel], Channel]
+Build = Callable[[notification_pb2.NotificationChannel, Mapping[str, secret_backend_pb2.SecretBackend]], Channel]
+"""Makes a channel that reads its secrets from these backends."""
 Report = Callable[[notification_pb2.DeliveryReport], None]
 
 
@@ -112,7 +113,7 @@ class Outlet:
         """Begins as many tries as there is room for."""
         while self._waiting and len(self._tries) < self._at_once_max:
             message = self._waiting.popleft()
-            way = self._way_of(message.channel)
+            way = self._way_of(message)
             if not self._is_in_time(message, way):
                 self._report(_untried(message))
                 continue
@@ -179,20 +180,22 @@ class Outlet:
                 TryOutcome.UNKNOWN, f"the channel failed with {type(error).__name__}: the dispatcher's log tells more"
             )
 
-    def _way_of(self, declared: notification_pb2.NotificationChannel) -> _Way:
-        text, now = declared.SerializeToString(deterministic=True), self._clock.monotonic()
+    def _way_of(self, message: notification_pb2.OutgoingMessage) -> _Way:
+        declared = message.channel
+        text, now = _declared(message), self._clock.monotonic()
         way = self._way
         if way is not None and way.declared == text and now - way.built < AGE_SECONDS_MAX:
             return way
         if way is not None:
             self._retire(way)
         seconds = channel_of(declared).try_seconds_max
-        self._way = _Way(text, self._built(declared), now, seconds)
+        self._way = _Way(text, self._built(message), now, seconds)
         return self._way
 
-    def _built(self, declared: notification_pb2.NotificationChannel) -> Channel:
+    def _built(self, message: notification_pb2.OutgoingMessage) -> Channel:
+        declared = message.channel
         try:
-            return self._build(declared)
+            return self._build(declared, message.secret_backends)
         except Exception as error:  # a defect, which keeps nothing but this channel from being used
             log.exception("channel.unbuilt", channel=declared.name, error=type(error).__name__)
             return _Unbuilt(f"the channel can't be made, for {type(error).__name__}: the dispatcher's log tells more")
@@ -210,3 +213,9 @@ class Outlet:
 
 def _untried(message: notification_pb2.OutgoingMessage) -> notification_pb2.DeliveryReport:
     return notification_pb2.DeliveryReport(delivery=message.delivery, lease=message.lease)
+
+
+def _declared(message: notification_pb2.OutgoingMessage) -> bytes:
+    """The channel, and the backends that its secrets are in."""
+    declared = notification_pb2.OutgoingMessage(channel=message.channel, secret_backends=message.secret_backends)
+    return declared.SerializeToString(deterministic=True)

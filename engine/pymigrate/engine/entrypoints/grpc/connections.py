@@ -6,10 +6,11 @@ from google.protobuf.empty_pb2 import Empty
 
 from pymigrate.engine.application import works
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.declared_backends import TaskBackends
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import CONNECTIONS
 from pymigrate.engine.application.requests import Requests
-from pymigrate.engine.domain.names import at_environment
+from pymigrate.engine.domain.names import at_environment, environment_of
 from pymigrate.engine.entrypoints.grpc.declared import DeclaredCalls
 from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import connection_pb2, connection_pb2_grpc, worker_pb2
@@ -24,6 +25,7 @@ class ConnectionCalls(connection_pb2_grpc.ConnectionServiceServicer):
         self._store = store
         self._catalog = catalog
         self._inquiries = inquiries
+        self._backends = TaskBackends(store)
         self._connections = DeclaredCalls(store, catalog, requests, CONNECTIONS)
 
     async def CreateConnection(self, request: Any, context: Any) -> connection_pb2.Connection:
@@ -44,12 +46,14 @@ class ConnectionCalls(connection_pb2_grpc.ConnectionServiceServicer):
 
     async def TestConnection(self, request: Any, context: Any) -> connection_pb2.TestConnectionResponse:
         connection = await self._connections.get(request)
+        await self._backends.require(environment_of(connection.name), connection, "connection.")
         task = worker_pb2.Task(test=worker_pb2.TestWork(connection=connection))
         result = await self._inquiries.ask(task, _affinity(connection), ANSWER_TIMEOUT_SECONDS)
         return result.test
 
     async def DiscoverSchema(self, request: Any, context: Any) -> connection_pb2.DiscoverSchemaResponse:
         connection = await self._connections.get(request)
+        await self._backends.require(environment_of(connection.name), connection, "connection.")
         work = worker_pb2.DiscoverWork(connection=connection, relation_glob=request.relation_glob)
         task = worker_pb2.Task(discover=work)
         result = await self._inquiries.ask(task, _affinity(connection), ANSWER_TIMEOUT_SECONDS)

@@ -30,6 +30,8 @@ from pymigrate.v1 import (
     plan_pb2_grpc,
     run_pb2,
     run_pb2_grpc,
+    secret_backend_pb2,
+    secret_backend_pb2_grpc,
     token_pb2,
     token_pb2_grpc,
     worker_pb2,
@@ -47,6 +49,10 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 ADDERS: Mapping[str, tuple[Any, Any]] = {
     "EnvironmentService": (environment_pb2, environment_pb2_grpc.add_EnvironmentServiceServicer_to_server),
     "ConnectionService": (connection_pb2, connection_pb2_grpc.add_ConnectionServiceServicer_to_server),
+    "SecretBackendService": (
+        secret_backend_pb2,
+        secret_backend_pb2_grpc.add_SecretBackendServiceServicer_to_server,
+    ),
     "PlanService": (plan_pb2, plan_pb2_grpc.add_PlanServiceServicer_to_server),
     "RunService": (run_pb2, run_pb2_grpc.add_RunServiceServicer_to_server),
     "ImpactService": (impact_pb2, impact_pb2_grpc.add_ImpactServiceServicer_to_server),
