@@ -130,6 +130,13 @@ def test_base64_is_taken_out_with_the_digits_that_share_a_byte_with_it() -> None
         assert b"h" not in base64.b64decode(left + "A" * (-len(left) % 4))
 
 
+def test_bytes_that_are_no_text_are_taken_out_as_they_are_written() -> None:
+    key = bytes(range(200, 232))
+    redactor = knowing(key.decode("utf-8", "surrogateescape"))
+    for text in (repr(key)[2:-1], key.hex(), base64.b64encode(key).decode(), quote(key)):
+        assert redactor.clean(f"key {text} end") == f"key {HIDDEN} end"
+
+
 def test_an_old_version_stays_hidden_until_as_many_newer_ones_are_known() -> None:
     redactor = knowing("version-1", "version-2", values_max=2)
     redactor.note(Secret("version-1"))  # read again, and so the newest

@@ -42,6 +42,7 @@ class Asked:
     body: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    from_port: int = 0
 
     @property
     def namespace(self) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hvac
-from hvac.exceptions import VaultError
+from hvac.exceptions import InvalidPath, InvalidRequest, VaultError
 
+from pymigrate.engine.adapters.clock import ThreadClock
 from pymigrate.engine.adapters.secrets.vault import VaultKind
 from pymigrate.engine.adapters.secrets.vault_backend import VaultBackend
 from pymigrate.engine.ports.clock import BlockingClock
@@ -22,6 +23,8 @@ from pymigrate.engine.testing.clock import HastyClock
 from tests.vaults.server import VaultNode, running_vault
 
 OWN = "env"
+READY_POLLS_MAX = 100
+READY_POLL_SECONDS = 0.1
 
 
 @dataclass
@@ -83,7 +86,22 @@ class VaultScene:
         options = {"version": str(version)} if version else None
         self.admin.sys.enable_secrets_engine(kind, path=path, options=options)
         self.undo.append(lambda: self.admin.sys.disable_secrets_engine(path))
+        if version == 2:
+            self._wait_for(path)
         return path
+
+    def _wait_for(self, mount: str) -> None:
+        """A real Vault says for a moment that it upgrades a new engine of KV."""
+        for _ in range(READY_POLLS_MAX):
+            try:
+                self.admin.secrets.kv.v2.list_secrets("", mount_point=mount)
+            except InvalidPath:
+                return
+            except InvalidRequest:
+                ThreadClock().wait(READY_POLL_SECONDS)
+            else:
+                return
+        raise AssertionError(f"the engine at {mount} does not become ready")
 
     def enable(self, name: str, kind: str) -> str:
         """A way to log in."""

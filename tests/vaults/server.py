@@ -6,7 +6,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +17,7 @@ from tests.vaults.core import Answer, Asked, Refused, Vault
 from tests.vaults.system import new_vault
 
 WAIT_SECONDS = 60.0
+CHUNKS = 5
 AT_ONCE = struct.pack("ii", 1, 0)
 LIMITED = "request path {path!r}: rate limit quota exceeded"
 
@@ -45,6 +46,8 @@ class VaultNode:
         self.lag = lag
         self.faults: list[Fault] = []
         self.asked: list[Asked] = []
+        self.is_chunked = False
+        self.on_piece: Callable[[], None] = lambda: None  # of an answer in chunks, before each is sent
         self._lock = threading.Lock()
         self._scheme = "https" if tls is not None else "http"
         self._server = _Server(("127.0.0.1", 0), self._handler())
@@ -109,6 +112,7 @@ class VaultNode:
                     json.loads(body) if body else {},
                     query,
                     {name.lower(): value for name, value in self.headers.items()},
+                    self.client_address[1],
                 )
                 fault = node.fault_for(asked)
                 if fault is None:
@@ -138,11 +142,26 @@ class VaultNode:
                         self.send_header(name, value)
                     self.send_header("Cache-Control", "no-store")
                     self.send_header("Content-Type", "application/json")
+                    if node.is_chunked and body:
+                        self.send_header("Transfer-Encoding", "chunked")
+                        self.end_headers()
+                        self.say_in_chunks(body)
+                        return
                     if answer.status != 204:
                         self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
                     self.wfile.flush()
+
+            def say_in_chunks(self, body: bytes) -> None:
+                size = -(-len(body) // CHUNKS)
+                for start in range(0, len(body), size):
+                    piece = body[start : start + size]
+                    node.on_piece()
+                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                    self.wfile.flush()
+                self.wfile.write(b"0\r\n\r\n")
+                self.wfile.flush()
 
             def log_message(self, format: str, *_: object) -> None:
                 """Nothing on stderr."""

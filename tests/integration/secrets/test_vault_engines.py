@@ -1,6 +1,8 @@
 """What is read from a Vault's engines: KV in both versions, databases, transit."""
 
 import base64
+import subprocess
+import sys
 
 import pytest
 
@@ -126,6 +128,21 @@ def test_an_engine_is_asked_for_once_for_all_that_is_in_it(stand_in: VaultScene)
         assert value(backend, at(f"{mount}/{name}")) == PASSWORD
     asked = [each.path for each in stand_in.faults.asked if "internal/ui" in each.path]
     assert asked == [f"sys/internal/ui/mounts/{mount}/a"]
+
+
+def test_of_mounts_that_are_declared_the_longest_counts(stand_in: VaultScene) -> None:
+    outer, inner = stand_in.mount("team", "kv", 1), stand_in.mount("team/inner", "kv", 2)
+    stand_in.admin.secrets.kv.v1.create_or_update_secret("legacy", {"password": OTHER}, mount_point=outer)
+    stand_in.admin.secrets.kv.v2.create_or_update_secret("legacy", {"password": PASSWORD}, mount_point=inner)
+    backend = stand_in.open({"kv_versions": f'{{"{outer}": 1, "{inner}": 2}}'})
+    assert value(backend, at(f"{inner}/legacy")) == PASSWORD
+    assert value(backend, at(f"{outer}/legacy")) == OTHER
+
+
+def test_hvac_is_imported_by_what_opens_a_vault_and_not_before() -> None:
+    told = "import sys, pymigrate.engine.adapters.secrets.vault; print('hvac' in sys.modules, 'urllib3' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]
 
 
 def database(scene: VaultScene, seconds: str = "60s") -> str:

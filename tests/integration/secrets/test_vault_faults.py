@@ -153,6 +153,33 @@ def test_vaults_words_are_shown_only_where_they_repeat_no_secret(stand_in: Vault
     assert len(said) < 500
 
 
+def test_an_engine_that_is_being_upgraded_is_waited_for(stand_in: VaultScene) -> None:
+    path, backend = secret(stand_in), stand_in.open()
+    words = "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period"
+    stand_in.faults.faults.append(Fault(400, (words,), path=f"{stand_in.base}/kv", times=1))
+    assert "400: Upgrading" in refusal(SecretsUnavailable, backend, at(path))
+    assert value(backend, at(path)) == PASSWORD
+
+
+def test_an_answer_in_chunks_is_read_whole(stand_in: VaultScene) -> None:
+    path, backend = secret(stand_in), stand_in.open()
+    long = PASSWORD * 20_000
+    stand_in.admin.secrets.kv.v2.create_or_update_secret(
+        "legacy", {"password": long}, mount_point=f"{stand_in.base}/kv"
+    )
+    stand_in.faults.is_chunked = True
+    assert [value(backend, at(path)) for _ in range(3)] == [long] * 3
+    assert len({each.from_port for each in stand_in.faults.asked[-3:]}) == 1
+
+
+def test_an_answer_that_drips_in_is_left_after_its_time(stand_in: VaultScene) -> None:
+    path, backend = secret(stand_in), stand_in.open()
+    value(backend, at(path))
+    stand_in.faults.on_piece = lambda: stand_in.clock.wait(4.0)
+    stand_in.faults.is_chunked = True
+    assert "does not answer within 10 s" in refusal(SecretsUnavailable, backend, at(path))
+
+
 def test_a_vault_that_is_gone_is_unavailable_and_why_is_told(stand_in: VaultScene) -> None:
     path = secret(stand_in)
     node = VaultNode(stand_in.faults.vault)

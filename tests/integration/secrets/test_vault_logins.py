@@ -1,5 +1,6 @@
 """How one logs in to a Vault, and stays logged in: tokens, AppRole, wrapping, Kubernetes, JWT; renewed, revoked, and anew."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from pymigrate.engine.domain.errors import SecretMissing, SecretRefused
 from tests.integration.secrets.vault_reading import PASSWORD, at, refusal, value
 from tests.vaults.entries import Signer
 from tests.vaults.scene import VaultScene, own
+from tests.vaults.server import Fault
 
 LATER_SECONDS = 3_600.0
 
@@ -39,11 +41,11 @@ def test_a_token_with_a_policy_reads_what_it_allows_and_nothing_else(vault: Vaul
 
 def test_a_token_that_is_none_is_refused_with_where_it_comes_from(vault: VaultScene) -> None:
     path, _ = secret(vault)
-    backend = vault.with_token("hvs.nothing-like-a-token")
+    backend = vault.with_token("nothing-like-a-token")
     for call in (backend.login, lambda: backend.read(at(path))):
         with pytest.raises(SecretRefused, match="the token of env://OWN_TOKEN: Vault answered 403") as refused:
             call()
-        assert "hvs.nothing" not in str(refused.value)
+        assert "nothing-like" not in str(refused.value)
 
 
 def test_a_token_is_renewed_before_it_ends(stand_in: VaultScene) -> None:
@@ -193,6 +195,33 @@ def test_a_wrapping_token_that_something_else_made_is_an_alarm(vault: VaultScene
     vault.variables.values["SECRET_ID"] = forged["wrap_info"]["token"]
     said = refusal(SecretRefused, vault.by_app_role(mount, role_id, is_wrapped=True), at(path))
     assert "at `sys/wrapping/wrap`" in said
+
+
+def test_a_wrapping_token_of_another_way_to_log_in_is_an_alarm(stand_in: VaultScene) -> None:
+    path, policy = secret(stand_in)
+    mount, role_id = stand_in.app_role(policy)
+    other = stand_in.enable("others", "approle")
+    stand_in.admin.auth.approle.create_or_update_approle("reader", token_policies=[policy], mount_point=other)
+    stand_in.variables.values["SECRET_ID"] = stand_in.wrapped_secret_id(other)
+    said = refusal(SecretRefused, stand_in.by_app_role(mount, role_id, is_wrapped=True), at(path))
+    assert f"at `auth/{other}/role/reader/secret-id`" in said
+
+
+def test_nobody_waits_for_a_login_that_is_renewed_while_it_is_good_still(stand_in: VaultScene) -> None:
+    path, policy = secret(stand_in)
+    backend = stand_in.with_token(stand_in.token_with(policy, ttl="90s"))
+    value(backend, at(path))
+    stand_in.advance(61.0)
+    is_answered = threading.Event()
+    stand_in.faults.faults.append(Fault(503, ("busy",), path="auth/token/renew-self", times=1, hangs_until=is_answered))
+    with ThreadPoolExecutor(1) as thread:
+        renewing = thread.submit(value, backend, at(path))
+        while not any(each.path == "auth/token/renew-self" for each in stand_in.faults.asked):
+            threading.Event().wait(0.005)
+        assert value(backend, at(path)) == PASSWORD
+        assert not renewing.done()
+        is_answered.set()
+        assert renewing.result() == PASSWORD
 
 
 def by_jwt(scene: VaultScene, policy: str, claims: dict[str, object]) -> VaultBackend:

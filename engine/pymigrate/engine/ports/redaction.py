@@ -189,7 +189,8 @@ def _spellings(value: str) -> Iterator[Spelling]:
         b"".join(chr(code).encode("latin-1" if code < 0x100 else "utf-8", "replace") for code in map(ord, value)),
         False,
     )
-    raw = value.encode(*ENCODING)
+    raw = _bytes_of(value)
+    yield raw, False
     for before in range(3):  # how many bytes of something else share the first digits: of `user:`, as headers have it
         encoded = base64.b64encode(bytes(before) + raw)
         shared_end = -(len(raw) + before) % 3
@@ -198,6 +199,14 @@ def _spellings(value: str) -> Iterator[Spelling]:
         yield core.translate(bytes.maketrans(b"+/", b"-_")), True
     yield raw.hex().encode(), False
     yield raw.hex().upper().encode(), False
+
+
+def _bytes_of(value: str) -> bytes:
+    """What a value stands for: bytes that are no text are carried as Python escapes them (PEP 383)."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode(*ENCODING)
 
 
 def _widened(content: bytes, start: int, end: int) -> tuple[int, int]:
