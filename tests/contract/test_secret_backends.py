@@ -1,5 +1,6 @@
 """What every secret backend does, the fake included, and whoever reads through it: the same values and errors, and no value in an error."""
 
+import itertools
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,8 @@ from pymigrate.engine.ports.secret_backend import PREVIOUS, SecretBackend
 from pymigrate.engine.ports.secrets import HIDDEN, SecretRef
 from pymigrate.engine.testing.clock import HastyClock
 from pymigrate.engine.testing.secret_backends import MemoryBackend
+from tests.clouds import aws_place, moto_server
+from tests.clusters import Cluster, ClusterPlace, cluster
 from tests.vaults.place import knows as vault_knows
 from tests.vaults.place import vault_place
 
@@ -124,8 +127,10 @@ def written(values: Mapping[str, str]) -> str:
     return values[""] if "" in values else json.dumps(dict(values))
 
 
+NUMBERS = itertools.count(1)
+
 # What each knows of, besides secrets with keys: `text` (one without), `versions`, `leases`, and what may happen to it.
-PLACES: dict[str, tuple[Callable[[Path], AbstractContextManager[Place]], set[str]]] = {
+PLACES: dict[str, tuple[Callable[..., AbstractContextManager[Place]], set[str]]] = {
     "memory": (
         lambda _: nullcontext(MemoryPlace()),
         {"text", "versions", "leases", "refuses", "away", "throttles", "seals"},
@@ -134,13 +139,33 @@ PLACES: dict[str, tuple[Callable[[Path], AbstractContextManager[Place]], set[str
     "file": (lambda folder: nullcontext(FilePlace(folder)), {"text", "refuses"}),
     "vault-kv-1": (lambda _: vault_place(1), vault_knows(1)),
     "vault-kv-2": (lambda _: vault_place(2), vault_knows(2)),
+    "aws": (
+        lambda _, address: aws_place(address, f"n{next(NUMBERS)}"),
+        {"text", "versions", "refuses", "away", "throttles"},
+    ),
+    "kubernetes": (lambda _, made: nullcontext(ClusterPlace(made, f"n{next(NUMBERS)}")), {"refuses", "away"}),
 }
+# What takes long to start, and is started once for all of these tests.
+SERVERS = {"aws": "moto", "kubernetes": "api_server"}
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
 
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     make, _ = PLACES[request.param]
-    with make(tmp_path) as made:
+    server = [request.getfixturevalue(SERVERS[request.param])] if request.param in SERVERS else []
+    with make(tmp_path, *server) as made:
         yield made
 
 

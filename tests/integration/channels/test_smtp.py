@@ -30,13 +30,13 @@ async def opened(
     server: MailServer, certificates: Certificates | None = None, **changed: Any
 ) -> AsyncIterator[Channel]:
     """A channel to the server by its name, closed in the end."""
-    variables = changed.pop("variables", {})
+    secrets = changed.pop("secrets", None) or MemorySecrets(changed.pop("variables", {}))
     try_seconds_max = changed.pop("try_seconds_max", 30.0)
     smtp = pb.SmtpChannel(host=HOST, port=server.port, sender="PyMigrate <ops@example.com>", connections_max=3)
     smtp.MergeFrom(pb.SmtpChannel(**changed))
     channel = build_channel(
         pb.NotificationChannel(smtp=smtp, try_seconds_max=try_seconds_max),
-        MemorySecrets(variables),
+        secrets,
         OutgoingAddresses(LOOPBACK.allowed, to_loopback),
         certificates.trust if certificates is not None else None,
     )
@@ -98,10 +98,10 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_taken(encrypted: Mai
 
 
 async def test_a_wrong_password_is_tried_again_and_read_anew(encrypted: MailServer, certificates: Certificates) -> None:
-    variables = {"PASSWORD": "a wrong password"}
-    async with opened(encrypted, certificates, **LOGIN, variables=variables) as channel:
+    secrets = MemorySecrets({"PASSWORD": "a wrong password"})
+    async with opened(encrypted, certificates, **LOGIN, secrets=secrets) as channel:
         refused = await channel.send(letter())
-        variables["PASSWORD"] = PASSWORD
+        secrets.put("PASSWORD", PASSWORD)
         accepted = await channel.send(letter())
     assert refused.outcome is TryOutcome.TRANSIENT
     assert "does not accept the channel's credentials" in refused.answer

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http.server import HTTPServer
@@ -41,15 +41,14 @@ async def to_loopback(host: str, port: int) -> Iterable[str]:
 @asynccontextmanager
 async def opened(
     webhook: pb.WebhookChannel,
-    variables: dict[str, str] | None = None,
+    secrets: MemorySecrets | Mapping[str, str] | None = None,
     addresses: OutgoingAddresses = LOOPBACK,
     certificates: Certificates | None = None,
 ) -> AsyncIterator[Channel]:
     """The channel, closed in the end."""
     trust = certificates.trust if certificates is not None else None
-    channel = build_channel(
-        pb.NotificationChannel(webhook=webhook, try_seconds_max=30), MemorySecrets(variables or {}), addresses, trust
-    )
+    read = secrets if isinstance(secrets, MemorySecrets) else MemorySecrets(secrets)
+    channel = build_channel(pb.NotificationChannel(webhook=webhook, try_seconds_max=30), read, addresses, trust)
     yield channel
     await channel.close()
 
@@ -280,17 +279,17 @@ async def test_the_channel_s_credentials_go_to_the_channel_s_own_receiver_alone(
 
 
 async def test_credentials_that_are_not_accepted_are_read_anew(sink: HttpSink) -> None:
-    variables = {"TOKEN": "Bearer old"}
+    secrets = MemorySecrets({"TOKEN": "Bearer old"})
 
     def judged(asked: Posted) -> Said:
         return Said(401 if asked.headers["authorization"] == "Bearer old" else 200)
 
     sink.answer = judged
     async with opened(
-        pb.WebhookChannel(url=sink.url, secret_headers={"Authorization": "env://TOKEN"}), variables
+        pb.WebhookChannel(url=sink.url, secret_headers={"Authorization": "env://TOKEN"}), secrets
     ) as channel:
         refused = await channel.send(letter(to=""))
-        variables["TOKEN"] = "Bearer new"
+        secrets.put("TOKEN", "Bearer new")
         accepted = await channel.send(letter(to=""))
     assert (refused.outcome, accepted.outcome) == (TryOutcome.TRANSIENT, TryOutcome.ACCEPTED)
 
