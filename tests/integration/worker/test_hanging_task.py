@@ -1,7 +1,8 @@
-"""A host with a task that hangs in a call of the system: it reads a named pipe that nobody writes to."""
+"""A host with a task that hangs in a call of a driver: it logs in to a server that takes calls and never answers."""
 
-import os
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from tests.integration.worker.engine import EngineDouble
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> worker_pb2.Task:
-    """A lane whose password comes from a pipe that nobody writes to."""
-    os.mkfifo(tmp_path / "pipe")
-    task = worker_pb2.Task(id="run/tasks/copy.1", fence=1)
-    task.copy.lane = "run/lanes/one"
-    task.copy.dataset.source.postgres.password = f"file://{tmp_path}/pipe"
-    return task
+def task() -> Iterator[worker_pb2.Task]:
+    """A lane whose target never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        task = worker_pb2.Task(id="run/tasks/copy.1", fence=1)
+        task.copy.lane = "run/lanes/one"
+        task.copy.dataset.source.sqlite.path = "/legacy.db"
+        target = task.copy.dataset.target.postgres
+        target.host, target.port = silent.getsockname()
+        target.database = target.user = "warehouse"
+        yield task
 
 
 def test_a_host_with_a_task_that_hangs_ends_within_its_bound(
