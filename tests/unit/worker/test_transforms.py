@@ -70,9 +70,9 @@ def test_a_declared_type_of_a_column_that_is_not_there_is_a_problem_of_the_sourc
 def test_a_key_that_leads_nowhere_is_a_problem_of_its_transform(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("id,amount\n1,2\n")
     mask = {"mask": {"columns": {"id": {"method": "hash"}}, "key": "env://NOWHERE"}}
-    with pytest.raises(InvalidDefinition) as raised:
+    with pytest.raises(SecretMissing) as raised:
         read(tmp_path, work(tmp_path, transforms=[{"drop": {"columns": ["amount"]}}, mask]))
-    assert raised.value.problems[0].field == "transforms[1].mask.key"
+    assert raised.value.field == "transforms[1].mask.key"
 
 
 def test_a_package_brings_a_transform_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

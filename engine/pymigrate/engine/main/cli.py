@@ -24,6 +24,7 @@ def build() -> typer.Typer:
     """The application. A package's commands are imported only when they are asked for, or help is."""
     from pymigrate.engine.entrypoints.cli import (
         commands,
+        connection_commands,
         dashboard_commands,
         impact_commands,
         kpi_commands,
@@ -37,6 +38,7 @@ def build() -> typer.Typer:
     app.command()(rest)
     app.command()(dispatcher)
     commands.add_to(app)
+    connection_commands.add_to(app)
     impact_commands.add_to(app)
     kpi_commands.add_to(app)
     dashboard_commands.add_to(app)

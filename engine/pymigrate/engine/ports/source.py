@@ -113,6 +113,21 @@ class Rereading(Protocol):
 
 
 @runtime_checkable
+class Continuing(Protocol):
+    """What a Source may have on top: another session on the same system can go on with exactly what this one reads, from any position of
+    it."""
+
+    def is_sessionless(self) -> bool:
+        """Whether each call is one of its own anyway, and there is no snapshot."""
+        ...
+
+    def hand_over(self, heir: Source) -> bool:
+        """Lets `heir`, opened as this one and not read from yet, read what this one reads, also when this one is closed. False where it
+        can't."""
+        ...
+
+
+@runtime_checkable
 class Digesting(Protocol):
     """What sources and targets may have that hash their own rows, exactly to the bit and alike."""
 

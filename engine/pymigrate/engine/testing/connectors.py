@@ -57,6 +57,18 @@ class MemorySource:
             self._relations = dict(database.relations)
         self.is_closed = False
 
+    def is_sessionless(self) -> bool:
+        """There is the snapshot."""
+        return False
+
+    def hand_over(self, heir: Source) -> bool:
+        """The snapshot."""
+        if not isinstance(heir, MemorySource):
+            return False
+        self._database.faults.before("hand_over")
+        heir._relations = self._relations  # noqa: SLF001 (of its own kind)
+        return True
+
     def version(self) -> str:
         """Always the same."""
         return VERSION

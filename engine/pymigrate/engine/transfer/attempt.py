@@ -10,7 +10,14 @@ from dataclasses import replace
 
 import structlog
 
-from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, SourceChanged, TemporaryError
+from pymigrate.engine.domain.errors import (
+    CredentialsRefused,
+    FailedPrecondition,
+    FenceLost,
+    SecretsUnavailable,
+    SourceChanged,
+    TemporaryError,
+)
 from pymigrate.engine.ports.relations import CHUNK_BYTES, SourceRelation
 from pymigrate.engine.ports.source import Source, SourceChunk
 from pymigrate.engine.ports.staging import Checkpoint
@@ -20,6 +27,7 @@ from pymigrate.engine.transfer.lane_job import CopyOutcome, LaneJob
 from pymigrate.engine.transfer.means import DEFAULT, Means
 from pymigrate.engine.transfer.reading import SourceReader
 from pymigrate.engine.transfer.remainder import remainder_of
+from pymigrate.engine.transfer.renewing import Lasting, Renewal, RenewedChunks
 from pymigrate.engine.transfer.signals import Drained, Signals, check
 from pymigrate.engine.transfer.transforms.place import place_of
 from pymigrate.engine.transfer.transforms.quarantine import quarantined
@@ -38,8 +46,9 @@ def copy_lane(
     signals: Signals,
     on_progress: Callable[[Checkpoint], None],
     means: Means = DEFAULT,
+    renewal: Renewal | None = None,
 ) -> CopyOutcome:
-    """Copies a lane to its end, or to the checkpoint at which it is asked to stop.
+    """Copies a lane to its end, or to the checkpoint at which it is asked to stop. `renewal` tells when its systems are opened anew.
 
     Raises SourceChanged, DataRefused, TemporaryError (the checkpoint stays), FenceLost, and LeaseLost when the lease is gone.
     """
@@ -48,7 +57,7 @@ def copy_lane(
         writer.claim()
         job = replace(job, relation=writer.grouped(job.relation))
         with means.read(open_source, signals) as reader:
-            return _copy(job, reader, writer, signals, on_progress, means)
+            return _copy(job, reader, writer, signals, on_progress, means, renewal or Lasting())
     except Drained:
         return CopyOutcome(writer.checkpoint, is_drained=True)
     finally:
@@ -62,13 +71,14 @@ def _copy(
     signals: Signals,
     on_progress: Callable[[Checkpoint], None],
     means: Means,
+    renewal: Renewal,
 ) -> CopyOutcome:
     state = reader.call(lambda source: source.state(job.relation))
     _refuse_change(job, state)
     chunks, checksum = _resume(job, reader, writer, state, means)
     try:
         on_progress(writer.checkpoint)
-        for chunk in chunks:
+        for chunk in RenewedChunks(job, reader, writer, renewal, chunks):
             check(signals)
             before = writer.checkpoint
             rows = sum(batch.num_rows for batch in chunk.batches) if chunk.batches else chunk.rows
@@ -261,6 +271,8 @@ class LaneWriter:
             self.close()
             try:
                 return self._opened().checkpoint(self._job.staging, self._job.lane)
+            except (CredentialsRefused, SecretsUnavailable):
+                raise  # whoever opens it has tried what there is, and too many refused logins lock an account
             except TemporaryError:
                 if attempt == REOPEN_TRIES_MAX - 1:
                     raise

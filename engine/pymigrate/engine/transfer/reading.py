@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TypeVar
 
-from pymigrate.engine.domain.errors import FailedPrecondition, SystemUnavailable
+from pymigrate.engine.domain.errors import CredentialsRefused, FailedPrecondition, SystemUnavailable
 from pymigrate.engine.domain.paths import PASSING, CopyPath
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.ranges import Position
@@ -85,7 +85,7 @@ class SourceReader:
             check(self._signals)
         try:
             return future.result()
-        except SystemUnavailable as error:
+        except (SystemUnavailable, CredentialsRefused) as error:
             error.field = error.field or SOURCE_FIELD
             raise
 
@@ -133,6 +133,25 @@ class SourceReader:
                 memory.release()
         finally:
             memory.close()
+
+    def renew(self, open_heir: Callable[[], Source | None]) -> bool:
+        """Puts the source that is opened in the place of the present one. False: there is none, and the present one stays. Either way what
+        is being read is given up, since room for it may never come while whoever asks still holds a chunk."""
+
+        def exchange() -> bool:
+            heir = open_heir()
+            if heir is None:
+                return False
+            former, self._source = self._source, heir
+            if former is not None:
+                former.close()
+            return True
+
+        for brake, memory in self._ahead_of:
+            brake.let_go()
+            memory.close()
+        self._ahead_of.clear()
+        return self.call(lambda _: exchange())
 
     def close(self) -> None:
         """Closes the source on its thread; what waits there for room or time is let go. A call that hangs is waited for a few seconds

@@ -35,7 +35,7 @@ from pymigrate.engine.ports.file_formats import (
 from pymigrate.engine.ports.http_format import HttpJsonFormat
 from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
 from pymigrate.engine.ports.relations import RelationInfo, SourceRelation
-from pymigrate.engine.ports.source import SourceChunk
+from pymigrate.engine.ports.source import Source, SourceChunk
 
 LISTED_JSON_BYTES_MAX = 256 * 1024 * 1024  # of a listing: every line must be read to tell its columns
 
@@ -46,6 +46,14 @@ class FilesSource:
     def __init__(self, system: SystemSpec, listed_json_bytes_max: int = LISTED_JSON_BYTES_MAX) -> None:
         self._listed_json_bytes_max = listed_json_bytes_max
         self._folder = _folder(system)
+
+    def is_sessionless(self) -> bool:
+        """Files are opened by their names."""
+        return True
+
+    def hand_over(self, heir: Source) -> bool:
+        """Nothing: files are opened by their names, and their states tell whether they are what they were."""
+        return isinstance(heir, FilesSource)
 
     def version(self) -> str:
         """The root."""

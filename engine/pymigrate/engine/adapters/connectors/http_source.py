@@ -30,7 +30,7 @@ from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.http_format import HttpJsonFormat
 from pymigrate.engine.ports.ranges import EVERYTHING, Position, SourceRange
 from pymigrate.engine.ports.relations import UNKNOWN, RelationInfo, SourceRelation
-from pymigrate.engine.ports.source import SourceChunk
+from pymigrate.engine.ports.source import Source, SourceChunk
 
 BATCH_ROWS_MAX = 8_192
 SUGGESTED_MAX = 20
@@ -43,6 +43,14 @@ class HttpSource:
 
     def __init__(self, client: HttpClient) -> None:
         self._client = client
+
+    def is_sessionless(self) -> bool:
+        """Every page is a request of its own."""
+        return True
+
+    def hand_over(self, heir: Source) -> bool:
+        """Nothing: every page is a request of its own."""
+        return isinstance(heir, HttpSource)
 
     def version(self) -> str:
         """The API's origin, once it has answered at all: whatever it says about its base URL, it is there."""

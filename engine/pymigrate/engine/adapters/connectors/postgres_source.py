@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 import psycopg
 import pyarrow as pa
+import structlog
 from psycopg import errors
 
 from pymigrate.engine.adapters.connectors.chunk_sizes import RowPace
@@ -29,8 +30,9 @@ from pymigrate.engine.ports.arrow_types import arrow_schema
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.ranges import Position, SourceRange, ranges_between
 from pymigrate.engine.ports.relations import RelationInfo, RowsDigest, SourceRelation
-from pymigrate.engine.ports.source import SourceChunk
+from pymigrate.engine.ports.source import Source, SourceChunk
 
+log = structlog.get_logger(__name__)
 CURSOR = "pymigrate_rows"
 SPLIT_ROWS_MAX = 1_000_000
 _SNAPSHOT = re.compile(r"[0-9A-F]+(-[0-9A-F]+)*")
@@ -56,6 +58,34 @@ class PostgresSource:
         self._relations = PostgresRelations(self._query)
         self._pages = PostgresPages(self._connection, self._relations, self._query)
         self._copying = PostgresCopying(system, self._connection, self._relations, scanned_rows_min)
+
+    def is_sessionless(self) -> bool:
+        """There is the snapshot."""
+        return False
+
+    def hand_over(self, heir: Source) -> bool:
+        """Exports the snapshot to the other session, which holds it by itself from then on."""
+        if not isinstance(heir, PostgresSource) or not heir.exports():
+            return False
+        with self._translated():
+            [(snapshot,)] = self._connection.execute(b"SELECT pg_export_snapshot()").fetchall()
+        return heir.adopt(str(snapshot))
+
+    def exports(self) -> bool:
+        """Whether the server exports snapshots. Asked of a session that has read nothing: what fails ends a snapshot."""
+        with self._translated():
+            try:
+                self._connection.execute(b"SELECT pg_export_snapshot()")
+            except psycopg.Error as error:
+                if self._connection.closed:
+                    raise
+                log.info("postgres.no_export", reason=_said(error))
+                return False
+            finally:
+                if not self._connection.closed:
+                    self._connection.execute("ROLLBACK")
+                    self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return True
 
     def adopt(self, snapshot: str) -> bool:
         """Imports it, while the session that exported it is there."""

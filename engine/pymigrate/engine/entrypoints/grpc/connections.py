@@ -47,7 +47,7 @@ class ConnectionCalls(connection_pb2_grpc.ConnectionServiceServicer):
     async def TestConnection(self, request: Any, context: Any) -> connection_pb2.TestConnectionResponse:
         connection = await self._connections.get(request)
         await self._backends.require(environment_of(connection.name), connection, "connection.")
-        task = worker_pb2.Task(test=worker_pb2.TestWork(connection=connection))
+        task = worker_pb2.Task(test=worker_pb2.TestWork(connection=connection, secret_version=request.secret_version))
         result = await self._inquiries.ask(task, _affinity(connection), ANSWER_TIMEOUT_SECONDS)
         return result.test
 

@@ -7,10 +7,11 @@ import structlog
 
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.entrypoints.worker import definitions
-from pymigrate.engine.entrypoints.worker.systems import system_spec
+from pymigrate.engine.entrypoints.worker.credentials import Credentials
+from pymigrate.engine.entrypoints.worker.outcomes import SOURCE_CONNECTION
 from pymigrate.engine.entrypoints.worker.transforms import Transforms
 from pymigrate.engine.ports.capture import Capture, CapturingConnector, SnapshotSource
-from pymigrate.engine.ports.connector import Connector, SystemSpec
+from pymigrate.engine.ports.connector import Connector
 from pymigrate.engine.ports.secrets import Secrets
 from pymigrate.engine.ports.source import Source
 from pymigrate.engine.ports.target import Target
@@ -31,10 +32,12 @@ class Following:
         self._secrets = secrets
         self._transforms = transforms
 
-    def opener(self, work: worker_pb2.DatasetWork, spec: SystemSpec) -> Callable[[], Capture] | None:
+    def opener(self, work: worker_pb2.DatasetWork, source: Credentials) -> Callable[[], Capture] | None:
         """Opens a source for its changes; None where it can't be."""
-        connector, column = self._connectors(spec.kind), definitions.growing_column(work)
-        return (lambda: connector.open_capture(spec, column)) if isinstance(connector, CapturingConnector) else None
+        connector, column = self._connectors(source.kind), definitions.growing_column(work)
+        if not isinstance(connector, CapturingConnector):
+            return None
+        return lambda: source.open(lambda spec: connector.open_capture(spec, column))
 
     def capture(self, task: worker_pb2.Task, open_target: OpenTarget, signals: Signals) -> None:
         """Begins to keep changes."""
@@ -95,17 +98,19 @@ class Following:
         """The job with what its dataset's transforms make of changes."""
         if not definitions.is_transformed(work.dataset):
             return job
-        spec = system_spec(work.source, self._secrets)
-        return replace(
-            job, open_shape=self._transforms.shape(work, lambda: self._connectors(spec.kind).open_source(spec), job)
-        )
+        source = self._source_of(work)
+        opened = self._connectors(source.kind).open_source
+        return replace(job, open_shape=self._transforms.shape(work, lambda: source.open(opened), job))
 
     def _capture_of(self, work: worker_pb2.DatasetWork) -> Callable[[], Capture]:
-        spec = system_spec(work.source, self._secrets)
-        opened = self.opener(work, spec)
+        source = self._source_of(work)
+        opened = self.opener(work, source)
         if opened is None:
-            raise FailedPrecondition(f"{spec.name} does not keep what changes in it: choose another downtime policy")
+            raise FailedPrecondition(f"{source.name} does not keep what changes in it: choose another downtime policy")
         return opened
+
+    def _source_of(self, work: worker_pb2.DatasetWork) -> Credentials:
+        return Credentials(work.source, self._secrets, SOURCE_CONNECTION)
 
 
 def _progress(followed: Followed) -> worker_pb2.LaneProgress:

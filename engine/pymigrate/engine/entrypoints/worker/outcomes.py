@@ -10,7 +10,7 @@ from pymigrate.engine.transfer.transforms.place import place_of
 from pymigrate.engine.transfer.verification import Verification
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, secret_backend_pb2, worker_pb2
 
-SOURCE_FIELD, TARGET_FIELD = "source.relation", "target.connection"
+SOURCE_FIELD, SOURCE_CONNECTION, TARGET_FIELD = "source.relation", "source.connection", "target.connection"
 
 
 def done(
@@ -40,15 +40,19 @@ def done(
 
 
 def progress(
-    work: worker_pb2.DatasetWork, checkpoint: Checkpoint, source_seconds: float = 0.0
+    work: worker_pb2.DatasetWork,
+    checkpoint: Checkpoint,
+    source_seconds: float = 0.0,
+    secret_versions: Mapping[str, str] | None = None,
 ) -> worker_pb2.LaneProgress:
-    """How far a lane got, and how many seconds its source took for the last chunk."""
+    """How far a lane got, how many seconds its source took for the last chunk, and which versions of secrets it uses."""
     is_transformed = definitions.is_transformed(work.dataset)
     return worker_pb2.LaneProgress(
         chunks=checkpoint.chunks,
         rows=checkpoint.rows,
         bytes=checkpoint.bytes,
         source_seconds=source_seconds,
+        secret_versions=secret_versions,
         quarantined_rows=place_of(checkpoint.position).refused if is_transformed else 0,
     )
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.worker import definitions
-from pymigrate.engine.ports.connector import Connector, SystemSpec
+from pymigrate.engine.entrypoints.worker.credentials import Credentials
+from pymigrate.engine.ports.connector import Connector
 from pymigrate.engine.ports.ranges import parse_range
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.relations import UNKNOWN, SourceRelation
@@ -80,18 +81,18 @@ def probed_message(found: Probed, redactor: Redactor) -> worker_pb2.Probed:
     )
 
 
-def size_in(system: SystemSpec, connector: Connector, is_readable: bool) -> Callable[[str], int]:
+def size_in(system: Credentials, connector: Connector, is_readable: bool) -> Callable[[str], int]:
     """Tells the bytes of a relation in a target; UNKNOWN where neither the target nor, where it can be read, its source tells."""
 
     def told(relation: str) -> int:
-        target = connector.open_target(system)
+        target = system.open(connector.open_target)
         try:
             listed = [info.bytes for info in target.relations(relation, 1)]
         finally:
             target.close()
         if not is_readable or UNKNOWN not in listed:
             return listed[0] if listed else UNKNOWN
-        source = connector.open_source(system)
+        source = system.open(connector.open_source)
         try:
             return source.describe(SourceRelation(relation)).bytes
         finally:

@@ -26,6 +26,12 @@ HTTP_RETRIES_MAX = 5
 ICEBERG_CATALOG_DEFAULT = "default"
 
 
+def system_kind(connection: connection_pb2.Connection) -> str:
+    """What opens the connection's system."""
+    kind = connection.WhichOneof("system") or ""
+    return connection.plugin.kind if kind == "plugin" else kind
+
+
 def system_spec(connection: connection_pb2.Connection, secrets: Secrets) -> SystemSpec:
     """How to reach the connection's system. Raises SecretMissing and InvalidDefinition."""
     kind, name = connection.WhichOneof("system"), last_segment(connection.name)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
 from pymigrate.engine.domain.errors import (
+    CredentialsRefused,
     DataRefused,
     InvalidDefinition,
+    PermanentError,
     Problem,
     PyMigrateError,
     SourceMissing,
@@ -13,8 +15,11 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.entrypoints.held_secrets import Readers, held_secrets
 from pymigrate.engine.entrypoints.worker import definitions, schemas
+from pymigrate.engine.entrypoints.worker.access import LaneAccess
+from pymigrate.engine.entrypoints.worker.credentials import Credentials
 from pymigrate.engine.entrypoints.worker.following import Following
 from pymigrate.engine.entrypoints.worker.outcomes import (
+    SOURCE_CONNECTION,
     SOURCE_FIELD,
     TARGET_FIELD,
     done,
@@ -25,10 +30,11 @@ from pymigrate.engine.entrypoints.worker.outcomes import (
 )
 from pymigrate.engine.entrypoints.worker.pacing import HeldToRate, Pace, TimedSource
 from pymigrate.engine.entrypoints.worker.probing import probe_job, probed_message, size_in
-from pymigrate.engine.entrypoints.worker.systems import outside_call, system_spec
+from pymigrate.engine.entrypoints.worker.systems import outside_call
 from pymigrate.engine.entrypoints.worker.transforms import Transforms
+from pymigrate.engine.entrypoints.worker.versions import Watch
 from pymigrate.engine.ports.calls import Calls
-from pymigrate.engine.ports.connector import Connector, SystemSpec
+from pymigrate.engine.ports.connector import Connector
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.secrets import DeclaredSecrets, RotatingSecrets, parse_secret_ref
 from pymigrate.engine.ports.source import Source
@@ -100,7 +106,11 @@ class TaskRunner:
         known = error if isinstance(error, PyMigrateError) else None
         text = known.message if known else f"the worker host failed with {type(error).__name__}: {error}"
         field = known.field if known else ""
-        if isinstance(known, SystemUnavailable) and not field and task.WhichOneof("work") in WORKS_ON_TARGET:
+        if (
+            isinstance(known, SystemUnavailable | CredentialsRefused)
+            and not field
+            and task.WhichOneof("work") in WORKS_ON_TARGET
+        ):
             field = TARGET_FIELD  # what reads a source says so itself
         if isinstance(known, DataRefused) and not field and task.WhichOneof("work") in {"copy", "probe"}:
             field = SOURCE_FIELD  # whichever side refuses a row, it is the source's
@@ -140,7 +150,7 @@ class TaskWork:
         """The task's outcome where it ends well."""
         match task.WhichOneof("work"):
             case "test":
-                return done(test=self._test(task.test.connection))
+                return done(test=self._test(task.test))
             case "discover":
                 return done(discover=self._discover(task.discover))
             case "inspect":
@@ -188,9 +198,9 @@ class TaskWork:
                     f"{task.id} asks for work that this worker host does not know: it is older than the engine"
                 )
 
-    def _test(self, connection: connection_pb2.Connection) -> connection_pb2.TestConnectionResponse:
+    def _test(self, asked: worker_pb2.TestWork) -> connection_pb2.TestConnectionResponse:
         started = self._means.monotonic()
-        with closing(self._any_side(connection)) as system:
+        with closing(self._any_side(asked.connection, asked.secret_version)) as system:
             version = system.version()
         return connection_pb2.TestConnectionResponse(
             version=version, duration_seconds=self._means.monotonic() - started
@@ -213,31 +223,37 @@ class TaskWork:
             is_truncated=len(found) > RELATIONS_MAX,
         )
 
-    def _any_side(self, connection: connection_pb2.Connection) -> Source | Target:
-        """A system opened for a look: for reading; a DuckDB file that is not there yet is made, as a run would make it."""
-        spec = system_spec(connection, self._secrets)
-        if spec.kind in TARGETS_ONLY:
-            return self._target(spec)
+    def _any_side(self, connection: connection_pb2.Connection, secret_version: str = "") -> Source | Target:
+        """A system opened for a look: for reading; a DuckDB file that is not there yet is made, as a run would make it. With the secrets as
+        they are now, or at a version, and no others: whoever asks wants to know whether these are good."""
+        secrets = self._secrets.at(secret_version) if secret_version else self._secrets
+        looked = Credentials(connection, secrets, is_patient=False)
+        connector = self._connectors(looked.kind)
+        if looked.kind in TARGETS_ONLY:
+            return looked.open(connector.open_target)
         try:
-            return self._connectors(spec.kind).open_source(spec)
+            return looked.open(connector.open_source)
         except SourceMissing:
-            if spec.kind != "duckdb":
+            if looked.kind != "duckdb":
                 raise
-            return self._target(spec)
+            return looked.open(connector.open_target)
 
     def _inspect(self, asked: worker_pb2.InspectWork) -> run_pb2.Inspection:
         work = asked.dataset
-        systems: list[SystemSpec] = []
-        for side, connection in (("source", work.source), ("target", work.target)):
+        source, target = (
+            Credentials(connection, self._secrets, field, is_patient=False)
+            for field, connection in ((SOURCE_CONNECTION, work.source), (TARGET_FIELD, work.target))
+        )
+        specs = []
+        for side in (source, target):
             try:
-                systems.append(system_spec(connection, self._secrets))
-            except PyMigrateError as error:
-                raise InvalidDefinition((Problem(f"{side}.connection", error.message),)) from error
-        source, target = systems
+                specs.append(side.spec())
+            except PermanentError as error:
+                raise InvalidDefinition((Problem(side.field, error.message),)) from error
         found = inspect(
-            definitions.inspect_job(asked, source, target),
-            self._transforms.over(work, lambda: self._connectors(source.kind).open_source(source)),
-            lambda: self._target(target),
+            definitions.inspect_job(asked, *specs),
+            self._transforms.over(work, self._opening(source)),
+            lambda: target.open(self._connectors(target.kind).open_target),
             self._following.opener(work, source) if definitions.is_followed(work) else None,
         )
         return inspection_message(found, self._redactor)
@@ -253,36 +269,44 @@ class TaskWork:
         )
 
     def _copy(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
-        work = task.copy.dataset
-        source, pace, monotonic = system_spec(work.source, self._secrets), Pace(), self._means.monotonic
-        snapshot = self._following.snapshot(work, self._target_of([work]))
+        work, pace, monotonic = task.copy.dataset, Pace(), self._means.monotonic
+        source, target = (
+            Credentials(connection, self._secrets, field, Watch(self._secrets, monotonic))
+            for field, connection in ((SOURCE_CONNECTION, work.source), (TARGET_FIELD, work.target))
+        )
+        open_target = self._opening_target(target)
+        snapshot = self._following.snapshot(work, open_target)
+        access = LaneAccess(
+            source,
+            target,
+            self._connectors(source.kind).open_source,
+            lambda opened: self._following.adopting(opened, snapshot),
+            lambda open_raw: self._transforms.over(work, lambda: TimedSource(open_raw(), pace, monotonic)),
+        )
         outcome = self._copy_lane(
             definitions.lane_job(task),
-            self._transforms.over(work, lambda: TimedSource(self._source(source, snapshot), pace, monotonic)),
-            self._target_of([work]),
+            access.open_source,
+            open_target,
             signals,
-            lambda checkpoint: on_progress(progress(work, checkpoint, pace.seconds)),
+            lambda checkpoint: on_progress(progress(work, checkpoint, pace.seconds, access.versions())),
             self._means,
+            access,
         )
-        if outcome.is_drained:
-            return worker_pb2.FinishTaskRequest(drained=progress(work, outcome.checkpoint))
-        return done(copy=progress(work, outcome.checkpoint))
+        last = progress(work, outcome.checkpoint, secret_versions=access.versions())
+        return worker_pb2.FinishTaskRequest(drained=last) if outcome.is_drained else done(copy=last)
 
     def _probe(self, task: worker_pb2.Task, signals: Signals) -> worker_pb2.Probed:
         work = task.probe.dataset
-        source, target = (system_spec(side, self._secrets) for side in (work.source, work.target))
+        target = Credentials(work.target, self._secrets, TARGET_FIELD)
         found = probe(
             probe_job(task),
-            self._transforms.over(work, lambda: self._connectors(source.kind).open_source(source)),
-            lambda: self._target(target),
+            self._transforms.over(work, self._opening(self._source_of(work))),
+            self._opening_target(target),
             HeldToRate(signals, task.rate),
             self._means,
             size_in(target, self._connectors(target.kind), target.kind not in TARGETS_ONLY),
         )
         return probed_message(found, self._redactor)
-
-    def _source(self, spec: SystemSpec, snapshot: str) -> Source:
-        return self._following.adopting(self._connectors(spec.kind).open_source(spec), snapshot)
 
     def _verified(self, task: worker_pb2.Task, signals: Signals) -> run_pb2.Verification:
         work = task.verify.dataset
@@ -290,12 +314,12 @@ class TaskWork:
             return self._verify(task.verify, task.fence, signals)
         with self._means.budget.held(CHANGES_BYTES, signals):
             rows = self._following.catch_up_for_good(task, self._target_of([work]), signals)
-        source, job = system_spec(work.source, self._secrets), definitions.verify_job(task.verify)
+        job = definitions.verify_job(task.verify)
         with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
             found = verify_tail(
                 job,
                 rows,
-                self._transforms.over(work, lambda: self._connectors(source.kind).open_source(source)),
+                self._transforms.over(work, self._opening(self._source_of(work))),
                 self._target_of([work]),
                 signals,
                 self._means,
@@ -303,11 +327,11 @@ class TaskWork:
         return verification_message(found, work.dataset.verification)
 
     def _verify(self, work: worker_pb2.VerifyWork, fence: int, signals: Signals) -> run_pb2.Verification:
-        source, job = system_spec(work.dataset.source, self._secrets), definitions.verify_job(work, fence)
+        job = definitions.verify_job(work, fence)
         with self._means.budget.held(SIDES * job.relation.chunk_bytes, signals):
             found = verify(
                 job,
-                self._transforms.over(work.dataset, lambda: self._connectors(source.kind).open_source(source)),
+                self._transforms.over(work.dataset, self._opening(self._source_of(work.dataset))),
                 self._target_of([work.dataset]),
                 signals,
                 self._means,
@@ -316,11 +340,16 @@ class TaskWork:
 
     def _target_of(self, works: Iterable[worker_pb2.DatasetWork]) -> Callable[[], Target]:
         """Opens the target that the datasets have in common."""
-        target = system_spec(next(iter(works)).target, self._secrets)
-        return lambda: self._target(target)
+        return self._opening_target(Credentials(next(iter(works)).target, self._secrets, TARGET_FIELD))
 
-    def _target(self, spec: SystemSpec) -> Target:
-        return self._connectors(spec.kind).open_target(spec)
+    def _opening_target(self, target: Credentials) -> Callable[[], Target]:
+        return lambda: target.open(self._connectors(target.kind).open_target)
+
+    def _opening(self, source: Credentials) -> Callable[[], Source]:
+        return lambda: source.open(self._connectors(source.kind).open_source)
+
+    def _source_of(self, work: worker_pb2.DatasetWork) -> Credentials:
+        return Credentials(work.source, self._secrets, SOURCE_CONNECTION)
 
 
 def _stagings(works: Iterable[worker_pb2.DatasetWork]) -> list[Staging]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.domain.types import ColumnInfo, parse_type
 from pymigrate.engine.entrypoints.worker import definitions
-from pymigrate.engine.entrypoints.worker.systems import system_spec
+from pymigrate.engine.entrypoints.worker.credentials import Credentials
 from pymigrate.engine.ports.connector import Connector
 from pymigrate.engine.ports.secrets import Secrets, parse_secret_ref
 from pymigrate.engine.ports.source import Source
@@ -43,6 +43,7 @@ from pymigrate.v1 import plan_pb2, worker_pb2
 
 PYTHON_MEMORY_BYTES_DEFAULT = 512 << 20
 PYTHON_SECONDS_DEFAULT = 60
+LOOKUP_FIELD = "transforms.lookup"
 REFUSING_NUL = frozenset({"postgres"})
 MISSING = {
     plan_pb2.LOOKUP_MISS_POLICY_UNSPECIFIED: Missing.REFUSE,
@@ -104,7 +105,8 @@ class Transforms:
             try:
                 found.append(transform_spec(transform, self.secrets))
             except PyMigrateError as error:
-                raise InvalidDefinition((Problem(f"transforms[{at}].mask.key", error.message),)) from error
+                error.field = f"transforms[{at}].mask.key"
+                raise
         if work.dataset.HasField("quarantine"):
             found.append(Gate(tuple(work.dataset.key), work.target.WhichOneof("system") in REFUSING_NUL))
         return found
@@ -113,8 +115,8 @@ class Transforms:
         if lookup.connection not in work.lookups:
             problem = Problem("lookup.source.connection", f"there is no connection `{lookup.connection}`")
             raise InvalidDefinition((problem,))
-        system = system_spec(work.lookups[lookup.connection], self.secrets)
-        return self.connectors(system.kind).open_source(system)
+        looked_up = Credentials(work.lookups[lookup.connection], self.secrets, LOOKUP_FIELD)
+        return looked_up.open(lambda system: self.connectors(system.kind).open_source(system))
 
     def _state(self, work: worker_pb2.DatasetWork, lookup: Lookup) -> str:
         with closing(self._open(work, lookup)) as source:
