@@ -75,7 +75,8 @@ def test_what_is_there_is_updated_under_a_mask_of_everything_that_can_be_declare
     lines = conversation.apply(HEAD.format("Environment", "{name: e}", "{displayName: E}"))
     conversation.answer(SERVICE, "GetEnvironment", environment_pb2.Environment(name="environments/e", etag="1"))
     asked = conversation.answer(SERVICE, "UpdateEnvironment", environment_pb2.Environment(etag="2"))
-    assert set(asked.update_mask.paths) == {"display_name", "description", "labels", "lanes_max"}
+    output_only = {"name", "uid", "etag", "create_time", "update_time", "managed_by"}
+    assert set(asked.update_mask.paths) == environment_pb2.Environment.DESCRIPTOR.fields_by_name.keys() - output_only
     assert lines.result(60) == [("environments/e", "updated")]
 
 
