@@ -8,7 +8,7 @@ import grpc
 import pytest
 from rich.console import Console
 
-from pymigrate.engine.entrypoints.cli import progress
+from pymigrate.engine.entrypoints.cli import connection_commands, progress
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.integration.engine.command_line import CommandLine
 from tests.integration.engine.served import ServedEngine, ask
@@ -122,6 +122,18 @@ def test_a_plan_is_checked_and_run_to_its_end(pymigrate: CommandLine) -> None:
     assert "a/orders" in pymigrate("report", name)
     assert f"{name} succeeded 20 rows" in pymigrate("status")
     assert pymigrate("status", "--environment", "e") == pymigrate("status")
+
+
+def test_a_connection_is_tried_with_a_version_of_its_secrets_and_lanes_tell_where_they_stand(
+    served: ServedEngine,
+) -> None:
+    pymigrate = CommandLine(served.home, connection_commands)
+    pymigrate.apply(FILE)
+    said = pymigrate("test", "environments/e/connections/legacy", "--secret-version", "AWSPENDING")
+    assert said.startswith("environments/e/connections/legacy Scripted 1 in ")
+    name = pymigrate("start", PLAN).splitlines()[0]
+    told = pymigrate("lanes", name).splitlines()
+    assert [line.startswith(f"{name}/lanes/") and line.endswith(" done 10 rows") for line in told] == [True, True]
 
 
 def test_what_would_be_declared_is_printed_as_statements_with_comments(
