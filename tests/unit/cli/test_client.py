@@ -76,7 +76,7 @@ def test_what_is_there_is_updated_under_a_mask_of_everything_that_can_be_declare
     conversation.answer(SERVICE, "GetEnvironment", environment_pb2.Environment(name="environments/e", etag="1"))
     asked = conversation.answer(SERVICE, "UpdateEnvironment", environment_pb2.Environment(etag="2"))
     output_only = {"name", "uid", "etag", "create_time", "update_time", "managed_by"}
-    assert set(asked.update_mask.paths) == environment_pb2.Environment.DESCRIPTOR.fields_by_name.keys() - output_only
+    assert set(asked.update_mask.paths) == set(environment_pb2.Environment.DESCRIPTOR.fields_by_name) - output_only
     assert lines.result(60) == [("environments/e", "updated")]
 
 
