@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pymigrate.engine.adapters.clock import SystemClock  # the tests' words are found from the root
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.caller import Caller, Surroundings, random_id
-from pymigrate.engine.application.catalog import Catalog, Kind
+from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.directories import Directories
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import (
     ALERT_RULES,

@@ -80,6 +80,7 @@ def every_error() -> list[errors.PyMigrateError]:
     found: list[errors.PyMigrateError] = [
         errors.InvalidDefinition((errors.Problem("phase.key", "no such column"),)),
         errors.NotOwned("environments/e", "terraform", "api"),
+        errors.Inherited("environments/e/departments/d", "base"),
         errors.EngineRefused("DATA_REFUSED", "row 7"),
     ]
     special = {type(error) for error in found} | {errors.PyMigrateError, errors.PermanentError, errors.TemporaryError}

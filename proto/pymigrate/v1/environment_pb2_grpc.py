@@ -61,6 +61,11 @@ class EnvironmentServiceStub(object):
                 request_serializer=pymigrate_dot_v1_dot_environment__pb2.DeleteEnvironmentRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ResolveEnvironment = channel.unary_unary(
+                '/pymigrate.v1.EnvironmentService/ResolveEnvironment',
+                request_serializer=pymigrate_dot_v1_dot_environment__pb2.ResolveEnvironmentRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_environment__pb2.ResolveEnvironmentResponse.FromString,
+                _registered_method=True)
         self.CreateDepartment = channel.unary_unary(
                 '/pymigrate.v1.EnvironmentService/CreateDepartment',
                 request_serializer=pymigrate_dot_v1_dot_environment__pb2.CreateDepartmentRequest.SerializeToString,
@@ -122,6 +127,13 @@ class EnvironmentServiceServicer(object):
 
     def DeleteEnvironment(self, request, context):
         """Deletes an environment. Refused with FAILED_PRECONDITION while it holds connections, departments or plans.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveEnvironment(self, request, context):
+        """Tells what holds in an environment after inheritance, overrides and parameters, and which layer each value comes from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,6 +201,11 @@ def add_EnvironmentServiceServicer_to_server(servicer, server):
                     servicer.DeleteEnvironment,
                     request_deserializer=pymigrate_dot_v1_dot_environment__pb2.DeleteEnvironmentRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ResolveEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveEnvironment,
+                    request_deserializer=pymigrate_dot_v1_dot_environment__pb2.ResolveEnvironmentRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_environment__pb2.ResolveEnvironmentResponse.SerializeToString,
             ),
             'CreateDepartment': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateDepartment,
@@ -352,6 +369,33 @@ class EnvironmentService(object):
             '/pymigrate.v1.EnvironmentService/DeleteEnvironment',
             pymigrate_dot_v1_dot_environment__pb2.DeleteEnvironmentRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.EnvironmentService/ResolveEnvironment',
+            pymigrate_dot_v1_dot_environment__pb2.ResolveEnvironmentRequest.SerializeToString,
+            pymigrate_dot_v1_dot_environment__pb2.ResolveEnvironmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -106,6 +106,22 @@ _EnvironmentServiceDeleteEnvironmentType = typing_extensions.TypeVar(
     ],
 )
 
+_EnvironmentServiceResolveEnvironmentType = typing_extensions.TypeVar(
+    '_EnvironmentServiceResolveEnvironmentType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.environment_pb2.ResolveEnvironmentRequest,
+        pymigrate.v1.environment_pb2.ResolveEnvironmentResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.environment_pb2.ResolveEnvironmentRequest,
+        pymigrate.v1.environment_pb2.ResolveEnvironmentResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.environment_pb2.ResolveEnvironmentRequest,
+        pymigrate.v1.environment_pb2.ResolveEnvironmentResponse,
+    ],
+)
+
 _EnvironmentServiceCreateDepartmentType = typing_extensions.TypeVar(
     '_EnvironmentServiceCreateDepartmentType',
     grpc.UnaryUnaryMultiCallable[
@@ -186,7 +202,7 @@ _EnvironmentServiceDeleteDepartmentType = typing_extensions.TypeVar(
     ],
 )
 
-class EnvironmentServiceStub(typing.Generic[_EnvironmentServiceCreateEnvironmentType, _EnvironmentServiceGetEnvironmentType, _EnvironmentServiceListEnvironmentsType, _EnvironmentServiceUpdateEnvironmentType, _EnvironmentServiceDeleteEnvironmentType, _EnvironmentServiceCreateDepartmentType, _EnvironmentServiceGetDepartmentType, _EnvironmentServiceListDepartmentsType, _EnvironmentServiceUpdateDepartmentType, _EnvironmentServiceDeleteDepartmentType]):
+class EnvironmentServiceStub(typing.Generic[_EnvironmentServiceCreateEnvironmentType, _EnvironmentServiceGetEnvironmentType, _EnvironmentServiceListEnvironmentsType, _EnvironmentServiceUpdateEnvironmentType, _EnvironmentServiceDeleteEnvironmentType, _EnvironmentServiceResolveEnvironmentType, _EnvironmentServiceCreateDepartmentType, _EnvironmentServiceGetDepartmentType, _EnvironmentServiceListDepartmentsType, _EnvironmentServiceUpdateDepartmentType, _EnvironmentServiceDeleteDepartmentType]):
     """EnvironmentService owns environments and the departments within them."""
 
     @typing.overload
@@ -210,6 +226,10 @@ class EnvironmentServiceStub(typing.Generic[_EnvironmentServiceCreateEnvironment
         grpc.UnaryUnaryMultiCallable[
             pymigrate.v1.environment_pb2.DeleteEnvironmentRequest,
             google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.environment_pb2.ResolveEnvironmentRequest,
+            pymigrate.v1.environment_pb2.ResolveEnvironmentResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             pymigrate.v1.environment_pb2.CreateDepartmentRequest,
@@ -256,6 +276,10 @@ class EnvironmentServiceStub(typing.Generic[_EnvironmentServiceCreateEnvironment
             google.protobuf.empty_pb2.Empty,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.environment_pb2.ResolveEnvironmentRequest,
+            pymigrate.v1.environment_pb2.ResolveEnvironmentResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             pymigrate.v1.environment_pb2.CreateDepartmentRequest,
             pymigrate.v1.environment_pb2.Department,
         ],
@@ -292,6 +316,9 @@ class EnvironmentServiceStub(typing.Generic[_EnvironmentServiceCreateEnvironment
     DeleteEnvironment: _EnvironmentServiceDeleteEnvironmentType
     """Deletes an environment. Refused with FAILED_PRECONDITION while it holds connections, departments or plans."""
 
+    ResolveEnvironment: _EnvironmentServiceResolveEnvironmentType
+    """Tells what holds in an environment after inheritance, overrides and parameters, and which layer each value comes from."""
+
     CreateDepartment: _EnvironmentServiceCreateDepartmentType
     """Creates a department in an environment."""
 
@@ -327,6 +354,10 @@ EnvironmentServiceAsyncStub: typing_extensions.TypeAlias = EnvironmentServiceStu
     grpc.aio.UnaryUnaryMultiCallable[
         pymigrate.v1.environment_pb2.DeleteEnvironmentRequest,
         google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.environment_pb2.ResolveEnvironmentRequest,
+        pymigrate.v1.environment_pb2.ResolveEnvironmentResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         pymigrate.v1.environment_pb2.CreateDepartmentRequest,
@@ -392,6 +423,14 @@ class EnvironmentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
         """Deletes an environment. Refused with FAILED_PRECONDITION while it holds connections, departments or plans."""
+
+    @abc.abstractmethod
+    def ResolveEnvironment(
+        self,
+        request: pymigrate.v1.environment_pb2.ResolveEnvironmentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pymigrate.v1.environment_pb2.ResolveEnvironmentResponse, collections.abc.Awaitable[pymigrate.v1.environment_pb2.ResolveEnvironmentResponse]]:
+        """Tells what holds in an environment after inheritance, overrides and parameters, and which layer each value comes from."""
 
     @abc.abstractmethod
     def CreateDepartment(

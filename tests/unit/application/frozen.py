@@ -8,10 +8,10 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.adapters.rendering.texts import Texts
-from pymigrate.engine.application.catalog import Kind
 from pymigrate.engine.application.contents import Contents
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.freezing import Freezing
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_TEMPLATES
 from pymigrate.engine.application.notification_metrics import NotificationMetrics
 from pymigrate.engine.application.occurrences import Occurrences

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from pymigrate.engine.application.catalog import Kind
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import (
     ALERT_RULES,

@@ -7,9 +7,10 @@ from itertools import count
 from typing import Any
 
 from pymigrate.engine.application.caller import Caller, Surroundings
-from pymigrate.engine.application.catalog import Catalog, Kind
+from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.escalating import Escalating
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import ALERT_RULES, NOTIFICATION_CHANNELS, STAKEHOLDERS
 from pymigrate.engine.application.notifications import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from pymigrate.engine.application.catalog import Kind
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import (
     ALERT_RULES,

@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pymigrate.engine.ports.clock import Clock
+from pymigrate.engine.ports.patterns import NoPatterns, Patterns
 
 MANAGED_BY_DEFAULT = "api"
 NewId = Callable[[], str]
@@ -22,10 +23,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Time and fresh identifiers, passed in so that tests decide them."""
+    """Time, fresh identifiers and what matches patterns, passed in so that tests decide them."""
 
     clock: Clock
     new_id: NewId
+    patterns: Patterns = field(default_factory=NoPatterns)
 
 
 def random_id() -> str:

@@ -3,86 +3,37 @@
 What is special to a kind (its checks, who still needs it) is told by a `Kind`.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from pymigrate.engine.application.caller import Caller, Surroundings
+from pymigrate.engine.application.environment_layers import INHERITANCE
+from pymigrate.engine.application.inheriting import LAYERED_FIELDS, Inheriting, resolved_body
+from pymigrate.engine.application.kind import OUTPUT_ONLY, PAGE_MAX, Kind, etag_of
+from pymigrate.engine.application.kinds import is_template
+from pymigrate.engine.application.resolved_views import resolved_view
+from pymigrate.engine.application.trying import tried
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
+    Inherited,
     InvalidDefinition,
     NotFound,
     NotOwned,
     Problem,
     StaleWrite,
 )
-from pymigrate.engine.domain.names import ID_RULE, is_id, last_segment, nearest, parent_of
+from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id, last_segment, nearest, parent_of
 from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
+from pymigrate.v1 import environment_pb2
 
 M = TypeVar("M", bound=Message)
 PAGE_DEFAULT = 100
-PAGE_MAX = 1_000
 NEIGHBOURS_MAX = 1_000
-OUTPUT_ONLY = frozenset(
-    {"name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash"}
-)
-
-
-def _stamp_nothing(before: object, message: object) -> None:
-    del before, message
-
-
-def _end_nothing(unit: Unit, message: Message) -> None:
-    del unit, message
-
-
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[M]):
-    """A collection: its word, its message, the fields that have a life of their own, and its checks.
-
-    `check` yields the problems of a message within the store; `check_delete` raises FailedPrecondition while somebody needs it.
-    `output_only` are fields besides those of every kind that no caller sets; `stamp` sets them, given what was stored before (None:
-    nothing). `on_delete` ends what goes with an object, in the same transaction.
-    """
-
-    collection: str
-    message: Callable[[], M]
-    check: Callable[[Unit, M], Iterable[Problem]]
-    check_delete: Callable[[Unit, M], None]
-    held_elsewhere: frozenset[str] = frozenset()
-    output_only: frozenset[str] = frozenset()
-    stamp: Callable[[M | None, M], None] = _stamp_nothing
-    on_delete: Callable[[Unit, M], None] = _end_nothing
-
-    @property
-    def noun(self) -> str:
-        """The singular, as requests name the field: `department` of `departments`, `alert_rule` of `alertRules`."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.collection[:-1]).lower()
-
-    def settable(self) -> frozenset[str]:
-        """The fields that a caller may set."""
-        fields = frozenset(self.message().DESCRIPTOR.fields_by_name)
-        return fields - OUTPUT_ONLY - self.held_elsewhere - self.output_only
-
-    def read(self, resource: Resource) -> M:
-        """The message as callers see it."""
-        message: Any = self.message()
-        message.ParseFromString(resource.body)
-        message.name, message.uid, message.etag = resource.name, resource.uid, etag_of(resource)
-        message.create_time.FromDatetime(resource.create_time)
-        message.update_time.FromDatetime(resource.update_time)
-        message.managed_by = resource.managed_by
-        return message  # type: ignore[no-any-return]  # the message is handled by its descriptor above
-
-
-def etag_of(resource: Resource) -> str:
-    """Changes with every write, and is never that of another object."""
-    return f"{resource.uid[:12]}-{resource.version}"
 
 
 class Catalog:
@@ -90,6 +41,7 @@ class Catalog:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
+        self._inheriting = Inheriting(surroundings)
 
     def create(
         self,
@@ -103,31 +55,47 @@ class Catalog:
         is_dry: bool = False,
         is_checked: bool = False,
     ) -> M:
-        """Stores a new object. Raises InvalidDefinition, NotFound for the parent, AlreadyExists. `is_checked`: the caller has
-        checked it, as a part of a whole that only together is right."""
+        """Stores a new object. Raises InvalidDefinition, NotFound for the parent, AlreadyExists. `is_dry`: nothing is kept. `is_checked`:
+        the caller has checked it, as a part of a whole that only together is right, and calls `follow` for the whole."""
+        unit = tried(unit) if is_dry else unit
         self.require_parent(unit, parent)
         name = f"{parent}/{kind.collection}/{object_id}" if parent else f"{kind.collection}/{object_id}"
         if not is_id(object_id):
             raise InvalidDefinition((Problem(f"{kind.noun}_id", f"`{object_id}` is no name: use {ID_RULE}"),))
         fresh = self._settable_copy(kind, message)
         fresh.name = name
+        held = self._checked(unit, kind, fresh, is_checked=is_checked)
+        self._refuse_taken(unit, name)
+        for each in (fresh,) if held is fresh else (fresh, held):
+            kind.stamp(None, each)
+        now, uid, body = self._surroundings.clock.now(), self._surroundings.new_id(), _body(fresh)
+        resolved = resolved_body(body, held)
+        resource = Resource(name, kind.collection, parent, uid, 1, body, now, now, caller.managed_by, resolved)
+        unit.resources.insert(resource)
+        self.audit(unit, caller, "create", resource.name, resource.version)
         if not is_checked:
-            self._refuse_problems(unit, kind, fresh)
-        kind.stamp(None, fresh)
-        if unit.resources.get(name) is not None:
-            raise AlreadyExists(f"{name} exists already: choose another name, or update or import that one")
-        now = self._surroundings.clock.now()
-        resource = Resource(
-            name, kind.collection, parent, self._surroundings.new_id(), 1, _body(fresh), now, now, caller.managed_by
-        )
-        if not is_dry:
-            unit.resources.insert(resource)
-            self.audit(unit, caller, "create", resource.name, resource.version)
+            self.follow(unit, caller, [name])
         return kind.read(resource)
 
     def get(self, unit: Unit, kind: Kind[M], name: str) -> M:
         """One object. Raises NotFound with the nearest name."""
         return kind.read(self._require(unit, kind, name))
+
+    def usable(self, unit: Unit, kind: Kind[M], name: str) -> M:
+        """One object as it is used. Raises NotFound, and FailedPrecondition in a template, in which nothing is."""
+        resource = self._require(unit, kind, name)
+        environment = environment_of(name)
+        if is_template(unit, environment):
+            raise FailedPrecondition(
+                f"{environment} is a template, in which nothing runs: use {last_segment(name)} in an environment that inherits from it"
+            )
+        return kind.held(resource)
+
+    def resolve(
+        self, unit: Unit, request: environment_pb2.ResolveEnvironmentRequest
+    ) -> environment_pb2.ResolveEnvironmentResponse:
+        """What holds in an environment, and where each value comes from. Raises NotFound and InvalidDefinition."""
+        return resolved_view(unit, self._inheriting.layers, request)
 
     def list(self, unit: Unit, kind: Kind[M], parent: str, page_size: int, page_token: str) -> tuple[list[M], str]:
         """A page of objects ordered by name, and the token of the next page."""
@@ -156,10 +124,11 @@ class Catalog:
         is_checked: bool = False,
     ) -> M:
         """Changes the fields of the mask; writing what is there already changes nothing. Raises as `create`, StaleWrite, NotOwned."""
+        unit = tried(unit) if is_dry else unit
         wanted: Any = message
         resource = self._require(unit, kind, wanted.name)
         self.require_unchanged(resource, wanted.etag)
-        self.require_owner(resource, caller)
+        self._require_owner(unit, resource, caller)
         fresh: Any = kind.message()
         fresh.ParseFromString(resource.body)
         before = _body(fresh)
@@ -168,28 +137,50 @@ class Catalog:
             return kind.read(resource)
         stored: Any = kind.read(resource)
         _refuse_another_system(kind, stored, fresh)
+        held = self._checked(unit, kind, fresh, is_checked=is_checked)
+        for each in (fresh,) if held is fresh else (fresh, held):
+            kind.stamp(stored, each)
+        now, body = self._surroundings.clock.now(), _body(fresh)
+        resolved = resolved_body(body, held)
+        changed = replace(resource, version=resource.version + 1, body=body, update_time=now, resolved=resolved)
+        unit.resources.update(changed, resource.version)
+        self.audit(unit, caller, "update", changed.name, changed.version)
         if not is_checked:
-            self._refuse_problems(unit, kind, fresh)
-        kind.stamp(stored, fresh)
-        changed = replace(
-            resource, version=resource.version + 1, body=_body(fresh), update_time=self._surroundings.clock.now()
-        )
-        if not is_dry:
-            unit.resources.update(changed, resource.version)
-            self.audit(unit, caller, "update", changed.name, changed.version)
+            self.follow(unit, caller, [changed.name], is_layered=_is_layered(stored, fresh))
         return kind.read(changed)
 
     def delete(self, unit: Unit, kind: Kind[M], name: str, etag: str, caller: Caller) -> None:
         """Removes an object. Raises NotFound, StaleWrite, NotOwned, FailedPrecondition while something needs it."""
         resource = self._require(unit, kind, name)
         self.require_unchanged(resource, etag)
-        self.require_owner(resource, caller)
+        self._require_owner(unit, resource, caller)
         kind.check_delete(unit, kind.read(resource))
+        if kind.collection == "environments":
+            self._inheriting.drop(unit, name)
         if unit.resources.has_children(name):
             raise FailedPrecondition(f"{name} still holds objects: delete them first")
         unit.resources.delete(name, resource.version)
         kind.on_delete(unit, kind.read(resource))
         self.audit(unit, caller, "delete", name, resource.version)
+        if kind.collection != "environments":
+            self.follow(unit, caller, [name])
+
+    def follow(self, unit: Unit, caller: Caller, names: Sequence[str], *, is_layered: bool = True) -> None:
+        """Makes what inherits from objects of one environment, or from the environment, what it now is. `is_layered`: something was written
+        that others inherit. Raises InvalidDefinition with every problem in every environment, and FailedPrecondition for what is in use."""
+        if not is_layered or not names or not names[0].startswith("environments/"):
+            return
+        if names[0].count("/") == 1:
+            self._inheriting.follow_environment(unit, caller, names[0])
+        else:
+            self._inheriting.follow_objects(unit, caller, names)
+
+    def held(self, unit: Unit, kind: Kind[M], environment: str, message: M) -> M:
+        """An object as it would hold in an environment that declares it. Raises InvalidDefinition for parameters that there are not."""
+        held, found = self._inheriting.held(unit, kind, environment, message)
+        if found.problems:
+            raise InvalidDefinition(tuple(Problem(f"{kind.noun}.{path}", said) for path, said in found.problems))
+        return held  # type: ignore[no-any-return]  # the same kind of message
 
     def audit(self, unit: Unit, caller: Caller, action: str, subject: str, version: int) -> None:
         """Notes who did what."""
@@ -204,11 +195,13 @@ class Catalog:
         """One object that the caller may change as it is. Raises NotFound, StaleWrite, NotOwned."""
         resource = self._require(unit, kind, name)
         self.require_unchanged(resource, etag)
-        self.require_owner(resource, caller)
+        self._require_owner(unit, resource, caller)
         return kind.read(resource)
 
-    def require_owner(self, resource: Resource, caller: Caller) -> None:
-        """Raises NotOwned when another side declares the object."""
+    def _require_owner(self, unit: Unit, resource: Resource, caller: Caller) -> None:
+        """Raises NotOwned when another side declares the object, Inherited when another environment does."""
+        if resource.managed_by == INHERITANCE:
+            raise Inherited(resource.name, self._inheriting.where_from(unit, resource))
         if resource.managed_by != caller.managed_by:
             raise NotOwned(resource.name, resource.managed_by, caller.managed_by)
 
@@ -236,10 +229,30 @@ class Catalog:
         known = [last_segment(found.name) for found in unit.resources.list(parts[-2], parent, "", NEIGHBOURS_MAX)]
         raise NotFound(f"there is no {name}{nearest(parts[-1], known)}", field="name")
 
-    def _refuse_problems(self, unit: Unit, kind: Kind[M], message: M) -> None:
-        problems = tuple(Problem(f"{kind.noun}.{p.field}", p.description) for p in kind.check(unit, message))
-        if problems:
-            raise InvalidDefinition(problems)
+    def _checked(self, unit: Unit, kind: Kind[M], message: M, *, is_checked: bool) -> M:
+        """The message as it holds. Raises InvalidDefinition; of a template, what still lacks a value is checked where it gets one."""
+        name: Any = message
+        environment = environment_of(name.name) if kind.collection != "environments" else ""
+        held, filled = self._inheriting.held(unit, kind, environment, message)
+        found = [Problem(path, description) for path, description in filled.problems]
+        if not found and filled.is_complete and not is_checked:
+            found = list(kind.check(unit, held))
+        if found:
+            raise InvalidDefinition(tuple(Problem(f"{kind.noun}.{p.field}", p.description) for p in found))
+        return held  # type: ignore[no-any-return]  # the same kind of message
+
+    def _refuse_taken(self, unit: Unit, name: str) -> None:
+        resource = unit.resources.get(name)
+        if resource is None:
+            return
+        if resource.managed_by == INHERITANCE:
+            layer = self._inheriting.where_from(unit, resource)
+            _, environment, key = name.split("/", 2)
+            raise AlreadyExists(
+                f"{name} is inherited from `{layer}`: say in environments/{environment} what is different, by overrides of"
+                f" `{key}`, or leave it out there by is_excluded first"
+            )
+        raise AlreadyExists(f"{name} exists already: choose another name, or update or import that one")
 
     def _settable_copy(self, kind: Kind[M], message: M) -> Any:
         copy = kind.message()
@@ -279,6 +292,13 @@ def page_limit(page_size: int) -> int:
 
 def _body(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
+
+
+def _is_layered(before: Message, after: Message) -> bool:
+    """Whether a change matters to what inherits: of environments, what their layers are made of does."""
+    if before.DESCRIPTOR.name != "Environment":
+        return True
+    return any(getattr(before, field) != getattr(after, field) for field in LAYERED_FIELDS)
 
 
 def _clear(message: Message, path: str) -> None:

@@ -285,7 +285,7 @@ def _read_declared(unit: Unit) -> _Declared:
         environments += [found.name for found in page]
     for environment in environments:
         for found in children(unit, "plans", environment):
-            plans[found.name] = PLANS.read(found).display_name
+            plans[found.name] = PLANS.held(found).display_name
     return _Declared(tuple(environments), plans)
 
 

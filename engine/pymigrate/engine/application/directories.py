@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pymigrate.engine.application.catalog import Kind
 from pymigrate.engine.application.declared_notices import (
     channel_of,
     rule_of,
@@ -16,6 +15,7 @@ from pymigrate.engine.application.declared_notices import (
     silence_of,
     stakeholder_of,
 )
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import children
 from pymigrate.engine.application.notification_kinds import (
     ALERT_RULES,
@@ -86,5 +86,5 @@ def _read(
     for resource in children(unit, kind.collection, environment):
         name = last_segment(resource.name)
         is_known = before.get(resource.name) == (resource.uid, resource.version)
-        objects[name] = known[name] if is_known else read(kind.read(resource))
+        objects[name] = known[name] if is_known else read(kind.held(resource))
     return objects

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.abandoning import abandon_deliveries
-from pymigrate.engine.application.catalog import PAGE_MAX, Kind
 from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.application.dataset_definitions import shared_targets
 from pymigrate.engine.application.declared_backends import reference_problems
+from pymigrate.engine.application.kind import PAGE_MAX, Kind
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment, nearest, parent_of
@@ -30,7 +30,7 @@ def children(unit: Unit, collection: str, parent: str) -> Iterator[Resource]:
 
 def connections_of(unit: Unit, environment: str) -> dict[str, connection_pb2.Connection]:
     """The environment's connections by their last segment."""
-    return {last_segment(found.name): CONNECTIONS.read(found) for found in children(unit, "connections", environment)}
+    return {last_segment(found.name): CONNECTIONS.held(found) for found in children(unit, "connections", environment)}
 
 
 def departments_of(unit: Unit, environment: str) -> set[str]:
@@ -40,7 +40,13 @@ def departments_of(unit: Unit, environment: str) -> set[str]:
 
 def phases_of(unit: Unit, plan: str) -> dict[str, plan_pb2.Phase]:
     """The plan's phases by their last segment."""
-    return {last_segment(found.name): PHASES.read(found) for found in children(unit, "phases", plan)}
+    return {last_segment(found.name): PHASES.held(found) for found in children(unit, "phases", plan)}
+
+
+def is_template(unit: Unit, environment: str) -> bool:
+    """Whether an environment is there to be inherited from alone."""
+    stored = unit.resources.get(environment)
+    return stored is not None and ENVIRONMENTS.read(stored).is_template
 
 
 def _check_environment(unit: Unit, environment: environment_pb2.Environment) -> Iterator[Problem]:
@@ -95,7 +101,7 @@ def _check_plan(unit: Unit, plan: plan_pb2.Plan) -> Iterator[Problem]:
             )
     if not plan.dependencies:
         return
-    plans = {last_segment(found.name): PLANS.read(found) for found in children(unit, "plans", environment)}
+    plans = {last_segment(found.name): PLANS.held(found) for found in children(unit, "plans", environment)}
     own = last_segment(plan.name)
     plans[own] = plan
     for name in plan.dependencies:
@@ -122,7 +128,7 @@ def _free_department(unit: Unit, department: environment_pb2.Department) -> None
                     f"{department.name} is needed by {plan.name}/phases/{phase_name}: change that first"
                 )
     for found in children(unit, "stakeholders", environment):
-        if name in notification_pb2.Stakeholder.FromString(found.body).departments:
+        if name in notification_pb2.Stakeholder.FromString(found.resolved or found.body).departments:
             raise FailedPrecondition(f"{department.name} is needed by {found.name}: change that first")
 
 
@@ -147,15 +153,23 @@ def _free_plan(unit: Unit, plan: plan_pb2.Plan) -> None:
         if run.startswith(f"{plan.name}/"):
             raise FailedPrecondition(f"{plan.name} has an unfinished run: wait for the end of {run}, or cancel it")
     for other in children(unit, "plans", environment_of(plan.name)):
-        if last_segment(plan.name) in PLANS.read(other).dependencies:
+        if last_segment(plan.name) in PLANS.held(other).dependencies:
             raise FailedPrecondition(f"{plan.name} is needed by {other.name}: change that first")
+
+
+def _free_environment(unit: Unit, environment: environment_pb2.Environment) -> None:
+    for other in children(unit, "environments", ""):
+        if last_segment(environment.name) in ENVIRONMENTS.read(other).bases:
+            raise FailedPrecondition(f"{environment.name} is a base of {other.name}: change that first")
 
 
 def _end_environment(unit: Unit, environment: environment_pb2.Environment) -> None:
     abandon_deliveries(unit, environment.name)
 
 
-ENVIRONMENTS = Kind("environments", environment_pb2.Environment, _check_environment, _free, on_delete=_end_environment)
+ENVIRONMENTS = Kind(
+    "environments", environment_pb2.Environment, _check_environment, _free_environment, on_delete=_end_environment
+)
 DEPARTMENTS = Kind("departments", environment_pb2.Department, _check_department, _free_department)
 CONNECTIONS = Kind("connections", connection_pb2.Connection, _check_connection, _free_connection)
 PLANS = Kind("plans", plan_pb2.Plan, _check_plan, _free_plan, held_elsewhere=frozenset({"phases"}))

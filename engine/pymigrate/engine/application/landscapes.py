@@ -33,7 +33,7 @@ _READ_BACK = {
 
 def landscape_of(unit: Unit, environment: str) -> Landscape:
     """The departments of an environment with their systems."""
-    found = (DEPARTMENTS.read(resource) for resource in children(unit, "departments", environment))
+    found = (DEPARTMENTS.held(resource) for resource in children(unit, "departments", environment))
     return Landscape({last_segment(department.name): read_department(department) for department in found})
 
 

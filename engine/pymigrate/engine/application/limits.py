@@ -109,7 +109,7 @@ class LaneLimits:
                 place = environment, name
                 if place not in declared:
                     stored = unit.resources.get(f"{environment}/connections/{name}")
-                    declared[place] = CONNECTIONS.read(stored) if stored else frozen
+                    declared[place] = CONNECTIONS.held(stored) if stored else frozen
                     _take_connection(place, declared[place], found)
                 opened = opened_now(frozen, declared[place])
                 if opened is not frozen:
@@ -181,10 +181,10 @@ def _take_connection(place: Place, connection: connection_pb2.Connection, found:
 
 def _read_plan(unit: Unit, plan: str, revision: run_pb2.PlanRevision, found: _Found) -> None:
     stored = unit.resources.get(plan)
-    declared: plan_pb2.Plan = PLANS.read(stored) if stored else revision.plan
+    declared: plan_pb2.Plan = PLANS.held(stored) if stored else revision.plan
     phases = dict(revision.plan.phases)
     if stored:
         for resource in children(unit, "phases", plan):
-            phases[last_segment(resource.name)] = PHASES.read(resource)
+            phases[last_segment(resource.name)] = PHASES.held(resource)
     found.plans[plan] = declared.lanes_max
     _take_schedules(plan, declared, phases, found)

@@ -61,9 +61,9 @@ def read_declared(unit: Unit, directories: Directories, notices: Sequence[Notice
             environment: directories.of(unit, environment)
             for environment in sorted({notice.delivery.environment for notice in notices})
         },
-        {found.name: NOTIFICATION_TEMPLATES.read(found) for found in _found(unit, templates)},
-        {found.name: PLANS.read(found) for found in _found(unit, plans)},
-        {found.name: DEPARTMENTS.read(found) for found in _found(unit, departments)},
+        {found.name: NOTIFICATION_TEMPLATES.held(found) for found in _found(unit, templates)},
+        {found.name: PLANS.held(found) for found in _found(unit, plans)},
+        {found.name: DEPARTMENTS.held(found) for found in _found(unit, departments)},
     )
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from pymigrate.engine.application.alert_rule_definitions import alert_rule_problems
-from pymigrate.engine.application.catalog import Kind
 from pymigrate.engine.application.channel_addresses import address_problems
 from pymigrate.engine.application.channel_definitions import channel_problems
 from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.application.duty_definitions import on_call_schedule_problems, silence_problems
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import children, departments_of
 from pymigrate.engine.application.notification_definitions import Known
 from pymigrate.engine.application.stakeholder_definitions import stakeholder_problems
@@ -34,19 +34,19 @@ def known_names(unit: Unit, environment: str) -> Known:
 
 
 def _stakeholders(unit: Unit, environment: str) -> Iterator[notification_pb2.Stakeholder]:
-    return (STAKEHOLDERS.read(found) for found in children(unit, "stakeholders", environment))
+    return (STAKEHOLDERS.held(found) for found in children(unit, "stakeholders", environment))
 
 
 def rules_of(unit: Unit, environment: str) -> Iterator[notification_pb2.AlertRule]:
     """The environment's alert rules, by name."""
-    return (ALERT_RULES.read(found) for found in children(unit, "alertRules", environment))
+    return (ALERT_RULES.held(found) for found in children(unit, "alertRules", environment))
 
 
 def _check_stakeholder(unit: Unit, stakeholder: notification_pb2.Stakeholder) -> Iterator[Problem]:
     environment = environment_of(stakeholder.name)
     wanted = {address.channel for address in stakeholder.addresses.values()}
     channels = {
-        last_segment(found.name): NOTIFICATION_CHANNELS.read(found)
+        last_segment(found.name): NOTIFICATION_CHANNELS.held(found)
         for found in children(unit, "notificationChannels", environment)
         if wanted
     }
@@ -94,7 +94,7 @@ def _free_stakeholder(unit: Unit, stakeholder: notification_pb2.Stakeholder) -> 
         if any(name in each.stakeholders for each in _told(rule)):
             _refuse(stakeholder.name, rule.name)
     for found in children(unit, "onCallSchedules", environment):
-        schedule = ON_CALL_SCHEDULES.read(found)
+        schedule = ON_CALL_SCHEDULES.held(found)
         takes_turns = any(name in rotation.stakeholders for rotation in schedule.rotations.values())
         if takes_turns or any(name == override.stakeholder for override in schedule.overrides.values()):
             _refuse(stakeholder.name, schedule.name)

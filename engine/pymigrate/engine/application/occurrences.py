@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from pymigrate.engine.application.cloud_events import event_id, event_type
 from pymigrate.engine.application.findings import FINDING_TYPES, Finding, finding_of
+from pymigrate.engine.application.kinds import PHASES
 from pymigrate.engine.application.projections import failure_message, failure_record, timestamp
 from pymigrate.engine.domain.names import environment_of, matches
 from pymigrate.engine.domain.notices import Occurrence, Severity
@@ -15,7 +16,7 @@ from pymigrate.engine.domain.run_ledger import ENGINE
 from pymigrate.engine.domain.severities import severity_of
 from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.store import Unit
-from pymigrate.v1 import notification_pb2, plan_pb2, run_pb2
+from pymigrate.v1 import notification_pb2, run_pb2
 
 RUNS_KEPT_MAX = 1_000
 _NONE: Mapping[str, str] = {}
@@ -105,7 +106,7 @@ class Occurrences:
         if not matches(subject, "environments", "plans", "phases"):
             return ""
         declared = unit.resources.get(subject)
-        return plan_pb2.Phase.FromString(declared.body).department if declared is not None else ""
+        return PHASES.held(declared).department if declared is not None else ""
 
     def _of_run(self, unit: Unit, run: str) -> Mapping[str, str]:
         """The department of each of its phases; of a run that is gone, or has no revision, nothing is known."""

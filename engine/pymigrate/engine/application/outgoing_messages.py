@@ -71,7 +71,7 @@ class OutgoingMessages:
         state = (resource.uid, resource.version)
         kept = self._channels.get(resource.name)
         if kept is None or kept[0] != state:
-            message = NOTIFICATION_CHANNELS.read(resource)
+            message = NOTIFICATION_CHANNELS.held(resource)
             for told_to_people in ("display_name", "labels", "create_time", "update_time", "managed_by"):
                 message.ClearField(told_to_people)
             if len(self._channels) >= CHANNELS_KEPT_MAX:
@@ -87,7 +87,7 @@ class OutgoingMessages:
         known = {person: self._names[person] for person in set(people.values()) & self._names.keys()}
         old = {person for person in people.values() if person not in known or now - known[person][0] >= NAME_SECONDS}
         if old:
-            found = {each.name: STAKEHOLDERS.read(each).display_name for each in unit.resources.get_all(old)}
+            found = {each.name: STAKEHOLDERS.held(each).display_name for each in unit.resources.get_all(old)}
             if len(self._names) + len(old) > NAMES_KEPT_MAX:
                 self._names.clear()
             fresh = {person: (now, found.get(person, "")) for person in old}

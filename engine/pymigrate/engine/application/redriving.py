@@ -74,7 +74,7 @@ class Redriving:
             if resource is None or resource.kind != NOTIFICATION_CHANNELS.collection:
                 known = unit.resources.names(NOTIFICATION_CHANNELS.collection, environment_of(name))
                 raise NotFound(f"there is no {name}{nearest(name, known)}", field="name")
-            if problems := tuple(address_problems("to", to, NOTIFICATION_CHANNELS.read(resource))):
+            if problems := tuple(address_problems("to", to, NOTIFICATION_CHANNELS.held(resource))):
                 raise InvalidDefinition(problems)
             environment, channel = environment_of(name), last_segment(name)
             delivery_name = f"{environment}/deliveries/{new_id}"

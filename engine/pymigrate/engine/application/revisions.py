@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from pymigrate.engine.application import definitions, works
 from pymigrate.engine.application.declared_backends import declared_backends
-from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, phases_of
+from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of, is_template, phases_of
 from pymigrate.engine.application.policies import demand_problems, policy_of
 from pymigrate.engine.application.references import is_reference, undeclared_problems
 from pymigrate.engine.application.run_approvals import ask_for_approvals, name_problems
@@ -57,7 +57,7 @@ def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Prob
     """The plan as it stands with the connections that it uses, and every problem that keeps a run from starting."""
     environment = environment_of(plan.name)
     phases, connections = phases_of(unit, plan.name), connections_of(unit, environment)
-    revision = run_pb2.PlanRevision(plan=PLANS.read(plan), policy=policy_of(unit, environment))
+    revision = run_pb2.PlanRevision(plan=PLANS.held(plan), policy=policy_of(unit, environment))
     for name, phase in phases.items():
         revision.plan.phases[name].CopyFrom(phase)
     for name in used_connections(phases):
@@ -77,6 +77,10 @@ def freeze(unit: Unit, plan: Resource) -> tuple[run_pb2.PlanRevision, tuple[Prob
     )
     if not phases:
         problems = (Problem("phases", "the plan has no phase yet: there is nothing to run"),)
+    if is_template(unit, environment):
+        problems = (
+            Problem("plan", f"{environment} is a template: run the plan in an environment that inherits from it"),
+        )
     revision.plan.plan_hash = plan_hash(phases, connections)
     return revision, problems
 

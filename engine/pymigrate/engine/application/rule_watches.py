@@ -46,4 +46,4 @@ def _read(unit: Unit, environment: str, before: Mapping[str, _Kept]) -> _Kept:
     known = before.get(environment)
     if known is not None and known.states == states:
         return known
-    return _Kept(states, watches_of(rule_of(ALERT_RULES.read(each)) for each in resources))
+    return _Kept(states, watches_of(rule_of(ALERT_RULES.held(each)) for each in resources))

@@ -110,7 +110,7 @@ def _of_rule(unit: Unit, rule: notification_pb2.AlertRule) -> list[_Rendering]:
         if each.template and own in _line(each, rules) and (told := told_types(each, rules)):
             types[each.template] = types.get(each.template, frozenset()) | told
     found = {name: unit.resources.get(f"{environment}/notificationTemplates/{name}") for name in sorted(types)}
-    return [_Rendering(NOTIFICATION_TEMPLATES.read(each), types[name]) for name, each in found.items() if each]
+    return [_Rendering(NOTIFICATION_TEMPLATES.held(each), types[name]) for name, each in found.items() if each]
 
 
 def own_types(template: notification_pb2.NotificationTemplate) -> frozenset[str]:

@@ -7,6 +7,7 @@ PyMigrateError
     AlreadyExists(name)
     FailedPrecondition(violation)    the state does not allow it
     NotOwned(owner)                  another side declares the object
+      Inherited(layer)               another environment does
     StaleWrite(name)                 somebody else wrote in between
     IllegalTransition                a state machine was asked for a step that it does not have
     Unauthenticated
@@ -108,6 +109,19 @@ class NotOwned(FailedPrecondition):
             f"{name} is managed by {owner}, and {caller} may not change it: change it there, or delete it there first"
         )
         self.owner = owner
+
+
+class Inherited(NotOwned):
+    """An environment has the object from another one, its layer; only that declares it."""
+
+    def __init__(self, name: str, layer: str) -> None:
+        _, environment, key = name.split("/", 2)
+        FailedPrecondition.__init__(
+            self,
+            f"{name} is inherited from `{layer}`: change environments/{layer}/{key}, or say in environments/{environment} what"
+            f" is different, by overrides of `{key}`",
+        )
+        self.owner = layer
 
 
 class StaleWrite(PermanentError):

@@ -8,6 +8,7 @@ from typing import Any
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.drawing import Drawers
 from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.adapters.patterns import Re2Patterns
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
@@ -61,7 +62,7 @@ class Services:
         self._settings = settings
         self._clock = clock
         self._store = store
-        self._surroundings = Surroundings(clock, random_id)
+        self._surroundings = Surroundings(clock, random_id, Re2Patterns())
         self._tokens = TokenMaking(store, self._surroundings, short_tokens)
         self._board = Board(store, clock, random.Random())
         self._kpis = FleetKpis(store, self._board, clock)

@@ -24,7 +24,8 @@ Result = TypeVar("Result")
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A declared object. `kind` is its collection (`connections`), `parent` the name it lies under (empty at the top), `body` its
-    message as the contract encodes it, `version` counts from 1 with every write."""
+    message as it was declared and as the contract encodes it, `version` counts from 1 with every write. `resolved` is the message with the
+    values of parameters in their places; empty where that is `body` itself."""
 
     name: str
     kind: str
@@ -35,6 +36,7 @@ class Resource:
     create_time: datetime
     update_time: datetime
     managed_by: str
+    resolved: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,10 @@ class Resources(Protocol):
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
         """Name, uid and version of all objects of a kind below a parent, ordered by name: what tells whether they are as they were, in a
         fraction of the time that reading them takes."""
+        ...
+
+    def within(self, name: str) -> Sequence[Resource]:
+        """Everything that lies below the name, at any depth, ordered by name."""
         ...
 
     def has_children(self, parent: str) -> bool:

@@ -48,6 +48,10 @@ class _Resources:
         found = [r for r in self._resources.values() if (r.kind, r.parent) == (kind, parent)]
         return sorted((r.name, r.uid, r.version) for r in found)
 
+    def within(self, name: str) -> Sequence[Resource]:
+        found = [resource for resource in self._resources.values() if resource.name.startswith(f"{name}/")]
+        return sorted(found, key=lambda resource: resource.name)
+
     def has_children(self, parent: str) -> bool:
         return any(resource.parent == parent for resource in self._resources.values())
 

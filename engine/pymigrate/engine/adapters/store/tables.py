@@ -45,6 +45,7 @@ class ResourceRow(Table, table=True):
     create_time: datetime = Field(sa_type=Instant)
     update_time: datetime = Field(sa_type=Instant)
     managed_by: str = Field(sa_type=Text)
+    resolved: bytes = Field(sa_type=LargeBinary)
 
     def to_domain(self) -> Resource:
         """The object as the port knows it."""
@@ -58,6 +59,7 @@ class ResourceRow(Table, table=True):
             create_time=self.create_time,
             update_time=self.update_time,
             managed_by=self.managed_by,
+            resolved=self.resolved,
         )
 
     @staticmethod
@@ -73,6 +75,7 @@ class ResourceRow(Table, table=True):
             "create_time": resource.create_time,
             "update_time": resource.update_time,
             "managed_by": resource.managed_by,
+            "resolved": resource.resolved,
         }
 
 

@@ -78,6 +78,11 @@ class SqlResources:
         rows = self._connection.execute(statement.order_by(col(ResourceRow.name)))
         return [(name, uid, version) for name, uid, version in rows]
 
+    def within(self, name: str) -> Sequence[Resource]:
+        """Everything below a name, by name: those between it with a slash and it with what comes after a slash."""
+        statement = select(ResourceRow).where(ResourceRow.name > f"{name}/", ResourceRow.name < f"{name}0")
+        return [row.to_domain() for row in read_all(self._connection, statement.order_by(col(ResourceRow.name)))]
+
     def has_children(self, parent: str) -> bool:
         """Whether anything lies below."""
         return read_first(self._connection, select(ResourceRow.name).where(ResourceRow.parent == parent)) is not None

@@ -45,19 +45,22 @@ class ConnectionCalls(connection_pb2_grpc.ConnectionServiceServicer):
         return await self._connections.delete(request)
 
     async def TestConnection(self, request: Any, context: Any) -> connection_pb2.TestConnectionResponse:
-        connection = await self._connections.get(request)
+        connection = await self._usable(request.name)
         await self._backends.require(environment_of(connection.name), connection, "connection.")
         task = worker_pb2.Task(test=worker_pb2.TestWork(connection=connection, secret_version=request.secret_version))
         result = await self._inquiries.ask(task, _affinity(connection), ANSWER_TIMEOUT_SECONDS)
         return result.test
 
     async def DiscoverSchema(self, request: Any, context: Any) -> connection_pb2.DiscoverSchemaResponse:
-        connection = await self._connections.get(request)
+        connection = await self._usable(request.name)
         await self._backends.require(environment_of(connection.name), connection, "connection.")
         work = worker_pb2.DiscoverWork(connection=connection, relation_glob=request.relation_glob)
         task = worker_pb2.Task(discover=work)
         result = await self._inquiries.ask(task, _affinity(connection), ANSWER_TIMEOUT_SECONDS)
         return result.discover
+
+    async def _usable(self, name: str) -> connection_pb2.Connection:
+        return await self._store.read(lambda unit: self._catalog.usable(unit, CONNECTIONS, name))
 
 
 def _affinity(connection: connection_pb2.Connection) -> str:

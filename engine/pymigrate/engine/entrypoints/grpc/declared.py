@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from pymigrate.engine.application.catalog import Catalog, Kind
+from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.entrypoints.identity import caller
@@ -124,6 +125,8 @@ class EnvironmentCalls(environment_pb2_grpc.EnvironmentServiceServicer):
     """EnvironmentService."""
 
     def __init__(self, store: Store, catalog: Catalog, requests: Requests) -> None:
+        self._store = store
+        self._catalog = catalog
         self._environments = DeclaredCalls(store, catalog, requests, ENVIRONMENTS)
         self._departments = DeclaredCalls(store, catalog, requests, DEPARTMENTS)
 
@@ -142,6 +145,9 @@ class EnvironmentCalls(environment_pb2_grpc.EnvironmentServiceServicer):
 
     async def DeleteEnvironment(self, request: Any, context: Any) -> Empty:
         return await self._environments.delete(request)
+
+    async def ResolveEnvironment(self, request: Any, context: Any) -> environment_pb2.ResolveEnvironmentResponse:
+        return await self._store.read(lambda unit: self._catalog.resolve(unit, request))
 
     async def CreateDepartment(self, request: Any, context: Any) -> environment_pb2.Department:
         return await self._departments.create(request)

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from pymigrate.engine.application.catalog import OUTPUT_ONLY
+from pymigrate.engine.application.kind import OUTPUT_ONLY
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.entrypoints.rest.bindings import WHOLE_BODY, Binding
