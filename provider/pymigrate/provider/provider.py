@@ -166,6 +166,7 @@ class PymigrateProvider(Provider):
     def get_data_sources(self) -> list[Any]:
         """The data sources."""
         from pymigrate.provider.data_sources.discovered_schema import DiscoveredSchemaDataSource
+        from pymigrate.provider.data_sources.environment import EnvironmentDataSource
         from pymigrate.provider.data_sources.impact import ImpactDataSource
         from pymigrate.provider.data_sources.kpis import KpisDataSource
         from pymigrate.provider.data_sources.phases import PhasesDataSource
@@ -179,6 +180,7 @@ class PymigrateProvider(Provider):
             PhasesDataSource,
             KpisDataSource,
             DiscoveredSchemaDataSource,
+            EnvironmentDataSource,
         ]
 
     def get_ephemeral_resources(self) -> list[Any]:

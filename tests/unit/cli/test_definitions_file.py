@@ -139,3 +139,24 @@ def test_every_kind_is_named_as_its_collection_and_its_requests_have_it() -> Non
 def test_a_definition_sets_nothing_that_only_the_engine_tells() -> None:
     assert KINDS["NotificationTemplate"].settable() == ["display_name", "types", "texts", "labels"]
     assert KINDS["Silence"].settable() == ["reason", "match", "start_time", "end_time"]
+
+
+def test_an_environment_comes_after_everything_of_its_bases_and_before_what_lies_in_it() -> None:
+    names = [
+        ("Plan", "environments/prod/plans/own", plan_pb2.Plan()),
+        ("Department", "environments/base/departments/hr", environment_pb2.Department(dependencies=["sales"])),
+        ("Plan", "environments/base/plans/p", plan_pb2.Plan()),
+        ("Environment", "environments/prod", environment_pb2.Environment(bases=["eu"])),
+        ("Environment", "environments/eu", environment_pb2.Environment(bases=["base"])),
+        ("Department", "environments/base/departments/sales", environment_pb2.Department()),
+        ("Environment", "environments/base", environment_pb2.Environment()),
+    ]
+    assert [name.removeprefix("environments/") for _, name, _ in in_order(names)] == [
+        "base",
+        "base/departments/sales",
+        "base/departments/hr",
+        "base/plans/p",
+        "eu",
+        "prod",
+        "prod/plans/own",
+    ]

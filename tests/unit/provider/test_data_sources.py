@@ -11,7 +11,7 @@ from tf.utils import to_dynamic_value
 
 from pymigrate.provider.provider import PymigrateProvider
 from pymigrate.provider.sdk.states import complete, read_state
-from pymigrate.v1 import connection_pb2, kpi_pb2, plan_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, kpi_pb2, plan_pb2
 from tests.unit.provider.answering_engine import AnsweringEngine, answering
 from tests.unit.provider.impact_engine import configured, refuse
 
@@ -122,3 +122,28 @@ def test_a_name_of_another_kind_is_refused_before_the_engine_is_asked(engine: An
     [found] = configured(engine.home).ValidateDataResourceConfig(request, None).diagnostics
     assert "environments/prod/connections/crm" in found.detail
     assert not engine.asked
+
+
+def test_what_holds_in_an_environment_is_told_from_every_page(engine: AnsweringEngine) -> None:
+    def page(request: Any, call: Any) -> Any:
+        number = int(request.page_token or 0)
+        value = environment_pb2.ResolvedValue(value=f"db{number}", layer="base", parameters=["host"])
+        found = environment_pb2.ResolvedObject(
+            name=f"environments/prod/connections/c{number}", layer="base", fields={"postgres.host": value}
+        )
+        return environment_pb2.ResolveEnvironmentResponse(
+            layers=["base", "prod"],
+            parameters={"host": environment_pb2.ResolvedValue(value="db", layer="prod")},
+            objects=[found],
+            next_page_token="1" if number == 0 else "",
+        )
+
+    engine.answers["ResolveEnvironment"] = page
+    state, wrong = read(engine, "environment", name="environments/prod", object="connections/c")
+    assert not wrong
+    assert state["layers"] == ["base", "prod"]
+    assert state["parameters"]["host"] == {"value": "db", "layer": "prod", "parameters": []}
+    assert list(state["objects"]) == ["connections/c0", "connections/c1"]
+    host = state["objects"]["connections/c1"]["fields"]["postgres.host"]
+    assert host == {"value": "db1", "layer": "base", "parameters": ["host"]}
+    assert {request.object for request in engine.asked} == {"connections/c"}

@@ -116,7 +116,6 @@ class Resolving:
         """Applies what a layer says; whether there are parameters in it."""
         override = self._layers.environment(layer).overrides[key]
         settable, place = kind.settable(), f"overrides.{key}"
-
         used: dict[Path, set[str]] = {}
 
         def take(name: str, path: Path) -> Value:
@@ -124,9 +123,12 @@ class Resolving:
             return self._value_of(name)
 
         for path in override.cleared_fields:
-            self._attempt(
-                f"{place}.cleared_fields", held, path, settable, lambda path: clear(held.message, path), layer
-            )
+            used.clear()
+
+            def drop(path: str) -> Path:
+                return clear(held.message, path)
+
+            self._attempt(f"{place}.cleared_fields", held, path, settable, drop, layer, used)
         for path, text in sorted(override.fields.items()):
             used.clear()
 

@@ -26,6 +26,7 @@ def build() -> typer.Typer:
         commands,
         connection_commands,
         dashboard_commands,
+        environment_commands,
         impact_commands,
         kpi_commands,
         notification_commands,
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     dashboard_commands.add_to(app)
     notification_commands.add_to(app)
     secret_backend_commands.add_to(app)
+    environment_commands.add_to(app)
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
     for entry in entry_points(group=COMMANDS):
         if asked in {entry.name, "--help"}:

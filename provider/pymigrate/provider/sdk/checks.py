@@ -8,14 +8,17 @@ from collections.abc import Callable
 from decimal import Decimal
 
 Check = Callable[[object], str]
+# A parameter of an environment: what the text becomes with its value is checked by the engine, where the parameter has one.
+_PLACE = re.compile(r"\$\{[a-z][a-z0-9_-]*\}")
 
 
 def matches(pattern: str, described: str) -> Check:
-    """A text of a pattern; `described` goes on after "must be"."""
+    """A text of a pattern, or one with parameters in it; `described` goes on after "must be"."""
     compiled = re.compile(pattern)
 
     def check(value: object) -> str:
-        return "" if isinstance(value, str) and compiled.fullmatch(value) else f"`{value}` must be {described}"
+        is_right = isinstance(value, str) and (compiled.fullmatch(value) or _PLACE.search(value))
+        return "" if is_right else f"`{value}` must be {described}"
 
     return check
 

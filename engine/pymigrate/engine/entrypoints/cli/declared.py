@@ -1,5 +1,6 @@
 """Applies definitions from a YAML or JSON file: documents in the envelope that Git and Kubernetes use, each after those that it names."""
 
+import heapq
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,24 +64,46 @@ def delete(client: Client, name: str) -> None:
 
 
 def in_order(found: Iterable[tuple[str, str, Any]]) -> Iterator[tuple[str, str, Any]]:
-    """Objects as kind, name and message, each after those that it names; where that leaves a choice, as they were given. What goes round
-    in a circle comes as it was given: the engine tells what is wrong with it."""
-    left = sorted(found, key=lambda each: list(KINDS).index(each[0]))
-    while left:
-        waiting = {name for _, name, _ in left}
-        held = [not waiting.isdisjoint(_names(*each)) for each in left]
-        if all(held):
-            held = [False] * len(left)
-        yield from (each for each, is_held in zip(left, held, strict=True) if not is_held)
-        left = [each for each, is_held in zip(left, held, strict=True) if is_held]
+    """Objects as kind, name and message, each after those that it names, and an environment after everything of its bases.
+
+    Where that leaves a choice, by their kinds and as they were given. What goes round in a circle comes last: the engine tells what is
+    wrong with it.
+    """
+    given = sorted(found, key=lambda each: list(KINDS).index(each[0]))
+    within: dict[str, list[int]] = {}
+    for place, (_, name, _) in enumerate(given):
+        within.setdefault("/".join(name.split("/")[:2]), []).append(place)
+    places = {name: place for place, (_, name, _) in enumerate(given)}
+    needs: list[set[int]] = []
+    for kind, name, message in given:
+        named = {places[other] for other in _names(kind, name, message) if other in places}
+        bases = message.bases if kind == "Environment" else ()
+        below = {place for base in bases for place in within.get(f"environments/{base}", ())}
+        needs.append((named | below) - {places[name]})
+    needed_by: dict[int, list[int]] = {}
+    for place, others in enumerate(needs):
+        for other in others:
+            needed_by.setdefault(other, []).append(place)
+    ready = [place for place, others in enumerate(needs) if not others]  # in order, which is a heap
+    left = dict(enumerate(given))
+    while ready:
+        place = heapq.heappop(ready)
+        yield left.pop(place)
+        for other in needed_by.get(place, ()):
+            needs[other].discard(place)
+            if not needs[other]:
+                heapq.heappush(ready, other)
+    yield from left.values()
 
 
 def _names(kind: str, name: str, message: Any) -> Iterator[str]:
-    """The other objects of its kind that an object names."""
+    """The environment of an object, and the other objects of its kind that it names."""
     parent = name.rpartition("/")[0]
+    if kind != "Environment":
+        yield "/".join(name.split("/")[:2])
     if kind in {"Department", "Plan"}:
-        yield from (f"{parent}/{other}" for other in message.dependencies if f"{parent}/{other}" != name)
-    elif kind == "AlertRule" and message.parent_rule and f"{parent}/{message.parent_rule}" != name:
+        yield from (f"{parent}/{other}" for other in message.dependencies)
+    elif kind == "AlertRule" and message.parent_rule:
         yield f"{parent}/{message.parent_rule}"
 
 
