@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from pymigrate.engine.application.trying import tried
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.ports.store import AuditEntry, Resource, Store, Unit
 from tests.contract.store.records import NOW, BoomError, at, each, host, resource
@@ -13,11 +14,65 @@ from tests.contract.store.records import NOW, BoomError, at, each, host, resourc
 async def test_an_object_comes_back_as_it_was_written(store: Store) -> None:
     await store.transact(lambda unit: unit.resources.insert(resource("a", parent="p", uid="u")))
     assert await store.read(lambda unit: unit.resources.get("a")) == resource("a", parent="p", uid="u")
-    changed = Resource("a", "plans", "q", "u2", 2, b"", at(5), at(6), "git")
+    changed = Resource("a", "plans", "q", "u2", 2, b"", at(5), at(6), "git", b"\x00held")
     await store.transact(lambda unit: unit.resources.update(changed, 1))
     assert await store.read(lambda unit: unit.resources.get("a")) == changed
     await store.transact(lambda unit: unit.resources.delete("a", 2))
     assert await store.read(lambda unit: unit.resources.get("a")) is None
+
+
+async def test_everything_below_a_name_is_found_at_any_depth_and_nothing_beside_it(store: Store) -> None:
+    names = ["e/a", "e/a/plans/p", "e/a/plans/p/phases/x", "e/a-b/plans/p", "e/ab/plans/p", "e/a0", "e/a/B"]
+
+    def fill(unit: Unit) -> None:
+        for name in names:
+            unit.resources.insert(resource(name, uid=name))
+
+    await store.transact(fill)
+    found = await store.read(lambda unit: [each.name for each in unit.resources.within("e/a")])
+    assert found == ["e/a/B", "e/a/plans/p", "e/a/plans/p/phases/x"]
+
+
+async def test_what_is_tried_in_a_unit_is_seen_in_it_and_kept_nowhere(store: Store) -> None:
+    def fill(unit: Unit) -> None:
+        for name in ("e/a", "e/b", "e/c"):
+            unit.resources.insert(resource(name, parent="e", uid=name))
+
+    def attempt(unit: Unit) -> None:
+        trial = tried(unit)
+        assert tried(trial) is trial
+        trial.resources.insert(resource("e/bb", parent="e", uid="new"))
+        trial.resources.delete("e/a", 1)
+        trial.resources.update(resource("e/c", parent="e", uid="e/c", version=2), 1)
+        with pytest.raises(AlreadyExists):
+            trial.resources.insert(resource("e/bb", parent="e", uid="again"))
+        with pytest.raises(StaleWrite):
+            trial.resources.delete("e/c", 1)
+        with pytest.raises(StaleWrite):
+            trial.resources.update(resource("e/a", parent="e", version=2), 1)
+        names = ["e/b", "e/bb", "e/c"]
+        assert [each.name for each in trial.resources.list("connections", "e", "", 9)] == names
+        assert [each.name for each in trial.resources.list("connections", "e", "e/b", 1)] == ["e/bb"]
+        assert list(trial.resources.names("connections", "e")) == names
+        assert [each.name for each in trial.resources.within("e")] == names
+        assert list(trial.resources.states("connections", "e"))[-1] == ("e/c", "e/c", 2)
+        assert [each.name for each in trial.resources.get_all(["e/a", "e/c", "e/bb"])] == ["e/bb", "e/c"]
+        assert trial.resources.get("e/a") is None
+        for name, version in (("e/b", 1), ("e/bb", 1), ("e/c", 2)):
+            assert trial.resources.has_children("e")
+            trial.resources.delete(name, version)
+        assert not trial.resources.has_children("e")
+        trial.audit.append(AuditEntry(NOW, "me", "create", "e/bb", 1))
+        assert list(trial.audit.list(0, 9)) == []
+
+    await store.transact(fill)
+    await store.transact(attempt)
+    assert [name for name, _, _ in await store.read(lambda unit: unit.resources.states("connections", "e"))] == [
+        "e/a",
+        "e/b",
+        "e/c",
+    ]
+    assert list(await store.read(lambda unit: unit.audit.list(0, 9))) == []
 
 
 async def test_a_taken_name_or_uid_is_refused(store: Store) -> None:
