@@ -98,6 +98,12 @@ class Layered:
         found = await self.store.read(lambda unit: list(unit.resources.within(f"environments/{environment}")))
         return {each.name.split("/", 2)[2]: (each.uid, each.version) for each in found}
 
+    async def states(self, environment: str, collection: str) -> list[tuple[str, str, int]]:
+        """What tells whether objects are as they were."""
+        return await self.store.read(
+            lambda unit: list(unit.resources.states(collection, f"environments/{environment}"))
+        )
+
     async def delete(self, name: str) -> None:
         """Deletes an object; the name is without `environments/`."""
         whole = f"environments/{name}"

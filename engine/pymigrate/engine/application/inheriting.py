@@ -166,16 +166,16 @@ class Inheriting:
         if (self._keep_own if is_own else self._keep)(unit, environment, key, stored, held):
             changed.written.add(key)
 
-    def _keep_own(self, unit: Unit, environment: str, key: str, stored: Resource | None, held: Held) -> bool:
+    @staticmethod
+    def _keep_own(unit: Unit, environment: str, key: str, stored: Resource | None, held: Held) -> bool:
         """An object of the environment's own: what it is with the parameters' values. Whether that is another than before."""
+        del environment, key
         assert stored is not None  # noqa: S101 (for the type checker: it is its own)
         resolved = resolved_body(stored.body, held.message)
         if resolved == stored.resolved:
             return False
-        now = self._surroundings.clock.now()
-        unit.resources.update(
-            replace(stored, version=stored.version + 1, resolved=resolved, update_time=now), stored.version
-        )
+        # Its version stays: nobody wrote it, and whoever read it may write it.
+        unit.resources.update(replace(stored, resolved=resolved), stored.version)
         return True
 
     def _keep(self, unit: Unit, environment: str, key: str, stored: Resource | None, held: Held) -> bool:

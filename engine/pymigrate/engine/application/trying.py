@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
-from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
+from pymigrate.engine.ports.store import AuditEntry, Resource, Unit, state_of
 
 
 def tried(unit: Unit) -> Unit:
@@ -64,7 +64,11 @@ class _Resources:
 
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
         kept = [state for state in self._stored.states(kind, parent) if state[0] not in self._written]
-        fresh = [(e.name, e.uid, e.version) for e in self._fresh() if (e.kind, e.parent) == (kind, parent)]
+        fresh = [
+            (e.name, e.uid, state_of(e.version, e.resolved))
+            for e in self._fresh()
+            if (e.kind, e.parent) == (kind, parent)
+        ]
         return sorted([*kept, *fresh])
 
     def within(self, name: str) -> Sequence[Resource]:

@@ -5,6 +5,7 @@ nothing but the unit. What a call raised it lets through: a database may have gi
 found nothing; nothing here raises for that.
 """
 
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from pymigrate.engine.ports.figures import Figures
 from pymigrate.engine.ports.hosts import Hosts
 
 Result = TypeVar("Result")
+STATE_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,12 @@ class Resource:
     update_time: datetime
     managed_by: str
     resolved: bytes = b""
+
+
+def state_of(version: int, resolved: bytes) -> int:
+    """A number that is another with every write of an object, and with every other value of its parameters; the version where there are
+    none."""
+    return version + ((zlib.crc32(resolved) + 1 << STATE_BITS) if resolved else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,8 @@ class Resources(Protocol):
         ...
 
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
-        """Name, uid and version of all objects of a kind below a parent, ordered by name: what tells whether they are as they were, in a
-        fraction of the time that reading them takes."""
+        """Name, uid and state (see `state_of`) of all objects of a kind below a parent, ordered by name: what tells whether they are as
+        they were, in a fraction of the time that reading them takes."""
         ...
 
     def within(self, name: str) -> Sequence[Resource]:

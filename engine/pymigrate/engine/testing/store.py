@@ -13,7 +13,7 @@ from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, Sta
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
 from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.hosts import HostRecord
-from pymigrate.engine.ports.store import Resource, Unit
+from pymigrate.engine.ports.store import Resource, Unit, state_of
 from pymigrate.engine.testing.deliveries import MemoryDeliveries
 from pymigrate.engine.testing.estimates import MemoryEstimates, MemoryMeasures, MemorySamples
 from pymigrate.engine.testing.feed import MemoryAudit, MemoryFeed, MemoryOutbox, append_event
@@ -46,7 +46,7 @@ class _Resources:
 
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
         found = [r for r in self._resources.values() if (r.kind, r.parent) == (kind, parent)]
-        return sorted((r.name, r.uid, r.version) for r in found)
+        return sorted((r.name, r.uid, state_of(r.version, r.resolved)) for r in found)
 
     def within(self, name: str) -> Sequence[Resource]:
         found = [resource for resource in self._resources.values() if resource.name.startswith(f"{name}/")]

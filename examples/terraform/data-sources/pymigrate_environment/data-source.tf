@@ -1,8 +1,9 @@
 data "pymigrate_environment" "prod" {
-  name   = "environments/prod"
-  object = "connections/legacy"
+  name       = pymigrate_environment.prod.name
+  object     = "connections/crm"
+  depends_on = [pymigrate_connection.crm]
 }
 
-output "legacy_host" {
-  value = data.pymigrate_environment.prod.objects["connections/legacy"].fields["postgres.host"].value
+output "crm_layer" {
+  value = data.pymigrate_environment.prod.objects["connections/crm"].layer
 }

@@ -23,7 +23,7 @@ from pymigrate.engine.adapters.store.turns import DELIVERIES, RESOURCES, Turn
 from pymigrate.engine.adapters.store.versions import Versions
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.ports.hosts import HostRecord
-from pymigrate.engine.ports.store import Resource
+from pymigrate.engine.ports.store import Resource, state_of
 
 _INSERT_RESOURCE = insert(ResourceRow)
 _UPDATE_RESOURCE = update(ResourceRow).where(
@@ -72,11 +72,11 @@ class SqlResources:
         return list(read_all(self._connection, statement.order_by(col(ResourceRow.name))))
 
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
-        """Name, uid and version of all of a kind below a parent, by name."""
-        columns = select(ResourceRow.name, ResourceRow.uid, ResourceRow.version)
+        """Name, uid and state of all of a kind below a parent, by name."""
+        columns = select(ResourceRow.name, ResourceRow.uid, ResourceRow.version, ResourceRow.resolved)
         statement = columns.where(ResourceRow.parent == parent, ResourceRow.kind == kind)
         rows = self._connection.execute(statement.order_by(col(ResourceRow.name)))
-        return [(name, uid, version) for name, uid, version in rows]
+        return [(name, uid, state_of(version, resolved)) for name, uid, version, resolved in rows]
 
     def within(self, name: str) -> Sequence[Resource]:
         """Everything below a name, by name: those between it with a slash and it with what comes after a slash."""
