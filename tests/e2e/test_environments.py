@@ -115,4 +115,6 @@ def test_a_phase_of_a_base_stays_while_an_heir_has_published_it(engine: EnginePr
     assert f"has data that {run} published and that can still be taken back" in pymigrate(
         "apply", "-f", str(file), code=1
     )
-    assert "orders" in pymigrate("validate", "environments/prod-eu/plans/warehouse")
+    assert "datasets.orders.source.relation" in pymigrate(
+        "resolve", "environments/prod-eu", "--object", "plans/warehouse"
+    )

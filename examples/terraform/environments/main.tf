@@ -75,11 +75,12 @@ resource "pymigrate_environment" "stage" {
   depends_on = [pymigrate_phase.orders]
 }
 
+# What holds is read once everything that it comes from is as planned.
 data "pymigrate_environment" "stage" {
   for_each   = pymigrate_environment.stage
   name       = each.value.name
   object     = "connections/legacy"
-  depends_on = [pymigrate_environment.stage]
+  depends_on = [pymigrate_environment.base, pymigrate_connection.legacy, pymigrate_environment.stage]
 }
 
 output "sources" {

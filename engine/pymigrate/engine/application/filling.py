@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -22,20 +22,28 @@ class Unvalued(Exception):
 
 @dataclass(slots=True)
 class Filled:
-    """What filling a message found: problems by the path of the text, and whether every parameter had a value."""
+    """What filling a message found: problems by the path of the text, the parameters of each text (of all in a list, at the list's path),
+    and whether every parameter had a value."""
 
-    problems: list[tuple[str, str]]
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    names: dict[Path, set[str]] = field(default_factory=dict)
     is_complete: bool = True
 
 
 def fill(message: Message, text_of: Callable[[str], str], skipped: frozenset[str] = frozenset()) -> Filled:
     """Puts parameters into every text of a message, but for those of `skipped` fields at its top. `text_of` raises Unvalued for one without
     a value, whose text stays as it is, and Malformed for one that there is not."""
-    found = Filled([])
+    found = Filled()
 
     def filled(text: str, path: Path) -> str:
+        used = found.names.setdefault(path, set())
+
+        def take(name: str) -> str:
+            used.add(name)
+            return text_of(name)
+
         try:
-            return interpolate(text, text_of)
+            return interpolate(text, take)
         except Unvalued:
             found.is_complete = False
         except Malformed as error:
@@ -45,19 +53,19 @@ def fill(message: Message, text_of: Callable[[str], str], skipped: frozenset[str
     waiting: list[tuple[Any, Path]] = [(message, ())]
     while waiting:
         at, path = waiting.pop()
-        for field, value in at.ListFields():
-            if not path and field.name in skipped:
+        for described, value in at.ListFields():
+            if not path and described.name in skipped:
                 continue
-            if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-                _fill_texts(at, field, value, (*path, field.name), filled)
-            elif is_map(field):
-                _fill_map(field, value, (*path, field.name), filled, waiting)
-            elif field.message_type is None:
+            if described.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+                _fill_texts(at, described, value, (*path, described.name), filled)
+            elif is_map(described):
+                _fill_map(described, value, (*path, described.name), filled, waiting)
+            elif described.message_type is None:
                 continue
-            elif field.label == FieldDescriptor.LABEL_REPEATED:
-                waiting += [(each, (*path, field.name)) for each in value]
+            elif described.label == FieldDescriptor.LABEL_REPEATED:
+                waiting += [(each, (*path, described.name)) for each in value]
             else:
-                waiting.append((value, (*path, field.name)))
+                waiting.append((value, (*path, described.name)))
     found.problems.sort()
     return found
 
@@ -93,11 +101,10 @@ def _fill_map(
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A value of a message, written as definitions write it, with the texts that are part of it."""
+    """A value of a message, written as definitions write it."""
 
     path: Path
     value: str
-    texts: tuple[str, ...] = ()
 
 
 def leaves(message: Message, skipped: frozenset[str] = frozenset()) -> Iterator[Leaf]:
@@ -109,32 +116,39 @@ def leaves(message: Message, skipped: frozenset[str] = frozenset()) -> Iterator[
         if not fields and path:
             yield Leaf(path, "{}")
         below: list[tuple[Any, Path]] = []
-        for field, value in fields:
-            if not path and field.name in skipped:
+        for described, value in fields:
+            if not path and described.name in skipped:
                 continue
-            place = (*path, field.name)
-            if is_map(field):
-                described = field.message_type.fields_by_name["value"]
+            place = (*path, described.name)
+            if is_map(described):
+                entry = described.message_type.fields_by_name["value"]
                 for key in sorted(value):
-                    if described.message_type is not None and described.message_type is not Timestamp.DESCRIPTOR:
+                    if entry.message_type is not None and entry.message_type is not Timestamp.DESCRIPTOR:
                         below.append((value[key], (*place, key)))
                     else:
-                        yield _leaf((*place, key), described, value[key])
-            elif field.label == FieldDescriptor.LABEL_REPEATED:
-                whole = type(at)()
-                getattr(whole, field.name).extend(value)
-                [listed] = to_json_data(whole).values()
-                yield Leaf(place, json.dumps(listed, ensure_ascii=False), tuple(_texts_in(listed)))
-            elif field.message_type is not None and not isinstance(value, Timestamp):
+                        yield _leaf((*place, key), entry, value[key])
+            elif described.label == FieldDescriptor.LABEL_REPEATED:
+                yield Leaf(place, _listed(at, described, value))
+            elif described.message_type is not None and not isinstance(value, Timestamp):
                 below.append((value, place))
             else:
-                yield _leaf(place, field, value)
+                yield _leaf(place, described, value)
         waiting += reversed(below)
+
+
+def _listed(message: Any, field: FieldDescriptor, values: Any) -> str:
+    """A list as JSON in the one shape."""
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return json.dumps(list(values), ensure_ascii=False)
+    whole = type(message)()
+    getattr(whole, field.name).extend(values)
+    [listed] = to_json_data(whole).values()
+    return json.dumps(listed, ensure_ascii=False)
 
 
 def _leaf(path: Path, field: FieldDescriptor, value: Any) -> Leaf:
     if isinstance(value, str):
-        return Leaf(path, value, (value,))
+        return Leaf(path, value)
     if isinstance(value, bool):
         return Leaf(path, "true" if value else "false")
     if isinstance(value, Timestamp):
@@ -142,15 +156,3 @@ def _leaf(path: Path, field: FieldDescriptor, value: Any) -> Leaf:
     if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
         return Leaf(path, enum_word(field.enum_type, value))
     return Leaf(path, repr(value) if isinstance(value, float) else str(value))
-
-
-def _texts_in(data: Any) -> Iterator[str]:
-    waiting = [data]
-    while waiting:
-        match waiting.pop():
-            case str() as text:
-                yield text
-            case dict() as entries:
-                waiting += entries.values()
-            case list() as items:
-                waiting += items

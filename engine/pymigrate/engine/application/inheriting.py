@@ -54,7 +54,7 @@ class Inheriting:
             filled = kind.message()
             filled.CopyFrom(message)
             return filled, fill_declared(kind, filled, self.layers(unit).parameters(last_segment(environment)))
-        return message, Filled([])
+        return message, Filled()
 
     def follow_environment(self, unit: Unit, caller: Caller, environment: str) -> None:
         """An environment was written: it, and what inherits from it, become what the layers now say. Raises InvalidDefinition, and

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -21,6 +22,7 @@ from pymigrate.engine.domain.parameters import Value
 from pymigrate.v1.shape import DEPTH_MAX, ShapeError, from_data
 
 PATH_CHARACTERS_MAX = 1_000
+SEGMENTS_KEPT_MAX = 10_000
 _SEGMENT = re.compile(r"`([^`]+)`|([^.`]+)")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _FLOATS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
@@ -54,7 +56,12 @@ def split_path(path: str) -> Path:
 
 def join_path(segments: Path) -> str:
     """The path as it is written, with what is no plain word in backticks."""
-    return ".".join(segment if _PLAIN.fullmatch(segment) else f"`{segment}`" for segment in segments)
+    return ".".join(map(_spelled, segments))
+
+
+@lru_cache(SEGMENTS_KEPT_MAX)
+def _spelled(segment: str) -> str:
+    return segment if _PLAIN.fullmatch(segment) else f"`{segment}`"
 
 
 def is_map(field: FieldDescriptor) -> bool:

@@ -13,7 +13,7 @@ from pymigrate.engine.application.inherited_kinds import INHERITED, collection_o
 from pymigrate.engine.application.kind import OUTPUT_ONLY, Kind
 from pymigrate.engine.application.overlaying import CannotOverride, Path, clear, join_path, put, split_path
 from pymigrate.engine.domain.errors import Problem
-from pymigrate.engine.domain.interpolation import Malformed, names_in
+from pymigrate.engine.domain.interpolation import Malformed
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.parameters import Resolved, Value
 from pymigrate.engine.ports.store import Resource
@@ -25,13 +25,11 @@ OVERRIDES_MAX = 10_000
 
 @dataclass(slots=True)
 class Held:
-    """An object as it holds in an environment. `layer` declares it; `raw` is it before parameters were put into its texts; `said` are the
-    paths that later layers speak of, the last word last, and `put_in` the parameters of values that are no texts. `is_complete`: no
-    parameter lacked a value."""
+    """An object as it holds in an environment. `layer` declares it; `said` are the paths that later layers speak of, the last word last,
+    and `put_in` the parameters that are part of values. `is_complete`: no parameter lacked a value."""
 
     message: Any
     layer: str
-    raw: Any = None
     said: list[tuple[Path, str]] = field(default_factory=list)
     put_in: dict[Path, set[str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -104,10 +102,9 @@ class Resolving:
         for each in speaking:
             has_places = self._override(kind, key, each, held) or has_places
         if has_places:
-            held.raw = kind.message()
-            held.raw.CopyFrom(message)
             found = fill_declared(kind, message, self._resolved)
             held.is_complete = held.is_complete and found.is_complete
+            held.put_in = _joined(held.put_in, found.names)
             held.problems += [Problem(path, description) for path, description in found.problems]
         message.name = f"environments/{self._environment}/{key}"
         return held
@@ -194,29 +191,23 @@ class Resolving:
     def origins(self, kind: Kind[Any], held: Held) -> Iterator[tuple[str, environment_pb2.ResolvedValue]]:
         """Every value of an object with its path, the layer that says so, and the parameters that are part of it."""
         skipped = OUTPUT_ONLY | kind.output_only | kind.held_elsewhere
-        raw = {leaf.path: leaf.texts for leaf in leaves(held.raw, skipped)} if held.raw is not None else {}
         last: dict[Path, str] = {}
         for path, layer in held.said:
             last = {each: of for each, of in last.items() if each[: len(path)] != path} | {path: layer}
+        lengths = sorted({len(path) for path in last}, reverse=True)
         for leaf in leaves(held.message, skipped):
-            said = (leaf.path[:length] for length in range(len(leaf.path), 0, -1))
-            layer = next((last[path] for path in said if path in last), held.layer)
-            used = set() if leaf.texts else set(held.put_in.get(leaf.path, ()))
-            for text in raw.get(leaf.path, ()):
-                used |= _names(text)
-            values = [self._resolved.values[name] for name in used if name in self._resolved.values]
-            used |= {part for value in values for part in value.parameters}
-            yield (
-                join_path(leaf.path),
-                environment_pb2.ResolvedValue(value=leaf.value, layer=layer, parameters=sorted(used)),
-            )
+            layer = next((last[leaf.path[:at]] for at in lengths if leaf.path[:at] in last), held.layer)
+            used = self._with_parts(held.put_in[leaf.path]) if leaf.path in held.put_in else ()
+            yield join_path(leaf.path), environment_pb2.ResolvedValue(value=leaf.value, layer=layer, parameters=used)
+
+    def _with_parts(self, names: Collection[str]) -> list[str]:
+        """Parameters with those that are part of their values, by name."""
+        values = [self._resolved.values[name] for name in names if name in self._resolved.values]
+        return sorted({*names, *(part for value in values for part in value.parameters)})
 
 
-def _names(text: str) -> frozenset[str]:
-    try:
-        return frozenset(names_in(text)) if "${" in text else frozenset()
-    except Malformed:
-        return frozenset()
+def _joined(one: Mapping[Path, set[str]], other: Mapping[Path, set[str]]) -> dict[Path, set[str]]:
+    return {**one, **{path: names | one.get(path, set()) for path, names in other.items()}}
 
 
 def _require_settable(segment: str, message: Any, settable: frozenset[str]) -> None:
