@@ -11,6 +11,7 @@ import string
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -248,8 +249,12 @@ async def timed(scene: Scene, environments: list[str], change: Change, turn: int
     clock = scene.surroundings.clock
     started = clock.monotonic()
     for name in environments:
-        await scene.store.transact(lambda unit, name=name: change(scene, unit, name, turn))
+        await scene.store.transact(partial(_apply, change, scene, name, turn))
     return clock.monotonic() - started
+
+
+def _apply(change: Change, scene: Scene, name: str, turn: int, unit: Unit) -> None:
+    change(scene, unit, name, turn)
 
 
 def change_phase(scene: Scene, unit: Unit, environment: str, turn: int) -> None:

@@ -27,6 +27,8 @@ def kinds(root: type[errors.PyMigrateError]) -> Iterator[type[errors.PyMigrateEr
 def made(kind: type[errors.PyMigrateError]) -> errors.PyMigrateError:
     if issubclass(kind, errors.InvalidDefinition):
         return kind((errors.Problem("plan.key", "is required"),))
+    if issubclass(kind, errors.Inherited):
+        return kind("environments/e/departments/d", "base")
     if issubclass(kind, errors.NotOwned):
         return kind("environments/e", "git", "api")
     if issubclass(kind, errors.EngineRefused):
