@@ -5,8 +5,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.caller import Caller
-from pymigrate.engine.application.catalog import PAGE_MAX
 from pymigrate.engine.application.connection_definitions import connection_problems
+from pymigrate.engine.application.kind import PAGE_MAX
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS, PHASES, children, connections_of
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.revisions import phase_hash, plan_hash
