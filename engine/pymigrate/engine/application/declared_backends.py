@@ -19,7 +19,7 @@ def declared_backends(unit: Unit, environment: str) -> dict[str, secret_backend_
     """An environment's backends by their schemes, without what is there for people."""
     found = {}
     for resource in unit.resources.list(COLLECTION, environment, "", BACKENDS_MAX):
-        backend = secret_backend_pb2.SecretBackend.FromString(resource.body)
+        backend = secret_backend_pb2.SecretBackend.FromString(resource.resolved or resource.body)
         backend.name = backend.description = ""
         backend.labels.clear()
         found[last_segment(resource.name)] = backend

@@ -12,11 +12,13 @@ from pymigrate.engine.application.notification_kinds import (
     ON_CALL_SCHEDULES,
     STAKEHOLDERS,
 )
+from pymigrate.engine.application.secret_backend_kinds import SECRET_BACKENDS
 from pymigrate.engine.domain.names import is_id
 
 INHERITED: Mapping[str, Kind[Any]] = {
     kind.collection: kind
     for kind in (
+        SECRET_BACKENDS,
         CONNECTIONS,
         DEPARTMENTS,
         PLANS,
@@ -31,6 +33,7 @@ INHERITED: Mapping[str, Kind[Any]] = {
 """By their collections: no silences, which somebody sets for a time, and no runs. What lies below another comes after it."""
 
 LOOKED_AT: Mapping[str, frozenset[str]] = {
+    "connections": frozenset({"secretBackends"}),
     "departments": frozenset({"connections", "departments"}),
     "plans": frozenset({"departments", "plans"}),
     "phases": frozenset({"connections", "departments"}),

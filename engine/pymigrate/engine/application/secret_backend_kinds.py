@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from google.protobuf.message import Message
 
-from pymigrate.engine.application.catalog import Kind
 from pymigrate.engine.application.declared_backends import COLLECTION
+from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import CONNECTIONS, PHASES, UNFINISHED, children
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.application.references import references_in
@@ -44,7 +44,7 @@ def _definitions(unit: Unit, environment: str) -> Iterator[tuple[str, Message]]:
             yield found.name, kind.read(found)
     for plan in children(unit, "plans", environment):
         for found in children(unit, "phases", plan.name):
-            yield found.name, PHASES.read(found)
+            yield found.name, PHASES.held(found)
 
 
 SECRET_BACKENDS = Kind(COLLECTION, secret_backend_pb2.SecretBackend, _check, _free)
