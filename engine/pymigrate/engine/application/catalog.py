@@ -15,6 +15,7 @@ from pymigrate.engine.application.environment_layers import INHERITANCE
 from pymigrate.engine.application.inheriting import LAYERED_FIELDS, Inheriting, resolved_body
 from pymigrate.engine.application.kind import OUTPUT_ONLY, PAGE_MAX, Kind, etag_of
 from pymigrate.engine.application.kinds import is_template
+from pymigrate.engine.application.literal_secrets import without_literals
 from pymigrate.engine.application.resolved_views import resolved_view
 from pymigrate.engine.application.trying import tried
 from pymigrate.engine.domain.errors import (
@@ -237,7 +238,7 @@ class Catalog:
         found = [Problem(path, description) for path, description in filled.problems]
         if not found and filled.is_complete and not is_checked:
             found = list(kind.check(unit, held))
-        if found:
+        if found := without_literals(message, found):
             raise InvalidDefinition(tuple(Problem(f"{kind.noun}.{p.field}", p.description) for p in found))
         return held  # type: ignore[no-any-return]  # the same kind of message
 

@@ -15,6 +15,7 @@ from pymigrate.engine.application.field_definitions import (
     text_problems,
 )
 from pymigrate.engine.application.following import catch_up_problems
+from pymigrate.engine.application.literal_secrets import without_literals
 from pymigrate.engine.application.policies import policy_problems
 from pymigrate.engine.application.schedules import schedule_problems
 from pymigrate.engine.application.system_definitions import system_problems
@@ -130,7 +131,7 @@ def plan_problems(
     """Problems of a whole plan: of each phase, of the graph, and of targets that two phases would write."""
     for name, phase in sorted(phases.items()):
         yield from id_problems(f"phases.{name}", name)
-        for problem in phase_problems(phase, connections, departments):
+        for problem in without_literals(phase, phase_problems(phase, connections, departments)):
             yield Problem(f"phases.{name}.{problem.field}", problem.description)
     yield from joint_problems(phases)
 

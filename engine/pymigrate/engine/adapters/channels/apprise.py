@@ -6,8 +6,8 @@ Apprise says whether a service took a message, and else what it complained of, b
 import asyncio
 from collections.abc import Callable
 
+from pymigrate.engine.adapters.answers import Answers
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
-from pymigrate.engine.adapters.channels.answers import Answers
 from pymigrate.engine.adapters.channels.apprise_process import (
     AppriseEndedError,
     AppriseNotStartedError,

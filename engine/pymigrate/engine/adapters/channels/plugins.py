@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import structlog
 
-from pymigrate.engine.adapters.channels.answers import Answers
+from pymigrate.engine.adapters.answers import Answers
 from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import nearest

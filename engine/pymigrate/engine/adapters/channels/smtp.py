@@ -10,8 +10,8 @@ import ssl
 
 import aiosmtplib
 
+from pymigrate.engine.adapters.answers import Answers
 from pymigrate.engine.adapters.channels.addresses import AddressRefused, OutgoingAddresses
-from pymigrate.engine.adapters.channels.answers import Answers
 from pymigrate.engine.adapters.channels.mail import Mail, Mailbox, mail_of
 from pymigrate.engine.adapters.channels.smtp_connections import MailConnection, MailConnections, MailServer
 from pymigrate.engine.domain.delivery import TryOutcome

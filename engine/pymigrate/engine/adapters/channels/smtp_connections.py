@@ -14,8 +14,8 @@ from typing import cast
 
 import aiosmtplib
 
+from pymigrate.engine.adapters.answers import Answers
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
-from pymigrate.engine.adapters.channels.answers import Answers
 from pymigrate.engine.ports.secrets import Secret
 
 KEPT_SECONDS_MAX = 60.0

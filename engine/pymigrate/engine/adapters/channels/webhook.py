@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from pymigrate.engine.adapters.answers import ANSWER_BYTES_MAX, Answers
 from pymigrate.engine.adapters.channels.addresses import AddressRefused, OutgoingAddresses
-from pymigrate.engine.adapters.channels.answers import ANSWER_BYTES_MAX, Answers
 from pymigrate.engine.adapters.channels.lines import is_one_line
 from pymigrate.engine.adapters.channels.outgoing_http import OutgoingTransport
 from pymigrate.engine.adapters.channels.webhook_signing import key_of, signature

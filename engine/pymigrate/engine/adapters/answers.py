@@ -1,6 +1,5 @@
-"""What receivers said, as the ledger keeps it: one line, not too long, and without any secret."""
+"""What others answered, as errors and the ledger keep it: one line, not too long, and without any secret, nor the beginning of one."""
 
-import base64
 from collections.abc import Iterable
 
 from pymigrate.engine.ports.channel import ANSWER_CHARACTERS_MAX
@@ -21,11 +20,9 @@ class Answers:
             self.note(secret)
 
     def note(self, secret: Secret) -> None:
-        """From now on this secret is taken out, in base64 too, as logging in writes it."""
-        value = secret.reveal()
-        self._longest = max(self._longest, SPELLING_MAX * len(value))
+        """From now on this secret is taken out."""
+        self._longest = max(self._longest, SPELLING_MAX * len(secret.reveal()))
         self._redactor.note(secret)
-        self._redactor.note(Secret(base64.b64encode(value.encode()).decode()))
 
     def said(self, text: str, *, is_cut: bool = False) -> str:
         """The text as one line. Where it `is_cut`, its end may hold the beginning of a secret, and is left out."""
