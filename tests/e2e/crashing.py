@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.main.serve import open_store, run
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.engine.settings import Settings
 
@@ -81,8 +82,8 @@ class CrashingStore:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _opened(settings: Settings, clock: SystemClock) -> Store:
-    return CrashingStore(await open_store(settings, clock), settings.home)
+async def _opened(settings: Settings, clock: SystemClock, redactor: Redactor) -> Store:
+    return CrashingStore(await open_store(settings, clock, redactor), settings.home)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pymigrate.engine.domain.errors import (
     SystemUnavailable,
     TargetOccupied,
 )
+from pymigrate.engine.entrypoints.worker.outcomes import without_secrets
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.secrets import Secret
@@ -22,7 +23,7 @@ from pymigrate.engine.testing.calls import MemoryCalls
 from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.engine.transfer.means import Means
 from pymigrate.engine.transfer.signals import LeaseLost
-from pymigrate.v1 import connection_pb2, plan_pb2, worker_pb2
+from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.unit.transfer.lanes import COLUMNS, Asked, orders
 from tests.unit.worker.bench import PASSWORD, Bench
 
@@ -218,3 +219,17 @@ def test_a_step_that_does_not_answer_is_to_be_tried_again() -> None:
     bench = Bench()
     bench.calls.failures.append(StepUnavailable("no answer"))
     assert step(bench).failure.is_temporary
+
+
+def test_no_text_of_an_outcome_tells_a_secret_and_what_the_engine_gives_back_stays_as_it_is() -> None:
+    redactor = Redactor()
+    redactor.note(Secret("orders"))
+    found = run_pb2.Inspection(ranges=["orders"], source_state="orders", path="orders", path_reason="for orders")
+    found.source.relation = "orders"
+    found.problems.add(field="orders", description="orders is wrong")
+    found.ddl.notes.append("made orders")
+    outcome = without_secrets(worker_pb2.FinishTaskRequest(result=worker_pb2.TaskResult(inspect=found)), redactor)
+    told = outcome.result.inspect
+    assert (list(told.ranges), told.source_state, told.path, told.source.relation) == (["orders"], *["orders"] * 3)
+    assert (told.path_reason, list(told.ddl.notes)) == ("for ***", ["made ***"])
+    assert [(each.field, each.description) for each in told.problems] == [("orders", "*** is wrong")]

@@ -2,6 +2,7 @@
 
 import httpx
 
+from pymigrate.engine.adapters.answers import Answers
 from pymigrate.engine.domain.errors import StepRefused, StepUnavailable
 from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.secrets import Secret
@@ -29,7 +30,7 @@ class HttpCalls:
             ):
                 if answer.is_success:
                     return
-                said = _said(answer)
+                said = _said(answer, Answers(value for value in call.headers.values() if isinstance(value, Secret)))
                 status = answer.status_code
         except httpx.HTTPError as error:
             raise StepUnavailable(f"{where} did not answer: {type(error).__name__}: {error}") from error
@@ -40,11 +41,13 @@ class HttpCalls:
         raise StepRefused(f"{where} answered {status}, and only 2xx counts as done: {said}")
 
 
-def _said(answer: httpx.Response) -> str:
+def _said(answer: httpx.Response, answers: Answers) -> str:
     """The beginning of the answer's body."""
     taken = b""
     for piece in answer.iter_bytes():
         taken += piece
         if len(taken) >= ANSWER_BYTES_MAX:
             break
-    return taken.decode(errors="replace")[:ANSWER_CHARACTERS_MAX].strip() or "without a word"
+    text = taken[:ANSWER_BYTES_MAX].decode(errors="replace")
+    said = answers.said(text, is_cut=len(taken) >= ANSWER_BYTES_MAX)
+    return said[:ANSWER_CHARACTERS_MAX].strip() or "without a word"

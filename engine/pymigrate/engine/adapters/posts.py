@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import httpx
 
+from pymigrate.engine.adapters.answers import Answers
 from pymigrate.engine.domain.errors import SecretMissing
 from pymigrate.engine.ports.posts import Message, Outcome, Posted
 from pymigrate.engine.ports.secrets import Secret
@@ -29,6 +30,7 @@ class HttpPosts:
         self._url = url
         self._token = token
         self._headers: dict[str, str] | None = None
+        self._answers = Answers()
         self._seconds_max = seconds_max
         limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
         self._client = httpx.AsyncClient(timeout=seconds_max, limits=limits, follow_redirects=False, trust_env=False)
@@ -43,7 +45,7 @@ class HttpPosts:
             ):
                 if answer.status_code in SUCCESSES:
                     return Posted(Outcome.SENT)
-                return self._judged(answer, await _said(answer))
+                return self._judged(answer, await _said(answer, self._answers))
         except TimeoutError:
             return Posted(Outcome.AWAY, f"no answer within {self._seconds_max:g} s")
         except SecretMissing as error:
@@ -68,17 +70,22 @@ class HttpPosts:
 
     def _authorization(self) -> dict[str, str]:
         if self._headers is None:
-            self._headers = {} if self._token is None else {"authorization": f"Bearer {self._token().reveal()}"}
+            self._headers = {}
+            if self._token is not None:
+                token = self._token()
+                self._answers.note(token)
+                self._headers = {"authorization": f"Bearer {token.reveal()}"}
         return self._headers
 
 
-async def _said(answer: httpx.Response) -> str:
+async def _said(answer: httpx.Response, answers: Answers) -> str:
     taken = b""
     async for piece in answer.aiter_bytes():
         taken += piece
         if len(taken) >= SAID_BYTES_MAX:
             break
-    return taken.decode(errors="replace")[:SAID_CHARACTERS_MAX].strip() or "without a word"
+    said = answers.said(taken[:SAID_BYTES_MAX].decode(errors="replace"), is_cut=len(taken) >= SAID_BYTES_MAX)
+    return said[:SAID_CHARACTERS_MAX].strip() or "without a word"
 
 
 def _retry_after(answer: httpx.Response) -> float:

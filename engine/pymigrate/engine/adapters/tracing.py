@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -47,12 +48,21 @@ class Collector:
 
 
 class OtlpTracing:
-    """Hands spans to a collector. `service` is what the process is called there, `instance` which one it is."""
+    """Hands spans to a collector. `service` is what the process is called there, `instance` which one it is; `clean` takes secrets out of
+    what they say."""
 
     is_on = True
 
-    def __init__(self, collector: Collector, service: str, instance: str, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        service: str,
+        instance: str,
+        rng: random.Random | None = None,
+        clean: Callable[[str], str] = str,
+    ) -> None:
         _log_as_json()
+        self._clean = clean
         self._rng = rng or random.Random()
         self._sampler = TraceIdRatioBased(collector.ratio)
         self._ids = _GivenIds()
@@ -92,14 +102,17 @@ class OtlpTracing:
         parent = trace.INVALID_SPAN if span.parent is None else trace.NonRecordingSpan(_remote(span.parent))
         with self._ids.given(span.context):
             told = self._tracer.start_span(
-                span.name,
+                self._clean(span.name),
                 trace.set_span_in_context(parent),
                 SpanKind.SERVER if span.is_call else SpanKind.INTERNAL,
-                dict(span.attributes),
+                {
+                    name: self._clean(value) if isinstance(value, str) else value
+                    for name, value in span.attributes.items()
+                },
                 start_time=_nanoseconds(span.start),
             )
         if span.failure:
-            told.set_status(Status(StatusCode.ERROR, span.failure))
+            told.set_status(Status(StatusCode.ERROR, self._clean(span.failure)))
         told.end(_nanoseconds(max(span.start, span.end)))
 
     def close(self) -> None:

@@ -57,9 +57,10 @@ _NAME = re.compile(
     r"(?:^|[_-])(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|auth(?:orization)?|cookie|signature|sas"
     r"|(?:api|access|account|auth|client|encryption|master|private|secret|shared|signing|webhook)[_-]?key)$"
 )
+_REFERENCE = re.compile(r"(?:env|file|vault|aws-sm|k8s)://[^\s@]+$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # A path, a reference, a template or a sentence.
-_UNLIKE = re.compile(_PLACEHOLDER + r"|[/~.]|\$[.{]|\w+://|.*\{\{|.*\s", re.DOTALL)
+_UNLIKE = re.compile(_PLACEHOLDER + r"|[/~.]|\$[.{]|[\w+.-]+://|.*\{\{|.*\s", re.DOTALL)
 _WORD = re.compile(rf"(?<![A-Za-z0-9+/_.=:-])[A-Za-z0-9+/_-]{{{RANDOM_CHARACTERS_MIN},}}={{0,2}}(?![A-Za-z0-9+/_.-])")
 _DIGEST = re.compile(r"sha(?:256|384|512)-")
 _HEX = re.compile(r"[0-9A-Fa-f]+(?:[-_][0-9A-Fa-f]+)*")
@@ -69,7 +70,7 @@ _DER, _SSH, _IMAGES = b"\x30\x82", b"\0\0\0", (b"\x89PNG", b"\xff\xd8\xff", b"GI
 def secret_in(text: str, name: str = "") -> str:
     """What kind of secret the text holds, as a noun with its article; empty for none. `name` is what the field or the entry is called
     by its author, where texts are given by name."""
-    if not text or text.startswith(("env://", "file://")):
+    if not text or _REFERENCE.match(text):
         return ""
     if len(text) >= CHARACTERS_MIN and (found := _known(text)):
         return found

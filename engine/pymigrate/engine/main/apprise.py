@@ -5,11 +5,14 @@ import os
 import resource
 import sys
 
+from pymigrate.engine.main.privacy import keep_memory_private
+
 MEMORY_BYTES_MAX = 1_000_000_000
 
 
 def main() -> int:
     """Answers until standard input ends."""
+    keep_memory_private()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))

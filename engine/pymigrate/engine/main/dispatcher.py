@@ -20,7 +20,7 @@ from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.dispatcher.dispatcher import Dispatcher
 from pymigrate.engine.entrypoints.dispatcher.engine import EngineLink
 from pymigrate.engine.entrypoints.held_secrets import held_secrets
-from pymigrate.engine.main.logs import configure_logging
+from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.secrets import build_readers, build_secrets
 from pymigrate.engine.ports.channel import Channel
 from pymigrate.engine.ports.redaction import Redactor
@@ -101,8 +101,7 @@ def run(settings: Settings, name: str = "", parent: int = NO_PARENT) -> int:
     """Dispatches in this process, on uvloop. Returns the exit code."""
     import uvloop
 
-    redactor = Redactor()
-    configure_logging(settings.log_level, redactor)
+    redactor = begin(settings.log_level, settings.token_path)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(settings, redactor, name or f"dispatcher-{os.getpid()}", parent))
 

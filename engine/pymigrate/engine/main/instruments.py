@@ -1,6 +1,6 @@
 """What the engine measures itself with: metrics on prometheus-client, and what is read of the engine's own parts at each scrape."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points, version
 
 from pymigrate.engine.adapters.clock import SystemClock
@@ -19,11 +19,11 @@ from pymigrate.engine.ports.metrics import Metrics, Reading
 from pymigrate.engine.ports.tracing import Tracing
 
 
-def build_instruments(clock: SystemClock, tracing: Tracing) -> Instruments:
+def build_instruments(clock: SystemClock, tracing: Tracing, clean: Callable[[str], str]) -> Instruments:
     """The instruments of one engine."""
     metrics = PrometheusMetrics(clock, machine_registry())
     metrics.collect("build", lambda: [Reading(BUILD_INFO, [((version("pymigrate"),), 1.0)])])
-    return Instruments(metrics, metrics, clock, tracing)
+    return Instruments(metrics, metrics, clock, tracing, clean)
 
 
 def measure_fleet(instruments: Instruments, board: Board, kpis: FleetKpis) -> list[PluginCollector]:

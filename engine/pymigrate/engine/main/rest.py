@@ -12,7 +12,7 @@ from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer
-from pymigrate.engine.main.logs import configure_logging
+from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.surfaces import tell_endpoint
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import REST_PORT, Settings
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 LISTEN = f"127.0.0.1:{REST_PORT}"
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, redactor: Redactor) -> None:
     """Serves until SIGTERM or SIGINT. Raises PermanentError where no engine has made a token yet, or the address is taken."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> None:
         ) from error
     listen = settings.rest_listen or LISTEN
     channel = EngineChannel(settings.home)
-    server = RestServer(remote_services(channel, token), Bearers(token, SystemClock()))
+    server = RestServer(remote_services(channel, token), Bearers(token, SystemClock()), clean=redactor.clean)
     port = await server.start(listen)
     endpoint = tell_endpoint(settings.rest_process_endpoint_path, listen, port)
     log.info("rest.serving", rest_endpoint=endpoint, home=str(settings.home))
@@ -56,6 +56,6 @@ def run(settings: Settings) -> None:
     """Serves in this process, on uvloop."""
     import uvloop
 
-    configure_logging(settings.log_level, Redactor())
+    redactor = begin(settings.log_level, settings.token_path)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings))
+        runner.run(serve(settings, redactor))

@@ -17,32 +17,32 @@ from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
 from pymigrate.engine.main.instruments import build_instruments
 from pymigrate.engine.main.keys import kept_key
-from pymigrate.engine.main.logs import configure_logging
 from pymigrate.engine.main.outgoing import build_outgoing
+from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.secrets import build_secrets
 from pymigrate.engine.main.services import Services
 from pymigrate.engine.main.surfaces import Surfaces
 from pymigrate.engine.main.tracing import build_tracing
 from pymigrate.engine.ports.redaction import Redactor
-from pymigrate.engine.ports.secrets import parse_secret_ref
+from pymigrate.engine.ports.secrets import Secret, parse_secret_ref
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 
-OpenStore = Callable[[Settings, SystemClock], Awaitable[Store]]
+OpenStore = Callable[[Settings, SystemClock, Redactor], Awaitable[Store]]
 
 
-async def open_store(settings: Settings, clock: SystemClock) -> Store:
-    """The store that the settings name. Raises PyMigrateError when it can't be opened."""
+async def open_store(settings: Settings, clock: SystemClock, redactor: Redactor) -> Store:
+    """The store that the settings name. `redactor` is told of its password. Raises PyMigrateError when it can't be opened."""
     if not settings.store:
         return await SqliteStore.open(settings.store_path, clock)
     from pymigrate.engine.adapters.store.postgres import PostgresStore
 
     password = ""
     if settings.store_password:
-        places = build_secrets(Redactor())
+        places = build_secrets(redactor)
         password = places.read(parse_secret_ref(settings.store_password, "store_password")).reveal()
     return await PostgresStore.open(settings.store, clock, random.Random(), password)
 
@@ -56,11 +56,14 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
         loop.add_signal_handler(number, ending.set)
     _make_home(settings.home)
     clock = SystemClock()
-    bearers = Bearers(kept_key(settings.token_path), clock)
+    keys = {path: kept_key(path) for path in (settings.token_path, settings.acknowledge_key_path)}
+    for key in keys.values():
+        redactor.note(Secret(key))
+    bearers = Bearers(keys[settings.token_path], clock)
     places = build_secrets(redactor)
-    tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places)
-    instruments = build_instruments(clock, tracing)
-    store: Store = MeasuredStore(await opened(settings, clock), instruments.metrics, clock)
+    tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places, redactor.clean)
+    instruments = build_instruments(clock, tracing, redactor.clean)
+    store: Store = MeasuredStore(await opened(settings, clock, redactor), instruments.metrics, clock)
     try:
         outgoing = build_outgoing(settings, store, instruments, places)
         await _serve(settings, bearers, clock, store, ending, instruments, outgoing)
@@ -104,7 +107,6 @@ def run(settings: Settings, opened: OpenStore = open_store) -> None:
     """Serves in this process, on uvloop."""
     import uvloop
 
-    redactor = Redactor()
-    configure_logging(settings.log_level, redactor)
+    redactor = begin(settings.log_level, settings.token_path)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, redactor, opened))

@@ -84,7 +84,7 @@ class Surfaces:
 def _rest(servicers: Mapping[str, Any], bearers: Bearers, instruments: Instruments, spans: CallSpans) -> "RestServer":
     from pymigrate.engine.entrypoints.rest.server import RestServer
 
-    return RestServer(servicers, bearers, instruments=instruments, spans=spans)
+    return RestServer(servicers, bearers, instruments=instruments, spans=spans, clean=instruments.clean)
 
 
 def _metrics(bearers: Bearers, instruments: Instruments) -> "MetricsServer":

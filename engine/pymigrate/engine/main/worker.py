@@ -22,7 +22,7 @@ from pymigrate.engine.entrypoints.worker.leases import Leases
 from pymigrate.engine.entrypoints.worker.runner import Runner
 from pymigrate.engine.entrypoints.worker.session import Session
 from pymigrate.engine.entrypoints.worker.task_spans import TaskSpans
-from pymigrate.engine.main.logs import configure_logging
+from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.secrets import build_readers
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.tracing import NoTracing, Tracing
@@ -47,8 +47,7 @@ PART_BYTES_MIN = 64_000_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the host; returns its exit code."""
     given = _parse(arguments)
-    redactor = Redactor()
-    configure_logging("info", redactor)
+    redactor = begin("info", given.home / "token")
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -92,7 +91,7 @@ def _tracing(host: str, redactor: Redactor) -> Tracing:
     from pymigrate.engine.main.tracing import build_tracing
     from pymigrate.engine.settings import Settings
 
-    return build_tracing(Settings(), "pymigrate-host", host, build_secrets(redactor))
+    return build_tracing(Settings(), "pymigrate-host", host, build_secrets(redactor), redactor.clean)
 
 
 def _is_hanging() -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
+from pymigrate.engine.adapters.answers import Answers
 from pymigrate.engine.adapters.connectors.http_pace import RequestPace
 from pymigrate.engine.adapters.connectors.refused_logins import refused_login
 from pymigrate.engine.adapters.connectors.source_values import SHOWN_CHARACTERS_MAX
@@ -80,6 +81,7 @@ class HttpClient:
         self._pace = pace
         self._clock = clock
         self._rng = rng or random.Random()
+        self._answers = Answers(system.secrets.values())
         headers = {name.removeprefix(HEADER): text for name, text in options.items() if name.startswith(HEADER)}
         headers |= {name.removeprefix(HEADER): secret.reveal() for name, secret in system.secrets.items()}
         self._client = httpx.Client(
@@ -183,7 +185,7 @@ class HttpClient:
             return FailedPrecondition(
                 f"{url} redirects to {where}, which is not followed: declare that address", field="source.relation"
             )
-        said = f"{url} answered {status}: {_said(response)}"
+        said = f"{url} answered {status}: {_said(response, self._answers)}"
         if status in TRY_AGAIN:
             return SystemUnavailable(said, field=FIELD)
         if status in LOGIN_REFUSED and self._system.secrets:
@@ -228,12 +230,12 @@ def _retry_after_seconds(response: httpx.Response, now: datetime) -> float:
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
 
 
-def _said(response: httpx.Response) -> str:
+def _said(response: httpx.Response, answers: Answers) -> str:
     """The beginning of the answer's body."""
     taken = b""
     for piece in response.iter_bytes():
         taken += piece
         if len(taken) >= SAID_BYTES_MAX:
             break
-    text = " ".join(taken[:SAID_BYTES_MAX].decode(errors="replace").split())
+    text = answers.said(taken[:SAID_BYTES_MAX].decode(errors="replace"), is_cut=len(taken) >= SAID_BYTES_MAX)
     return text[: 4 * SHOWN_CHARACTERS_MAX] or "without a word"

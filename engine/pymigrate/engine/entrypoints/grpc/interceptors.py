@@ -14,6 +14,7 @@ from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.grpc.errors import status_of
 from pymigrate.engine.entrypoints.grpc.wrapping import Serve, WrappingInterceptor
 from pymigrate.engine.entrypoints.identity import LINK_PRINCIPAL, MANAGED_BY, Bearers, note_caller
+from pymigrate.engine.entrypoints.redacted import Clean, redacted
 
 log = structlog.get_logger(__name__)
 # Its use case lets nobody in whose signature is not right, and a signature is right for one delivery alone.
@@ -24,8 +25,9 @@ class CallInterceptor(WrappingInterceptor):
     """Checks the bearer token, notes the caller, and tells every error with its details; what is not expected is logged whole
     and told without any of it."""
 
-    def __init__(self, bearers: Bearers) -> None:
+    def __init__(self, bearers: Bearers, clean: Clean = str) -> None:
         self._bearers = bearers
+        self._clean = clean
 
     def unary(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
         """Serves one call with one answer."""
@@ -39,11 +41,11 @@ class CallInterceptor(WrappingInterceptor):
                     self._enter(metadata)
                 return await serve(request, context)
             except PyMigrateError as error:
-                await _abort(context, error)
+                await self._abort(context, error)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 (the edge: whatever it is, the caller gets a status)
-                await _abort_unexpected(context, method, error)
+                await self._abort_unexpected(context, method, error)
 
         return served
 
@@ -58,11 +60,11 @@ class CallInterceptor(WrappingInterceptor):
                     async for answer in answers:
                         yield answer
             except PyMigrateError as error:
-                await _abort(context, error)
+                await self._abort(context, error)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 (the edge: whatever it is, the caller gets a status)
-                await _abort_unexpected(context, method, error)
+                await self._abort_unexpected(context, method, error)
 
         return served
 
@@ -78,13 +80,13 @@ class CallInterceptor(WrappingInterceptor):
         given, side = metadata.get("authorization", ""), metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT)
         note_caller(self._bearers.identify(str(given), str(side)))
 
+    async def _abort(self, context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:
+        status = status_of(redacted(error, self._clean))
+        code = next(known for known in grpc.StatusCode if known.value[0] == status.code)
+        await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:
-    status = status_of(error)
-    code = next(known for known in grpc.StatusCode if known.value[0] == status.code)
-    await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
-
-
-async def _abort_unexpected(context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
-    log.error("call.failed", method=method, error=type(error).__name__, exc_info=error)
-    await _abort(context, PyMigrateError(f"the engine failed in {method}: its log tells more"))
+    async def _abort_unexpected(
+        self, context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception
+    ) -> None:
+        log.error("call.failed", method=method, error=type(error).__name__, exc_info=error)
+        await self._abort(context, PyMigrateError(f"the engine failed in {method}: its log tells more"))

@@ -78,7 +78,11 @@ class Server:
         timing = () if self._latency is None else (self._latency,)
         tracing = () if spans is None else (TraceInterceptor(spans),)
         self._server = grpc.aio.server(
-            interceptors=(*tracing, *timing, CallInterceptor(bearers)),
+            interceptors=(
+                *tracing,
+                *timing,
+                CallInterceptor(bearers, str if instruments is None else instruments.clean),
+            ),
             options=OPTIONS,
             maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
         )

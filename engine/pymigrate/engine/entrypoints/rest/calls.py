@@ -17,6 +17,7 @@ from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.entrypoints.call_spans import note_request_id
 from pymigrate.engine.entrypoints.identity import MANAGED_BY, Bearers, note_caller
+from pymigrate.engine.entrypoints.redacted import Clean, redacted
 from pymigrate.engine.entrypoints.rest.answers import Writer
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
@@ -35,19 +36,22 @@ JSON = "application/json"
 class Calls:
     """An ASGI application that serves the bindings by the servicers, which are given by their service's name."""
 
-    def __init__(self, servicers: Mapping[str, Any], routes: Routes, bearers: Bearers, streams: Streams) -> None:
+    def __init__(
+        self, servicers: Mapping[str, Any], routes: Routes, bearers: Bearers, streams: Streams, clean: Clean = str
+    ) -> None:
         self._servicers = servicers
         self._routes = routes
         self._bearers = bearers
         self._streams = streams
         self._writer = Writer()
+        self._clean = clean
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         try:
             await self._serve(scope, receive, send)
         except PyMigrateError as error:
-            await problem_response(error)(scope, receive, send)
+            await problem_response(redacted(error, self._clean))(scope, receive, send)
         except Exception as error:
             method = f"{scope['method']} {scope['path']}"
             log.error("call.failed", method=method, error=type(error).__name__, exc_info=error)

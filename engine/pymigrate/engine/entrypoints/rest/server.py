@@ -14,6 +14,7 @@ from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.entrypoints.redacted import Clean
 from pymigrate.engine.entrypoints.rest.acknowledge_page import AcknowledgePage
 from pymigrate.engine.entrypoints.rest.bindings import DOCUMENT, Routes, bindings_of
 from pymigrate.engine.entrypoints.rest.calls import Calls
@@ -48,13 +49,14 @@ class RestServer:
         streams: Streams | None = None,
         instruments: Instruments | None = None,
         spans: CallSpans | None = None,
+        clean: Clean = str,
     ) -> None:
         self._routes = contract_routes(servicers)
-        self._streams = streams or Streams()
+        self._streams = streams or Streams(clean=clean)
         self._document = b""
         self._is_ready = False
         self._open = {"/livez": self._livez, "/readyz": self._readyz, DOCUMENT: self._openapi}
-        self._calls: ASGIApp = Calls(servicers, self._routes, bearers, self._streams)
+        self._calls: ASGIApp = Calls(servicers, self._routes, bearers, self._streams, clean)
         self._metrics: MetricsAnswer | None = None
         notifications = servicers.get("NotificationService")
         self._acknowledge = AcknowledgePage(notifications) if notifications is not None else None

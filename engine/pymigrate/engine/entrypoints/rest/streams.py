@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import PyMigrateError
+from pymigrate.engine.entrypoints.redacted import Clean, redacted
 from pymigrate.engine.entrypoints.rest.answers import encoded
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_of
 
@@ -34,7 +35,10 @@ Answers = AsyncGenerator[Any, None]
 class Streams:
     """The streams that are open, and the limit of how many there may be."""
 
-    def __init__(self, streams_max: int = STREAMS_MAX, keepalive_seconds: float = KEEPALIVE_SECONDS) -> None:
+    def __init__(
+        self, streams_max: int = STREAMS_MAX, keepalive_seconds: float = KEEPALIVE_SECONDS, clean: Clean = str
+    ) -> None:
+        self._clean = clean
         self._streams_max = streams_max
         self._keepalive_seconds = keepalive_seconds
         self._closing = asyncio.Event()
@@ -78,7 +82,7 @@ class Streams:
                 if following not in done:
                     await _more(send, KEEPALIVE)
                     continue
-                event, is_last = _told(following)
+                event, is_last = _told(following, self._clean)
                 await _more(send, event)
                 if is_last:
                     return
@@ -89,12 +93,12 @@ class Streams:
             await asyncio.gather(gone, closing, following, return_exceptions=True)
 
 
-def _told(following: "asyncio.Task[Any]") -> tuple[bytes, bool]:
+def _told(following: "asyncio.Task[Any]", clean: Clean) -> tuple[bytes, bool]:
     """The event that an outcome makes, and whether it is the last one."""
     try:
         answer = following.result()
     except PyMigrateError as error:
-        return _problem(error), True
+        return _problem(redacted(error, clean)), True
     except Exception as error:
         log.error("stream.failed", error=type(error).__name__, exc_info=error)
         return _problem(PyMigrateError("the engine failed in this stream: its log tells more")), True

@@ -1,6 +1,10 @@
 """A task's outcome in the contract's words."""
 
 from collections.abc import Mapping
+from typing import TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from pymigrate.engine.entrypoints.worker import definitions, schemas
 from pymigrate.engine.ports.redaction import Redactor
@@ -11,6 +15,20 @@ from pymigrate.engine.transfer.verification import Verification
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, secret_backend_pb2, worker_pb2
 
 SOURCE_FIELD, SOURCE_CONNECTION, TARGET_FIELD = "source.relation", "source.connection", "target.connection"
+# What the engine gives back to hosts as it is, and what names things that are declared.
+MEANT = frozenset(
+    {
+        "DiscoverSchemaResponse.relations",
+        "Failure.field",
+        "Failure.reason",
+        "Inspection.path",
+        "Inspection.ranges",
+        "Inspection.source",
+        "Inspection.source_state",
+        "Problem.field",
+    }
+)
+M = TypeVar("M", bound=Message)
 
 
 def done(
@@ -57,8 +75,8 @@ def progress(
     )
 
 
-def inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspection:
-    """What an inspection found, without any secret."""
+def inspection_message(found: Inspection) -> run_pb2.Inspection:
+    """What an inspection found."""
     message = run_pb2.Inspection(
         is_target_present=found.is_target_present,
         target_rows=found.target_rows,
@@ -67,10 +85,7 @@ def inspection_message(found: Inspection, redactor: Redactor) -> run_pb2.Inspect
         path_reason=found.choice.reason,
         delivery=run_pb2.Delivery.Value(f"DELIVERY_{found.delivery.upper()}"),
         ranges=[span.text() for span in found.ranges],
-        problems=[
-            plan_pb2.Problem(field=problem.field, description=redactor.clean(problem.description))
-            for problem in found.problems
-        ],
+        problems=[plan_pb2.Problem(field=problem.field, description=problem.description) for problem in found.problems],
         ddl=plan_pb2.TargetDdl(statements=found.ddl.statements, notes=found.ddl.notes),
     )
     if found.source is not None:
@@ -102,6 +117,26 @@ def _dangling(found: Mapping[str, Dangling]) -> dict[str, run_pb2.DanglingRefere
         name: run_pb2.DanglingReference(rows=dangling.rows, values=dangling.values, examples=dangling.examples)
         for name, dangling in found.items()
     }
+
+
+def without_secrets(message: M, redactor: Redactor) -> M:
+    """The same message: every text in it that is told to people has been cleaned."""
+    waiting: list[Message] = [message]
+    while waiting:
+        held = waiting.pop()
+        for field, value in held.ListFields():
+            if f"{held.DESCRIPTOR.name}.{field.name}" in MEANT:
+                continue
+            is_many = field.label == FieldDescriptor.LABEL_REPEATED
+            if field.message_type is not None and field.message_type.GetOptions().map_entry:
+                waiting += [part for part in value.values() if isinstance(part, Message)]
+            elif field.message_type is not None:
+                waiting += value if is_many else [value]
+            elif field.type == FieldDescriptor.TYPE_STRING and is_many:
+                value[:] = map(redactor.clean, value)
+            elif field.type == FieldDescriptor.TYPE_STRING:
+                setattr(held, field.name, redactor.clean(value))
+    return message
 
 
 def plan_field(field: str, task: worker_pb2.Task) -> str:

@@ -8,7 +8,6 @@ from pymigrate.engine.entrypoints.worker import definitions
 from pymigrate.engine.entrypoints.worker.credentials import Credentials
 from pymigrate.engine.ports.connector import Connector
 from pymigrate.engine.ports.ranges import parse_range
-from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.relations import UNKNOWN, SourceRelation
 from pymigrate.engine.ports.staging import Staging
 from pymigrate.engine.transfer.lane_job import LaneJob
@@ -59,8 +58,8 @@ def _left_out(work: worker_pb2.DatasetWork, staging: Staging) -> list[str]:
     return notes
 
 
-def probed_message(found: Probed, redactor: Redactor) -> worker_pb2.Probed:
-    """What a probe found, without any secret."""
+def probed_message(found: Probed) -> worker_pb2.Probed:
+    """What a probe found."""
     return worker_pb2.Probed(
         open_seconds=found.open_seconds,
         chunks=[
@@ -75,7 +74,7 @@ def probed_message(found: Probed, redactor: Redactor) -> worker_pb2.Probed:
         publish_seconds=found.publish_seconds,
         drop_seconds=found.drop_seconds,
         target_bytes=found.target_bytes,
-        notes=map(redactor.clean, found.notes),
+        notes=found.notes,
         close_seconds=found.close_seconds,
         task_seconds=found.task_seconds,
     )

@@ -27,6 +27,7 @@ from pymigrate.engine.entrypoints.worker.outcomes import (
     plan_field,
     progress,
     verification_message,
+    without_secrets,
 )
 from pymigrate.engine.entrypoints.worker.pacing import HeldToRate, Pace, TimedSource
 from pymigrate.engine.entrypoints.worker.probing import probe_job, probed_message, size_in
@@ -81,7 +82,7 @@ class TaskRunner:
     ) -> None:
         self._readers = readers
         self._redactor = redactor
-        self._parts = (connectors, redactor, calls, means, copy, plugins)
+        self._parts = (connectors, calls, means, copy, plugins)
 
     def run(self, task: worker_pb2.Task, signals: Signals, on_progress: OnProgress) -> worker_pb2.FinishTaskRequest:
         """The task's outcome, without host and session. Raises LeaseLost, which nobody waits for, and what is not an error of the
@@ -89,13 +90,14 @@ class TaskRunner:
         try:
             with self._readers(task.secret_backends) as secrets:
                 held = held_secrets(task, secrets, task.secret_backends)
-                return self.work_of(secrets, held).run(task, signals, on_progress)
+                outcome = self.work_of(secrets, held).run(task, signals, on_progress)
         except LeaseLost:
             raise
         except Drained:
             return worker_pb2.FinishTaskRequest(drained=worker_pb2.LaneProgress())
         except PyMigrateError as error:
-            return worker_pb2.FinishTaskRequest(failure=self.failure_of(error, task))
+            outcome = worker_pb2.FinishTaskRequest(failure=self.failure_of(error, task))
+        return without_secrets(outcome, self._redactor)
 
     def work_of(self, backends: DeclaredSecrets, secrets: RotatingSecrets) -> "TaskWork":
         """A task that may read these secrets."""
@@ -114,12 +116,14 @@ class TaskRunner:
             field = TARGET_FIELD  # what reads a source says so itself
         if isinstance(known, DataRefused) and not field and task.WhichOneof("work") in {"copy", "probe"}:
             field = SOURCE_FIELD  # whichever side refuses a row, it is the source's
-        return run_pb2.Failure(
+        failure = run_pb2.Failure(
             reason=known.reason if known else PyMigrateError.reason,
+            # Cut when it is clean, lest the beginning of a value be left.
             message=self._redactor.clean(text)[:MESSAGE_CHARACTERS_MAX],
             field=plan_field(field, task),
             is_temporary=known is not None and known.is_temporary,
         )
+        return without_secrets(failure, self._redactor)
 
 
 class TaskWork:
@@ -130,7 +134,6 @@ class TaskWork:
         backends: DeclaredSecrets,
         secrets: RotatingSecrets,
         connectors: Callable[[str], Connector],
-        redactor: Redactor,
         calls: Calls,
         means: Means,
         copy: Callable[..., CopyOutcome],
@@ -142,7 +145,6 @@ class TaskWork:
         self._copy_lane = copy
         self._connectors = connectors
         self._calls = calls
-        self._redactor = redactor
         self._transforms = Transforms(connectors, secrets, plugins)
         self._following = Following(connectors, secrets, self._transforms)
 
@@ -256,13 +258,13 @@ class TaskWork:
             lambda: target.open(self._connectors(target.kind).open_target),
             self._following.opener(work, source) if definitions.is_followed(work) else None,
         )
-        return inspection_message(found, self._redactor)
+        return inspection_message(found)
 
     def _published_message(self, met: Mapping[str, Outcome]) -> worker_pb2.Published:
         return worker_pb2.Published(
             conflicts={name: outcome.conflicts for name, outcome in met.items() if outcome.conflicts},
             schema_notes={
-                name: worker_pb2.SchemaNotes(notes=map(self._redactor.clean, outcome.schema_notes))
+                name: worker_pb2.SchemaNotes(notes=outcome.schema_notes)
                 for name, outcome in met.items()
                 if outcome.schema_notes
             },
@@ -306,7 +308,7 @@ class TaskWork:
             self._means,
             size_in(target, self._connectors(target.kind), target.kind not in TARGETS_ONLY),
         )
-        return probed_message(found, self._redactor)
+        return probed_message(found)
 
     def _verified(self, task: worker_pb2.Task, signals: Signals) -> run_pb2.Verification:
         work = task.verify.dataset
