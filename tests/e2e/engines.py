@@ -81,9 +81,10 @@ class EngineProcess:
 
 
 @contextmanager
-def running_engine(home: Path) -> Iterator[EngineProcess]:
-    """An engine that serves; it and everything that it started is gone afterwards."""
-    process = EngineProcess(home, is_warm=True)
+def running_engine(home: Path, *, is_warm: bool = True) -> Iterator[EngineProcess]:
+    """An engine that serves; it and everything that it started is gone afterwards. One that is to find other packages by a path of its own
+    is not warm."""
+    process = EngineProcess(home, is_warm=is_warm)
     process.start()
     try:
         yield process

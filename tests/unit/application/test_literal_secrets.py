@@ -3,8 +3,6 @@
 import random
 import string
 
-import pytest
-
 from pymigrate.engine.application.literal_secrets import without_literals
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
@@ -60,9 +58,8 @@ def test_an_entry_is_judged_by_its_name_where_names_tell_something() -> None:
     assert [problem.field for problem in without_literals(declared, ())] == ["http.headers.X-Auth-Token"]
 
 
-@pytest.mark.parametrize("field", ["uid", "etag"])
-def test_what_the_engine_sets_is_not_judged(field: str) -> None:
-    assert without_literals(plan_pb2.Plan(**{field: TOKEN}), ()) == ()
+def test_what_the_engine_sets_is_not_judged() -> None:
+    assert without_literals(plan_pb2.Plan(uid=TOKEN, etag=TOKEN), ()) == ()
 
 
 def test_problems_are_left_as_they_are_where_nothing_is_hidden() -> None:
