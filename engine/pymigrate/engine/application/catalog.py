@@ -238,8 +238,8 @@ class Catalog:
         found = [Problem(path, description) for path, description in filled.problems]
         if not found and filled.is_complete and not is_checked:
             found = list(kind.check(unit, held))
-        if found := without_literals(message, found):
-            raise InvalidDefinition(tuple(Problem(f"{kind.noun}.{p.field}", p.description) for p in found))
+        if problems := without_literals(message, found):
+            raise InvalidDefinition(tuple(Problem(f"{kind.noun}.{p.field}", p.description) for p in problems))
         return held  # type: ignore[no-any-return]  # the same kind of message
 
     def _refuse_taken(self, unit: Unit, name: str) -> None:

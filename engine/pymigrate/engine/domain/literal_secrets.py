@@ -57,7 +57,7 @@ _NAME = re.compile(
     r"(?:^|[_-])(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|auth(?:orization)?|cookie|signature|sas"
     r"|(?:api|access|account|auth|client|encryption|master|private|secret|shared|signing|webhook)[_-]?key)$"
 )
-_REFERENCE = re.compile(r"(?:env|file|vault|aws-sm|k8s)://[^\s@]+$")
+_REFERENCE = re.compile(r"(?:(?:env|file|vault|aws-sm|k8s)://[^\s@]+|[a-z][a-z0-9-]{0,62}://[^\s@#]+#[^\s@#]+)$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # A path, a reference, a template or a sentence.
 _UNLIKE = re.compile(_PLACEHOLDER + r"|[/~.]|\$[.{]|[\w+.-]+://|.*\{\{|.*\s", re.DOTALL)
