@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pymigrate.engine.application.works import staging_id
+from pymigrate.engine.domain.retrying import WAITED_FOR
 from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_ledger import ENGINE
 from pymigrate.engine.domain.run_states import LANE_STEPS, PHASE_IN_HAND, PHASE_STEPS, RUN_STEPS, TASK_OPEN, PhaseState
@@ -157,7 +158,7 @@ class Witness:
             f"/phases/{phase}" in entry.subject for phase, _ in self.plan.followed
         ):
             self._break(f"{entry.subject} follows what changes: {failure.message}")
-        if entry.type == "lane.stalled" and not failure.is_temporary and failure.reason not in RETRIABLE:
+        if entry.type == "lane.stalled" and not failure.is_temporary and failure.reason not in RETRIABLE | WAITED_FOR:
             self._break(f"{entry.subject} is tried again though {failure.reason} is permanent")
         if entry.type in {"lane.failed", "phase.failed"} and failure.is_temporary:
             self._break(f"{entry.subject} was given up though {failure.reason} is temporary: {failure.message}")
