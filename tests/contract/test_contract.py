@@ -25,6 +25,7 @@ from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.notifications import NotificationCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
+from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
@@ -39,6 +40,7 @@ SERVICERS: dict[str, Any] = {
     "RunService": RunCalls,
     "ImpactService": ImpactCalls,
     "KpiService": KpiCalls,
+    "SecretBackendService": SecretBackendCalls,
     "TokenService": TokenCalls,
     "NotificationService": NotificationCalls,
     "DispatchService": DispatchCalls,

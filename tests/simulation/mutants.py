@@ -26,6 +26,7 @@ from pymigrate.engine.ports.feed import Claim
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.ranges import Position
 from pymigrate.engine.ports.relations import SourceRelation
+from pymigrate.engine.ports.secrets import DeclaredSecrets, RotatingSecrets
 from pymigrate.engine.ports.source import SourceChunk
 from pymigrate.engine.ports.staging import Checkpoint, Staging
 from pymigrate.engine.ports.store import AuditEntry, Unit
@@ -218,12 +219,20 @@ class SupervisorWithoutSweep(Supervisor):
         return ()
 
 
-class RunnerWithoutVerification(TaskRunner):
+class WorkWithoutVerification(TaskWork):
     """Says that all is well without a look."""
 
     def _verify(self, work: worker_pb2.VerifyWork, fence: int, signals: Signals) -> run_pb2.Verification:
         del work, fence, signals
         return run_pb2.Verification(is_verified=True)
+
+
+class RunnerWithoutVerification(TaskRunner):
+    """Has its tasks done so."""
+
+    def work_of(self, backends: DeclaredSecrets, secrets: RotatingSecrets) -> TaskWork:
+        """A task that is never verified."""
+        return WorkWithoutVerification(backends, secrets, *self._parts)
 
 
 def tells_afterwards(claims: list[Claim]) -> bool:
