@@ -6,13 +6,20 @@ knows nothing of the engine: dictionaries, the last layer's word on top.
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.filling import leaves
+from pymigrate.engine.application.overlaying import join_path
+from pymigrate.engine.application.policies import policy_of
 from pymigrate.engine.domain.layering import layers_of
+from pymigrate.engine.ports.store import Unit
+from pymigrate.v1.environment_pb2 import ResolveEnvironmentRequest
 from pymigrate.v1.shape import to_data
 from tests.unit.application.layered import Layered
 
@@ -105,6 +112,43 @@ async def kept(world: dict[str, dict[str, Any]], seed: int, rounds: int) -> dict
 @given(worlds(), st.integers(0, 2**16), st.integers(1, 2))
 def test_the_layers_alone_decide_what_holds(world: dict[str, dict[str, Any]], seed: int, rounds: int) -> None:
     assert asyncio.run(kept(world, seed, rounds)) == modelled(world)
+
+
+SAID = {
+    "approvalsMin": st.integers(0, 3),
+    "approvers": st.lists(st.sampled_from(["a*", "b"]), max_size=2),
+    "runners": st.lists(st.sampled_from(["c", "d*"]), max_size=2),
+    "lanesMax": st.integers(0, 9),
+    "verificationLevelMin": st.sampled_from(["count", "full"]),
+    "schedule": st.fixed_dictionaries(
+        {"timeZone": st.sampled_from(["Europe/Berlin", "UTC"])},
+        optional={"windows": st.just({"night": {"start": "22:00", "end": "04:00"}})},
+    ),
+}
+
+
+def policies_of(catalog: Catalog, name: str, unit: Unit) -> tuple[dict[str, str], dict[str, str]]:
+    """The policy of an environment as it is shown, and as it binds."""
+    shown = catalog.resolve(unit, ResolveEnvironmentRequest(name=f"environments/{name}")).policy
+    binding = leaves(policy_of(unit, f"environments/{name}"))
+    return {path: each.value for path, each in shown.items()}, {join_path(leaf.path): leaf.value for leaf in binding}
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.fixed_dictionaries({}, optional=SAID), min_size=4, max_size=4),
+    st.lists(st.lists(st.integers(0, 2), max_size=2, unique=True), min_size=4, max_size=4),
+)
+def test_the_policy_that_is_shown_is_the_one_that_binds(policies: list[dict[str, Any]], bases: list[list[int]]) -> None:
+    async def both() -> list[tuple[dict[str, str], dict[str, str]]]:
+        layered = Layered()
+        for at, name in enumerate(NAMES):
+            below = [NAMES[each] for each in bases[at] if each < at]
+            await layered.environment(name, bases=below, policy=policies[at])
+        return [await layered.in_unit(partial(policies_of, layered.catalog, name)) for name in NAMES]
+
+    for shown, binding in asyncio.run(both()):
+        assert shown == binding
 
 
 def test_a_model_that_takes_layers_in_another_order_is_told_apart() -> None:

@@ -13,11 +13,12 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.inherited_kinds import INHERITED
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.plans import Plans
+from pymigrate.engine.application.secret_backend_kinds import SECRET_BACKENDS
 from pymigrate.engine.domain.errors import InvalidDefinition
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.store import MemoryStore
-from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, secret_backend_pb2
 from pymigrate.v1.shape import from_data
 
 ME = Caller("me")
@@ -58,6 +59,12 @@ class Layered:
         message = connection_pb2.Connection()
         from_data(spec, message)
         return await self._declare(CONNECTIONS, f"environments/{environment}", name, message)
+
+    async def backend(self, environment: str, name: str, **spec: Any) -> Any:
+        """Likewise a secret backend."""
+        message = secret_backend_pb2.SecretBackend()
+        from_data(spec, message)
+        return await self._declare(SECRET_BACKENDS, f"environments/{environment}", name, message)
 
     async def department(self, environment: str, name: str, **spec: Any) -> Any:
         """Likewise a department."""

@@ -73,30 +73,33 @@ async def test_the_departments_of_an_environment_are_found_in_the_store() -> Non
 def test_what_a_phase_does_to_its_sources_follows_from_its_policy(
     policy: plan_pb2.DowntimePolicy.ValueType, effect: Effect
 ) -> None:
-    plan = revision().plan
-    plan.phases["orders"].downtime_policy = policy
-    found = move_of(plan, "orders", rows=5, size_bytes=50, unknowns=["x"])
+    frozen = revision()
+    frozen.plan.phases["orders"].downtime_policy = policy
+    found = move_of(frozen, "orders", rows=5, size_bytes=50, unknowns=["x"])
     assert (found.department, found.effect) == ("sales", effect)
     assert (*found.sources, *found.loaded) == ("legacy", "warehouse")
     assert (found.rows, found.bytes, found.unknowns, found.calendars) == (5, 50, ("x",), ())
 
 
 def test_what_a_phase_looks_up_in_is_loaded_as_its_targets_are() -> None:
-    plan = revision().plan
-    plan.phases["orders"].datasets["orders"].transforms.add().lookup.source.connection = "rates"
-    assert move_of(plan, "orders").loaded == frozenset({"warehouse", "rates"})
+    frozen = revision()
+    frozen.plan.phases["orders"].datasets["orders"].transforms.add().lookup.source.connection = "rates"
+    assert move_of(frozen, "orders").loaded == frozenset({"warehouse", "rates"})
 
 
-def test_the_calendars_of_plan_and_phase_are_those_with_windows_or_blackouts() -> None:
-    plan = revision().plan
+def test_the_calendars_of_environment_plan_and_phase_are_those_with_windows_or_blackouts() -> None:
+    frozen = revision()
+    plan = frozen.plan
     plan.schedule.windows["nights"].start, plan.schedule.windows["nights"].end = "22:00", "04:00"
     plan.phases["orders"].schedule.time_zone = "Europe/Berlin"
-    assert len(move_of(plan, "orders").calendars) == 1
+    assert len(move_of(frozen, "orders").calendars) == 1
     plan.phases["orders"].schedule.blackouts["x"].start, plan.phases["orders"].schedule.blackouts["x"].end = (
         "2026-03-01",
         "2026-03-02",
     )
-    assert len(move_of(plan, "orders").calendars) == 2
+    assert len(move_of(frozen, "orders").calendars) == 2
+    frozen.policy.schedule.windows["weekends"].start, frozen.policy.schedule.windows["weekends"].end = "06:00", "20:00"
+    assert len(move_of(frozen, "orders").calendars) == 3
 
 
 def test_a_dataset_needs_what_its_sides_and_its_verification_ask_for() -> None:

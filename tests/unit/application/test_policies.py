@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.kinds import ENVIRONMENTS
 from pymigrate.engine.application.policies import policy_of
+from pymigrate.engine.application.run_estimates import read_estimates
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, NotPermitted
 from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.engine.testing.clock import START
@@ -19,9 +20,16 @@ ANN, BOB, CY = Caller("ann"), Caller("bob"), Caller("cy")
 Policy = environment_pb2.EnvironmentPolicy
 
 
-async def governed(engine: Engine, policy: Policy, *, bases: dict[str, Policy] | None = None) -> PlayedHost:
-    """A plan of two phases, the second of which needs the first, in an environment with this policy and bases that have theirs."""
-    await engine.declare({"a": phase("orders"), "b": phase("items", needs=["a"])})
+async def governed(
+    engine: Engine,
+    policy: Policy,
+    *,
+    bases: dict[str, Policy] | None = None,
+    phases: dict[str, plan_pb2.Phase] | None = None,
+) -> PlayedHost:
+    """A plan of two phases, the second of which needs the first, or of these, in an environment with this policy and bases that have
+    theirs."""
+    await engine.declare(phases or {"a": phase("orders"), "b": phase("items", needs=["a"])})
 
     def work(unit):  # type: ignore[no-untyped-def]  # a unit of work
         for name, said in (bases or {}).items():
@@ -105,6 +113,63 @@ async def test_who_started_a_run_does_not_approve_it(engine: Engine) -> None:
         await engine.runs.approve(RUN, "a", "environment-1", ANN)
 
 
+async def test_approvals_at_the_same_moment_all_count(engine: Engine) -> None:
+    host = await governed(engine, Policy(approvals_min=2))
+    await started(engine, host, ANN)
+    approvals = (engine.runs.approve(RUN, "", "environment", each) for each in (BOB, CY))
+    await asyncio.gather(engine.runs.steer(RUN, DesiredState.PAUSED, ME), *approvals)
+    gates = (await engine.runs.get(RUN)).phases["a"].gates
+    assert sorted(gate.approver for gate in gates.values()) == ["bob", "cy"]
+
+
+async def test_what_failed_is_done_again_under_the_approvals_that_it_had(engine: Engine) -> None:
+    host = await governed(engine, Policy(approvals_min=1))
+    await started(engine, host, ANN)
+    await engine.runs.approve(RUN, "", "environment", BOB)
+    task = await host.claim()
+    assert task is not None
+    await host.finish(task, run_pb2.Failure(reason="SOURCE_MISSING", message="it is gone"))
+    await host.work()
+    assert (await engine.runs.get(RUN)).state == run_pb2.RUN_STATE_FAILED
+    retried = asyncio.create_task(engine.runs.retry(RUN, ANN))
+    while not retried.done():
+        if asked := await host.claim():
+            await host.finish(asked)
+        await asyncio.sleep(0)
+    assert (await retried).phases["a"].gates["environment-1"].approver == "bob"
+    assert await host.claim() is not None
+
+
+@pytest.mark.parametrize("gate", ["environment", "environment-1", "environment-check"])
+async def test_where_a_policy_asks_for_no_approval_a_phases_gate_may_have_any_name(engine: Engine, gate: str) -> None:
+    gated = phase("orders")
+    gated.gates[gate].point = plan_pb2.GATE_POINT_BEFORE_START
+    host = await governed(engine, Policy(), phases={"a": gated})
+    await started(engine, host, ANN)
+    with pytest.raises(NotFound, match="asks for no approval of"):
+        await engine.runs.approve(RUN, "", "environment", ANN)
+    approved = await engine.runs.approve(RUN, "a", gate, ANN)
+    assert approved.phases["a"].gates[gate].approver == "ann"
+
+
+async def test_a_gate_with_a_name_of_the_policys_is_refused_where_approvals_are_asked_for(engine: Engine) -> None:
+    gated = phase("orders")
+    for gate in ("environment-1", "environment-check"):
+        gated.gates[gate].point = plan_pb2.GATE_POINT_BEFORE_START
+    host = await governed(engine, Policy(approvals_min=1), phases={"a": gated})
+    with pytest.raises(InvalidDefinition) as refused:
+        await started(engine, host, ANN)
+    assert [each.field for each in refused.value.problems] == ["phases.a.gates.environment-1"]
+
+
+async def test_a_star_alone_stands_for_other_characters(engine: Engine) -> None:
+    host = await governed(engine, Policy(runners=["team[ab]", "o?s-*"]))
+    for stranger in ("teama", "ops-eu"):
+        with pytest.raises(NotPermitted):
+            await started(engine, host, Caller(stranger))
+    await started(engine, host, Caller("o?s-eu"))
+
+
 async def test_who_is_no_approver_opens_no_gate(engine: Engine) -> None:
     host = await governed(engine, Policy(approvals_min=1, approvers=["cy"]))
     await started(engine, host, ANN)
@@ -151,6 +216,8 @@ async def test_the_policys_lanes_count_where_the_environment_itself_says_nothing
     host = await governed(engine, Policy(lanes_max=3))
     await started(engine, host)
     assert (await engine.limits.current()).environments == {ENVIRONMENT: 3}
+    revision = await engine.board.revision(RUN)
+    assert (await engine.store.read(lambda unit: read_estimates(unit, revision)))[1] == 3
 
 
 async def test_problems_of_a_policy_are_told_together(engine: Engine) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pymigrate.engine.application.inspections import DatasetPlace
 from pymigrate.engine.application.probing import Measurements, Probing, measured_hash
+from pymigrate.engine.application.schedules import schedules_of
 from pymigrate.engine.domain.errors import (
     DataRefused,
     EngineUnavailable,
@@ -227,11 +228,13 @@ def blackout(start: str, end: str) -> plan_pb2.Schedule:
     return plan_pb2.Schedule(blackouts={"freeze": plan_pb2.Blackout(start=start, end=end)})
 
 
-@pytest.mark.parametrize("is_phases", [False, True])
-async def test_nothing_is_probed_in_a_blackout(hosts: Hosts, is_phases: bool) -> None:
+@pytest.mark.parametrize("whose", ["the environment's", "the plan's", "the phase's"])
+async def test_nothing_is_probed_in_a_blackout(hosts: Hosts, whose: str) -> None:
     revision = a_revision("a", "b", lanes=2)
-    frozen = revision.plan.phases["sales"] if is_phases else revision.plan
-    frozen.schedule.CopyFrom(blackout("2025-12-31", "2026-01-02"))
+    environment, plan, phase = schedules_of(revision, "sales")
+    {"the environment's": environment, "the plan's": plan, "the phase's": phase}[whose].CopyFrom(
+        blackout("2025-12-31", "2026-01-02")
+    )
     found = await hosts.measure(revision, lanes_at_once=4)
     assert (hosts.probes, found.measures) == ([], {})
     assert set(found.unknowns) == {("sales", "a"), ("sales", "b")}

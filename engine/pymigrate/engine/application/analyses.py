@@ -83,7 +83,7 @@ class Analysis:
         own = {name: each for (of, name), each in self.estimates.items() if of == phase}
         is_known = all(each.has_size for each in own.values())
         return move_of(
-            self.revision.plan,
+            self.revision,
             phase,
             rows=sum(each.model.rows for each in own.values()) if is_known else NOT_KNOWN,
             size_bytes=sum(each.model.bytes for each in own.values()) if is_known else NOT_KNOWN,

@@ -82,6 +82,10 @@ class Catalog:
         """One object. Raises NotFound with the nearest name."""
         return kind.read(self._require(unit, kind, name))
 
+    def as_used(self, unit: Unit, kind: Kind[M], name: str) -> M:
+        """One object with the values of parameters in their places; in a template those that there are. Raises NotFound."""
+        return kind.held(self._require(unit, kind, name))
+
     def usable(self, unit: Unit, kind: Kind[M], name: str) -> M:
         """One object as it is used. Raises NotFound, and FailedPrecondition in a template, in which nothing is."""
         resource = self._require(unit, kind, name)

@@ -13,10 +13,11 @@ from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.differences import differences
 from pymigrate.engine.application.estimating import estimates_of
-from pymigrate.engine.application.kinds import ENVIRONMENTS, PLANS, connections_of, departments_of
+from pymigrate.engine.application.kinds import PLANS, connections_of, departments_of
 from pymigrate.engine.application.landscapes import landscape_of
 from pymigrate.engine.application.lessons import lessons_of
 from pymigrate.engine.application.measuring import Known, Measuring
+from pymigrate.engine.application.policies import lanes_max_of
 from pymigrate.engine.application.rehearsing import Draw, stage_of
 from pymigrate.engine.application.revisions import freeze
 from pymigrate.engine.application.variants import Variant, apply_variants
@@ -118,11 +119,10 @@ class Impacts:
         revision, problems = freeze(unit, resource)
         if problems:
             raise InvalidDefinition(problems)
-        stored = unit.resources.get(environment)
         return _Scene(
             revision,
             landscape_of(unit, environment),
-            ENVIRONMENTS.read(stored).lanes_max if stored else 0,
+            lanes_max_of(unit, environment, revision.policy),
             connections_of(unit, environment),
             departments_of(unit, environment),
         )

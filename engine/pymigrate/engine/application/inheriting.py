@@ -13,6 +13,7 @@ from pymigrate.engine.application.inherited_kinds import INHERITED, collection_o
 from pymigrate.engine.application.inherited_runs import require_unused
 from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.resolving import Held, Resolving, fill_declared
+from pymigrate.engine.application.secret_backend_kinds import SECRET_BACKENDS
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
 from pymigrate.engine.domain.names import last_segment, parent_of
 from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
@@ -136,6 +137,7 @@ class Inheriting:
             self._renew_one(unit, resolving, environment, key, stored.get(key), changed, found, tell)
         if not changed.keys:
             return
+        self._require_backends(unit, environment, changed, found)
         self._audit(unit, caller, environment, changed)
         is_template = layers.environment(environment).is_template
         for key, problem in object_problems(unit, f"environments/{environment}", changed, is_template=is_template):
@@ -197,6 +199,18 @@ class Inheriting:
         uid = self._surroundings.new_id()
         unit.resources.insert(Resource(name, kind.collection, parent_of(name), uid, 1, body, now, now, INHERITANCE))
         return True
+
+    @staticmethod
+    def _require_backends(unit: Unit, environment: str, changed: Changed, found: _Found) -> None:
+        """A secret backend that goes must be needed by none of what is left, whose own checks would not miss it."""
+        for key in sorted(changed.deleted):
+            if collection_of(key) == SECRET_BACKENDS.collection:
+                try:
+                    gone = SECRET_BACKENDS.message()
+                    gone.name = f"environments/{environment}/{key}"
+                    SECRET_BACKENDS.check_delete(unit, gone)
+                except FailedPrecondition as error:
+                    found.refusals.append(error.message)
 
     @staticmethod
     def _delete(unit: Unit, environment: str, key: str, stored: Resource, found: _Found) -> bool:

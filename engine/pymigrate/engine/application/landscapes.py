@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pymigrate.engine.application.kinds import DEPARTMENTS, children
-from pymigrate.engine.application.schedules import calendar_of
+from pymigrate.engine.application.schedules import calendar_of, schedules_of
 from pymigrate.engine.domain.business import Move
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.names import last_segment
@@ -51,7 +51,7 @@ def read_department(declared: environment_pb2.Department) -> Department:
 
 
 def move_of(
-    plan: plan_pb2.Plan,
+    revision: run_pb2.PlanRevision,
     name: str,
     *,
     rows: int = NOT_KNOWN,
@@ -59,7 +59,7 @@ def move_of(
     unknowns: Sequence[str] = (),
 ) -> Move:
     """What a phase of a plan does, with how much it moves (-1: not known) and what of that is not known, each as a sentence."""
-    phase = plan.phases[name]
+    phase = revision.plan.phases[name]
     datasets = phase.datasets.values()
     looked_up = {
         transform.lookup.source.connection
@@ -72,16 +72,16 @@ def move_of(
         effect=_EFFECTS[phase.downtime_policy],
         sources=frozenset(dataset.source.connection for dataset in datasets),
         loaded=frozenset(looked_up.union(dataset.target.connection for dataset in datasets)),
-        calendars=calendars_of(plan, name),
+        calendars=calendars_of(revision, name),
         rows=rows,
         bytes=size_bytes,
         unknowns=tuple(unknowns),
     )
 
 
-def calendars_of(plan: plan_pb2.Plan, phase: str) -> tuple[Calendar, ...]:
-    """The calendars of the plan and of a phase of it, where they have any windows or blackouts."""
-    schedules = (plan.schedule, plan.phases[phase].schedule)
+def calendars_of(revision: run_pb2.PlanRevision, phase: str) -> tuple[Calendar, ...]:
+    """The calendars of the environment, of the plan and of a phase of it, where they have any windows or blackouts."""
+    schedules = schedules_of(revision, phase)
     return tuple(calendar_of(schedule) for schedule in schedules if schedule.windows or schedule.blackouts)
 
 

@@ -12,7 +12,7 @@ from statistics import median
 import structlog
 
 from pymigrate.engine.application.calibrations import samples_of
-from pymigrate.engine.application.schedules import calendar_of
+from pymigrate.engine.application.schedules import calendar_of, schedules_of
 from pymigrate.engine.domain.actuals import NOT_YET, Actual, DatasetActuals, PhaseActuals, RunActuals, actuals_of
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.calibration import Sample
@@ -176,9 +176,8 @@ def _revision(unit: Unit, aggregate: RunAggregate) -> run_pb2.PlanRevision:
 
 
 def _calendars(revision: run_pb2.PlanRevision) -> Mapping[str, Sequence[Calendar]]:
-    """The plan's calendar and the phase's own, by phase."""
-    common = [calendar_of(revision.plan.schedule)]
-    return {name: [*common, calendar_of(phase.schedule)] for name, phase in revision.plan.phases.items()}
+    """The calendars that each phase keeps to."""
+    return {name: [calendar_of(each) for each in schedules_of(revision, name)] for name in revision.plan.phases}
 
 
 def _events(unit: Unit, run: str) -> Iterable[RunEvent]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pymigrate.engine.application.board import Board
-from pymigrate.engine.application.kinds import CONNECTIONS, ENVIRONMENTS, PHASES, PLANS, children
-from pymigrate.engine.application.policies import policy_of
+from pymigrate.engine.application.kinds import CONNECTIONS, PHASES, PLANS, children
+from pymigrate.engine.application.policies import lanes_max_of, policy_of
 from pymigrate.engine.application.revisions import opened_now
 from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.domain.calendar import Calendar
@@ -101,10 +101,8 @@ class LaneLimits:
             environment = environment_of(run)
             _read_plan(unit, revision.plan.name, revision, found)
             if environment not in found.environments:
-                stored = unit.resources.get(environment)
                 policy = policy_of(unit, environment)
-                own_lanes = ENVIRONMENTS.read(stored).lanes_max if stored else 0
-                _take_policy(environment, policy, own_lanes, found)
+                _take_policy(environment, policy, lanes_max_of(unit, environment, policy), found)
             for name, frozen in revision.connections.items():
                 place = environment, name
                 if place not in declared:

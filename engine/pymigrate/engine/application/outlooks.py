@@ -74,7 +74,7 @@ class Outlooks:
 
     async def _look(self, run: RunKpis) -> None:
         revision, landscape, estimated = await self._store.read(lambda unit: _read(unit, run.name))
-        moves = {name: move_of(revision.plan, name) for name in revision.plan.phases}
+        moves = {name: move_of(revision, name) for name in revision.plan.phases}
         rehearsals = None
         forecast = await self._forecast(run) if run.is_active else None
         if forecast is not None and forecast.draws is not None and forecast.draws.phases:

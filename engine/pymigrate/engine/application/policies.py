@@ -47,6 +47,13 @@ def policy_of(unit: Unit, environment: str) -> environment_pb2.EnvironmentPolicy
     return policy
 
 
+def lanes_max_of(unit: Unit, environment: str, policy: environment_pb2.EnvironmentPolicy) -> int:
+    """The most lanes that run in the environment at once: what it says itself, or else its policy. 0: no limit."""
+    stored = unit.resources.get(environment)
+    own = environment_pb2.Environment.FromString(stored.body) if stored else environment_pb2.Environment()
+    return own.lanes_max or policy.lanes_max
+
+
 def policy_problems(policy: environment_pb2.EnvironmentPolicy) -> Iterator[Problem]:
     """Problems of a policy as an environment declares it."""
     yield from range_problems("policy.approvals_min", policy.approvals_min, 0, APPROVALS_MAX)
@@ -88,10 +95,15 @@ def require_approver(policy: environment_pb2.EnvironmentPolicy, environment: str
 
 
 def _require(allowed: Sequence[str], environment: str, caller: Caller, deed: str, field: str) -> None:
-    if allowed and not any(fnmatchcase(caller.principal, each) for each in allowed):
+    if allowed and not any(fnmatchcase(caller.principal, _plain(each)) for each in allowed):
         raise NotPermitted(
             f"{caller.principal} may not {deed} in {environment}: its policy names who may, as `policy.{field}`"
         )
+
+
+def _plain(pattern: str) -> str:
+    """A pattern in which `*` alone stands for something else."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 def _word(level: "plan_pb2.VerificationLevel.ValueType") -> str:

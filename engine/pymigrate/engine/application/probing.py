@@ -15,7 +15,7 @@ from pymigrate.engine.application.inspections import DatasetPlace
 from pymigrate.engine.application.limits import is_held_back, rate_of
 from pymigrate.engine.application.probed_measures import Sample, measure_of
 from pymigrate.engine.application.revisions import phase_hash
-from pymigrate.engine.application.schedules import calendar_of
+from pymigrate.engine.application.schedules import calendar_of, schedules_of
 from pymigrate.engine.application.together import Lane, lanes_together, slowdowns_of
 from pymigrate.engine.domain.calendar import Calendar
 from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError
@@ -258,9 +258,8 @@ class _Session:
 
     def _shut(self, place: DatasetPlace) -> str | None:
         """Why nothing may be probed now; the time ends before a blackout begins."""
-        plan = self._revision.plan
         now, left = self._clock.now(), self._end - self._clock.monotonic()
-        for schedule in (plan.schedule, plan.phases[place[0]].schedule):
+        for schedule in schedules_of(self._revision, place[0]):
             calendar = calendar_of(schedule)
             blackouts = Calendar(calendar.zone, (), calendar.blackouts)
             if not blackouts.is_open(now):

@@ -13,8 +13,9 @@ GATE = "environment"
 
 
 def is_of_policy(gate: str) -> bool:
-    """Whether the gate is the policy's rather than a phase's own."""
-    return gate == GATE or gate.startswith(f"{GATE}-")
+    """Whether the name is one of the policy's gates, or means all of them."""
+    name, _, number = gate.partition("-")
+    return name == GATE and (not _ or number.isdecimal())
 
 
 def ask_for_approvals(aggregate: RunAggregate, revision: run_pb2.PlanRevision) -> None:
@@ -35,17 +36,21 @@ def name_problems(revision: run_pb2.PlanRevision) -> Iterator[Problem]:
                 )
 
 
-def gates_to_approve(aggregate: RunAggregate, starter: str, phase: str, caller: Caller) -> list[tuple[str, str]]:
+def gates_to_approve(
+    aggregate: RunAggregate, revision: run_pb2.PlanRevision, phase: str, caller: Caller
+) -> list[tuple[str, str]]:
     """The phases, and of each the gate, that this approval opens: in every phase that asks for one, or in the one that is named. None
     where the caller has approved before. Raises NotFound where nothing asks, NotPermitted to whoever started the run, and
     FailedPrecondition where enough have approved already."""
     asking = [
-        each for each in aggregate.phases.values() if phase in {"", each.id} and any(map(is_of_policy, each.gates))
+        each
+        for each in aggregate.phases.values()
+        if revision.policy.approvals_min and phase in {"", each.id} and any(map(is_of_policy, each.gates))
     ]
     if not asking:
         what = f"phase `{phase}` of {aggregate.run.name}" if phase else aggregate.run.name
         raise NotFound(f"the policy of its environment asks for no approval of {what}", field="gate")
-    if caller.principal == starter:
+    if caller.principal == revision.starter:
         raise NotPermitted(f"{caller.principal} started {aggregate.run.name}: somebody else must approve it")
     found = []
     for each in asking:

@@ -12,10 +12,10 @@ import structlog
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.estimating import Estimate, Place, estimates_of
 from pymigrate.engine.application.impact_messages import quantiles, varying
-from pymigrate.engine.application.kinds import ENVIRONMENTS
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.lessons import lessons_of
 from pymigrate.engine.application.measuring import kept_measures
+from pymigrate.engine.application.policies import lanes_max_of
 from pymigrate.engine.application.rehearsing import Draw, Stage, stage_of
 from pymigrate.engine.domain.drawing import Draws, downtimes
 from pymigrate.engine.domain.errors import FailedPrecondition, TemporaryError
@@ -129,8 +129,8 @@ def _has_estimate(name: str) -> Callable[[Unit], bool]:
 def read_estimates(unit: Unit, revision: run_pb2.PlanRevision) -> tuple[dict[Place, Estimate], int]:
     """Every dataset of a run's revision as it is estimated now, and the most lanes of its environment (0: no limit)."""
     measures, lessons = kept_measures(unit, revision), lessons_of(unit, revision)
-    stored = unit.resources.get(environment_of(revision.plan.name))
-    return estimates_of(revision, measures, lessons), ENVIRONMENTS.read(stored).lanes_max if stored else 0
+    lanes_max = lanes_max_of(unit, environment_of(revision.plan.name), revision.policy)
+    return estimates_of(revision, measures, lessons), lanes_max
 
 
 def _played(stage: Stage, run: Run) -> _Played:

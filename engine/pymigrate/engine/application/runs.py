@@ -124,13 +124,16 @@ class Runs:
         """Approves a gate; approving it again changes nothing. Raises NotFound, NotPermitted, and FailedPrecondition before its time. The
         policy's own gate is one for all phases, where none is named."""
         require_approver(await self._policy(name), environment_of(name), caller)
-        if is_of_policy(gate):
-            starter = (await self._board.revision(name)).starter
-            open_to = await self._board.view(name, lambda run: gates_to_approve(run, starter, phase, caller))
-            for each, shut in open_to:
-                await self._board.apply(
-                    name, Approved(each, shut, caller.principal), self._audit(caller, f"approve {each}/{shut}", name)
-                )
+        revision = await self._board.revision(name)
+        if is_of_policy(gate) and (revision.policy.approvals_min or not phase):
+            # Once more, until it counts: who approves at the same moment may have taken the same gate.
+            while open_to := await self._board.view(name, lambda run: gates_to_approve(run, revision, phase, caller)):
+                for each, shut in open_to:
+                    await self._board.apply(
+                        name,
+                        Approved(each, shut, caller.principal),
+                        self._audit(caller, f"approve {each}/{shut}", name),
+                    )
             return await self.get(name)
         return await self._apply(name, Approved(phase, gate, caller.principal), f"approve {phase}/{gate}", caller)
 

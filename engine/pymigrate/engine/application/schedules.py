@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pymigrate.engine.domain.calendar import WEEKDAYS, Calendar, LocalBlackout, WeeklyWindow
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import ID_RULE, is_id
-from pymigrate.v1 import notification_pb2, plan_pb2
+from pymigrate.v1 import notification_pb2, plan_pb2, run_pb2
 
 ENTRIES_MAX = 366
 ZONES_CACHED_MAX = 64
@@ -33,6 +33,11 @@ def schedule_problems(path: str, schedule: plan_pb2.Schedule) -> Iterator[Proble
         yield from window_problems(f"{path}.windows.{name}", window)
     for name, blackout in sorted(schedule.blackouts.items()):
         yield from _blackout_problems(f"{path}.blackouts.{name}", blackout)
+
+
+def schedules_of(revision: run_pb2.PlanRevision, phase: str) -> tuple[plan_pb2.Schedule, ...]:
+    """The schedules that a phase keeps to, all of them: its environment's, its plan's and its own."""
+    return revision.policy.schedule, revision.plan.schedule, revision.plan.phases[phase].schedule
 
 
 def calendar_of(schedule: plan_pb2.Schedule) -> Calendar:

@@ -41,7 +41,7 @@ def _definitions(unit: Unit, environment: str) -> Iterator[tuple[str, Message]]:
     """Everything that may refer to a secret."""
     for kind in (CONNECTIONS, NOTIFICATION_CHANNELS):
         for found in children(unit, kind.collection, environment):
-            yield found.name, kind.read(found)
+            yield found.name, kind.held(found)
     for plan in children(unit, "plans", environment):
         for found in children(unit, "phases", plan.name):
             yield found.name, PHASES.held(found)

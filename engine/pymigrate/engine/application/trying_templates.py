@@ -6,7 +6,7 @@ from pymigrate.engine.application.notification_kinds import NOTIFICATION_TEMPLAT
 from pymigrate.engine.application.template_checks import packaged_template, rendered_samples
 from pymigrate.engine.application.template_definitions import template_own_problems
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
-from pymigrate.engine.domain.names import nearest
+from pymigrate.engine.domain.names import environment_of, nearest
 from pymigrate.engine.ports.rendering import Renderer
 from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import notification_pb2
@@ -40,10 +40,16 @@ class TryingTemplates:
             problems = [Problem(f"template.{p.field}", p.description) for p in template_own_problems(given)]
             if problems:
                 raise InvalidDefinition(tuple(problems))
-            return given
+            return await self._store.read(
+                lambda unit: self._catalog.held(unit, NOTIFICATION_TEMPLATES, request.parent, given)
+            )
         if not given.name:
             raise InvalidDefinition((Problem("template", "is required: give its texts, or the name of a stored one"),))
         packaged = packaged_template(given.name)
         if packaged is not None:
             return packaged
-        return await self._store.read(lambda unit: self._catalog.get(unit, NOTIFICATION_TEMPLATES, given.name))
+        if environment_of(given.name) != request.parent:
+            raise InvalidDefinition(
+                (Problem("template.name", f"is no template of {request.parent}: name one of its own"),)
+            )
+        return await self._store.read(lambda unit: self._catalog.as_used(unit, NOTIFICATION_TEMPLATES, given.name))

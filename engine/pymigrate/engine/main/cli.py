@@ -31,6 +31,7 @@ def build() -> typer.Typer:
         kpi_commands,
         notification_commands,
         secret_backend_commands,
+        token_commands,
     )
 
     app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     notification_commands.add_to(app)
     secret_backend_commands.add_to(app)
     environment_commands.add_to(app)
+    token_commands.add_to(app)
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
     for entry in entry_points(group=COMMANDS):
         if asked in {entry.name, "--help"}:

@@ -25,6 +25,8 @@ class SecretBackendCalls(secret_backend_pb2_grpc.SecretBackendServiceServicer):
     """SecretBackendService."""
 
     def __init__(self, store: Store, catalog: Catalog, requests: Requests, inquiries: Inquiries) -> None:
+        self._store = store
+        self._catalog = catalog
         self._inquiries = inquiries
         self._tasks = TaskBackends(store)
         self._backends = DeclaredCalls(store, catalog, requests, SECRET_BACKENDS)
@@ -46,7 +48,7 @@ class SecretBackendCalls(secret_backend_pb2_grpc.SecretBackendServiceServicer):
         return await self._backends.delete(request)
 
     async def TestSecretBackend(self, request: Any, context: Any) -> pb.TestSecretBackendResponse:
-        backend = await self._backends.get(request)
+        backend = await self._store.read(lambda unit: self._catalog.usable(unit, SECRET_BACKENDS, request.name))
         scheme, ref = last_segment(backend.name), secret_ref_of(request.reference)
         if request.reference and (ref is None or ref.scheme != scheme):
             said = f"is no reference into this backend: write it as {scheme}://…, and never the secret itself"
