@@ -8,7 +8,7 @@ import grpc
 import pytest
 from rich.console import Console
 
-from pymigrate.engine.entrypoints.cli import connection_commands, progress
+from pymigrate.engine.entrypoints.cli import connection_commands, progress, token_commands
 from pymigrate.v1 import connection_pb2, plan_pb2, run_pb2, worker_pb2
 from tests.integration.engine.command_line import CommandLine
 from tests.integration.engine.served import ServedEngine, ask
@@ -269,6 +269,26 @@ def test_a_gate_is_approved_and_what_was_published_is_rolled_back(pymigrate: Com
     assert "succeeded" in pymigrate("watch", name)
     assert f"{name} rolled_back" in pymigrate("rollback", name, "--phase", "a")
     assert "there is no phase `c`" in pymigrate("rollback", name, "--phase", "c", code=1)
+
+
+def test_a_run_that_its_policy_holds_up_is_approved_by_somebody_with_a_token_of_their_own(
+    served: ServedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pymigrate = CommandLine(served.home, token_commands)
+    pymigrate.apply(FILE.replace("spec: {displayName: E}", "spec: {policy: {approvalsMin: 1}}"))
+    name = pymigrate("start", PLAN, "--no-follow").splitlines()[0]
+    assert f"local started {name}: somebody else must approve it" in pymigrate("approve", name, code=1)
+    made, said = pymigrate("token", "--purpose", "Ann approves").splitlines()
+    holder = said.split()[1]
+    monkeypatch.setenv("PYMIGRATE_TOKEN", made)
+    assert pymigrate("approve", name).startswith(name)
+    assert "makes no other one" in pymigrate("token", code=1)
+    monkeypatch.delenv("PYMIGRATE_TOKEN")
+    assert "succeeded" in pymigrate("watch", name)
+    client = served.client()
+    run = client.runs.GetRun(run_pb2.GetRunRequest(name=name), **client.options)
+    client.channel.close()
+    assert run.phases["a"].gates["environment-1"].approver == holder
 
 
 def test_a_rollback_that_can_not_be_done_ends_the_command_with_why(

@@ -4,9 +4,12 @@ environment alone."""
 import pytest
 
 from pymigrate.engine.application.declared_backends import TaskBackends
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.revisions import freeze
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
-from pymigrate.v1 import worker_pb2
+from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
+from pymigrate.v1 import secret_backend_pb2, worker_pb2
 from tests.unit.application.layered import Layered, phase
 
 VAULT = {"address": "https://vault.${region}.example.org", "token": "env://VAULT_TOKEN"}
@@ -118,3 +121,12 @@ async def test_a_backend_of_one_environment_is_none_of_another() -> None:
         return freeze(unit, unit.resources.get("environments/dev/plans/p"))[1]
 
     assert [each.field for each in await layered.in_unit(problems)] == ["connections.legacy.postgres.password"]
+
+
+async def test_a_backend_of_a_template_is_not_tried() -> None:
+    layered = await with_vault()
+    inquiries = Inquiries(lambda: "id", lambda: None)
+    calls = SecretBackendCalls(layered.store, layered.catalog, Requests(layered.clock), inquiries)
+    asked = secret_backend_pb2.TestSecretBackendRequest(name="environments/base/secretBackends/vault")
+    with pytest.raises(FailedPrecondition, match="environments/base is a template, in which nothing runs"):
+        await calls.TestSecretBackend(asked, None)

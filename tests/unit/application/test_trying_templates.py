@@ -3,13 +3,17 @@
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from pymigrate.engine.application.kinds import ENVIRONMENTS
+from pymigrate.engine.application.notification_kinds import NOTIFICATION_TEMPLATES
 from pymigrate.engine.application.trying_templates import TryingTemplates
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound
+from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.rendering import PlainRenderer
-from pymigrate.v1 import notification_pb2
+from pymigrate.v1 import environment_pb2, notification_pb2
 from tests.unit.application import noticed
-from tests.unit.application.engines import ENVIRONMENT, Engine
+from tests.unit.application.engines import ENVIRONMENT, ME, Engine
 
 
 @pytest.fixture
@@ -37,6 +41,22 @@ async def test_a_given_template_is_rendered_for_the_type(trying: TryingTemplates
 async def test_a_stored_template_is_found_by_its_name(trying: TryingTemplates) -> None:
     answer = await trying.render(asked(name=f"{ENVIRONMENT}/notificationTemplates/short"))
     assert answer.texts["en"].subject == "phase.failed"
+
+
+async def test_a_template_is_rendered_with_the_values_of_its_environments_parameters(
+    engine: Engine, trying: TryingTemplates
+) -> None:
+    team = environment_pb2.Parameter(default_value="the night shift")
+    own = environment_pb2.Environment(name=ENVIRONMENT, parameters={"team": team})
+    stored = notification_pb2.NotificationTemplate(texts=text("${team}, $${team}: {{ event.type }}"))
+
+    def work(unit: Unit) -> None:
+        engine.catalog.update(unit, ENVIRONMENTS, own, FieldMask(), ME)
+        engine.catalog.create(unit, NOTIFICATION_TEMPLATES, ENVIRONMENT, "team", stored, ME)
+
+    await engine.store.transact(work)
+    for each in (asked(name=f"{ENVIRONMENT}/notificationTemplates/team"), asked(texts=stored.texts)):
+        assert (await trying.render(each)).texts["en"].subject == "the night shift, ${team}: phase.failed"
 
 
 async def test_what_can_not_be_rendered_is_told_as_sentences(trying: TryingTemplates) -> None:
