@@ -7,6 +7,7 @@ import socket
 import socketserver
 import struct
 import threading
+from typing import Any
 from urllib.parse import quote
 
 ENCRYPTION_ASKED = frozenset({80877103, 80877104})
@@ -15,11 +16,11 @@ HEAD_BYTES = 5
 
 
 class EchoingPostgres:
-    """Listens on loopback, without TLS."""
+    """Listens on loopback, without TLS. `told` are the passwords that it was told."""
 
     def __init__(self) -> None:
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Session)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _Session)
+        self.told = self._server.told
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
@@ -28,6 +29,14 @@ class EchoingPostgres:
         """Ends it."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self.told: list[str] = []
+        super().__init__(*arguments)
 
 
 class _Session(socketserver.BaseRequestHandler):
@@ -39,6 +48,8 @@ class _Session(socketserver.BaseRequestHandler):
             client.sendall(CLEARTEXT)
             _, length = struct.unpack("!ci", _exactly(client, HEAD_BYTES))
             password = _exactly(client, length - 4).rstrip(b"\0").decode()
+            assert isinstance(self.server, _Server)
+            self.server.told.append(password)
             client.sendall(_refusal(password))
 
 

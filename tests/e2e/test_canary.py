@@ -4,14 +4,13 @@ import base64
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,180 +21,24 @@ import pytest
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.ports.secrets import HIDDEN
 from pymigrate.v1 import connection_pb2, notification_pb2, run_pb2
-from tests.apis import ApiServer, Asked, Reply
 from tests.e2e import leaky_plugins
 from tests.e2e.canaries import Canaries, leaks, spellings
-from tests.e2e.echoing_postgres import EchoingPostgres
-from tests.e2e.engines import ROOT, EngineProcess, declare, ended, running_engine, wait_until
-from tests.mail import Certificates, MailServer
-from tests.sinks import HttpSink, Posted, Said
+from tests.e2e.canary_outside import LoggedTerraform, Repository, hcl, keep
+from tests.e2e.canary_scene import Scene
+from tests.e2e.engines import ROOT, EngineProcess, ended, running_engine, wait_until
+from tests.e2e.test_command_line import CommandLine
+from tests.e2e.test_rest_process import RestProcess
+from tests.e2e.test_terraform_token import written
+from tests.mail import Certificates
+from tests.vaults.program import vault_process
 
 ENVIRONMENT = "environments/e"
 CALL_SECONDS = 60.0
 HUNG_SECONDS = 3.0
+MADE = "A1a-"  # what passwords begin with that the Vault makes
+BY_BACKENDS = ("vaulted", "made", "unread")
 PIPED = ("main.rendering", "main.apprise", "main.business_metrics", "python_child")
 DONE = frozenset({notification_pb2.DELIVERY_STATE_DEAD, notification_pb2.DELIVERY_STATE_UNDELIVERABLE})
-
-
-class Scene:
-    """What is planted, the systems around the engine, and everything that came out of it, by what it is."""
-
-    def __init__(self, folder: Path, certificates: Certificates) -> None:
-        self.folder = folder
-        self.canaries = Canaries()
-        self.outputs: dict[str, bytes] = {}
-        self.environment: dict[str, str] = {}
-        self.postgres, self.api, self.mail = EchoingPostgres(), ApiServer(), MailServer(starttls=certificates.server)
-        self.hook, self.apprise, self.step, self.events, self.collector = (HttpSink() for _ in range(5))
-        self.api.answer = _reflected
-        for sink in (self.hook, self.apprise, self.step, self.events):
-            sink.answer = _said_back
-        self.collector.answer = lambda posted: _said_back(posted) if len(self.collector.asked) == 1 else Said()
-
-    def close(self) -> None:
-        """Ends the systems."""
-        for server in (
-            self.postgres,
-            self.api,
-            self.mail,
-            self.hook,
-            self.apprise,
-            self.step,
-            self.events,
-            self.collector,
-        ):
-            server.close()
-
-    def in_variable(self, place: str, *, is_plain: bool = False, wrapped: str = "{}") -> str:
-        """The reference of a secret in the engine's environment."""
-        name = f"CANARY_{place.upper().replace('-', '_')}"
-        self.environment[name] = wrapped.format(self.canaries.plant(place, is_plain=is_plain))
-        return f"env://{name}"
-
-    def in_file(self, place: str, key: str = "") -> str:
-        """The reference of a secret in a file, or in a field of the JSON that it holds."""
-        value, path = self.canaries.plant(place), self.folder / f"{place}.secret"
-        path.write_text(json.dumps({key: value}) if key else f"{value}\n")
-        return f"file://{path}#{key}" if key else f"file://{path}"
-
-    def heard(self, what: str, content: bytes | str) -> None:
-        """Keeps an output."""
-        self.outputs[what] = self.outputs.get(what, b"") + (content.encode() if isinstance(content, str) else content)
-
-    def connections(self) -> dict[str, Any]:
-        """Connections that fail, each in a way of its own."""
-        server = {"host": "127.0.0.1", "port": self.postgres.port, "database": "erp", "user": "me"}
-        token = self.in_variable("plugin")
-        return {
-            "echoing": {"postgres": {**server, "sslMode": "disable", "password": self.in_variable("postgres")}},
-            "tls": {"postgres": {**server, "sslMode": "require", "password": self.in_file("postgres-tls")}},
-            "nowhere": {"mysql": {**server, "port": 1, "password": self.in_file("mysql", "password")}},
-            "alchemy": {
-                "sqlalchemy": {
-                    "url": f"postgresql+psycopg://me@127.0.0.1:{self.postgres.port}/erp",
-                    "password": self.in_file("sqlalchemy"),
-                }
-            },
-            "api": {
-                "http": {"baseUrl": self.api.url, "headers": {"Authorization": self.in_variable("http", is_plain=True)}}
-            },
-            "remote": {
-                "files": {"root": "ftp://127.0.0.1/x", "options": {"port": "1", "password": self.in_variable("files")}}
-            },
-            "raises": {"plugin": {"kind": "leaky", "options": {"token": token, "how": "raise"}}},
-            "aborts": {"plugin": {"kind": "leaky", "options": {"token": token, "how": "abort"}}},
-            "hangs": {"plugin": {"kind": "leaky", "options": {"token": token, "how": "hang"}}},
-        }
-
-    def channels(self) -> dict[str, Any]:
-        """Channels that fail, each in a way of its own, and where a message goes by each."""
-        url = self.in_variable("apprise", is_plain=True, wrapped=f"json://me:{{}}@127.0.0.1:{self.apprise.port}/")
-        mail = {"host": "localhost", "port": self.mail.port, "sender": "ops@example.com", "username": "me"}
-        hook = {"url": f"{self.hook.url}/hook", "signingKey": self.in_variable("signing-key")}
-        return {
-            "mail": {"smtp": {**mail, "password": self.in_variable("smtp")}},
-            "hook": {"webhook": {**hook, "secretHeaders": {"X-Token": self.in_variable("webhook", is_plain=True)}}},
-            "pager": {"apprise": {"url": url}},
-            "leaky": {"plugin": {"kind": "leaky", "options": {"token": self.in_variable("channel")}}},
-        }
-
-    def plan(self) -> dict[str, Any]:
-        """One phase that masks by a key, and ends with a call that is refused."""
-        headers = {"Authorization": self.in_variable("step", is_plain=True)}
-        call = {"url": f"{self.step.url}/switch", "headers": headers}
-        step = {"point": "after_publication", "call": call, "undo": call}
-        masked = {"mask": {"key": self.in_variable("mask"), "columns": {"name": {"method": "tokenise"}}}}
-        dataset = {
-            "source": {"connection": "legacy", "relation": "people"},
-            "target": {"connection": "warehouse", "relation": "people"},
-            "transforms": [masked],
-        }
-        return {
-            "phases": {"people": {"department": "sales", "datasets": {"people": dataset}, "steps": {"switch": step}}}
-        }
-
-    def definitions(self) -> str:
-        """Everything that is declared."""
-        with closing(sqlite3.connect(self.folder / "legacy.db")) as database, database:
-            database.execute("create table people (id integer primary key, name text)")
-            database.executemany("insert into people values (?, ?)", [(at, f"name {at}") for at in range(100)])
-        systems = {"legacy": {"sqlite": {"path": f"{self.folder}/legacy.db"}}}
-        systems["warehouse"] = {"duckdb": {"path": f"{self.folder}/w.duckdb"}}
-        systems |= self.connections()
-        where = {"environment": "e"}
-        address = {"hook": {"channel": "hook", "to": f"{self.hook.url}/hook"}}
-        found: list[dict[str, Any]] = [
-            {"kind": "Environment", "metadata": {"name": "e"}},
-            {"kind": "Department", "metadata": {"name": "sales", **where}},
-            *(
-                {"kind": "Connection", "metadata": {"name": name, **where}, "spec": spec}
-                for name, spec in systems.items()
-            ),
-            *(
-                {
-                    "kind": "NotificationChannel",
-                    "metadata": {"name": name, **where},
-                    "spec": {**spec, "triesMax": 1, "trySecondsMax": 10},
-                }
-                for name, spec in self.channels().items()
-            ),
-            {
-                "kind": "Stakeholder",
-                "metadata": {"name": "ann", **where},
-                "spec": {"roles": ["engineer"], "addresses": address},
-            },
-            {
-                "kind": "AlertRule",
-                "metadata": {"name": "failures", **where},
-                "spec": {"recipients": {"roles": ["engineer"]}},
-            },
-            {"kind": "Plan", "metadata": {"name": "p", **where}, "spec": self.plan()},
-        ]
-        return "\n---\n".join(json.dumps({"apiVersion": "pymigrate.io/v1alpha1", **document}) for document in found)
-
-
-def _echoes(headers: Mapping[str, str]) -> str:
-    """What a request said that is secret, in several spellings."""
-    said = [text for name, text in headers.items() if name.lower() in {"authorization", "x-token"}]
-    return " | ".join(
-        spelled
-        for text in said
-        for spelled in (
-            text,
-            text.encode().hex(),
-            base64.b64encode(text.encode()).decode(),
-            quote(text, safe=""),
-            json.dumps(text),
-        )
-    )
-
-
-def _reflected(asked: Asked) -> Reply:
-    return Reply(_echoes(asked.headers).encode(), 401)
-
-
-def _said_back(posted: Posted) -> Said:
-    return Said(400, body=_echoes(posted.headers))
 
 
 @pytest.fixture
@@ -216,13 +59,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def scene(tmp_path: Path, certificates: Certificates) -> Iterator[Scene]:
     """Everything around the engine."""
-    made = Scene(tmp_path, certificates)
-    yield made
-    made.close()
+    with vault_process() as vault:
+        made = Scene(tmp_path, certificates, vault)
+        yield made
+        made.close()
 
 
 def test_no_secret_is_in_anything_that_comes_out(
-    scene: Scene, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, site: Path, tmp_path: Path, require_terraform: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert site.is_dir()
     definitions = scene.definitions()
@@ -234,28 +78,34 @@ def test_no_secret_is_in_anything_that_comes_out(
         "EVENTS_URL": scene.events.url,
         "EVENTS_TOKEN": scene.in_variable("events", is_plain=True),
     }
+    monkeypatch.setenv("COLUMNS", "9999")  # no table cuts a value to pieces
     for name, value in {
         **{f"PYMIGRATE_{name}": value for name, value in settings.items()},
         **scene.environment,
     }.items():
         monkeypatch.setenv(name, value)
     home = tmp_path / "home"
-    with running_engine(home, is_warm=False) as engine:
+    with running_engine(home, is_warm=False) as engine, ThreadPoolExecutor() as beside:
         for path in ("token", "acknowledge-key"):
             scene.canaries.values[path] = (home / path).read_text().strip()
         scene.heard("definitions", definitions)
+        _apply_from_git(scene, engine, definitions)
+        migrating = beside.submit(_migrate_by_terraform, scene, engine, require_terraform)
         with engine.client() as client:
-            declare(client, definitions, tmp_path / "plan.yaml")
             hanging = _hang(scene, client)
             _test_connections(scene, client)
             _test_channels(scene, client)
-            _fail_a_run(scene, client)
+            _fail_a_run(scene, client, "p")
+            _fail_a_run(scene, client, "rows")
             _refuse_literals(scene, client)
+            _type_commands(scene, engine)
             _ask_over_rest(scene, engine)
+            _ask_a_rest_process(scene, engine)
             _look_at_processes(scene, engine)
             hanging.join()
+            migrating.result()
     _start_on_a_store(scene, monkeypatch)
-    for file in (home / "engine.log", *(home / "logs").iterdir(), *home.glob("engine.db*")):
+    for file in (home / "engine.log", home / "rest.log", *(home / "logs").iterdir(), *home.glob("engine.db*")):
         scene.heard(f"file {file.name}", file.read_bytes())
     for name, sink in {
         "hook": scene.hook,
@@ -267,13 +117,34 @@ def test_no_secret_is_in_anything_that_comes_out(
     scene.heard("bodies at the collector", b"\n".join(posted.body for posted in scene.collector.asked))
     assert all(scene.outputs.values())
     assert all(sink.asked for sink in (scene.hook, scene.apprise, scene.step, scene.events, scene.collector))
+    for number, password in enumerate(scene.postgres.told):
+        if password not in scene.canaries.values.values():
+            scene.canaries.values[f"made on demand, {number}"] = password
+    assert any(password.startswith(MADE) for password in scene.canaries.values.values())
+    assert scene.canaries.values["vault-postgres-before"] in scene.postgres.told
     assert not list(ROOT.glob("core*")), "a core was dumped"
     assert leaks(scene.outputs, scene.canaries.values) == []
     # The search would find them: what was provoked is there, without the value.
-    for what in ("echoing", "alchemy", "api", "raises"):
+    for what in ("echoing", "alchemy", "api", "raises", "vaulted", "made"):
         assert HIDDEN.encode() in scene.outputs[f"connection {what}"], what
     for what in ("hook", "leaky"):
         assert HIDDEN.encode() in scene.outputs[f"delivery by {what}"], what
+    for what in ("connection untrusted", "delivery by untrusted"):
+        assert b"certificate" in scene.outputs[what].lower(), what
+    for what in ("terraform's errors", "a version that is tested", "the run of rows", "REST of its own"):
+        assert HIDDEN.encode() in scene.outputs[what], what
+    assert any(b"This is the default text" in posted.body for posted in scene.hook.asked), "no template failed"
+    shown = {what for what, *_ in leaks(scene.outputs, scene.marker.values)}
+    assert {
+        "definitions",
+        "Git",
+        "what terraform keeps",
+        "what terraform says",
+        "resolved",
+        "resolved as JSON",
+        "REST of its own",
+    } <= shown
+    assert any(what.startswith("file engine.db") for what in shown)
     for said in (b"printed ***", b"logged ***", b"warned of ***", b"failed with ***"):
         assert any(said in content for what, content in scene.outputs.items() if what.startswith("file shared"))
 
@@ -285,10 +156,29 @@ def test_the_search_finds_a_secret_in_every_spelling(place: str) -> None:
     for name, spelling in spellings(value):
         found = leaks({"log": b'{"event": "' + spelling + b'"}'}, canaries.values)
         assert name in [spelled for _, _, spelled, _ in found]
+    for cut in (value[:9], value[-9:], value[:9].encode().hex(), base64.b64encode(value.encode()).decode()[:16]):
+        assert leaks({"log": f"`{cut}…` is no int64".encode()}, canaries.values), cut
     for user in ("m", "me", "you"):
         header = base64.b64encode(f"{user}:{value}".encode())
         assert leaks({"log": b"Basic " + header}, canaries.values)
     assert leaks({"log": b"nothing to see"}, canaries.values) == []
+
+
+def test_the_search_finds_a_secret_that_is_committed(tmp_path: Path) -> None:
+    canaries = Canaries()
+    content = Repository(tmp_path / "repository", json.dumps({"password": canaries.plant("git")}) * 9).content()
+    assert {place for _, place, *_ in leaks({"Git": content}, canaries.values)} == {"git"}
+
+
+def test_the_search_finds_a_secret_in_terraform_s_plan_and_in_its_state(require_terraform: str, tmp_path: Path) -> None:
+    canaries = Canaries()
+    terraform = LoggedTerraform(require_terraform, tmp_path / "terraform", EngineProcess(tmp_path / "home"))
+    keep(terraform, canaries.plant("terraform"))
+    for kept in ("saved", "terraform.tfstate"):
+        alone = tmp_path / f"only {kept}"
+        alone.mkdir()
+        shutil.copy(terraform.folder / kept, alone)
+        assert leaks({kept: written(alone)}, canaries.values), kept
 
 
 def _told(call: Callable[[], Any]) -> bytes:
@@ -315,7 +205,7 @@ def _hang(scene: Scene, client: Client) -> threading.Thread:
 
 
 def _test_connections(scene: Scene, client: Client) -> None:
-    names = ("echoing", "tls", "nowhere", "alchemy", "api", "remote", "raises")
+    names = ("echoing", "tls", "nowhere", "alchemy", "api", "remote", "raises", *BY_BACKENDS, "verified", "untrusted")
     threads = [
         threading.Thread(target=lambda name=name: scene.heard(f"connection {name}", _test(client, name, CALL_SECONDS)))
         for name in names
@@ -335,6 +225,7 @@ def _test_channels(scene: Scene, client: Client) -> None:
         "hook": f"{scene.hook.url}/hook",
         "pager": "ops",
         "leaky": "ops",
+        "untrusted": f"https://127.0.0.1:{scene.untrusted.port}/hook",
     }.items():
         asked = notification_pb2.TestNotificationChannelRequest(
             name=f"{ENVIRONMENT}/notificationChannels/{name}", to=to
@@ -356,13 +247,13 @@ def _settled(client: Client, name: str) -> notification_pb2.NotificationDelivery
     return found
 
 
-def _fail_a_run(scene: Scene, client: Client) -> None:
-    asked = run_pb2.StartRunRequest(parent=f"{ENVIRONMENT}/plans/p")
+def _fail_a_run(scene: Scene, client: Client, plan: str) -> None:
+    asked = run_pb2.StartRunRequest(parent=f"{ENVIRONMENT}/plans/{plan}")
     run = ended(client, client.runs.StartRun(asked, metadata=client.metadata, timeout=CALL_SECONDS).name)
     assert run.state == run_pb2.RUN_STATE_FAILED, run
-    scene.heard("the run", run.SerializeToString() + str(run).encode())
+    scene.heard(f"the run of {plan}", run.SerializeToString() + str(run).encode())
     events = client.runs.ListRunEvents(run_pb2.ListRunEventsRequest(parent=run.name), **client.options)
-    scene.heard("its events", events.SerializeToString() + str(events).encode())
+    scene.heard(f"events of {plan}", events.SerializeToString() + str(events).encode())
     scene.hook.wait_for(
         lambda: any(b"pymigrate" in posted.body and b"run" in posted.body for posted in scene.hook.asked)
     )
@@ -377,6 +268,70 @@ def _refuse_literals(scene: Scene, client: Client) -> None:
     said = _told(lambda: client.connections.CreateConnection(asked, **client.options))
     assert b"connection.sqlite.path" in said
     scene.heard("a refusal", said)
+
+
+def _apply_from_git(scene: Scene, engine: EngineProcess, definitions: str) -> None:
+    """Definitions as they lie in a repository."""
+    repository = Repository(scene.folder / "repository", definitions)
+    scene.heard("applied", CommandLine(engine)("apply", "-f", str(repository.file)))
+    scene.heard("Git", repository.content())
+
+
+def _migrate_by_terraform(scene: Scene, engine: EngineProcess, program: str) -> None:
+    """A run that fails, and a definition that is refused."""
+    terraform = LoggedTerraform(program, scene.folder / "terraform", engine)
+    password = scene.in_file("terraform")
+    server = f'host = "127.0.0.1", port = {scene.postgres.port}, database = "erp", user = "me", ssl_mode = "disable"'
+    path = hcl(f"{scene.folder}/none/{scene.marker.values['marker']}")
+    done, said = terraform.migrate(
+        {
+            "legacy": f'postgres = {{ {server}, password = "{password}" }}',
+            "warehouse": f'duckdb = {{ path = "{scene.folder}/t.duckdb" }}',
+            "marked": f"sqlite = {{ path = {path} }}",
+        }
+    )
+    assert done.code == 1, done.output
+    refused = terraform.declare_literal(f"postgresql://me:{scene.canaries.plant('sensitive', is_plain=True)}@db/erp")
+    assert refused.code == 1, refused.output
+    scene.heard("terraform's errors", done.output + refused.output)
+    scene.heard("what terraform says", said)
+    scene.heard("what terraform keeps", terraform.content())
+
+
+def _type_commands(scene: Scene, engine: EngineProcess) -> None:
+    """What people and pipelines ask at the command line."""
+    pymigrate = CommandLine(engine)
+    connection = f"{ENVIRONMENT}/connections/vaulted"
+    scene.heard("a version that is tested", pymigrate("test", connection, "--secret-version", "1", code=1))
+    scene.heard("resolved", pymigrate("resolve", ENVIRONMENT))
+    scene.heard("resolved as JSON", pymigrate("resolve", ENVIRONMENT, "--json"))
+    vault, echoing = (f"{ENVIRONMENT}/secretBackends/{name}" for name in ("vault", "echoing-vault"))
+    scene.heard("a secret that is tested", pymigrate("secret-backends", "test", vault, "vault://kv/vault-http#value"))
+    scene.heard("a login that is refused", pymigrate("secret-backends", "test", echoing, code=1))
+
+
+def _ask_a_rest_process(scene: Scene, engine: EngineProcess) -> None:
+    """`pymigrate rest`, which knows the engine's token alone."""
+    rest = RestProcess(engine.home)
+    try:
+        wait_until(rest.is_ready)
+        for name in ("echoing", "vaulted"):
+            failed = rest.http.post(f"/v1/{ENVIRONMENT}/connections/{name}:test", json={})
+            assert failed.is_client_error or failed.is_server_error
+            scene.heard("REST of its own", failed.content + str(failed.headers).encode())
+        token = rest.http.headers["authorization"]
+        for asked in (
+            rest.http.get(f"/v1/{ENVIRONMENT}/connections"),
+            rest.http.get("/metrics"),
+            rest.http.get(f"/v1/{quote(token, safe='')}"),
+            rest.http.post("/v1/environments", content=f"{{{token}"),
+            rest.http.get("/v1/environments", headers={"authorization": token[:-1]}),
+        ):
+            scene.heard("REST of its own", asked.content + str(asked.headers).encode())
+        _look_at_process(scene, rest.process.pid)
+    finally:
+        rest.http.close()
+        rest.stop()
 
 
 def _ask_over_rest(scene: Scene, engine: EngineProcess) -> None:
@@ -399,19 +354,21 @@ def _look_at_processes(scene: Scene, engine: EngineProcess) -> None:
     family = _descendants(engine.process.pid)
     assert len(family) > 3
     for pid in family:
-        try:
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
-            variables = Path(f"/proc/{pid}/environ").read_bytes()
-            limits = Path(f"/proc/{pid}/limits").read_text()
-        except OSError:
-            continue  # it has ended meanwhile
-        scene.heard("arguments", arguments)
-        if any(module.encode() in arguments for module in PIPED):
-            scene.heard("variables", variables)
-        if b"pymigrate" in arguments:
-            assert [line.split()[-3:-1] for line in limits.splitlines() if line.startswith("Max core file")] == [
-                ["0", "0"]
-            ]
+        _look_at_process(scene, pid)
+
+
+def _look_at_process(scene: Scene, pid: int) -> None:
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+        variables = Path(f"/proc/{pid}/environ").read_bytes()
+        limits = Path(f"/proc/{pid}/limits").read_text()
+    except OSError:
+        return  # it has ended meanwhile
+    scene.heard("arguments", arguments)
+    if any(module.encode() in arguments for module in PIPED):
+        scene.heard("variables", variables)
+    if b"pymigrate" in arguments:
+        assert [line.split()[-3:-1] for line in limits.splitlines() if line.startswith("Max core file")] == [["0", "0"]]
 
 
 def _descendants(root: int) -> list[int]:

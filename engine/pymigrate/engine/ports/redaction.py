@@ -2,7 +2,8 @@
 
 A text is looked at as it is, and as it reads without percent encoding, backslashes and entities, one inside another too; what is found
 there is taken out of the text itself. Base64 and hex are looked for as they are written. Values of fewer than four characters can't be
-told from ordinary text: they are hidden where they are the whole text, and nowhere else.
+told from ordinary text: they are hidden where they are the whole text, and nowhere else. Of a value that was cut before it came here, the
+beginning is found where the text ends with it or leaves something out behind it.
 """
 
 import base64
@@ -20,6 +21,8 @@ VALUES_MAX = 4_096  # remembered of a process: after as many newer ones the olde
 CHARACTERS_MIN = 4
 LINE_CHARACTERS_MIN = 8  # of one line of a secret that has several
 NESTING_MAX = 2
+CUT_BYTES_MIN = 8  # of the beginning, and of the end, of what was cut
+HEAD_OF_PEM = b"-----"  # tells nothing; the lines behind it are spellings of their own
 KEY_BYTES = 4  # by as many first bytes spellings are found
 BASE64_EDGE_BYTES = 3  # as many digits beside a value may hold a part of it, or of what it was encoded with
 BASE64_DIGITS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
@@ -30,6 +33,8 @@ BACKSLASH = re.compile(
     rb"\\(?:u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-7]{3}"
     rb"|[^0-9A-Za-z]|[abfnrtv])"
 )
+# Behind what was cut, with what may be left of an escape in which the cut was made.
+CUT = re.compile(rb"(?:%[0-9A-Fa-f]?|\\[uUx]?[0-9A-Fa-f]{0,7}|&[#A-Za-z0-9]{0,7})?(?: ?(?:\.\.\.|\xe2\x80\xa6)|\Z)")
 CONTROLS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 CODE_MAX = 0x10FFFF
 CONTINUATION = range(0x80, 0xC0)  # a byte of UTF-8 that no character begins with
@@ -76,10 +81,13 @@ class Redactor:
     def _found(self, content: bytes) -> Iterator[tuple[int, int]]:
         index = self._index
         for at in range(len(content) - KEY_BYTES + 1):
-            for spelling, is_base64 in index.get(content[at : at + KEY_BYTES], ()):
+            known = index.get(content[at : at + KEY_BYTES], ())
+            for spelling, is_base64 in known:
                 if content.startswith(spelling, at):
                     yield _widened(content, at, at + len(spelling)) if is_base64 else (at, at + len(spelling))
                     break
+                if (end := _end_of_cut(content, at, spelling)) > at:
+                    yield at, end
 
     def _use(self, spelling: Spelling) -> None:
         self._uses[spelling] += 1
@@ -117,6 +125,23 @@ def _views(raw: bytes) -> Iterator[_View]:
     for _ in range(NESTING_MAX):
         level = [fresh for view in level for rule in DECODINGS if (fresh := _decoded(view, *rule)) is not None]
         yield from level
+
+
+def _end_of_cut(content: bytes, start: int, spelling: bytes) -> int:
+    """Where a part of a spelling ends that was cut, with its own end where that stands behind the gap; `start` where none was."""
+    if spelling.startswith(HEAD_OF_PEM) or not content.startswith(spelling[:CUT_BYTES_MIN], start):
+        return start
+    pairs = zip(spelling, content[start : start + len(spelling)], strict=False)
+    alike = next(
+        (at for at, (mine, told) in enumerate(pairs) if mine != told), min(len(spelling), len(content) - start)
+    )
+    gap = CUT.match(content, start + alike)
+    if gap is None:
+        return start
+    for size in range(len(spelling) - alike, CUT_BYTES_MIN - 1, -1):
+        if content.startswith(spelling[-size:], gap.end()):
+            return gap.end() + size
+    return start + alike
 
 
 def _decoded(view: _View, pattern: re.Pattern[bytes], replaced: Callable[[re.Match[bytes]], bytes]) -> _View | None:
@@ -170,7 +195,7 @@ def _spellings(value: str) -> Iterator[Spelling]:
         return
     lines = [line.strip() for line in value.splitlines()] if "\n" in value or "\r" in value else []
     texts = {value, value.strip()}
-    texts |= {line for line in lines if len(line) >= LINE_CHARACTERS_MIN and not line.startswith("-----")}
+    texts |= {line for line in lines if len(line) >= LINE_CHARACTERS_MIN and not line.startswith(HEAD_OF_PEM.decode())}
     for text in texts:
         for form in (
             text,
