@@ -1,6 +1,8 @@
 """Secret backends in layers: inherited and overridden as everything else, kept while something that holds refers to them, and each of one
 environment alone."""
 
+import json
+
 import pytest
 
 from pymigrate.engine.application.declared_backends import TaskBackends
@@ -10,7 +12,7 @@ from pymigrate.engine.application.revisions import freeze
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
 from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
 from pymigrate.v1 import secret_backend_pb2, worker_pb2
-from tests.unit.application.layered import Layered, phase
+from tests.unit.application.layered import Layered, phase, told, with_base
 
 VAULT = {"address": "https://vault.${region}.example.org", "token": "env://VAULT_TOKEN"}
 PASSWORD = {"type": "secret"}
@@ -130,3 +132,23 @@ async def test_a_backend_of_a_template_is_not_tried() -> None:
     asked = secret_backend_pb2.TestSecretBackendRequest(name="environments/base/secretBackends/vault")
     with pytest.raises(FailedPrecondition, match="environments/base is a template, in which nothing runs"):
         await calls.TestSecretBackend(asked, None)
+
+
+async def test_a_scheme_of_nobody_is_refused_in_phases_too_in_a_plan_and_in_an_override() -> None:
+    layered = await with_base()
+    await layered.environment("prod", bases=["base"], values={"host": "db"})
+    masked = phase()
+    masked["datasets"]["orders"]["transforms"] = [
+        {"mask": {"columns": {"iban": {"method": "hash"}}, "key": "nowhere://masks#key"}}
+    ]
+    with pytest.raises(InvalidDefinition) as refused:
+        await layered.plan("prod", "mine", phases={"orders": masked})
+    assert (
+        "there is no secret backend `nowhere`"
+        in told(refused.value)["plan.phases.orders.datasets.orders.transforms[0].mask.key"]
+    )
+    transforms = json.dumps(masked["datasets"]["orders"]["transforms"])
+    override = {"plans/p/phases/orders": {"fields": {"datasets.orders.transforms": transforms}}}
+    with pytest.raises(InvalidDefinition) as refused:
+        await layered.environment("prod", bases=["base"], values={"host": "db"}, overrides=override)
+    assert list(told(refused.value)) == ["plans/p/phases/orders.datasets.orders.transforms[0].mask.key"]

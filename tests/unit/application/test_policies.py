@@ -221,11 +221,18 @@ async def test_the_policys_lanes_count_where_the_environment_itself_says_nothing
 
 
 async def test_problems_of_a_policy_are_told_together(engine: Engine) -> None:
-    wrong = Policy(approvals_min=11, lanes_max=-1, runners=[""], schedule=plan_pb2.Schedule(time_zone="Mars/Base"))
+    wrong = Policy(
+        approvals_min=11,
+        lanes_max=-1,
+        runners=[""],
+        approvers=["${team}"],
+        schedule=plan_pb2.Schedule(time_zone="Mars/Base"),
+    )
     with pytest.raises(InvalidDefinition) as refused:
         await governed(engine, wrong)
     assert {each.field for each in refused.value.problems} == {
         "environment.policy.approvals_min",
+        "environment.policy.approvers",
         "environment.policy.lanes_max",
         "environment.policy.runners",
         "environment.policy.schedule.time_zone",

@@ -6,6 +6,7 @@ from typing import Any
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.dataset_definitions import shared_targets
+from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.application.filling import PLACE
 from pymigrate.engine.application.inherited_kinds import INHERITED, LOOKED_AT, collection_of
 from pymigrate.engine.application.kinds import PHASES, children, connections_of, departments_of
@@ -84,6 +85,8 @@ def _phase_problems(
             if key in changed.written or _refers_to(phase, connections, departments):
                 for problem in definitions.phase_problems(phase, known, known_departments):
                     yield key, problem
+            if key in changed.written:
+                yield from ((key, problem) for problem in reference_problems(unit, environment, phase))
         for problem in _joint_problems(phases):
             yield within, problem
 

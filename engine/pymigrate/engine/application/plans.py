@@ -5,6 +5,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.application.filling import PLACE
 from pymigrate.engine.application.kinds import (
     PHASES,
@@ -125,7 +126,14 @@ class Plans:
         held = {each: self._catalog.held(unit, PHASES, environment, phase) for each, phase in phases.items()}
         if is_template(unit, environment):
             held = {each: phase for each, phase in held.items() if PLACE not in phase.SerializeToString()}
-        found = definitions.plan_problems(held, connections_of(unit, environment), departments_of(unit, environment))
+        found = list(
+            definitions.plan_problems(held, connections_of(unit, environment), departments_of(unit, environment))
+        )
+        found += [
+            Problem(f"phases.{each}.{problem.field}", problem.description)
+            for each, phase in held.items()
+            for problem in reference_problems(unit, environment, phase)
+        ]
         problems = tuple(Problem(f"plan.{problem.field}", problem.description) for problem in found)
         if problems:
             raise InvalidDefinition(problems)

@@ -63,6 +63,8 @@ def policy_problems(policy: environment_pb2.EnvironmentPolicy) -> Iterator[Probl
             yield Problem(f"policy.{field}", f"has at most {PRINCIPALS_MAX} entries")
         if any(not 0 < len(each) <= PRINCIPAL_CHARACTERS_MAX for each in principals):
             yield Problem(f"policy.{field}", f"each is a principal of 1 to {PRINCIPAL_CHARACTERS_MAX} characters")
+        if any("${" in each for each in principals):
+            yield Problem(f"policy.{field}", "a policy holds no parameters: name the principals themselves")
     yield from schedule_problems("policy.schedule", policy.schedule)
 
 
