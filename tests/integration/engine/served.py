@@ -22,6 +22,7 @@ from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.identity import Bearers
@@ -107,6 +108,7 @@ class ServedEngine:
         self.servicers = {
             "EnvironmentService": EnvironmentCalls(engine.store, engine.catalog, requests),
             "ConnectionService": ConnectionCalls(engine.store, engine.catalog, requests, engine.inquiries),
+            "SecretBackendService": SecretBackendCalls(engine.store, engine.catalog, requests, engine.inquiries),
             "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
             "RunService": RunCalls(engine.runs),
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
