@@ -21,8 +21,8 @@ from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
-from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
+from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.identity import Bearers
