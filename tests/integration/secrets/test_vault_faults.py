@@ -94,7 +94,7 @@ def test_a_node_that_lags_behind_is_asked_again_and_at_last_to_ask_the_active_on
 def test_a_node_that_stays_behind_is_unavailable(stand_in: VaultScene) -> None:
     path, backend = secret(stand_in), stand_in.open()
     stand_in.faults.faults.append(Fault(412, ("required index state not present",), path="sys/internal"))
-    refusal(SecretsUnavailable, backend, at(path))
+    assert "Vault answered 412" in refusal(SecretsUnavailable, backend, at(path))
 
 
 def test_a_sealed_vault_is_unavailable_and_read_again_when_it_is_open(stand_in: VaultScene) -> None:
