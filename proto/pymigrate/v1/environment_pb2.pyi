@@ -58,6 +58,34 @@ PARAMETER_TYPE_SECRET: ParameterType.ValueType  # 5
 """A reference to a secret, such as `vault://kv/legacy#password`; never the secret itself."""
 Global___ParameterType: typing_extensions.TypeAlias = ParameterType
 
+class _RevertPolicy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RevertPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_RevertPolicy.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    REVERT_POLICY_UNSPECIFIED: _RevertPolicy.ValueType  # 0
+    """Not said."""
+    REVERT_POLICY_REPORT: _RevertPolicy.ValueType  # 1
+    """The definitions go back, the data stays, and both are told."""
+    REVERT_POLICY_APPROVE: _RevertPolicy.ValueType  # 2
+    """The runs are undone once as many have approved it as must approve a run, at least one, and then the definitions go back."""
+    REVERT_POLICY_ROLLBACK: _RevertPolicy.ValueType  # 3
+    """The runs are undone at once, and then the definitions go back."""
+
+class RevertPolicy(_RevertPolicy, metaclass=_RevertPolicyEnumTypeWrapper):
+    """What becomes of published data when Git goes back behind the revision that published it."""
+
+REVERT_POLICY_UNSPECIFIED: RevertPolicy.ValueType  # 0
+"""Not said."""
+REVERT_POLICY_REPORT: RevertPolicy.ValueType  # 1
+"""The definitions go back, the data stays, and both are told."""
+REVERT_POLICY_APPROVE: RevertPolicy.ValueType  # 2
+"""The runs are undone once as many have approved it as must approve a run, at least one, and then the definitions go back."""
+REVERT_POLICY_ROLLBACK: RevertPolicy.ValueType  # 3
+"""The runs are undone at once, and then the definitions go back."""
+Global___RevertPolicy: typing_extensions.TypeAlias = RevertPolicy
+
 class _Criticality:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -384,12 +412,15 @@ class EnvironmentPolicy(google.protobuf.message.Message):
     SCHEDULE_FIELD_NUMBER: builtins.int
     VERIFICATION_LEVEL_MIN_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
+    REVERT_POLICY_FIELD_NUMBER: builtins.int
     approvals_min: builtins.int
     """How many different principals must approve a run before anything of it starts, 0 to 10, whoever starts it not counted."""
     verification_level_min: pymigrate.v1.plan_pb2.VerificationLevel.ValueType
     """The least that a dataset's verification may compare: `none` < `count` < `sampled` < `full`. Unspecified: no demand."""
     lanes_max: builtins.int
     """The most lanes that run in it at once, where the environment itself says nothing. 0: no limit."""
+    revert_policy: Global___RevertPolicy.ValueType
+    """What becomes of published data when Git goes back behind the revision that published it. Unspecified means `report`."""
     @property
     def approvers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Who may approve: principals as the audit trail names them, `*` for any characters. Empty: whoever may call."""
@@ -411,9 +442,10 @@ class EnvironmentPolicy(google.protobuf.message.Message):
         schedule: pymigrate.v1.plan_pb2.Schedule | None = ...,
         verification_level_min: pymigrate.v1.plan_pb2.VerificationLevel.ValueType = ...,
         lanes_max: builtins.int = ...,
+        revert_policy: Global___RevertPolicy.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["schedule", b"schedule"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["approvals_min", b"approvals_min", "approvers", b"approvers", "lanes_max", b"lanes_max", "runners", b"runners", "schedule", b"schedule", "verification_level_min", b"verification_level_min"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals_min", b"approvals_min", "approvers", b"approvers", "lanes_max", b"lanes_max", "revert_policy", b"revert_policy", "runners", b"runners", "schedule", b"schedule", "verification_level_min", b"verification_level_min"]) -> None: ...
 
 Global___EnvironmentPolicy: typing_extensions.TypeAlias = EnvironmentPolicy
 

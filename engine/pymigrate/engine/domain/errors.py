@@ -21,12 +21,16 @@ PyMigrateError
     SecretMissing                    a reference leads to no secret
     SecretRefused                    a secret backend does not let its reader in, or not to this secret
     StepRefused                      what was called outside databases said no
+    RepositoryRefused(reason)        a repository, or what it holds, is not taken
+    GitHostRefused                   whoever hosts a repository does not take what it is told
   TemporaryError(retry_after_seconds)
     SystemUnavailable(system)        a source or target is away
     CredentialsRefused               a system does not take the credentials that it was given
     SecretsUnavailable               a secret backend is away, sealed, or asks for patience
     EngineUnavailable
     StepUnavailable                  what is called outside databases does not answer; whether it was done is not known
+    RepositoryUnavailable            a repository does not answer
+    GitHostUnavailable               whoever hosts a repository does not answer, or asks for patience
     StoreUnavailable                 the engine's own store can't be written or read right now
     TooManyWatchers
 """
@@ -293,3 +297,32 @@ def from_reason(reason: str, message: str, *, field: str = "", is_temporary: boo
         if kind.reason == reason:
             return kind(message, field=field)
     return EngineRefused(reason, message, field=field)
+
+
+class RepositoryRefused(PermanentError):
+    """A repository, or what it holds, is not taken. `reason` is one of the words of `docs/gitops.md`, such as REFERENCE_MISSING; `path` and
+    `line` say where in it, as far as it is known."""
+
+    def __init__(self, reason: str, message: str, *, path: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.path = path
+        self.line = line
+
+
+class RepositoryUnavailable(TemporaryError):
+    """A repository does not answer."""
+
+    reason = "REPOSITORY_UNAVAILABLE"
+
+
+class GitHostRefused(PermanentError):
+    """Whoever hosts a repository does not take what it is told."""
+
+    reason = "GIT_HOST_REFUSED"
+
+
+class GitHostUnavailable(TemporaryError):
+    """Whoever hosts a repository does not answer, or asks for patience."""
+
+    reason = "GIT_HOST_UNAVAILABLE"

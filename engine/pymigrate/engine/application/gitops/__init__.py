@@ -1,0 +1,1 @@
+"""Definitions in files and repositories: how they are read, compared, applied, promoted and taken back."""
