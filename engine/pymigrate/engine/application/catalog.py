@@ -237,7 +237,7 @@ class Catalog:
     def _checked(self, unit: Unit, kind: Kind[M], message: M, *, is_checked: bool) -> M:
         """The message as it holds. Raises InvalidDefinition; of a template, what still lacks a value is checked where it gets one."""
         name: Any = message
-        environment = environment_of(name.name) if kind.collection != "environments" else ""
+        environment = environment_of(name.name) if parent_of(name.name) else ""
         held, filled = self._inheriting.held(unit, kind, environment, message)
         found = [Problem(path, description) for path, description in filled.problems]
         if not found and filled.is_complete and not is_checked:

@@ -38,6 +38,10 @@ ALWAYS = frozenset(
         ("AwsSecretsBackend", "access_key_id"),
         ("AwsSecretsBackend", "secret_access_key"),
         ("AwsSecretsBackend", "session_token"),
+        ("GitHttpsLogin", "token"),
+        ("GitSshLogin", "private_key"),
+        ("GitWebhook", "secrets"),
+        ("GitHost", "token"),
     }
 )
 SOMETIMES = frozenset(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 
 from pymigrate.engine.application.declared_backends import COLLECTION
+from pymigrate.engine.application.gitops.git_source_kinds import sources_in
 from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import CONNECTIONS, PHASES, UNFINISHED, children
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
@@ -45,6 +46,7 @@ def _definitions(unit: Unit, environment: str) -> Iterator[tuple[str, Message]]:
     for plan in children(unit, "plans", environment):
         for found in children(unit, "phases", plan.name):
             yield found.name, PHASES.held(found)
+    yield from ((each.name, each) for each in sources_in(unit) if each.environment == last_segment(environment))
 
 
 SECRET_BACKENDS = Kind(COLLECTION, secret_backend_pb2.SecretBackend, _check, _free)

@@ -71,6 +71,11 @@ class _Resources:
         ]
         return sorted([*kept, *fresh])
 
+    def owned(self, managed_by: str) -> Sequence[tuple[str, str, int]]:
+        kept = [state for state in self._stored.owned(managed_by) if state[0] not in self._written]
+        fresh = [(e.name, e.uid, state_of(e.version, e.resolved)) for e in self._fresh() if e.managed_by == managed_by]
+        return sorted([*kept, *fresh])
+
     def within(self, name: str) -> Sequence[Resource]:
         known = {each.name: each for each in self._stored.within(name)}
         return self._merged(known, lambda each: each.name.startswith(f"{name}/"))

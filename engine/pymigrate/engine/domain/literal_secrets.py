@@ -62,6 +62,10 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # A path, a reference, a template or a sentence.
 _UNLIKE = re.compile(_PLACEHOLDER + r"|[/~.]|\$[.{]|[\w+.-]+://|.*\{\{|.*\s", re.DOTALL)
 _WORD = re.compile(rf"(?<![A-Za-z0-9+/_.=:-])[A-Za-z0-9+/_-]{{{RANDOM_CHARACTERS_MIN},}}={{0,2}}(?![A-Za-z0-9+/_.-])")
+# What everybody may know, and is random to look at.
+_PUBLIC = re.compile(
+    r"-----BEGIN (CERTIFICATE|PUBLIC KEY|PGP PUBLIC KEY BLOCK)-----[A-Za-z0-9+/=:.,()@<>\s-]*?-----END \1-----"
+)
 _DIGEST = re.compile(r"sha(?:256|384|512)-")
 _HEX = re.compile(r"[0-9A-Fa-f]+(?:[-_][0-9A-Fa-f]+)*")
 _DER, _SSH, _IMAGES = b"\x30\x82", b"\0\0\0", (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"PK\x03\x04", b"\x1f\x8b")
@@ -80,6 +84,7 @@ def secret_in(text: str, name: str = "") -> str:
 @lru_cache(CACHED_MAX)
 def _known(text: str) -> str:
     """Plans name the same things again and again."""
+    text = _PUBLIC.sub("", text)
     if found := _SHAPE.search(text):
         return _NOUNS[int(str(found.lastgroup)[1:])]
     if len(text) >= RANDOM_CHARACTERS_MIN and any(_is_random(word) for word in _words(text)):

@@ -17,6 +17,7 @@ from pymigrate.engine.ports.deliveries import Conditions, Deliveries, Incidents
 from pymigrate.engine.ports.estimates import Estimates, Measures, Samples
 from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
 from pymigrate.engine.ports.figures import Figures
+from pymigrate.engine.ports.git_records import GitRecords
 from pymigrate.engine.ports.hosts import Hosts
 
 Result = TypeVar("Result")
@@ -99,6 +100,10 @@ class Resources(Protocol):
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
         """Name, uid and state (see `state_of`) of all objects of a kind below a parent, ordered by name: what tells whether they are as
         they were, in a fraction of the time that reading them takes."""
+        ...
+
+    def owned(self, managed_by: str) -> Sequence[tuple[str, str, int]]:
+        """Name, uid and state (see `state_of`) of everything that a side declares, of whatever kind, ordered by name."""
         ...
 
     def within(self, name: str) -> Sequence[Resource]:
@@ -284,6 +289,11 @@ class Unit(Protocol):
     @property
     def conditions(self) -> Conditions:
         """What is beyond a bound now."""
+        ...
+
+    @property
+    def git_records(self) -> GitRecords:
+        """Where Git sources stand, and their revisions."""
         ...
 
 

@@ -18,6 +18,7 @@ from pymigrate.engine.testing.deliveries import MemoryDeliveries
 from pymigrate.engine.testing.estimates import MemoryEstimates, MemoryMeasures, MemorySamples
 from pymigrate.engine.testing.feed import MemoryAudit, MemoryFeed, MemoryOutbox, append_event
 from pymigrate.engine.testing.figures import MemoryFigures
+from pymigrate.engine.testing.git_records import MemoryGitRecords
 from pymigrate.engine.testing.incidents import MemoryConditions, MemoryIncidents
 from pymigrate.engine.testing.journal import Journal
 from pymigrate.engine.testing.store_tables import Tables, copied, is_open, key_of
@@ -46,6 +47,10 @@ class _Resources:
 
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
         found = [r for r in self._resources.values() if (r.kind, r.parent) == (kind, parent)]
+        return sorted((r.name, r.uid, state_of(r.version, r.resolved)) for r in found)
+
+    def owned(self, managed_by: str) -> Sequence[tuple[str, str, int]]:
+        found = [r for r in self._resources.values() if r.managed_by == managed_by]
         return sorted((r.name, r.uid, state_of(r.version, r.resolved)) for r in found)
 
     def within(self, name: str) -> Sequence[Resource]:
@@ -257,6 +262,7 @@ class _MemoryUnit:
         self.deliveries = MemoryDeliveries(tables, journal)
         self.incidents = MemoryIncidents(tables, journal)
         self.conditions = MemoryConditions(tables, journal)
+        self.git_records = MemoryGitRecords(tables, journal)
 
 
 class MemoryStore:

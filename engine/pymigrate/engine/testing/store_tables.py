@@ -44,6 +44,8 @@ class Tables:
     told_overdue: dict[str, bool] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     conditions: dict[tuple[str, str, str], Condition] = field(default_factory=dict)
+    git_statuses: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    git_revisions: dict[tuple[str, int], tuple[str, bytes]] = field(default_factory=dict)
 
 
 def is_open(entity: Entity) -> bool:

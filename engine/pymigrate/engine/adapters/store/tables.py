@@ -34,7 +34,7 @@ class ResourceRow(Table, table=True):
     """A declared object."""
 
     __tablename__ = "resource"
-    __table_args__ = (Index(None, "parent", "kind", "name"),)
+    __table_args__ = (Index(None, "parent", "kind", "name"), Index(None, "managed_by", "name"))
 
     name: str = Field(primary_key=True, sa_type=NAME)
     kind: str = Field(sa_type=NAME)

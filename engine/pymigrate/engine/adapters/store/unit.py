@@ -1,5 +1,6 @@
 """One unit of work over a database connection: what is declared, hosts and kept answers; the runs lie in `runs`, the stream in `feed`,
-estimates in `estimates`, figures in `figures`, and what is kept of notifications in `deliveries` and `incidents`.
+estimates in `estimates`, figures in `figures`, what is kept of notifications in `deliveries` and `incidents`, and of Git sources in
+`git_records`.
 
 Reads come through SQLModel, writes are Core statements made once. A unit neither begins nor commits; whoever made it does.
 """
@@ -15,6 +16,7 @@ from pymigrate.engine.adapters.store.deliveries import SqlDeliveries
 from pymigrate.engine.adapters.store.estimates import SqlEstimates, SqlMeasures, SqlSamples
 from pymigrate.engine.adapters.store.feed import SqlAudit, SqlFeed, SqlOutbox
 from pymigrate.engine.adapters.store.figures import SqlFigures
+from pymigrate.engine.adapters.store.git_records import SqlGitRecords
 from pymigrate.engine.adapters.store.incidents import SqlConditions, SqlIncidents
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.runs import SqlRuns
@@ -76,6 +78,13 @@ class SqlResources:
         columns = select(ResourceRow.name, ResourceRow.uid, ResourceRow.version, ResourceRow.resolved)
         statement = columns.where(ResourceRow.parent == parent, ResourceRow.kind == kind)
         rows = self._connection.execute(statement.order_by(col(ResourceRow.name)))
+        return [(name, uid, state_of(version, resolved)) for name, uid, version, resolved in rows]
+
+    def owned(self, managed_by: str) -> Sequence[tuple[str, str, int]]:
+        """Name, uid and state of everything that a side declares, by name."""
+        columns = select(ResourceRow.name, ResourceRow.uid, ResourceRow.version, ResourceRow.resolved)
+        statement = columns.where(ResourceRow.managed_by == managed_by).order_by(col(ResourceRow.name))
+        rows = self._connection.execute(statement)
         return [(name, uid, state_of(version, resolved)) for name, uid, version, resolved in rows]
 
     def within(self, name: str) -> Sequence[Resource]:
@@ -191,6 +200,7 @@ class SqlUnit:
         self.deliveries = SqlDeliveries(connection, self._versions, turn)
         self.incidents = SqlIncidents(connection, self._versions, turn)
         self.conditions = SqlConditions(connection, self._versions)
+        self.git_records = SqlGitRecords(connection)
 
     def forget(self) -> None:
         """Gives the caller's entities the versions back that they had: the transaction was undone."""
