@@ -8,11 +8,12 @@ import base64
 import binascii
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -31,6 +32,9 @@ class ShapeError(ValueError):
         super().__init__(f"{path}: {description}" if path else description)
         self.path = path
         self.description = description
+
+
+Tell = Callable[[ShapeError], None]
 
 
 def enum_word(enum: EnumDescriptor, number: int) -> str:
@@ -73,23 +77,44 @@ def to_json_data(message: Message) -> dict[str, Any]:
     return data
 
 
-def from_data(data: Mapping[str, Any], message: Message, path: str = "", depth: int = 0) -> None:
-    """Fills a message from plain data, keys in either spelling. Raises ShapeError at the first thing that does not fit."""
+def from_data(
+    data: Mapping[str, Any],
+    message: Message,
+    path: str = "",
+    depth: int = 0,
+    tell: Tell | None = None,
+) -> None:
+    """Fills a message from plain data, keys in either spelling. Raises ShapeError at the first thing that does not fit; with `tell`, tells
+    it of each and leaves that out."""
     if not isinstance(data, Mapping):
         raise ShapeError(path, f"must be a map, not {_kind(data)}")
     if depth > DEPTH_MAX:
         raise ShapeError(path, f"is nested more than {DEPTH_MAX} deep")
-    names = {field.camelcase_name: field for field in message.DESCRIPTOR.fields}
-    names |= {field.name: field for field in message.DESCRIPTOR.fields}
+    names, told_errors = _fields(message.DESCRIPTOR), _Telling(tell)
     for key, value in data.items():
         place = f"{path}.{key}" if path else str(key)
-        if key not in names:
-            raise ShapeError(place, f"there is no such field{_nearest(str(key), names)}")
-        if value is not None:
-            _set(message, names[key], value, place, depth)
+        with told_errors:
+            if key not in names:
+                raise ShapeError(place, f"there is no such field{_nearest(str(key), names)}")
+            if value is not None:
+                _set(message, names[key], value, place, depth, tell)
 
 
-def _set(message: Message, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:
+@cache
+def _fields(message: Descriptor) -> Mapping[str, FieldDescriptor]:
+    """The fields of a message in either spelling. There are as many as the contract has messages."""
+    names = {field.camelcase_name: field for field in message.fields}
+    return names | {field.name: field for field in message.fields}
+
+
+def _set(
+    message: Message,
+    field: FieldDescriptor,
+    value: Any,
+    path: str,
+    depth: int,
+    tell: Tell | None,
+) -> None:
     if field.containing_oneof is not None and message.WhichOneof(field.containing_oneof.name) is not None:
         raise ShapeError(
             path, f"stands beside {message.WhichOneof(field.containing_oneof.name)}: only one of them may be set"
@@ -100,20 +125,17 @@ def _set(message: Message, field: FieldDescriptor, value: Any, path: str, depth:
             raise ShapeError(path, f"must be a map, not {_kind(value)}")
         value_field = field.message_type.fields_by_name["value"]
         for name, item in value.items():
-            if not isinstance(name, str):
-                raise ShapeError(f"{path}.{name}", "a key must be text: quote it")
-            if value_field.message_type is not None:
-                from_data({} if item is None else item, target[name], f"{path}.{name}", depth + 1)
-            else:
-                target[name] = _in(value_field, item, f"{path}.{name}")
+            with _Telling(tell):
+                _set_entry(target, value_field, name, item, f"{path}.{name}", depth, tell)
     elif field.label == FieldDescriptor.LABEL_REPEATED:
         if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
             raise ShapeError(path, f"must be a list, not {_kind(value)}")
         for at, item in enumerate(value):
-            if field.message_type is not None:
-                from_data(item, target.add(), f"{path}[{at}]", depth + 1)
-            else:
-                target.append(_in(field, item, f"{path}[{at}]"))
+            with _Telling(tell):
+                if field.message_type is not None:
+                    from_data(item, target.add(), f"{path}[{at}]", depth + 1, tell)
+                else:
+                    target.append(_in(field, item, f"{path}[{at}]"))
     elif isinstance(target, Timestamp):
         try:
             target.FromJsonString(value)
@@ -121,9 +143,42 @@ def _set(message: Message, field: FieldDescriptor, value: Any, path: str, depth:
             raise ShapeError(path, "must be a time such as 2026-01-31T12:00:00Z") from error
     elif field.message_type is not None:
         target.SetInParent()
-        from_data(value, target, path, depth + 1)
+        from_data(value, target, path, depth + 1, tell)
     else:
         setattr(message, field.name, _in(field, value, path))
+
+
+def _set_entry(
+    target: Any,
+    value_field: FieldDescriptor,
+    name: Any,
+    item: Any,
+    path: str,
+    depth: int,
+    tell: Tell | None,
+) -> None:
+    if not isinstance(name, str):
+        raise ShapeError(path, "a key must be text: quote it")
+    if value_field.message_type is not None:
+        from_data({} if item is None else item, target[name], path, depth + 1, tell)
+    else:
+        target[name] = _in(value_field, item, path)
+
+
+class _Telling:
+    """Tells of what does not fit, where somebody wants to be told, so that what stands beside it is looked at too."""
+
+    def __init__(self, tell: Tell | None) -> None:
+        self._tell = tell
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if self._tell is None or not isinstance(error, ShapeError):
+            return False
+        self._tell(error)
+        return True
 
 
 def _in(field: FieldDescriptor, value: Any, path: str) -> Any:

@@ -39,7 +39,7 @@ def client(served: ServedEngine) -> Iterator[Client]:
 
 
 def message_of(kind: DeclaredKind, document: Mapping[str, Any], **fields: Any) -> Any:
-    message = json_format.ParseDict({**document, **fields}, kind.message())
+    message = json_format.ParseDict({**document, **fields}, kind.definition.kind.message())
     assert isinstance(message, Message)
     return message
 

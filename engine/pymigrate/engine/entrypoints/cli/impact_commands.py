@@ -2,10 +2,9 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
-import yaml
 
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli import impact_tables as tables
@@ -17,15 +16,6 @@ from pymigrate.v1.shape import ShapeError, from_data
 TIMEOUT_SECONDS = 900.0
 Draws = Annotated[int, typer.Option(help="Rehearsals, 1 to 1,000.")]
 Seed = Annotated[int, typer.Option(help="Makes the rehearsals the same again.")]
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads what looks like a moment as the text that it is."""
-
-    yaml_constructors: ClassVar = {
-        **yaml.SafeLoader.yaml_constructors,
-        "tag:yaml.org,2002:timestamp": yaml.SafeLoader.construct_yaml_str,
-    }
 
 
 def add_to(app: typer.Typer) -> None:
@@ -118,7 +108,7 @@ def _moment(text: str) -> datetime:
 
 def _variants(file: Path) -> dict[str, impact_pb2.ImpactVariant]:
     """The variants of a file, in the shape of the contract, under `variants` or at the top."""
-    documents = declared.read_yaml(file, _Loader)
+    documents = declared.read_documents(file)
     data = documents[0] if len(documents) == 1 else None
     given = data.get("variants", data) if isinstance(data, dict) else None
     if not isinstance(given, dict) or not given:
