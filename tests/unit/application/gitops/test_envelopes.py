@@ -85,6 +85,12 @@ def test_documents_of_other_environments_are_skipped_and_counted() -> None:
     assert only(ENVIRONMENT, "prod").name == "environments/prod"
 
 
+def test_a_git_source_lies_in_no_environment_and_is_skipped_where_one_is_asked_for() -> None:
+    text = HEAD + "kind: GitSource\nmetadata: {name: warehouse}\nspec: {url: 'https://example.org/w.git'}\n"
+    assert only(text).name == "gitSources/warehouse"
+    assert read(text, "prod").skipped_count == 1
+
+
 def test_what_is_wrong_with_a_document_of_another_environment_is_not_told() -> None:
     assert problems(SALES.replace("owner", "ownr"), "dev") == []
 

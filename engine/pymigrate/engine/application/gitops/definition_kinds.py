@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
 from pymigrate.engine.application.kind import OUTPUT_ONLY, Kind
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS, PLANS
 from pymigrate.engine.application.notification_kinds import (
@@ -45,7 +46,7 @@ DEFINITION_KINDS: Mapping[str, DefinitionKind] = {
     word: DefinitionKind(word, kind)
     for kind in (
         *(ENVIRONMENTS, SECRET_BACKENDS, CONNECTIONS, DEPARTMENTS, PLANS, NOTIFICATION_CHANNELS, STAKEHOLDERS),
-        *(ON_CALL_SCHEDULES, NOTIFICATION_TEMPLATES, ALERT_RULES, SILENCES),
+        *(ON_CALL_SCHEDULES, NOTIFICATION_TEMPLATES, ALERT_RULES, SILENCES, GIT_SOURCES),
     )
     for word in [kind.message().DESCRIPTOR.name]
 }

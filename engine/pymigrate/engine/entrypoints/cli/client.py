@@ -15,7 +15,9 @@ from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.ports.tracing import TRACEPARENT, read_traceparent
 from pymigrate.v1 import (
     connection_pb2_grpc,
+    definition_pb2_grpc,
     environment_pb2_grpc,
+    git_source_pb2_grpc,
     impact_pb2_grpc,
     kpi_pb2_grpc,
     notification_pb2_grpc,
@@ -53,6 +55,8 @@ class Client:
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
         self.secret_backends = secret_backend_pb2_grpc.SecretBackendServiceStub(self.channel)
+        self.definitions = definition_pb2_grpc.DefinitionServiceStub(self.channel)
+        self.git_sources = git_source_pb2_grpc.GitSourceServiceStub(self.channel)
         self.plans = plan_pb2_grpc.PlanServiceStub(self.channel)
         self.runs = run_pb2_grpc.RunServiceStub(self.channel)
         self.impacts = impact_pb2_grpc.ImpactServiceStub(self.channel)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymigrate.engine.application.gitops.definition_kinds import DEFINITION_KINDS, DefinitionKind
 from pymigrate.engine.entrypoints.cli.client import Client
-from pymigrate.v1 import connection_pb2, environment_pb2, notification_pb2, plan_pb2, secret_backend_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, git_source_pb2, notification_pb2, plan_pb2, secret_backend_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ _CALLS: dict[str, tuple[ModuleType, Callable[[Client], Any]]] = {
     "Connection": (connection_pb2, lambda client: client.connections),
     "Department": (environment_pb2, lambda client: client.environments),
     "Plan": (plan_pb2, lambda client: client.plans),
+    "GitSource": (git_source_pb2, lambda client: client.git_sources),
 }
 _NOTIFICATIONS = (notification_pb2, lambda client: client.notifications)
 KINDS: dict[str, DeclaredKind] = {
