@@ -7,11 +7,13 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from pymigrate.engine.adapters.secrets.aws import AwsKind
+from pymigrate.engine.ports.clock import BlockingClock
 from pymigrate.engine.ports.secret_backend import BackendOptions, SecretBackend
 from pymigrate.engine.ports.secrets import SecretRef, parse_secret_ref
 from pymigrate.engine.testing.secrets import MemorySecrets
@@ -21,6 +23,9 @@ START_SECONDS_MAX = 60.0
 STS_VARIABLE = "AWS_ENDPOINT_URL_STS"
 KEYS = {"AWS_KEY_ID": "test-key-id", "AWS_SECRET_KEY": "test-secret-key"}
 REFERENCES = {"access_key_id": "env://AWS_KEY_ID", "secret_access_key": "env://AWS_SECRET_KEY"}
+ASSUMED = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+<Credentials><AccessKeyId>{key_id}</AccessKeyId><SecretAccessKey>key</SecretAccessKey><SessionToken>token</SessionToken>
+<Expiration>{ends}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
 NOBODY = "http://127.0.0.1:9"  # where nothing listens
 
 
@@ -55,11 +60,20 @@ def _wait(address: str, process: "subprocess.Popen[bytes]") -> None:
 @contextmanager
 def saying(status: int, code: str, headers: Mapping[str, str] | None = None) -> Iterator[str]:
     """The address of what answers everything with one error of AWS, and says a secret aloud."""
+    body = json.dumps({"__type": code, "message": "s3cret-0f-the-backend"})
+    with answering(lambda _, __: (status, body), headers) as address:
+        yield address
+
+
+@contextmanager
+def answering(answer: Callable[[str, str], tuple[int, str]], headers: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The address of what answers with a status and a body, to the body that is asked with and the header that signs it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            body = json.dumps({"__type": code, "message": "s3cret-0f-the-backend"}).encode()
+            asked = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+            status, text = answer(asked, self.headers.get("Authorization", ""))
+            body = text.encode()
             self.send_response(status)
             for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
@@ -78,6 +92,32 @@ def saying(status: int, code: str, headers: Mapping[str, str] | None = None) -> 
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class RoleSessions:
+    """AWS as who takes a role on sees it, since moto's sessions never end: each is refused from its end by the clock on, and until then it
+    reads its own key's id as the value of any secret."""
+
+    def __init__(self, clock: BlockingClock, session: timedelta) -> None:
+        self._clock = clock
+        self._session = session
+        self._ends: list[datetime] = []
+
+    def answer(self, asked: str, authorization: str) -> tuple[int, str]:
+        """A status and a body, to a body and to whom it is signed by."""
+        if "Action=AssumeRole" in asked:
+            self._ends.append(self._clock.now() + self._session)
+            return 200, ASSUMED.format(key_id=f"session-{len(self._ends)}", ends=f"{self._ends[-1]:%Y-%m-%dT%H:%M:%SZ}")
+        key_id = authorization.partition("Credential=")[2].partition("/")[0]
+        if self._clock.now() >= self._ends[int(key_id.removeprefix("session-")) - 1]:
+            return 400, json.dumps({"__type": "ExpiredTokenException"})
+        return 200, json.dumps({"VersionId": "v" * 32, "SecretString": key_id})
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Its address."""
+        with answering(self.answer) as address:
+            yield address
 
 
 def aws_options(endpoint: str, secrets: MemorySecrets | None = None, **options: str) -> BackendOptions:

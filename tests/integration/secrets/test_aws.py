@@ -1,16 +1,18 @@
 """AWS Secrets Manager on a real socket: stages, roles, replaced keys, and every error in the engine's words without what AWS said."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from pymigrate.engine.adapters.secrets.aws import AwsBackend, AwsKind
+from pymigrate.engine.adapters.secrets.aws import SPARE, AwsBackend, AwsKind
 from pymigrate.engine.domain.errors import PyMigrateError, SecretMissing, SecretRefused, SecretsUnavailable
 from pymigrate.engine.ports.secret_backend import BackendOptions, Lease
 from pymigrate.engine.ports.secrets import SecretRef
+from pymigrate.engine.testing.clock import HastyClock
 from pymigrate.engine.testing.secrets import MemorySecrets
-from tests.clouds import KEYS, NOBODY, STS_VARIABLE, aws_client, aws_options, moto_server, saying
+from tests.clouds import KEYS, NOBODY, STS_VARIABLE, RoleSessions, aws_client, aws_options, moto_server, saying
 
 ROLE = "arn:aws:iam::123456789012:role/pymigrate"
 
@@ -64,6 +66,36 @@ def test_a_role_is_taken_on_before_anything_is_read(moto: str, monkeypatch: pyte
     assert backend.read(ref("by-role")).values[""].reveal() == "x"
     assert backend._ends is not None
     backend.close()
+
+
+def test_a_role_is_taken_on_anew_before_its_session_ends_and_not_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HastyClock()
+    with RoleSessions(clock, timedelta(hours=1)).serving() as address:
+        monkeypatch.setenv(STS_VARIABLE, address)
+        backend = AwsBackend(aws_options(address, role_arn=ROLE), clock)
+
+        def read_by() -> str:
+            return backend.read(ref("x")).values[""].reveal()
+
+        assert [read_by(), read_by()] == ["session-1", "session-1"]
+        clock.wait((timedelta(hours=1) - SPARE).total_seconds() - 1)
+        assert read_by() == "session-1"
+        clock.wait(1)
+        assert [read_by(), read_by()] == ["session-2", "session-2"]
+        clock.wait(SPARE.total_seconds())  # the first session has ended, and the second goes on
+        assert read_by() == "session-2"
+        backend.close()
+
+
+def test_a_role_whose_session_ended_early_is_taken_on_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped, clock = HastyClock(), HastyClock()
+    with RoleSessions(clock, timedelta(hours=1)).serving() as address:
+        monkeypatch.setenv(STS_VARIABLE, address)
+        backend = AwsBackend(aws_options(address, role_arn=ROLE), stopped)  # by its own clock no time has passed
+        assert backend.read(ref("x")).values[""].reveal() == "session-1"
+        clock.wait(3_600)
+        assert backend.read(ref("x")).values[""].reveal() == "session-2"
+        backend.close()
 
 
 def test_keys_that_were_replaced_are_read_once_more(moto: str) -> None:
