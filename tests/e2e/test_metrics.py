@@ -80,7 +80,7 @@ def test_the_page_tells_what_a_run_did_and_what_a_plugin_makes_of_it(engine: Eng
         assert series(told, "pymigrate_runs_total", "environment", "state")["e", "succeeded"] == 1
         assert series(told, "pymigrate_run_duration_seconds_count", "environment") == {("e",): 1}
         assert series(told, "pymigrate_phase_rows", "phase") == {}
-        assert sum(series(told, "pymigrate_hosts", "state").values()) == 1
+        assert sum(series(told, "pymigrate_hosts", "environment", "state").values()) == 1
         assert series(told, "pymigrate_store_duration_seconds_count", "kind")["write",] > 0
         assert ("RunService", "StartRun", "OK") in series(
             told, "pymigrate_grpc_request_duration_seconds_count", "service", "method", "code"

@@ -316,5 +316,5 @@ async def test_what_becomes_of_deliveries_is_counted_once_it_is_committed(dispat
     await dispatch.report(first, outcome=TryOutcome.ACCEPTED)  # a repetition of what was noted
     values = dispatch.metrics.values
     assert values[NOTIFICATIONS] == {("e", "accepted"): 1.0, ("e", "dead"): 1.0, ("e", "undeliverable"): 1.0}
-    assert values[NOTIFICATION_TRIES] == {("smtp", "accepted"): 1.0, ("smtp", "permanent"): 1.0}
+    assert values[NOTIFICATION_TRIES] == {("e", "smtp", "accepted"): 1.0, ("e", "smtp", "permanent"): 1.0}
     assert values[NOTIFICATIONS_AGREED] == {("e", "in_time"): 1.0}

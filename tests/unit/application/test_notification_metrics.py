@@ -21,7 +21,7 @@ def test_a_delivery_that_is_taken_is_counted_with_how_long_it_took() -> None:
     NotificationMetrics(metrics).count(moves)
     assert metrics.values[NOTIFICATIONS] == {("e", "accepted"): 1.0}
     assert metrics.values[NOTIFICATIONS_AGREED] == {("e", "in_time"): 1.0}
-    assert metrics.values[NOTIFICATION_TRIES] == {("smtp", "accepted"): 1.0}
+    assert metrics.values[NOTIFICATION_TRIES] == {("e", "smtp", "accepted"): 1.0}
     assert metrics.observed[NOTIFICATION_CONFIRM_DURATION] == {("e",): [2.0]}
 
 
@@ -70,4 +70,4 @@ def test_only_tries_that_were_noted_since_are_counted_by_their_outcome() -> None
     moves.watch([delivery], "webhook")
     delivery.tries = [*delivery.tries, tried(TryOutcome.UNKNOWN), tried(TryOutcome.UNKNOWN)]
     NotificationMetrics(metrics).count(moves)
-    assert metrics.values[NOTIFICATION_TRIES] == {("webhook", "unknown"): 2.0}
+    assert metrics.values[NOTIFICATION_TRIES] == {("e", "webhook", "unknown"): 2.0}

@@ -204,7 +204,7 @@ async def test_entries_are_counted_by_what_came_of_them(scene: Scene) -> None:
     await scene.happen("phase.failed", "lane.done", "lane.done")
     await scene.route()
     counted = scene.metrics.values[NOTIFIED_EVENTS]
-    assert {key: counted[key] - before.get(key, 0) for key in counted} == {("told",): 1.0, ("unmatched",): 2.0}
+    assert {key: counted[key] - before.get(key, 0) for key in counted} == {("e", "told"): 1.0, ("e", "unmatched"): 2.0}
 
 
 async def test_how_far_the_router_is_behind_is_told_at_each_scrape(scene: Scene) -> None:

@@ -55,7 +55,7 @@ class FleetMetrics:
             self._ended = {plan: kept for plan, kept in self._ended.items() if plan in self._labels}
         plans = [(self._labels[run.plan], run) for run in runs]
         active = [(plan, run) for plan, run in plans if run.is_active]
-        yield Reading(families.KPIS_BEHIND, [((), len(self._kpis.behind()))])
+        yield _behind(plans, self._kpis.behind())
         yield from _states(plans, active)
         yield from self._of_plans(plans)
         phases = [
@@ -136,6 +136,12 @@ def _states(plans: Iterable[Plan], active: Iterable[Plan]) -> Iterator[Reading]:
     yield Reading(families.RUNS, _by_state(environments, RunState, runs))
     yield Reading(families.LANES, _by_state(environments, LaneState, lanes))
     yield Reading(families.GATES_WAITING, [((name,), gates[name]) for name in environments])
+
+
+def _behind(plans: Iterable[Plan], behind: Iterable[str]) -> Reading:
+    counts = Counter({environment: 0 for (environment, _), _ in plans})
+    counts.update(last_segment(environment_of(run)) for run in behind)
+    return Reading(families.KPIS_BEHIND, [((environment,), count) for environment, count in sorted(counts.items())])
 
 
 def _by_state(environments: Iterable[str], states: Iterable[str], counts: Mapping[Labels, int]) -> list[Value]:

@@ -9,6 +9,8 @@ from pymigrate.v1 import worker_pb2
 
 MEMORY_BYTES_MAX = 4_000_000_000
 HOST_BYTES_MIN = 400_000_000
+# An absent one was started by an earlier engine and has not registered with this one yet.
+HOST_STATES = ABSENT, WORKING, IDLE = "absent", "working", "idle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,18 @@ class Host:
     is_registered: bool = False
     since: float = 0.0
     tasks: set[str] = field(default_factory=set)
+
+    @property
+    def environment(self) -> str:
+        """The id of the environment that it works for."""
+        return self.record.affinity.rpartition("@")[2]
+
+    @property
+    def state(self) -> str:
+        """What it has to do, of HOST_STATES."""
+        if not self.is_registered:
+            return ABSENT
+        return WORKING if self.tasks else IDLE
 
 
 def is_process(record: HostRecord, host: worker_pb2.WorkerHost) -> bool:

@@ -64,10 +64,11 @@ class NotificationMetrics:
         """What came of deliveries, which are stored as they are now."""
         for before in moves.before:
             delivery = before.delivery
+            environment = last_segment(delivery.environment)
             for attempt in before.tries_since():
-                self._metrics.add(NOTIFICATION_TRIES, (before.kind, attempt.outcome))
+                self._metrics.add(NOTIFICATION_TRIES, (environment, before.kind, attempt.outcome))
             if delivery.state is not before.state and delivery.state in COUNTED:
-                self._metrics.add(NOTIFICATIONS, (last_segment(delivery.environment), delivery.state))
+                self._metrics.add(NOTIFICATIONS, (environment, delivery.state))
             if delivery.is_confirmed and not before.is_confirmed:
                 self._confirmed(delivery)
 

@@ -6,6 +6,7 @@ runs.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,12 +26,12 @@ from pymigrate.engine.domain.duplicates import Lately, Sameness, ToldLately
 from pymigrate.engine.domain.errors import StaleWrite, TemporaryError
 from pymigrate.engine.domain.gathering import Gathered, Gathering
 from pymigrate.engine.domain.making import untellable
-from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.parcels import Parcels
 from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.feed import FeedEntry, Position, read_position
 from pymigrate.engine.ports.metric_families import NOTIFIED_EVENTS, NOTIFIED_LAG
-from pymigrate.engine.ports.metrics import Metrics, Reading
+from pymigrate.engine.ports.metrics import Labels, Metrics, Reading
 from pymigrate.engine.ports.store import Store, Unit
 
 log = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ class Passed:
     others, the first of which happened at `left_since` or later. `has_rules`: an environment of its entries has any rule; None where there
     was no entry."""
 
-    results: dict[str, int] = field(default_factory=dict)
+    results: Counter[Labels] = field(default_factory=Counter)
     lately: dict[Sameness, Lately] = field(default_factory=dict)
     moves: Moves = field(default_factory=Moves)
     has_due: bool = False
@@ -67,9 +68,9 @@ class Passed:
     is_more: bool = False
     left_since: datetime | None = None
 
-    def count(self, result: str, amount: int = 1) -> None:
-        """Counts entries."""
-        self.results[result] = self.results.get(result, 0) + amount
+    def count(self, environment: str, result: str) -> None:
+        """Counts an entry."""
+        self.results[last_segment(environment), result] += 1
 
 
 class Notifications:
@@ -143,8 +144,8 @@ class Notifications:
         self._behind_since = passed.left_since
         self._entries_max = min(self._most, 2 * self._entries_max)
         self._lately.keep(passed.lately)
-        for result, amount in passed.results.items():
-            self._metrics.add(NOTIFIED_EVENTS, (result,), amount)
+        for labels, amount in passed.results.items():
+            self._metrics.add(NOTIFIED_EVENTS, labels, amount)
         self._deliveries.count(passed.moves)
         if passed.has_due:
             self._freezing.ring()
@@ -200,7 +201,7 @@ class Notifications:
             done += 1
             passed.has_rules = parcels is not None or bool(passed.has_rules)
             if parcels is None:
-                passed.count(UNMATCHED)
+                passed.count(environment, UNMATCHED)
                 continue
             try:
                 is_told = parcels.add(self._occurrences.one(unit, entry))
@@ -208,7 +209,7 @@ class Notifications:
                 log.exception("notifications.untellable", entry=entry.id, type=entry.type, subject=entry.subject)
                 self._leave(unit, entry, Failure(UNTELLABLE_REASON, str(error)), now, passed)
                 continue
-            passed.count(TOLD if is_told else UNMATCHED)
+            passed.count(environment, TOLD if is_told else UNMATCHED)
             if sum(each.messages_max for each in batches.values() if each is not None) >= self._messages_max:
                 break
         for parcels in batches.values():
@@ -239,8 +240,8 @@ class Notifications:
 
     def _leave(self, unit: Unit, entry: FeedEntry, failure: Failure, now: datetime, passed: Passed) -> None:
         """Says in the ledger that nobody was told of an entry."""
-        passed.count(UNTELLABLE)
         environment = environment_of(entry.subject)
+        passed.count(environment, UNTELLABLE)
         name = f"{environment}/deliveries/{self._surroundings.new_id()}"
         delivery = untellable(environment, name, event_id(entry), entry.id, failure, now)
         unit.deliveries.insert([delivery])

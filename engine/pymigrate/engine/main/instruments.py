@@ -1,5 +1,6 @@
 """What the engine measures itself with: metrics on prometheus-client, and what is read of the engine's own parts at each scrape."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points, version
 
@@ -11,6 +12,7 @@ from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.fleet_counters import FleetCounters
 from pymigrate.engine.application.fleet_metrics import FleetMetrics
 from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.known_hosts import HOST_STATES
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.ports.business_metrics import ENTRY_POINTS
@@ -38,14 +40,11 @@ def measure_fleet(instruments: Instruments, board: Board, kpis: FleetKpis) -> li
 
 
 def measure_hosts(metrics: Metrics, hosts: Hosts) -> None:
-    """Tells the worker hosts: those that have work, those that have none, and those that an earlier engine started and that have not
-    registered with this one yet."""
+    """Tells the worker hosts of each environment that has any, by their state."""
 
     def read() -> Iterator[Reading]:
-        known = hosts.hosts()
-        absent = sum(not host.is_registered for host in known)
-        working = sum(host.is_registered and bool(host.tasks) for host in known)
-        counts = {"absent": absent, "working": working, "idle": len(known) - absent - working}
-        yield Reading(HOSTS, [((state,), count) for state, count in counts.items()])
+        counts = Counter((host.environment, host.state) for host in hosts.hosts())
+        environments = sorted({environment for environment, _ in counts})
+        yield Reading(HOSTS, [((each, state), counts[each, state]) for each in environments for state in HOST_STATES])
 
     metrics.collect("hosts", read)

@@ -84,6 +84,7 @@ GATES_WAITING = _summed(
 KPIS_BEHIND = _summed(
     "pymigrate_kpis_behind_runs",
     "Runs of which something is still to be read after a start: what the others tell of plans is not whole until it is 0.",
+    "environment",
 )
 PLAN_COMPLETION = _of_plan("pymigrate_plan_completion_ratio", "The share of a plan's newest run that is done, 0 to 1.")
 PLAN_ROWS = _of_plan("pymigrate_plan_rows", "Rows of a plan's newest run, of the newest attempt of each phase.")
@@ -155,7 +156,7 @@ STORE_DURATION = _histogram(
     "pymigrate_store_duration_seconds", "How long units of work in the store took.", STORE_BUCKETS, "kind"
 )
 STORE_FAILURES = _counter("pymigrate_store_failures_total", "Units of work that the store failed in.", "kind")
-HOSTS = _summed("pymigrate_hosts", "Worker hosts, by whether they have work.", "state")
+HOSTS = _summed("pymigrate_hosts", "Worker hosts, by whether they have work.", "environment", "state")
 OUTGOING = _counter("pymigrate_outgoing_events_total", "Events posted to others, by how that went.", "kind", "result")
 OUTGOING_LAG = _gauge("pymigrate_outgoing_lag_seconds", "How old the oldest event is that was not posted yet.", "kind")
 
@@ -174,6 +175,7 @@ NOTIFICATIONS_AGREED = _counter(
 NOTIFICATION_TRIES = _counter(
     "pymigrate_notification_tries_total",
     "Tries to send a delivery, by the kind of channel and what came of them.",
+    "environment",
     "kind",
     "result",
 )
@@ -203,6 +205,7 @@ NOTIFICATION_LAG = _gauge(
 NOTIFIED_EVENTS = _counter(
     "pymigrate_notification_events_total",
     "Entries of the stream that were held against the rules, by whether any told of them.",
+    "environment",
     "result",
 )
 
