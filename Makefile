@@ -11,7 +11,7 @@ STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 # Servers that tests start for themselves, as Debian names them: installed by `make test` where it is root.
-TEST_SYSTEM_PACKAGES := postgresql mariadb-server git curl prometheus
+TEST_SYSTEM_PACKAGES := postgresql mariadb-server git curl prometheus openssh-server gnupg
 TEST_ARGS ?=
 # Files of tests run side by side in so many processes, in their order: half of the time of many goes into waiting for servers to start,
 # and those that take longest come first.

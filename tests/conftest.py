@@ -10,7 +10,15 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.apis", "tests.sinks", "tests.collector", "tests.mail", "tests.pagers"]
+pytest_plugins = [
+    "tests.servers",
+    "tests.apis",
+    "tests.sinks",
+    "tests.collector",
+    "tests.mail",
+    "tests.pagers",
+    "tests.git_hosting",
+]
 
 LONG = "PYMIGRATE_TEST_LONG"
 # Servers are started as another user, for which Python forks rather than spawns; what gRPC would do in the child before it becomes

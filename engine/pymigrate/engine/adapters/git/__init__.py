@@ -1,0 +1,1 @@
+"""Repositories behind the installed git command."""

@@ -1,0 +1,183 @@
+"""Where a repository is and how one logs in, as git is told it: keys and tokens lie in files of 0600 as long as a command runs, and in no
+argument, environment, configuration or URL."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certifi
+
+from pymigrate.engine.domain.errors import RepositoryRefused
+from pymigrate.engine.ports.repository import HttpsLogin, Remote, SshLogin
+
+USERNAME = "git"
+LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
+SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^\s:].*)")
+CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0]")
+FOLDER_PREFIX = "login-"
+# Answers git's question for a login, and only that: it is asked to keep and to forget logins too.
+HELPER = '!f() {{ test "$1" != get || cat {file}; }}; f'
+SSH = (
+    "ssh -F /dev/null -T -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null -o UpdateHostKeys=no"
+    " -o CheckHostIP=no -o IdentitiesOnly=yes -o IdentityAgent=none -o AddKeysToAgent=no -o PreferredAuthentications=publickey"
+    " -o ClearAllForwardings=yes -o ForwardAgent=no -o ForwardX11=no -o PermitLocalCommand=no -o ControlMaster=no"
+    " -o ControlPath=none -o ConnectTimeout=15 -o ServerAliveInterval=10 -o ServerAliveCountMax=3 -o LogLevel=ERROR"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a command is given to reach a repository."""
+
+    url: str
+    settings: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Logins:
+    """Writes logins down for commands, in a folder that nobody else may read. What an engine that was killed left there is removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def sweep(self) -> None:
+        """Removes the logins of processes that are no more."""
+        for left in self._folder.glob(f"{FOLDER_PREFIX}*"):
+            pid = left.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+            if not pid.isdigit() or int(pid) == os.getpid() or not _is_running(int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
+
+    @asynccontextmanager
+    async def access(self, remote: Remote) -> AsyncIterator[Access]:
+        """Access to a repository for one command. Raises RepositoryRefused with URL_REFUSED."""
+        scheme = scheme_of(remote.url)
+        with self._own_folder() as folder:
+            match remote.login:
+                case SshLogin() as login if scheme == "ssh":
+                    yield await asyncio.to_thread(_ssh_access, remote.url, login, folder)
+                case HttpsLogin() as login if scheme != "ssh":
+                    yield await asyncio.to_thread(self._https_access, remote.url, login, scheme, folder)
+                case HttpsLogin(token=None) if scheme == "ssh":
+                    raise RepositoryRefused(
+                        "CREDENTIALS_REFUSED", f"{remote.url} is reached over SSH: declare the login `ssh`"
+                    )
+                case _:
+                    raise RepositoryRefused("URL_REFUSED", f"{remote.url} is not reached by this kind of login")
+
+    def _https_access(self, url: str, login: HttpsLogin, scheme: str, folder: Path) -> Access:
+        settings = [f"http.sslCAInfo={self._certificates(login.ca_certificates)}"]
+        parts = urlsplit(url)
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        if login.token is not None:
+            username = login.username or parts.username or USERNAME
+            secret = login.token.reveal()
+            if any(sign in text for text in (username, secret) for sign in "\n\0"):
+                raise RepositoryRefused("CREDENTIALS_REFUSED", "a user or token has line ends in it: it is none")
+            place = _write(folder / "login", f"username={username}\npassword={secret}\n")
+            helper = HELPER.format(file=shlex.quote(str(place)))
+            settings.append(f"credential.{scheme}://{bare.netloc}.helper={helper}")
+        return Access(bare.geturl(), tuple(settings), {"GIT_ALLOW_PROTOCOL": scheme})
+
+    def _certificates(self, own: str) -> Path:
+        """The file with the well-known authorities, and these besides."""
+        known = ssl.get_default_verify_paths().cafile or certifi.where()
+        if not own.strip():
+            return Path(known)
+        try:
+            ssl.create_default_context(cadata=own)
+        except ssl.SSLError as error:
+            raise RepositoryRefused(
+                "CERTIFICATE_REFUSED",
+                "`caCertificates` are no certificates in PEM: give them as `BEGIN CERTIFICATE` blocks",
+            ) from error
+        content = f"{Path(known).read_text()}\n{own}\n"
+        place = self._folder / f"certificates-{hashlib.sha256(content.encode()).hexdigest()[:32]}.pem"
+        if not place.exists():
+            fresh = _write(place.with_suffix(f".{os.getpid()}"), content)
+            fresh.replace(place)
+        return place
+
+    @contextlib.contextmanager
+    def _own_folder(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(
+            prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=self._folder, ignore_cleanup_errors=True
+        ) as folder:
+            yield Path(folder)
+
+
+def scheme_of(url: str) -> str:
+    """`https`, `ssh`, or `http` on this machine. Raises RepositoryRefused with URL_REFUSED for anything else, and for what an option, a
+    command or a password could hide in."""
+    if CONTROL.search(url) or url.startswith("-"):
+        raise RepositoryRefused("URL_REFUSED", "the url has spaces or control characters, or begins like an option")
+    if "://" not in url:
+        if SCP_LIKE.fullmatch(url) and "::" not in url:
+            return "ssh"
+        raise RepositoryRefused(
+            "URL_REFUSED", f"{url} is no url: `https://…`, `ssh://user@host/path` or `user@host:path`"
+        )
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise RepositoryRefused("URL_REFUSED", "the url's host or port is none") from error
+    if parts.password is not None:
+        raise RepositoryRefused(
+            "URL_REFUSED", "the url has a password in it: give a reference to it as the login's token"
+        )
+    is_named = bool(host) and not host.startswith("-") and not (parts.username or "").startswith("-")
+    if not is_named or parts.query or parts.fragment:
+        raise RepositoryRefused("URL_REFUSED", f"{url} names no host, or more than a host and a path")
+    if parts.scheme in {"https", "ssh"} or (parts.scheme == "http" and LOOPBACK.fullmatch(host)):
+        return parts.scheme
+    raise RepositoryRefused(
+        "URL_REFUSED", f"{url}: repositories are reached by https and ssh, by http on this machine alone"
+    )
+
+
+def _ssh_access(url: str, login: SshLogin, folder: Path) -> Access:
+    if shutil.which("ssh") is None:
+        raise RepositoryRefused("SSH_MISSING", "ssh is not installed here: install OpenSSH's client")
+    if not login.known_hosts.strip():
+        raise RepositoryRefused(
+            "HOST_KEY_REFUSED",
+            "no key of the host is known: declare `knownHosts`, as `ssh-keyscan` tells it and the host shows it",
+        )
+    key = _write(folder / "key", login.private_key.reveal().replace("\r\n", "\n").strip() + "\n")
+    known = _write(folder / "known_hosts", login.known_hosts.replace("\r\n", "\n").strip() + "\n")
+    command = f"{SSH} -i {shlex.quote(str(key))} -o {shlex.quote(f'UserKnownHostsFile={_for_ssh(known)}')}"
+    return Access(url, (), {"GIT_ALLOW_PROTOCOL": "ssh", "GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"})
+
+
+def _for_ssh(place: Path) -> str:
+    """A path in an option of ssh's, where `%` begins a token and spaces part files."""
+    return '"' + str(place).replace("%", "%%") + '"'
+
+
+def _write(place: Path, content: str) -> Path:
+    """A file that nobody else may read, from its first byte on."""
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as written:
+        written.write(content)
+    return place
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
