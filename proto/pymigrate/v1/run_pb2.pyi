@@ -298,7 +298,9 @@ class Run(google.protobuf.message.Message):
     plan_hash: builtins.str
     """Digest of the revision that it executes. Output only."""
     key: builtins.str
-    """Digest of plan, revision and triggers: the same key is the same run. Output only."""
+    """Digest of plan, revision and triggers: the same key is the same run. Of one that Git has undone it begins with `undone:`, so that the same
+    plan and triggers are another run from then on. Output only.
+    """
     rows: builtins.int
     """Rows committed to staging or published. Output only."""
     bytes: builtins.int

@@ -1,13 +1,15 @@
 """What happened in a run, in order, and the runs of a plan, the newest first."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 
 from pymigrate.engine.domain.errors import StaleWrite
-from pymigrate.engine.domain.run import RunAggregate, Task
+from pymigrate.engine.domain.run import Run, RunAggregate, Task
+from pymigrate.engine.domain.run_keys import given_up_key
 from pymigrate.engine.domain.run_states import RunState, TaskKind, TaskState
-from pymigrate.engine.ports.store import Store
+from pymigrate.engine.ports.store import Store, Unit
 from tests.contract.store.records import (
     FAILURE,
     NOW,
@@ -111,6 +113,23 @@ async def test_the_newest_run_of_each_declared_plan_is_found_in_pages(store: Sto
     assert await newest_of(store, after=f"{PLAN}-old") == []
     assert await newest_of(store, "environments/prod2") == ["environments/prod2/plans/warehouse/runs/r4"]
     assert await newest_of(store, "environments/none") == []
+
+
+def standing_of(plan: str) -> Callable[[Unit], Run | None]:
+    return lambda unit: unit.runs.standing(plan)
+
+
+async def test_a_run_that_gave_its_key_up_is_no_newest_one(store: Store) -> None:
+    await declare(store, PLAN, f"{PLAN}-old")
+    for number, plan in enumerate((PLAN, PLAN, f"{PLAN}-old")):
+        name = f"{plan}/runs/r{number}"
+        key = given_up_key(name) if number else "k0"
+        await insert_run(store, run=new_run(name, plan, key, at(number)))
+    assert await newest_of(store) == [f"{PLAN}/runs/r0"]
+    for plan, expected in ((PLAN, f"{PLAN}/runs/r0"), (f"{PLAN}-old", None), (f"{PLAN}-without-runs", None)):
+        standing = await store.read(standing_of(plan))
+        assert (standing.name if standing else None) == expected
+    assert await listed(store, PLAN) == ["r1", "r0"]
 
 
 async def test_a_newest_run_comes_back_whole(store: Store) -> None:

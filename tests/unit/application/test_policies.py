@@ -61,7 +61,11 @@ async def test_what_a_later_layer_says_of_a_policy_holds_field_by_field(engine: 
         Policy(approvals_min=1),
         bases={
             "company": Policy(approvals_min=3, runners=["ops-*"], lanes_max=9),
-            "region": Policy(runners=["ops-eu"], verification_level_min=plan_pb2.VERIFICATION_LEVEL_FULL),
+            "region": Policy(
+                runners=["ops-eu"],
+                verification_level_min=plan_pb2.VERIFICATION_LEVEL_FULL,
+                revert_policy=environment_pb2.REVERT_POLICY_APPROVE,
+            ),
         },
     )
     found = await engine.store.read(lambda unit: policy_of(unit, ENVIRONMENT))
@@ -70,6 +74,7 @@ async def test_what_a_later_layer_says_of_a_policy_holds_field_by_field(engine: 
         runners=["ops-eu"],
         lanes_max=9,
         verification_level_min=plan_pb2.VERIFICATION_LEVEL_FULL,
+        revert_policy=environment_pb2.REVERT_POLICY_APPROVE,
     )
 
 

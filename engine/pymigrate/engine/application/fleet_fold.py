@@ -10,6 +10,7 @@ from pymigrate.engine.domain.kpi_outlook import NOT_FOUND_YET, RunOutlook
 from pymigrate.engine.domain.kpi_sums import EnvironmentKpis
 from pymigrate.engine.domain.names import environment_of
 from pymigrate.engine.domain.run import Run
+from pymigrate.engine.domain.run_keys import is_given_up
 from pymigrate.engine.ports.clock import Clock
 
 OTHERS_KEPT_MAX = 64
@@ -86,10 +87,10 @@ class FleetFold:
             self._place(run, {})
             self._tell(run.name)
 
-    def leave_out(self, plans: Iterable[str]) -> None:
-        """Counts runs of these plans no longer: they are not declared any more."""
+    def leave_out(self, plans: Iterable[str], *, is_declared: bool = False) -> None:
+        """Counts runs of these plans no longer: they are not declared any more, or `is_declared`: their newest runs were given up."""
         plans = set(plans)
-        if self._declared is not None:
+        if self._declared is not None and not is_declared:
             self._declared -= plans
         for plan in plans:
             environment, run = self._environments.get(environment_of(plan)), self.newest(plan)
@@ -122,6 +123,10 @@ class FleetFold:
         name = environment_of(run.name)
         environment = self._environments.get(name)
         known = environment.runs.get(run.plan) if environment else None
+        if is_given_up(run.record):
+            if environment is not None and known is run:
+                self.leave_out([run.plan], is_declared=True)
+            return
         if environment is not None and known is run:
             environment.put(run, changes)
         elif known is None and not self._may_count(run.plan, run.record.create_time):

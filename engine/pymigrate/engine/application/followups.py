@@ -24,9 +24,9 @@ LEARN_INTERVAL_SECONDS = 5.0
 
 
 def has_succeeded(unit: Unit, plan: str) -> bool:
-    """Whether the newest run of a plan has succeeded."""
-    newest = unit.runs.list(plan, None, 1)
-    return bool(newest) and newest[0].state is RunState.SUCCEEDED
+    """Whether the newest run of a plan, without those that Git has undone, has succeeded."""
+    newest = unit.runs.standing(plan)
+    return newest is not None and newest.state is RunState.SUCCEEDED
 
 
 class Followups:

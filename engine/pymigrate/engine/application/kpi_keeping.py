@@ -110,8 +110,8 @@ def _ended(unit: Unit, name: str) -> _Ended | None:
 
 def _put(unit: Unit, figures: KeptFigures) -> bool:
     """Keeps them where the run is still as it was and its plan's newest one."""
-    newest = unit.runs.list(figures.plan, None, 1)
-    if not newest or (newest[0].name, newest[0].version) != (figures.run, figures.version):
+    newest = unit.runs.standing(figures.plan)
+    if newest is None or (newest.name, newest.version) != (figures.run, figures.version):
         return False
     unit.figures.put(figures)
     return True

@@ -20,6 +20,7 @@ from pymigrate.engine.domain.errors import NotFound, TemporaryError
 from pymigrate.engine.domain.kpi import RunKpis
 from pymigrate.engine.domain.names import environment_of, parent_of
 from pymigrate.engine.domain.run import Run, RunEvent
+from pymigrate.engine.domain.run_keys import is_given_up
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.figures import KeptFigures
 from pymigrate.engine.ports.store import Store, Unit
@@ -40,6 +41,7 @@ class FleetKpis(FleetFold):
         self._store = store
         self._behind: dict[str, None] = {}
         self._unread: dict[str, str] = {}
+        self._without: dict[str, None] = {}
         self._wake = asyncio.Event()
         board.changes.follow(self._follow)
 
@@ -76,6 +78,7 @@ class FleetKpis(FleetFold):
 
     async def _of_plan(self, subject: Subject, includes_parts: bool) -> kpi_pb2.Kpis:
         plan = subject.name if subject.kind is SubjectKind.PLAN else subject.parent
+        await self._find_standing()
         if plan in self._unread:
             await self.whole(self._unread[plan])
         newest = self.newest(plan)
@@ -112,6 +115,11 @@ class FleetKpis(FleetFold):
 
     def _follow(self, change: Change) -> None:
         run = self.observe(change)
+        if run.record is not None and is_given_up(run.record):
+            if self.newest(run.plan) is None:
+                self._without[run.plan] = None  # the run before it counts again
+                self._wake.set()
+            return
         if run.first_missing_event or run.name in self._renewed:
             self._behind[run.name] = None
             self._wake.set()
@@ -145,9 +153,19 @@ class FleetKpis(FleetFold):
         declared = await self._store.read(_declared_plans)
         self.leave_out(counted - declared)
         for plan in sorted(self.hold_to(declared, looked)):
-            for run in await self._store.read(_newest_of(plan)):
-                self._unread[plan] = run.name
-                self._wake.set()
+            await self._look_for_newest(plan)
+
+    async def _look_for_newest(self, plan: str) -> None:
+        run = await self._store.read(lambda unit: unit.runs.standing(plan))
+        if run is not None:
+            self._unread[plan] = run.name
+            self._wake.set()
+
+    async def _find_standing(self) -> None:
+        """Finds the runs that count again, since the ones after them were given up."""
+        while plan := next(iter(self._without), ""):
+            await self._look_for_newest(plan)
+            self._without.pop(plan, None)
 
     def behind(self, environment: str = "") -> set[str]:
         """The runs of which something is still to be read, of everything or of one environment: what they are part of is not whole."""
@@ -159,6 +177,7 @@ class FleetKpis(FleetFold):
         while True:
             await self._wake.wait()
             self._wake.clear()
+            await self._find_standing()
             while name := next(iter((*self._behind, *self._unread.values())), ""):
                 try:
                     await self.whole(name)
@@ -234,10 +253,6 @@ def _newest_after(environment: str, after: str) -> Callable[[Unit], list[tuple[R
 def _declared_plans(unit: Unit) -> set[str]:
     environments = unit.resources.names("environments", "")
     return {plan for environment in environments for plan in unit.resources.names("plans", environment)}
-
-
-def _newest_of(plan: str) -> Callable[[Unit], list[Run]]:
-    return lambda unit: list(unit.runs.list(plan, None, 1))
 
 
 def _with_parts(message: kpi_pb2.Kpis, parts: Iterable[kpi_pb2.Kpis], includes_parts: bool) -> kpi_pb2.Kpis:

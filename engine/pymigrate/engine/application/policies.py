@@ -35,16 +35,25 @@ def policy_of(unit: Unit, environment: str) -> environment_pb2.EnvironmentPolicy
             continue
         declared[name] = environment_pb2.Environment.FromString(stored.body)
         waiting.extend(declared[name].bases)
-    policy = environment_pb2.EnvironmentPolicy()
     own = last_segment(environment)
     if own not in declared:
-        return policy
-    for layer in layers_of(own, {name: tuple(each.bases) for name, each in declared.items()}):
-        said = declared[layer].policy
-        for field, _ in said.ListFields():
+        return environment_pb2.EnvironmentPolicy()
+    layers = layers_of(own, {name: tuple(each.bases) for name, each in declared.items()})
+    return laid_policy({layer: declared[layer].policy for layer in layers})[0]
+
+
+def laid_policy(
+    said: Mapping[str, environment_pb2.EnvironmentPolicy],
+) -> tuple[environment_pb2.EnvironmentPolicy, dict[str, str]]:
+    """What holds of what layers say, the most general first: of each field, what the last layer says that sets it;
+    and which layer that is, by the field's name."""
+    policy, origins = environment_pb2.EnvironmentPolicy(), dict[str, str]()
+    for layer, own in said.items():
+        for field, _ in own.ListFields():
             policy.ClearField(field.name)
-        policy.MergeFrom(said)
-    return policy
+            origins[field.name] = layer
+        policy.MergeFrom(own)
+    return policy, origins
 
 
 def lanes_max_of(unit: Unit, environment: str, policy: environment_pb2.EnvironmentPolicy) -> int:
@@ -65,6 +74,8 @@ def policy_problems(policy: environment_pb2.EnvironmentPolicy) -> Iterator[Probl
             yield Problem(f"policy.{field}", f"each is a principal of 1 to {PRINCIPAL_CHARACTERS_MAX} characters")
         if any("${" in each for each in principals):
             yield Problem(f"policy.{field}", "a policy holds no parameters: name the principals themselves")
+    if policy.revert_policy not in environment_pb2.RevertPolicy.values():
+        yield Problem("policy.revert_policy", "is a value that this engine does not know")
     yield from schedule_problems("policy.schedule", policy.schedule)
 
 

@@ -7,6 +7,7 @@ from pymigrate.engine.application.filling import leaves
 from pymigrate.engine.application.inherited_kinds import INHERITED, collection_of
 from pymigrate.engine.application.kind import PAGE_MAX
 from pymigrate.engine.application.overlaying import join_path
+from pymigrate.engine.application.policies import laid_policy
 from pymigrate.engine.application.resolving import Resolving
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
 from pymigrate.engine.domain.names import last_segment, matches, nearest
@@ -52,13 +53,9 @@ def policy_origins(
     layers: EnvironmentLayers, order: Sequence[str]
 ) -> Iterator[tuple[str, environment_pb2.ResolvedValue]]:
     """The fields of a policy: of each, what the last layer says that sets it."""
-    said: dict[str, str] = {}
-    for layer in order:
-        said |= {field.name: layer for field, _ in layers.environment(layer).policy.ListFields()}
-    for layer in order:
-        for leaf in leaves(layers.environment(layer).policy):
-            if said[leaf.path[0]] == layer:
-                yield join_path(leaf.path), environment_pb2.ResolvedValue(value=leaf.value, layer=layer)
+    policy, origins = laid_policy({layer: layers.environment(layer).policy for layer in order})
+    for leaf in leaves(policy):
+        yield join_path(leaf.path), environment_pb2.ResolvedValue(value=leaf.value, layer=origins[leaf.path[0]])
 
 
 def _object(resolving: Resolving, name: str, key: str) -> environment_pb2.ResolvedObject:

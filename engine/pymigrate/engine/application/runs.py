@@ -26,6 +26,7 @@ from pymigrate.engine.domain.errors import (
 from pymigrate.engine.domain.happenings import Approved, CoreEvent, Retried, RollbackAsked, SealAsked, Steered
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
 from pymigrate.engine.domain.run import Run, RunAggregate
+from pymigrate.engine.domain.run_keys import is_given_up
 from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.engine.ports.tracing import present_span
@@ -33,6 +34,7 @@ from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
 
 TRIGGERS_MAX = 64
 RUN_ID_DIGITS = 12
+NAMESAKES_MAX = 1_000
 ROLLBACK_WINDOW_SECONDS = 7 * 86_400
 
 
@@ -74,7 +76,7 @@ class Runs:
             raise InvalidDefinition(problems)
         await self._inspections.require(revision, revision.plan.phases)
         run = Run(
-            name=f"{plan}/runs/{request.run_id or f'r{key[:RUN_ID_DIGITS]}'}",
+            name=await self._store.read(lambda unit: _run_name(unit, plan, request.run_id, key)),
             plan=plan,
             key=key,
             plan_hash=revision.plan.plan_hash,
@@ -222,6 +224,19 @@ def _unfinished_plans(unit: Unit, plan: plan_pb2.Plan) -> tuple[str, ...]:
     environment = environment_of(plan.name)
     names = sorted(set(plan.dependencies))
     return tuple(name for name in names if not has_succeeded(unit, f"{environment}/plans/{name}"))
+
+
+def _run_name(unit: Unit, plan: str, run_id: str, key: str) -> str:
+    """A run's name: as it is asked for, or after its key. Others have that too where they had the same key and gave it up."""
+    if run_id:
+        return f"{plan}/runs/{run_id}"
+    name = f"{plan}/runs/r{key[:RUN_ID_DIGITS]}"
+    taken = (unit.runs.get(f"{name}-{number}") for number in range(2, NAMESAKES_MAX))
+    found = unit.runs.get(name)
+    number = 1
+    while found is not None and is_given_up(found):
+        number, found = number + 1, next(taken, None)
+    return f"{name}-{number}" if number > 1 else name
 
 
 def _unpublished(aggregate: RunAggregate) -> list[str]:

@@ -124,6 +124,13 @@ class SealAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A run is undone for good: the same plan with the same triggers is another run from now on."""
+
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanSucceeded:
     """The newest run of another plan, which this one waits for, has succeeded. `plan` is its last segment."""
 
@@ -135,6 +142,6 @@ class Begun:
     """The run was accepted, or an engine took it over."""
 
 
-Asked = Steered | Retried | Approved | RollbackAsked | SealAsked
+Asked = Steered | Retried | Approved | RollbackAsked | SealAsked | GivenUp
 Reported = Renewed | Progressed | Succeeded | Failed | Drained
 CoreEvent = Asked | Reported | Leased | Lost | PlanSucceeded | Begun

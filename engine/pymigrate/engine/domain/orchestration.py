@@ -18,6 +18,7 @@ from pymigrate.engine.domain.happenings import (
     CoreEvent,
     Drained,
     Failed,
+    GivenUp,
     Leased,
     Lost,
     PlanSucceeded,
@@ -29,9 +30,11 @@ from pymigrate.engine.domain.happenings import (
     Steered,
     Succeeded,
 )
+from pymigrate.engine.domain.held_data import HOLDING
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.domain.reporting import Reporting
 from pymigrate.engine.domain.run import PhaseRun, Task
+from pymigrate.engine.domain.run_keys import given_up_key, is_given_up
 from pymigrate.engine.domain.run_ledger import ENGINE
 from pymigrate.engine.domain.run_states import (
     AFTERWARDS,
@@ -136,7 +139,7 @@ class RunCore(Reporting):
                 return self._wait_no_longer(plan)
             case Renewed() | Progressed() | Failed() | Drained():
                 return self._report(event)
-            case Steered() | Retried() | Approved() | RollbackAsked() | SealAsked():
+            case Steered() | Retried() | Approved() | RollbackAsked() | SealAsked() | GivenUp():
                 return self._do(event)
             case _:
                 assert_never(event)
@@ -154,6 +157,8 @@ class RunCore(Reporting):
                 return self._roll_back(phase)
             case SealAsked(phases=phases):
                 return self._seal(phases)
+            case GivenUp():
+                return self._give_key_up()
             case _:
                 assert_never(event)
 
@@ -219,6 +224,16 @@ class RunCore(Reporting):
         self._touch(name)
         before = "waiting" if gate in phase.told_gates else "pending"
         self._emit("gate.approved", f"{self._subject('phases', name)}/gates/{gate}", before, "approved")
+        return True
+
+    def _give_key_up(self) -> bool:
+        if is_given_up(self.run):
+            return False
+        holding = [phase.id for phase in self.aggregate.phases.values() if phase.state in HOLDING]
+        if self.run.state not in RUN_ENDED or holding:
+            raise FailedPrecondition(f"{self.run.name} is {self._standing()}: it is given up when all of it is undone")
+        self.run.key = given_up_key(self.run.name)
+        self._note(self.run)
         return True
 
     def is_approvable(self, phase: PhaseRun) -> bool:

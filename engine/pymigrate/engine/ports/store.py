@@ -160,7 +160,12 @@ class Runs(Protocol):
         ...
 
     def newest(self, environment: str, after: str, limit: int) -> Sequence[Run]:
-        """The newest runs (by create_time, name) of at most `limit` declared plans of an environment, named above `after`, by plan."""
+        """The newest runs (by create_time, name), without those that gave their keys up, of at most `limit` declared plans of an
+        environment, named above `after`, by plan."""
+        ...
+
+    def standing(self, plan: str) -> Run | None:
+        """The newest run of a plan (by create_time, name) that has not given its key up."""
         ...
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pymigrate.engine.domain.errors import AlreadyExists, EngineUnavailable, StaleWrite
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_keys import is_given_up
 from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import Resource, Unit, state_of
@@ -147,9 +148,16 @@ class _Runs:
         found: dict[str, Run] = {}
         for run in sorted(self._tables.runs.values(), key=lambda run: (run.plan, run.create_time, run.name)):
             plan = self._tables.resources.get(run.plan)
-            if plan is not None and (plan.kind, plan.parent) == ("plans", environment) and plan.name > after:
+            if plan is None or is_given_up(run):
+                continue
+            if (plan.kind, plan.parent) == ("plans", environment) and plan.name > after:
                 found[plan.name] = run
         return [copied(run) for run in list(found.values())[:limit]]
+
+    def standing(self, plan: str) -> Run | None:
+        found = [run for run in self._tables.runs.values() if run.plan == plan and not is_given_up(run)]
+        newest = max(found, key=lambda run: (run.create_time, run.name), default=None)
+        return None if newest is None else copied(newest)
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
         wanted = frozenset(states)

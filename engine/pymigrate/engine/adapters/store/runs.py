@@ -28,11 +28,13 @@ from pymigrate.engine.adapters.store.tables import ResourceRow
 from pymigrate.engine.adapters.store.versions import Versions
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunAggregate, RunEvent, Task
+from pymigrate.engine.domain.run_keys import GIVEN_UP
 from pymigrate.engine.domain.run_states import TASK_OPEN, RunState
 
 ALL_PLANS = "/-"
 PLANS = "plans"
 AFTER_SLASH = "0"  # the character that follows "/"
+_STANDING = col(RunRow.key).not_like(f"{GIVEN_UP}%")
 PartRow = type[RunRow | PhaseRunRow | DatasetRunRow | LaneRow | TaskRow]
 
 
@@ -146,7 +148,11 @@ class SqlRuns:
         """A page of the newest runs, ordered by plan: for each declared plan one look at the end of its runs in their index. In one
         statement PostgreSQL would rather go through all runs, however many there are."""
         plan, name = col(ResourceRow.name), col(RunRow.name)
-        own = select(name).where(col(RunRow.plan) == plan).order_by(col(RunRow.create_time).desc(), name.desc())
+        own = (
+            select(name)
+            .where(col(RunRow.plan) == plan, _STANDING)
+            .order_by(col(RunRow.create_time).desc(), name.desc())
+        )
         last = own.limit(1).scalar_subquery()
         names = (
             select(last)
@@ -157,6 +163,14 @@ class SqlRuns:
         found = list(read_all(self._connection, names))
         rows = read_all(self._connection, select(RunRow).where(name.in_(found)).order_by(col(RunRow.plan)))
         return [row.to_domain() for row in rows]
+
+    def standing(self, plan: str) -> Run | None:
+        """The newest that counts."""
+        newest = col(RunRow.create_time).desc(), col(RunRow.name).desc()
+        row = read_first(
+            self._connection, select(RunRow).where(RunRow.plan == plan, _STANDING).order_by(*newest).limit(1)
+        )
+        return None if row is None else row.to_domain()
 
     def names_in(self, states: Iterable[RunState]) -> Sequence[str]:
         """Names of the runs in one of the states, in order."""
