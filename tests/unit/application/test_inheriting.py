@@ -162,7 +162,10 @@ async def test_overrides_that_can_not_be_are_all_told_with_their_paths() -> None
         )
     found = told(refused.value)
     legacy = "overrides.connections/legacy.fields"
-    assert found["overrides.connections/legcy"] == "no base has it; did you mean `connections/legacy`?"
+    assert (
+        found["overrides.connections/legcy"]
+        == "neither this environment nor a base has it; did you mean `connections/legacy`?"
+    )
     assert found["overrides.silences/x"].startswith("is no name of an object within the environment")
     assert found[f"{legacy}.postgres.hots"] == "there is no field `hots`; did you mean `host`?"
     assert found[f"{legacy}.sqlite.path"] == (
@@ -243,7 +246,9 @@ async def test_what_a_base_deletes_is_refused_while_an_heir_needs_it_or_speaks_o
     )
     with pytest.raises(InvalidDefinition) as refused:
         await layered.delete("base/connections/spare")
-    assert told(refused.value)["environments/prod: overrides.connections/spare"].startswith("no base has it")
+    assert told(refused.value)["environments/prod: overrides.connections/spare"].startswith(
+        "neither this environment nor a base has it"
+    )
     await layered.environment("prod", bases=["base"], values={"host": "db"})
     await layered.plan("prod", "mine", phases={"x": phase("spare")})
     with pytest.raises(InvalidDefinition, match="there is no connection `spare`"):

@@ -3,21 +3,23 @@
 What is special to a kind (its checks, who still needs it) is told by a `Kind`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from pymigrate.engine.application.caller import Caller, Surroundings
+from pymigrate.engine.application.environment_checks import Changed
 from pymigrate.engine.application.environment_layers import INHERITANCE
-from pymigrate.engine.application.inheriting import LAYERED_FIELDS, Inheriting, resolved_body
+from pymigrate.engine.application.inheriting import LAYERED_FIELDS, Found, Inheriting, resolved_body
 from pymigrate.engine.application.kind import OUTPUT_ONLY, PAGE_MAX, Kind, etag_of
 from pymigrate.engine.application.kinds import is_template
 from pymigrate.engine.application.literal_secrets import without_literals
 from pymigrate.engine.application.resolved_views import resolved_view
-from pymigrate.engine.application.trying import tried
+from pymigrate.engine.application.trying import afterwards, tried
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -35,13 +37,21 @@ from pymigrate.v1 import environment_pb2
 M = TypeVar("M", bound=Message)
 PAGE_DEFAULT = 100
 NEIGHBOURS_MAX = 1_000
+IsSuspended = Callable[[Unit, str], bool]
+
+
+def _never(unit: Unit, owner: str) -> bool:
+    del unit, owner
+    return False
 
 
 class Catalog:
     """The use cases over one unit of work; `surroundings` gives time and identifiers."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, is_suspended: IsSuspended = _never) -> None:
+        """`is_suspended` tells whether an owner lets other sides change its objects for now."""
         self._surroundings = surroundings
+        self._is_suspended = is_suspended
         self._inheriting = Inheriting(surroundings)
 
     def create(
@@ -133,7 +143,7 @@ class Catalog:
         wanted: Any = message
         resource = self._require(unit, kind, wanted.name)
         self.require_unchanged(resource, wanted.etag)
-        self._require_owner(unit, resource, caller)
+        self.require_owner(unit, resource, caller)
         fresh: Any = kind.message()
         fresh.ParseFromString(resource.body)
         before = _body(fresh)
@@ -151,23 +161,26 @@ class Catalog:
         unit.resources.update(changed, resource.version)
         self.audit(unit, caller, "update", changed.name, changed.version)
         if not is_checked:
-            self.follow(unit, caller, [changed.name], is_layered=_is_layered(stored, fresh))
+            self.follow(unit, caller, [changed.name], is_layered=is_layered(stored, fresh))
         return kind.read(changed)
 
-    def delete(self, unit: Unit, kind: Kind[M], name: str, etag: str, caller: Caller) -> None:
-        """Removes an object. Raises NotFound, StaleWrite, NotOwned, FailedPrecondition while something needs it."""
+    def delete(
+        self, unit: Unit, kind: Kind[M], name: str, etag: str, caller: Caller, *, is_followed: bool = True
+    ) -> None:
+        """Removes an object. Raises NotFound, StaleWrite, NotOwned, FailedPrecondition while something needs it. Without `is_followed` the
+        caller calls `follow` for a whole."""
         resource = self._require(unit, kind, name)
         self.require_unchanged(resource, etag)
-        self._require_owner(unit, resource, caller)
+        self.require_owner(unit, resource, caller)
         kind.check_delete(unit, kind.read(resource))
         if kind.collection == "environments":
             self._inheriting.drop(unit, name)
         if unit.resources.has_children(name):
             raise FailedPrecondition(f"{name} still holds objects: delete them first")
         unit.resources.delete(name, resource.version)
-        kind.on_delete(unit, kind.read(resource))
+        afterwards(unit, partial(_end, kind, kind.read(resource)))
         self.audit(unit, caller, "delete", name, resource.version)
-        if kind.collection != "environments":
+        if is_followed and kind.collection != "environments":
             self.follow(unit, caller, [name])
 
     def follow(self, unit: Unit, caller: Caller, names: Sequence[str], *, is_layered: bool = True) -> None:
@@ -180,16 +193,23 @@ class Catalog:
         else:
             self._inheriting.follow_objects(unit, caller, names)
 
+    def follow_all(self, unit: Unit, caller: Caller, changed: Mapping[str, Changed], environments: Set[str]) -> Found:
+        """Checks and follows what was written of many environments, by their last segments, without being checked. `environments` were
+        written themselves."""
+        return self._inheriting.follow_all(unit, caller, changed, environments)
+
     def held(self, unit: Unit, kind: Kind[M], environment: str, message: M) -> M:
         """An object as it would hold in an environment that declares it. Raises InvalidDefinition for parameters that there are not."""
-        held, found = self._inheriting.held(unit, kind, environment, message)
-        if found.problems:
-            raise InvalidDefinition(tuple(Problem(f"{kind.noun}.{path}", said) for path, said in found.problems))
-        return held  # type: ignore[no-any-return]  # the same kind of message
+        held = self._inheriting.held(unit, kind, environment, message)
+        if held.problems:
+            raise InvalidDefinition(tuple(_told(kind, environment, problem) for problem in held.problems))
+        return held.message  # type: ignore[no-any-return]  # the same kind of message
 
-    def audit(self, unit: Unit, caller: Caller, action: str, subject: str, version: int) -> None:
+    def audit(self, unit: Unit, caller: Caller, action: str, subject: str, version: int, detail: str = "") -> None:
         """Notes who did what."""
-        unit.audit.append(AuditEntry(self._surroundings.clock.now(), caller.principal, action, subject, version))
+        unit.audit.append(
+            AuditEntry(self._surroundings.clock.now(), caller.principal, action, subject, version, detail)
+        )
 
     def require_parent(self, unit: Unit, parent: str) -> None:
         """Raises NotFound, with the nearest name, unless the parent exists; the top needs none."""
@@ -200,14 +220,14 @@ class Catalog:
         """One object that the caller may change as it is. Raises NotFound, StaleWrite, NotOwned."""
         resource = self._require(unit, kind, name)
         self.require_unchanged(resource, etag)
-        self._require_owner(unit, resource, caller)
+        self.require_owner(unit, resource, caller)
         return kind.read(resource)
 
-    def _require_owner(self, unit: Unit, resource: Resource, caller: Caller) -> None:
+    def require_owner(self, unit: Unit, resource: Resource, caller: Caller) -> None:
         """Raises NotOwned when another side declares the object, Inherited when another environment does."""
         if resource.managed_by == INHERITANCE:
             raise Inherited(resource.name, self._inheriting.where_from(unit, resource))
-        if resource.managed_by != caller.managed_by:
+        if resource.managed_by != caller.managed_by and not self._is_suspended(unit, resource.managed_by):
             raise NotOwned(resource.name, resource.managed_by, caller.managed_by)
 
     def require_unchanged(self, resource: Resource, etag: str) -> None:
@@ -238,13 +258,13 @@ class Catalog:
         """The message as it holds. Raises InvalidDefinition; of a template, what still lacks a value is checked where it gets one."""
         name: Any = message
         environment = environment_of(name.name) if parent_of(name.name) else ""
-        held, filled = self._inheriting.held(unit, kind, environment, message)
-        found = [Problem(path, description) for path, description in filled.problems]
-        if not found and filled.is_complete and not is_checked:
-            found = list(kind.check(unit, held))
+        held = self._inheriting.held(unit, kind, environment, message)
+        found = held.problems
+        if not found and held.is_complete and not is_checked:
+            found = list(kind.check(unit, held.message))
         if problems := without_literals(message, found):
-            raise InvalidDefinition(tuple(Problem(f"{kind.noun}.{p.field}", p.description) for p in problems))
-        return held  # type: ignore[no-any-return]  # the same kind of message
+            raise InvalidDefinition(tuple(_told(kind, environment, problem) for problem in problems))
+        return held.message  # type: ignore[no-any-return]  # the same kind of message
 
     def _refuse_taken(self, unit: Unit, name: str) -> None:
         resource = unit.resources.get(name)
@@ -295,15 +315,28 @@ def page_limit(page_size: int) -> int:
     return min(page_size or PAGE_DEFAULT, PAGE_MAX)
 
 
+def _told(kind: Kind[Any], environment: str, problem: Problem) -> Problem:
+    """A problem of an object by the request's field, or of what its environment says otherwise of it by the environment's."""
+    place, _, key = problem.field.partition(".")
+    is_override = place == "overrides" and "/" in key.partition(".")[0]
+    return Problem(
+        f"{environment}: {problem.field}" if is_override else f"{kind.noun}.{problem.field}", problem.description
+    )
+
+
 def _body(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def _is_layered(before: Message, after: Message) -> bool:
+def is_layered(before: Message, after: Message) -> bool:
     """Whether a change matters to what inherits: of environments, what their layers are made of does."""
     if before.DESCRIPTOR.name != "Environment":
         return True
     return any(getattr(before, field) != getattr(after, field) for field in LAYERED_FIELDS)
+
+
+def _end(kind: Kind[M], message: M, unit: Unit) -> None:
+    kind.on_delete(unit, message)
 
 
 def _clear(message: Message, path: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 
 from pymigrate.engine.application.references import needed_backends, references_in, undeclared_problems, with_their_own
+from pymigrate.engine.application.remembering import remembered
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.ports.secrets import WELL_KNOWN_SCHEMES
@@ -30,7 +31,8 @@ def reference_problems(unit: Unit, environment: str, message: Message) -> Iterat
     """Problems of a definition that is to be stored: a scheme that everybody knows may be declared later, any other must be there, since a
     secret itself may look so."""
     if any(True for _ in references_in(message, ())):  # most hold none, and need no look into the store
-        yield from undeclared_problems(message, declared_backends(unit, environment), known=WELL_KNOWN_SCHEMES)
+        declared = remembered(unit, "declared", COLLECTION, environment, lambda: declared_backends(unit, environment))
+        yield from undeclared_problems(message, declared, known=WELL_KNOWN_SCHEMES)
 
 
 class TaskBackends:

@@ -10,6 +10,7 @@ from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.application.filling import PLACE
 from pymigrate.engine.application.inherited_kinds import INHERITED, LOOKED_AT, collection_of
 from pymigrate.engine.application.kinds import PHASES, children, connections_of, departments_of
+from pymigrate.engine.application.remembering import held_of
 from pymigrate.engine.application.revisions import used_connections
 from pymigrate.engine.application.transform_definitions import shared_quarantines
 from pymigrate.engine.domain import graph
@@ -48,7 +49,7 @@ def object_problems(
         for resource in _reached(unit, environment, collection, touched, changed):
             if not (is_template and has_places(resource)):
                 key = f"{collection}/{last_segment(resource.name)}"
-                yield from ((key, problem) for problem in kind.check(unit, kind.held(resource)))
+                yield from ((key, problem) for problem in kind.check(unit, held_of(unit, kind, resource)))
     yield from _phase_problems(unit, environment, changed, is_template=is_template)
 
 
@@ -78,7 +79,7 @@ def _phase_problems(
     known, known_departments = connections_of(unit, environment), departments_of(unit, environment)
     for plan in sorted(plans):
         found = [each for each in children(unit, "phases", plan) if not (is_template and has_places(each))]
-        phases = {last_segment(each.name): PHASES.held(each) for each in found}
+        phases = {last_segment(each.name): held_of(unit, PHASES, each) for each in found}
         within = f"plans/{last_segment(plan)}"
         for name, phase in phases.items():
             key = f"{within}/phases/{name}"

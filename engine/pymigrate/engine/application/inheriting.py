@@ -1,17 +1,19 @@
 """What a change of a layer means for the store: what inherits from it is written anew in the same transaction, whole and checked, or the
 change is refused with every problem. What comes out as it was is not touched."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.environment_checks import Changed, object_problems
 from pymigrate.engine.application.environment_layers import INHERITANCE, EnvironmentLayers
-from pymigrate.engine.application.filling import PLACE, Filled
+from pymigrate.engine.application.filling import PLACE
 from pymigrate.engine.application.inherited_kinds import INHERITED, collection_of
 from pymigrate.engine.application.inherited_runs import require_unused
 from pymigrate.engine.application.kind import Kind
+from pymigrate.engine.application.kinds import ENVIRONMENTS
+from pymigrate.engine.application.remembering import remembered
 from pymigrate.engine.application.resolving import Held, Resolving, fill_declared
 from pymigrate.engine.application.secret_backend_kinds import SECRET_BACKENDS
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
@@ -25,18 +27,28 @@ LAYERED_FIELDS = ("bases", "is_template", "parameters", "values", "overrides")
 
 
 @dataclass(slots=True)
-class _Found:
-    """What keeps a change from being made."""
+class Found:
+    """What keeps a change from being made. Problems are told with the environment that has them, fields of objects as `key.field`; refusals
+    with it and the object's name within it."""
 
-    problems: list[Problem] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
+    problems: list[tuple[str, Problem]] = field(default_factory=list)
+    refusals: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def refuse(self) -> None:
-        """Raises FailedPrecondition or InvalidDefinition, with everything that was found."""
+    def refuse(self, cause: str) -> None:
+        """Raises FailedPrecondition or InvalidDefinition, with everything found; `cause` is the environment that was written to."""
         if self.refusals:
-            raise FailedPrecondition("; ".join(self.refusals[:PROBLEMS_MAX]))
-        if self.problems:
-            raise InvalidDefinition(tuple(dict.fromkeys(self.problems))[:PROBLEMS_MAX])
+            raise FailedPrecondition("; ".join(message for _, _, message in self.refusals[:PROBLEMS_MAX]))
+        told = [
+            Problem(_place(environment, each.field, cause), each.description) for environment, each in self.problems
+        ]
+        if told:
+            raise InvalidDefinition(tuple(dict.fromkeys(told))[:PROBLEMS_MAX])
+
+
+def _place(environment: str, place: str, cause: str) -> str:
+    if environment != cause:
+        return f"environments/{environment}: {place}"
+    return f"environment.{place}" if place.partition(".")[0] in LAYERED_FIELDS else place
 
 
 class Inheriting:
@@ -49,45 +61,84 @@ class Inheriting:
         """The layers as a unit of work sees them."""
         return EnvironmentLayers(unit, self._surroundings.patterns)
 
-    def held(self, unit: Unit, kind: Kind[Any], environment: str, message: Any) -> tuple[Any, Filled]:
-        """An object that an environment declares, as it holds there: the same message where there are no parameters in it."""
-        if environment and PLACE in message.SerializeToString(deterministic=True):
-            filled = kind.message()
-            filled.CopyFrom(message)
-            return filled, fill_declared(kind, filled, self.layers(unit).parameters(last_segment(environment)))
-        return message, Filled()
+    def held(self, unit: Unit, kind: Kind[Any], environment: str, message: Any) -> Held:
+        """An object that an environment declares, as it holds there: with what the environment says otherwise of it, and with the values of
+        parameters; the same message where there is neither."""
+        body = message.SerializeToString(deterministic=True)
+        stored = unit.resources.get(environment) if environment else None
+        has_places = PLACE in body
+        key = message.name.removeprefix(f"{environment}/") if message.name else ""
+        is_said = stored is not None and bool(collection_of(key)) and key.encode() in stored.body
+        if stored is None or not (has_places or is_said):
+            return Held(message, last_segment(environment))
+        layers = remembered(unit, "layers", "environments", "", lambda: self.layers(unit))
+        if is_said:
+            return Resolving(layers, last_segment(environment), {}).own(key, body)
+        filled = kind.message()
+        filled.CopyFrom(message)
+        found = fill_declared(kind, filled, layers.parameters(last_segment(environment)))
+        problems = [Problem(path, description) for path, description in found.problems]
+        return Held(filled, last_segment(environment), problems=problems, is_complete=found.is_complete)
 
     def follow_environment(self, unit: Unit, caller: Caller, environment: str) -> None:
         """An environment was written: it, and what inherits from it, become what the layers now say. Raises InvalidDefinition, and
         FailedPrecondition where something goes that is in use."""
         layers, name = self.layers(unit), last_segment(environment)
-        found = _Found()
+        found = Found()
         for each in (name, *layers.heirs(name)):
-            self._renew(unit, layers, caller, each, None, found, name)
-        found.refuse()
+            self._renew(unit, layers, caller, each, None, Changed(), found)
+        found.refuse(name)
 
     def follow_objects(self, unit: Unit, caller: Caller, names: Collection[str]) -> None:
         """Objects of one environment were written or deleted: likewise for what inherits from it. Raises as `follow_environment`."""
         environment = next(iter(names)).split("/")[1] if names else ""
         keys = frozenset(key for key in (name.split("/", 2)[-1] for name in names) if collection_of(key))
-        if not keys or len(unit.resources.names("environments", "")) < 2:
+        if not keys or not self._has_layers(unit, environment):
             return
         layers = self.layers(unit)
-        found = _Found()
-        own = (environment,) if layers.environment(environment).bases else ()
+        found = Found()
+        own = (environment,) if _is_layered(layers, environment) else ()
         for each in (*own, *layers.heirs(environment)):
-            self._renew(unit, layers, caller, each, keys, found, environment)
-        found.refuse()
+            self._renew(unit, layers, caller, each, keys, Changed(), found)
+        found.refuse(environment)
+
+    def follow_all(self, unit: Unit, caller: Caller, changed: Mapping[str, Changed], environments: Set[str]) -> Found:
+        """Objects of many environments, and some environments themselves, were written unchecked: likewise, each environment once and after
+        those that it inherits from, with the checks of what was written. What keeps it from being made is found, and not raised."""
+        found, layers = Found(), self.layers(unit)
+        reached: dict[str, tuple[str, ...]] = {}
+        for name in {*changed, *environments}:
+            for each in (name, *layers.heirs(name)):
+                reached[each] = _layers_of(layers, each)
+        for each in sorted(reached, key=lambda name: (len(reached[name]), name)):
+            own = changed.get(each, Changed())
+            above = [layer for layer in reached[each] if layer in changed or layer in environments]
+            keys = (
+                None if not environments.isdisjoint(above) else set().union(*(changed[layer].keys for layer in above))
+            )
+            if _is_layered(layers, each) or above != [each] or keys is None:
+                self._renew(unit, layers, caller, each, keys, own, found)
+            else:
+                self._check(unit, layers, each, own, found)
+        return found
+
+    @staticmethod
+    def _has_layers(unit: Unit, environment: str) -> bool:
+        """Whether an environment inherits or is inherited from, or says otherwise of what it has, as far as a glance tells."""
+        if len(unit.resources.names("environments", "")) > 1:
+            return True
+        stored = unit.resources.get(f"environments/{environment}")
+        return stored is not None and bool(ENVIRONMENTS.read(stored).overrides)
 
     def drop(self, unit: Unit, environment: str) -> None:
         """An environment goes: what it inherits goes with it. Raises FailedPrecondition for what is in use."""
-        layers, name, found = self.layers(unit), last_segment(environment), _Found()
+        layers, name, found = self.layers(unit), last_segment(environment), Found()
         objects = layers.objects(name)
         if any(each.managed_by != INHERITANCE for each in objects.values()):
             return  # it is refused for these
         for key in sorted(objects, reverse=True):
             self._delete(unit, name, key, objects[key], found)
-        found.refuse()
+        found.refuse(name)
 
     def where_from(self, unit: Unit, resource: Resource) -> str:
         """The layer that declares an inherited object."""
@@ -104,17 +155,14 @@ class Inheriting:
         caller: Caller,
         environment: str,
         keys: Collection[str] | None,
-        found: _Found,
-        cause: str,
+        own: Changed,
+        found: Found,
     ) -> None:
-        """Makes an environment's objects, or those of them that `keys` names, what the layers say."""
+        """Makes an environment's objects, or those of them that `keys` names, what the layers say. `own` was written there before, and is
+        checked with them."""
 
         def tell(place: str, description: str) -> None:
-            if environment != cause:
-                place = f"environments/{environment}: {place}"
-            elif place.partition(".")[0] in LAYERED_FIELDS:
-                place = f"environment.{place}"
-            found.problems.append(Problem(place, description))
+            found.problems.append((environment, Problem(place, description)))
 
         try:
             order = layers.layers(environment)
@@ -135,13 +183,21 @@ class Inheriting:
         changed = Changed()
         for key in sorted(set(stored).union(*declared.values()) if keys is None else keys):
             self._renew_one(unit, resolving, environment, key, stored.get(key), changed, found, tell)
-        if not changed.keys:
-            return
-        self._require_backends(unit, environment, changed, found)
-        self._audit(unit, caller, environment, changed)
-        is_template = layers.environment(environment).is_template
-        for key, problem in object_problems(unit, f"environments/{environment}", changed, is_template=is_template):
-            tell(f"{key}.{problem.field}", problem.description)
+        if changed.keys:
+            self._require_backends(unit, environment, changed, found)
+            self._audit(unit, caller, environment, changed)
+        self._check(
+            unit, layers, environment, Changed(changed.written | own.written, changed.deleted | own.deleted), found
+        )
+
+    @staticmethod
+    def _check(unit: Unit, layers: EnvironmentLayers, environment: str, changed: Changed, found: Found) -> None:
+        if changed.keys:
+            is_template = layers.environment(environment).is_template
+            problems = object_problems(unit, f"environments/{environment}", changed, is_template=is_template)
+            found.problems += [
+                (environment, Problem(f"{key}.{problem.field}", problem.description)) for key, problem in problems
+            ]
 
     def _renew_one(
         self,
@@ -151,7 +207,7 @@ class Inheriting:
         key: str,
         stored: Resource | None,
         changed: Changed,
-        found: _Found,
+        found: Found,
         tell: Callable[[str, str], None],
     ) -> None:
         held = resolving.resolve(key)
@@ -161,23 +217,27 @@ class Inheriting:
                 changed.deleted.add(key)
             return
         for problem in held.problems:
-            is_said = problem.field.startswith("overrides.")
+            is_said = problem.field.startswith(f"overrides.{key}.")
             tell(problem.field if is_said else f"{key}.{problem.field}", problem.description)
         if held.problems:
             return
         if (self._keep_own if is_own else self._keep)(unit, environment, key, stored, held):
             changed.written.add(key)
 
-    @staticmethod
-    def _keep_own(unit: Unit, environment: str, key: str, stored: Resource | None, held: Held) -> bool:
-        """An object of the environment's own: what it is with the parameters' values. Whether that is another than before."""
-        del environment, key
+    def _keep_own(self, unit: Unit, environment: str, key: str, stored: Resource | None, held: Held) -> bool:
+        """An object of the environment's own: what it is with overrides and the parameters' values. Whether that is another than before."""
+        del environment
         assert stored is not None  # noqa: S101 (for the type checker: it is its own)
         resolved = resolved_body(stored.body, held.message)
         if resolved == stored.resolved:
             return False
         # Its version stays: nobody wrote it, and whoever read it may write it.
-        unit.resources.update(replace(stored, resolved=resolved), stored.version)
+        changed = replace(stored, resolved=resolved)
+        if _is_another(INHERITED[collection_of(key)].held(stored), held.message):
+            changed = replace(
+                changed, uid=self._surroundings.new_id()
+            )  # a system of another kind is another connection
+        unit.resources.update(changed, stored.version)
         return True
 
     def _keep(self, unit: Unit, environment: str, key: str, stored: Resource | None, held: Held) -> bool:
@@ -201,7 +261,7 @@ class Inheriting:
         return True
 
     @staticmethod
-    def _require_backends(unit: Unit, environment: str, changed: Changed, found: _Found) -> None:
+    def _require_backends(unit: Unit, environment: str, changed: Changed, found: Found) -> None:
         """A secret backend that goes must be needed by none of what is left, whose own checks would not miss it."""
         for key in sorted(changed.deleted):
             if collection_of(key) == SECRET_BACKENDS.collection:
@@ -210,10 +270,10 @@ class Inheriting:
                     gone.name = f"environments/{environment}/{key}"
                     SECRET_BACKENDS.check_delete(unit, gone)
                 except FailedPrecondition as error:
-                    found.refusals.append(error.message)
+                    found.refusals.append((environment, key, error.message))
 
     @staticmethod
-    def _delete(unit: Unit, environment: str, key: str, stored: Resource, found: _Found) -> bool:
+    def _delete(unit: Unit, environment: str, key: str, stored: Resource, found: Found) -> bool:
         try:
             require_unused(unit, environment, key)
             for collection in ("phases",) if collection_of(key) == "plans" else ():
@@ -227,7 +287,7 @@ class Inheriting:
                         f"{stored.name} holds {own[0].name}, which no base declares: delete it first"
                     )
         except FailedPrecondition as error:
-            found.refusals.append(error.message)
+            found.refusals.append((environment, key, error.message))
             return False
         unit.resources.delete(stored.name, stored.version)
         return True
@@ -255,6 +315,20 @@ def resolved_body(body: bytes, message: Any) -> bytes:
     """What is kept beside a declaration: nothing where parameters make no difference."""
     resolved: bytes = message.SerializeToString(deterministic=True)
     return b"" if resolved == body else resolved
+
+
+def _is_layered(layers: EnvironmentLayers, environment: str) -> bool:
+    """Whether what an environment declares may not be what holds in it."""
+    declared = layers.environment(environment)
+    return bool(declared.bases or declared.overrides)
+
+
+def _layers_of(layers: EnvironmentLayers, environment: str) -> tuple[str, ...]:
+    """What an environment is made of; itself alone where its bases can't be, which is told when it is written."""
+    try:
+        return layers.layers(environment)
+    except InvalidDefinition:
+        return (environment,)
 
 
 def _is_another(before: Any, after: Any) -> bool:

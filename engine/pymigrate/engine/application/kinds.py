@@ -1,6 +1,9 @@
 """The kinds of declared objects, with the checks that need the store: what must exist, and who still needs what."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.abandoning import abandon_deliveries
@@ -8,6 +11,7 @@ from pymigrate.engine.application.connection_definitions import connection_probl
 from pymigrate.engine.application.dataset_definitions import shared_targets
 from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.application.kind import PAGE_MAX, Kind
+from pymigrate.engine.application.remembering import held_of, remembered
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment, nearest, parent_of
@@ -15,6 +19,7 @@ from pymigrate.engine.domain.run_states import RunState
 from pymigrate.engine.ports.store import Resource, Unit
 from pymigrate.v1 import connection_pb2, environment_pb2, notification_pb2, plan_pb2, run_pb2
 
+M = TypeVar("M", bound=Message)
 UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.ROLLING_BACK)
 
 
@@ -30,23 +35,37 @@ def children(unit: Unit, collection: str, parent: str) -> Iterator[Resource]:
 
 def connections_of(unit: Unit, environment: str) -> dict[str, connection_pb2.Connection]:
     """The environment's connections by their last segment."""
-    return {last_segment(found.name): CONNECTIONS.held(found) for found in children(unit, "connections", environment)}
+    return dict(remembered(unit, "held", "connections", environment, lambda: _held(unit, CONNECTIONS, environment)))
 
 
 def departments_of(unit: Unit, environment: str) -> set[str]:
     """The environment's departments by their last segment."""
-    return {last_segment(found.name) for found in children(unit, "departments", environment)}
+    found = remembered(
+        unit, "names", "departments", environment, lambda: unit.resources.names("departments", environment)
+    )
+    return set(map(last_segment, found))
 
 
 def phases_of(unit: Unit, plan: str) -> dict[str, plan_pb2.Phase]:
     """The plan's phases by their last segment."""
-    return {last_segment(found.name): PHASES.held(found) for found in children(unit, "phases", plan)}
+    return dict(remembered(unit, "held", "phases", plan, lambda: _held(unit, PHASES, plan)))
+
+
+def plans_of(unit: Unit, environment: str) -> dict[str, plan_pb2.Plan]:
+    """The environment's plans, without their phases, by their last segment."""
+    return dict(remembered(unit, "held", "plans", environment, lambda: _held(unit, PLANS, environment)))
+
+
+def _held(unit: Unit, kind: Kind[M], parent: str) -> dict[str, M]:
+    """Everything of a kind below a parent, by its last segment."""
+    found = children(unit, kind.collection, parent)
+    return {last_segment(each.name): held_of(unit, kind, each) for each in found}
 
 
 def is_template(unit: Unit, environment: str) -> bool:
     """Whether an environment is there to be inherited from alone."""
     stored = unit.resources.get(environment)
-    return stored is not None and ENVIRONMENTS.read(stored).is_template
+    return stored is not None and held_of(unit, ENVIRONMENTS, stored).is_template
 
 
 def _check_environment(unit: Unit, environment: environment_pb2.Environment) -> Iterator[Problem]:
@@ -101,18 +120,25 @@ def _check_plan(unit: Unit, plan: plan_pb2.Plan) -> Iterator[Problem]:
             )
     if not plan.dependencies:
         return
-    plans = {last_segment(found.name): PLANS.held(found) for found in children(unit, "plans", environment)}
+    plans = plans_of(unit, environment)
     own = last_segment(plan.name)
+    is_stored = own in plans and plans[own].dependencies == plan.dependencies
     plans[own] = plan
     for name in plan.dependencies:
         if name not in plans:
             others = plans.keys() - {own}
             yield Problem("dependencies", f"there is no plan `{name}` in this environment{nearest(name, others)}")
-    if cycle := graph.find_cycle({name: tuple(each.dependencies) for name, each in plans.items()}, through=own):
+    if is_stored and not remembered(unit, "circle", "plans", environment, lambda: _circle(plans, "")):
+        return
+    if cycle := _circle(plans, own):
         yield Problem(
             "dependencies",
             f"plans depend on one another in a circle: {graph.spell(cycle)}; drop one of these dependencies",
         )
+
+
+def _circle(plans: Mapping[str, plan_pb2.Plan], through: str) -> tuple[str, ...]:
+    return graph.find_cycle({name: tuple(each.dependencies) for name, each in plans.items()}, through=through)
 
 
 def _free(unit: Unit, message: object) -> None:
@@ -152,8 +178,8 @@ def _free_plan(unit: Unit, plan: plan_pb2.Plan) -> None:
     for run in unit.runs.names_in(UNFINISHED):
         if run.startswith(f"{plan.name}/"):
             raise FailedPrecondition(f"{plan.name} has an unfinished run: wait for the end of {run}, or cancel it")
-    for other in children(unit, "plans", environment_of(plan.name)):
-        if last_segment(plan.name) in PLANS.held(other).dependencies:
+    for other in plans_of(unit, environment_of(plan.name)).values():
+        if last_segment(plan.name) in other.dependencies:
             raise FailedPrecondition(f"{plan.name} is needed by {other.name}: change that first")
 
 

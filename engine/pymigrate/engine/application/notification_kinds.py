@@ -10,6 +10,7 @@ from pymigrate.engine.application.duty_definitions import on_call_schedule_probl
 from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import children, departments_of
 from pymigrate.engine.application.notification_definitions import Known
+from pymigrate.engine.application.remembering import held_of, remembered
 from pymigrate.engine.application.stakeholder_definitions import stakeholder_problems
 from pymigrate.engine.application.template_definitions import template_own_problems
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem
@@ -20,7 +21,11 @@ from pymigrate.v1 import notification_pb2
 
 def _names(unit: Unit, collection: str, environment: str) -> frozenset[str]:
     """The last segments of everything of a collection."""
-    return frozenset(map(last_segment, unit.resources.names(collection, environment)))
+
+    def names() -> frozenset[str]:
+        return frozenset(map(last_segment, unit.resources.names(collection, environment)))
+
+    return remembered(unit, "known", collection, environment, names)
 
 
 def known_names(unit: Unit, environment: str) -> Known:
@@ -34,19 +39,19 @@ def known_names(unit: Unit, environment: str) -> Known:
 
 
 def _stakeholders(unit: Unit, environment: str) -> Iterator[notification_pb2.Stakeholder]:
-    return (STAKEHOLDERS.held(found) for found in children(unit, "stakeholders", environment))
+    return (held_of(unit, STAKEHOLDERS, found) for found in children(unit, "stakeholders", environment))
 
 
 def rules_of(unit: Unit, environment: str) -> Iterator[notification_pb2.AlertRule]:
     """The environment's alert rules, by name."""
-    return (ALERT_RULES.held(found) for found in children(unit, "alertRules", environment))
+    return (held_of(unit, ALERT_RULES, found) for found in children(unit, "alertRules", environment))
 
 
 def _check_stakeholder(unit: Unit, stakeholder: notification_pb2.Stakeholder) -> Iterator[Problem]:
     environment = environment_of(stakeholder.name)
     wanted = {address.channel for address in stakeholder.addresses.values()}
     channels = {
-        last_segment(found.name): NOTIFICATION_CHANNELS.held(found)
+        last_segment(found.name): held_of(unit, NOTIFICATION_CHANNELS, found)
         for found in children(unit, "notificationChannels", environment)
         if wanted
     }
@@ -70,8 +75,12 @@ def _check_channel(unit: Unit, channel: notification_pb2.NotificationChannel) ->
 
 def _check_rule(unit: Unit, rule: notification_pb2.AlertRule) -> Iterator[Problem]:
     environment = environment_of(rule.name)
-    parents = {last_segment(each.name): each.parent_rule for each in rules_of(unit, environment)}
-    yield from alert_rule_problems(rule, known_names(unit, environment), parents, last_segment(rule.name))
+
+    def parents() -> dict[str, str]:
+        return {last_segment(each.name): each.parent_rule for each in rules_of(unit, environment)}
+
+    above = remembered(unit, "parents", "alertRules", environment, parents)
+    yield from alert_rule_problems(rule, known_names(unit, environment), above, last_segment(rule.name))
 
 
 def _check_template(unit: Unit, template: notification_pb2.NotificationTemplate) -> Iterator[Problem]:

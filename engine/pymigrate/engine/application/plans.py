@@ -123,7 +123,10 @@ class Plans:
 
     def _refuse_problems(self, unit: Unit, name: str, phases: dict[str, plan_pb2.Phase]) -> None:
         environment = environment_of(name)
-        held = {each: self._catalog.held(unit, PHASES, environment, phase) for each, phase in phases.items()}
+        held = {
+            each: self._catalog.held(unit, PHASES, environment, _named(phase, f"{name}/phases/{each}"))
+            for each, phase in phases.items()
+        }
         if is_template(unit, environment):
             held = {each: phase for each, phase in held.items() if PLACE not in phase.SerializeToString()}
         found = list(
@@ -153,6 +156,16 @@ class Plans:
             else:
                 self._catalog.create(unit, PHASES, plan.name, name, wanted, caller, is_checked=True)
         return [f"{plan.name}/phases/{name}" for name in plan.phases]
+
+
+def _named(phase: plan_pb2.Phase, name: str) -> plan_pb2.Phase:
+    """The phase by its name, by which its environment may say otherwise of it."""
+    if phase.name == name:
+        return phase
+    named = plan_pb2.Phase()
+    named.CopyFrom(phase)
+    named.name = name
+    return named
 
 
 def _in_order(plan: plan_pb2.Plan) -> list[str]:

@@ -1,7 +1,7 @@
 """What holds in an environment: each object as the last layer that declares it says, with what later layers say otherwise, and with the
 values of parameters in their places. Order alone decides; where a value comes from is told for every one."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,9 +84,14 @@ class Resolving:
                 found = None
             if own is not None:
                 found = layer, own, []
-            elif found is not None and key in self._layers.environment(layer).overrides:
+            if found is not None and self._says(layer, key):
                 found[2].append(layer)
         return found
+
+    def _says(self, layer: str, key: str) -> bool:
+        """Whether a layer says otherwise of an object that it has, its own or not."""
+        overrides = self._layers.environment(layer).overrides
+        return key in overrides and not overrides[key].is_excluded
 
     def resolve(self, key: str) -> Held | None:
         """An object as it holds; None where nothing of that name does."""
@@ -94,11 +99,20 @@ class Resolving:
         if source is None:
             return None
         layer, declared, speaking = source
+        return self._hold(key, declared.body, layer, speaking)
+
+    def own(self, key: str, body: bytes) -> Held:
+        """An object as it would hold if the environment declared it so."""
+        return self._hold(
+            key, body, self._environment, [self._environment] if self._says(self._environment, key) else []
+        )
+
+    def _hold(self, key: str, body: bytes, layer: str, speaking: Sequence[str]) -> Held:
         kind = INHERITED[collection_of(key)]
         message = kind.message()
-        message.ParseFromString(declared.body)
+        message.ParseFromString(body)
         held = Held(message, layer)
-        has_places = PLACE in declared.body
+        has_places = PLACE in body
         for each in speaking:
             has_places = self._override(kind, key, each, held) or has_places
         if has_places:
@@ -159,7 +173,7 @@ class Resolving:
             held.put_in = kept | {each: set(names) for each, names in used.items()}
 
     def override_problems(self, keys: Collection[str] | None = None) -> Iterator[Problem]:
-        """What the environment itself can't say otherwise, or with `keys` of these objects: of those that it does not inherit, and too much
+        """What the environment itself can't say otherwise, or with `keys` of these objects: of those that it does not have, and too much
         of others. What is wrong with the fields is found when they are resolved."""
         overrides = self._layers.environment(self._environment).overrides
         if len(overrides) > OVERRIDES_MAX:
@@ -180,11 +194,14 @@ class Resolving:
             )
             return
         bases = self._order[:-1]
-        if self._declared[self._environment].get(key) is not None and not override.is_excluded:
-            yield Problem(place, "is declared by this environment itself: change it there")
-        elif self._source(key, bases) is None:
-            known = {name for layer in bases for name in self._declared[layer]}
-            yield Problem(place, f"no base has it{nearest(key, known - {key})}")
+        is_own = self._declared[self._environment].get(key) is not None
+        if is_own and override.is_excluded and self._source(key, bases) is None:
+            yield Problem(
+                place, "is declared by this environment itself, and no base has it: drop it there, or is_excluded"
+            )
+        elif not is_own and self._source(key, bases) is None:
+            known = {name for layer in self._order for name in self._declared[layer]}
+            yield Problem(place, f"neither this environment nor a base has it{nearest(key, known - {key})}")
         elif override.is_excluded and (override.fields or override.cleared_fields):
             yield Problem(place, "is left out, and so has no fields: drop them, or is_excluded")
 

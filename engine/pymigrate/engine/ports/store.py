@@ -78,8 +78,8 @@ def audit_entry(entry: FeedEntry) -> AuditEntry:
     )
 
 
-class Resources(Protocol):
-    """Declared objects."""
+class ResourcesRead(Protocol):
+    """Declared objects, as they are read."""
 
     def get(self, name: str) -> Resource | None:
         """The object of that name."""
@@ -114,6 +114,10 @@ class Resources(Protocol):
         """Whether any object lies directly below the name."""
         ...
 
+
+class Resources(ResourcesRead, Protocol):
+    """Declared objects."""
+
     def insert(self, resource: Resource) -> None:
         """Raises AlreadyExists."""
         ...
@@ -124,6 +128,10 @@ class Resources(Protocol):
 
     def delete(self, name: str, expected_version: int) -> None:
         """Raises StaleWrite unless the stored version is the expected one."""
+        ...
+
+    def insert_all(self, resources: Sequence[Resource]) -> None:
+        """Many at once. Raises AlreadyExists."""
         ...
 
 
@@ -215,6 +223,10 @@ class Audit(Protocol):
 
     def append(self, entry: AuditEntry) -> None:
         """Adds an entry to the stream; its sequence is given here."""
+        ...
+
+    def append_all(self, entries: Sequence[AuditEntry]) -> None:
+        """Adds many at once, in order."""
         ...
 
     def list(self, after: int, limit: int) -> Sequence[AuditEntry]:

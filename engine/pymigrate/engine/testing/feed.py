@@ -71,6 +71,11 @@ class MemoryAudit:
         )
         self._journal.put(self._feed, number, kept)
 
+    def append_all(self, entries: Sequence[AuditEntry]) -> None:
+        """Adds entries, in order."""
+        for entry in entries:
+            self.append(entry)
+
     def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
         """A page, in order."""
         return [audit_entry(entry) for entry in _behind(self._feed, after, limit)]

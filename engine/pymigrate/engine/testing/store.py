@@ -76,6 +76,10 @@ class _Resources:
         self._require_version(name, expected_version)
         self._journal.drop(self._resources, name)
 
+    def insert_all(self, resources: Sequence[Resource]) -> None:
+        for each in resources:
+            self.insert(each)
+
     def _require_unique(self, resource: Resource) -> None:
         for other in self._resources.values():
             if other.uid == resource.uid and other.name != resource.name:

@@ -71,6 +71,11 @@ class SqlAudit:
         """Adds an entry; the database gives its sequence."""
         self._connection.execute(_INSERT_ENTRY, FeedEntryRow.from_audit(entry))
 
+    def append_all(self, entries: Sequence[AuditEntry]) -> None:
+        """Adds entries; the database gives their sequences, which follow their order."""
+        if entries:
+            self._connection.execute(_INSERT_ENTRY, [FeedEntryRow.from_audit(entry) for entry in entries])
+
     def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
         """A page, in order."""
         rows = read_all(

@@ -120,6 +120,16 @@ class SqlResources:
         stored = {"stored_name": name, "stored_version": expected_version}
         _require_one(self._connection.execute(_DELETE_RESOURCE, stored).rowcount, name)
 
+    def insert_all(self, resources: Sequence[Resource]) -> None:
+        """Raises AlreadyExists."""
+        if not resources:
+            return
+        self._turn.take()
+        try:
+            self._connection.execute(_INSERT_RESOURCE, [ResourceRow.from_domain(each) for each in resources])
+        except IntegrityError as error:
+            raise AlreadyExists("one of the new objects exists already: try again", field="name") from error
+
 
 def _require_one(rows: int, name: str) -> None:
     if rows != 1:
