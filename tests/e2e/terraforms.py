@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess
 
 COMMAND_SECONDS = 240
@@ -145,6 +146,14 @@ class Terraform:
         shown = json.loads(self.must("show", "-json"))
         found = shown.get("values", {}).get("root_module", {}).get("resources", [])
         return {resource["address"]: resource["values"] for resource in found}
+
+
+def only_run(terraform: Terraform) -> run_pb2.Run:
+    """The one run of the small plan, as the engine has it."""
+    with terraform.engine.client() as client:
+        request = run_pb2.ListRunsRequest(parent="environments/small/plans/small")
+        (run,) = client.runs.ListRuns(request, metadata=client.metadata, timeout=30).runs
+        return run
 
 
 def interrupt(process: "subprocess.Popen[str]") -> str:

@@ -2,10 +2,17 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
+import pytest
+
+from pymigrate.v1 import run_pb2
 from tests.e2e.engines import ROOT
-from tests.e2e.terraforms import Terraform
-from tests.e2e.test_terraform import terraform
+from tests.e2e.terraforms import SMALL, Terraform, connections, only_run
+from tests.e2e.test_command_line import CommandLine
+from tests.e2e.test_terraform import AIRLINES, terraform
 
 __all__ = ["terraform"]
 EXAMPLE = ROOT / "examples/terraform/environments/main.tf"
@@ -73,4 +80,69 @@ resource "pymigrate_environment" "prod" {
 """)
     terraform.must("init")
     terraform.must("apply", "-auto-approve")
+    assert terraform.changes() == 0
+
+
+APPROVED = """
+resource "pymigrate_run" "small" {
+  plan     = pymigrate_plan.small.name
+  triggers = { airlines = pymigrate_phase.airlines.definition_hash }
+}
+resource "pymigrate_run_gate" "arrived" {
+  run             = pymigrate_run.small.name
+  timeout_seconds = %d
+}
+"""
+POLICY = """{
+  environment_id = "small"
+  policy         = { approvals_min = 2 }
+}"""
+
+
+def approved(folder: Path, timeout_seconds: int) -> str:
+    """The small plan in an environment whose policy asks for two approvals, with its run."""
+    systems = {
+        "legacy": f'sqlite = {{ path = "{folder}/legacy.db" }}',
+        "warehouse": f'duckdb = {{ path = "{folder}/warehouse.duckdb" }}',
+    }
+    small = SMALL.replace('{ environment_id = "small" }', POLICY)
+    phase = AIRLINES % {"connection": "legacy", "relation": "airlines"}
+    return small + connections(systems) + phase + APPROVED % timeout_seconds
+
+
+def test_a_run_gate_waits_until_as_many_have_approved_as_the_policy_asks_for(
+    terraform: Terraform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "legacy.db")) as legacy:
+        legacy.executescript("CREATE TABLE airlines (carrier TEXT PRIMARY KEY); INSERT INTO airlines VALUES ('UA');")
+    pymigrate = CommandLine(terraform.engine)
+    terraform.write(approved(tmp_path, 1))
+    terraform.must("init")
+    impatient = terraform.run("apply", "-auto-approve")
+    assert impatient.code == 1
+    assert "did not end within 1 s" in impatient.output
+    waiting = only_run(terraform)
+    assert waiting.state == run_pb2.RUN_STATE_RUNNING
+    assert waiting.rows == 0
+
+    # Who started the run is no other pair of eyes: two others have to approve.
+    assert "somebody else must approve it" in pymigrate("approve", waiting.name, code=1)
+    tokens = [pymigrate("token", "--purpose", purpose).splitlines()[0] for purpose in ("Ann", "Bob")]
+    terraform.write(approved(tmp_path, 120))
+    with terraform.start("apply", "-auto-approve") as patient:
+        assert patient.stdout is not None
+        assert any("pymigrate_run_gate.arrived: Creating..." in line for line in patient.stdout)
+        for token in tokens:
+            assert only_run(terraform).state == run_pb2.RUN_STATE_RUNNING
+            monkeypatch.setenv("PYMIGRATE_TOKEN", token)
+            pymigrate("approve", waiting.name)
+        monkeypatch.delenv("PYMIGRATE_TOKEN")
+        said, _ = patient.communicate(timeout=120)
+    assert patient.returncode == 0, said
+    ended = only_run(terraform)
+    assert (ended.name, ended.state) == (waiting.name, run_pb2.RUN_STATE_SUCCEEDED)
+    approvers = {gate.approver for phase in ended.phases.values() for gate in phase.gates.values()}
+    assert len(approvers) == 2
+    assert "local" not in approvers
+    assert terraform.resources()["pymigrate_run_gate.arrived"]["state"] == "succeeded"
     assert terraform.changes() == 0

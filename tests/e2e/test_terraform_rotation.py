@@ -2,14 +2,13 @@
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import pymysql
 import pytest
 
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import wait_until
-from tests.e2e.terraforms import SMALL, Terraform, connections
+from tests.e2e.terraforms import SMALL, Terraform, connections, only_run
 from tests.e2e.test_terraform import terraform
 from tests.servers import MariadbDatabase
 
@@ -59,14 +58,6 @@ def configuration(shop: MariadbDatabase, folder: Path, secret: Path) -> str:
         "warehouse": f'duckdb = {{ path = "{folder}/warehouse.duckdb" }}',
     }
     return SMALL + connections(systems) + MOVED
-
-
-def only_run(terraform: Terraform) -> Any:
-    """The run as the engine has it."""
-    with terraform.engine.client() as client:
-        request = run_pb2.ListRunsRequest(parent="environments/small/plans/small")
-        (run,) = client.runs.ListRuns(request, metadata=client.metadata, timeout=30).runs
-        return run
 
 
 def test_a_run_goes_on_with_a_password_of_another_reference(
