@@ -20,6 +20,7 @@ from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
 from pymigrate.engine.entrypoints.grpc.errors import CODES, code_of, status_of
+from pymigrate.engine.entrypoints.grpc.git_sources import GitSourceCalls
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.notifications import NotificationCalls
@@ -44,6 +45,7 @@ SERVICERS: dict[str, Any] = {
     "TokenService": TokenCalls,
     "NotificationService": NotificationCalls,
     "DispatchService": DispatchCalls,
+    "GitSourceService": GitSourceCalls,
     "WorkerService": WorkerCalls,
 }
 SERVICES = {name: module.DESCRIPTOR.services_by_name[name] for name, (module, _) in ADDERS.items()}
@@ -84,6 +86,7 @@ def every_error() -> list[errors.PyMigrateError]:
         errors.NotOwned("environments/e", "terraform", "api"),
         errors.Inherited("environments/e/departments/d", "base"),
         errors.EngineRefused("DATA_REFUSED", "row 7"),
+        errors.RepositoryRefused("FILE_TOO_LARGE", "what", path="a.yaml", line=7),
     ]
     special = {type(error) for error in found} | {errors.PyMigrateError, errors.PermanentError, errors.TemporaryError}
     pending = [errors.PyMigrateError]

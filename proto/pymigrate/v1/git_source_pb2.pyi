@@ -557,6 +557,7 @@ class GitSourceStatus(google.protobuf.message.Message):
     SUSPEND_REASON_FIELD_NUMBER: builtins.int
     SUSPENDED_BY_FIELD_NUMBER: builtins.int
     REVERSAL_FIELD_NUMBER: builtins.int
+    OBJECTS_DIGEST_FIELD_NUMBER: builtins.int
     applied_commit: builtins.str
     """The commit whose definitions are stored; empty: none yet."""
     seen_commit: builtins.str
@@ -571,6 +572,10 @@ class GitSourceStatus(google.protobuf.message.Message):
     """Why, in their words."""
     suspended_by: builtins.str
     """Who asked."""
+    objects_digest: builtins.str
+    """The digest of its objects as they were stored when `applied_commit` was last held against them: while it is the same, nobody else has
+    changed them.
+    """
     @property
     def conditions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___GitCondition]:
         """What holds of it: `Ready`, `Available`, `Verified`, `Valid`, `Applied`, `InSync`, `Reversed`, in this order."""
@@ -616,9 +621,10 @@ class GitSourceStatus(google.protobuf.message.Message):
         suspend_reason: builtins.str = ...,
         suspended_by: builtins.str = ...,
         reversal: Global___Reversal | None = ...,
+        objects_digest: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["applied_time", b"applied_time", "fetch_time", b"fetch_time", "reversal", b"reversal", "seen_time", b"seen_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["applied_commit", b"applied_commit", "applied_time", b"applied_time", "conditions", b"conditions", "drift", b"drift", "fetch_time", b"fetch_time", "is_suspended", b"is_suspended", "object_count", b"object_count", "problems", b"problems", "reversal", b"reversal", "seen_commit", b"seen_commit", "seen_time", b"seen_time", "skipped_count", b"skipped_count", "suspend_reason", b"suspend_reason", "suspended_by", b"suspended_by"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied_commit", b"applied_commit", "applied_time", b"applied_time", "conditions", b"conditions", "drift", b"drift", "fetch_time", b"fetch_time", "is_suspended", b"is_suspended", "object_count", b"object_count", "objects_digest", b"objects_digest", "problems", b"problems", "reversal", b"reversal", "seen_commit", b"seen_commit", "seen_time", b"seen_time", "skipped_count", b"skipped_count", "suspend_reason", b"suspend_reason", "suspended_by", b"suspended_by"]) -> None: ...
 
 Global___GitSourceStatus: typing_extensions.TypeAlias = GitSourceStatus
 
@@ -681,6 +687,7 @@ class GitRevision(google.protobuf.message.Message):
     REVERSAL_FIELD_NUMBER: builtins.int
     RUNS_FIELD_NUMBER: builtins.int
     ACTOR_FIELD_NUMBER: builtins.int
+    DUE_PLANS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `gitSources/{git_source}/revisions/{number}`, from 1; empty of what is not kept."""
     commit: builtins.str
@@ -727,6 +734,12 @@ class GitRevision(google.protobuf.message.Message):
     def runs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The runs that were started for it."""
 
+    @property
+    def due_plans(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The plans that a run is to be started of for it. Each has one among `runs` once it is started; what keeps it from that, the condition
+        `Ready` tells.
+        """
+
     def __init__(
         self,
         *,
@@ -746,9 +759,10 @@ class GitRevision(google.protobuf.message.Message):
         reversal: Global___Reversal | None = ...,
         runs: collections.abc.Iterable[builtins.str] | None = ...,
         actor: builtins.str = ...,
+        due_plans: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["commit_time", b"commit_time", "reversal", b"reversal", "time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["actor", b"actor", "author", b"author", "change_count", b"change_count", "changes", b"changes", "commit", b"commit", "commit_time", b"commit_time", "name", b"name", "plans", b"plans", "problems", b"problems", "reversal", b"reversal", "runs", b"runs", "signer", b"signer", "state", b"state", "subject", b"subject", "time", b"time", "tree", b"tree"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "author", b"author", "change_count", b"change_count", "changes", b"changes", "commit", b"commit", "commit_time", b"commit_time", "due_plans", b"due_plans", "name", b"name", "plans", b"plans", "problems", b"problems", "reversal", b"reversal", "runs", b"runs", "signer", b"signer", "state", b"state", "subject", b"subject", "time", b"time", "tree", b"tree"]) -> None: ...
 
 Global___GitRevision: typing_extensions.TypeAlias = GitRevision
 

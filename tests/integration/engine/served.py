@@ -17,6 +17,7 @@ from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.git_sources import GitSourceCalls
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
@@ -27,11 +28,14 @@ from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.main.notifications import Notifications
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import Settings
 from pymigrate.engine.testing.hosts import Outcome, ScriptedHost, done
 from pymigrate.engine.testing.metrics import MemoryMetrics
+from pymigrate.engine.testing.repositories import MemoryRepositories
 from pymigrate.v1 import worker_pb2
 from tests.unit.application.engines import Engine
+from tests.unit.application.gitops.sourced import SourceParts
 
 TOKEN = "a-token-of-the-test"
 BEARERS = Bearers(TOKEN, SystemClock())
@@ -55,6 +59,10 @@ class ServedEngine:
         self.engine: Engine = self.do(self._make())
         surroundings, settings = Surroundings(SystemClock(), random_id), Settings(home=home)
         engine = self.engine
+        self.repositories = MemoryRepositories()
+        self.git_sources = SourceParts(
+            engine.store, engine.surroundings, engine.catalog, self.repositories, engine.runs, Redactor()
+        )
         self.notifications = Notifications(
             settings, engine.store, surroundings, MemoryMetrics(), engine.board, engine.kpis, engine.limits
         )
@@ -116,6 +124,9 @@ class ServedEngine:
             "TokenService": TokenCalls(
                 TokenMaking(engine.store, Surroundings(SystemClock(), random_id), BEARERS.short_tokens)
             ),
+            "GitSourceService": GitSourceCalls(
+                engine.store, engine.catalog, requests, self.git_sources.sources, self.git_sources.bells
+            ),
             "WorkerService": WorkerCalls(engine.hosts),
             **self.notifications.servicers(engine.catalog, requests),
         }
@@ -127,6 +138,7 @@ class ServedEngine:
             for at, affinity in enumerate(AFFINITIES, 1)
         ]
         self._working = [asyncio.create_task(host.serve()) for host in hosts]
+        self._working.append(asyncio.create_task(self.git_sources.loop.run()))
 
     async def _stop(self) -> None:
         for task in self._working:

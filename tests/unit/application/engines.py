@@ -13,6 +13,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
+from pymigrate.engine.application.gitops.suspension import is_suspended
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.impacts import Bounds, Impacts
 from pymigrate.engine.application.inquiries import Inquiries
@@ -58,7 +59,8 @@ class Engine:
         numbers = count(1)
         clock = self.real_clock or self.clock
         surroundings = Surroundings(clock, lambda: f"{next(numbers):08d}-id")
-        self.catalog = Catalog(surroundings)
+        self.surroundings = surroundings
+        self.catalog = Catalog(surroundings, is_suspended)
         self.plans = Plans(self.catalog)
         self.board = Board(self.store, clock, random.Random(1))
         self.kpis = FleetKpis(self.store, self.board, clock)

@@ -24,6 +24,12 @@ def scheme_of(url: str) -> str:
     return "ssh" if "://" not in url and _SCP.fullmatch(url) else url.partition("://")[0].lower()
 
 
+def host_of(url: str) -> str:
+    """The host of a url that is one."""
+    found = _SCP.fullmatch(url) if "://" not in url else None
+    return found["host"].lower() if found is not None else urlsplit(url).hostname or ""
+
+
 def url_problem(url: str) -> str:
     """What is wrong with a repository's url, and what to do; empty: nothing. The url is not repeated: it may hold a password."""
     if not url:

@@ -66,7 +66,7 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     store: Store = MeasuredStore(await opened(settings, clock, redactor), instruments.metrics, clock)
     try:
         outgoing = build_outgoing(settings, store, instruments, places)
-        await _serve(settings, bearers, clock, store, ending, instruments, outgoing)
+        await _serve(settings, bearers, clock, store, ending, instruments, outgoing, redactor)
     finally:
         await store.close()
         await asyncio.to_thread(tracing.close)
@@ -81,8 +81,9 @@ async def _serve(
     ending: asyncio.Event,
     instruments: Instruments,
     outgoing: Sequence[Outgoing],
+    redactor: Redactor,
 ) -> None:
-    services = Services(settings, clock, store, instruments, bearers.short_tokens)
+    services = Services(settings, clock, store, instruments, bearers.short_tokens, redactor)
     surfaces = Surfaces(settings, services.servicers(), bearers, instruments)
     await services.restore()
     await surfaces.start()

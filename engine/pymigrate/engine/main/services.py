@@ -15,6 +15,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
+from pymigrate.engine.application.gitops.suspension import is_suspended
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.impacts import Bounds, Impacts
@@ -47,8 +48,10 @@ from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
+from pymigrate.engine.main.git_sources import GitSources
 from pymigrate.engine.main.instruments import measure_fleet, measure_hosts
 from pymigrate.engine.main.notifications import Notifications
+from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 
@@ -57,7 +60,13 @@ class Services:
     """Built once for each engine. `restore` takes over what an earlier engine left before anything is served."""
 
     def __init__(
-        self, settings: Settings, clock: SystemClock, store: Store, instruments: Instruments, short_tokens: ShortTokens
+        self,
+        settings: Settings,
+        clock: SystemClock,
+        store: Store,
+        instruments: Instruments,
+        short_tokens: ShortTokens,
+        redactor: Redactor,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -72,8 +81,9 @@ class Services:
         self._inquiries = Inquiries(random_id, self._tell_work)
         self._limits = LaneLimits(store, self._board, settings.lanes_max, clock)
         self._hosts = self._make_hosts()
-        self._catalog, self._requests = Catalog(self._surroundings), Requests(clock)
+        self._catalog, self._requests = Catalog(self._surroundings, is_suspended), Requests(clock)
         self._topics = Topics(clock)
+        self._runs = Runs(store, self._board, self._inquiries, self._catalog, self._surroundings, self._topics)
         self._drawers = Drawers()
         self._learning = Learning(store, clock)
         self._forecasts = Forecasts(store, self._board, self._limits, clock, self._drawers.draw)
@@ -82,13 +92,16 @@ class Services:
         self._notifications = Notifications(
             settings, store, self._surroundings, instruments.metrics, self._board, self._kpis, self._limits
         )
+        self._git_sources = GitSources(
+            settings, store, self._surroundings, self._catalog, self._runs, instruments.metrics, redactor
+        )
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
         measure_hosts(instruments.metrics, self._hosts)
 
     def servicers(self) -> Mapping[str, Any]:
         """What is served, by the service's name."""
         store, catalog, requests = self._store, self._catalog, self._requests
-        runs = Runs(store, self._board, self._inquiries, catalog, self._surroundings, self._topics)
+        runs = self._runs
         measuring = Measuring(store, Inspections(self._inquiries), Probing(self._inquiries, self._clock))
         bounds = Bounds(self._settings.lanes_max, self._settings.memory_bytes_max)
         impacts = Impacts(store, catalog, measuring, self._surroundings, bounds, self._drawers.draw)
@@ -104,6 +117,7 @@ class Services:
             "TokenService": TokenCalls(self._tokens),
             "WorkerService": WorkerCalls(self._hosts),
             **self._notifications.servicers(catalog, requests),
+            **self._git_sources.servicers(requests),
         }
 
     async def restore(self) -> None:
@@ -127,13 +141,14 @@ class Services:
         yield self._dashboards.run_loop()
         yield from (plugin.run() for plugin in self._plugins)
         yield from self._notifications.loops()
+        yield self._git_sources.run()
 
     async def drain(self) -> None:
         """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others.
         Dispatchers end with what they have in hand."""
         hosts = [host.record for host in self._hosts.hosts()]
         draining = (self._executor.drain(host.pid, host.pid_start_ticks) for host in hosts)
-        await asyncio.gather(self._notifications.close(), *draining)
+        await asyncio.gather(self._notifications.close(), self._git_sources.close(), *draining)
         await self._executor.close()
 
     def close(self) -> None:

@@ -10,13 +10,14 @@ HISTOGRAMS_MAX = 500  # each is a line for every bucket
 LABELS = frozenset(
     {
         *("environment", "department", "plan", "phase", "state", "reason", "result", "kind", "service", "method"),
-        *("route", "code", "surface", "collector", "metric", "type", "version"),
+        *("route", "code", "surface", "collector", "metric", "type", "version", "source"),
     }
 )
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STORE_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 WORK_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0)
 
+PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0)
 CONFIRM_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0)
 
 
@@ -212,6 +213,38 @@ NOTIFIED_EVENTS = _counter(
 NOTIFIED_LAG = _gauge(
     "pymigrate_notification_routing_lag_seconds",
     "How long there has been an entry of the stream that was not held against the rules.",
+)
+
+GIT_PASSES = _counter(
+    "pymigrate_git_passes_total",
+    "Passes of Git sources, by what came of them.",
+    *("environment", "source", "result"),
+)
+GIT_PASS_DURATION = _histogram(
+    "pymigrate_git_pass_duration_seconds",
+    "How long passes of Git sources took, from the look at the repository to what is stored.",
+    PASS_BUCKETS,
+    *("environment", "result"),
+)
+GIT_FETCH_AGE = _gauge(
+    "pymigrate_git_fetch_age_seconds",
+    "How long ago the repository of a Git source last answered; from this engine's start where it has not.",
+    *("environment", "source"),
+)
+GIT_APPLY_AGE = _gauge(
+    "pymigrate_git_apply_age_seconds",
+    "How long ago what is stored was last found to be what a Git source says; from this engine's start where it was not.",
+    *("environment", "source"),
+)
+GIT_DRIFT = _gauge(
+    "pymigrate_git_drift_objects",
+    "Objects of a Git source that are not what its applied commit says, those that are kept among them.",
+    *("environment", "source"),
+)
+GIT_UNMET = _gauge(
+    "pymigrate_git_condition_unmet",
+    "1, under each condition of a Git source that does not hold and the reason.",
+    *("environment", "source", "type", "reason"),
 )
 
 COLLECTOR_DURATION = _gauge(

@@ -20,6 +20,8 @@ from pymigrate.v1 import (
     connection_pb2_grpc,
     environment_pb2,
     environment_pb2_grpc,
+    git_source_pb2,
+    git_source_pb2_grpc,
     impact_pb2,
     impact_pb2_grpc,
     kpi_pb2,
@@ -60,6 +62,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "TokenService": (token_pb2, token_pb2_grpc.add_TokenServiceServicer_to_server),
     "NotificationService": (notification_pb2, notification_pb2_grpc.add_NotificationServiceServicer_to_server),
     "DispatchService": (notification_pb2, notification_pb2_grpc.add_DispatchServiceServicer_to_server),
+    "GitSourceService": (git_source_pb2, git_source_pb2_grpc.add_GitSourceServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
 
