@@ -4,6 +4,9 @@ It opens no store and renders nothing: it is the engine's client, and what it se
 that engine, so that no two are left where one was meant; one that was started by hand stays and waits for the next engine.
 """
 
+import pymigrate.engine.main.plain_logging  # noqa: F401  (before anything imports structlog)
+
+# isort: split
 import argparse
 import asyncio
 import os

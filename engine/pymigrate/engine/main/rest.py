@@ -1,6 +1,9 @@
 """REST in a process of its own: a gRPC client of the engine that serves from the same home, with the same paths and answers. It opens no
 store, and any number of them may stand before one engine."""
 
+import pymigrate.engine.main.plain_logging  # noqa: F401  (before anything imports structlog)
+
+# isort: split
 import asyncio
 import signal
 

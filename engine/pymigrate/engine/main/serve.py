@@ -1,5 +1,8 @@
 """The engine's process: builds every adapter, takes over what an earlier engine left, serves, and drains at SIGTERM."""
 
+import pymigrate.engine.main.plain_logging  # noqa: F401  (before anything imports structlog)
+
+# isort: split
 import asyncio
 import random
 import signal

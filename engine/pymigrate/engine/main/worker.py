@@ -4,6 +4,9 @@ It starts with the wire alone; the data plane and a kind's connector are importe
 registered where its affinity says that it will write to a file.
 """
 
+import pymigrate.engine.main.plain_logging  # noqa: F401  (before anything imports structlog)
+
+# isort: split
 import argparse
 import os
 import signal
