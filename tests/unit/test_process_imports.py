@@ -1,4 +1,4 @@
-"""What a process does not import at its start: what colours tracebacks takes as long as a third of what a worker host needs."""
+"""What a process does not import at its start, since it takes longer than much of what the process is for."""
 
 import subprocess
 import sys
@@ -31,3 +31,8 @@ def test_a_plugin_of_such_a_process_has_rich_all_the_same() -> None:
 def test_a_process_that_has_rich_already_keeps_it() -> None:
     begin = "import rich, pymigrate.engine.main.worker, structlog.dev"
     assert told_by(f"{begin}; print(structlog.dev.rich is rich)") == "True"
+
+
+def test_the_command_line_imports_what_answers_questions_about_graphs_only_when_there_is_one() -> None:
+    begin = "import sys, pymigrate.engine.entrypoints.cli.commands"
+    assert told_by(f"{begin}; print('networkx' in sys.modules)") == "False"

@@ -1,11 +1,16 @@
-"""The graph of a plan's phases: cycles and dangling references, the order, and who depends on whom."""
+"""The graph of a plan's phases: cycles and dangling references, the order, and who depends on whom.
+
+networkx is imported by what asks it: it takes as long as half of a command at the command line, most of which have no question for it.
+"""
 
 from collections.abc import Mapping, Sequence
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import nearest
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def dangling(dependencies: Mapping[str, Sequence[str]]) -> tuple[Problem, ...]:
@@ -23,6 +28,8 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]], through: str = "") -> 
 
     It starts at `through` where that lies on it, else at the smallest name, so that the same plan always reads the same.
     """
+    import networkx as nx
+
     graph = _graph(dependencies)
     try:
         edges = nx.find_cycle(graph, source=through if through in graph else None)
@@ -52,12 +59,16 @@ def cycle_problem(cycle: Sequence[str]) -> Problem:
 
 def levels(dependencies: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     """The phases by level: each level needs only those before it. The graph must have no cycle and nothing dangling."""
+    import networkx as nx
+
     graph = _graph(dependencies).reverse(copy=False)
     return tuple(tuple(sorted(level)) for level in nx.topological_generations(graph))
 
 
 def _graph(dependencies: Mapping[str, Sequence[str]]) -> "nx.DiGraph[str]":
     """An edge leads from a phase to each phase that it depends on; dangling ones are left out."""
+    import networkx as nx
+
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(sorted(dependencies))
     graph.add_edges_from(
