@@ -173,6 +173,7 @@ class HttpsHost(Hosting):
         self.authority = authority
         self.username = USERNAME
         self.token = TOKEN
+        self.knows_protocols = True  # and else speaks the oldest one
         self.asked: list[Asked] = []
         self.answer: Callable[[Asked], Answer | None] = lambda _: None
         self.port = 0
@@ -316,7 +317,7 @@ def _from_backend(host: HttpsHost, asked: Asked, body: bytes) -> tuple[int, dict
         "CONTENT_TYPE": asked.headers.get("content-type", ""),
         "CONTENT_LENGTH": str(len(body)),
         "HTTP_CONTENT_ENCODING": asked.headers.get("content-encoding", ""),
-        "GIT_PROTOCOL": asked.headers.get("git-protocol", ""),
+        "GIT_PROTOCOL": asked.headers.get("git-protocol", "") if host.knows_protocols else "",
     }
     said = subprocess.run(
         ["git", "http-backend"], input=body, env=environment, cwd=host.folder, capture_output=True, check=False

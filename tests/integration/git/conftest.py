@@ -1,9 +1,11 @@
 """Copies in a folder of the test's own."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from pymigrate.engine.adapters.git.repository import GitRepositories, GitRepository
 from pymigrate.engine.ports.redaction import Redactor
@@ -46,3 +48,10 @@ def pushed(https_host: HttpsHost, work: Work) -> Callable[..., str]:
         return sha
 
     return push
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the engine runs on, since each starts processes in a way of its own."""
+    return {"uvloop": uvloop.new_event_loop}

@@ -27,7 +27,8 @@ PROXIES = tuple(
     each for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for each in (name, name.upper())
 )
 # A limit that the system does not know is passed over; that of files is not: nothing else bounds a pack.
-LIMITED = f'ulimit -c 0; ulimit -v {MEMORY_BYTES_MAX // 1024} 2>/dev/null; ulimit -f {FILE_BYTES_MAX // 512} && exec "$0" "$@"'
+LIMITED = 'ulimit -c 0; ulimit -v "$1" 2>/dev/null; ulimit -f "$2" && shift 2 && exec "$@"'
+BLOCK_BYTES = 512
 SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -71,8 +72,9 @@ class Ended:
 class GitCommands:
     """Starts git. `home` is a folder that git takes for its user's: an empty one. Nothing of a command outlives it."""
 
-    def __init__(self, home: Path, program: str = "git") -> None:
+    def __init__(self, home: Path, program: str = "git", file_bytes_max: int = FILE_BYTES_MAX) -> None:
         self._home = home
+        self._limits = (str(MEMORY_BYTES_MAX // 1024), str(file_bytes_max // BLOCK_BYTES))
         self._program = program
         self._is_checked = False
         self._running: set[int] = set()
@@ -137,7 +139,7 @@ class GitCommands:
     async def _run(
         self, command: Sequence[str], given: Mapping[str, str], told: bytes, seconds_max: float, output_bytes_max: int
     ) -> Ended:
-        async with self._started(command, given) as child:
+        async with self._started(command, given, is_told=bool(told)) as child:
             talks = (
                 asyncio.ensure_future(_tell(child, told)),
                 asyncio.ensure_future(_hear(child.stdout, output_bytes_max)),
@@ -159,7 +161,7 @@ class GitCommands:
 
     @asynccontextmanager
     async def _started(
-        self, command: Sequence[str], given: Mapping[str, str]
+        self, command: Sequence[str], given: Mapping[str, str], *, is_told: bool
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """One that runs; at the end nothing of it is left."""
         try:
@@ -167,8 +169,10 @@ class GitCommands:
                 "/bin/sh",
                 "-c",
                 LIMITED,
+                "limited",
+                *self._limits,
                 *command,
-                stdin=asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.PIPE if is_told else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=PIECE_BYTES,
@@ -211,12 +215,14 @@ class GitCommands:
 async def _tell(child: asyncio.subprocess.Process, told: bytes) -> None:
     """What it does not read is told by its end."""
     if child.stdin is None:
-        raise RuntimeError("started without a pipe")
+        return
     with contextlib.suppress(ConnectionError):
-        child.stdin.write(told)
-        await child.stdin.drain()
-    child.stdin.close()
-    with contextlib.suppress(ConnectionError):
+        for first in range(0, len(told), PIECE_BYTES):
+            if child.stdin.is_closing():
+                return
+            child.stdin.write(told[first : first + PIECE_BYTES])
+            await child.stdin.drain()
+        child.stdin.close()
         await child.stdin.wait_closed()
 
 

@@ -30,6 +30,17 @@ class ObjectReader:
             return "", ""
         return told[0].decode(), told[1].decode()
 
+    async def commit(self, sha: str, bytes_max: int) -> bytes | None:
+        """What a commit holds; None where there is none of that digest. Raises RepositoryRefused for more than `bytes_max`."""
+        ended = await self._copy.git(
+            "cat-file", "--batch", told=f"{sha}\n".encode(), output_bytes_max=bytes_max + HEADER_BYTES_MAX
+        )
+        if ended.code:
+            raise ObjectMissing(ended.said)
+        head, _, rest = ended.output.partition(b"\n")
+        told = head.split()
+        return rest[: int(told[2])] if told[1] == b"commit" else None
+
     async def contents(self, names: Sequence[str], bytes_max: int) -> Mapping[str, bytes]:
         """What objects hold. Raises RepositoryRefused for one that holds more than `bytes_max`."""
         if not names:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar, assert_never
 
 from pymigrate.engine.adapters.git import objects, signatures
-from pymigrate.engine.adapters.git.commands import Ended, GitCommands
+from pymigrate.engine.adapters.git.commands import FILE_BYTES_MAX, Ended, GitCommands
 from pymigrate.engine.adapters.git.copies import DROPPED_PREFIX, FRESH_PREFIX, TIPS, WRITTEN, Copy
 from pymigrate.engine.adapters.git.logins import Access, Logins
 from pymigrate.engine.adapters.git.reading import ObjectMissing, ObjectReader
@@ -64,6 +64,11 @@ class GitRepository:
         self._reader = ObjectReader(self._copy)
         self._turn = asyncio.Lock()
         self._held: set[str] = set()  # known to be here, so that asking again costs nothing
+
+    @property
+    def folder(self) -> Path:
+        """Where the copy is, or would be."""
+        return self._copy.folder
 
     async def find(self, remote: Remote, reference: Reference) -> str:
         """As the port says. A commit leads to itself: whether it is there, fetching it says."""
@@ -265,9 +270,12 @@ class GitRepository:
 
     async def _raw_commit(self, sha: str) -> bytes:
         objects.check_sha(sha)
-        if not self._copy.is_there or (await self._kind(sha))[1] != "commit":
+        raw = None
+        if self._copy.is_there:
+            raw = await self._checked(self._reader.commit(sha, objects.COMMIT_BYTES_MAX))
+        if raw is None:
             raise RepositoryRefused("REFERENCE_MISSING", f"commit {sha} is not here: it has to be fetched first")
-        return (await self._checked(self._reader.contents((sha,), objects.COMMIT_BYTES_MAX)))[sha]
+        return raw
 
     async def _kind(self, name: str) -> tuple[str, str]:
         if not self._copy.is_there:
@@ -307,11 +315,13 @@ class GitRepository:
 class GitRepositories:
     """The copies in a folder of the engine's own. Nothing is started, and git is not looked for, before one is used."""
 
-    def __init__(self, folder: Path, redactor: Redactor, program: str = "git") -> None:
+    def __init__(
+        self, folder: Path, redactor: Redactor, program: str = "git", pack_bytes_max: int = FILE_BYTES_MAX
+    ) -> None:
         self._folder = folder
         self._redactor = redactor
         self._logins = Logins(folder)
-        self._commands = GitCommands(folder / HOME, program)
+        self._commands = GitCommands(folder / HOME, program, pack_bytes_max)
         self._repositories: dict[str, GitRepository] = {}
         self._is_ready = False
 
