@@ -26,8 +26,9 @@ GIVEN = ("PATH", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_D
 PROXIES = tuple(
     each for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for each in (name, name.upper())
 )
-# A limit that the system does not know is passed over; that of files is not: nothing else bounds a pack.
-LIMITED = 'ulimit -c 0; ulimit -v "$1" 2>/dev/null; ulimit -f "$2" && shift 2 && exec "$@"'
+# Whoever writes beyond the limit is told so, rather than killed without a word. A limit that the system does not know is passed over; that
+# of files is not: nothing else bounds a pack.
+LIMITED = 'trap "" XFSZ; ulimit -c 0; ulimit -v "$1" 2>/dev/null; ulimit -f "$2" && shift 2 && exec "$@"'
 BLOCK_BYTES = 512
 SETTINGS = (
     "core.hooksPath=/dev/null",

@@ -85,7 +85,8 @@ class GitRepository:
         sha = found.get(f"{name}^{{}}") or found.get(name, "")
         if not sha:
             raise RepositoryRefused(
-                "REFERENCE_MISSING", f"{remote.url} has no {_words(reference)}: make it, or declare another"
+                "REFERENCE_MISSING",
+                f"{remote.url} has no {_words(reference)}, or is a page and no repository: make it, or declare another",
             )
         return objects.check_sha(sha)
 
@@ -254,19 +255,21 @@ class GitRepository:
         """A command that speaks to the repository, whose url stands for `{url}`."""
         for secret in _secrets_of(remote):
             self._redactor.note(secret)
+        is_good = False
         async with self._logins.access(remote) as access:
             try:
-                return await self._commands.run(
+                ended = await self._commands.run(
                     _with_url(arguments, access),
                     folder=folder,
                     environment=access.environment,
                     settings=access.settings,
                     seconds_max=remote.timeout_seconds,
                 )
-            except BaseException:
-                if folder is not None:
-                    self._copy.sweep()  # what was ended in the middle has left its locks
-                raise
+                is_good = not ended.code
+            finally:
+                if folder is not None and not is_good:
+                    self._copy.sweep()  # what was ended in the middle has left its locks, and what it had by then
+        return ended
 
     async def _raw_commit(self, sha: str) -> bytes:
         objects.check_sha(sha)
