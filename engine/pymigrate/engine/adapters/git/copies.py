@@ -27,6 +27,7 @@ LEFT_BEHIND = (
     "objects/pack/.tmp-*",
     "objects/??/tmp_obj_*",
     "objects/incoming-*",
+    "fast_import_crash_*",
 )
 # Besides what git may be configured to keep there.
 WHOLE = ("HEAD", "config", "objects", "refs")

@@ -122,7 +122,7 @@ class Refusals:
         for reason, pattern, advice in REASONS:
             if pattern.search(said):
                 return RepositoryRefused(reason, f"{where}: {advice} ({told})")
-        if FULL.search(said):
+        if is_disk_full(said):
             return RepositoryUnavailable(
                 f"{where}: the engine's own disk is full or read-only: make room for the copy ({told})"
             )
@@ -137,4 +137,9 @@ class Refusals:
 
 def is_broken(said: str) -> bool:
     """Whether it is the copy on this machine that is to blame."""
-    return BROKEN.search(said) is not None and FULL.search(said) is None
+    return BROKEN.search(said) is not None and not is_disk_full(said)
+
+
+def is_disk_full(said: str) -> bool:
+    """Whether the copy can't be written."""
+    return FULL.search(said) is not None

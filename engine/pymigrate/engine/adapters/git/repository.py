@@ -14,7 +14,7 @@ from pymigrate.engine.adapters.git.commands import FILE_BYTES_MAX, Ended, GitCom
 from pymigrate.engine.adapters.git.copies import DROPPED_PREFIX, FRESH_PREFIX, TIPS, WRITTEN, Copy
 from pymigrate.engine.adapters.git.logins import Access, Logins
 from pymigrate.engine.adapters.git.reading import ObjectMissing, ObjectReader
-from pymigrate.engine.adapters.git.refusals import Refusals, is_broken
+from pymigrate.engine.adapters.git.refusals import Refusals, is_broken, is_disk_full
 from pymigrate.engine.adapters.git.writing import commit_stream
 from pymigrate.engine.domain.errors import RepositoryRefused, RepositoryUnavailable
 from pymigrate.engine.ports.redaction import Redactor
@@ -202,6 +202,7 @@ class GitRepository:
                 "fast-import", "--quiet", "--force", "--date-format=raw", "--cat-blob-fd=1", told=stream
             )
             if ended.code:
+                self._copy.sweep()
                 await self._suspect_locked(ended.said)
             sha = objects.check_sha(ended.output.decode().strip())
             await self._keep(sha)
@@ -308,7 +309,12 @@ class GitRepository:
             raise RepositoryUnavailable(
                 f"the copy on this machine was damaged and is thrown away; it is fetched again ({self._refusals.quoted(said)})"
             )
-        raise self._refusals.of(said, "the copy on this machine")
+        if is_disk_full(said):
+            raise self._refusals.of(said, "the copy on this machine")
+        raise RepositoryRefused(
+            "REFERENCE_MISSING",
+            f"what is asked for is not here: it has to be fetched first ({self._refusals.quoted(said)})",
+        )
 
     def _forget(self) -> None:
         self._held.clear()
