@@ -10,7 +10,8 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
-from pymigrate.engine.application.gitops.passes import Outcome, Passes
+from pymigrate.engine.application.gitops.pass_outcomes import Outcome
+from pymigrate.engine.application.gitops.passes import Passes
 from pymigrate.engine.application.gitops.run_starting import RunStarting
 from pymigrate.engine.application.gitops.source_reading import SourceReading
 from pymigrate.engine.application.gitops.source_secrets import SourceSecrets

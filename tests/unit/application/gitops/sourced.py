@@ -15,7 +15,8 @@ from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
-from pymigrate.engine.application.gitops.passes import Outcome, Passes, Wish
+from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish
+from pymigrate.engine.application.gitops.passes import Passes
 from pymigrate.engine.application.gitops.run_starting import RunStarting, StartsRuns
 from pymigrate.engine.application.gitops.source_reading import SourceReading
 from pymigrate.engine.application.gitops.source_secrets import SourceSecrets

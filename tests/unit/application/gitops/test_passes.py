@@ -3,7 +3,7 @@
 import pytest
 
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
-from pymigrate.engine.application.gitops.passes import Wish
+from pymigrate.engine.application.gitops.pass_outcomes import Wish
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.domain.errors import NotFound, NotOwned
 from pymigrate.engine.ports.repository import Reference, ReferenceKind

@@ -45,11 +45,12 @@ class Target:
 
 
 class Stopped(Exception):
-    """A pass does not go on. What it has found says why."""
+    """A pass does not go on. What it has found says why; `target` is the commit that it got to, if any."""
 
-    def __init__(self, error: PyMigrateError) -> None:
+    def __init__(self, error: PyMigrateError, target: Target | None = None) -> None:
         super().__init__(error.message)
         self.error = error
+        self.target = target
 
 
 class SourceReading:
@@ -109,7 +110,7 @@ class SourceReading:
             findings.meet(ConditionType.VERIFIED, "NOT_DEMANDED", "no signatures are demanded")
             return Target(head, commit)
         signers = Signers(source.signatures.ssh_allowed_signers, source.signatures.openpgp_public_keys)
-        with self._telling(findings, ConditionType.VERIFIED):
+        with self._telling(findings, ConditionType.VERIFIED, Target(head, commit)):
             signer = await repository.signer(sha, signers)
         findings.meet(ConditionType.VERIFIED, "SIGNED", f"commit {sha} is signed by {signer}")
         return Target(head, commit, "", signer)
@@ -149,12 +150,12 @@ class SourceReading:
         return text
 
     @contextmanager
-    def _telling(self, findings: Findings, type_: ConditionType) -> Iterator[None]:
+    def _telling(self, findings: Findings, type_: ConditionType, target: Target | None = None) -> Iterator[None]:
         try:
             yield
         except PyMigrateError as error:
             findings.miss(type_, error.reason, self._clean(error.message))
-            raise Stopped(error) from error
+            raise Stopped(error, target) from error
 
 
 def reference_of(source: git_source_pb2.GitSource) -> Reference:

@@ -10,7 +10,8 @@ from pymigrate.engine.application.field_definitions import is_line, length_probl
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, owner_of
 from pymigrate.engine.application.gitops.pass_drafts import look
-from pymigrate.engine.application.gitops.passes import Outcome, Passes, Wish, refuse_suspended
+from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish, refuse_suspended
+from pymigrate.engine.application.gitops.passes import Passes
 from pymigrate.engine.application.gitops.suspension import status_of
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, Problem, RepositoryRefused
 from pymigrate.engine.domain.git_names import COMMIT, branch_problem

@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
-from pymigrate.engine.application.gitops.passes import Outcome
+from pymigrate.engine.application.gitops.pass_outcomes import Outcome
 from pymigrate.engine.application.gitops.sources import Sources
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.entrypoints.grpc.declared import DeclaredCalls

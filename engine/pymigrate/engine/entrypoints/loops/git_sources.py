@@ -9,7 +9,8 @@ import structlog
 
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.git_source_kinds import COLLECTION, sources_in
-from pymigrate.engine.application.gitops.passes import Outcome, Passes
+from pymigrate.engine.application.gitops.pass_outcomes import Outcome
+from pymigrate.engine.application.gitops.passes import Passes
 from pymigrate.engine.application.gitops.sources import Wishes
 from pymigrate.engine.domain.errors import EngineUnavailable, NotFound, PyMigrateError, RepositoryUnavailable
 from pymigrate.engine.domain.git_names import host_of

@@ -1,0 +1,58 @@
+"""What is asked of passes, what comes of them, and what is known of a source between two of them."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from pymigrate.engine.application.gitops.applying import Applied
+from pymigrate.engine.application.gitops.pass_drafts import GIT_ACTOR, Looked
+from pymigrate.engine.application.gitops.source_reading import Target
+from pymigrate.engine.domain.errors import FailedPrecondition, PyMigrateError
+from pymigrate.engine.ports.clock import Clock
+from pymigrate.v1 import definition_pb2, git_source_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks of the next pass besides that it comes: to apply although the source only looks by itself, in whose name."""
+
+    actor: str = GIT_ACTOR
+    applies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a pass. `result` is a word for metrics; `revision` what came of the commit; `error` what ended the pass, if anything."""
+
+    result: str
+    is_well: bool
+    revision: git_source_pb2.GitRevision = field(default_factory=git_source_pb2.GitRevision)
+    error: PyMigrateError | None = None
+    source: git_source_pb2.GitSource = field(default_factory=git_source_pb2.GitSource)
+    status: git_source_pb2.GitSourceStatus = field(default_factory=git_source_pb2.GitSourceStatus)
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of a source in memory alone. `settled`: with this head, digest and version of it there was nothing to do;
+    `kept_as`: and with this applied commit, while another one can't be applied."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    settled: tuple[str, str, int] | None = None
+    kept_since: float = 0.0
+    kept_as: tuple[str, str, int] | None = None
+    fetched: float = 0.0
+    applied: float = 0.0
+    status: git_source_pb2.GitSourceStatus = field(default_factory=git_source_pb2.GitSourceStatus)
+
+    def settle(self, looked: Looked, target: Target, staged: Applied, digest: str, clock: Clock) -> None:
+        """There is nothing more to do for this commit while the digest stays. What is kept against the commit is tried again later."""
+        self.settled = (target.head, digest, looked.version)
+        has_kept = any(each.action == definition_pb2.CHANGE_ACTION_KEEP for each in staged.changes)
+        self.kept_since = clock.monotonic() if has_kept else 0.0
+
+
+def refuse_suspended(status: git_source_pb2.GitSourceStatus, name: str) -> None:
+    """Raises FailedPrecondition where a source is suspended."""
+    if status.is_suspended:
+        why = f" ({status.suspend_reason})" if status.suspend_reason else ""
+        raise FailedPrecondition(f"{name} is suspended by {status.suspended_by}{why}: resume it first, or only check")
