@@ -205,7 +205,7 @@ class DefinitionChange(google.protobuf.message.Message):
     line: builtins.int
     """The line that its document begins at, from 1."""
     reason: builtins.str
-    """Why it is kept, in words."""
+    """Why it is kept, or what is to be known of phases that a plan has no longer, in words."""
     @property
     def fields(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
         """The fields that differ; of objects that are created or deleted, none."""

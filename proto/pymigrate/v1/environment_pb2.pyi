@@ -257,8 +257,8 @@ class Environment(google.protobuf.message.Message):
 
     @property
     def overrides(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___Override]:
-        """What it says otherwise of the objects that it inherits, by their names within the environment, such as `connections/legacy` or
-        `plans/warehouse/phases/sales`.
+        """What it says otherwise of the objects that it inherits or declares itself, by their names within the environment, such as
+        `connections/legacy` or `plans/warehouse/phases/sales`.
         """
 
     @property
@@ -377,7 +377,7 @@ class Override(google.protobuf.message.Message):
     CLEARED_FIELDS_FIELD_NUMBER: builtins.int
     IS_EXCLUDED_FIELD_NUMBER: builtins.int
     is_excluded: builtins.bool
-    """Whether the object is not inherited at all, with everything below it."""
+    """Whether the object is not inherited at all, with everything below it. Not for what the environment declares and no base has."""
     @property
     def fields(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """New values by the paths of fields, such as `postgres.host` or `datasets.orders.lanes`, each written as the field's type is: numbers,
@@ -612,10 +612,13 @@ class ResolvedValue(google.protobuf.message.Message):
     VALUE_FIELD_NUMBER: builtins.int
     LAYER_FIELD_NUMBER: builtins.int
     PARAMETERS_FIELD_NUMBER: builtins.int
+    IS_OVERRIDE_FIELD_NUMBER: builtins.int
     value: builtins.str
     """The value as definitions write it; of a secret it is the reference."""
     layer: builtins.str
     """The environment that says so, by its last segment; empty: the parameter's default, or the field's."""
+    is_override: builtins.bool
+    """Whether the layer says so by an override, and not where it declares the object."""
     @property
     def parameters(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The parameters that are part of it, those within their values too, ordered by name."""
@@ -626,8 +629,9 @@ class ResolvedValue(google.protobuf.message.Message):
         value: builtins.str = ...,
         layer: builtins.str = ...,
         parameters: collections.abc.Iterable[builtins.str] | None = ...,
+        is_override: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["layer", b"layer", "parameters", b"parameters", "value", b"value"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_override", b"is_override", "layer", b"layer", "parameters", b"parameters", "value", b"value"]) -> None: ...
 
 Global___ResolvedValue: typing_extensions.TypeAlias = ResolvedValue
 

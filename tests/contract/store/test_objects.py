@@ -229,3 +229,24 @@ async def test_an_undone_entry_is_not_in_the_audit_trail(store: Store) -> None:
     kept = await store.read(lambda unit: list(unit.audit.list(0, 9)))
     assert [entry.subject for entry in kept] == ["kept", "kept"]
     assert kept[0].sequence < kept[1].sequence
+
+
+async def test_many_objects_are_stored_at_once_or_none_of_them(store: Store) -> None:
+    many = [resource(f"e/{at}", parent="e", uid=f"u{at}") for at in range(300)]
+    await store.transact(lambda unit: unit.resources.insert_all(many))
+    await store.transact(lambda unit: unit.resources.insert_all([]))
+    found = await store.read(lambda unit: unit.resources.within("e"))
+    assert list(found) == sorted(many, key=lambda each: each.name)
+    again = [resource("e/new", parent="e", uid="new"), resource("e/7", parent="e", uid="another")]
+    with pytest.raises(AlreadyExists):
+        await store.transact(lambda unit: unit.resources.insert_all(again))
+    assert await store.read(lambda unit: unit.resources.get("e/new")) is None
+
+
+async def test_many_entries_are_appended_at_once_in_their_order(store: Store) -> None:
+    entries = [AuditEntry(NOW, "me", "create", f"e/{at}", at) for at in range(300)]
+    await store.transact(lambda unit: unit.audit.append_all(entries))
+    await store.transact(lambda unit: unit.audit.append_all([]))
+    found = await store.read(lambda unit: unit.audit.list(0, 1_000))
+    assert [each.subject for each in found] == [each.subject for each in entries]
+    assert [each.sequence for each in found] == sorted({each.sequence for each in found})

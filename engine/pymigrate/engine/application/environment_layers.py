@@ -35,6 +35,10 @@ class EnvironmentLayers:
         """One environment as it is declared."""
         return self._environments[name]
 
+    def has(self, name: str) -> bool:
+        """Whether there is an environment of that name."""
+        return name in self._environments
+
     def layers(self, name: str) -> tuple[str, ...]:
         """What it is made of, itself last. Raises InvalidDefinition for bases that can't be."""
         if name not in self._layers:

@@ -1,6 +1,7 @@
 """Which kinds of objects environments inherit, and what the checks of each look at beside the object itself."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pymigrate.engine.application.kind import Kind
@@ -15,6 +16,7 @@ from pymigrate.engine.application.notification_kinds import (
 from pymigrate.engine.application.secret_backend_kinds import SECRET_BACKENDS
 from pymigrate.engine.domain.names import is_id
 
+KEYS_KEPT_MAX = 100_000
 INHERITED: Mapping[str, Kind[Any]] = {
     kind.collection: kind
     for kind in (
@@ -45,6 +47,7 @@ LOOKED_AT: Mapping[str, frozenset[str]] = {
 """The collections that an object's check looks at: what changed there may make it wrong."""
 
 
+@lru_cache(KEYS_KEPT_MAX)
 def collection_of(key: str) -> str:
     """The collection of an object by its name within its environment: `phases` of `plans/warehouse/phases/sales`. Empty for what is no such
     name of anything that is inherited."""

@@ -29,10 +29,11 @@ LAYERED_FIELDS = ("bases", "is_template", "parameters", "values", "overrides")
 @dataclass(slots=True)
 class Found:
     """What keeps a change from being made. Problems are told with the environment that has them, fields of objects as `key.field`; refusals
-    with it and the object's name within it."""
+    with it and the object's name within it. `layers` are those of the environments that were looked at."""
 
     problems: list[tuple[str, Problem]] = field(default_factory=list)
     refusals: list[tuple[str, str, str]] = field(default_factory=list)
+    layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def refuse(self, cause: str) -> None:
         """Raises FailedPrecondition or InvalidDefinition, with everything found; `cause` is the environment that was written to."""
@@ -106,8 +107,8 @@ class Inheriting:
         """Objects of many environments, and some environments themselves, were written unchecked: likewise, each environment once and after
         those that it inherits from, with the checks of what was written. What keeps it from being made is found, and not raised."""
         found, layers = Found(), self.layers(unit)
-        reached: dict[str, tuple[str, ...]] = {}
-        for name in {*changed, *environments}:
+        reached = found.layers
+        for name in filter(layers.has, {*changed, *environments}):
             for each in (name, *layers.heirs(name)):
                 reached[each] = _layers_of(layers, each)
         for each in sorted(reached, key=lambda name: (len(reached[name]), name)):

@@ -213,9 +213,12 @@ class Resolving:
             last = {each: of for each, of in last.items() if each[: len(path)] != path} | {path: layer}
         lengths = sorted({len(path) for path in last}, reverse=True)
         for leaf in leaves(held.message, skipped):
-            layer = next((last[leaf.path[:at]] for at in lengths if leaf.path[:at] in last), held.layer)
+            layer = next((last[leaf.path[:at]] for at in lengths if leaf.path[:at] in last), "")
             used = self._with_parts(held.put_in[leaf.path]) if leaf.path in held.put_in else ()
-            yield join_path(leaf.path), environment_pb2.ResolvedValue(value=leaf.value, layer=layer, parameters=used)
+            value = environment_pb2.ResolvedValue(
+                value=leaf.value, layer=layer or held.layer, parameters=used, is_override=bool(layer)
+            )
+            yield join_path(leaf.path), value
 
     def _with_parts(self, names: Collection[str]) -> list[str]:
         """Parameters with those that are part of their values, by name."""

@@ -28,6 +28,8 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]], through: str = "") -> 
 
     It starts at `through` where that lies on it, else at the smallest name, so that the same plan always reads the same.
     """
+    if not any(dependencies.values()):
+        return ()
     import networkx as nx
 
     graph = _graph(dependencies)

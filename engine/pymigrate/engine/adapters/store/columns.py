@@ -29,6 +29,11 @@ def to_microseconds(value: datetime) -> int:
     return (value - EPOCH) // MICROSECOND
 
 
+def from_microseconds(value: int) -> datetime:
+    """The datetime, in UTC."""
+    return EPOCH + timedelta(microseconds=value)
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime as microseconds since 1970 in UTC."""
 
@@ -41,7 +46,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         """The datetime, in UTC."""
-        return None if value is None else EPOCH + timedelta(microseconds=value)
+        return None if value is None else from_microseconds(value)
 
 
 class Labels(TypeDecorator[dict[str, str]]):

@@ -9,6 +9,7 @@ from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.definitions import phase_dependencies
 from pymigrate.engine.application.environment_layers import INHERITANCE
+from pymigrate.engine.application.gitops.bodies import Bodies
 from pymigrate.engine.application.gitops.changes_told import field_changes, whole
 from pymigrate.engine.application.gitops.declaring import Declaring
 from pymigrate.engine.application.gitops.definition import Definition, DefinitionsRead
@@ -17,11 +18,13 @@ from pymigrate.engine.application.gitops.plan_hashes import PlanHashes, connecti
 from pymigrate.engine.application.gitops.problems_told import ProblemsTold
 from pymigrate.engine.application.gitops.pruning import Pruned, prune, word_of
 from pymigrate.engine.application.gitops.staged import Staged
+from pymigrate.engine.application.gitops.unchanged import Unchanged
 from pymigrate.engine.application.inherited_kinds import INHERITED
+from pymigrate.engine.application.inherited_runs import require_unused
 from pymigrate.engine.application.kind import OUTPUT_ONLY
-from pymigrate.engine.application.kinds import PHASES, PLANS, phases_of
+from pymigrate.engine.application.kinds import PHASES, PLANS, children, phases_of
 from pymigrate.engine.domain import graph
-from pymigrate.engine.domain.errors import InvalidDefinition, Problem
+from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.ports.store import Resource, ResourcesRead, Unit
 from pymigrate.v1 import definition_pb2
@@ -68,21 +71,25 @@ class Applied:
 
 
 class Applying:
-    """Applies sets of definitions. What it remembers between two is how plans hash."""
+    """Applies sets of definitions. What it remembers between two changes no answer, only how soon there is one."""
 
     def __init__(self, catalog: Catalog, surroundings: Surroundings) -> None:
         self._catalog = catalog
         self._surroundings = surroundings
         self._hashes = PlanHashes()
+        self._bodies = Bodies()
+        self._unchanged = Unchanged()
 
     def stage(self, unit: Unit, read: DefinitionsRead, caller: Caller, scope: Scope) -> Applied:
         """What applying these definitions does to what the unit holds, without doing it. Problems are told, not raised."""
+        if not read.problems and (known := self._unchanged.find(unit, scope, scope.owner, read.definitions)):
+            return Applied(plans=list(known.plans), unchanged_count=len(read.definitions))
         definitions = list(in_order(read.definitions))
         bound_to = f"environments/{scope.environment}" if scope.environment else ""
         staged = Staged(unit, _environments(definitions, bound_to))
         problems = ProblemsTold(definitions, read.problems)
         caller = replace(caller, managed_by=scope.owner)
-        declaring = Declaring(self._catalog, staged, caller, scope.taken_over_sides, problems)
+        declaring = Declaring(self._catalog, staged, caller, scope.taken_over_sides, problems, self._bodies)
         for definition in definitions:
             declaring.declare(definition)
         pruned = Pruned()
@@ -90,7 +97,10 @@ class Applying:
             declared = {each.name for each in definitions} | read.names
             pruned = prune(staged, declaring, scope.owner, bound_to, declared)
         self._check(staged, definitions, declaring, caller, problems)
-        return self._applied(staged, definitions, pruned, problems)
+        applied = self._applied(staged, definitions, pruned, problems)
+        if not (applied.changes or applied.problems) and _is_all_own(staged, scope.owner, applied.plans):
+            self._unchanged.keep(unit, scope, scope.owner, read.definitions, applied.plans)
+        return applied
 
     def _check(
         self,
@@ -138,15 +148,29 @@ class Applying:
         self, staged: Staged, declared: Sequence[str], deleted: Sequence[str]
     ) -> Iterator[definition_pb2.PlanChange]:
         before, after = _Connections(staged.loaded), _Connections(staged.resources)
-        gone = set(deleted)
-        for plan in (*declared, *deleted):
-            change = definition_pb2.PlanChange(plan=plan)
-            if staged.loaded.get(plan) is not None:
-                change.plan_hash_before = self._hashes.held(staged.loaded, plan, before.of(plan))
-            if plan not in gone:
-                change.plan_hash = self._hashes.held(staged.resources, plan, after.of(plan))
-                change.declared_hash = self._hashes.declared(staged.resources, plan)
-            yield change
+        for plan in declared:
+            hashes = self._hashes.of(staged.resources, plan, after.of(plan))
+            was = hashes.held
+            if staged.resources.writes("phases", plan) or staged.resources.writes("connections", environment_of(plan)):
+                was = self._hash_before(staged, plan, before)
+            elif staged.resources.originals.get(plan, plan) is None:
+                was = ""
+            yield definition_pb2.PlanChange(
+                plan=plan, plan_hash_before=was, plan_hash=hashes.held, declared_hash=hashes.declared
+            )
+        for plan in deleted:
+            yield definition_pb2.PlanChange(plan=plan, plan_hash_before=self._hash_before(staged, plan, before))
+
+    def _hash_before(self, staged: Staged, plan: str, connections: "_Connections") -> str:
+        if staged.loaded.get(plan) is None:
+            return ""
+        return self._hashes.of(staged.loaded, plan, connections.of(plan)).held
+
+
+def _is_all_own(staged: Staged, owner: str, plans: Collection[definition_pb2.PlanChange]) -> bool:
+    """Whether no phase of these plans is another side's, or inherited."""
+    phases = (phase for each in plans for phase in children(staged.as_unit, "phases", each.plan))
+    return staged.is_empty and all(phase.managed_by == owner for phase in phases)
 
 
 class _Connections:
@@ -173,6 +197,8 @@ def _environments(definitions: Collection[Definition], environment: str) -> list
 def _change(staged: Staged, definition: Definition) -> definition_pb2.DefinitionChange | None:
     """How an object differs from what its file says; None where it does not."""
     name, written = definition.name, staged.resources.written
+    if name not in written and not (definition.kind is PLANS and staged.resources.writes("phases", name)):
+        return None
     is_created = staged.loaded.get(name) is None
     fields = [] if is_created else list(_fields(staged, definition))
     if is_created and written.get(name) is None:
@@ -186,7 +212,19 @@ def _change(staged: Staged, definition: Definition) -> definition_pb2.Definition
         fields=fields,
         file=definition.file,
         line=definition.line,
+        reason="" if is_created else "; ".join(_left_behind(staged, definition)),
     )
+
+
+def _left_behind(staged: Staged, definition: Definition) -> Iterator[str]:
+    """What phases that a plan has no longer have left in targets: a run keeps what it froze, and is the way back."""
+    for name in sorted(staged.resources.touched("phases", definition.name)):
+        if staged.resources.get(name) is None:
+            _, environment, key = name.split("/", 2)
+            try:
+                require_unused(staged.as_unit, environment, key)
+            except FailedPrecondition as error:
+                yield error.message
 
 
 def _fields(staged: Staged, definition: Definition) -> Iterator[definition_pb2.FieldChange]:

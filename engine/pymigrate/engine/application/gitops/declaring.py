@@ -1,7 +1,6 @@
 """Writes definitions into a stage through the catalogue, each for its owner, and notes what was written where. Nothing is checked that the
 whole decides."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.catalog import Catalog, is_layered
 from pymigrate.engine.application.environment_checks import Changed
 from pymigrate.engine.application.environment_layers import INHERITANCE
+from pymigrate.engine.application.gitops.bodies import Bodies
 from pymigrate.engine.application.gitops.definition import Definition
 from pymigrate.engine.application.gitops.problems_told import ProblemsTold
 from pymigrate.engine.application.gitops.staged import Staged
@@ -31,6 +31,7 @@ class Declaring:
         caller: Caller,
         taken_over_sides: frozenset[str],
         problems: ProblemsTold,
+        bodies: Bodies,
     ) -> None:
         self._catalog = catalog
         self._staged = staged
@@ -38,6 +39,7 @@ class Declaring:
         self._caller = caller
         self._taken_over_sides = taken_over_sides
         self._problems = problems
+        self._bodies = bodies
         self.changed: dict[str, Changed] = {}
         self.environments: set[str] = set()
 
@@ -66,7 +68,8 @@ class Declaring:
     def _declare_phases(self, definition: Definition) -> None:
         plan = definition.name
         stored = {last_segment(each.name): each for each in children(self._unit, "phases", plan)}
-        for name in sorted(stored.keys() - definition.message.phases.keys()):
+        wanted = definition.message.phases
+        for name in sorted(stored.keys() - wanted.keys()):
             if stored[name].managed_by == INHERITANCE:
                 continue
             try:
@@ -74,16 +77,11 @@ class Declaring:
                 self.delete(PHASES, self._adopted(stored[name]))
             except PermanentError as error:
                 self._problems.refused(definition, error.message, "phases")
-        for name, phase in self._phases(definition):
+        for name in sorted(wanted):
             try:
-                self._write(PHASES, f"{plan}/phases/{name}", phase)
+                self._write(PHASES, f"{plan}/phases/{name}", wanted[name])
             except PermanentError as error:
                 self._problems.raised(definition, error, name)
-
-    @staticmethod
-    def _phases(definition: Definition) -> Iterator[tuple[str, Any]]:
-        phases = definition.message.phases
-        return ((name, phases[name]) for name in sorted(phases))
 
     def _write(self, kind: Kind[Any], name: str, message: Any) -> None:
         stored = self._unit.resources.get(name)
@@ -95,13 +93,8 @@ class Declaring:
                 self.environments.add(last_segment(name))
             return
         self._require_ours(stored)
-        wanted = kind.message()
-        wanted.CopyFrom(message)
-        wanted.name = name
-        wanted.etag = ""
-        for field in kind.held_elsewhere:
-            wanted.ClearField(field)
-        if stored.managed_by == self._caller.managed_by and wanted.SerializeToString(deterministic=True) == stored.body:
+        wanted, body = self._bodies.of(kind, name, message)
+        if stored.managed_by == self._caller.managed_by and body == stored.body:
             return
         adopted = self._adopted(stored)
         self._catalog.update(self._unit, kind, wanted, FieldMask(), self._caller, is_checked=True)

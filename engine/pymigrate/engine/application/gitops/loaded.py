@@ -1,6 +1,6 @@
 """Stored objects, read at once: everything in some environments, and all environments themselves."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 
 from pymigrate.engine.application.kind import PAGE_MAX
@@ -14,10 +14,9 @@ class Loaded:
 
     def __init__(self, stored: ResourcesRead, environments: Collection[str]) -> None:
         self._stored = stored
-        self._objects: dict[str, dict[str, Resource]] = {}
+        self._objects: dict[str, Resource] = {}
         self._order: dict[str, Sequence[str]] = {}
         self._below: dict[tuple[str, str], list[Resource]] = {}
-        self._top: dict[str, Resource] = {}
         self._load_top()
         for environment in environments:
             self._load(environment)
@@ -27,52 +26,49 @@ class Loaded:
         while page := self._stored.list(*TOP, found[-1].name if found else "", PAGE_MAX):
             found += page
         self._below[TOP] = found
-        self._top = {each.name: each for each in found}
+        self._objects |= {each.name: each for each in found}
 
     def _load(self, environment: str) -> None:
         found = self._stored.within(environment)
-        self._objects[environment] = {each.name: each for each in found}
+        self._objects |= {each.name: each for each in found}
         self._order[environment] = [each.name for each in found]
         for each in found:
             self._below.setdefault((each.kind, each.parent), []).append(each)
 
     def load(self, environment: str) -> None:
         """Reads everything of another environment too, unless that was done."""
-        if environment not in self._objects:
+        if environment not in self._order:
             self._load(environment)
 
     def _environment(self, name: str) -> str:
         """The loaded environment that a name lies in, or is; empty: none."""
         found = "/".join(name.split("/", 2)[:2])
-        return found if found in self._objects else ""
+        return found if found in self._order else ""
 
     def _is_loaded(self, kind: str, parent: str) -> bool:
         return (kind, parent) == TOP or bool(self._environment(parent))
 
     def get(self, name: str) -> Resource | None:
         """See Resources."""
-        if _is_environment(name):
-            return self._top.get(name)
-        environment = self._environment(name)
-        return self._objects[environment].get(name) if environment else self._stored.get(name)
+        found = self._objects.get(name)
+        if found is not None or self._environment(name) or _is_environment(name):
+            return found
+        return self._stored.get(name)
 
     def get_all(self, names: Collection[str]) -> Sequence[Resource]:
         """See Resources."""
-        found, others = [], []
-        for name in set(names):
-            if not self._environment(name) and not _is_environment(name):
-                others.append(name)
-            elif (each := self.get(name)) is not None:
-                found.append(each)
+        found = [self._objects[name] for name in set(names) & self._objects.keys()]
+        left = set(names) - self._objects.keys()
+        others = [name for name in left if not self._environment(name) and not _is_environment(name)]
         if others:
             found += self._stored.get_all(others)
         return sorted(found, key=lambda each: each.name)
 
     def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
         """See Resources."""
-        if not self._is_loaded(kind, parent):
-            return self._stored.list(kind, parent, after, limit)
-        known = self._below.get((kind, parent), [])
+        known = self._below.get((kind, parent))
+        if known is None:
+            return () if self._is_loaded(kind, parent) else self._stored.list(kind, parent, after, limit)
         start = bisect_right(known, after, key=lambda each: each.name) if after else 0
         return known[start : start + limit]
 
@@ -98,9 +94,8 @@ class Loaded:
         if not environment:
             return self._stored.within(name)
         order = self._order[environment]
-        start, end = bisect_right(order, f"{name}/"), bisect_right(order, f"{name}0")
-        objects = self._objects[environment]
-        return [objects[each] for each in order[start:end]]
+        start, end = bisect_right(order, f"{name}/"), bisect_left(order, f"{name}0")  # what comes after the slash
+        return [self._objects[each] for each in order[start:end]]
 
     def has_children(self, parent: str) -> bool:
         """See Resources."""

@@ -14,48 +14,42 @@ from pymigrate.engine.ports.store import Resource, ResourcesRead
 KEPT_MAX = 50_000
 Bodies = tuple[tuple[str, bytes], ...]
 """Names, and what holds."""
+_Key = tuple[tuple[str, bytes, bytes, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    connections: Bodies
-    digest: str
+class Hashes:
+    """`held` is the hash of the plan that a run of it would have; `declared` that of what its environment declares, before parameters,
+    overrides and connections."""
+
+    held: str
+    declared: str
 
 
 class PlanHashes:
-    """Digests by what they are made of, those that were not asked for longest forgotten first."""
+    """Hashes by what they are made of, those that were not asked for longest forgotten first."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[Bodies, _Known] = OrderedDict()
-        self._declared: OrderedDict[Bodies, str] = OrderedDict()
+        self._known: OrderedDict[_Key, tuple[Bodies, Hashes]] = OrderedDict()
 
-    def held(self, resources: ResourcesRead, plan: str, connections: Mapping[str, bytes]) -> str:
-        """The hash of a plan that a run of it would have. `connections` are the environment's, as they hold."""
-        bodies = tuple((each.name, each.resolved or each.body) for each in _phases(resources, plan))
-        known = self._held.get(bodies)
-        if known is not None and all(connections.get(name) == body for name, body in known.connections):
-            self._held.move_to_end(bodies)
-            return known.digest
-        phases = {last_segment(name): PHASES.message().FromString(body) for name, body in bodies}
-        used = tuple((name, connections[name]) for name in used_connections(phases) if name in connections)
-        digest = plan_hash(phases, {name: CONNECTIONS.message().FromString(body) for name, body in used})
-        self._held[bodies] = _Known(used, digest)
-        if len(self._held) > KEPT_MAX:
-            self._held.popitem(last=False)
-        return digest
-
-    def declared(self, resources: ResourcesRead, plan: str) -> str:
-        """The digest of a plan as its environment declares it: equal where two environments declare the same."""
-        own = [each for each in _phases(resources, plan) if each.managed_by != INHERITANCE]
-        bodies = tuple((each.name, each.body) for each in own)
-        if bodies in self._declared:
-            self._declared.move_to_end(bodies)
-        else:
-            phases = {last_segment(name): PHASES.message().FromString(body) for name, body in bodies}
-            self._declared[bodies] = plan_hash(phases, {})
-            if len(self._declared) > KEPT_MAX:
-                self._declared.popitem(last=False)
-        return self._declared[bodies]
+    def of(self, resources: ResourcesRead, plan: str, connections: Mapping[str, bytes]) -> Hashes:
+        """Those of a plan. `connections` are its environment's, as they hold."""
+        phases = _phases(resources, plan)
+        key = tuple((each.name, each.body, each.resolved, each.managed_by == INHERITANCE) for each in phases)
+        known = self._known.get(key)
+        if known is not None and all(connections.get(name, b"") == body for name, body in known[0]):
+            self._known.move_to_end(key)
+            return known[1]
+        held = {last_segment(each.name): PHASES.message().FromString(each.resolved or each.body) for each in phases}
+        own = [each for each in phases if each.managed_by != INHERITANCE]
+        declared = {last_segment(each.name): PHASES.message().FromString(each.body) for each in own}
+        used = tuple((name, connections.get(name, b"")) for name in used_connections(held))
+        opened = {name: CONNECTIONS.message().FromString(body) for name, body in used if body}
+        hashes = Hashes(plan_hash(held, opened), plan_hash(declared, {}))
+        self._known[key] = used, hashes
+        if len(self._known) > KEPT_MAX:
+            self._known.popitem(last=False)
+        return hashes
 
 
 def connection_bodies(resources: ResourcesRead, environment: str) -> dict[str, bytes]:

@@ -63,9 +63,10 @@ class ProblemsTold:
     def found(self, found: Found) -> None:
         """What was found of environments as wholes."""
         for environment, problem in found.problems:
-            self._of_environment(environment, problem.field, problem.description, INVALID)
+            layers = found.layers.get(environment, ())
+            self._of_environment(environment, layers, problem.field, problem.description, INVALID)
         for environment, key, message in found.refusals:
-            self._of_environment(environment, key, message, REFUSED)
+            self._of_environment(environment, found.layers.get(environment, ()), key, message, REFUSED)
 
     def _elsewhere(self, problem: Problem, name: str) -> None:
         environment, _, place = problem.field.removeprefix("environments/").partition(": ")
@@ -75,7 +76,7 @@ class ProblemsTold:
         else:
             self._keep(_problem("", 0, 0, name, "", f"{problem.field}: {problem.description}", INVALID))
 
-    def _of_environment(self, environment: str, place: str, description: str, rule: str) -> None:
+    def _of_environment(self, environment: str, layers: Sequence[str], place: str, description: str, rule: str) -> None:
         """A problem of an environment's field, or of an object in it: `key.path`."""
         key, _, path = place.partition(".")
         name = f"environments/{environment}"
@@ -93,7 +94,8 @@ class ProblemsTold:
             self._tell(declared, path, description, rule)
             return
         # It is inherited, or nothing that the files declare: then what they say of others does not fit it.
-        above = next((each for each in self._definitions.values() if each.name.endswith(f"/{key}")), None)
+        others = (self._definitions.get(f"environments/{layer}/{key}") for layer in reversed(layers))
+        above = next((each for each in others if each is not None), None)
         described = f"{name}: {key}{'.' if path else ''}{path}: {description}"
         cause = above or self._definitions.get(name)
         if cause is not None:

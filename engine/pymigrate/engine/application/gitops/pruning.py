@@ -58,13 +58,15 @@ def prune(staged: Staged, declaring: Declaring, owner: str, environment: str, de
 
 
 def _undeclared(staged: Staged, owner: str, environment: str, declared: Set[str]) -> Iterator[Resource]:
-    for name, _, _ in staged.resources.owned(owner):
-        if name in declared or (environment and environment_of(name) != environment):
-            continue
-        if environment and name == environment:
-            continue  # what a source is bound to it does not take away from under itself
+    names = [name for name, _, _ in staged.resources.owned(owner) if name not in declared and "/phases/" not in name]
+    for name in names:
+        place = environment_of(name)
+        if environment and (place != environment or name == environment):
+            continue  # nor does it take away from under itself what it is bound to
+        if name.startswith("environments/"):
+            staged.loaded.load(place)
         resource = staged.resources.get(name)
-        if resource is not None and resource.kind in _KINDS:  # phases go with their plans
+        if resource is not None and resource.kind in _KINDS:
             yield resource
 
 

@@ -60,6 +60,7 @@ def _print(title: str, values: Mapping[str, environment_pb2.ResolvedValue]) -> N
         return
     table = Table("field", "value", "layer", "parameters", title=Text(title), title_justify="left")
     for path, value in sorted(values.items()):
-        told = [path, value.value, value.layer or "(default)", ", ".join(value.parameters)]
+        said = f"{value.layer} (override)" if value.is_override else value.layer or "(default)"
+        told = [path, value.value, said, ", ".join(value.parameters)]
         table.add_row(*(Text(each) for each in told))
     console().print(table)
