@@ -61,7 +61,7 @@ async def test_what_lies_in_a_folder_has_the_digest_that_it_has_anywhere(
     sha = pushed({"dev/plan.yaml": PLAN, "prod/plan.yaml": PLAN, "other.yaml": "x: 1\n"})
     await repository.fetch(https_host.remote("defs"), BRANCH, sha)
 
-    dev, prod = await repository.tree(sha, "dev"), await repository.tree(sha, "/prod/".strip("/"))
+    dev, prod = await repository.tree(sha, "dev"), await repository.tree(sha, "prod")
     assert dev == prod
     assert dev.oid != (await repository.tree(sha, "")).oid
 

@@ -80,7 +80,6 @@ async def test_a_reference_is_never_an_option(
         "ssh://-x@host.test/x",
         "-x@host.test:x",
         "user@-host.test:x",
-        "git@host.test::x",
         "http://host.test/x",
         "http://169.254.169.254/x",
         "http://127.0.0.1.host.test/x",

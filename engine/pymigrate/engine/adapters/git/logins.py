@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import re
 import shlex
 import shutil
 import ssl
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from pymigrate.engine.domain.errors import RepositoryRefused
+from pymigrate.engine.domain.git_names import scheme_of, url_problem
 from pymigrate.engine.ports.repository import HttpsLogin, Remote, SshLogin
 
 CERTIFICATES = (
@@ -28,9 +28,6 @@ CERTIFICATES = (
     "/etc/ssl/cert.pem",
 )
 USERNAME = "git"
-LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
-SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^\s:].*)")
-CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0]")
 FOLDER_PREFIX = "login-"
 # Answers git's question for a login, and only that: it is asked to keep and to forget logins too.
 HELPER = '!f() {{ test "$1" != get || cat {file}; }}; f'
@@ -70,6 +67,8 @@ class Logins:
     @asynccontextmanager
     async def access(self, remote: Remote) -> AsyncIterator[Access]:
         """Access to a repository for one command. Raises RepositoryRefused with URL_REFUSED."""
+        if problem := url_problem(remote.url):
+            raise RepositoryRefused("URL_REFUSED", f"the url {problem}")
         scheme = scheme_of(remote.url)
         with self._own_folder() as folder:
             match remote.login:
@@ -87,17 +86,15 @@ class Logins:
     def _https_access(self, url: str, login: HttpsLogin, scheme: str, folder: Path) -> Access:
         # Without a folder that holds none, curl reads every certificate of the system's a second time, one file after another.
         settings = [f"http.sslCAInfo={self._certificates(login.ca_certificates)}", f"http.sslCAPath={folder}"]
-        parts = urlsplit(url)
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
         if login.token is not None:
-            username = login.username or parts.username or USERNAME
+            username = login.username or USERNAME
             secret = login.token.reveal()
             if any(sign in text for text in (username, secret) for sign in "\n\0"):
                 raise RepositoryRefused("CREDENTIALS_REFUSED", "a user or token has line ends in it: it is none")
             place = _write(folder / "login", f"username={username}\npassword={secret}\n")
             helper = HELPER.format(file=shlex.quote(str(place)))
-            settings.append(f"credential.{scheme}://{bare.netloc}.helper={helper}")
-        return Access(bare.geturl(), tuple(settings), {"GIT_ALLOW_PROTOCOL": scheme})
+            settings.append(f"credential.{scheme}://{urlsplit(url).netloc}.helper={helper}")
+        return Access(url, tuple(settings), {"GIT_ALLOW_PROTOCOL": scheme})
 
     def _certificates(self, own: str) -> Path:
         """The file with the well-known authorities, and these besides."""
@@ -131,36 +128,6 @@ def known_authorities() -> Iterator[str]:
     knows, and where distributions have them."""
     yield ssl.get_default_verify_paths().cafile or ""
     yield from CERTIFICATES
-
-
-def scheme_of(url: str) -> str:
-    """`https`, `ssh`, or `http` on this machine. Raises RepositoryRefused with URL_REFUSED for anything else, and for what an option, a
-    command or a password could hide in."""
-    if CONTROL.search(url) or url.startswith("-"):
-        raise RepositoryRefused("URL_REFUSED", "the url has spaces or control characters, or begins like an option")
-    if "://" not in url:
-        if SCP_LIKE.fullmatch(url) and "::" not in url:
-            return "ssh"
-        raise RepositoryRefused(
-            "URL_REFUSED", f"{url} is no url: `https://…`, `ssh://user@host/path` or `user@host:path`"
-        )
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise RepositoryRefused("URL_REFUSED", "the url's host or port is none") from error
-    if parts.password is not None:
-        raise RepositoryRefused(
-            "URL_REFUSED", "the url has a password in it: give a reference to it as the login's token"
-        )
-    is_named = bool(host) and not host.startswith("-") and not (parts.username or "").startswith("-")
-    if not is_named or parts.query or parts.fragment:
-        raise RepositoryRefused("URL_REFUSED", f"{url} names no host, or more than a host and a path")
-    if parts.scheme in {"https", "ssh"} or (parts.scheme == "http" and LOOPBACK.fullmatch(host)):
-        return parts.scheme
-    raise RepositoryRefused(
-        "URL_REFUSED", f"{url}: repositories are reached by https and ssh, by http on this machine alone"
-    )
 
 
 def _ssh_access(url: str, login: SshLogin, folder: Path) -> Access:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pymigrate.engine.domain.errors import RepositoryRefused
+from pymigrate.engine.domain.git_names import commit_problem, path_problem
 from pymigrate.engine.ports.repository import Blob, Commit
 
 DEFINITION_NAME = re.compile(rb"\.(?:ya?ml|json)\Z")
@@ -15,7 +16,6 @@ FILES_MAX = 10_000  # of definitions
 ENTRIES_MAX = 200_000
 COMMIT_BYTES_MAX = 1024**2
 LINK, SUBMODULE = b"120000", b"160000"
-SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 IDENTITY = re.compile(rb"(?P<who>.*?) ?(?P<seconds>-?\d+) [+-]\d{4}")
 SECONDS_MAX = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
@@ -111,29 +111,23 @@ def signature_kind(raw: bytes) -> str:
 
 def check_sha(sha: str) -> str:
     """All digits of a commit's digest, which can't be an option. Raises RepositoryRefused."""
-    if SHA.fullmatch(sha) is None:
-        raise RepositoryRefused(
-            "REFERENCE_MISSING", f"{sha[:80]!r} is no commit: all 40 or 64 hexadecimal digits are needed"
-        )
+    if problem := commit_problem(sha):
+        raise RepositoryRefused("REFERENCE_MISSING", f"{sha[:80]!r} {problem}")
     return sha
 
 
 def folder_of(path: str) -> str:
     """A folder relative to the root as git takes it; empty for the root. Raises RepositoryRefused with FOLDER_MISSING."""
-    parts = path.strip("/").split("/")
-    if not path.strip("/"):
-        return ""
-    if path.startswith("/") or any(not part or part in {".", ".."} for part in parts) or not path.isprintable():
-        raise RepositoryRefused("FOLDER_MISSING", f"{path!r} is no folder relative to the repository's root", path=path)
-    return "/".join(parts)
+    if path and (problem := path_problem(path)):
+        raise RepositoryRefused("FOLDER_MISSING", f"{path!r} {problem}", path=path)
+    return path
 
 
 def check_written(paths: Sequence[str]) -> None:
     """Raises RepositoryRefused where a commit should have a file at a place that no checkout may have."""
     for path in paths:
-        parts = path.split("/")
-        is_odd = any(part in {"", ".", ".."} or part.casefold().startswith(".git") for part in parts)
-        if is_odd or not path.isprintable() or '"' in path or "\\" in path:
+        is_gits_own = any(part.casefold().startswith(".git") for part in path.split("/"))
+        if is_gits_own or path.startswith('"') or path_problem(path):
             raise RepositoryRefused("PUSH_REFUSED", f"{path!r} is no path that a commit is made with", path=path)
 
 

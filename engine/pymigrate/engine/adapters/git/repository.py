@@ -17,6 +17,7 @@ from pymigrate.engine.adapters.git.reading import ObjectMissing, ObjectReader
 from pymigrate.engine.adapters.git.refusals import Refusals, is_broken, is_disk_full
 from pymigrate.engine.adapters.git.writing import commit_stream
 from pymigrate.engine.domain.errors import RepositoryRefused, RepositoryUnavailable
+from pymigrate.engine.domain.git_names import NAME_CHARACTERS_MAX, branch_problem
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.repository import (
     Commit,
@@ -34,8 +35,6 @@ T = TypeVar("T")
 UID = re.compile(r"[a-z0-9-]{1,64}")
 HOME = "home"
 RESERVED = frozenset({HOME})
-# What `git check-ref-format` takes, besides its rules for `..`, `@{`, dots at the edges and `.lock`.
-REFERENCE_NAME = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\]{1,250}")
 FETCH = (
     "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
     "--no-show-forced-updates", "--no-write-commit-graph", "--force", "--",
@@ -380,17 +379,11 @@ def _name_of(reference: Reference) -> str:
             raise RepositoryRefused("REFERENCE_MISSING", f"{text} is a commit, and no name")
         case _ as unreachable:
             assert_never(unreachable)
-    parts = name.split("/")
-    is_odd = any(not part or part.startswith(".") or part.endswith((".", ".lock")) for part in parts)
-    if (
-        is_odd
-        or parts[0] != "refs"
-        or text.startswith("-")
-        or ".." in name
-        or "@{" in name
-        or REFERENCE_NAME.fullmatch(name) is None
-    ):
-        raise RepositoryRefused("REFERENCE_MISSING", f"{text[:250]!r} is no name that a {reference.kind} can have")
+    problem = branch_problem(text) or ("" if name.startswith("refs/") else "must begin with `refs/`")
+    if problem:
+        raise RepositoryRefused(
+            "REFERENCE_MISSING", f"{text[:NAME_CHARACTERS_MAX]!r} is no {reference.kind}: it {problem}"
+        )
     return name
 
 

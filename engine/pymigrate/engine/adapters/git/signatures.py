@@ -71,10 +71,11 @@ async def _openpgp_signer(commands: GitCommands, copy: Path, sha: str, keys: str
             "no-autostart\nbatch\nno-tty\nno-auto-key-retrieve\nno-auto-check-trustdb\n"
         )
         imported = await commands.execute(
-            (program, "--homedir", home, "--no-autostart", "--batch", "--no-tty", "--quiet", "--import"),
+            (program, "--homedir", home, "--no-autostart", "--batch", "--no-tty", "--status-fd", "1", "--import"),
             told=keys.encode(),
         )
-        if imported.code:
+        # Not its exit code: where the folder's name is long it ends in failure for want of an agent, which nothing here needs.
+        if b"[GNUPG:] IMPORT_OK" not in imported.output:
             raise _refused(sha, "can't be verified: `openpgpPublicKeys` are no public keys in ASCII armour")
         ended = await _verify(commands, copy, sha, {"GNUPGHOME": home})
     good, valid = GOOD_OPENPGP.search(ended.said), VALID_OPENPGP.search(ended.said)
