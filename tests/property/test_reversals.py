@@ -63,19 +63,23 @@ class Repository:
     def commit(self, plans: dict[str, str], says: frozenset[int]) -> None:
         """Another commit, before which is undone what it goes behind."""
         self.minute += 1
-        wanted = WantedRevision(f"c{self.minute}", _tree(plans), plans, says)
+        wanted = WantedRevision(f"c{self.minute}", plans, says, is_known_folder=self._is_known(plans))
         going = self.goes(self.history, wanted)
         runs = [run for target in self.targets.values() for run in target]
         rewind = rewind_of(going, runs)
         self._hold_exact(wanted, rewind.runs if rewind else ())
         now = START + timedelta(minutes=self.minute)
-        self.history.append(AppliedRevision(len(self.history) + 1, wanted.commit, wanted.tree, now, plans))
+        self.history.append(AppliedRevision(len(self.history) + 1, wanted.commit, now, plans))
 
     def _hold_exact(self, wanted: WantedRevision, undone: Sequence[HeldRun]) -> None:
         expected = self._expected(wanted)
         assert {run.name for run in undone} == expected
         for run in undone:
             assert self.targets[run.plan].pop() == run, "only what lies on top can be undone"
+
+    def _is_known(self, plans: dict[str, str]) -> bool:
+        states = [each.plans for each in self.history]
+        return plans in states[:-1] and plans != states[-1]
 
     def _expected(self, wanted: WantedRevision) -> set[str]:
         """By counting revisions, where the code compares moments: what began after the last one in which the plan was so."""
@@ -88,17 +92,10 @@ class Repository:
             last = max((number for number, state in enumerate(states, 1) if state == wished), default=0)
             if wished != ABSENT and not last:
                 continue
-            if wished == ABSENT:
-                trees = [each.tree for each in self.history]
-                is_known_folder = wanted.tree in trees[:-1] and wanted.tree != trees[-1]
-                if not is_known_folder and last + 1 not in wanted.reverted:
-                    continue
+            if wished == ABSENT and not wanted.is_known_folder and last + 1 not in wanted.reverted:
+                continue
             names |= {run.name for run in self.targets[plan] if self.began[run.name] > last}
         return names
-
-
-def _tree(plans: dict[str, str]) -> str:
-    return "+".join(f"{plan}={plan_hash}" for plan, plan_hash in sorted(plans.items()))
 
 
 COMMITS = st.tuples(

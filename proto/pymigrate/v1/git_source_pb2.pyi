@@ -833,6 +833,8 @@ class ReversedRun(google.protobuf.message.Message):
     PHASES_FIELD_NUMBER: builtins.int
     ROWS_FIELD_NUMBER: builtins.int
     SEALED_PHASES_FIELD_NUMBER: builtins.int
+    IS_ASKED_FIELD_NUMBER: builtins.int
+    IS_UNDONE_FIELD_NUMBER: builtins.int
     run: builtins.str
     """Resource name."""
     plan_hash: builtins.str
@@ -841,13 +843,17 @@ class ReversedRun(google.protobuf.message.Message):
     """Its state, as its own messages name it: `succeeded`, `rolling_back` and so on."""
     rows: builtins.int
     """How many rows they published."""
+    is_asked: builtins.bool
+    """Undoing it was asked for already."""
+    is_undone: builtins.bool
+    """Nothing of it is in its targets any more."""
     @property
     def phases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Its published phases, by their last segments, the one that is undone first at first."""
 
     @property
     def sealed_phases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The phases that can't be undone, since their way back is sealed."""
+        """The phases that can't be undone, since their way back is sealed, or a step of theirs was done that nothing undoes."""
 
     def __init__(
         self,
@@ -858,8 +864,10 @@ class ReversedRun(google.protobuf.message.Message):
         phases: collections.abc.Iterable[builtins.str] | None = ...,
         rows: builtins.int = ...,
         sealed_phases: collections.abc.Iterable[builtins.str] | None = ...,
+        is_asked: builtins.bool = ...,
+        is_undone: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "run", b"run", "sealed_phases", b"sealed_phases", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_asked", b"is_asked", "is_undone", b"is_undone", "phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "run", b"run", "sealed_phases", b"sealed_phases", "state", b"state"]) -> None: ...
 
 Global___ReversedRun: typing_extensions.TypeAlias = ReversedRun
 

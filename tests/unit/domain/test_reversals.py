@@ -34,14 +34,11 @@ def at(minute: float) -> datetime:
 
 def history(*states: Plans) -> list[AppliedRevision]:
     """Revisions that were applied ten minutes apart, of the commits c1, c2 and so on."""
-    return [
-        AppliedRevision(number, f"c{number}", _tree(plans), at(10 * number), plans)
-        for number, plans in enumerate(states, 1)
-    ]
+    return [AppliedRevision(number, f"c{number}", at(10 * number), plans) for number, plans in enumerate(states, 1)]
 
 
 def wanted(plans: Plans, *reverted: int) -> WantedRevision:
-    return WantedRevision("new", _tree(plans), plans, reverted)
+    return WantedRevision("new", plans, reverted)
 
 
 def run(
@@ -61,10 +58,6 @@ def run(
 def undone(past: list[AppliedRevision], commit: WantedRevision, *runs: HeldRun) -> list[str]:
     found = rewind_of(going_back(past, commit), runs)
     return [] if found is None else [each.name for each in found.runs]
-
-
-def _tree(plans: Plans) -> str:
-    return "+".join(f"{plan}={plan_hash}" for plan, plan_hash in sorted(plans.items()))
 
 
 # Whether it goes back ------------------------------------------------------------------------------------------------------------
@@ -147,7 +140,8 @@ def test_a_plan_that_is_simply_deleted_does_not_go_back() -> None:
 
 def test_a_plan_that_is_deleted_goes_back_where_the_whole_folder_is_one_that_was_there_before() -> None:
     past = history({"q": "K"}, {"p": "A", "q": "K"})
-    assert undone(past, wanted({"q": "K"}), run("a1", 21, "A")) == ["a1"]
+    before = WantedRevision("new", {"q": "K"}, is_known_folder=True)
+    assert undone(past, before, run("a1", 21, "A")) == ["a1"]
 
 
 def test_a_first_commit_can_be_reverted() -> None:
@@ -156,7 +150,7 @@ def test_a_first_commit_can_be_reverted() -> None:
 
 def test_where_history_is_cut_nobody_takes_a_plan_for_one_that_was_not_there() -> None:
     cut = history({"p": "A"}, {"p": "B"})[1:]
-    assert undone(cut, wanted({}, 2), run("b1", 21, "B")) == []
+    assert going_back(cut, wanted({}, 2), is_whole=False) == ()
 
 
 def test_nothing_goes_back_before_anything_was_applied() -> None:

@@ -7,7 +7,15 @@ from datetime import datetime
 
 from pymigrate.engine.domain.precedence import Precedence
 from pymigrate.engine.domain.run import PhaseRun, RunAggregate
-from pymigrate.engine.domain.run_states import RUN_ENDED, TASK_OPEN, PhaseState, RunState, TaskKind, TaskState
+from pymigrate.engine.domain.run_states import (
+    RUN_ENDED,
+    TASK_OPEN,
+    DesiredState,
+    PhaseState,
+    RunState,
+    TaskKind,
+    TaskState,
+)
 
 HOLDING = frozenset({PhaseState.PUBLISHED, PhaseState.SEALED, PhaseState.ROLLING_BACK, PhaseState.ROLLBACK_BLOCKED})
 SEALED = "its way back is sealed"
@@ -84,7 +92,8 @@ def held_run(aggregate: RunAggregate) -> HeldRun:
         for name in reversed(order)
         if phases[name].state in HOLDING
     )
-    is_undoing = run.state is RunState.ROLLING_BACK or run.is_rollback_asked
+    is_cancelled = run.state not in RUN_ENDED and run.desired is DesiredState.CANCELLED
+    is_undoing = run.state is RunState.ROLLING_BACK or is_cancelled
     return HeldRun(run.name, run.plan, run.plan_hash, run.create_time, run.state, held, is_undoing)
 
 

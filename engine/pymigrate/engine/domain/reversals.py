@@ -22,12 +22,10 @@ ABSENT = ""
 
 @dataclass(frozen=True, slots=True)
 class AppliedRevision:
-    """A commit whose definitions were stored: the digest of its folder, when, and the hash of every plan in it by
-    its resource name. Numbers grow with time."""
+    """A commit whose definitions were stored, when, and the hash of every plan in it by its resource name. Numbers grow with time."""
 
     number: int
     commit: str
-    tree: str
     time: datetime
     plans: Mapping[str, str]
 
@@ -35,12 +33,12 @@ class AppliedRevision:
 @dataclass(frozen=True, slots=True)
 class WantedRevision:
     """A commit that is to be applied next. `reverted`: the numbers of the revisions that first held a commit which a commit between says it
-    reverts."""
+    reverts; `is_known_folder`: the whole folder is one that was applied before what is applied now."""
 
     commit: str
-    tree: str
     plans: Mapping[str, str]
     reverted: Collection[int] = ()
+    is_known_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +81,23 @@ def reverted_commits(message: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_REVERTS.findall(message)))
 
 
-def going_back(history: Sequence[AppliedRevision], wanted: WantedRevision) -> tuple[GoingBack, ...]:
+def going_back(
+    history: Sequence[AppliedRevision], wanted: WantedRevision, *, is_whole: bool = True
+) -> tuple[GoingBack, ...]:
     """The plans that go back, ordered by name. `history` is what was applied, the oldest first, the last what is
-    applied now; where it begins with number 1, no plan was there before it."""
+    applied now; `is_whole`: from the first one on, before which no plan was there."""
     if not history:
         return ()
     now = history[-1]
-    is_old_folder = any(each.tree == wanted.tree for each in history[:-1]) and wanted.tree != now.tree
     found = []
     for plan in sorted({*now.plans, *wanted.plans}):
         wished = wanted.plans.get(plan, ABSENT)
         if wished == now.plans.get(plan, ABSENT):
             continue
-        behind = _behind(history, plan, wished)
+        behind = _behind(history, plan, wished, is_whole=is_whole)
         if not behind:
             continue
-        if wished == ABSENT and not is_old_folder and behind[-1].number not in wanted.reverted:
+        if wished == ABSENT and not wanted.is_known_folder and behind[-1].number not in wanted.reverted:
             continue
         found.append(GoingBack(plan, wished, behind))
     return tuple(found)
@@ -187,14 +186,16 @@ class Progress:
         return NextStep(Step.ROLL_BACK, (first.name,))
 
 
-def _behind(history: Sequence[AppliedRevision], plan: str, wished: str) -> tuple[AppliedRevision, ...]:
+def _behind(
+    history: Sequence[AppliedRevision], plan: str, wished: str, *, is_whole: bool
+) -> tuple[AppliedRevision, ...]:
     """The revisions since the newest one in which the plan was so, the newest first; nothing where it never was."""
     behind: list[AppliedRevision] = []
     for revision in reversed(history):
         if revision.plans.get(plan, ABSENT) == wished:
             return tuple(behind)
         behind.append(revision)
-    return tuple(behind) if wished == ABSENT and history[0].number == 1 else ()
+    return tuple(behind) if wished == ABSENT and is_whole else ()
 
 
 def _is_behind(run: HeldRun, going: GoingBack) -> bool:

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
+from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.gitops.applying import Applying
@@ -12,6 +13,7 @@ from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
 from pymigrate.engine.application.gitops.pass_outcomes import Outcome
 from pymigrate.engine.application.gitops.passes import Passes
+from pymigrate.engine.application.gitops.reversing import Reversing
 from pymigrate.engine.application.gitops.run_starting import RunStarting
 from pymigrate.engine.application.gitops.source_reading import SourceReading
 from pymigrate.engine.application.gitops.source_secrets import SourceSecrets
@@ -37,6 +39,7 @@ class GitSources:
         store: Store,
         surroundings: Surroundings,
         catalog: Catalog,
+        board: Board,
         runs: Runs,
         metrics: Metrics,
         redactor: Redactor,
@@ -51,16 +54,23 @@ class GitSources:
         starting = RunStarting(store, runs)
         self.passes = Passes(store, self.reading, self.applying, starting, surroundings.clock, redactor.clean)
         wishes = Wishes()
-        self.sources = Sources(store, catalog, self.passes, self.bells, wishes, surroundings.clock)
+        self.reversing = Reversing(store, board, runs, surroundings.clock, self.bells.ring)
+        self.passes.reverse_by(self.reversing)
+        self.sources = Sources(store, catalog, self.passes, self.bells, wishes, surroundings.clock, self.reversing)
         self._loop = GitSourceLoop(store, self.passes, self.bells, wishes, surroundings.clock, random.Random(), metrics)
 
     def servicers(self, requests: Requests) -> Mapping[str, Any]:
         """What is served, by the service's name."""
         return {"GitSourceService": GitSourceCalls(self._store, self._catalog, requests, self.sources, self.bells)}
 
-    async def run(self) -> None:
-        """Passes until it is cancelled."""
-        await self._loop.run()
+    async def restore(self) -> None:
+        """Finds what an earlier engine left unfinished."""
+        await self.reversing.restore()
+
+    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Passes, and what is undone for commits, each until it is cancelled."""
+        yield self._loop.run()
+        yield self.reversing.run_loop()
 
     async def close(self) -> None:
         """Gives the secret backends up."""

@@ -93,7 +93,7 @@ class Services:
             settings, store, self._surroundings, instruments.metrics, self._board, self._kpis, self._limits
         )
         self._git_sources = GitSources(
-            settings, store, self._surroundings, self._catalog, self._runs, instruments.metrics, redactor
+            settings, store, self._surroundings, self._catalog, self._board, self._runs, instruments.metrics, redactor
         )
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
         measure_hosts(instruments.metrics, self._hosts)
@@ -126,6 +126,7 @@ class Services:
         await self._board.restore()
         await self._hosts.restore()
         await self._kpis.restore()
+        await self._git_sources.restore()
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What the engine does on its own, each until it is cancelled."""
@@ -141,7 +142,7 @@ class Services:
         yield self._dashboards.run_loop()
         yield from (plugin.run() for plugin in self._plugins)
         yield from self._notifications.loops()
-        yield self._git_sources.run()
+        yield from self._git_sources.loops()
 
     async def drain(self) -> None:
         """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.gitops.applying import Applying
@@ -17,11 +18,15 @@ from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
 from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish
 from pymigrate.engine.application.gitops.passes import Passes
+from pymigrate.engine.application.gitops.reversing import Reversing
 from pymigrate.engine.application.gitops.run_starting import RunStarting, StartsRuns
 from pymigrate.engine.application.gitops.source_reading import SourceReading
 from pymigrate.engine.application.gitops.source_secrets import SourceSecrets
 from pymigrate.engine.application.gitops.sources import Sources, Wishes
 from pymigrate.engine.application.gitops.suspension import is_suspended, status_of
+from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.runs import Runs
+from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.entrypoints.loops.git_sources import GitSourceLoop
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.repository import Repositories
@@ -125,15 +130,21 @@ class SourceParts:
         repositories: Repositories,
         runs: StartsRuns,
         redactor: Redactor,
+        board: Board | None = None,
     ) -> None:
         clock = surroundings.clock
+        board = board or Board(store, clock, random.Random(1))
+        inquiries = Inquiries(surroundings.new_id, lambda: None)
+        undoing = Runs(store, board, inquiries, catalog, surroundings, Topics(clock))
         self.places, self.metrics = MemorySecrets(redactor=redactor), MemoryMetrics()
         reading = SourceReading(repositories, SourceSecrets(store, self.places.held), DefinitionCache(), redactor.clean)
         applying, starting = Applying(catalog, surroundings), RunStarting(store, runs)
         self.passes = Passes(store, reading, applying, starting, clock, redactor.clean)
         self.bells: Bells[Outcome] = Bells()
         self.wishes = Wishes()
-        self.sources = Sources(store, catalog, self.passes, self.bells, self.wishes, clock)
+        self.reversing = Reversing(store, board, undoing, clock, self.bells.ring)
+        self.passes.reverse_by(self.reversing)
+        self.sources = Sources(store, catalog, self.passes, self.bells, self.wishes, clock, self.reversing)
         self.loop = GitSourceLoop(store, self.passes, self.bells, self.wishes, clock, random.Random(1), self.metrics)
 
 

@@ -3,7 +3,7 @@
 A pass that finds the same commit and the same state of the store reads no file and writes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,7 @@ import structlog
 from pymigrate.engine.application.gitops.applying import Applied, Applying
 from pymigrate.engine.application.gitops.conditions import ConditionType, Findings, first_unmet
 from pymigrate.engine.application.gitops.definition import DefinitionsRead
-from pymigrate.engine.application.gitops.holding_back import Reversals, is_held_back
+from pymigrate.engine.application.gitops.holding_back import Reversals, drop_reversal, is_held_back
 from pymigrate.engine.application.gitops.keeping import Keeping
 from pymigrate.engine.application.gitops.pass_drafts import (
     GIT_ACTOR,
@@ -26,6 +26,7 @@ from pymigrate.engine.application.gitops.pass_drafts import (
 from pymigrate.engine.application.gitops.pass_findings import meet_applied, miss_sync, revision_for, tell_kept, writes
 from pymigrate.engine.application.gitops.pass_outcomes import Known, Outcome, Wish
 from pymigrate.engine.application.gitops.pass_writing import Observer, PassWriting
+from pymigrate.engine.application.gitops.reversal_messages import is_open
 from pymigrate.engine.application.gitops.run_starting import RunStarting
 from pymigrate.engine.application.gitops.source_reading import (
     INVALID,
@@ -35,9 +36,10 @@ from pymigrate.engine.application.gitops.source_reading import (
     problem_of,
 )
 from pymigrate.engine.application.gitops.source_staging import Refused, SourceStaging, actor_of
+from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.domain.errors import PyMigrateError, RepositoryRefused, StaleWrite
 from pymigrate.engine.ports.clock import Clock
-from pymigrate.engine.ports.repository import Commit, Reference
+from pymigrate.engine.ports.repository import Reference
 from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import definition_pb2, git_source_pb2
 
@@ -112,7 +114,10 @@ class Passes:
             async with known.lock:
                 looked = await self._store.read(partial(look, name=name))
                 try:
-                    return await self._pass(looked, known, wish)
+                    outcome = await self._pass(looked, known, wish)
+                    if is_open(outcome.status.reversal):
+                        self._staging.reversals.note(name)
+                    return outcome
                 except StaleWrite as error:
                     if tried == AGAIN_MAX:
                         raise
@@ -135,9 +140,9 @@ class Passes:
             except Stopped as stopped:
                 raise stopped.error from stopped
             target = replace(target, tree=tree)
-            between = await self._between(looked, target)
+            reverted = await self._reverted(looked, target, read)
             return await self._store.read(
-                lambda unit: self._staging.check(unit, looked, target, read, between, GIT_ACTOR)
+                lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR)
             )
 
     async def _pass(self, looked: Looked, known: Known, wish: Wish) -> Outcome:
@@ -164,7 +169,8 @@ class Passes:
         draft.status.skipped_count = read.skipped_count
         if read.problems:
             return await self._refuse(draft, known, target, read.problems, wish)
-        if looked.status.is_suspended or (looked.must_only_look and not wish.applies):
+        goes_on = looked.status.reversal.commit == target.sha  # what was begun at somebody's wish is brought to its end
+        if looked.status.is_suspended or (looked.must_only_look and not wish.applies and not goes_on):
             return await self._look_only(draft, known, target, read, wish)
         return await self._apply(draft, known, target, read, wish)
 
@@ -207,11 +213,11 @@ class Passes:
                 return await self._in_sync(draft, known, target, staged)
             if looked.source.drift_policy == git_source_pb2.DRIFT_POLICY_REPORT and not wish.applies:
                 return await self._report(draft, known, target, staged)
-        between = await self._between(looked, target)
+        reverted = await self._reverted(looked, target, read)
         is_rewritten = not is_same and await self._is_rewritten(looked, target)
         try:
             done = await self._store.transact(
-                lambda unit: self._staging.store(unit, looked, target, read, between, wish, is_rewritten=is_rewritten)
+                lambda unit: self._staging.store(unit, looked, target, read, reverted, wish, is_rewritten=is_rewritten)
             )
         except Refused as refused:
             return await self._refuse(draft, known, target, refused.staged.problems, wish)
@@ -253,6 +259,7 @@ class Passes:
     async def _in_sync(self, draft: Draft, known: Known, target: Target, staged: Applied) -> Outcome:
         """The same commit, and what is stored is what it says, whatever was written meanwhile."""
         meet_applied(draft, target)
+        drop_reversal(draft)
         tell_kept(draft, staged)
         draft.tell_problems([])
         draft.status.objects_digest = draft.looked.digest
@@ -266,6 +273,7 @@ class Passes:
     async def _report(self, draft: Draft, known: Known, target: Target, staged: Applied) -> Outcome:
         """The same commit, and drift that is told and left alone."""
         meet_applied(draft, target)
+        drop_reversal(draft)
         draft.tell_problems([])
         miss_sync(draft, staged)
         known.settle(draft.looked, target, staged, draft.looked.digest, self._clock)
@@ -319,9 +327,9 @@ class Passes:
     ) -> Outcome:
         """A source that is suspended, or only looks: what would change is told, once for each commit."""
         looked = draft.looked
-        between = await self._between(looked, target)
+        reverted = await self._reverted(looked, target, read)
         revision, staged = await self._store.read(
-            lambda unit: self._staging.look(unit, looked, target, read, between, wish.actor)
+            lambda unit: self._staging.look(unit, looked, target, read, reverted, wish.actor)
         )
         if staged.problems:
             return await self._refuse(draft, known, target, staged.problems, wish)
@@ -368,12 +376,14 @@ class Passes:
         revision = revisions[-1] if revisions else await self._writing.kept_revision(looked, draft.status.seen_commit)
         return self._writing.outcome(result, draft, known, revision, error, is_well=is_well)
 
-    async def _between(self, looked: Looked, target: Target) -> Sequence[Commit]:
-        """The commits that lead to this one and not to the one that is applied."""
+    async def _reverted(self, looked: Looked, target: Target, read: DefinitionsRead) -> Collection[int]:
+        """The revisions of which the commits that lead to this one, and not to the one that is applied, say that they revert them."""
         applied, repository = looked.status.applied_commit, self._reading.repository(looked.source)
         if not applied or applied == target.sha:
             return ()
-        return await repository.between(applied, target.sha, COMMITS_BETWEEN_MAX)
+        between = await repository.between(applied, target.sha, COMMITS_BETWEEN_MAX)
+        declared = {each.name for each in read.definitions if each.kind is PLANS}
+        return await self._staging.reversals.reverted(looked.source, declared, between, repository)
 
     async def _is_rewritten(self, looked: Looked, target: Target) -> bool:
         """Whether a branch leads to a commit that does not come after the one that is applied, without the source having been changed."""

@@ -1,24 +1,27 @@
 """Stages what a source's commit declares: to tell what would change, or to store it with its revision in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.gitops.applying import Applied, Applying, Scope
 from pymigrate.engine.application.gitops.conditions import ConditionType
 from pymigrate.engine.application.gitops.definition import DefinitionsRead
 from pymigrate.engine.application.gitops.git_source_kinds import owner_of
-from pymigrate.engine.application.gitops.holding_back import NoReversals, Reversals, is_held_back
+from pymigrate.engine.application.gitops.holding_back import NoReversals, Reversals, drop_reversal, is_held_back
 from pymigrate.engine.application.gitops.objects_digest import objects_digest
 from pymigrate.engine.application.gitops.pass_drafts import GIT_ACTOR, PROBLEMS_MAX, Draft, Looked, counted
 from pymigrate.engine.application.gitops.pass_findings import fresh_draft, revision_for, tell_kept
 from pymigrate.engine.application.gitops.pass_outcomes import Wish
+from pymigrate.engine.application.gitops.reversal_messages import planned, tell_reversal
 from pymigrate.engine.application.gitops.run_starting import due_plans
 from pymigrate.engine.application.gitops.source_reading import Target
 from pymigrate.engine.domain.errors import AlreadyExists, FailedPrecondition, InvalidDefinition, StaleWrite
+from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.clock import Clock
-from pymigrate.engine.ports.repository import Commit
 from pymigrate.engine.ports.store import Unit
 from pymigrate.v1 import definition_pb2, git_source_pb2
+
+RUNS_TOLD_MAX = 10
 
 
 class Refused(Exception):
@@ -52,7 +55,7 @@ class SourceStaging:
         looked: Looked,
         target: Target,
         read: DefinitionsRead,
-        between: Sequence[Commit],
+        reverted: Collection[int],
         actor: str,
     ) -> tuple[git_source_pb2.GitRevision, Applied]:
         """What would come of a commit, in a unit that only reads."""
@@ -60,9 +63,9 @@ class SourceStaging:
         draft = Draft(looked, self._clock.now())
         revision = revision_for(git_source_pb2.GIT_REVISION_STATE_CHECKED, draft, target, staged, actor)
         if not staged.problems and target.sha != looked.status.applied_commit:
-            reversal = self.reversals.look(unit, looked, target.commit, target.tree, between, staged)
+            reversal = self.reversals.look(unit, looked, target.commit, target.tree, reverted, staged)
             if reversal is not None:
-                revision.reversal.CopyFrom(reversal)
+                revision.reversal.CopyFrom(planned(reversal, looked.status.reversal))
         return revision, staged
 
     def check(
@@ -71,12 +74,12 @@ class SourceStaging:
         looked: Looked,
         target: Target,
         read: DefinitionsRead,
-        between: Sequence[Commit],
+        reverted: Collection[int],
         actor: str,
     ) -> git_source_pb2.GitRevision:
         """The same with every problem, for who asks."""
         if not read.problems:
-            revision, staged = self.look(unit, looked, target, read, between, actor)
+            revision, staged = self.look(unit, looked, target, read, reverted, actor)
             revision.problems.extend(staged.problems[:PROBLEMS_MAX])
         else:
             draft = Draft(looked, self._clock.now())
@@ -90,7 +93,7 @@ class SourceStaging:
         looked: Looked,
         target: Target,
         read: DefinitionsRead,
-        between: Sequence[Commit],
+        reverted: Collection[int],
         wish: Wish,
         *,
         is_rewritten: bool,
@@ -102,7 +105,7 @@ class SourceStaging:
         if staged.problems:
             raise Refused(staged)
         is_same = target.sha == looked.status.applied_commit
-        reversal = None if is_same else self.reversals.look(unit, looked, target.commit, target.tree, between, staged)
+        reversal = None if is_same else self.reversals.look(unit, looked, target.commit, target.tree, reverted, staged)
         if is_held_back(reversal):
             self._hold_back(draft, unit, target, staged, reversal)
             return draft, staged, draft.write(unit) if draft.is_needed else []
@@ -114,6 +117,7 @@ class SourceStaging:
         revision = revision_for(state, draft, target, staged, wish.actor)
         if reversal is not None:
             revision.reversal.CopyFrom(reversal)
+            tell_reversal(draft.findings, reversal)
         if not is_same:
             revision.due_plans.extend(due_plans(looked.source, staged.plans, reversal))
         draft.revisions.append(revision)
@@ -138,7 +142,7 @@ class SourceStaging:
             found.meet(ConditionType.APPLIED, "APPLIED", f"commit {target.sha} is applied")
         status.applied_commit = target.sha
         status.applied_time.FromDatetime(draft.now)
-        status.ClearField("reversal")
+        drop_reversal(draft)
         draft.tell_problems([])
         tell_kept(draft, staged)
 
@@ -152,13 +156,16 @@ class SourceStaging:
     ) -> None:
         """A commit waits until what it goes back behind is undone."""
         assert reversal is not None  # noqa: S101 (for the type checker: none holds nothing back)
+        is_new = draft.status.reversal.commit != reversal.commit
         draft.status.reversal.CopyFrom(reversal)
         draft.tell_problems([])
         said = f"commit {target.sha} waits until {len(reversal.runs):,} runs are undone"
         draft.findings.meet(ConditionType.VALID, "VALID", f"everything that commit {target.sha} declares is sound")
         draft.findings.miss(ConditionType.APPLIED, "HELD_BACK", said)
-        word = git_source_pb2.ReversalState.Name(reversal.state).removeprefix("REVERSAL_STATE_")
-        draft.findings.miss(ConditionType.REVERSED, word, reversal.message or said)
+        tell_reversal(draft.findings, reversal)
+        if is_new:
+            runs = ", ".join(last_segment(each.run) for each in reversal.runs[:RUNS_TOLD_MAX])
+            draft.audit(owner_of(draft.looked.source.name), f"hold back {target.sha}", f"it goes back behind {runs}")
         newest = unit.git_records.newest_of(draft.looked.source.uid, target.sha)
         kept = git_source_pb2.GitRevision.FromString(newest[1]) if newest else git_source_pb2.GitRevision()
         if kept.state != git_source_pb2.GIT_REVISION_STATE_REVERSING:

@@ -12,6 +12,7 @@ from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, ow
 from pymigrate.engine.application.gitops.pass_drafts import look
 from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish, refuse_suspended
 from pymigrate.engine.application.gitops.passes import Passes
+from pymigrate.engine.application.gitops.reversing import Reversing
 from pymigrate.engine.application.gitops.suspension import status_of
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, Problem, RepositoryRefused
 from pymigrate.engine.domain.git_names import COMMIT, branch_problem
@@ -30,8 +31,16 @@ class Sources:
     """The use cases of Git sources besides those that every kind has."""
 
     def __init__(
-        self, store: Store, catalog: Catalog, passes: Passes, bells: Bells[Outcome], wishes: "Wishes", clock: Clock
+        self,
+        store: Store,
+        catalog: Catalog,
+        passes: Passes,
+        bells: Bells[Outcome],
+        wishes: "Wishes",
+        clock: Clock,
+        reversing: Reversing,
     ) -> None:
+        self._reversing = reversing
         self._store = store
         self._catalog = catalog
         self._passes = passes
@@ -135,10 +144,11 @@ class Sources:
             f"{source.name} is promoted to by nobody: declare `promotion` with `promoted_from` first"
         )
 
-    async def approve_reversal(self, name: str) -> git_source_pb2.GitSource:
-        """Raises NotFound, and FailedPrecondition where nothing waits for approval."""
-        source = await self._store.read(lambda unit: self._catalog.get(unit, GIT_SOURCES, name))
-        raise FailedPrecondition(f"no commit of {source.name} asks for anything to be undone")
+    async def approve_reversal(
+        self, request: git_source_pb2.ApproveReversalRequest, caller: Caller
+    ) -> git_source_pb2.GitSource:
+        """As `Reversing.approve`."""
+        return await self.with_status(await self._reversing.approve(request, caller))
 
     async def revisions(
         self, parent: str, page_size: int, page_token: str

@@ -66,7 +66,7 @@ class GitSourceCalls(git_source_pb2_grpc.GitSourceServiceServicer):
         return await self._sources.promote(request.name)
 
     async def ApproveReversal(self, request: Any, context: Any) -> pb.GitSource:
-        return await self._sources.approve_reversal(request.name)
+        return await self._sources.approve_reversal(request, caller())
 
     async def ListGitRevisions(self, request: Any, context: Any) -> pb.ListGitRevisionsResponse:
         found, token = await self._sources.revisions(request.parent, request.page_size, request.page_token)

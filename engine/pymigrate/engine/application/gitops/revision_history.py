@@ -1,0 +1,81 @@
+"""What a source has applied before, as going back looks at it: only as much of it is read as decides."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC
+
+from pymigrate.engine.domain.reversals import ABSENT, AppliedRevision
+from pymigrate.engine.ports.store import Unit
+from pymigrate.v1 import git_source_pb2
+
+REVISIONS_MAX = 500
+PAGE = 20
+STORED = frozenset({git_source_pb2.GIT_REVISION_STATE_APPLIED, git_source_pb2.GIT_REVISION_STATE_CORRECTED})
+
+
+def stored_revisions(unit: Unit, uid: str) -> Iterator[tuple[int, git_source_pb2.GitRevision]]:
+    """What was applied, the newest first, with its number, among the newest revisions."""
+    for number, body in _bodies(unit, uid):
+        revision = git_source_pb2.GitRevision.FromString(body)
+        if revision.state in STORED:
+            yield number, revision
+
+
+def hashes_known(unit: Unit, uid: str, hashes: Collection[str]) -> set[str]:
+    """Those of these hashes that any revision tells of: a look at what is kept, without reading it."""
+    missing = {each: each.encode() for each in hashes}
+    for _, body in _bodies(unit, uid):
+        missing = {each: text for each, text in missing.items() if text not in body}
+        if not missing:
+            break
+    return set(hashes) - missing.keys()
+
+
+def newest_stored(unit: Unit, uid: str) -> git_source_pb2.GitRevision | None:
+    """What was applied last."""
+    return next((revision for _, revision in stored_revisions(unit, uid)), None)
+
+
+def plans_of(revision: git_source_pb2.GitRevision) -> dict[str, str]:
+    """The plans that a revision declares, with their hashes. Those that it deletes have none."""
+    return {each.plan: each.plan_hash for each in revision.plans if each.plan_hash}
+
+
+def history_of(unit: Unit, uid: str, wanted: Mapping[str, str]) -> tuple[list[AppliedRevision], bool]:
+    """What was applied, the oldest first, as far as these plans are concerned: back to where each of them was last
+    as it is wanted now (empty: not there). And whether that is everything from the first one on."""
+    found: list[AppliedRevision] = []
+    missing = set(wanted)
+    for number, revision in stored_revisions(unit, uid):
+        states = plans_of(revision)
+        own = {plan: states[plan] for plan in wanted if plan in states}
+        found.append(AppliedRevision(number, revision.commit, revision.time.ToDatetime(UTC), own))
+        missing -= {plan for plan in missing if states.get(plan, ABSENT) == wanted[plan]}
+        if not missing:
+            return found[::-1], False
+    return found[::-1], not _is_cut(unit, uid)
+
+
+def has_been(unit: Unit, uid: str, tree: str) -> bool:
+    """Whether the whole folder was so before what it is now."""
+    trees = (revision.tree for _, revision in stored_revisions(unit, uid))
+    return next(trees, tree) != tree and tree in trees
+
+
+def _is_cut(unit: Unit, uid: str) -> bool:
+    """Whether more is kept than is looked at."""
+    return len(unit.git_records.revisions(uid, 0, REVISIONS_MAX + 1)) > REVISIONS_MAX
+
+
+def unlike(before: Mapping[str, str], after: Mapping[str, str]) -> Collection[str]:
+    """The plans that are not as they were, ordered by name."""
+    return sorted(plan for plan in {*before, *after} if before.get(plan, ABSENT) != after.get(plan, ABSENT))
+
+
+def _bodies(unit: Unit, uid: str) -> Iterator[tuple[int, bytes]]:
+    before = 0
+    for _ in range(0, REVISIONS_MAX, PAGE):
+        page = unit.git_records.revisions(uid, before, PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        before = page[-1][0]
