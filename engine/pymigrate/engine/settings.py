@@ -107,9 +107,9 @@ class Settings(BaseSettings):
     second. 0: none, where `pymigrate dispatcher` is run by something else."""
 
     outgoing_allowed: str = ""
-    """Networks, addresses and hosts that messages may go to although they are private or loopback, separated by commas, such as
-    `10.0.0.0/8,mail.internal`. Default empty: only public addresses, so that whoever declares a channel can't reach what only this
-    machine can."""
+    """Networks, addresses and hosts that messages, and what hosts of repositories are told, may go to although they are private or local,
+    separated by commas, such as `10.0.0.0/8,mail.internal`. Default empty: only public addresses, so that whoever declares a channel can't
+    reach what only this machine can."""
 
     deliveries_kept_days: int = Field(default=400, ge=1, le=36_500)
     """Days for which the ledger keeps a message after it was made, with all its tries. Default 400: an audit of a year, and a month to do

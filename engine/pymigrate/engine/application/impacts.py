@@ -4,7 +4,8 @@ A plan is frozen as for a run, looked at, measured as far as its time allows, re
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -52,6 +53,14 @@ class _Scene:
     lanes_max: int
     connections: Mapping[str, connection_pb2.Connection]
     departments: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A plan that is to be analyzed as it was in some unit."""
+
+    plan: str
+    scene: _Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,21 @@ class Impacts:
             answer.variants[name].CopyFrom(found)
         answer.differences.extend(await asyncio.to_thread(differences, answer.base, answer.variants))
         return answer
+
+    def proposed(self, unit: Unit, plans: Sequence[str]) -> list[Proposed]:
+        """Plans as a unit has them, which may hold what nobody has stored, to be analyzed outside of it, without what can't be frozen."""
+        found = []
+        for plan in plans:
+            with contextlib.suppress(NotFound, InvalidDefinition):
+                found.append(Proposed(plan, self._scene(unit, plan)))
+        return found
+
+    async def recall(self, proposed: Proposed, draws: int = DRAWS_DEFAULT) -> impact_pb2.Impact:
+        """What a plan costs by what was measured before; nothing is looked at or probed. Raises FailedPrecondition for one that would wait
+        for ever."""
+        scene, now = proposed.scene, self._clock.now()
+        known = await self._measuring.recall(scene.revision)
+        return await self._impact(scene, scene.revision, known, _Asked(draws, 0, now, 0.0), now)
 
     @staticmethod
     def _variants(scene: _Scene, request: impact_pb2.CompareImpactRequest) -> dict[str, Variant]:

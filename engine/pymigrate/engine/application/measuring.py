@@ -55,6 +55,20 @@ class Measuring:
         async with turn:
             return await self._measure(revision, seconds_max, lanes_at_once, is_anew=is_anew)
 
+    async def recall(self, revision: run_pb2.PlanRevision) -> Known:
+        """What is known of each dataset from earlier measurements alone: no system is looked at, and no host is asked. For a plan that is
+        only proposed: what it would connect to is nobody's choice yet."""
+        kept = await self._store.read(lambda unit: kept_measures(unit, revision))
+        unknowns: dict[Place, Sequence[str]] = {}
+        for place in places_of(revision):
+            look, measure = revision.inspections["/".join(place)], kept.get(place)
+            if measure is not None:
+                look.CopyFrom(inspection_told_by(measure))
+            else:
+                look.source.rows = look.source.bytes = -1
+                unknowns[place] = ["it was not measured as it is proposed"]
+        return Known(kept, unknowns)
+
     async def _measure(
         self, revision: run_pb2.PlanRevision, seconds_max: float, lanes_at_once: int, *, is_anew: bool
     ) -> Known:

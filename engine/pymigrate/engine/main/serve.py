@@ -87,7 +87,7 @@ async def _serve(
     redactor: Redactor,
 ) -> None:
     services = Services(settings, clock, store, instruments, bearers.short_tokens, redactor)
-    surfaces = Surfaces(settings, services.servicers(), bearers, instruments)
+    surfaces = Surfaces(settings, services.servicers(), bearers, instruments, services.webhooks())
     await services.restore()
     await surfaces.start()
     loops = [asyncio.create_task(loop) for loop in (*services.loops(), *(each.run() for each in outgoing))]

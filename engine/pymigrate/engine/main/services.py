@@ -16,6 +16,7 @@ from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
 from pymigrate.engine.application.gitops.suspension import is_suspended
+from pymigrate.engine.application.gitops.webhooks import Webhooks
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.impacts import Bounds, Impacts
@@ -48,6 +49,7 @@ from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
+from pymigrate.engine.main.git_hooks import GitHooks
 from pymigrate.engine.main.git_sources import GitSources
 from pymigrate.engine.main.instruments import measure_fleet, measure_hosts
 from pymigrate.engine.main.notifications import Notifications
@@ -92,9 +94,14 @@ class Services:
         self._notifications = Notifications(
             settings, store, self._surroundings, instruments.metrics, self._board, self._kpis, self._limits
         )
+        measuring = Measuring(store, Inspections(self._inquiries), Probing(self._inquiries, clock))
+        bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
+        draw = self._drawers.draw
+        self._impacts = Impacts(store, self._catalog, measuring, self._surroundings, bounds, draw)
         self._git_sources = GitSources(
             settings, store, self._surroundings, self._catalog, self._board, self._runs, instruments.metrics, redactor
         )
+        self._git_hooks = GitHooks(settings, store, clock, self._git_sources, self._impacts, redactor)
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
         measure_hosts(instruments.metrics, self._hosts)
 
@@ -102,9 +109,6 @@ class Services:
         """What is served, by the service's name."""
         store, catalog, requests = self._store, self._catalog, self._requests
         runs = self._runs
-        measuring = Measuring(store, Inspections(self._inquiries), Probing(self._inquiries, self._clock))
-        bounds = Bounds(self._settings.lanes_max, self._settings.memory_bytes_max)
-        impacts = Impacts(store, catalog, measuring, self._surroundings, bounds, self._drawers.draw)
         watching = KpiWatching(self._kpis, self._topics, random_id())
         return {
             "EnvironmentService": EnvironmentCalls(store, catalog, requests),
@@ -112,13 +116,17 @@ class Services:
             "SecretBackendService": SecretBackendCalls(store, catalog, requests, self._inquiries),
             "PlanService": PlanCalls(store, catalog, requests, runs),
             "RunService": RunCalls(runs),
-            "ImpactService": ImpactCalls(impacts, self._forecasts, self._learning),
+            "ImpactService": ImpactCalls(self._impacts, self._forecasts, self._learning),
             "KpiService": KpiCalls(self._kpis, watching, self._dashboards),
             "TokenService": TokenCalls(self._tokens),
             "WorkerService": WorkerCalls(self._hosts),
             **self._notifications.servicers(catalog, requests),
             **self._git_sources.servicers(requests),
         }
+
+    def webhooks(self) -> Webhooks:
+        """What hosts of repositories post to."""
+        return self._git_hooks.webhooks
 
     async def restore(self) -> None:
         """Takes over what an earlier engine left."""
@@ -127,6 +135,7 @@ class Services:
         await self._hosts.restore()
         await self._kpis.restore()
         await self._git_sources.restore()
+        await self._git_hooks.restore()
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What the engine does on its own, each until it is cancelled."""
@@ -143,13 +152,14 @@ class Services:
         yield from (plugin.run() for plugin in self._plugins)
         yield from self._notifications.loops()
         yield from self._git_sources.loops()
+        yield from self._git_hooks.loops()
 
     async def drain(self) -> None:
         """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others.
         Dispatchers end with what they have in hand."""
         hosts = [host.record for host in self._hosts.hosts()]
         draining = (self._executor.drain(host.pid, host.pid_start_ticks) for host in hosts)
-        await asyncio.gather(self._notifications.close(), self._git_sources.close(), *draining)
+        await asyncio.gather(self._notifications.close(), self._git_sources.close(), self._git_hooks.close(), *draining)
         await self._executor.close()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from pymigrate.engine.settings import Settings
 if TYPE_CHECKING:
     from pymigrate.engine.entrypoints.rest.metrics import MetricsServer
     from pymigrate.engine.entrypoints.rest.server import RestServer
+    from pymigrate.engine.entrypoints.rest.webhooks import TakesPosts
 
 log = structlog.get_logger(__name__)
 CALLS_GRACE_SECONDS = 2.0
@@ -27,12 +28,17 @@ class Surfaces:
     """The servers of one engine."""
 
     def __init__(
-        self, settings: Settings, servicers: Mapping[str, Any], bearers: Bearers, instruments: Instruments
+        self,
+        settings: Settings,
+        servicers: Mapping[str, Any],
+        bearers: Bearers,
+        instruments: Instruments,
+        webhooks: "TakesPosts",
     ) -> None:
         self._settings = settings
         spans = CallSpans(instruments.tracing, instruments.clock)
         self._grpc = Server(servicers, bearers, instruments, spans)
-        self._rest = _rest(servicers, bearers, instruments, spans) if settings.rest_listen else None
+        self._rest = _rest(servicers, bearers, instruments, spans, webhooks) if settings.rest_listen else None
         self._metrics = _metrics(bearers, instruments) if settings.metrics_listen else None
         instruments.metrics.collect("watchers", self._watchers)
 
@@ -81,10 +87,20 @@ class Surfaces:
         yield Reading(WATCHERS, [(("grpc",), self._grpc.open_streams), (("rest",), rest)])
 
 
-def _rest(servicers: Mapping[str, Any], bearers: Bearers, instruments: Instruments, spans: CallSpans) -> "RestServer":
+def _rest(
+    servicers: Mapping[str, Any],
+    bearers: Bearers,
+    instruments: Instruments,
+    spans: CallSpans,
+    webhooks: "TakesPosts",
+) -> "RestServer":
     from pymigrate.engine.entrypoints.rest.server import RestServer
+    from pymigrate.engine.entrypoints.rest.webhooks import WebhookEndpoint
 
-    return RestServer(servicers, bearers, instruments=instruments, spans=spans, clean=instruments.clean)
+    endpoint = WebhookEndpoint(webhooks, instruments.clock, instruments.clean)
+    return RestServer(
+        servicers, bearers, instruments=instruments, spans=spans, clean=instruments.clean, webhooks=endpoint
+    )
 
 
 def _metrics(bearers: Bearers, instruments: Instruments) -> "MetricsServer":

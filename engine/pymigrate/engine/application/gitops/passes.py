@@ -35,7 +35,7 @@ from pymigrate.engine.application.gitops.source_reading import (
     Target,
     problem_of,
 )
-from pymigrate.engine.application.gitops.source_staging import Refused, SourceStaging, actor_of
+from pymigrate.engine.application.gitops.source_staging import Looking, Refused, SourceStaging, actor_of
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.domain.errors import PyMigrateError, RepositoryRefused, StaleWrite
 from pymigrate.engine.ports.clock import Clock
@@ -124,8 +124,11 @@ class Passes:
                     log.info("git_source.again", source=name, error=error.message)
         raise AssertionError  # the loop returns or raises
 
-    async def check(self, name: str, reference: Reference | None = None) -> git_source_pb2.GitRevision:
-        """What a commit would change; nothing is stored. Raises what is wrong with the repository."""
+    async def check(
+        self, name: str, reference: Reference | None = None, looking: Looking | None = None
+    ) -> git_source_pb2.GitRevision:
+        """What a commit would change; nothing is stored. `looking` is called with a unit in which everything is applied, the unit as it is,
+        and what differs, unless there are problems. Raises what is wrong with the repository."""
         looked = await self._store.read(partial(look, name=name))
         known = self._known.setdefault(looked.source.uid, Known(status=looked.status))
         async with known.lock:
@@ -142,7 +145,7 @@ class Passes:
             target = replace(target, tree=tree)
             reverted = await self._reverted(looked, target, read)
             return await self._store.read(
-                lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR)
+                lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR, looking)
             )
 
     async def _pass(self, looked: Looked, known: Known, wish: Wish) -> Outcome:

@@ -1,6 +1,6 @@
 """Stages what a source's commit declares: to tell what would change, or to store it with its revision in one transaction."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.gitops.applying import Applied, Applying, Scope
@@ -22,6 +22,7 @@ from pymigrate.engine.ports.store import Unit
 from pymigrate.v1 import definition_pb2, git_source_pb2
 
 RUNS_TOLD_MAX = 10
+Looking = Callable[[Unit, Unit, Applied], None]
 
 
 class Refused(Exception):
@@ -76,11 +77,14 @@ class SourceStaging:
         read: DefinitionsRead,
         reverted: Collection[int],
         actor: str,
+        looking: Looking | None = None,
     ) -> git_source_pb2.GitRevision:
-        """The same with every problem, for who asks."""
+        """The same with every problem, for who asks, and who may look at the unit in which everything is applied."""
         if not read.problems:
             revision, staged = self.look(unit, looked, target, read, reverted, actor)
             revision.problems.extend(staged.problems[:PROBLEMS_MAX])
+            if looking is not None and staged.staged is not None and not staged.problems:
+                looking(staged.staged.as_unit, unit, staged)
         else:
             draft = Draft(looked, self._clock.now())
             revision = revision_for(git_source_pb2.GIT_REVISION_STATE_CHECKED, draft, target, None, actor)

@@ -26,6 +26,7 @@ from pymigrate.engine.entrypoints.rest.openapi import document
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.engine.entrypoints.rest.tracing import Traced
+from pymigrate.engine.entrypoints.rest.webhooks import PATH as WEBHOOKS
 
 GZIP_BYTES_MIN = 1_024
 GZIP_LEVEL = 5
@@ -50,6 +51,7 @@ class RestServer:
         instruments: Instruments | None = None,
         spans: CallSpans | None = None,
         clean: Clean = str,
+        webhooks: ASGIApp | None = None,
     ) -> None:
         self._routes = contract_routes(servicers)
         self._streams = streams or Streams(clean=clean)
@@ -63,6 +65,9 @@ class RestServer:
         if instruments is not None:
             self._calls = Latency(self._calls, instruments.metrics, instruments.clock)
             self._metrics = MetricsAnswer(instruments.exposition, bearers)
+        self._webhooks = webhooks
+        if webhooks is not None and instruments is not None:
+            self._webhooks = Latency(webhooks, instruments.metrics, instruments.clock)
         if spans is not None:
             self._calls = Traced(self._calls, spans)
         self.application = GZipMiddleware(self._serve, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
@@ -92,7 +97,11 @@ class RestServer:
         await self._listener.stop()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What needs no token by its exact path, the page behind links, the page of metrics, and the contract's calls by every other."""
+        """What needs no token by its exact path, the page behind links, what hosts of repositories post, the page of metrics, and the
+        contract's calls by every other."""
+        if self._webhooks is not None and scope["path"].startswith(WEBHOOKS):
+            await self._webhooks(scope, receive, send)
+            return
         if self._acknowledge is not None and scope["path"].startswith(ACKNOWLEDGE):
             await self._acknowledge(scope, receive, send)
             return

@@ -1,0 +1,272 @@
+"""What hosts post to a source: believed where it is signed, known where it comes again, and answered before anything comes of it.
+
+Nothing is waited for but the store and the secrets: a push rings the source's bell, a pull request is handed on.
+"""
+
+import asyncio
+import secrets as randomness
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from pymigrate.engine.application.gitops.git_source_kinds import COLLECTION, GIT_SOURCES
+from pymigrate.engine.application.gitops.webhook_events import (
+    HEADS,
+    TAGS,
+    Event,
+    Ping,
+    PullRequest,
+    PullRequestAction,
+    Push,
+    delivery_of,
+    events_of,
+)
+from pymigrate.engine.application.gitops.webhook_signatures import is_signed, is_strong
+from pymigrate.engine.domain.errors import InvalidDefinition, PyMigrateError, StoreUnavailable
+from pymigrate.engine.domain.names import is_id
+from pymigrate.engine.domain.token_bucket import TokenBucket
+from pymigrate.engine.ports.clock import Clock
+from pymigrate.engine.ports.secrets import Secret
+from pymigrate.engine.ports.store import Store, Unit
+from pymigrate.v1 import git_source_pb2 as pb
+
+log = structlog.get_logger(__name__)
+METHOD = "webhooks"
+SECRETS_SECONDS_MAX = 5.0  # how long they are remembered
+READ_AGAIN_SECONDS_MIN = 1.0  # so often at most for posts that nothing fits
+DELIVERIES_MAX = 10_000
+SOURCES_MAX = 1_000
+BURST, PER_SECOND = 100, 20.0  # of one source
+BURST_OF_ALL, PER_SECOND_OF_ALL = 1_000, 200.0
+HASHED_HERE_BYTES_MAX = 128 * 1024
+NOBODY = pb.GitSource(webhook=pb.GitWebhook(provider=pb.GIT_PROVIDER_GITHUB))
+
+
+class Taken(StrEnum):
+    """What becomes of a post."""
+
+    TAKEN = "taken"
+    IGNORED = "ignored"  # it concerns nothing here
+    KNOWN = "known"  # it came before
+    REFUSED = "refused"  # by nobody who may post, or to no source: which of both is not told
+    MALFORMED = "malformed"
+    UNREADABLE = "unreadable"  # the secrets can't be read
+    TOO_MANY = "too_many"
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What becomes of a post, and why."""
+
+    taken: Taken
+    said: str = ""
+
+
+class ReadsSecrets(Protocol):
+    """Reads what a source refers to."""
+
+    async def read(
+        self, source: pb.GitSource, references: Sequence[str], *, is_again: bool = False
+    ) -> Sequence[Secret]:
+        """The values, in order. Raises SecretMissing, SecretRefused and SecretsUnavailable."""
+        ...
+
+
+@dataclass(slots=True)
+class _Known:
+    """The secrets of a source as they were read."""
+
+    references: tuple[str, ...] = ()
+    secrets: Sequence[Secret] = ()
+    read_at: float = float("-inf")
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What was posted: headers by lower-case name, and the body as it came."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Webhooks:
+    """Takes posts. `ring` asks for a pass of a source; `asked` is told of pull requests to its branch. Neither waits."""
+
+    def __init__(
+        self,
+        store: Store,
+        secrets: ReadsSecrets,
+        ring: Callable[[str], None],
+        asked: Callable[[pb.GitSource, PullRequest], None],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._ring = ring
+        self._asked = asked
+        self._clock = clock
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._deliveries: OrderedDict[str, None] = OrderedDict()
+        self._unkept: list[str] = []
+        self._keeping: asyncio.Task[None] | None = None
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._of_all = TokenBucket(BURST_OF_ALL, PER_SECOND_OF_ALL)
+        self._decoy = Secret(randomness.token_hex(20))
+
+    def admit(self, source_id: str) -> bool:
+        """Whether one more post to a source is looked at now, before anything of it is read."""
+        now = self._clock.monotonic()
+        bucket = self._buckets.setdefault(source_id, TokenBucket(BURST, PER_SECOND))
+        self._buckets.move_to_end(source_id)
+        while len(self._buckets) > SOURCES_MAX:
+            self._buckets.popitem(last=False)
+        return bucket.take(now) and self._of_all.take(now)
+
+    async def receive(self, source_id: str, post: Post) -> Reception:
+        """Takes one post. Raises StoreUnavailable."""
+        source = await self._store.read(lambda unit: _declared(unit, source_id)) if is_id(source_id) else None
+        is_there = source is not None and bool(source.webhook.secrets)
+        try:
+            is_believed = await self._is_believed(source, post) if source is not None and is_there else False
+        except PyMigrateError as error:
+            log.warning("webhook.unreadable", source=source_id, reason=error.reason, error=error.message)
+            return Reception(Taken.UNREADABLE, "the secrets of this source can't be read just now")
+        if source is None or not is_there:
+            await self._is_good(NOBODY, post, [self._decoy])  # takes as long as where there is one
+            return Reception(Taken.REFUSED)
+        if not is_believed:
+            log.info("webhook.refused", source=source_id)
+            return Reception(Taken.REFUSED)
+        return await self._believed(source, post)
+
+    async def close(self) -> None:
+        """Ends with what it has in hand."""
+        if self._keeping is not None:
+            await asyncio.gather(self._keeping, return_exceptions=True)
+
+    async def _believed(self, source: pb.GitSource, post: Post) -> Reception:
+        provider = source.webhook.provider
+        delivery = f"{source.uid} {delivery_of(provider, post.headers, post.body)}"
+        if await self._is_known(delivery):
+            return Reception(Taken.KNOWN)
+        try:
+            events = events_of(provider, post.headers, post.body)
+        except InvalidDefinition as error:
+            log.warning("webhook.malformed", source=source.name, error=error.message)
+            return Reception(Taken.MALFORMED, error.message)
+        taken = [self._heard(source, event) for event in events]
+        self._remember(delivery)
+        log.info("webhook.heard", source=source.name, events=[type(event).__name__ for event in events])
+        return Reception(Taken.TAKEN if any(taken) else Taken.IGNORED)
+
+    def _heard(self, source: pb.GitSource, event: Event) -> bool:
+        """Whether anything comes of it."""
+        match event:
+            case Push() if concerns(source, event):
+                self._ring(source.name)
+                return True
+            case PullRequest() if is_asked_of(source, event):
+                self._asked(source, event)
+                return event.action is not PullRequestAction.CLOSED
+            case _:
+                return isinstance(event, Ping)
+
+    async def _is_believed(self, source: pb.GitSource, post: Post) -> bool:
+        """With the secrets as they are remembered, and where none fits with those that their backends have now."""
+        known = self._known.setdefault(source.uid, _Known())
+        self._known.move_to_end(source.uid)
+        while len(self._known) > SOURCES_MAX:
+            self._known.popitem(last=False)
+        read_at = await self._read(known, source, SECRETS_SECONDS_MAX)
+        if await self._is_good(source, post, known.secrets):
+            return True
+        again_at = await self._read(known, source, READ_AGAIN_SECONDS_MIN)
+        return again_at > read_at and await self._is_good(source, post, known.secrets)
+
+    async def _read(self, known: _Known, source: pb.GitSource, seconds_max: float) -> float:
+        """Reads the secrets unless that was done so lately; when it was."""
+        references = tuple(source.webhook.secrets)
+        async with known.reading:
+            if known.references != references or self._clock.monotonic() - known.read_at >= seconds_max:
+                is_again = known.references == references and seconds_max == READ_AGAIN_SECONDS_MIN
+                found = await self._secrets.read(source, references, is_again=is_again)
+                known.secrets = [secret for secret in found if is_strong(secret)]
+                known.references, known.read_at = references, self._clock.monotonic()
+            return known.read_at
+
+    async def _is_good(self, source: pb.GitSource, post: Post, secrets: Sequence[Secret]) -> bool:
+        asked = (source.webhook.provider, post.headers, post.body, secrets, self._clock.now())
+        if len(post.body) <= HASHED_HERE_BYTES_MAX:
+            return is_signed(*asked)
+        return await asyncio.to_thread(is_signed, *asked)
+
+    async def _is_known(self, delivery: str) -> bool:
+        if delivery in self._deliveries:
+            return True
+        return await self._store.read(lambda unit: unit.requests.get(METHOD, delivery) is not None)
+
+    def _remember(self, delivery: str) -> None:
+        """In memory at once, and in the store as soon as it can: a pass that writes keeps nobody waiting."""
+        self._deliveries[delivery] = None
+        while len(self._deliveries) > DELIVERIES_MAX:
+            self._deliveries.popitem(last=False)
+        self._unkept.append(delivery)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep(), name="deliveries of webhooks")
+
+    async def _keep(self) -> None:
+        while self._unkept:
+            keeping, self._unkept = self._unkept, []
+
+            def work(unit: Unit, keeping: Sequence[str] = tuple(keeping)) -> None:
+                for each in keeping:
+                    if unit.requests.get(METHOD, each) is None:
+                        unit.requests.put(METHOD, each, b"", b"", self._clock.now())
+
+            try:
+                await self._store.transact(work)
+            except StoreUnavailable as error:  # they are known as long as this engine lives
+                log.warning("webhook.deliveries_unkept", count=len(keeping), error=error.message)
+
+
+def concerns(source: pb.GitSource, push: Push) -> bool:
+    """Whether a push may lead to another commit than the one that a source has."""
+    if not _is_of(source, push.repository):
+        return False
+    match source.WhichOneof("reference"):
+        case "branch":
+            return push.reference == f"{HEADS}{source.branch}"
+        case "tag":
+            return push.reference == f"{TAGS}{source.tag}"
+        case "commit":
+            return push.commit == source.commit
+        case _:
+            return push.reference.startswith(HEADS) and push.default_branch in {"", push.reference.removeprefix(HEADS)}
+
+
+def is_asked_of(source: pb.GitSource, asked: PullRequest) -> bool:
+    """Whether a pull request is to the branch that a source applies, and told of."""
+    if not source.host.reports_pull_requests or not _is_of(source, asked.repository):
+        return False
+    match source.WhichOneof("reference"):
+        case "branch":
+            return asked.target_branch == source.branch
+        case None:
+            return asked.default_branch in {"", asked.target_branch}
+        case _:
+            return False
+
+
+def _is_of(source: pb.GitSource, repository: str) -> bool:
+    """Whether it is the repository that the source names, if it does. Hosts do not tell names apart by their case."""
+    return not source.host.repository or source.host.repository.casefold() == repository.casefold()
+
+
+def _declared(unit: Unit, source_id: str) -> pb.GitSource | None:
+    resource = unit.resources.get(f"{COLLECTION}/{source_id}")
+    return GIT_SOURCES.read(resource) if resource is not None else None

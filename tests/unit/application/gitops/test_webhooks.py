@@ -1,0 +1,325 @@
+"""What comes of a post: a ring, a word for pull requests, or the same refusal for whoever is not believed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from pymigrate.engine.application.gitops.webhook_events import PullRequest
+from pymigrate.engine.application.gitops.webhooks import BURST, Post, Taken, Webhooks
+from pymigrate.engine.domain.errors import SecretRefused, SecretsUnavailable
+from pymigrate.engine.testing.clock import ManualClock
+from pymigrate.engine.testing.store import MemoryStore
+from pymigrate.v1 import git_source_pb2 as pb
+from tests.git_hosts.payloads import (
+    BITBUCKET,
+    GITHUB,
+    GITLAB,
+    bitbucket_change,
+    bitbucket_pull_request,
+    bitbucket_push,
+    github_pull_request,
+    github_push,
+    gitlab_merge_request,
+    gitlab_push,
+    posted,
+)
+from tests.git_hosts.sources import NAME, SECRET, SecretsOfSources, keep, source
+
+PUSHES: Mapping[int, tuple[str, Callable[[], dict[str, Any]]]] = {
+    GITHUB: ("push", github_push),
+    GITLAB: ("Push Hook", gitlab_push),
+    BITBUCKET: ("repo:push", bitbucket_push),
+}
+
+
+class Scene:
+    """Webhooks over a store in memory, and what they told."""
+
+    def __init__(self) -> None:
+        self.store, self.clock, self.secrets = MemoryStore(), ManualClock(), SecretsOfSources()
+        self.rung: list[str] = []
+        self.asked: list[PullRequest] = []
+        self.webhooks = self.fresh()
+
+    def fresh(self) -> Webhooks:
+        """Those of an engine that has just started over the same store."""
+        return Webhooks(
+            self.store, self.secrets, self.rung.append, lambda _, event: self.asked.append(event), self.clock
+        )
+
+    async def post(self, provider: int, kind: str, payload: object, secret: str = SECRET, delivery: str = "d") -> Taken:
+        """Posts to the source."""
+        return (
+            await self.webhooks.receive("warehouse", Post(*posted(provider, kind, payload, secret, delivery)))
+        ).taken
+
+    async def push(self, secret: str = SECRET, delivery: str = "d", ref: str = "refs/heads/main") -> Taken:
+        """Posts a push of GitHub's."""
+        return await self.post(GITHUB, "push", github_push(ref), secret, delivery)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.mark.parametrize("provider", PUSHES)
+async def test_a_push_to_the_sources_branch_rings_its_bell(scene: Scene, provider: int) -> None:
+    await keep(scene.store, source(provider))
+    kind, payload = PUSHES[provider]
+    assert await scene.post(provider, kind, payload()) is Taken.TAKEN
+    assert scene.rung == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "payload", "is_rung"),
+    [
+        pytest.param({"branch": "main"}, "push", github_push("refs/heads/next"), False, id="another branch"),
+        pytest.param({"branch": "v1"}, "push", github_push("refs/tags/v1"), False, id="a tag of the branch's name"),
+        pytest.param({"tag": "v1"}, "push", github_push("refs/tags/v1"), True, id="the tag"),
+        pytest.param({"tag": "v1"}, "push", github_push("refs/heads/v1"), False, id="a branch of the tag's name"),
+        pytest.param({"commit": github_push()["after"]}, "push", github_push("refs/heads/x"), True, id="the commit"),
+        pytest.param({"commit": "0" * 40}, "push", github_push(), False, id="another commit"),
+        pytest.param({}, "push", github_push("refs/heads/main"), True, id="the default branch"),
+        pytest.param({}, "push", github_push("refs/heads/next"), False, id="not the default branch"),
+        pytest.param({}, "push", github_push("refs/tags/v1"), False, id="a tag, where the default branch is meant"),
+        pytest.param(
+            {"host": pb.GitHost(repository="acme/other")}, "push", github_push(), False, id="another repository"
+        ),
+        pytest.param(
+            {"branch": "main", "host": pb.GitHost(repository="ACME/Definitions")},
+            "push",
+            github_push(),
+            True,
+            id="case",
+        ),
+        pytest.param({"branch": "main"}, "issues", {"action": "opened"}, False, id="something else"),
+    ],
+)
+async def test_what_does_not_concern_the_sources_reference_rings_nothing(
+    scene: Scene, changed: dict[str, Any], kind: str, payload: object, is_rung: bool
+) -> None:
+    declared = source()
+    if "host" not in changed:
+        declared.host.repository = ""
+    declared.ClearField("branch")
+    declared.MergeFrom(pb.GitSource(**changed))
+    await keep(scene.store, declared)
+    assert await scene.post(GITHUB, kind, payload) is (Taken.TAKEN if is_rung else Taken.IGNORED)
+    assert scene.rung == ([NAME] if is_rung else [])
+
+
+async def test_one_of_several_pushed_branches_is_enough(scene: Scene) -> None:
+    await keep(scene.store, source(BITBUCKET))
+    payload = bitbucket_push(bitbucket_change("next"), bitbucket_change("main"))
+    assert await scene.post(BITBUCKET, "repo:push", payload) is Taken.TAKEN
+    assert scene.rung == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "payload"),
+    [
+        (GITHUB, "pull_request", github_pull_request()),
+        (GITLAB, "Merge Request Hook", gitlab_merge_request()),
+        (BITBUCKET, "pullrequest:created", bitbucket_pull_request()),
+    ],
+)
+async def test_a_pull_request_to_the_sources_branch_is_handed_on(
+    scene: Scene, provider: int, kind: str, payload: object
+) -> None:
+    await keep(scene.store, source(provider))
+    assert await scene.post(provider, kind, payload) is Taken.TAKEN
+    assert [event.number for event in scene.asked] == [7]
+    assert scene.rung == []
+
+
+async def test_a_pull_request_to_another_branch_is_ignored(scene: Scene) -> None:
+    await keep(scene.store, source())
+    assert await scene.post(GITHUB, "pull_request", github_pull_request(target="next")) is Taken.IGNORED
+    assert scene.asked == []
+
+
+async def test_a_source_that_tells_nothing_of_pull_requests_ignores_them(scene: Scene) -> None:
+    declared = source()
+    declared.host.reports_pull_requests = False
+    await keep(scene.store, declared)
+    assert await scene.post(GITHUB, "pull_request", github_pull_request()) is Taken.IGNORED
+    assert scene.asked == []
+
+
+async def test_a_ping_is_taken_and_rings_nothing(scene: Scene) -> None:
+    await keep(scene.store, source())
+    assert await scene.post(GITHUB, "ping", {"zen": "Anything added dilutes everything else."}) is Taken.TAKEN
+    assert (scene.rung, scene.asked) == ([], [])
+
+
+async def test_nobody_learns_why_a_post_is_refused(scene: Scene) -> None:
+    await keep(scene.store, source())
+    wrong = await scene.webhooks.receive("warehouse", Post(*posted(GITHUB, "push", github_push(), "another one")))
+    unsigned = await scene.webhooks.receive("warehouse", Post({"x-github-event": "push"}, b"{}"))
+    unknown = await scene.webhooks.receive("nothing", Post(*posted(GITHUB, "push", github_push(), SECRET)))
+    no_name = await scene.webhooks.receive("../warehouse", Post(*posted(GITHUB, "push", github_push(), SECRET)))
+    assert wrong == unsigned == unknown == no_name
+    assert wrong.taken is Taken.REFUSED
+    assert scene.rung == []
+
+
+async def test_a_source_without_a_webhook_takes_no_posts(scene: Scene) -> None:
+    declared = source()
+    declared.ClearField("webhook")
+    await keep(scene.store, declared)
+    assert await scene.push() is Taken.REFUSED
+
+
+async def test_another_hosts_signature_is_not_believed(scene: Scene) -> None:
+    await keep(scene.store, source(GITHUB))
+    assert await scene.post(BITBUCKET, "repo:push", bitbucket_push()) is Taken.REFUSED
+    assert await scene.post(GITLAB, "Push Hook", gitlab_push()) is Taken.REFUSED
+
+
+@pytest.mark.parametrize("value", ["", "short"])
+async def test_a_secret_that_is_none_believes_nobody(scene: Scene, value: str) -> None:
+    await keep(scene.store, source())
+    scene.secrets.memory.put("HOOK", value)
+    assert await scene.push(value) is Taken.REFUSED
+
+
+async def test_a_repeated_delivery_is_known_and_rings_nothing(scene: Scene) -> None:
+    await keep(scene.store, source())
+    assert await scene.push() is Taken.TAKEN
+    assert await scene.push() is Taken.KNOWN
+    assert await scene.push(delivery="another") is Taken.TAKEN
+    assert scene.rung == [NAME, NAME]
+
+
+async def test_a_repeated_delivery_is_known_to_the_next_engine_too(scene: Scene) -> None:
+    await keep(scene.store, source())
+    await scene.push()
+    await scene.webhooks.close()
+    scene.webhooks = scene.fresh()
+    assert await scene.push() is Taken.KNOWN
+
+
+async def test_a_delivery_that_nobody_believes_is_not_remembered(scene: Scene) -> None:
+    await keep(scene.store, source())
+    await scene.push("another one")
+    assert await scene.push() is Taken.TAKEN
+
+
+async def test_deliveries_are_kept_for_a_day_with_the_answers_to_calls(scene: Scene) -> None:
+    await keep(scene.store, source())
+    await scene.push()
+    await scene.webhooks.close()
+    scene.clock.advance(86_401)
+    dropped = await scene.store.transact(lambda unit: unit.requests.drop_before(scene.clock.now()))
+    assert dropped == 1
+
+
+async def test_what_no_host_sends_is_told_with_its_place(scene: Scene) -> None:
+    await keep(scene.store, source())
+    reception = await scene.webhooks.receive("warehouse", Post(*posted(GITHUB, "push", {"ref": 7}, SECRET)))
+    assert reception.taken is Taken.MALFORMED
+    assert "`repository` is no map" in reception.said
+
+
+async def test_secrets_are_read_once_for_a_burst(scene: Scene) -> None:
+    await keep(scene.store, source())
+    for number in range(20):
+        assert await scene.push(delivery=str(number)) is Taken.TAKEN
+    assert scene.secrets.asked == [False]
+
+
+async def test_a_rotated_secret_is_noticed_by_the_first_post_that_it_signs(scene: Scene) -> None:
+    await keep(scene.store, source())
+    scene.secrets.memory.is_stale = True  # its backend would give the one before, from memory
+    assert await scene.push() is Taken.TAKEN
+    scene.secrets.memory.put("HOOK", "the next secret")
+    scene.clock.advance(2)
+    assert await scene.push("the next secret", "2") is Taken.TAKEN
+    assert await scene.push(SECRET, "3") is Taken.REFUSED
+
+
+async def test_while_a_secret_is_replaced_both_are_good(scene: Scene) -> None:
+    declared = source()
+    declared.webhook.secrets.append("env://HOOK_BEFORE")
+    scene.secrets.memory.put("HOOK_BEFORE", "the one of before")
+    await keep(scene.store, declared)
+    assert await scene.push(SECRET, "1") is Taken.TAKEN
+    assert await scene.push("the one of before", "2") is Taken.TAKEN
+
+
+async def test_another_reference_is_read_at_once(scene: Scene) -> None:
+    declared = source()
+    await keep(scene.store, declared)
+    await scene.push()
+    declared.webhook.secrets[:] = ["env://OTHER"]
+    scene.secrets.memory.put("OTHER", "another secret")
+    await keep(scene.store, declared, version=2)
+    assert await scene.push("another secret", "2") is Taken.TAKEN
+    assert await scene.push(SECRET, "3") is Taken.REFUSED
+
+
+async def test_forged_posts_make_no_backend_be_asked_again_and_again(scene: Scene) -> None:
+    await keep(scene.store, source())
+    for number in range(50):
+        assert await scene.push("forged", str(number)) is Taken.REFUSED
+    assert len(scene.secrets.asked) == 1
+    scene.clock.advance(1.5)
+    for number in range(50):
+        await scene.push("forged", str(number))
+    assert scene.secrets.asked == [False, True]
+
+
+@pytest.mark.parametrize("failure", [None, SecretRefused("env://HOOK: no"), SecretsUnavailable("env://HOOK: sealed")])
+async def test_a_secret_that_cant_be_read_is_no_refusal(scene: Scene, failure: Exception | None) -> None:
+    await keep(scene.store, source())
+    if failure is None:
+        scene.secrets.memory.remove("HOOK")
+    else:
+        scene.secrets.memory.failures["env://HOOK"] = failure  # type: ignore[assignment]  # one of ours
+    assert await scene.push() is Taken.UNREADABLE
+    assert scene.rung == []
+    scene.secrets.memory.failures.clear()
+    scene.secrets.memory.put("HOOK", SECRET)
+    assert await scene.push() is Taken.TAKEN
+
+
+def test_posts_to_one_source_are_limited_and_leave_others_alone(scene: Scene) -> None:
+    admitted = [scene.webhooks.admit("warehouse") for _ in range(BURST + 50)]
+    assert sum(admitted) == BURST
+    assert scene.webhooks.admit("other")
+    scene.clock.advance(1)
+    assert scene.webhooks.admit("warehouse")
+
+
+def test_posts_to_ever_other_names_are_limited_too(scene: Scene) -> None:
+    assert sum(scene.webhooks.admit(f"s{number}") for number in range(5_000)) == 1_000
+
+
+class SlowStore(MemoryStore):
+    """Whose writes wait until a test lets them go on, as behind a pass that writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def transact(self, work: Callable[[Any], Any]) -> Any:
+        await self.go_on.wait()
+        return await super().transact(work)
+
+
+async def test_an_answer_waits_for_no_write(scene: Scene) -> None:
+    store = SlowStore()
+    scene.store = store
+    scene.webhooks = scene.fresh()
+    await keep(store, source())
+    store.go_on.clear()
+    answers: list[Awaitable[Taken]] = [scene.push(delivery=str(number)) for number in range(10)]
+    assert [await answer for answer in answers] == [Taken.TAKEN] * 10
+    assert await scene.push(delivery="3") is Taken.KNOWN
+    store.go_on.set()
+    await scene.webhooks.close()
+    assert await store.transact(lambda unit: unit.requests.drop_before(scene.clock.now().replace(year=2100))) == 10
