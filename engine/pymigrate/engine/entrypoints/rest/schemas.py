@@ -1,6 +1,6 @@
-"""JSON schemas of the contract's messages in the one shape, as components of the OpenAPI document."""
+"""JSON schemas of the contract's messages in the one shape: as components of the OpenAPI document, and what other schemas add to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -25,41 +25,49 @@ _SCALARS: Mapping[int, dict[str, Any]] = {
 class Schemas:
     """The schemas of the messages that were asked for, with those that they hold."""
 
+    within = "#/components/schemas/"
+    """Where the document holds them."""
+
     def __init__(self, comments: Mapping[str, str]) -> None:
-        self._comments = comments
+        self.comments = comments
         self._wanted: dict[str, Descriptor] = {}
 
     def reference(self, message: Descriptor) -> dict[str, Any]:
         """A reference to a message's schema, which the document will hold."""
         name = component(message)
         self._wanted[name] = message
-        return {"$ref": f"#/components/schemas/{name}"}
+        return {"$ref": f"{self.within}{name}"}
 
     def components(self) -> dict[str, Any]:
         """Every schema that is referred to, by name."""
         made: dict[str, Any] = {}
         while waiting := [name for name in self._wanted if name not in made]:
             for name in waiting:
-                made[name] = self._message(self._wanted[name])
+                made[name] = self.message(self._wanted[name])
         return dict(sorted(made.items()))
 
     def field(self, field: FieldDescriptor) -> dict[str, Any]:
         """The schema of a field with its comment."""
         schema = self._shape(field)
-        text = self._comments.get(field.full_name, "")
+        text = self.comments.get(field.full_name, "")
         oneof = field.containing_oneof
         if oneof is not None and len(oneof.fields) > 1:
             others = ", ".join(other.camelcase_name for other in oneof.fields if other.name != field.name)
             text = f"{text} Excludes {others}.".strip()
         return {**schema, "description": text} if text else schema
 
-    def _message(self, message: Descriptor) -> dict[str, Any]:
+    def message(self, message: Descriptor) -> dict[str, Any]:
+        """The schema of a message."""
         schema: dict[str, Any] = {"type": "object"}
-        if text := self._comments.get(message.full_name):
+        if text := self.comments.get(message.full_name):
             schema["description"] = text
         if message.fields:
-            schema["properties"] = {field.camelcase_name: self.field(field) for field in message.fields}
+            schema["properties"] = {field.camelcase_name: self.field(field) for field in self.fields(message)}
         return schema
+
+    def fields(self, message: Descriptor) -> Sequence[FieldDescriptor]:
+        """The fields that a message may have."""
+        return list(message.fields)
 
     def _shape(self, field: FieldDescriptor) -> dict[str, Any]:
         message = field.message_type
@@ -74,12 +82,16 @@ class Schemas:
             return self._enum(field.enum_type)
         if field.message_type is None:
             is_bytes = field.type == FieldDescriptor.TYPE_BYTES
-            return {"type": "string", "contentEncoding": "base64"} if is_bytes else dict(_SCALARS[field.cpp_type])
+            return {"type": "string", "contentEncoding": "base64"} if is_bytes else self.number_or_text(field)
         if field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
             return {"type": "string", "format": "date-time"}
         if field.message_type.full_name == FieldMask.DESCRIPTOR.full_name:
             return {"type": "string"}
         return self.reference(field.message_type)
+
+    def number_or_text(self, field: FieldDescriptor) -> dict[str, Any]:
+        """The schema of a single value that holds no others."""
+        return dict(_SCALARS[field.cpp_type])
 
     def _enum(self, enum: EnumDescriptor) -> dict[str, Any]:
         return {"type": "string", "enum": list(enum_words(enum))}
