@@ -18,6 +18,7 @@ from google.api import annotations_pb2
 from pymigrate.engine.domain import errors
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.definitions import DefinitionCalls
 from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
 from pymigrate.engine.entrypoints.grpc.errors import CODES, code_of, status_of
 from pymigrate.engine.entrypoints.grpc.git_sources import GitSourceCalls
@@ -37,6 +38,7 @@ TRAILERS_BYTES_MAX = 8_192 - 512  # what gRPC accepts by default, less room for 
 SERVICERS: dict[str, Any] = {
     "EnvironmentService": EnvironmentCalls,
     "ConnectionService": ConnectionCalls,
+    "DefinitionService": DefinitionCalls,
     "PlanService": PlanCalls,
     "RunService": RunCalls,
     "ImpactService": ImpactCalls,

@@ -16,7 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli.client import Client
+from pymigrate.engine.entrypoints.cli.definition_files import definition_files
 from pymigrate.v1 import run_pb2, worker_pb2
+from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest
 from tests.e2e.warm import WarmProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,8 +136,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = READY_SECONDS, in
 def declare(client: Client, definitions: str, file: Path) -> None:
     """Applies definitions through the command line's own code."""
     file.write_text(definitions)
-    for _ in declared.apply(client, file):
-        pass
+    declared.applied(client, ApplyDefinitionsRequest(files=definition_files([file])))
 
 
 def quickstart(legacy: Path, warehouse: Path, *, chunk_bytes: int = 4_000_000) -> str:

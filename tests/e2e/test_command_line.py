@@ -125,8 +125,8 @@ def test_a_definition_that_is_wrong_is_told_line_by_line(pymigrate: CommandLine,
         )
     )
     said = pymigrate("apply", "-f", str(file), code=1)
-    assert "connection.postgres.database: is required" in said
-    assert "connection.postgres.password: must be a reference" in said
+    assert "plan.yaml:9:8: spec.postgres.database: is required" in said
+    assert "spec.postgres.password: must be a reference" in said
     file.write_text(head.format("Department", "d", "{ownr: Ann}"))
     assert "did you mean `owner`?" in pymigrate("apply", "-f", str(file), code=1)
 

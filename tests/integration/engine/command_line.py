@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pymigrate.engine.entrypoints.cli import commands
+from pymigrate.engine.entrypoints.cli import commands, definition_commands
 
 
 class CommandLine:
@@ -18,7 +18,7 @@ class CommandLine:
     def __init__(self, home: Path, *modules: ModuleType) -> None:
         self.home = home
         self.app = typer.Typer()
-        for module in (commands, *modules):
+        for module in (commands, definition_commands, *modules):
             module.add_to(self.app)
 
     def __call__(self, *arguments: str, code: int = 0) -> str:

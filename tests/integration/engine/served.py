@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.application.caller import Surroundings, random_id
+from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.short_tokens import TokenMaking
@@ -17,6 +18,7 @@ from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.definitions import DefinitionCalls
 from pymigrate.engine.entrypoints.grpc.git_sources import GitSourceCalls
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
@@ -112,18 +114,19 @@ class ServedEngine:
 
     async def _start(self) -> None:
         engine = self.engine
-        requests = Requests(SystemClock())
+        requests, surroundings = Requests(SystemClock()), Surroundings(SystemClock(), random_id)
         self.servicers = {
             "EnvironmentService": EnvironmentCalls(engine.store, engine.catalog, requests),
             "ConnectionService": ConnectionCalls(engine.store, engine.catalog, requests, engine.inquiries),
             "SecretBackendService": SecretBackendCalls(engine.store, engine.catalog, requests, engine.inquiries),
+            "DefinitionService": DefinitionCalls(
+                engine.store, Applying(engine.catalog, surroundings), requests, self.notifications.trying
+            ),
             "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
             "RunService": RunCalls(engine.runs),
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
             "KpiService": KpiCalls(engine.kpis, KpiWatching(engine.kpis, engine.topics, "start"), engine.dashboards),
-            "TokenService": TokenCalls(
-                TokenMaking(engine.store, Surroundings(SystemClock(), random_id), BEARERS.short_tokens)
-            ),
+            "TokenService": TokenCalls(TokenMaking(engine.store, surroundings, BEARERS.short_tokens)),
             "GitSourceService": GitSourceCalls(
                 engine.store, engine.catalog, requests, self.git_sources.sources, self.git_sources.bells
             ),

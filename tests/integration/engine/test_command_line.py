@@ -83,7 +83,7 @@ def test_what_a_definition_leaves_out_goes_back_to_its_default(pymigrate: Comman
     ("before", "after", "says"),
     [
         ("{owner: Ann}", "{ownr: Ann}", "did you mean `owner`?"),
-        ("{owner: Ann}", "{users: -1}", "department.users: can't be negative"),
+        ("{owner: Ann}", "{users: -1}", "plan.yaml:9:8: spec.users: can't be negative"),
         ("relation: items}, target", "relation: 7}, target", "must be text"),
         ("connection: legacy, relation: items", "connection: legcy, relation: items", "did you mean `legacy`?"),
         ("dependencies: [a]", "dependencies: [b]", "b → b"),

@@ -94,4 +94,4 @@ def test_figures_are_told_as_a_table(pymigrate: CommandLine) -> None:
 
 def test_a_definition_that_is_wrong_says_where(pymigrate: CommandLine) -> None:
     said = pymigrate.apply(NOTICES.read_text().replace("to: ann.meier@example.com", 'to: "ann\\r\\nBcc: eve"'), code=1)
-    assert any("stakeholder.addresses.mail.to: is no mail address" in line for line in said)
+    assert any("spec.addresses.mail.to: is no mail address" in line for line in said)

@@ -13,11 +13,13 @@ from google.protobuf.message import Message
 from pymigrate.engine.domain import errors
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli.client import Client, describe
+from pymigrate.engine.entrypoints.cli.definition_files import definition_files
 from pymigrate.engine.entrypoints.grpc.errors import code_of, status_of
-from pymigrate.v1 import environment_pb2, plan_pb2
+from pymigrate.v1 import definition_pb2
+from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest, ApplyDefinitionsResponse
 
-SERVICE = environment_pb2.DESCRIPTOR.services_by_name["EnvironmentService"]
-PLANS = plan_pb2.DESCRIPTOR.services_by_name["PlanService"]
+SERVICE = definition_pb2.DESCRIPTOR.services_by_name["DefinitionService"]
+METHOD = "ApplyDefinitions"
 HEAD = "apiVersion: pymigrate.io/v1alpha1\nkind: {}\nmetadata: {}\nspec: {}\n"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Lines = list[tuple[str, str]]
@@ -27,15 +29,16 @@ class Conversation:
     """A client whose calls the test answers one by one."""
 
     def __init__(self, folder: Path) -> None:
-        self.channel = grpc_testing.channel([SERVICE, PLANS], grpc_testing.strict_real_time())
+        self.channel = grpc_testing.channel([SERVICE], grpc_testing.strict_real_time())
         self.client = Client("", "a-token", self.channel)
         self.file = folder / "plan.yaml"
         self._pool = ThreadPoolExecutor(1)
 
     def apply(self, text: str) -> Any:
-        """Applies definitions on a thread of its own; the future of its lines."""
+        """Applies definitions on a thread of its own; the future of its answer."""
         self.file.write_text(text)
-        return self._pool.submit(lambda: list(declared.apply(self.client, self.file)))
+        request = ApplyDefinitionsRequest(files=definition_files([self.file]))
+        return self._pool.submit(declared.applied, self.client, request)
 
     def answer(self, service: Any, method: str, found: Message | errors.PyMigrateError) -> Any:
         """Answers the next call of a method; its request."""
@@ -63,28 +66,20 @@ def conversation(tmp_path: Path) -> Iterator[Conversation]:
     talk.close()
 
 
-def test_what_is_missing_is_created(conversation: Conversation) -> None:
-    lines = conversation.apply(HEAD.format("Department", "{name: hr, environment: e}", "{owner: Ann}"))
-    conversation.answer(SERVICE, "GetDepartment", errors.NotFound("there is none"))
-    asked = conversation.answer(SERVICE, "CreateDepartment", environment_pb2.Department())
-    assert (asked.parent, asked.department_id, asked.department.owner) == ("environments/e", "hr", "Ann")
-    assert lines.result(60) == [("environments/e/departments/hr", "created")]
+def test_files_are_sent_as_they_are_and_what_became_of_them_is_answered(conversation: Conversation) -> None:
+    answered = conversation.apply(HEAD.format("Department", "{name: hr, environment: e}", "{owner: Ann}"))
+    asked = conversation.answer(SERVICE, METHOD, ApplyDefinitionsResponse(unchanged_count=1))
+    (file,) = asked.files
+    assert file.content == conversation.file.read_bytes()
+    assert not asked.validate_only
+    assert answered.result(60) == ApplyDefinitionsResponse(unchanged_count=1)
 
 
-def test_what_is_there_is_updated_under_a_mask_of_everything_that_can_be_declared(conversation: Conversation) -> None:
-    lines = conversation.apply(HEAD.format("Environment", "{name: e}", "{displayName: E}"))
-    conversation.answer(SERVICE, "GetEnvironment", environment_pb2.Environment(name="environments/e", etag="1"))
-    asked = conversation.answer(SERVICE, "UpdateEnvironment", environment_pb2.Environment(etag="2"))
-    output_only = {"name", "uid", "etag", "create_time", "update_time", "managed_by"}
-    assert set(asked.update_mask.paths) == set(environment_pb2.Environment.DESCRIPTOR.fields_by_name) - output_only
-    assert lines.result(60) == [("environments/e", "updated")]
-
-
-def test_what_is_refused_otherwise_is_not_taken_for_missing(conversation: Conversation) -> None:
-    lines = conversation.apply(HEAD.format("Plan", "{name: p, environment: e}", "{}"))
-    conversation.answer(PLANS, "GetPlan", errors.StoreUnavailable("the disk is full"))
+def test_what_is_refused_otherwise_reads_as_what_it_says(conversation: Conversation) -> None:
+    answered = conversation.apply(HEAD.format("Plan", "{name: p, environment: e}", "{}"))
+    conversation.answer(SERVICE, METHOD, errors.StoreUnavailable("the disk is full"))
     with pytest.raises(grpc.RpcError) as error:
-        lines.result(60)
+        answered.result(60)
     assert describe(error.value, Path("/home")) == "the disk is full"
 
 
@@ -101,7 +96,7 @@ def test_what_is_refused_otherwise_is_not_taken_for_missing(conversation: Conver
 )
 def test_an_error_reads_as_what_it_says(conversation: Conversation, error: errors.PyMigrateError, says: str) -> None:
     lines = conversation.apply(HEAD.format("Environment", "{name: e}", "{}"))
-    conversation.answer(SERVICE, "GetEnvironment", error)
+    conversation.answer(SERVICE, METHOD, error)
     with pytest.raises(grpc.RpcError) as refused:
         lines.result(60)
     assert describe(refused.value, Path("/home")).startswith(says)

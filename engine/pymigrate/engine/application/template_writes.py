@@ -26,7 +26,7 @@ PARENTS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Rendering:
+class Rendering:
     """A template that must render for these types of events."""
 
     template: notification_pb2.NotificationTemplate
@@ -45,8 +45,8 @@ class TemplateWrites:
     ) -> Callable[[Unit], None]:
         """Raises InvalidDefinition unless what `write` would store renders for everything that it is for."""
 
-        def wanted(unit: Unit) -> list[_Rendering]:
-            return [_of_template(unit, write(unit))]
+        def wanted(unit: Unit) -> list[Rendering]:
+            return [rendering_of_template(unit, write(unit))]
 
         renderings = await self._store.read(wanted)
         for each in renderings:
@@ -58,8 +58,8 @@ class TemplateWrites:
         """Raises InvalidDefinition unless the templates of the rule that `write` would store, and of those below it, render for what they
         then tell."""
 
-        def wanted(unit: Unit) -> list[_Rendering]:
-            return _of_rule(unit, write(unit))
+        def wanted(unit: Unit) -> list[Rendering]:
+            return renderings_of_rule(unit, write(unit))
 
         renderings = await self._store.read(wanted)
         found = []
@@ -77,7 +77,7 @@ def _refuse(problems: list[Problem]) -> None:
         raise InvalidDefinition(tuple(problems))
 
 
-def _unchanged(wanted: Callable[[Unit], list[_Rendering]], rendered: list[_Rendering]) -> Callable[[Unit], None]:
+def _unchanged(wanted: Callable[[Unit], list[Rendering]], rendered: list[Rendering]) -> Callable[[Unit], None]:
     def check(unit: Unit) -> None:
         if [_content(each) for each in wanted(unit)] != [_content(each) for each in rendered]:
             raise StaleWrite("a template or a rule was written while this one was rendered: try again")
@@ -85,23 +85,23 @@ def _unchanged(wanted: Callable[[Unit], list[_Rendering]], rendered: list[_Rende
     return check
 
 
-def _content(rendering: _Rendering) -> tuple[str, bytes, frozenset[str]]:
+def _content(rendering: Rendering) -> tuple[str, bytes, frozenset[str]]:
     """What the result of rendering depends on."""
     texts = notification_pb2.NotificationTemplate(texts=rendering.template.texts)
     return rendering.template.name, texts.SerializeToString(deterministic=True), rendering.types
 
 
-def _of_template(unit: Unit, template: notification_pb2.NotificationTemplate) -> _Rendering:
+def rendering_of_template(unit: Unit, template: notification_pb2.NotificationTemplate) -> Rendering:
     """A template with its own types and those of every rule that names it."""
     rules = {last_segment(each.name): each for each in rules_of(unit, environment_of(template.name))}
     types = own_types(template)
     for rule in rules.values():
         if rule.template == last_segment(template.name):
             types |= told_types(rule, rules)
-    return _Rendering(template, types)
+    return Rendering(template, types)
 
 
-def _of_rule(unit: Unit, rule: notification_pb2.AlertRule) -> list[_Rendering]:
+def renderings_of_rule(unit: Unit, rule: notification_pb2.AlertRule) -> list[Rendering]:
     """The templates of the rule and of those below it, each with the types that they then tell by it."""
     environment, own = environment_of(rule.name), last_segment(rule.name)
     rules = {last_segment(each.name): each for each in rules_of(unit, environment)} | {own: rule}
@@ -110,7 +110,7 @@ def _of_rule(unit: Unit, rule: notification_pb2.AlertRule) -> list[_Rendering]:
         if each.template and own in _line(each, rules) and (told := told_types(each, rules)):
             types[each.template] = types.get(each.template, frozenset()) | told
     found = {name: unit.resources.get(f"{environment}/notificationTemplates/{name}") for name in sorted(types)}
-    return [_Rendering(NOTIFICATION_TEMPLATES.held(each), types[name]) for name, each in found.items() if each]
+    return [Rendering(NOTIFICATION_TEMPLATES.held(each), types[name]) for name, each in found.items() if each]
 
 
 def own_types(template: notification_pb2.NotificationTemplate) -> frozenset[str]:

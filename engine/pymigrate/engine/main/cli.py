@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pymigrate.engine.settings import Settings
+    from pymigrate.v1.definition_pb2 import ApplyDefinitionsResponse, DefinitionFile
 
 COMMANDS = "pymigrate.commands"
 
@@ -26,6 +27,7 @@ def build() -> typer.Typer:
         commands,
         connection_commands,
         dashboard_commands,
+        definition_commands,
         environment_commands,
         impact_commands,
         kpi_commands,
@@ -40,6 +42,7 @@ def build() -> typer.Typer:
     app.command()(rest)
     app.command()(dispatcher)
     commands.add_to(app)
+    definition_commands.add_to(app, _check_files)
     connection_commands.add_to(app)
     impact_commands.add_to(app)
     kpi_commands.add_to(app)
@@ -88,6 +91,13 @@ def dispatcher(
             raise typer.Exit(code)
 
     _run(told, home=home)
+
+
+def _check_files(files: "Sequence[DefinitionFile]", environment: str) -> "ApplyDefinitionsResponse":
+    """Checks files of definitions as an engine that stores nothing would."""
+    from pymigrate.engine.main.checking import check_files
+
+    return check_files(files, environment)
 
 
 def _run(run: "Callable[[Settings], None]", *, home: Path | None, **listens: str | None) -> None:

@@ -42,6 +42,7 @@ from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
 from pymigrate.engine.entrypoints.grpc.notifications import NotificationCalls, NotificationUses
 from pymigrate.engine.main.keys import kept_key
 from pymigrate.engine.ports.metrics import Metrics
+from pymigrate.engine.ports.rendering import Renderer
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.engine.settings import Settings
 from pymigrate.v1 import notification_pb2
@@ -96,6 +97,11 @@ class Notifications:
         """Rings where something happened: how far lanes have come is told to nobody."""
         if change.events:
             self._happened.ring()
+
+    @property
+    def trying(self) -> Renderer:
+        """What renders what people try out, apart from what is sent."""
+        return self._trying
 
     def servicers(self, catalog: Catalog, requests: Requests) -> Mapping[str, Any]:
         """What is served, by the service's name."""

@@ -15,6 +15,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
+from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.gitops.suspension import is_suspended
 from pymigrate.engine.application.gitops.webhooks import Webhooks
 from pymigrate.engine.application.hosts import Hosts
@@ -40,6 +41,7 @@ from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
+from pymigrate.engine.entrypoints.grpc.definitions import DefinitionCalls
 from pymigrate.engine.entrypoints.grpc.impacts import ImpactCalls
 from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
@@ -109,11 +111,13 @@ class Services:
         """What is served, by the service's name."""
         store, catalog, requests = self._store, self._catalog, self._requests
         runs = self._runs
+        applying = Applying(catalog, self._surroundings)
         watching = KpiWatching(self._kpis, self._topics, random_id())
         return {
             "EnvironmentService": EnvironmentCalls(store, catalog, requests),
             "ConnectionService": ConnectionCalls(store, catalog, requests, self._inquiries),
             "SecretBackendService": SecretBackendCalls(store, catalog, requests, self._inquiries),
+            "DefinitionService": DefinitionCalls(store, applying, requests, self._notifications.trying),
             "PlanService": PlanCalls(store, catalog, requests, runs),
             "RunService": RunCalls(runs),
             "ImpactService": ImpactCalls(self._impacts, self._forecasts, self._learning),

@@ -1,4 +1,4 @@
-"""The commands: apply a file, start and steer runs, and show where they stand."""
+"""The commands of runs: start and steer them, and show where they stand; and what deletes an object."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _WIDTH_PLAIN = 160
 def add_to(app: typer.Typer) -> None:
     """Adds every command to the application."""
     for command in (
-        *(apply, delete, validate, start, watch, report, status),
+        *(delete, start, watch, report, status),
         *(pause, resume, cancel, retry, approve, rollback, seal),
     ):
         app.command()(command)
@@ -42,16 +42,6 @@ def print_json(message: Message, *, is_line: bool = False) -> None:
     typer.echo(json.dumps(to_json_data(message), indent=None if is_line else 2, ensure_ascii=False))
 
 
-def apply(
-    file: Annotated[Path, typer.Option("-f", "--file", exists=True, dir_okay=False, help="YAML or JSON documents.")],
-    home: Home = HOME_DEFAULT,
-) -> None:
-    """Create what is missing and update what differs, as a file declares it."""
-    with connected(home) as client:
-        for name, outcome in declared.apply(client, file):
-            typer.echo(f"{name} {outcome}")
-
-
 def delete(
     names: Annotated[list[str], typer.Argument(help="Resource names, as environments/prod/stakeholders/ann.")],
     home: Home = HOME_DEFAULT,
@@ -63,12 +53,8 @@ def delete(
             typer.echo(f"{name} deleted")
 
 
-def validate(
-    plan: PlanName,
-    home: Home = HOME_DEFAULT,
-    ddl: Annotated[bool, typer.Option("--ddl", help="Print what a run would declare in the targets.")] = False,
-) -> None:
-    """Check a plan with its sources and targets; exit code 1 when a run could not start. Nothing is written."""
+def validate(plan: str, home: Path, *, ddl: bool) -> None:
+    """Checks a plan with its sources and targets; exit code 1 when a run could not start. `ddl`: prints what a run would declare."""
     with connected(home) as client:
         request = plan_pb2.ValidatePlanRequest(name=plan, check_systems=True)
         answer = client.plans.ValidatePlan(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)

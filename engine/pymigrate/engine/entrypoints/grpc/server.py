@@ -18,6 +18,8 @@ from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.v1 import (
     connection_pb2,
     connection_pb2_grpc,
+    definition_pb2,
+    definition_pb2_grpc,
     environment_pb2,
     environment_pb2_grpc,
     git_source_pb2,
@@ -55,6 +57,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
         secret_backend_pb2,
         secret_backend_pb2_grpc.add_SecretBackendServiceServicer_to_server,
     ),
+    "DefinitionService": (definition_pb2, definition_pb2_grpc.add_DefinitionServiceServicer_to_server),
     "PlanService": (plan_pb2, plan_pb2_grpc.add_PlanServiceServicer_to_server),
     "RunService": (run_pb2, run_pb2_grpc.add_RunServiceServicer_to_server),
     "ImpactService": (impact_pb2, impact_pb2_grpc.add_ImpactServiceServicer_to_server),
