@@ -41,13 +41,14 @@ def worlds(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
             key: {"description": f"{name} ${{p}}", "lanesMax": at + 1}
             for key in draw(st.sets(st.sampled_from(free)) if free else st.just(set()))
         }
+        has = sorted({*known, *objects})
         said = {
             key: draw(
                 st.fixed_dictionaries(
                     {}, optional={"description": st.just(f"{name}: ${{p}}"), "lanesMax": st.just(str(10 + at))}
                 )
             )
-            for key in sorted(draw(st.sets(st.sampled_from(known)) if known else st.just(set())))
+            for key in sorted(draw(st.sets(st.sampled_from(has)) if has else st.just(set())))
         }
         values = {"p": name} if draw(st.booleans()) else {}
         world[name] = {"bases": bases, "objects": objects, "said": said, "values": values}
@@ -64,7 +65,7 @@ def modelled(world: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for layer in layers_of(name, bases):
             objects |= {key: dict(each) for key, each in world[layer]["objects"].items()}
             for key, said in world[layer]["said"].items():
-                if key in objects and key not in world[layer]["objects"]:
+                if key in objects:
                     objects[key] |= said
             value = world[layer]["values"].get("p", value)
         found[name] = {
@@ -162,3 +163,12 @@ def test_a_model_that_takes_layers_in_another_order_is_told_apart() -> None:
     world["d"]["bases"] = ["c", "b"]
     with pytest.raises(AssertionError):
         assert asyncio.run(kept(world | {"d": world["d"] | {"bases": ["b", "c"]}}, 1, 1)) == modelled(world)
+
+
+def test_a_model_that_forgets_what_an_environment_says_of_its_own_is_told_apart() -> None:
+    own = {"bases": [], "objects": {"legacy": {"description": "a", "lanesMax": 1}}, "values": {}}
+    heir = {"bases": ["a"], "objects": {}, "said": {}, "values": {}}
+    world = {"a": own | {"said": {"legacy": {"lanesMax": "11"}}}, "b": heir, "c": heir, "d": heir}
+    assert asyncio.run(kept(world, 1, 2)) == modelled(world)
+    with pytest.raises(AssertionError):
+        assert asyncio.run(kept(world, 1, 2)) == modelled(world | {"a": own | {"said": {}}})

@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pymigrate.engine.application.gitops.loaded import Loaded
 from pymigrate.engine.application.gitops.staged import Staged
+from pymigrate.engine.application.trying import WrittenOver
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
 from pymigrate.engine.ports.store import Resource, Resources, Unit
 from pymigrate.engine.testing.clock import START
@@ -74,14 +77,23 @@ async def kept(store: MemoryStore) -> Sequence[Resource]:
     return await store.read(lambda unit: unit.resources.get_all(NAMES))
 
 
+Steps = list[tuple[str, str]]
+
+
 @given(before=steps, after=steps, loaded=st.sets(st.sampled_from(["environments/a", "environments/b"])))
 def test_a_stage_answers_as_a_transaction_would_and_keeps_what_it_answered(
-    before: list[tuple[str, str]], after: list[tuple[str, str]], loaded: set[str]
+    before: Steps, after: Steps, loaded: set[str]
 ) -> None:
+    hold(before, after, loaded, Staged)
+
+
+def hold(before: Steps, after: Steps, loaded: set[str], make: Callable[[Unit, set[str]], Staged]) -> None:
+    """Does the same in a stage and in a transaction. Raises AssertionError where they differ."""
+
     async def work() -> None:
         store, straight = MemoryStore(), MemoryStore()
 
-        def writing(steps: list[tuple[str, str]], first: int) -> Callable[[Unit], list[str]]:
+        def writing(steps: Steps, first: int) -> Callable[[Unit], list[str]]:
             return lambda unit: [do(unit.resources, step, first + at) for at, step in enumerate(steps)]
 
         for each in (store, straight):
@@ -89,7 +101,7 @@ def test_a_stage_answers_as_a_transaction_would_and_keeps_what_it_answered(
         expected = await straight.transact(lambda unit: (writing(after, 100)(unit), seen(unit.resources)))
 
         def staged(unit: Unit) -> None:
-            stage = Staged(unit, loaded)
+            stage = make(unit, loaded)
             stored = seen(unit.resources)
             raised = [do(stage.as_unit.resources, step, 100 + at) for at, step in enumerate(after)]
             assert (raised, seen(stage.as_unit.resources)) == expected
@@ -101,3 +113,47 @@ def test_a_stage_answers_as_a_transaction_would_and_keeps_what_it_answered(
         assert await kept(store) == await kept(straight)
 
     asyncio.run(work())
+
+
+class Beyond(Loaded):
+    """Takes what comes after a name for what lies below it."""
+
+    def within(self, name: str) -> Sequence[Resource]:
+        return [*super().within(name), *filter(None, [self.get(f"{name}0")])]
+
+
+class Blind(Loaded):
+    """Sees nothing of what was not loaded."""
+
+    def names(self, kind: str, parent: str) -> Sequence[str]:
+        return [each.name for each in self.list(kind, parent, "", 1_000) if each.name.startswith("environments/a/")]
+
+
+def over(loaded: type[Loaded]) -> Callable[[Unit, set[str]], Staged]:
+    """A stage that reads otherwise."""
+
+    def make(unit: Unit, environments: set[str]) -> Staged:
+        stage = Staged(unit, environments)
+        stage.loaded = loaded(unit.resources, environments)
+        stage.resources = WrittenOver(stage.loaded)
+        return stage
+
+    return make
+
+
+class Forgetful(Staged):
+    """Keeps what was changed, and not what was deleted."""
+
+    def flush(self, unit: Unit) -> None:
+        unit.resources.insert_all([each for each in self.resources.written.values() if each is not None])
+
+
+PLANS = [("insert", f"environments/{place}") for place in ("a", "b", "a/plans/p", "a/plans/p0", "b/plans/p")]
+
+
+@pytest.mark.parametrize("make", [over(Beyond), over(Blind), Forgetful])
+def test_a_stage_that_reads_or_keeps_otherwise_is_told_apart(make: Callable[[Unit, set[str]], Staged]) -> None:
+    gone = [("delete", "environments/a/plans/p")]
+    hold(PLANS, gone, {"environments/a"}, Staged)
+    with pytest.raises(AssertionError):
+        hold(PLANS, gone, {"environments/a"}, make)

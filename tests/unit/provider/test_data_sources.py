@@ -127,7 +127,7 @@ def test_a_name_of_another_kind_is_refused_before_the_engine_is_asked(engine: An
 def test_what_holds_in_an_environment_is_told_from_every_page(engine: AnsweringEngine) -> None:
     def page(request: Any, call: Any) -> Any:
         number = int(request.page_token or 0)
-        value = environment_pb2.ResolvedValue(value=f"db{number}", layer="base", parameters=["host"])
+        value = environment_pb2.ResolvedValue(value=f"db{number}", layer="base", parameters=["host"], is_override=True)
         found = environment_pb2.ResolvedObject(
             name=f"environments/prod/connections/c{number}", layer="base", fields={"postgres.host": value}
         )
@@ -142,8 +142,13 @@ def test_what_holds_in_an_environment_is_told_from_every_page(engine: AnsweringE
     state, wrong = read(engine, "environment", name="environments/prod", object="connections/c")
     assert not wrong
     assert state["layers"] == ["base", "prod"]
-    assert state["parameters"]["host"] == {"value": "db", "layer": "prod", "parameters": []}
+    assert state["parameters"]["host"] == {
+        "value": "db",
+        "layer": "prod",
+        "parameters": [],
+        "is_override": False,
+    }
     assert list(state["objects"]) == ["connections/c0", "connections/c1"]
     host = state["objects"]["connections/c1"]["fields"]["postgres.host"]
-    assert host == {"value": "db1", "layer": "base", "parameters": ["host"]}
+    assert host == {"value": "db1", "layer": "base", "parameters": ["host"], "is_override": True}
     assert {request.object for request in engine.asked} == {"connections/c"}
