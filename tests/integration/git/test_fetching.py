@@ -128,7 +128,7 @@ async def test_a_commit_that_nobody_has_is_told(https_host: HttpsHost, repositor
     assert refused.value.reason == "REFERENCE_MISSING"
     with pytest.raises(RepositoryRefused, match="fetched first") as refused:
         await repository.commit(missing)
-    assert refused.value.reason == "REFERENCE_MISSING"
+    assert refused.value.reason == "COMMIT_MISSING"
 
 
 async def test_a_commit_that_is_here_is_not_asked_for_again(

@@ -193,7 +193,7 @@ class MemoryRepository:
         """Moves a branch."""
         self.asked["push"] += 1
         hosted = self._hosted(remote)
-        if hosted.branches.get(branch, "") != expected:
+        if hosted.branches.get(branch, "") not in {expected, sha}:
             raise RepositoryRefused("PUSH_REFUSED", f"the branch `{branch}` has moved meanwhile: try again")
         for each in self._here.ancestors(sha):
             hosted.commits[each] = self._here.commits[each]

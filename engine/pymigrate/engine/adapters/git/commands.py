@@ -26,9 +26,12 @@ GIVEN = ("PATH", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_D
 PROXIES = tuple(
     each for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for each in (name, name.upper())
 )
-# Whoever writes beyond the limit is told so, rather than killed without a word. A limit that the system does not know is passed over; that
-# of files is not: nothing else bounds a pack.
-LIMITED = 'trap "" XFSZ; ulimit -c 0; ulimit -v "$1" 2>/dev/null; ulimit -f "$2" && shift 2 && exec "$@"'
+# Whoever writes beyond the limit is told so, rather than killed without a word. A limit that the system does not know, or that is narrower
+# already, is passed over; but some limit of files there must be: nothing else bounds a pack.
+LIMITED = (
+    'trap "" XFSZ; ulimit -c 0; ulimit -v "$1" 2>/dev/null; ulimit -f "$2" 2>/dev/null || test "$(ulimit -f)" != unlimited'
+    ' && shift 2 && exec "$@"'
+)
 BLOCK_BYTES = 512
 SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -52,8 +55,9 @@ SETTINGS = (
     "transfer.bundleURI=false",
     "transfer.credentialsInUrl=die",
     "http.followRedirects=false",
-    "http.lowSpeedLimit=1000",
-    "http.lowSpeedTime=30",
+    # A host that packs for long says a few bytes every five seconds: only silence is given up before the time is over.
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
     "http.maxRequests=1",
     "http.sslVerify=true",
     "gpg.ssh.program=ssh-keygen",

@@ -29,6 +29,7 @@ CERTIFICATES = (
 )
 USERNAME = "git"
 FOLDER_PREFIX = "login-"
+CERTIFICATES_PREFIX = "certificates-"
 # Answers git's question for a login, and only that: it is asked to keep and to forget logins too.
 HELPER = '!f() {{ test "$1" != get || cat {file}; }}; f'
 # The exchange of keys that OpenSSH prefers since 9.0 takes six times the processor time of a whole fetch; what is fetched holds no secret
@@ -56,13 +57,16 @@ class Logins:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._certificate_files: dict[tuple[str, str], Path] = {}
 
     def sweep(self) -> None:
-        """Removes the logins of processes that are no more."""
+        """Removes the logins of processes that are no more, and certificates that are written again where they are needed."""
         for left in self._folder.glob(f"{FOLDER_PREFIX}*"):
             pid = left.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
             if not pid.isdigit() or int(pid) == os.getpid() or not _is_running(int(pid)):
                 shutil.rmtree(left, ignore_errors=True)
+        for left in self._folder.glob(f"{CERTIFICATES_PREFIX}*"):
+            left.unlink(missing_ok=True)
 
     @asynccontextmanager
     async def access(self, remote: Remote) -> AsyncIterator[Access]:
@@ -101,6 +105,9 @@ class Logins:
         known = next((each for each in known_authorities() if each and Path(each).is_file()), certifi.where())
         if not own.strip():
             return Path(known)
+        written = self._certificate_files.get((str(known), own))
+        if written is not None and written.exists():
+            return written
         try:
             ssl.create_default_context(cadata=own)
         except ssl.SSLError as error:
@@ -109,10 +116,11 @@ class Logins:
                 "`caCertificates` are no certificates in PEM: give them as `BEGIN CERTIFICATE` blocks",
             ) from error
         content = f"{Path(known).read_text()}\n{own}\n"
-        place = self._folder / f"certificates-{hashlib.sha256(content.encode()).hexdigest()[:32]}.pem"
+        place = self._folder / f"{CERTIFICATES_PREFIX}{hashlib.sha256(content.encode()).hexdigest()[:32]}.pem"
         if not place.exists():
             fresh = _write(place.with_suffix(f".{os.getpid()}"), content)
             fresh.replace(place)
+        self._certificate_files[str(known), own] = place
         return place
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pymigrate.engine.ports.repository import Blob, Commit
 DEFINITION_NAME = re.compile(rb"\.(?:ya?ml|json)\Z")
 DEFINITION_BYTES_MAX = 4 * 1024**2  # as much as a file of definitions may have
 FILE_BYTES_MAX = 64 * 1024**2  # of any other file in the folder
+TOTAL_BYTES_MAX = 64 * 1024**2  # of all definitions
 FILES_MAX = 10_000  # of definitions
 ENTRIES_MAX = 200_000
 COMMIT_BYTES_MAX = 1024**2
@@ -50,6 +51,11 @@ def blobs_of(entries: Iterator[Entry], folder: str) -> tuple[Blob, ...]:
         check_entry(entry, folder)
         if DEFINITION_NAME.search(entry.path):
             found.append(Blob(_text_of(entry.path, folder), entry.oid, entry.size))
+    if (total := sum(blob.size for blob in found)) > TOTAL_BYTES_MAX:
+        raise RepositoryRefused(
+            "FOLDER_TOO_LARGE",
+            f"{folder or 'the repository'} holds {total:,} bytes of definitions: at most {TOTAL_BYTES_MAX:,} are taken from one folder",
+        )
     if len(found) > FILES_MAX:
         raise RepositoryRefused(
             "TOO_MANY_FILES",

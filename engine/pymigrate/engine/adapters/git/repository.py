@@ -34,6 +34,7 @@ from pymigrate.engine.ports.secrets import Secret
 T = TypeVar("T")
 UID = re.compile(r"[a-z0-9-]{1,64}")
 HOME = "home"
+HELD_MAX = 10_000
 RESERVED = frozenset({HOME})
 FETCH = (
     "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
@@ -229,20 +230,27 @@ class GitRepository:
             return True
         if not await self._copy.holds(sha):
             return False
-        self._held.add(sha)
+        self._note(sha)
         return True
+
+    def _note(self, sha: str) -> None:
+        if len(self._held) >= HELD_MAX:
+            self._held.clear()
+        self._held.add(sha)
 
     async def _keep(self, sha: str) -> None:
         """What was made here is here, as what was fetched is."""
         ended = await self._copy.git("update-ref", f"{TIPS}{sha}", sha)
         if ended.code:
             await self._suspect_locked(ended.said)
-        self._held.add(sha)
+        self._note(sha)
 
     async def _fetch(self, remote: Remote, reference: Reference, sha: str) -> Ended:
         """By its digest; by its reference where the host lets nothing else be asked for."""
         place = f"{TIPS}{sha[:16]}-{secrets.token_hex(4)}"
         ended = await self._ask(remote, (*FETCH, "{url}", f"+{sha}:{place}"), self._copy.folder)
+        if not ended.code:
+            self._note(sha)  # a reference to it is set, and so all of it is here
         if ended.code and re.search("not our ref|unadvertised object|couldn't find remote ref", ended.said):
             if reference.kind is ReferenceKind.COMMIT:
                 raise RepositoryRefused(
@@ -277,7 +285,7 @@ class GitRepository:
         if self._copy.is_there:
             raw = await self._checked(self._reader.commit(sha, objects.COMMIT_BYTES_MAX))
         if raw is None:
-            raise RepositoryRefused("REFERENCE_MISSING", f"commit {sha} is not here: it has to be fetched first")
+            raise RepositoryRefused("COMMIT_MISSING", f"commit {sha} is not here: it has to be fetched first")
         return raw
 
     async def _kind(self, name: str) -> tuple[str, str]:
@@ -311,7 +319,7 @@ class GitRepository:
         if is_disk_full(said):
             raise self._refusals.of(said, "the copy on this machine")
         raise RepositoryRefused(
-            "REFERENCE_MISSING",
+            "COMMIT_MISSING",
             f"what is asked for is not here: it has to be fetched first ({self._refusals.quoted(said)})",
         )
 
@@ -358,8 +366,9 @@ class GitRepositories:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._folder / HOME).mkdir(mode=0o700, exist_ok=True)
         self._logins.sweep()
-        for left in (*self._folder.glob(f"{DROPPED_PREFIX}*"), *self._folder.glob(f"{FRESH_PREFIX}*")):
-            shutil.rmtree(left, ignore_errors=True)
+        for prefix in (DROPPED_PREFIX, FRESH_PREFIX):
+            for left in self._folder.glob(f"{prefix}*"):
+                shutil.rmtree(left, ignore_errors=True)
         self._is_ready = True
 
 
