@@ -38,6 +38,10 @@ _OF_PEOPLE: Final = frozenset(
         *("create", "update", "delete"),
         *("start", *DesiredState, "retry", "approve", "roll", "seal"),
         *("acknowledge", "redrive", "test"),
+        # Of Git sources: what becomes of commits, and whether passes go well.
+        *("apply", "correct", "refuse", "rewrite", "fail", "recover", "suspend", "resume", "hand"),
+        # And of what is undone for them.
+        *("hold", "undo", "undone", "reverse", "block", "give"),
     )
 )
 EVENT_TYPES: Final[frozenset[str]] = (

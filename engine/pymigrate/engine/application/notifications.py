@@ -20,13 +20,14 @@ from pymigrate.engine.application.notification_metrics import Moves, Notificatio
 from pymigrate.engine.application.occurrences import Occurrences
 from pymigrate.engine.application.routes import RoutesFollowed
 from pymigrate.engine.application.telling import learn_lately, look_up, store, undeliverable_entry
+from pymigrate.engine.application.told_environments import told_environment
 from pymigrate.engine.application.work_bell import WorkBell
 from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.duplicates import Lately, Sameness, ToldLately
 from pymigrate.engine.domain.errors import StaleWrite, TemporaryError
 from pymigrate.engine.domain.gathering import Gathered, Gathering
 from pymigrate.engine.domain.making import untellable
-from pymigrate.engine.domain.names import environment_of, last_segment
+from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.parcels import Parcels
 from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.feed import FeedEntry, Position, read_position
@@ -194,7 +195,7 @@ class Notifications:
         done = 0
         self._routes.note(entries)
         for entry in entries:
-            environment = environment_of(entry.subject)
+            environment = told_environment(unit, entry.subject)
             if environment not in batches:
                 batches[environment] = self._batch(unit, environment, now)
             parcels = batches[environment]
@@ -240,7 +241,7 @@ class Notifications:
 
     def _leave(self, unit: Unit, entry: FeedEntry, failure: Failure, now: datetime, passed: Passed) -> None:
         """Says in the ledger that nobody was told of an entry."""
-        environment = environment_of(entry.subject)
+        environment = told_environment(unit, entry.subject)
         passed.count(environment, UNTELLABLE)
         name = f"{environment}/deliveries/{self._surroundings.new_id()}"
         delivery = untellable(environment, name, event_id(entry), entry.id, failure, now)

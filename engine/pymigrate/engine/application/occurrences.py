@@ -10,7 +10,8 @@ from pymigrate.engine.application.cloud_events import event_id, event_type
 from pymigrate.engine.application.findings import FINDING_TYPES, Finding, finding_of
 from pymigrate.engine.application.kinds import PHASES
 from pymigrate.engine.application.projections import failure_message, failure_record, timestamp
-from pymigrate.engine.domain.names import environment_of, matches
+from pymigrate.engine.application.told_environments import told_environment
+from pymigrate.engine.domain.names import matches
 from pymigrate.engine.domain.notices import Occurrence, Severity
 from pymigrate.engine.domain.run_ledger import ENGINE
 from pymigrate.engine.domain.severities import severity_of
@@ -49,7 +50,7 @@ class Occurrences:
             subject=entry.subject,
             time=entry.time,
             severity=severity_of(type_),
-            environment=environment_of(entry.subject),
+            environment=told_environment(unit, entry.subject),
             plan=_part(run or entry.subject, "plans", 2),
             run=run,
             phase=phase,

@@ -3,6 +3,7 @@
 Hosts are told apart too, so that one that is slow to answer takes no more than its share of the passes that go on at once.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -65,18 +66,40 @@ def next_begun(
     pass is under way waits for its end, and of a slow host one goes on at once."""
     if len(under_way) >= at_once_max:
         return None
-    busy = [schedules[name].host for name in under_way if name in schedules]
+    full = _full_hosts(schedules, under_way, slow_hosts)
     ready = [
         (not each.is_rung, each.due, name)
         for name, each in schedules.items()
-        if (each.is_rung or each.due <= now)
-        and name not in under_way
-        and busy.count(each.host) < (SLOW_AT_ONCE_MAX if each.host in slow_hosts else HOST_AT_ONCE_MAX)
+        if (each.due <= now or each.is_rung) and each.host not in full and name not in under_way
     ]
     return min(ready)[2] if ready else None
 
 
-def sleep_seconds(schedules: Mapping[str, Schedule], under_way: Collection[str], now: float, longest: float) -> float:
-    """How long nothing becomes due by itself, at most `longest`."""
-    waiting = [each.due - now for name, each in schedules.items() if name not in under_way]
-    return max(0.0, min([longest, *waiting]))
+def sleep_seconds(
+    schedules: Mapping[str, Schedule],
+    under_way: Collection[str],
+    slow_hosts: Collection[str],
+    now: float,
+    longest: float,
+    at_once_max: int = PASSES_AT_ONCE_MAX,
+) -> float:
+    """How long nothing can begin by itself, at most `longest`. What waits for the end of a pass is begun when that comes."""
+    if len(under_way) >= at_once_max:
+        return longest
+    full = _full_hosts(schedules, under_way, slow_hosts)
+    soon = [
+        0.0 if each.is_rung else each.due - now
+        for name, each in schedules.items()
+        if (each.due < now + longest or each.is_rung) and each.host not in full and name not in under_way
+    ]
+    return max(0.0, min(soon, default=longest))
+
+
+def _full_hosts(
+    schedules: Mapping[str, Schedule], under_way: Collection[str], slow_hosts: Collection[str]
+) -> frozenset[str]:
+    """The hosts of which as many passes are under way as may be."""
+    busy = Counter(schedules[name].host for name in under_way if name in schedules)
+    return frozenset(
+        host for host, count in busy.items() if count >= (SLOW_AT_ONCE_MAX if host in slow_hosts else HOST_AT_ONCE_MAX)
+    )

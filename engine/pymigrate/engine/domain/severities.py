@@ -5,7 +5,7 @@ from pymigrate.engine.domain.notices import Severity
 _GRAVE = {
     # Data stays where it must not, and nothing goes on by itself: only a person can undo the rest.
     Severity.CRITICAL: ("run.rollback_blocked", "phase.rollback_blocked"),
-    Severity.ERROR: ("run.failed", "phase.failed", "lane.failed", "lane.conflict", "notification.dead"),
+    Severity.ERROR: ("run.failed", "phase.failed", "lane.failed", "lane.conflict", "notification.dead", "audit.fail"),
     Severity.WARNING: (
         *("run.cancelled", "run.rolling_back", "run.rolled_back"),
         *("phase.skipped", "phase.rolling_back", "phase.rolled_back"),
@@ -14,6 +14,7 @@ _GRAVE = {
         *("kpi.crossed", "drift.crossed", "window.closing"),
         *("notification.undeliverable", "notification.overdue", "notification.escalated"),
         *("audit.delete", "audit.cancelled", "audit.roll"),
+        *("audit.refuse", "audit.rewrite", "audit.correct"),
     ),
 }
 SEVERITIES = {type_: severity for severity, types in _GRAVE.items() for type_ in types}

@@ -2,9 +2,13 @@
 
 import pytest
 
+from pymigrate.engine.application.occurrences import Occurrences
+from pymigrate.engine.application.told_environments import told_environment
 from pymigrate.engine.domain.errors import PyMigrateError, RepositoryRefused, RepositoryUnavailable
+from pymigrate.engine.domain.notices import Occurrence
+from pymigrate.engine.ports.store import Unit
 from pymigrate.v1 import git_source_pb2
-from tests.unit.application.gitops.sourced import NAME, Sourced, applied, department
+from tests.unit.application.gitops.sourced import ME, NAME, Sourced, applied, department
 
 TOKEN = "tok-very-secret"
 
@@ -259,3 +263,39 @@ async def test_a_pin_says_which_commit_of_the_branch_is_applied() -> None:
     await scene.passed()
     assert "all 40" in await scene.said("Valid")
     assert (await scene.status(NAME)).applied_commit == first
+
+
+async def test_that_a_source_fails_and_recovers_is_told_once_each_under_its_name() -> None:
+    scene = await applied()
+    for text in ("1", "2"):
+        scene.hosted.failure = RepositoryUnavailable(f"does not answer: {text}")
+        await scene.passed()
+    scene.hosted.failure = None
+    for _ in range(2):
+        await scene.passed()
+    assert await scene.audited("fail", "recover") == [
+        ("git/warehouse", "fail REPOSITORY_UNAVAILABLE", "does not answer: 1"),
+        ("git/warehouse", "recover READY", "what is stored is what the repository says"),
+    ]
+
+
+async def test_a_source_that_is_suspended_or_only_looks_does_not_fail() -> None:
+    scene = await applied()
+    await scene.sources.suspend(NAME, "", ME)
+    scene.push({"c.yaml": department("hr")})
+    await scene.passed()
+    assert (await scene.conditions())["Ready"] == "!SUSPENDED"
+    assert await scene.audited("fail", "recover") == []
+
+
+async def test_what_becomes_of_commits_is_held_against_the_rules_of_the_source_s_environment() -> None:
+    scene = await applied()
+    entries = await scene.store.read(lambda unit: list(unit.feed.after("", 100)[0]))
+    told = [each for each in entries if each.subject == NAME and each.type.startswith("apply")]
+
+    def read(unit: Unit) -> list[Occurrence]:
+        return Occurrences().of(unit, told)
+
+    [occurrence] = await scene.store.read(read)
+    assert (occurrence.environment, occurrence.type) == ("environments/prod", "audit.apply")
+    assert await scene.store.read(lambda unit: told_environment(unit, "gitSources/gone")) == "gitSources/gone"

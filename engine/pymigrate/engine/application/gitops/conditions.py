@@ -67,9 +67,9 @@ class Findings:
         return Finding(is_met=False, reason="WAITING", message="no pass has come so far yet")
 
 
-def is_ready(conditions: Iterable[git_source_pb2.GitCondition]) -> bool:
-    """Whether everything holds."""
-    return any(each.type == ConditionType.READY and each.is_met for each in conditions)
+def ready_of(conditions: Iterable[git_source_pb2.GitCondition]) -> git_source_pb2.GitCondition | None:
+    """The one over all; None before the first pass."""
+    return next((each for each in conditions if each.type == ConditionType.READY), None)
 
 
 def first_unmet(conditions: Iterable[git_source_pb2.GitCondition]) -> git_source_pb2.GitCondition | None:

@@ -1,23 +1,24 @@
 """What a pass writes: where the source stands, the revisions that came of it, and who did what; in one transaction, guarded by what the
 pass saw, and nothing where it is as it was."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pymigrate.engine.application.gitops.conditions import Findings
-from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
+from pymigrate.engine.application.gitops.conditions import Findings, ready_of
+from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, owner_of
 from pymigrate.engine.application.gitops.objects_digest import objects_digest
 from pymigrate.engine.application.gitops.suspension import status_of
 from pymigrate.engine.application.projections import timestamp
 from pymigrate.engine.domain.errors import NotFound, StaleWrite
-from pymigrate.engine.ports.store import AuditEntry, Unit
+from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
 from pymigrate.v1 import definition_pb2, git_source_pb2
 
 PROBLEMS_MAX = 200
 DRIFT_MAX = 200
 CHANGES_MAX = 1_000
 GIT_ACTOR = "git"
+ON_PURPOSE = frozenset({"SUSPENDED", "DRY_RUN", "NOT_PROMOTED", "WAITING"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,15 @@ class Looked:
         return self.status.is_suspended or self.source.sync_mode == git_source_pb2.SYNC_MODE_DRY_RUN
 
 
+def found(unit: Unit, name: str) -> tuple[git_source_pb2.GitSource, git_source_pb2.GitSourceStatus]:
+    """A source, and where it stands. Raises NotFound."""
+    resource = _resource(unit, name)
+    return GIT_SOURCES.read(resource), status_of(unit, resource.uid)[1]
+
+
 def look(unit: Unit, name: str) -> Looked:
-    """Raises NotFound."""
-    resource = unit.resources.get(name)
-    if resource is None or resource.kind != GIT_SOURCES.collection:
-        raise NotFound(f"there is no {name}", field="name")
+    """What a pass begins with. Raises NotFound."""
+    resource = _resource(unit, name)
     source = GIT_SOURCES.read(resource)
     version, status = status_of(unit, resource.uid)
     return Looked(source, resource.version, status, version, objects_digest(unit, source))
@@ -105,6 +110,16 @@ class Draft:
         if (resource.version, version) != (self.looked.version, self.looked.status_version):
             raise StaleWrite(f"{name} was changed while its pass went on: it begins again")
 
+    def _turned(self) -> Iterator[tuple[str, str, str]]:
+        """That a source fails, or works again, as rules route it. Where somebody has asked that it only looks, it does not fail."""
+        before, after = ready_of(self.looked.status.conditions), ready_of(self.status.conditions)
+        had_failed = before is not None and not before.is_met and before.reason not in ON_PURPOSE
+        fails = after is not None and not after.is_met and after.reason not in ON_PURPOSE
+        if after is not None and fails and (before is None or not had_failed or before.reason != after.reason):
+            yield owner_of(self.looked.source.name), f"fail {after.reason}", after.message
+        elif after is not None and had_failed and not fails:
+            yield owner_of(self.looked.source.name), f"recover {after.reason}", after.message
+
     def write(self, unit: Unit) -> list[git_source_pb2.GitRevision]:
         """Writes it; the revisions with their names."""
         self.require_unchanged(unit)
@@ -116,9 +131,9 @@ class Draft:
             kept.name = f"{name}/revisions/{number}"
             unit.git_records.add_revision(uid, number, kept.commit, kept.SerializeToString())
             written.append(kept)
-        for actor, action, detail in self.audits:
-            unit.audit.append(AuditEntry(self.now, actor, action, name, newest + len(written), detail))
         body = self.finish().SerializeToString(deterministic=True)
+        for actor, action, detail in (*self.audits, *self._turned()):
+            unit.audit.append(AuditEntry(self.now, actor, action, name, newest + len(written), detail))
         unit.git_records.set_status(uid, body, self.looked.status_version)
         return written
 
@@ -159,3 +174,10 @@ def _without_words(status: git_source_pb2.GitSourceStatus) -> git_source_pb2.Git
         each.message = ""
         each.ClearField("transition_time")
     return found
+
+
+def _resource(unit: Unit, name: str) -> Resource:
+    resource = unit.resources.get(name)
+    if resource is None or resource.kind != GIT_SOURCES.collection:
+        raise NotFound(f"there is no {name}", field="name")
+    return resource

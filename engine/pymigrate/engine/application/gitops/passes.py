@@ -20,6 +20,7 @@ from pymigrate.engine.application.gitops.pass_drafts import (
     Draft,
     Looked,
     counted,
+    found,
     look,
     told_first,
 )
@@ -108,9 +109,8 @@ class Passes:
 
     async def run(self, name: str, wish: Wish = NOBODY_ASKED) -> Outcome:
         """One pass. Raises NotFound; whatever is wrong with the repository or what it holds is told by the outcome."""
+        known = await self._known_of(name)
         for tried in range(1, AGAIN_MAX + 1):
-            looked = await self._store.read(partial(look, name=name))
-            known = self._known.setdefault(looked.source.uid, Known(status=looked.status))
             async with known.lock:
                 looked = await self._store.read(partial(look, name=name))
                 try:
@@ -129,10 +129,9 @@ class Passes:
     ) -> git_source_pb2.GitRevision:
         """What a commit would change; nothing is stored. `looking` is called with a unit in which everything is applied, the unit as it is,
         and what differs, unless there are problems. Raises what is wrong with the repository."""
-        looked = await self._store.read(partial(look, name=name))
-        known = self._known.setdefault(looked.source.uid, Known(status=looked.status))
+        known = await self._known_of(name)
         async with known.lock:
-            findings = Findings()
+            looked, findings = await self._store.read(partial(look, name=name)), Findings()
             try:
                 head = await self._reading.head(looked.source, findings, reference)
                 if reference is None:
@@ -147,6 +146,11 @@ class Passes:
             return await self._store.read(
                 lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR, looking)
             )
+
+    async def _known_of(self, name: str) -> Known:
+        """What is known of a source. Raises NotFound."""
+        source, status = await self._store.read(partial(found, name=name))
+        return self._known.setdefault(source.uid, Known(status=status))
 
     async def _pass(self, looked: Looked, known: Known, wish: Wish) -> Outcome:
         source, draft = looked.source, Draft(looked, self._clock.now())

@@ -1,12 +1,12 @@
 """What a commit says: which one is meant, who signed it, and what the files in its folder declare. Only files are read that were not read
 before."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from pymigrate.engine.application.gitops.aside import Aside, on_a_thread
 from pymigrate.engine.application.gitops.conditions import ConditionType, Findings
 from pymigrate.engine.application.gitops.definition import DefinitionsRead
 from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
@@ -62,11 +62,13 @@ class SourceReading:
         secrets: SourceSecrets,
         cache: DefinitionCache,
         clean: Callable[[str], str] = str,
+        aside: Aside = on_a_thread,
     ) -> None:
         self._repositories = repositories
         self._secrets = secrets
         self._cache = cache
         self._clean = clean
+        self._aside = aside
 
     def repository(self, source: git_source_pb2.GitSource) -> Repository:
         """The copy of a source."""
@@ -129,7 +131,7 @@ class SourceReading:
                 for blob in tree.blobs
             ]
             reading = partial(read_definitions, files, source.environment, self._cache, digests, held)
-            read = await asyncio.to_thread(reading) if missing else reading()
+            read = await self._aside(reading) if missing else reading()
         return tree.oid, read
 
     async def _pinned(self, source: git_source_pb2.GitSource, repository: Repository, head: str) -> str:

@@ -1,10 +1,11 @@
 """The secrets that sources refer to, read through the backends of their environments as they are declared now, on threads of their own."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 from pymigrate.engine.application.declared_backends import declared_backends
+from pymigrate.engine.application.gitops.aside import Aside, on_a_thread
 from pymigrate.engine.application.references import with_their_own
 from pymigrate.engine.ports.repository import HttpsLogin, Remote, SshLogin
 from pymigrate.engine.ports.secrets import DeclaredSecrets, Secret, parse_secret_ref
@@ -20,9 +21,10 @@ class SourceSecrets:
     """Reads what a source refers to, and nothing else. Raises SecretMissing, SecretRefused and SecretsUnavailable, with the reference and
     never with a value."""
 
-    def __init__(self, store: Store, opened: OpenBackends) -> None:
+    def __init__(self, store: Store, opened: OpenBackends, aside: Aside = on_a_thread) -> None:
         self._store = store
         self._opened = opened
+        self._aside = aside
 
     async def read(
         self, source: git_source_pb2.GitSource, references: Sequence[str], *, is_again: bool = False
@@ -31,7 +33,7 @@ class SourceSecrets:
         if not references:
             return []
         backends = await self._store.read(lambda unit: _backends(unit, source))
-        return await asyncio.to_thread(self._read, backends, references, is_again=is_again)
+        return await self._aside(partial(self._read, backends, references, is_again=is_again))
 
     async def remote(self, source: git_source_pb2.GitSource, *, is_again: bool = False) -> Remote:
         """Where a source's repository is, and how one logs in there."""

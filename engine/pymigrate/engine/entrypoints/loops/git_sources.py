@@ -123,9 +123,7 @@ class GitSourceLoop:
     async def _rest(self) -> None:
         """Until somebody asks, a pass ends, or one is due."""
         now = self.clock.monotonic()
-        longest = sleep_seconds(self._schedules, self._under_way, now, LOOK_SECONDS)
-        if len(self._under_way) >= self.at_once_max:
-            longest = LOOK_SECONDS
+        longest = sleep_seconds(self._schedules, self._under_way, self._slow_hosts, now, LOOK_SECONDS, self.at_once_max)
         waiting = asyncio.create_task(self._woken.wait())
         sleeping = asyncio.ensure_future(self.clock.sleep(max(longest, 0.0)))
         try:
