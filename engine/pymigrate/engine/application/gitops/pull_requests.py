@@ -40,6 +40,7 @@ HEADS = {
     pb.GIT_PROVIDER_GITHUB: "refs/pull/{number}/head",
     pb.GIT_PROVIDER_GITLAB: "refs/merge-requests/{number}/head",
 }
+WRITTEN = (definition_pb2.CHANGE_ACTION_CREATE, definition_pb2.CHANGE_ACTION_UPDATE)
 FORK = "FORK"
 FORK_SAID = "the commit is in another repository, which is not read: push the branch to this one to have it checked"
 
@@ -125,7 +126,7 @@ class PullRequests:
 
         def looking(after: Unit, before: Unit, applied: Applied) -> None:
             """It may be called again."""
-            changed = [each.plan for each in applied.plans if _is_another(each)]
+            changed = _changed(applied)
             plans.proposed = self._impacts.proposed(after, changed[:PLANS_MAX])
             stored = self._impacts.proposed(before, [each.plan for each in plans.proposed])
             plans.stored = {each.plan: each for each in stored}
@@ -175,5 +176,11 @@ def head_of(source: pb.GitSource, event: PullRequest) -> Reference | None:
     return None if event.is_fork else Reference(ReferenceKind.BRANCH, event.source_branch)
 
 
-def _is_another(plan: definition_pb2.PlanChange) -> bool:
-    return bool(plan.plan_hash) and plan.plan_hash != plan.plan_hash_before
+def _changed(applied: Applied) -> list[str]:
+    """The plans that would be others: by their hash, or by what it does not count, such as their lanes."""
+    written = {each.name for each in applied.changes if each.action in WRITTEN}
+    return [
+        each.plan
+        for each in applied.plans
+        if each.plan_hash and (each.plan_hash != each.plan_hash_before or each.plan in written)
+    ]
