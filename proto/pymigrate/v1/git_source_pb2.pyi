@@ -578,7 +578,9 @@ class GitSourceStatus(google.protobuf.message.Message):
     """
     @property
     def conditions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___GitCondition]:
-        """What holds of it: `Ready`, `Available`, `Verified`, `Valid`, `Applied`, `InSync`, `Reversed`, in this order."""
+        """What holds of it: `Ready`, `Available`, `Verified`, `Valid`, `Applied`, `InSync`, `Reversed`, in this order; and `Heard`, as long as the
+        secrets of its webhook can't be read.
+        """
 
     @property
     def applied_time(self) -> google.protobuf.timestamp_pb2.Timestamp:

@@ -40,6 +40,7 @@ class GitHooks:
         )
         self.webhooks = Webhooks(store, sources.secrets, sources.bells.ring, self._pull_requests.asked, clock)
         sources.passes.follow(self._telling.heard)
+        sources.sources.also_tell(self.webhooks.condition)
 
     async def restore(self) -> None:
         """What an earlier engine may have left untold is told."""

@@ -25,7 +25,8 @@ from tests.git_hosts.payloads import (
     gitlab_push,
     posted,
 )
-from tests.git_hosts.sources import NAME, SECRET, SecretsOfSources, keep, source
+from tests.git_hosts.sources import NAME, SECRET, UID, SecretsOfSources, keep, source
+from tests.unit.application.gitops.sourced import Sourced
 
 PUSHES: Mapping[int, tuple[str, Callable[[], dict[str, Any]]]] = {
     GITHUB: ("push", github_push),
@@ -281,9 +282,21 @@ async def test_a_secret_that_cant_be_read_is_no_refusal(scene: Scene, failure: E
         scene.secrets.memory.failures["env://HOOK"] = failure  # type: ignore[assignment]  # one of ours
     assert await scene.push() is Taken.UNREADABLE
     assert scene.rung == []
+    condition = scene.webhooks.condition(UID)
+    assert condition is not None
+    assert (condition.type, condition.is_met) == ("Heard", False)
+    assert condition.reason in {"SECRET_MISSING", "SECRET_REFUSED", "SECRETS_UNAVAILABLE"}
+    assert "env://HOOK" in condition.message
+    since = condition.transition_time.ToDatetime()
+    scene.clock.advance(10)
+    await scene.push()
+    again = scene.webhooks.condition(UID)
+    assert again is not None
+    assert again.transition_time.ToDatetime() == since
     scene.secrets.memory.failures.clear()
     scene.secrets.memory.put("HOOK", SECRET)
     assert await scene.push() is Taken.TAKEN
+    assert scene.webhooks.condition(UID) is None
 
 
 def test_posts_to_one_source_are_limited_and_leave_others_alone(scene: Scene) -> None:
@@ -323,3 +336,11 @@ async def test_an_answer_waits_for_no_write(scene: Scene) -> None:
     store.go_on.set()
     await scene.webhooks.close()
     assert await store.transact(lambda unit: unit.requests.drop_before(scene.clock.now().replace(year=2100))) == 10
+
+
+async def test_a_source_that_is_not_heard_says_so_when_it_is_asked_for() -> None:
+    sourced = Sourced()
+    declared = await sourced.declare()
+    sourced.sources.also_tell(lambda uid: pb.GitCondition(type="Heard") if uid == declared.uid else None)
+    found = await sourced.sources.with_status(declared)
+    assert [each.type for each in found.status.conditions][-1] == "Heard"

@@ -41,12 +41,17 @@ class Sources:
         reversing: Reversing,
     ) -> None:
         self._reversing = reversing
+        self._also: Callable[[str], git_source_pb2.GitCondition | None] = lambda _: None
         self._store = store
         self._catalog = catalog
         self._passes = passes
         self._bells = bells
         self._wishes = wishes
         self._clock = clock
+
+    def also_tell(self, also: Callable[[str], git_source_pb2.GitCondition | None]) -> None:
+        """Says who has one more condition of a source, by its uid, that only this engine knows."""
+        self._also = also
 
     async def with_status(self, source: git_source_pb2.GitSource) -> git_source_pb2.GitSource:
         """A source with where it stands."""
@@ -62,6 +67,8 @@ class Sources:
             known = self._passes.known_status(source.uid)
             if known.HasField("fetch_time"):
                 status.fetch_time.CopyFrom(known.fetch_time)
+            if (also := self._also(source.uid)) is not None:
+                status.conditions.append(also)
             source.status.CopyFrom(status)
         return sources
 

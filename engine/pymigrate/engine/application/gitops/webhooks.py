@@ -36,6 +36,7 @@ from pymigrate.v1 import git_source_pb2 as pb
 
 log = structlog.get_logger(__name__)
 METHOD = "webhooks"
+HEARD = "Heard"
 SECRETS_SECONDS_MAX = 5.0  # how long they are remembered
 READ_AGAIN_SECONDS_MIN = 1.0  # so often at most for posts that nothing fits
 DELIVERIES_MAX = 10_000
@@ -112,6 +113,7 @@ class Webhooks:
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._deliveries: OrderedDict[str, None] = OrderedDict()
+        self._unheard: OrderedDict[str, pb.GitCondition] = OrderedDict()
         self._unkept: list[str] = []
         self._keeping: asyncio.Task[None] | None = None
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
@@ -135,6 +137,8 @@ class Webhooks:
             is_believed = await self._is_believed(source, post) if source is not None and is_there else False
         except PyMigrateError as error:
             log.warning("webhook.unreadable", source=source_id, reason=error.reason, error=error.message)
+            if source is not None:
+                self._note_unheard(source, error)
             return Reception(Taken.UNREADABLE, "the secrets of this source can't be read just now")
         if source is None or not is_there:
             await self._is_good(NOBODY, post, [self._decoy])  # takes as long as where there is one
@@ -143,6 +147,22 @@ class Webhooks:
             log.info("webhook.refused", source=source_id)
             return Reception(Taken.REFUSED)
         return await self._believed(source, post)
+
+    def condition(self, uid: str) -> pb.GitCondition | None:
+        """That a source is not heard, since its secrets can't be read; None where they can, or nothing was posted."""
+        return self._unheard.get(uid)
+
+    def _note_unheard(self, source: pb.GitSource, error: PyMigrateError) -> None:
+        said = f"posts to its webhook are not believed, since its secrets can't be read: {error.message}"
+        condition = pb.GitCondition(type=HEARD, is_met=False, reason=error.reason, message=said)
+        before = self._unheard.get(source.uid)
+        if before is not None and before.reason == error.reason:
+            condition.transition_time.CopyFrom(before.transition_time)
+        else:
+            condition.transition_time.FromDatetime(self._clock.now())
+        self._unheard[source.uid] = condition
+        while len(self._unheard) > SOURCES_MAX:
+            self._unheard.popitem(last=False)
 
     async def close(self) -> None:
         """Ends with what it has in hand."""
@@ -183,6 +203,7 @@ class Webhooks:
         while len(self._known) > SOURCES_MAX:
             self._known.popitem(last=False)
         read_at = await self._read(known, source, SECRETS_SECONDS_MAX)
+        self._unheard.pop(source.uid, None)
         if await self._is_good(source, post, known.secrets):
             return True
         again_at = await self._read(known, source, READ_AGAIN_SECONDS_MIN)
