@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from pymigrate.engine.adapters.git import copies
 from pymigrate.engine.adapters.git.repository import GitRepositories, GitRepository
@@ -34,6 +35,14 @@ def scribble(folder: Path) -> None:
         pack.write_bytes(b"PACK" + bytes(len(pack.read_bytes()) - 4))
 
 
+def spoil_a_file(folder: Path) -> None:
+    for pack in (folder / "objects" / "pack").glob("*.pack"):
+        pack.chmod(0o600)
+        held = bytearray(pack.read_bytes())
+        held[-21] ^= 0xFF  # of the checksum of what comes last, which is a file
+        pack.write_bytes(held)
+
+
 def empty_packs(folder: Path) -> None:
     for place in (folder / "objects" / "pack").iterdir():
         place.unlink()
@@ -58,7 +67,7 @@ def unmake_references(folder: Path) -> None:
         place.write_text("")
 
 
-DAMAGES = [truncate, scribble, empty_packs, unmake_index, unmake_head, unmake_config, unmake_references]
+DAMAGES = [truncate, scribble, spoil_a_file, empty_packs, unmake_index, unmake_head, unmake_config, unmake_references]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -104,8 +113,9 @@ async def test_a_damage_is_told_as_one_when_it_is_read(
     await repository.fetch(https_host.remote("defs"), BRANCH, sha)
     oid = (await repository.tree(sha, "")).blobs[0].oid
     empty_packs(repository.folder)
-    with pytest.raises(RepositoryUnavailable, match="thrown away"):
+    with capture_logs() as logged, pytest.raises(RepositoryUnavailable, match="thrown away"):
         await repository.read([oid])
+    assert [(entry["event"], entry["copy"]) for entry in logged] == [("git.copy_thrown_away", "one")]
     assert not repository.folder.exists()
     assert not await repository.has(sha)
 

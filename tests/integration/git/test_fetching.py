@@ -321,3 +321,25 @@ async def test_copies_are_apart_and_dropped_alone(
     for uid in ("", "../x", "a/b", "UPPER", "home", "x" * 65):
         with pytest.raises(ValueError, match="uid"):
             repositories.of(uid)
+
+
+async def test_a_history_of_thousands_of_commits_is_held_and_told_in_parts(
+    https_host: HttpsHost, repository: GitRepository
+) -> None:
+    bare = https_host.create("defs")
+    stream = "".join(
+        f"commit refs/heads/main\nmark :{number}\ncommitter A <a@x> {1_000_000_000 + number} +0000\ndata 1\nx"
+        f"M 100644 inline a.yaml\ndata {len(str(number))}\n{number}\n"
+        for number in range(1, 5_001)
+    )
+    run_git(bare, "fast-import", "--quiet", told=stream.encode())
+    remote = https_host.remote("defs")
+    newest = await repository.find(remote, BRANCH)
+    await repository.fetch(remote, BRANCH, newest)
+    assert newest == https_host.head_of("defs")
+    told = await repository.between("", newest, 100)
+    assert (len(told), told[0].sha) == (100, newest)
+    oldest = run_git(bare, "rev-list", "--max-parents=0", "main")
+    assert await repository.is_ancestor(oldest, newest)
+    assert await repository.has(oldest)
+    assert await repository.read_file(oldest, "a.yaml") == b"1"

@@ -206,25 +206,6 @@ async def test_whoever_is_cancelled_leaves_nothing_running(
     await repository.fetch(https_host.remote("defs"), BRANCH, sha)
 
 
-async def test_an_engine_that_ends_ends_what_runs(
-    https_host: HttpsHost, repositories: GitRepositories, pushed: Push
-) -> None:
-    pushed({"plan.yaml": PLAN})
-    released, asked = threading.Event(), threading.Event()
-
-    def hang(_: Asked) -> Answer:
-        asked.set()
-        return Answer(hangs_until=released)
-
-    https_host.answer = hang
-    finding = asyncio.create_task(repositories.of("one").find(https_host.remote("defs"), BRANCH))
-    assert await asyncio.to_thread(asked.wait, 30)
-    repositories.end_all()
-    with pytest.raises(RepositoryUnavailable):
-        await finding
-    released.set()
-
-
 async def test_a_repository_that_is_too_large_is_refused_before_it_is_here(
     https_host: HttpsHost, tmp_path: Path, pushed: Push
 ) -> None:

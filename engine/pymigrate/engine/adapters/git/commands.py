@@ -82,7 +82,6 @@ class GitCommands:
         self._limits = (str(MEMORY_BYTES_MAX // 1024), str(file_bytes_max // BLOCK_BYTES))
         self._program = program
         self._is_checked = False
-        self._running: set[int] = set()
 
     async def run(
         self,
@@ -121,11 +120,6 @@ class GitCommands:
             told = ended.output.decode(errors="replace").split()[2]
             raise RepositoryRefused("GIT_MISSING", f"git is {told} here: install {needed} or newer")
         self._is_checked = True
-
-    def end_all(self) -> None:
-        """Ends what runs, as whoever waits for it will be told."""
-        for pid in tuple(self._running):
-            _kill(pid)
 
     async def _git(
         self,
@@ -187,14 +181,12 @@ class GitCommands:
             )
         except OSError as error:
             raise RepositoryUnavailable(f"git can't be started: {error.strerror}") from error
-        self._running.add(child.pid)
         try:
             yield child
         finally:
             # Also after a good end: what a transport left behind, such as an ssh that waits, goes with it.
             _kill(child.pid)
             await asyncio.shield(_reaped(child))
-            self._running.discard(child.pid)
 
     def _given(self, folder: Path | None) -> dict[str, str]:
         return {

@@ -50,7 +50,7 @@ class Copy:
         """Makes it where there is none, or one whose digests are of another kind than this commit's."""
         object_format = "sha256" if len(sha) == SHA256_DIGITS else "sha1"
         if self.is_there and self._format() != object_format:
-            self.drop()
+            await asyncio.to_thread(self.drop)
         if not self.is_there:
             await self._make(object_format)
         if not self._is_swept:
@@ -109,7 +109,7 @@ class Copy:
         )
 
     async def _make(self, object_format: str) -> None:
-        self.drop()
+        await asyncio.to_thread(self.drop)
         fresh = Path(tempfile.mkdtemp(prefix=FRESH_PREFIX, dir=self.folder.parent))
         try:
             arguments = (

@@ -11,11 +11,15 @@ TOTAL_BYTES_MAX = 80 * 1024**2
 
 
 class ObjectMissing(Exception):
-    """The copy lacks what it should have, or is no copy; the message says what git said."""
+    """The copy does not have it."""
+
+
+class CopyDamaged(Exception):
+    """Git failed in the middle of what never fails in a copy that is whole; the message says what it said."""
 
 
 class ObjectReader:
-    """Reads a copy. Raises ObjectMissing."""
+    """Reads a copy. Raises CopyDamaged."""
 
     def __init__(self, copy: Copy) -> None:
         self._copy = copy
@@ -25,7 +29,7 @@ class ObjectReader:
         ended = await self._copy.git("cat-file", "--batch-check", told=f"{name}\n".encode())
         told = ended.output.split()
         if ended.code:
-            raise ObjectMissing(ended.said)
+            raise CopyDamaged(ended.said)
         if len(told) != 3 or told[-1] == MISSING:
             return "", ""
         return told[0].decode(), told[1].decode()
@@ -36,13 +40,13 @@ class ObjectReader:
             "cat-file", "--batch", told=f"{sha}\n".encode(), output_bytes_max=bytes_max + HEADER_BYTES_MAX
         )
         if ended.code:
-            raise ObjectMissing(ended.said)
+            raise CopyDamaged(ended.said)
         head, _, rest = ended.output.partition(b"\n")
         told = head.split()
         return rest[: int(told[2])] if told[1] == b"commit" else None
 
     async def contents(self, names: Sequence[str], bytes_max: int) -> Mapping[str, bytes]:
-        """What objects hold. Raises RepositoryRefused for one that holds more than `bytes_max`."""
+        """What objects hold. Raises ObjectMissing, and RepositoryRefused for one that holds more than `bytes_max`."""
         if not names:
             return {}
         ended = await self._copy.git(
@@ -53,7 +57,7 @@ class ObjectReader:
             output_bytes_max=min(len(names) * (bytes_max + HEADER_BYTES_MAX), TOTAL_BYTES_MAX),
         )
         if ended.code:
-            raise ObjectMissing(ended.said)
+            raise CopyDamaged(ended.said)
         return _parted(ended.output, names, bytes_max)
 
 

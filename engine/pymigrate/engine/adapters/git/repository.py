@@ -9,11 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn, TypeVar, assert_never
 
+import structlog
+
 from pymigrate.engine.adapters.git import objects, signatures
 from pymigrate.engine.adapters.git.commands import FILE_BYTES_MAX, Ended, GitCommands
 from pymigrate.engine.adapters.git.copies import DROPPED_PREFIX, FRESH_PREFIX, TIPS, WRITTEN, Copy
 from pymigrate.engine.adapters.git.logins import Access, Logins
-from pymigrate.engine.adapters.git.reading import ObjectMissing, ObjectReader
+from pymigrate.engine.adapters.git.reading import CopyDamaged, ObjectMissing, ObjectReader
 from pymigrate.engine.adapters.git.refusals import Refusals, is_broken, is_disk_full
 from pymigrate.engine.adapters.git.writing import commit_stream
 from pymigrate.engine.domain.errors import RepositoryRefused, RepositoryUnavailable
@@ -31,6 +33,7 @@ from pymigrate.engine.ports.repository import (
 )
 from pymigrate.engine.ports.secrets import Secret
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 UID = re.compile(r"[a-z0-9-]{1,64}")
 HOME = "home"
@@ -99,7 +102,8 @@ class GitRepository:
                 return
             ended = await self._fetch(remote, reference, sha)
             if ended.code and is_broken(ended.said) and not await self._copy.is_whole():
-                self._forget()
+                log.warning("git.copy_thrown_away", copy=self._copy.folder.name, said=self._refusals.quoted(ended.said))
+                await self._forget()
                 await self._copy.prepare(sha)
                 ended = await self._fetch(remote, reference, sha)
             if ended.code:
@@ -223,7 +227,7 @@ class GitRepository:
     async def drop(self) -> None:
         """Deletes the copy."""
         async with self._turn:
-            await asyncio.to_thread(self._forget)
+            await self._forget()
 
     async def _holds(self, sha: str) -> bool:
         if sha in self._held and self._copy.is_there:
@@ -298,6 +302,9 @@ class GitRepository:
             return await reading
         except ObjectMissing as missing:
             await self._suspect(str(missing))
+        except CopyDamaged as damage:
+            async with self._turn:
+                await self._throw_away(str(damage))
 
     async def _local(self, *arguments: str) -> bytes:
         ended = await self._copy.git(*arguments)
@@ -312,10 +319,7 @@ class GitRepository:
     async def _suspect_locked(self, said: str) -> NoReturn:
         """Looks at the copy, which said something that it never says when it is whole; always raises."""
         if not await self._copy.is_whole():
-            await asyncio.to_thread(self._forget)
-            raise RepositoryUnavailable(
-                f"the copy on this machine was damaged and is thrown away; it is fetched again ({self._refusals.quoted(said)})"
-            )
+            await self._throw_away(said)
         if is_disk_full(said):
             raise self._refusals.of(said, "the copy on this machine")
         raise RepositoryRefused(
@@ -323,9 +327,18 @@ class GitRepository:
             f"what is asked for is not here: it has to be fetched first ({self._refusals.quoted(said)})",
         )
 
-    def _forget(self) -> None:
+    async def _throw_away(self, said: str) -> NoReturn:
+        """Whoever fetches next makes a new one."""
+        told = self._refusals.quoted(said)
+        log.warning("git.copy_thrown_away", copy=self._copy.folder.name, said=told)
+        await self._forget()
+        raise RepositoryUnavailable(
+            f"the copy on this machine was damaged and is thrown away; it is fetched again ({told})"
+        )
+
+    async def _forget(self) -> None:
         self._held.clear()
-        self._copy.drop()
+        await asyncio.to_thread(self._copy.drop)
 
 
 class GitRepositories:
@@ -354,10 +367,6 @@ class GitRepositories:
         """As the port says."""
         await self.of(uid).drop()
         self._repositories.pop(uid, None)
-
-    def end_all(self) -> None:
-        """Ends the commands that run: whoever waits for one is told that the repository does not answer."""
-        self._commands.end_all()
 
     def _make_ready(self) -> None:
         """Makes the folder, and removes what an engine that was killed has left in it."""
