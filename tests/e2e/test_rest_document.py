@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.e2e.engines import ROOT, EngineProcess, declare, ended
+from tests.measuring import unmeasured
 
 IS_LONG = bool(os.environ.get("PYMIGRATE_TEST_LONG"))
 EXAMPLES = 200 if IS_LONG else 10
@@ -233,7 +234,7 @@ include-method-regex = "DELETE|PATCH"
                 *("--continue-on-failure", "--report-json-path", str(report), *arguments),
             ],
             cwd=self._folder,
-            env=os.environ | {"no_proxy": "*", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
+            env=unmeasured() | {"no_proxy": "*", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,
@@ -243,7 +244,7 @@ include-method-regex = "DELETE|PATCH"
         return told
 
 
-@pytest.mark.timeout(3600 if IS_LONG else 300)
+@pytest.mark.timeout(3600 if IS_LONG else 900)
 def test_whatever_is_asked_by_the_document_is_answered_as_it_says(
     served: EngineProcess, names: Names, tmp_path: Path
 ) -> None:
