@@ -157,6 +157,26 @@ async def test_runs_are_listed_the_newest_first_page_by_page(engine: Engine, hos
     assert len(everything) == 3
 
 
+async def test_rows_of_a_phase_that_was_rolled_back_are_told_there_and_are_none_of_the_run_s(
+    engine: Engine, host: PlayedHost
+) -> None:
+    await answered(engine, host, request())
+    await host.work()
+    whole = await engine.runs.get(RUN)
+    assert (whole.rows, whole.bytes) == (20, 200)
+    await engine.runs.roll_back(RUN, "b", ME)
+    await host.work()
+    partly = await engine.runs.get(RUN)
+    assert partly.phases["b"].state == run_pb2.PHASE_STATE_ROLLED_BACK
+    assert sum(dataset.rows for dataset in partly.phases["b"].datasets.values()) == 10
+    assert (partly.rows, partly.bytes) == (10, 100)
+    await engine.runs.roll_back(RUN, "", ME)
+    await host.work()
+    undone = await engine.runs.get(RUN)
+    assert undone.state == run_pb2.RUN_STATE_ROLLED_BACK
+    assert (undone.rows, undone.bytes) == (0, 0)
+
+
 async def test_runs_outlive_their_plan_and_are_adopted_by_the_same_plan_declared_again(
     engine: Engine, host: PlayedHost
 ) -> None:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pymigrate.engine.domain.kpi_phase import UNDONE
 from pymigrate.engine.domain.run import DatasetRun, Failure, Lane, PhaseRun, Run, RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import DesiredState, Point, TaskKind, TaskState
 from pymigrate.v1 import plan_pb2, run_pb2
@@ -23,7 +24,8 @@ _GATES = {
 
 
 def run_message(aggregate: RunAggregate, now: datetime) -> run_pb2.Run:
-    """A run with its phases and datasets. `now` dates the copying that is under way."""
+    """A run with its phases and datasets. `now` dates the copying that is under way. What was undone or failed counts for its phase, to be
+    read there, and not for what the run has moved, as in its KPIs."""
     message = run_header(aggregate.run)
     for phase in aggregate.phases.values():
         message.phases[phase.id].CopyFrom(_phase(phase))
@@ -31,8 +33,9 @@ def run_message(aggregate: RunAggregate, now: datetime) -> run_pb2.Run:
     for (phase_id, dataset_id), dataset in aggregate.datasets.items():
         part = _dataset(dataset, lanes.get((phase_id, dataset_id), []), seconds.get((phase_id, dataset_id), 0.0))
         message.phases[phase_id].datasets[dataset_id].CopyFrom(part)
-        message.rows += part.rows
-        message.bytes += part.bytes
+        if aggregate.phases[phase_id].state not in UNDONE:
+            message.rows += part.rows
+            message.bytes += part.bytes
     expected = [dataset.rows_expected for dataset in aggregate.datasets.values()]
     message.rows_expected = -1 if any(rows < 0 for rows in expected) else sum(expected)
     return message
