@@ -76,7 +76,12 @@ def test_ten_environments_share_a_plan_and_run_it_on_systems_of_their_own(
     found = json.loads(pymigrate("resolve", "environments/prod-eu", "--object", "connections/legacy", "--json"))
     assert found["layers"] == ["base", "europe", "production", "prod-eu"]
     fields = found["objects"][0]["fields"]
-    assert fields["lanes_max"] == {"value": "8", "layer": "production", "parameters": ["lanes"]}
+    assert fields["lanes_max"] == {
+        "value": "8",
+        "layer": "production",
+        "parameters": ["lanes"],
+        "isOverride": True,
+    }
     path = fields["sqlite.path"]
     assert path == {
         "value": f"{data}/eu-live/orders.db",

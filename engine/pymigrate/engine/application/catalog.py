@@ -271,13 +271,17 @@ class Catalog:
         if resource is None:
             return
         if resource.managed_by == INHERITANCE:
-            layer = self._inheriting.where_from(unit, resource)
-            _, environment, key = name.split("/", 2)
-            raise AlreadyExists(
-                f"{name} is inherited from `{layer}`: say in environments/{environment} what is different, by overrides of"
-                f" `{key}`, or leave it out there by is_excluded first"
-            )
+            raise _inherited(name, self._inheriting.where_from(unit, resource))
         raise AlreadyExists(f"{name} exists already: choose another name, or update or import that one")
+
+    def is_hidden(self, unit: Unit, name: str) -> bool:
+        """Whether the environment inherits an object of that name."""
+        return bool(self._inheriting.hidden_by(unit, name))
+
+    def refuse_hidden(self, unit: Unit, name: str) -> None:
+        """Raises AlreadyExists where an object that was just created lies over one that its environment inherits."""
+        if layer := self._inheriting.hidden_by(unit, name):
+            raise _inherited(name, layer)
 
     def _settable_copy(self, kind: Kind[M], message: M) -> Any:
         copy = kind.message()
@@ -306,6 +310,14 @@ class Catalog:
         for path in mask.paths:
             _clear(stored, path)  # so that an unset value in the request clears it
         mask.MergeMessage(source, stored, True, True)
+
+
+def _inherited(name: str, layer: str) -> AlreadyExists:
+    _, environment, key = name.split("/", 2)
+    return AlreadyExists(
+        f"{name} is inherited from `{layer}`: say in environments/{environment} what is different, by overrides of"
+        f" `{key}`, or leave it out there by is_excluded first"
+    )
 
 
 def page_limit(page_size: int) -> int:

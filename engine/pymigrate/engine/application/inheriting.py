@@ -149,6 +149,18 @@ class Inheriting:
         source = Resolving(layers, environment, declared).source(key)
         return source[0] if source is not None else ""
 
+    def hidden_by(self, unit: Unit, name: str) -> str:
+        """The layer that declares what the environment would have under a name, did it not declare that itself; empty: none, or it is left
+        out."""
+        _, environment, key = name.split("/", 2)
+        layers = remembered(unit, "layers", "environments", "", lambda: self.layers(unit))
+        if not layers.environment(environment).bases:
+            return ""
+        above = _layers_of(layers, environment)[:-1]
+        declared = {layer: layers.declared(layer, (key,)) for layer in above}
+        source = Resolving(layers, environment, {**declared, environment: {}}).source(key)
+        return source[0] if source is not None else ""
+
     def _renew(
         self,
         unit: Unit,

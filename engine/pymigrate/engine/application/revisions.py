@@ -144,11 +144,20 @@ def phase_hashes(
     phases: Mapping[str, plan_pb2.Phase], connections: Mapping[str, connection_pb2.Connection]
 ) -> dict[str, str]:
     """The digests of many phases; what they share is looked at once."""
-    contents = {name: _content(connections[name]) for name in used_connections(phases) if name in connections}
-    found = {}
+    contents = {name: content_of(connections[name]) for name in used_connections(phases) if name in connections}
+    return phase_digests(phases, contents)[0]
+
+
+def phase_digests(
+    phases: Mapping[str, plan_pb2.Phase], *contents: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, str], ...]:
+    """The digests of many phases, with the contents of connections in several ways; phases are looked at once."""
+    found: tuple[dict[str, str], ...] = tuple({} for _ in contents)
     for name, phase in phases.items():
-        used = {each: contents[each] for each in used_connections({"": phase}) if each in contents}
-        found[name] = _digest({"phase": _content(phase), "connections": used})
+        moved, wanted = content_of(phase), used_connections({"": phase})
+        for digests, known in zip(found, contents, strict=True):
+            used = {each: known[each] for each in wanted if each in known}
+            digests[name] = _digest({"phase": moved, "connections": used})
     return found
 
 
@@ -164,7 +173,7 @@ def opened_now(frozen: connection_pb2.Connection, declared: connection_pb2.Conne
     system = frozen.WhichOneof("system")
     if system is None or getattr(frozen, system) == getattr(declared, system):
         return frozen
-    if _content(frozen).get(system) != _content(declared).get(system):
+    if content_of(frozen).get(system) != content_of(declared).get(system):
         return frozen
     found = connection_pb2.Connection()
     found.CopyFrom(frozen)
@@ -177,7 +186,8 @@ def run_key(plan: str, revision_hash: str, triggers: Mapping[str, str]) -> str:
     return _digest({"plan": plan, "plan_hash": revision_hash, "triggers": dict(triggers)})
 
 
-def _content(message: Message) -> dict[str, Any]:
+def content_of(message: Message) -> dict[str, Any]:
+    """What of a phase or a connection a run would move, and from where and to where."""
     content: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     for field in _NO_MATTER & content.keys():
         del content[field]

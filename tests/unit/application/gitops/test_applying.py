@@ -6,11 +6,13 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.caller import Caller
-from pymigrate.engine.application.kinds import DEPARTMENTS
+from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS
 from pymigrate.engine.domain.errors import InvalidDefinition, NotOwned, StaleWrite
 from pymigrate.engine.ports.store import Unit
-from pymigrate.v1 import environment_pb2
-from tests.unit.application.gitops.applied import OWNER, Scene, changes, fields, phase, problems, world
+from pymigrate.v1 import connection_pb2, environment_pb2
+from tests.unit.application.gitops.applied import OWNER, Scene, Spec, changes, fields, phase, problems, world
+
+OUT = {"isExcluded": True}
 
 
 async def test_what_is_missing_is_created_with_its_owner_those_first_that_others_need() -> None:
@@ -239,3 +241,84 @@ async def test_the_same_plan_has_the_same_declared_hash_in_environments_that_giv
     dev, prod = (await scene.apply(both)).plans
     assert dev.declared_hash == prod.declared_hash
     assert dev.plan_hash != prod.plan_hash
+
+
+async def test_what_was_found_unchanged_is_looked_at_anew_once_anything_that_it_hangs_on_is_written() -> None:
+    scene = Scene()
+    await scene.apply(world())
+    first = await scene.apply(world())
+    again = await scene.apply(world())
+    assert (again.staged, again.unchanged_count, again.plans) == (None, 5, first.plans)
+    scene.suspended.add(OWNER)
+    other = connection_pb2.Connection(name="environments/prod/connections/legacy", lanes_max=3)
+    mask = FieldMask(paths=["lanes_max"])
+    await scene.store.transact(lambda unit: scene.catalog.update(unit, CONNECTIONS, other, mask, Caller("bob", "api")))
+    assert fields(await scene.look(world()), "prod/connections/legacy") == {"lanes_max": ("3", "")}
+    await scene.apply(world())
+    await scene.store.transact(
+        lambda unit: scene.plans.delete(unit, "environments/prod/plans/p", "", Caller("bob", "api"), is_forced=True)
+    )
+    assert changes(await scene.look(world())) == {"prod/plans/p": "create"}
+
+
+async def test_a_plan_hashes_anew_where_a_connection_of_another_side_is_another() -> None:
+    scene = Scene()
+    await scene.apply({"Environment prod": {}, "Connection prod/theirs": {"sqlite": {"path": "/a.db"}}}, owner="api")
+    mine = world({"Plan prod/p": {"phases": {"orders": phase(source="theirs")}}})
+    del mine["Environment prod"]
+    await scene.apply(mine)
+    (before,) = (await scene.apply(mine)).plans
+    await scene.apply({"Connection prod/theirs": {"sqlite": {"path": "/b.db"}}}, owner="api")
+    (after,) = (await scene.apply(mine)).plans
+    assert after.plan_hash == after.plan_hash_before != before.plan_hash
+
+
+async def test_an_object_that_is_inherited_is_not_declared_beside_that_whichever_comes_first() -> None:
+    scene = Scene()
+    dev: dict[str, Spec] = {"Environment dev": {"bases": ["prod"]}}
+    together = await scene.look(world() | dev | {"Department dev/sales": {}})
+    await scene.apply(world() | dev)
+    later = await scene.apply({"Department dev/sales": {}})
+    for applied in (together, later):
+        (problem,) = applied.problems
+        assert problem.rule == "refused"
+        assert problem.description.startswith("environments/dev/departments/sales is inherited from `prod`")
+    left_out = {"Environment dev": {"bases": ["prod"], "overrides": {"plans/p": OUT, "departments/sales": OUT}}}
+    applied = await scene.look(world() | left_out | {"Department dev/sales": {}})
+    assert list(applied.problems) == []
+
+
+async def test_a_problem_in_what_inherits_is_told_at_the_base_that_causes_it() -> None:
+    scene = Scene()
+    heir: dict[str, Spec] = {
+        "Environment dev": {"bases": ["prod"]},
+        "Connection dev/spare": {"sqlite": {"path": "/s.db"}},
+    }
+    plan: dict[str, Spec] = {"Plan dev/q": {"phases": {"orders": phase("more", source="legacy")}}}
+    await scene.apply(world() | heir | plan)
+    applied = await scene.look(world({"Plan prod/p": {"phases": {"orders": phase(source="spare")}}}))
+    assert any(
+        each.file == "Plan-prod-p.json" and "there is no connection `spare`" in each.description
+        for each in applied.problems
+    )
+
+
+async def test_everything_that_inherits_is_renewed_once_with_what_its_bases_become() -> None:
+    scene = Scene()
+    environments: dict[str, Spec] = {
+        "Environment base": {"parameters": {"zone": {"defaultValue": "eu"}}},
+        "Environment middle": {"bases": ["base"], "overrides": {"connections/legacy": {"fields": {"lanesMax": "7"}}}},
+        "Environment leaf": {"bases": ["middle"], "values": {"zone": "us"}},
+    }
+    legacy = {"sqlite": {"path": "/${zone}/legacy.db"}}
+    await scene.apply(environments | {"Connection base/legacy": legacy})
+    held = {
+        name: CONNECTIONS.held(await scene.get(f"{name}/connections/legacy")) for name in ("base", "middle", "leaf")
+    }
+    assert {name: (each.sqlite.path, each.lanes_max) for name, each in held.items()} == {
+        "base": ("/eu/legacy.db", 0),
+        "middle": ("/eu/legacy.db", 7),
+        "leaf": ("/us/legacy.db", 7),
+    }
+    inherits = [each for each in await scene.audited() if " inherit " in each]
+    assert inherits == [f"{OWNER} inherit environments/middle", f"{OWNER} inherit environments/leaf"]

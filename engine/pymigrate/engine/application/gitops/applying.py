@@ -9,7 +9,6 @@ from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.definitions import phase_dependencies
 from pymigrate.engine.application.environment_layers import INHERITANCE
-from pymigrate.engine.application.gitops.bodies import Bodies
 from pymigrate.engine.application.gitops.changes_told import field_changes, whole
 from pymigrate.engine.application.gitops.declaring import Declaring
 from pymigrate.engine.application.gitops.definition import Definition, DefinitionsRead
@@ -24,7 +23,7 @@ from pymigrate.engine.application.inherited_runs import require_unused
 from pymigrate.engine.application.kind import OUTPUT_ONLY
 from pymigrate.engine.application.kinds import PHASES, PLANS, children, phases_of
 from pymigrate.engine.domain import graph
-from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
+from pymigrate.engine.domain.errors import AlreadyExists, FailedPrecondition, InvalidDefinition, Problem
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.ports.store import Resource, ResourcesRead, Unit
 from pymigrate.v1 import definition_pb2
@@ -77,7 +76,6 @@ class Applying:
         self._catalog = catalog
         self._surroundings = surroundings
         self._hashes = PlanHashes()
-        self._bodies = Bodies()
         self._unchanged = Unchanged()
 
     def stage(self, unit: Unit, read: DefinitionsRead, caller: Caller, scope: Scope) -> Applied:
@@ -89,7 +87,7 @@ class Applying:
         staged = Staged(unit, _environments(definitions, bound_to))
         problems = ProblemsTold(definitions, read.problems)
         caller = replace(caller, managed_by=scope.owner)
-        declaring = Declaring(self._catalog, staged, caller, scope.taken_over_sides, problems, self._bodies)
+        declaring = Declaring(self._catalog, staged, caller, scope.taken_over_sides, problems)
         for definition in definitions:
             declaring.declare(definition)
         pruned = Pruned()
@@ -119,6 +117,11 @@ class Applying:
             if resource is not None and each.kind.collection not in INHERITED:
                 for problem in each.kind.check(unit, each.kind.held(resource)):
                     problems.invalid(each, problem)
+            if resource is not None and each.kind.collection in INHERITED and _is_created(staged, each.name):
+                try:
+                    self._catalog.refuse_hidden(unit, each.name)
+                except AlreadyExists as error:
+                    problems.refused(each, error.message)
             if each.kind is PLANS and any(f"{each.name}/phases/{name}" in written for name in each.message.phases):
                 dependencies = phase_dependencies(phases_of(unit, each.name))
                 for problem in graph.dangling(dependencies):
@@ -199,7 +202,7 @@ def _change(staged: Staged, definition: Definition) -> definition_pb2.Definition
     name, written = definition.name, staged.resources.written
     if name not in written and not (definition.kind is PLANS and staged.resources.writes("phases", name)):
         return None
-    is_created = staged.loaded.get(name) is None
+    is_created = _is_created(staged, name)
     fields = [] if is_created else list(_fields(staged, definition))
     if is_created and written.get(name) is None:
         return None  # it could not be written, which is told
@@ -214,6 +217,14 @@ def _change(staged: Staged, definition: Definition) -> definition_pb2.Definition
         line=definition.line,
         reason="" if is_created else "; ".join(_left_behind(staged, definition)),
     )
+
+
+def _is_created(staged: Staged, name: str) -> bool:
+    """Whether the environment did not declare an object before."""
+    stored = staged.loaded.get(name)
+    written = staged.resources.written.get(name)
+    is_own = written is not None and written.managed_by != INHERITANCE
+    return stored is None or (stored.managed_by == INHERITANCE and is_own)
 
 
 def _left_behind(staged: Staged, definition: Definition) -> Iterator[str]:

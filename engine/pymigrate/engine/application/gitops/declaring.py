@@ -10,10 +10,10 @@ from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.catalog import Catalog, is_layered
 from pymigrate.engine.application.environment_checks import Changed
 from pymigrate.engine.application.environment_layers import INHERITANCE
-from pymigrate.engine.application.gitops.bodies import Bodies
 from pymigrate.engine.application.gitops.definition import Definition
 from pymigrate.engine.application.gitops.problems_told import ProblemsTold
 from pymigrate.engine.application.gitops.staged import Staged
+from pymigrate.engine.application.inherited_runs import require_unused
 from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import ENVIRONMENTS, PHASES, PLANS, children
 from pymigrate.engine.domain.errors import FailedPrecondition, PermanentError
@@ -31,7 +31,6 @@ class Declaring:
         caller: Caller,
         taken_over_sides: frozenset[str],
         problems: ProblemsTold,
-        bodies: Bodies,
     ) -> None:
         self._catalog = catalog
         self._staged = staged
@@ -39,7 +38,6 @@ class Declaring:
         self._caller = caller
         self._taken_over_sides = taken_over_sides
         self._problems = problems
-        self._bodies = bodies
         self.changed: dict[str, Changed] = {}
         self.environments: set[str] = set()
 
@@ -85,6 +83,8 @@ class Declaring:
 
     def _write(self, kind: Kind[Any], name: str, message: Any) -> None:
         stored = self._unit.resources.get(name)
+        if stored is not None and stored.managed_by == INHERITANCE and self._is_left_out(stored):
+            stored = None
         if stored is None:
             parent, object_id = parent_of(name), last_segment(name)
             self._catalog.create(self._unit, kind, parent, object_id, message, self._caller, is_checked=True)
@@ -93,8 +93,13 @@ class Declaring:
                 self.environments.add(last_segment(name))
             return
         self._require_ours(stored)
-        wanted, body = self._bodies.of(kind, name, message)
-        if stored.managed_by == self._caller.managed_by and body == stored.body:
+        wanted = kind.message()
+        wanted.CopyFrom(message)
+        wanted.name = name
+        wanted.etag = ""
+        for field in kind.held_elsewhere:
+            wanted.ClearField(field)
+        if stored.managed_by == self._caller.managed_by and wanted.SerializeToString(deterministic=True) == stored.body:
             return
         adopted = self._adopted(stored)
         self._catalog.update(self._unit, kind, wanted, FieldMask(), self._caller, is_checked=True)
@@ -104,6 +109,19 @@ class Declaring:
         self._note(name)
         if kind is ENVIRONMENTS and is_layered(kind.read(stored), kind.read(after)):
             self.environments.add(last_segment(name))
+
+    def _is_left_out(self, inherited: Resource) -> bool:
+        """Whether the environment leaves out by now what it inherited before, which then goes. Raises FailedPrecondition while that is
+        used."""
+        if self._catalog.is_hidden(self._unit, inherited.name):
+            return False
+        _, environment, key = inherited.name.split("/", 2)
+        require_unused(self._unit, environment, key)
+        for phase in children(self._unit, "phases", inherited.name):
+            if phase.managed_by == INHERITANCE:
+                self._unit.resources.delete(phase.name, phase.version)
+        self._unit.resources.delete(inherited.name, inherited.version)
+        return True
 
     def _require_ours(self, resource: Resource) -> None:
         """Raises NotOwned, with how to take over what another side has."""

@@ -1,20 +1,21 @@
 """The digests of plans as they stand in a unit of work, kept from one pass to the next: most plans are what they were."""
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
 
 from pymigrate.engine.application.environment_layers import INHERITANCE
 from pymigrate.engine.application.kind import PAGE_MAX
 from pymigrate.engine.application.kinds import CONNECTIONS, PHASES
-from pymigrate.engine.application.revisions import plan_hash, used_connections
+from pymigrate.engine.application.revisions import content_of, hash_of, phase_digests, used_connections
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.store import Resource, ResourcesRead
 
-KEPT_MAX = 50_000
+KEPT_MAX = 20_000
+CONNECTIONS_MAX = 10_000
 Bodies = tuple[tuple[str, bytes], ...]
 """Names, and what holds."""
-_Key = tuple[tuple[str, bytes, bytes, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +28,42 @@ class Hashes:
 
 
 class PlanHashes:
-    """Hashes by what they are made of, those that were not asked for longest forgotten first."""
+    """Hashes by what they are made of. Several threads may ask at once."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[_Key, tuple[Bodies, Hashes]] = OrderedDict()
+        self._known: dict[bytes, tuple[Bodies, Hashes]] = {}
+        self._contents: dict[bytes, Mapping[str, Any]] = {}
 
     def of(self, resources: ResourcesRead, plan: str, connections: Mapping[str, bytes]) -> Hashes:
         """Those of a plan. `connections` are its environment's, as they hold."""
         phases = _phases(resources, plan)
-        key = tuple((each.name, each.body, each.resolved, each.managed_by == INHERITANCE) for each in phases)
+        key = _key(phases)
         known = self._known.get(key)
         if known is not None and all(connections.get(name, b"") == body for name, body in known[0]):
-            self._known.move_to_end(key)
             return known[1]
         held = {last_segment(each.name): PHASES.message().FromString(each.resolved or each.body) for each in phases}
-        own = [each for each in phases if each.managed_by != INHERITANCE]
-        declared = {last_segment(each.name): PHASES.message().FromString(each.body) for each in own}
         used = tuple((name, connections.get(name, b"")) for name in used_connections(held))
-        opened = {name: CONNECTIONS.message().FromString(body) for name, body in used if body}
-        hashes = Hashes(plan_hash(held, opened), plan_hash(declared, {}))
+        contents = {name: self._content(body) for name, body in used if body}
+        if any(each.resolved or each.managed_by == INHERITANCE for each in phases):
+            own = [each for each in phases if each.managed_by != INHERITANCE]
+            declared = {last_segment(each.name): PHASES.message().FromString(each.body) for each in own}
+            digests = (*phase_digests(held, contents), *phase_digests(declared, {}))
+        else:
+            digests = phase_digests(held, contents, {})
+        hashes = Hashes(*map(hash_of, digests))
+        if len(self._known) >= KEPT_MAX:
+            self._known.clear()
         self._known[key] = used, hashes
-        if len(self._known) > KEPT_MAX:
-            self._known.popitem(last=False)
         return hashes
+
+    def _content(self, connection: bytes) -> Mapping[str, Any]:
+        """What of a connection counts; most are used by many plans."""
+        known = self._contents.get(connection)
+        if known is None:
+            if len(self._contents) >= CONNECTIONS_MAX:
+                self._contents.clear()
+            self._contents[connection] = known = content_of(CONNECTIONS.message().FromString(connection))
+        return known
 
 
 def connection_bodies(resources: ResourcesRead, environment: str) -> dict[str, bytes]:
@@ -60,6 +74,16 @@ def connection_bodies(resources: ResourcesRead, environment: str) -> dict[str, b
         found |= {last_segment(each.name): each.resolved or each.body for each in page}
         after = page[-1].name
     return found
+
+
+def _key(phases: Sequence[Resource]) -> bytes:
+    """A digest of everything of phases that makes a difference; each part tells its length, so that none is taken for another."""
+    digest = blake2b(digest_size=16)
+    for each in phases:
+        is_own = b"" if each.managed_by == INHERITANCE else b"own"
+        for part in (each.name.encode(), each.body, each.resolved, is_own):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
 
 
 def _phases(resources: ResourcesRead, plan: str) -> list[Resource]:

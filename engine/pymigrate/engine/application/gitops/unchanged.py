@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from pymigrate.engine.application.gitops.definition import Definition
@@ -25,22 +26,26 @@ class Settled:
 
 
 class Unchanged:
-    """By what was asked for, that which was not asked for longest forgotten first."""
+    """By what was asked for, that which was not asked for longest forgotten first. Several threads may ask at once."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, Settled] = OrderedDict()
         self._definitions = 0
+        self._lock = Lock()
 
     def find(self, unit: Unit, scope: Hashable, owner: str, definitions: Sequence[Definition]) -> Settled | None:
         """What was kept of exactly these definitions, unless anything that it hung on was written since."""
         known = self._known.get(scope)
         if known is None or len(known.messages) != len(definitions):
             return None
-        if any(one is not other.message for one, other in zip(known.messages, definitions, strict=True)):
+        pairs = zip(known.messages, definitions, strict=True)
+        if any(one is not other.message and one != other.message for one, other in pairs):
             return None
         if known.states != _states(unit, owner, known.environments):
             return None
-        self._known.move_to_end(scope)
+        with self._lock:
+            if scope in self._known:
+                self._known.move_to_end(scope)
         return known
 
     def keep(
@@ -55,11 +60,13 @@ class Unchanged:
         connections alone, which plans' hashes are made of."""
         environments = frozenset(environment_of(each.plan) for each in plans)
         states = _states(unit, owner, environments)
-        self._drop(scope)
-        self._known[scope] = Settled([each.message for each in definitions], states, environments, tuple(plans))
-        self._definitions += len(definitions)
-        while self._definitions > DEFINITIONS_MAX:
-            self._drop(next(iter(self._known)))
+        settled = Settled([each.message for each in definitions], states, environments, tuple(plans))
+        with self._lock:
+            self._drop(scope)
+            self._known[scope] = settled
+            self._definitions += len(definitions)
+            while self._definitions > DEFINITIONS_MAX:
+                self._drop(next(iter(self._known)))
 
     def _drop(self, scope: Hashable) -> None:
         known = self._known.pop(scope, None)
