@@ -118,19 +118,19 @@ class SourceReading:
         return Target(head, commit, "", signer)
 
     async def read(self, source: git_source_pb2.GitSource, sha: str, findings: Findings) -> tuple[str, DefinitionsRead]:
-        """The digest of the source's folder in a commit, and what the files in it declare. Raises Stopped."""
+        """The digest of the source's folder in a commit, and what the files in it declare, by paths from the root. Raises Stopped."""
         repository = self.repository(source)
         with self._telling(findings, ConditionType.VALID):
             tree = await repository.tree(sha, source.path)
-            digests = {blob.path: blob.oid for blob in tree.blobs}
-            held = self._cache.held(digests, source.environment)
-            missing = sorted({oid for path, oid in digests.items() if path not in held})
+            blobs = {f"{source.path}/{blob.path}" if source.path else blob.path: blob.oid for blob in tree.blobs}
+            held = self._cache.held(blobs, source.environment)
+            missing = sorted({oid for path, oid in blobs.items() if path not in held})
             content = await repository.read(missing) if missing else {}
             files = [
-                definition_pb2.DefinitionFile(path=blob.path, content=b"" if blob.path in held else content[blob.oid])
-                for blob in tree.blobs
+                definition_pb2.DefinitionFile(path=path, content=b"" if path in held else content[oid])
+                for path, oid in blobs.items()
             ]
-            reading = partial(read_definitions, files, source.environment, self._cache, digests, held)
+            reading = partial(read_definitions, files, source.environment, self._cache, blobs, held)
             read = await self._aside(reading) if missing else reading()
         return tree.oid, read
 
