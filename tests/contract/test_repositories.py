@@ -18,6 +18,7 @@ from tests.git_works import Work
 BRANCH = Reference(ReferenceKind.BRANCH, "main")
 AUTHOR = "PyMigrate <pymigrate@localhost>"
 TIME = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+UNKNOWN = "0123456789" * 4
 URL = "https://host.test/defs.git"
 
 
@@ -101,6 +102,9 @@ async def test_what_is_fetched_is_here_with_its_history(place: Place) -> None:
     assert [each.sha for each in await repository.between(first, second, 9)] == [second]
     assert [each.sha for each in await repository.between("", second, 9)] == [second, first]
     assert [each.sha for each in await repository.between("", second, 1)] == [second]
+    assert await repository.between(UNKNOWN, second, 9) == []
+    assert not await repository.is_ancestor(UNKNOWN, second)
+    assert not await repository.has(UNKNOWN)
 
 
 async def test_only_definitions_in_the_folder_are_told(place: Place) -> None:

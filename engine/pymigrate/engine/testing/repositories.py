@@ -164,6 +164,8 @@ class MemoryRepository:
 
     async def between(self, older: str, newer: str, limit: int) -> Sequence[Commit]:
         """What leads to one and not to the other."""
+        if older and older not in self._here.commits:
+            return []
         without = set(self._here.ancestors(older))
         return [self._here.commits[each][0] for each in self._here.ancestors(newer) if each not in without][:limit]
 

@@ -176,7 +176,9 @@ class GitRepository:
     async def between(self, older: str, newer: str, limit: int) -> Sequence[Commit]:
         """As the port says."""
         objects.check_sha(newer)
-        without = [f"^{objects.check_sha(older)}"] if older else []
+        if older and (await self._kind(objects.check_sha(older)))[1] != "commit":
+            return []
+        without = [f"^{older}"] if older else []
         listed = await self._local("rev-list", "--topo-order", f"--max-count={max(limit, 0)}", newer, *without, "--")
         shas = listed.decode().split()
         raw = await self._checked(self._reader.contents(shas, objects.COMMIT_BYTES_MAX))
