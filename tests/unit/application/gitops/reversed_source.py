@@ -130,6 +130,7 @@ class Reversed:
         """The next engine: this one was killed."""
         found = Reversed(self.store, self.clock, self.hosted, self.repositories, self.targets, self.pid + 1)
         await found.engine.board.restore()
+        await found.engine.hosts.restore()
         await found.engine.kpis.restore()
         await found.reversing.restore()
         await found.host.register()
@@ -142,6 +143,14 @@ class Reversed:
             lambda unit: self.engine.catalog.create(unit, GIT_SOURCES, "", "warehouse", source, ME)
         )
         await self.host.register()
+
+    async def begin(self, policy: str = "rollback", **more: str) -> None:
+        """The first commit, A, is applied, and has run as a1."""
+        files = {"env.yaml": environment(policy, **more), "systems.yaml": SYSTEMS, "d.yaml": department("sales")}
+        self.push({**files, "p.yaml": plan("A")}, "Begin")
+        await self.declare()
+        await self.passed()
+        await self.ran("a1")
 
     def push(self, files: dict[str, str | bytes | None], message: str = "Change", **more: object) -> str:
         """Pushes a commit."""
@@ -225,9 +234,5 @@ class Reversed:
 async def begun(policy: str = "rollback", **more: str) -> Reversed:
     """One whose first commit is applied, A, with its run a1."""
     scene = Reversed()
-    files = {"env.yaml": environment(policy, **more), "systems.yaml": SYSTEMS, "d.yaml": department("sales")}
-    scene.push({**files, "p.yaml": plan("A")}, "Begin")
-    await scene.declare()
-    await scene.passed()
-    await scene.ran("a1")
+    await scene.begin(policy, **more)
     return scene

@@ -1,18 +1,24 @@
 """Commits that go back: held back until what ran since is undone, by the environment's policy, and then applied."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
+from pymigrate.engine.application.gitops.pass_outcomes import Wish
 from pymigrate.engine.application.gitops.suspension import status_of
-from pymigrate.engine.domain.errors import FailedPrecondition, NotFound, NotPermitted
+from pymigrate.engine.domain.errors import EngineUnavailable, FailedPrecondition, NotFound, NotPermitted
 from pymigrate.engine.ports.store import Unit
+from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import git_source_pb2, run_pb2
 from tests.unit.application.gitops.reversed_source import ME, PLAN, Reversed, begun, environment, plan
 from tests.unit.application.gitops.sourced import NAME
 from tests.unit.application.test_runs import answered
 
+Result = TypeVar("Result")
 ANN, BOB = Caller("ann"), Caller("bob")
 ROLLING_BACK = git_source_pb2.REVERSAL_STATE_ROLLING_BACK
 AWAITING = git_source_pb2.REVERSAL_STATE_AWAITING_APPROVAL
@@ -403,3 +409,135 @@ async def version_of(scene: Reversed) -> int:
         return status_of(unit, scene.engine.catalog.get(unit, GIT_SOURCES, NAME).uid)[0]
 
     return await scene.store.read(read)
+
+
+async def test_a_phase_that_goes_away_with_the_revert_is_undone_before_it_goes() -> None:
+    scene = await begun()
+    second = scene.push({"p.yaml": plan("A", phases=("a", "b"))})
+    await scene.passed()
+    await scene.ran("b1")
+    assert scene.targets.tops() == {"p_a": "b1", "p_b": "b1"}
+    scene.revert(second)
+    assert (await scene.passed()).result == "held_back"
+    await scene.undo()
+    assert (await scene.passed()).result == "applied"
+    assert scene.targets.tops() == {"p_a": "a1"}
+
+
+async def test_a_commit_that_a_person_has_made_room_for_by_hand_is_applied() -> None:
+    scene, second = await gone_on("approve")
+    scene.revert(second)
+    await scene.passed()
+    await scene.engine.runs.roll_back(f"{PLAN}/runs/b1", "", ANN)
+    await scene.host.work()
+    await scene.passed()
+    await scene.undo()
+    assert (await scene.passed()).result == "applied"
+    assert (scene.targets.tops(), await scene.relation()) == ({"p_a": "a1"}, "A")
+
+
+async def test_a_source_that_only_looks_tells_what_would_be_undone_and_undoes_it_when_somebody_asks() -> None:
+    scene, second = await gone_on()
+    await change(scene, sync_mode=git_source_pb2.SYNC_MODE_DRY_RUN)
+    third = scene.revert(second)
+    assert (await scene.passed()).result == "checked"
+    checked = (await scene.revisions())[-1]
+    assert (checked.commit, checked.reversal.state) == (third, PLANNED)
+    assert not (await scene.status()).HasField("reversal")
+    assert (await scene.passed(Wish("ann", applies=True))).result == "held_back"
+    await scene.undo()
+    assert (await scene.passed()).result == "applied"
+    assert (scene.targets.tops(), await scene.relation()) == ({"p_a": "a1"}, "A")
+
+
+async def test_plans_that_depend_on_what_is_undone_are_told() -> None:
+    scene = await begun()
+    scene.push({"q.yaml": plan("A", "q", needs="p")})
+    await scene.passed()
+    second = scene.push({"p.yaml": plan("B")})
+    await scene.passed()
+    await scene.ran("b1")
+    await scene.ran("q1", "environments/prod/plans/q")
+    scene.revert(second)
+    await scene.passed()
+    reversal = await scene.reversal()
+    assert [each.run.rpartition("/")[2] for each in reversal.runs] == ["b1"]
+    assert "not undone are environments/prod/plans/q, which depend on what is" in reversal.message
+
+
+async def test_two_plans_go_back_at_once_those_first_that_ran_last() -> None:
+    scene = await begun()
+    scene.push({"q.yaml": plan("A", "q", needs="p")})
+    await scene.passed()
+    second = scene.push({"p.yaml": plan("B"), "q.yaml": plan("B", "q", needs="p")})
+    await scene.passed()
+    await scene.ran("b1")
+    await scene.ran("q1", "environments/prod/plans/q")
+    scene.revert(second)
+    await scene.passed()
+    await scene.undo()
+    assert scene.targets.undone == ["q1", "b1"]
+    assert (await scene.passed()).result == "applied"
+
+
+class Mortal(MemoryStore):
+    """A store that nobody reaches any more once it has been written so often: before the write, or just after it was committed."""
+
+    left = 1_000_000
+    is_late = False
+
+    async def transact(self, work: Callable[[Unit], Result]) -> Result:
+        self.left -= 1
+        if self.left == 0 and self.is_late:
+            await super().transact(work)
+        if self.left <= 0:
+            raise EngineUnavailable("the engine was killed")
+        return await super().transact(work)
+
+    async def read(self, work: Callable[[Unit], Result]) -> Result:
+        if self.left <= 0:
+            raise EngineUnavailable("the engine was killed")
+        return await super().read(work)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_whatever_moment_an_engine_dies_at_the_next_one_comes_to_the_same_end(is_late: bool) -> None:
+    writes = 0
+    while True:
+        writes += 1
+        scene = Reversed(store=Mortal())
+        await scene.begin()
+        second = scene.push({"p.yaml": plan("B")})
+        await scene.passed()
+        await scene.ran("b1")
+        await scene.ran("b2")
+        scene.revert(second)
+        store = scene.store
+        assert isinstance(store, Mortal)
+        store.left, store.is_late = writes, is_late
+        try:
+            await to_the_end(scene)
+        except EngineUnavailable:
+            store.left = 1_000_000
+            scene = await scene.again()
+            await to_the_end(scene)
+        else:
+            break
+        assert (scene.targets.tops(), await scene.relation()) == ({"p_a": "a1"}, "A")
+        assert scene.targets.undone == ["b2", "b1"]
+        standing = await scene.store.read(lambda unit: unit.runs.standing(PLAN))
+        assert standing is not None
+        assert standing.name == f"{PLAN}/runs/a1"
+        actions = [action for _, action in await scene.audited() if action.startswith(("reverse", "apply"))]
+        assert len(actions) == 4, "three commits were applied and one was gone back for, each once"
+    assert writes > 15
+
+
+async def to_the_end(scene: Reversed) -> None:
+    await scene.passed()
+    for _ in range(3):
+        await scene.undo()
+        scene.clock.advance(600)  # what a host had when its engine died is given out again after a while
+        await scene.engine.hosts.expire()
+        await scene.host.register()
+    await scene.passed()
