@@ -13,6 +13,7 @@ from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
 from pymigrate.engine.application.gitops.pass_outcomes import Outcome
 from pymigrate.engine.application.gitops.passes import Passes
+from pymigrate.engine.application.gitops.promoting import Promoting
 from pymigrate.engine.application.gitops.reversing import Reversing
 from pymigrate.engine.application.gitops.run_starting import RunStarting
 from pymigrate.engine.application.gitops.source_reading import SourceReading
@@ -56,7 +57,12 @@ class GitSources:
         wishes = Wishes()
         self.reversing = Reversing(store, board, runs, surroundings.clock, self.bells.ring)
         self.passes.reverse_by(self.reversing)
-        self.sources = Sources(store, catalog, self.passes, self.bells, wishes, surroundings.clock, self.reversing)
+        promoting = Promoting(
+            store, catalog, self.reading, self.secrets, self.applying, surroundings.clock, self.bells.ring
+        )
+        self.sources = Sources(
+            store, catalog, self.passes, self.bells, wishes, surroundings.clock, self.reversing, promoting
+        )
         self._loop = GitSourceLoop(store, self.passes, self.bells, wishes, surroundings.clock, random.Random(), metrics)
 
     def servicers(self, requests: Requests) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
 from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish
 from pymigrate.engine.application.gitops.passes import Passes
+from pymigrate.engine.application.gitops.promoting import Promoting
 from pymigrate.engine.application.gitops.reversing import Reversing
 from pymigrate.engine.application.gitops.run_starting import RunStarting, StartsRuns
 from pymigrate.engine.application.gitops.source_reading import SourceReading
@@ -153,7 +154,8 @@ class SourceParts:
         self.wishes = Wishes()
         self.reversing = Reversing(store, board, undoing, clock, self.bells.ring)
         self.passes.reverse_by(self.reversing)
-        self.sources = Sources(store, catalog, self.passes, self.bells, self.wishes, clock, self.reversing)
+        promoting = Promoting(store, catalog, reading, secrets, applying, clock, self.bells.ring)
+        self.sources = Sources(store, catalog, self.passes, self.bells, self.wishes, clock, self.reversing, promoting)
         self.loop = GitSourceLoop(store, self.passes, self.bells, self.wishes, clock, random.Random(1), self.metrics)
 
 

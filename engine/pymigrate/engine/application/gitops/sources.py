@@ -12,9 +12,10 @@ from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, ow
 from pymigrate.engine.application.gitops.pass_drafts import look
 from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish, refuse_suspended
 from pymigrate.engine.application.gitops.passes import Passes
+from pymigrate.engine.application.gitops.promoting import Promoting
 from pymigrate.engine.application.gitops.reversing import Reversing
 from pymigrate.engine.application.gitops.suspension import status_of
-from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound, Problem, RepositoryRefused
+from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem, RepositoryRefused
 from pymigrate.engine.domain.git_names import COMMIT, branch_problem
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.repository import Reference, ReferenceKind
@@ -39,9 +40,11 @@ class Sources:
         wishes: "Wishes",
         clock: Clock,
         reversing: Reversing,
+        promoting: Promoting,
     ) -> None:
         self._reversing = reversing
         self._also: Callable[[str], git_source_pb2.GitCondition | None] = lambda _: None
+        self._promoting = promoting
         self._store = store
         self._catalog = catalog
         self._passes = passes
@@ -144,12 +147,11 @@ class Sources:
 
         return await self._changed(name, caller, "", change)
 
-    async def promote(self, name: str) -> git_source_pb2.Promotion:
-        """Raises NotFound, and FailedPrecondition where there is nothing to be promoted."""
-        source = await self._store.read(lambda unit: self._catalog.get(unit, GIT_SOURCES, name))
-        raise FailedPrecondition(
-            f"{source.name} is promoted to by nobody: declare `promotion` with `promoted_from` first"
-        )
+    async def promote(
+        self, request: git_source_pb2.PromoteGitSourceRequest, caller: Caller
+    ) -> git_source_pb2.Promotion:
+        """As `Promoting.promote`."""
+        return await self._promoting.promote(request, caller)
 
     async def approve_reversal(
         self, request: git_source_pb2.ApproveReversalRequest, caller: Caller

@@ -63,7 +63,7 @@ class GitSourceCalls(git_source_pb2_grpc.GitSourceServiceServicer):
         return await self._sources.resume(request.name, caller())
 
     async def PromoteGitSource(self, request: Any, context: Any) -> pb.Promotion:
-        return await self._sources.promote(request.name)
+        return await self._sources.promote(request, caller())
 
     async def ApproveReversal(self, request: Any, context: Any) -> pb.GitSource:
         return await self._sources.approve_reversal(request, caller())
