@@ -5,7 +5,7 @@ from google.protobuf.message import Message
 from pymigrate.engine.application.gitops.definition import Definition, Place
 from pymigrate.engine.application.gitops.definition_kinds import DEFINITION_KINDS
 from pymigrate.engine.application.gitops.definition_order import in_order
-from pymigrate.v1 import connection_pb2, environment_pb2, notification_pb2, plan_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, git_source_pb2, notification_pb2, plan_pb2
 
 Found = tuple[str, str, Message]
 
@@ -58,6 +58,12 @@ def test_rules_come_after_their_parents_and_after_whom_they_tell() -> None:
     ann = ("Stakeholder", "environments/e/stakeholders/ann", notification_pb2.Stakeholder())
     mail = ("NotificationChannel", "environments/e/notificationChannels/mail", notification_pb2.NotificationChannel())
     assert ordered(rule("c", "b"), rule("b", "a"), ann, rule("a"), mail) == ["mail", "ann", "a", "b", "c"]
+
+
+def test_a_git_source_comes_after_that_which_it_is_promoted_from() -> None:
+    prod = git_source_pb2.GitSource(promotion=git_source_pb2.GitPromotion(promoted_from="dev"))
+    sources = ("GitSource", "gitSources/prod", prod), ("GitSource", "gitSources/dev", git_source_pb2.GitSource())
+    assert ordered(*sources) == ["dev", "prod"]
 
 
 def test_an_environment_comes_after_everything_of_its_bases_and_before_what_lies_in_it() -> None:

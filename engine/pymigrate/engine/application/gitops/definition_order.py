@@ -50,5 +50,7 @@ def _names(found: Definition) -> Iterator[str]:
     siblings = f"{parent_of(found.name)}/{found.kind.collection}"
     if found.word in {"Department", "Plan"}:
         yield from (f"{siblings}/{other}" for other in found.message.dependencies)
+    elif found.word == "GitSource" and found.message.promotion.promoted_from:
+        yield f"{found.kind.collection}/{found.message.promotion.promoted_from}"
     elif found.word == "AlertRule" and found.message.parent_rule:
         yield f"{siblings}/{found.message.parent_rule}"
