@@ -16,6 +16,7 @@ from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.forecasts import Forecasts
 from pymigrate.engine.application.gitops.applying import Applying
+from pymigrate.engine.application.gitops.staged_templates import TemplateRendering
 from pymigrate.engine.application.gitops.suspension import is_suspended
 from pymigrate.engine.application.gitops.webhooks import Webhooks
 from pymigrate.engine.application.hosts import Hosts
@@ -103,6 +104,7 @@ class Services:
         self._git_sources = GitSources(
             settings, store, self._surroundings, self._catalog, self._board, self._runs, instruments.metrics, redactor
         )
+        self._git_sources.passes.render_by(TemplateRendering(store, self._notifications.trying))
         self._git_hooks = GitHooks(settings, store, clock, self._git_sources, self._impacts, redactor)
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
         measure_hosts(instruments.metrics, self._hosts)

@@ -37,6 +37,7 @@ from pymigrate.engine.application.gitops.source_reading import (
     problem_of,
 )
 from pymigrate.engine.application.gitops.source_staging import Looking, Refused, SourceStaging, actor_of
+from pymigrate.engine.application.gitops.staged_templates import TemplateRendering
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.domain.errors import PyMigrateError, RepositoryRefused, StaleWrite
 from pymigrate.engine.ports.clock import Clock
@@ -74,6 +75,7 @@ class Passes:
         self._writing = PassWriting(store, clock)
         self._keeping = Keeping(store, reading, self._staging, self._writing)
         self._known: dict[str, Known] = {}
+        self._rendering: TemplateRendering | None = None
 
     def follow(self, observer: Observer) -> None:
         """Calls back with every revision that is kept, and the source, after it was committed. An observer neither waits nor raises."""
@@ -82,6 +84,10 @@ class Passes:
     def reverse_by(self, reversals: Reversals) -> None:
         """Says who decides what is undone for a commit that goes back."""
         self._staging.reversals = reversals
+
+    def render_by(self, rendering: TemplateRendering) -> None:
+        """Says what renders templates before a commit with them is applied."""
+        self._rendering = rendering
 
     def known_status(self, uid: str) -> git_source_pb2.GitSourceStatus:
         """What the last pass found, with when the repository last answered; empty before the first."""
@@ -142,6 +148,7 @@ class Passes:
             except Stopped as stopped:
                 raise stopped.error from stopped
             target = replace(target, tree=tree)
+            read = await self._rendered(looked, read)
             reverted = await self._reverted(looked, target, read)
             return await self._store.read(
                 lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR, looking)
@@ -174,12 +181,19 @@ class Passes:
             return await self._stop(draft, known, target, stopped.error, wish)
         target = replace(target, tree=tree)
         draft.status.skipped_count = read.skipped_count
+        read = await self._rendered(looked, read)
         if read.problems:
             return await self._refuse(draft, known, target, read.problems, wish)
         goes_on = looked.status.reversal.commit == target.sha  # what was begun at somebody's wish is brought to its end
         if looked.status.is_suspended or (looked.must_only_look and not wish.applies and not goes_on):
             return await self._look_only(draft, known, target, read, wish)
         return await self._apply(draft, known, target, read, wish)
+
+    async def _rendered(self, looked: Looked, read: DefinitionsRead) -> DefinitionsRead:
+        """What was read, with what does not render among its problems."""
+        if self._rendering is None or read.problems:
+            return read
+        return await self._rendering.checked(read, lambda unit: self._staging.stage(unit, looked, read))
 
     def _is_settled(self, looked: Looked, known: Known, head: str) -> bool:
         """Whether there is nothing to do: as this engine found already, or as the one before has kept it."""

@@ -1,17 +1,18 @@
 """Templates that a set of definitions writes, or that rules in it tell by: rendered before it is kept, each once, as the calls that write
 one do."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pymigrate.engine.application.gitops.applying import Applied
-from pymigrate.engine.application.gitops.definition import Definition
+from pymigrate.engine.application.gitops.definition import Definition, DefinitionsRead
 from pymigrate.engine.application.notification_kinds import ALERT_RULES, NOTIFICATION_TEMPLATES
 from pymigrate.engine.application.template_checks import template_problems
 from pymigrate.engine.application.template_writes import Rendering, rendering_of_template, renderings_of_rule
 from pymigrate.engine.domain.errors import Problem, StaleWrite
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.rendering import Renderer
+from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import definition_pb2, notification_pb2
 from pymigrate.v1.definition_pb2 import DefinitionProblem
 
@@ -56,6 +57,28 @@ def wanted_renderings(applied: Applied) -> list[WantedRendering]:
             for rendering in renderings_of_rule(unit, ALERT_RULES.held(resource)):
                 want(rendering, change.name)
     return list(found.values())
+
+
+class TemplateRendering:
+    """Renders what a set of definitions would keep, before it does."""
+
+    def __init__(self, store: Store, renderer: Renderer) -> None:
+        self._store = store
+        self._renderer = renderer
+
+    async def checked(self, read: DefinitionsRead, stage: Callable[[Unit], Applied]) -> DefinitionsRead:
+        """What was read, with what does not render among its problems. `stage` tells what it makes of what a unit holds."""
+        if not has_rendered(read):
+            return read
+        wanted = await self._store.read(lambda unit: wanted_renderings(stage(unit)))
+        problems = await rendering_problems(wanted, read.definitions, self._renderer)
+        return replace(read, problems=[*read.problems, *problems]) if problems else read
+
+
+def has_rendered(read: DefinitionsRead) -> bool:
+    """Whether anything that is declared must render."""
+    kinds = (NOTIFICATION_TEMPLATES, ALERT_RULES)
+    return any(each.kind is kind for each in read.definitions for kind in kinds)
 
 
 async def rendering_problems(

@@ -9,6 +9,7 @@ from pymigrate.engine.application.gitops.definition import DefinitionsRead
 from pymigrate.engine.application.gitops.envelopes import read_definitions
 from pymigrate.engine.application.gitops.staged_templates import (
     WantedRendering,
+    has_rendered,
     rendering_problems,
     require_rendered,
     wanted_renderings,
@@ -52,7 +53,7 @@ class DefinitionCalls(definition_pb2_grpc.DefinitionServiceServicer):
             applied, wanted = await self._store.read(looked_at)
             return _answer(applied, read, await self._rendered(wanted, read))
         rendered: list[WantedRendering] = []
-        if any(each.word in {"NotificationTemplate", "AlertRule"} for each in read.definitions):
+        if has_rendered(read):
             _, rendered = await self._store.read(looked_at)
             _refuse_problems(await self._rendered(rendered, read))
 
