@@ -213,7 +213,7 @@ async def test_where_the_other_side_would_declare_it_otherwise_it_is_refused() -
     answer = await scene.promote(is_dry=True)
     assert [each.plan for each in answer.plans] == ["environments/prod/plans/p"], "the other plan would go"
     scene.push({"prod/q.yaml": plan("A", "q") + "---\n" + department("x")})
-    with pytest.raises(FailedPrecondition, match=r"q.yaml in `prod` declares plans and other objects"):
+    with pytest.raises(FailedPrecondition, match=r"prod/q.yaml declares plans and other objects"):
         await scene.promote()
 
 
@@ -222,7 +222,9 @@ async def test_where_prod_can_not_apply_it_it_is_refused_with_the_place() -> Non
     await scene.lay()
     await scene.run_in("staging")
     scene.push({"prod/systems.yaml": None})
-    with pytest.raises(FailedPrecondition, match=r"INVALID: gitSources/prod could not apply it: plans/p.yaml:\d+: "):
+    with pytest.raises(
+        FailedPrecondition, match=r"INVALID: gitSources/prod could not apply it: prod/plans/p.yaml:\d+: "
+    ):
         await scene.promote()
 
 

@@ -94,7 +94,7 @@ class PromotionLayouts:
         """The files of plans are as they are in the folder of the source before, and no others."""
         wanted = await self._read_in(promoted.source, promoted.before.path, promoted.commit)
         held = await self._read_in(promoted.source, promoted.source.path, head)
-        new, old = plan_files(wanted, promoted.before), plan_files(held, promoted.source)
+        new, old = plan_files(wanted, promoted.before.path), plan_files(held, promoted.source.path)
         files: dict[str, bytes | None] = {_at(promoted.source.path, path): None for path in old - new}
         oids = await self._oids(copy, promoted.commit, promoted.before.path)
         known = await self._oids(copy, head, promoted.source.path)
@@ -150,17 +150,16 @@ class PromotionLayouts:
         return {blob.path: blob.oid for blob in (await copy.tree(sha, path)).blobs}
 
 
-def plan_files(read: DefinitionsRead, source: git_source_pb2.GitSource) -> set[str]:
-    """The files that declare plans. Raises FailedPrecondition where one declares anything else, for that is another
-    matter in each environment."""
+def plan_files(read: DefinitionsRead, folder: str) -> set[str]:
+    """The files that declare plans, by their paths within the folder. Raises FailedPrecondition where one declares
+    anything else, for that is another matter in each environment."""
     files = {each.file for each in read.definitions if each.kind is PLANS}
     mixed = sorted({each.file for each in read.definitions if each.file in files and each.kind is not PLANS})
     if mixed:
         raise FailedPrecondition(
-            f"{mixed[0]} in `{source.path}` declares plans and other objects: give plans files of their own, which can be copied as they"
-            " are"
+            f"{mixed[0]} declares plans and other objects: give plans files of their own, which can be copied as they are"
         )
-    return files
+    return {path.removeprefix(f"{folder}/") if folder else path for path in files}
 
 
 def _at(folder: str, path: str) -> str:
