@@ -32,6 +32,7 @@ def build() -> typer.Typer:
         impact_commands,
         kpi_commands,
         notification_commands,
+        promotion_commands,
         secret_backend_commands,
         token_commands,
     )
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
     secret_backend_commands.add_to(app)
     environment_commands.add_to(app)
     token_commands.add_to(app)
+    promotion_commands.add_to(app)
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
     for entry in entry_points(group=COMMANDS):
         if asked in {entry.name, "--help"}:
