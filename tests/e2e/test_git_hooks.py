@@ -292,3 +292,27 @@ def test_a_host_that_is_away_holds_up_no_commit(scene: Scene) -> None:
     assert scene.source().status.applied_commit == first
     go_on.set()
     assert scene.told_of(first)[0] == scene.host.words["success"]
+
+
+def test_git_beside_calls_leaves_grpc_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, https_host: HttpsHost
+) -> None:
+    """As an engine of no test's runs, which nothing tells to."""
+    monkeypatch.delenv("GRPC_ENABLE_FORK_SUPPORT")
+    monkeypatch.setenv("PYMIGRATE_REST_LISTEN", "127.0.0.1:0")
+    for name in ("GIT_TOKEN", "API_TOKEN", "HOOK_SECRET", "HOOK_BEFORE"):
+        monkeypatch.setenv(name, https_host.token)
+    host = github()
+    with running_engine(tmp_path / "home", is_warm=False) as engine:
+        scene = Scene(engine, https_host, host, tmp_path / "work")
+        for number in range(3):
+            sha = scene.commit({"env.yaml": ENVIRONMENT, "plans/orders.yaml": plan(lanes=number + 1)}, "Change")
+            scene.work.push(scene.bare)
+            if number == 0:
+                scene.declare()
+            with engine.client() as client:
+                request = pb.SyncGitSourceRequest(name="gitSources/warehouse")
+                done = client.git_sources.SyncGitSource(request, metadata=client.metadata, timeout=WAIT_SECONDS)
+            assert done.commit == sha
+        assert "fork" not in (engine.home / "engine.log").read_text()
+    host.server.close()

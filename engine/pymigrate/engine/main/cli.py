@@ -1,5 +1,6 @@
 """The console script `pymigrate`: the engine's own commands, and those of other packages by entry point (`pymigrate.commands`)."""
 
+import os
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -18,6 +19,7 @@ COMMANDS = "pymigrate.commands"
 
 def main() -> None:
     """Runs one command."""
+    _keep_forks_apart()
     build()()
 
 
@@ -100,6 +102,12 @@ def _check_files(files: "Sequence[DefinitionFile]", environment: str) -> "ApplyD
     from pymigrate.engine.main.checking import check_files
 
     return check_files(files, environment)
+
+
+def _keep_forks_apart() -> None:
+    """Before gRPC is loaded: it would stop and start its own threads around every program that is started beside calls, such as git, and
+    both sides have died of it. Nothing here goes on with gRPC in a forked process."""
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def _run(run: "Callable[[Settings], None]", *, home: Path | None, **listens: str | None) -> None:
