@@ -31,19 +31,17 @@ class GitHooks:
         impacts: Impacts,
         redactor: Redactor,
     ) -> None:
-        clean = redactor.clean
         self._hosts = _LateHosts(settings.outgoing_allowed_parts, clock)
-        accounts = HostAccounts(sources.secrets)
-        self._telling = Telling(store, self._hosts, accounts, clock, random.Random(), clean)
-        self._pull_requests = PullRequests(
-            store, sources.passes, impacts, self._hosts, accounts, clock, random.Random(), clean
-        )
+        accounts = HostAccounts(self._hosts, sources.secrets, redactor.clean)
+        self._telling = Telling(store, accounts, clock, random.Random())
+        self._pull_requests = PullRequests(store, sources.passes, impacts, accounts, clock, random.Random())
         self.webhooks = Webhooks(store, sources.secrets, sources.bells.ring, self._pull_requests.asked, clock)
         sources.passes.follow(self._telling.heard)
         sources.sources.also_tell(self.webhooks.condition)
 
     async def restore(self) -> None:
         """What an earlier engine may have left untold is told."""
+        await self.webhooks.restore()
         await self._telling.restore()
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:

@@ -60,16 +60,9 @@ class Scene:
             engine.store, engine.surroundings, engine.catalog, repositories, PlayedRuns(), self.redactor
         )
         self.passes = parts.passes
-        accounts = HostAccounts(SecretsOfSources())
+        accounts = HostAccounts(self.hosts, SecretsOfSources(), self.redactor.clean)
         self.pull_requests = PullRequests(
-            engine.store,
-            parts.passes,
-            engine.impacts,
-            self.hosts,
-            accounts,
-            engine.clock,
-            random.Random(1),
-            self.redactor.clean,
+            engine.store, parts.passes, engine.impacts, accounts, engine.clock, random.Random(1)
         )
         self.provider = provider
         self.source = pb.GitSource()

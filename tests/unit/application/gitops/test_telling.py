@@ -36,9 +36,8 @@ class Scene:
         self.hosts = MemoryGitHosts()
         store, clock = self.sourced.store, self.sourced.clock
         self.sourced.places.put("TOKEN", "the-token-itself")
-        accounts = HostAccounts(SecretsOfSources(self.sourced.places))
-        clean = self.sourced.redactor.clean
-        self.telling = Telling(store, self.hosts, accounts, clock, random.Random(1), clean)
+        accounts = HostAccounts(self.hosts, SecretsOfSources(self.sourced.places), self.sourced.redactor.clean)
+        self.telling = Telling(store, accounts, clock, random.Random(1))
         self.sourced.passes.follow(self.telling.heard)
 
     @asynccontextmanager

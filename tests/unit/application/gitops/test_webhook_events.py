@@ -1,6 +1,7 @@
 """What hosts post is read as recorded payloads have it, and what is none of it is refused with its place."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -300,7 +301,8 @@ def test_nothing_else_is_ever_raised(provider: int, data: st.DataObject) -> None
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_delivery_is_known_by_the_hosts_word_and_its_body(provider: int) -> None:
     def delivery(word: str, payload: object) -> str:
-        return delivery_of(provider, *posted(provider, "push", payload, "a-secret", word))
+        headers, body = posted(provider, "push", payload, "a-secret", word)
+        return delivery_of(provider, headers, hashlib.sha256(body).digest())
 
     assert delivery("a", github_push()) == delivery("a", github_push())
     others = {delivery("b", github_push()), delivery("a", github_push(after=ZEROS)), delivery("", github_push())}
@@ -309,4 +311,9 @@ def test_a_delivery_is_known_by_the_hosts_word_and_its_body(provider: int) -> No
 
 def test_events_that_follow_from_one_another_in_an_older_gitlab_are_told_apart() -> None:
     bodies = [json.dumps(gitlab_push(ref)).encode() for ref in ("refs/heads/a", "refs/heads/b")]
-    assert len({delivery_of(GITLAB, {"x-gitlab-event-uuid": "the same"}, body) for body in bodies}) == 2
+    assert (
+        len(
+            {delivery_of(GITLAB, {"x-gitlab-event-uuid": "the same"}, hashlib.sha256(body).digest()) for body in bodies}
+        )
+        == 2
+    )

@@ -311,31 +311,102 @@ def test_posts_to_ever_other_names_are_limited_too(scene: Scene) -> None:
     assert sum(scene.webhooks.admit(f"s{number}") for number in range(5_000)) == 1_000
 
 
-class SlowStore(MemoryStore):
-    """Whose writes wait until a test lets them go on, as behind a pass that writes."""
+class BusyStore(MemoryStore):
+    """That answers nothing and writes nothing until a test lets it go on, as behind a pass that writes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.go_on = asyncio.Event()
         self.go_on.set()
+        self.read_count = 0
+
+    async def read(self, work: Callable[[Any], Any]) -> Any:
+        self.read_count += 1
+        await self.go_on.wait()
+        return await super().read(work)
 
     async def transact(self, work: Callable[[Any], Any]) -> Any:
         await self.go_on.wait()
         return await super().transact(work)
 
 
-async def test_an_answer_waits_for_no_write(scene: Scene) -> None:
-    store = SlowStore()
+@pytest.fixture
+async def busy(scene: Scene) -> BusyStore:
+    """The scene's store from now on, which knows a source, as the scene's webhooks do since their start."""
+    store = BusyStore()
     scene.store = store
-    scene.webhooks = scene.fresh()
     await keep(store, source())
-    store.go_on.clear()
+    scene.webhooks = scene.fresh()
+    await scene.webhooks.restore()
+    return store
+
+
+async def test_an_answer_waits_for_no_pass(scene: Scene, busy: BusyStore) -> None:
+    busy.go_on.clear()
     answers: list[Awaitable[Taken]] = [scene.push(delivery=str(number)) for number in range(10)]
     assert [await answer for answer in answers] == [Taken.TAKEN] * 10
     assert await scene.push(delivery="3") is Taken.KNOWN
-    store.go_on.set()
+    assert await scene.push("forged") is Taken.REFUSED
+    assert scene.rung == [NAME] * 10
+    assert busy.read_count <= 3  # the one that is waited for no longer, and no more of them
+    busy.go_on.set()
     await scene.webhooks.close()
-    assert await store.transact(lambda unit: unit.requests.drop_before(scene.clock.now().replace(year=2100))) == 10
+    assert await busy.transact(lambda unit: unit.requests.drop_before(scene.clock.now().replace(year=2100))) == 10
+
+
+async def test_what_a_busy_store_says_later_holds_from_then_on(scene: Scene, busy: BusyStore) -> None:
+    declared = source()
+    declared.branch = "next"
+    await keep(busy, declared, version=2)
+    busy.go_on.clear()
+    assert await scene.push(delivery="1") is Taken.TAKEN
+    busy.go_on.set()
+    await scene.webhooks.close()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert await scene.push(delivery="2") is Taken.IGNORED
+
+
+async def test_a_source_that_was_deleted_is_forgotten(scene: Scene, busy: BusyStore) -> None:
+    await busy.transact(lambda unit: unit.resources.delete(NAME, 1))
+    assert await scene.push() is Taken.REFUSED
+    busy.go_on.clear()
+    asked = asyncio.ensure_future(scene.push(delivery="2"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not asked.done()
+    busy.go_on.set()
+    assert await asked is Taken.REFUSED
+
+
+async def test_secrets_are_read_again_beside_the_post_that_asks_for_them(scene: Scene) -> None:
+    await keep(scene.store, source())
+    await scene.push(delivery="1")
+    scene.secrets.memory.put("HOOK", "the next secret")
+    scene.clock.advance(6)
+    assert await scene.push(delivery="2") is Taken.TAKEN
+    await scene.webhooks.close()
+    assert await scene.push(delivery="3") is Taken.REFUSED
+    assert await scene.push("the next secret", "4") is Taken.TAKEN
+
+
+async def test_secrets_that_were_read_long_ago_believe_nobody_before_they_are_read(scene: Scene) -> None:
+    await keep(scene.store, source())
+    await scene.push(delivery="1")
+    scene.secrets.memory.put("HOOK", "the next secret")
+    scene.clock.advance(61)
+    assert await scene.push(delivery="2") is Taken.REFUSED
+
+
+async def test_secrets_that_cant_be_read_again_are_told_and_believe_nobody(scene: Scene) -> None:
+    await keep(scene.store, source())
+    await scene.push(delivery="1")
+    scene.secrets.memory.failures["env://HOOK"] = SecretsUnavailable("env://HOOK: sealed")
+    scene.clock.advance(6)
+    assert await scene.push(delivery="2") is Taken.TAKEN
+    await scene.webhooks.close()
+    assert scene.webhooks.condition(UID) is not None
+    assert await scene.push(delivery="3") is Taken.UNREADABLE
 
 
 async def test_a_source_that_is_not_heard_says_so_when_it_is_asked_for() -> None:

@@ -2,7 +2,6 @@
 status on the commit. Nothing is stored, and no system is looked at: whoever proposes something has no say yet in what is connected to."""
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,7 +23,7 @@ from pymigrate.engine.application.gitops.webhook_events import PullRequest, Pull
 from pymigrate.engine.application.impacts import Impacts, Proposed
 from pymigrate.engine.domain.errors import PermanentError, RepositoryRefused
 from pymigrate.engine.ports.clock import Clock
-from pymigrate.engine.ports.git_hosts import CommitStatus, GitHosts, StatusState
+from pymigrate.engine.ports.git_hosts import CommitStatus, StatusState
 from pymigrate.engine.ports.repository import Reference, ReferenceKind
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import definition_pb2
@@ -66,26 +65,24 @@ class _Plans:
 
 
 class PullRequests:
-    """Answers pull requests, the newest head of each. `clean` takes secrets out of what is said."""
+    """Answers pull requests, the newest head of each."""
 
     def __init__(
         self,
         store: Store,
         passes: ChecksCommits,
         impacts: Impacts,
-        hosts: GitHosts,
         accounts: HostAccounts,
         clock: Clock,
         rng: random.Random,
-        clean: Callable[[str], str] = str,
     ) -> None:
         self._store = store
         self._passes = passes
         self._impacts = impacts
-        self._hosts = hosts
         self._accounts = accounts
-        self._clean = clean
-        self._newest: Newest[Key, PullRequest] = Newest("pull request", self._answer, clock, rng, SETTLE_SECONDS, clean)
+        self._newest: Newest[Key, PullRequest] = Newest(
+            "pull request", self._answer, clock, rng, SETTLE_SECONDS, accounts.clean
+        )
 
     def __len__(self) -> int:
         """How many are still to be answered."""
@@ -110,15 +107,16 @@ class PullRequests:
             return
         reference = head_of(source, event)
         if reference is None:
-            await self._say(source, number, unchecked_of(name, event.head, FORK, FORK_SAID))
+            text = unchecked_of(name, event.head, FORK, FORK_SAID)
+            await self._accounts.tell_pull_request(source, number, marker_of(name), text)
             return
         try:
             told = await self._told(source, reference)
         except PermanentError as error:
             await self._refuse(source, event, error)
             return
-        await self._say(source, number, comment_of(told))
-        await self._set(source, status_of(source, told.revision))
+        await self._accounts.tell_pull_request(source, number, marker_of(name), comment_of(told))
+        await self._accounts.tell_commit(source, status_of(source, told.revision))
         log.info("pull_request.answered", source=name, number=number, commit=told.revision.commit)
 
     async def _told(self, source: pb.GitSource, reference: Reference) -> Told:
@@ -152,20 +150,11 @@ class PullRequests:
         """The head can't be checked: the repository, or what it holds, is not taken."""
         path = f"{error.path}: " if isinstance(error, RepositoryRefused) and error.path else ""
         said = f"{path}{error.message}"
-        await self._say(source, event.number, unchecked_of(source.name, event.head, error.reason, said))
+        text = unchecked_of(source.name, event.head, error.reason, said)
+        await self._accounts.tell_pull_request(source, event.number, marker_of(source.name), text)
         if len(event.head) in COMMIT_CHARACTERS:
             status = CommitStatus(event.head, context_of(source), StatusState.FAILURE, f"{error.reason}: {said}")
-            await self._set(source, status)
-
-    async def _say(self, source: pb.GitSource, number: int, text: str) -> None:
-        marker, cleaned = marker_of(source.name), self._clean(text)
-        await self._accounts.call(
-            source, lambda account: self._hosts.tell_pull_request(account, number, marker, cleaned)
-        )
-
-    async def _set(self, source: pb.GitSource, status: CommitStatus) -> None:
-        cleaned = CommitStatus(status.commit, status.context, status.state, self._clean(status.description))
-        await self._accounts.call(source, lambda account: self._hosts.tell_commit(account, cleaned))
+            await self._accounts.tell_commit(source, status)
 
 
 def head_of(source: pb.GitSource, event: PullRequest) -> Reference | None:

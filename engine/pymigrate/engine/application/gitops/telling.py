@@ -1,7 +1,6 @@
 """The hosts of repositories are told what came of each commit: once for each state, in the background, never holding up a pass."""
 
 import random
-from collections.abc import Callable
 
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, sources_in
 from pymigrate.engine.application.gitops.host_accounts import HostAccounts
@@ -10,7 +9,7 @@ from pymigrate.engine.application.gitops.pass_drafts import told_first
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.domain.spelling import spell_count
 from pymigrate.engine.ports.clock import Clock
-from pymigrate.engine.ports.git_hosts import CommitStatus, GitHosts, StatusState
+from pymigrate.engine.ports.git_hosts import CommitStatus, StatusState
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import definition_pb2
 from pymigrate.v1 import git_source_pb2 as pb
@@ -25,22 +24,12 @@ HELD_BACK = {
 
 
 class Telling:
-    """Follows passes. `clean` takes secrets out of what is told."""
+    """Follows passes."""
 
-    def __init__(
-        self,
-        store: Store,
-        hosts: GitHosts,
-        accounts: HostAccounts,
-        clock: Clock,
-        rng: random.Random,
-        clean: Callable[[str], str] = str,
-    ) -> None:
+    def __init__(self, store: Store, accounts: HostAccounts, clock: Clock, rng: random.Random) -> None:
         self._store = store
-        self._hosts = hosts
         self._accounts = accounts
-        self._clean = clean
-        self._newest: Newest[Key, CommitStatus] = Newest("status", self._tell, clock, rng, clean=clean)
+        self._newest: Newest[Key, CommitStatus] = Newest("status", self._tell, clock, rng, clean=accounts.clean)
 
     def heard(self, source: pb.GitSource, revision: pb.GitRevision) -> None:
         """A pass has kept a revision. Returns at once."""
@@ -73,8 +62,7 @@ class Telling:
         source = await self._store.read(lambda unit: declared(unit, name, uid))
         if source is None or not source.host.reports_commits:
             return
-        cleaned = CommitStatus(status.commit, status.context, status.state, self._clean(status.description))
-        await self._accounts.call(source, lambda account: self._hosts.tell_commit(account, cleaned))
+        await self._accounts.tell_commit(source, status)
 
 
 def declared(unit: Unit, name: str, uid: str) -> pb.GitSource | None:

@@ -82,12 +82,12 @@ def events_of(provider: int, headers: Headers, body: bytes) -> Sequence[Event]:
         raise InvalidDefinition((Problem("body", f"{said}: let the webhook send `application/json`"),)) from None
 
 
-def delivery_of(provider: int, headers: Headers, body: bytes) -> str:
+def delivery_of(provider: int, headers: Headers, body_digest: bytes) -> str:
     """By which the same delivery is known when it comes again: the host's own word for it, and the digest of what was sent. GitLab's
     older word is shared by what follows from one another, and no header of any host is signed."""
     names = DELIVERY_HEADERS[provider]
     word = next(filter(None, (headers.get(name, "") for name in names)), "")
-    return hashlib.sha256(word.encode(errors="replace") + b"\0" + body).hexdigest()
+    return hashlib.sha256(word.encode(errors="replace") + b"\0" + body_digest).hexdigest()
 
 
 class _Unexpected(ValueError):

@@ -1,19 +1,22 @@
 """What hosts post to a source: believed where it is signed, known where it comes again, and answered before anything comes of it.
 
-Nothing is waited for but the store and the secrets: a push rings the source's bell, a pull request is handed on.
+A push rings the source's bell, a pull request is handed on. A store that is busy, as with a pass, is not waited for where the
+source and its secrets are remembered: what is asked of it comes in later.
 """
 
 import asyncio
+import hashlib
 import secrets as randomness
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 import structlog
 
-from pymigrate.engine.application.gitops.git_source_kinds import COLLECTION, GIT_SOURCES
+from pymigrate.engine.application.gitops.git_source_kinds import COLLECTION, GIT_SOURCES, sources_in
 from pymigrate.engine.application.gitops.webhook_events import (
     HEADS,
     TAGS,
@@ -27,7 +30,7 @@ from pymigrate.engine.application.gitops.webhook_events import (
 )
 from pymigrate.engine.application.gitops.webhook_signatures import is_signed, is_strong
 from pymigrate.engine.domain.errors import InvalidDefinition, PyMigrateError, StoreUnavailable
-from pymigrate.engine.domain.names import is_id
+from pymigrate.engine.domain.names import is_id, last_segment
 from pymigrate.engine.domain.token_bucket import TokenBucket
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.secrets import Secret
@@ -37,10 +40,12 @@ from pymigrate.v1 import git_source_pb2 as pb
 log = structlog.get_logger(__name__)
 METHOD = "webhooks"
 HEARD = "Heard"
-SECRETS_SECONDS_MAX = 5.0  # how long they are remembered
+SECRETS_SECONDS_MAX = 5.0  # after which they are read again, beside the post that they are asked for
+SECRETS_OLD_SECONDS_MAX = 60.0  # after which none is believed by them before they are read
+LOOK_SECONDS_MAX = 0.01  # as long the store is waited for where it is known what it will say
 READ_AGAIN_SECONDS_MIN = 1.0  # so often at most for posts that nothing fits
 DELIVERIES_MAX = 10_000
-SOURCES_MAX = 1_000
+SOURCES_MAX = 2_000
 BURST, PER_SECOND = 100, 20.0  # of one source
 BURST_OF_ALL, PER_SECOND_OF_ALL = 1_000, 200.0
 HASHED_HERE_BYTES_MAX = 128 * 1024
@@ -85,6 +90,7 @@ class _Known:
     secrets: Sequence[Secret] = ()
     read_at: float = float("-inf")
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    renewing: "asyncio.Task[None] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,15 @@ class Post:
 
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What the store holds of a source and of a delivery to it."""
+
+    source: pb.GitSource | None = None
+    delivery: str = ""
+    is_known: bool = False
 
 
 class Webhooks:
@@ -111,6 +126,8 @@ class Webhooks:
         self._ring = ring
         self._asked = asked
         self._clock = clock
+        self._sources: OrderedDict[str, pb.GitSource] = OrderedDict()
+        self._late: dict[str, asyncio.Future[_Looked]] = {}
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._deliveries: OrderedDict[str, None] = OrderedDict()
         self._unheard: OrderedDict[str, pb.GitCondition] = OrderedDict()
@@ -129,9 +146,16 @@ class Webhooks:
             self._buckets.popitem(last=False)
         return bucket.take(now) and self._of_all.take(now)
 
+    async def restore(self) -> None:
+        """Remembers which sources are posted to."""
+        for source in await self._store.read(lambda unit: list(sources_in(unit))):
+            if source.webhook.secrets:
+                self._remember_source(last_segment(source.name), source)
+
     async def receive(self, source_id: str, post: Post) -> Reception:
         """Takes one post. Raises StoreUnavailable."""
-        source = await self._store.read(lambda unit: _declared(unit, source_id)) if is_id(source_id) else None
+        looked = await self._look(source_id, post) if is_id(source_id) else _Looked()
+        source = looked.source
         is_there = source is not None and bool(source.webhook.secrets)
         try:
             is_believed = await self._is_believed(source, post) if source is not None and is_there else False
@@ -146,7 +170,7 @@ class Webhooks:
         if not is_believed:
             log.info("webhook.refused", source=source_id)
             return Reception(Taken.REFUSED)
-        return await self._believed(source, post)
+        return self._believed(source, post, looked)
 
     def condition(self, uid: str) -> pb.GitCondition | None:
         """That a source is not heard, since its secrets can't be read; None where they can, or nothing was posted."""
@@ -166,13 +190,49 @@ class Webhooks:
 
     async def close(self) -> None:
         """Ends with what it has in hand."""
-        if self._keeping is not None:
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        under_way = [known.renewing for known in self._known.values() if known.renewing is not None]
+        await asyncio.gather(*under_way, *filter(None, [self._keeping]), return_exceptions=True)
 
-    async def _believed(self, source: pb.GitSource, post: Post) -> Reception:
-        provider = source.webhook.provider
-        delivery = f"{source.uid} {delivery_of(provider, post.headers, post.body)}"
-        if await self._is_known(delivery):
+    async def _look(self, source_id: str, post: Post) -> _Looked:
+        """What the store says, or where it does not answer at once what it said last; it is not known then whether the delivery came
+        before to an earlier engine."""
+        digest = hashlib.sha256(post.body).digest()
+        remembered = self._sources.get(source_id)
+        reading = self._late.get(source_id)
+        if reading is None or remembered is None:
+            work = partial(_looked, source_id=source_id, headers=post.headers, digest=digest)
+            reading = asyncio.ensure_future(self._store.read(work))
+            if remembered is None:
+                return self._noted(source_id, await reading)
+            await asyncio.wait({reading}, timeout=LOOK_SECONDS_MAX)
+            if reading.done():
+                return self._noted(source_id, reading.result())
+            self._late[source_id] = reading
+            reading.add_done_callback(partial(self._come_late, source_id))
+        return _Looked(remembered, _delivery(remembered, post.headers, digest))
+
+    def _come_late(self, source_id: str, reading: "asyncio.Future[_Looked]") -> None:
+        if self._late.get(source_id) is reading:
+            del self._late[source_id]
+        if not reading.cancelled() and reading.exception() is None:
+            self._noted(source_id, reading.result())
+
+    def _noted(self, source_id: str, looked: _Looked) -> _Looked:
+        if looked.source is None:
+            self._sources.pop(source_id, None)
+        else:
+            self._remember_source(source_id, looked.source)
+        return looked
+
+    def _remember_source(self, source_id: str, source: pb.GitSource) -> None:
+        self._sources[source_id] = source
+        self._sources.move_to_end(source_id)
+        while len(self._sources) > SOURCES_MAX:
+            self._sources.popitem(last=False)
+
+    def _believed(self, source: pb.GitSource, post: Post, looked: _Looked) -> Reception:
+        provider, delivery = source.webhook.provider, looked.delivery
+        if looked.is_known or delivery in self._deliveries:
             return Reception(Taken.KNOWN)
         try:
             events = events_of(provider, post.headers, post.body)
@@ -202,12 +262,27 @@ class Webhooks:
         self._known.move_to_end(source.uid)
         while len(self._known) > SOURCES_MAX:
             self._known.popitem(last=False)
-        read_at = await self._read(known, source, SECRETS_SECONDS_MAX)
+        read_at = await self._read(known, source, SECRETS_OLD_SECONDS_MAX)
         self._unheard.pop(source.uid, None)
+        self._renew(known, source)
         if await self._is_good(source, post, known.secrets):
             return True
         again_at = await self._read(known, source, READ_AGAIN_SECONDS_MIN)
         return again_at > read_at and await self._is_good(source, post, known.secrets)
+
+    def _renew(self, known: _Known, source: pb.GitSource) -> None:
+        """Reads the secrets again where that is due, beside what they are asked for now."""
+        is_due = self._clock.monotonic() - known.read_at >= SECRETS_SECONDS_MAX
+        if is_due and (known.renewing is None or known.renewing.done()):
+            known.renewing = asyncio.create_task(self._renewed(known, source), name=f"secrets of {source.name}")
+
+    async def _renewed(self, known: _Known, source: pb.GitSource) -> None:
+        try:
+            await self._read(known, source, SECRETS_SECONDS_MAX)
+        except PyMigrateError as error:
+            log.warning("webhook.unreadable", source=source.name, reason=error.reason, error=error.message)
+            known.read_at = float("-inf")  # the next post waits for them, and says so
+            self._note_unheard(source, error)
 
     async def _read(self, known: _Known, source: pb.GitSource, seconds_max: float) -> float:
         """Reads the secrets unless that was done so lately; when it was."""
@@ -225,11 +300,6 @@ class Webhooks:
         if len(post.body) <= HASHED_HERE_BYTES_MAX:
             return is_signed(*asked)
         return await asyncio.to_thread(is_signed, *asked)
-
-    async def _is_known(self, delivery: str) -> bool:
-        if delivery in self._deliveries:
-            return True
-        return await self._store.read(lambda unit: unit.requests.get(METHOD, delivery) is not None)
 
     def _remember(self, delivery: str) -> None:
         """In memory at once, and in the store as soon as it can: a pass that writes keeps nobody waiting."""
@@ -288,6 +358,16 @@ def _is_of(source: pb.GitSource, repository: str) -> bool:
     return not source.host.repository or source.host.repository.casefold() == repository.casefold()
 
 
-def _declared(unit: Unit, source_id: str) -> pb.GitSource | None:
+def _looked(unit: Unit, source_id: str, headers: Mapping[str, str], digest: bytes) -> _Looked:
     resource = unit.resources.get(f"{COLLECTION}/{source_id}")
-    return GIT_SOURCES.read(resource) if resource is not None else None
+    if resource is None:
+        return _Looked()
+    source = GIT_SOURCES.read(resource)
+    delivery = _delivery(source, headers, digest)
+    return _Looked(source, delivery, unit.requests.get(METHOD, delivery) is not None)
+
+
+def _delivery(source: pb.GitSource, headers: Mapping[str, str], digest: bytes) -> str:
+    """What a delivery to a source is kept under; empty for one that is posted nothing."""
+    provider = source.webhook.provider
+    return f"{source.uid} {delivery_of(provider, headers, digest)}" if provider else ""

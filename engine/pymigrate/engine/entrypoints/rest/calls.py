@@ -20,6 +20,7 @@ from pymigrate.engine.entrypoints.identity import MANAGED_BY, Bearers, note_call
 from pymigrate.engine.entrypoints.redacted import Clean, redacted
 from pymigrate.engine.entrypoints.rest.answers import Writer
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
+from pymigrate.engine.entrypoints.rest.bodies import read_body
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
 from pymigrate.engine.entrypoints.rest.latency import ROUTE
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
@@ -65,7 +66,7 @@ class Calls:
         binding, variables = self._routes.find(scope["method"], scope["raw_path"].decode("latin-1"))
         scope[ROUTE] = binding.template.text
         scope[METHOD] = f"{binding.method.containing_service.full_name}/{binding.method.name}"
-        body = await _body(headers, receive)
+        body = await read_body(headers, receive, BODY_BYTES_MAX)
         given = Given(variables, _query(scope), headers, body)
         request = read_request(binding, given)
         note_request_id(request)
@@ -95,25 +96,3 @@ def _query(scope: Scope) -> list[tuple[str, str]]:
         return QueryParams(text).multi_items()
     except ValueError as error:  # a byte beyond ASCII, or too many parameters
         raise InvalidDefinition((Problem("query", "can't be read: write it percent-encoded"),)) from error
-
-
-async def _body(headers: Headers, receive: Receive) -> bytes:
-    """The body, at most BODY_BYTES_MAX of it. Raises Refused (413) as soon as it is known to be larger."""
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > BODY_BYTES_MAX:
-        raise _too_large()
-    parts: list[bytes] = []
-    left = BODY_BYTES_MAX
-    while True:
-        message = await receive()
-        part = message.get("body", b"")
-        left -= len(part)
-        if left < 0:
-            raise _too_large()
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _too_large() -> Refused:
-    return Refused(413, "BODY_TOO_LARGE", f"a body has at most {BODY_BYTES_MAX:,} bytes")

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from pymigrate.engine.application.gitops.webhooks import Post, Reception, Taken
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.redacted import Clean, redacted
+from pymigrate.engine.entrypoints.rest.bodies import read_body
 from pymigrate.engine.entrypoints.rest.latency import ROUTE
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.ports.clock import Clock
@@ -111,35 +112,12 @@ def _response(reception: Reception) -> Response:
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:
-    """The body as it came. Raises Refused as soon as it is known to be too large, or too slow."""
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > BODY_BYTES_MAX:
-        raise _too_large()
+    """The body as it came. Raises Refused as soon as it is known to be too large, or too slow. What was cut off is signed by nobody."""
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await _read(receive)
+            return await read_body(headers, receive, BODY_BYTES_MAX)
     except TimeoutError as error:
         raise Refused(408, "BODY_TOO_SLOW", f"the body was not here within {BODY_SECONDS_MAX:g} s") from error
-
-
-async def _read(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    left = BODY_BYTES_MAX
-    while True:
-        message = await receive()
-        part = message.get("body", b"")
-        if message.get("type") == "http.disconnect" or not isinstance(part, bytes):
-            raise Refused(400, "BODY_CUT", "the body is not whole")
-        left -= len(part)
-        if left < 0:
-            raise _too_large()
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _too_large() -> Refused:
-    return Refused(413, "BODY_TOO_LARGE", f"a webhook's body has at most {BODY_BYTES_MAX:,} bytes here")
 
 
 def _too_many() -> Refused:
