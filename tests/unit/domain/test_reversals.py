@@ -20,7 +20,7 @@ from pymigrate.engine.domain.reversals import (
     rewind_of,
 )
 from pymigrate.engine.domain.run_states import PhaseState, RunState, TaskKind
-from tests.unit.domain.test_orchestration import LATER, finish, phase, publish
+from tests.unit.domain.begun_runs import LATER, finish, phase, publish
 from tests.unit.domain.test_undoing import core_of
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -24,7 +24,7 @@ from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.run import Failure, RunAggregate
 from pymigrate.engine.domain.run_states import DesiredState, LaneState, PhaseState, RunState, TaskKind
 from tests.property.simulated_runs import PERMANENT, START, aggregate_of
-from tests.unit.domain.test_orchestration import LATER, fail, finish, lease, phase, publish, state
+from tests.unit.domain.begun_runs import LATER, fail, finish, lease, phase, publish, state
 
 CHAIN = {"a": (), "b": ("a",), "c": ("b",), "other": ()}
 CHANGED = Failure("CANNOT_UNDO", "it was changed since")
