@@ -20,7 +20,8 @@ from pymigrate.engine.domain.run import Entity, Failure, PhaseRun, RunEvent, Tas
 from pymigrate.engine.domain.run_states import Point, TaskKind
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
-from pymigrate.engine.entrypoints.worker.tasks import TaskRunner, TaskWork
+from pymigrate.engine.entrypoints.worker.task_work import TaskWork
+from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.capture import Changed
 from pymigrate.engine.ports.feed import Claim
 from pymigrate.engine.ports.hosts import HostRecord
