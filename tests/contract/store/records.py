@@ -35,7 +35,15 @@ def new_lane(id: str = "flights.1") -> Lane:
 
 def full_aggregate() -> RunAggregate:
     """Every field of every part has a value that is not its default."""
-    run = Run(
+    phase, dataset, lane, task = full_phase(), full_dataset(), full_lane(), full_task()
+    return RunAggregate(
+        full_run(), {phase.id: phase}, {(phase.id, dataset.id): dataset}, {lane.id: lane}, {task.id: task}
+    )
+
+
+def full_run() -> Run:
+    """A run that failed while it was to be paused."""
+    return Run(
         name=RUN,
         plan=PLAN,
         key="k1",
@@ -57,11 +65,20 @@ def full_aggregate() -> RunAggregate:
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         seal_time=at(12),
     )
+
+
+def full_phase() -> PhaseRun:
+    """A phase that can not be taken back."""
     phase = PhaseRun("flights", "ops", ("airlines", "planes"), 5, PhaseState.ROLLBACK_BLOCKED, 2, FAILURE, at(3), at(4))
     phase.gates, phase.approvals = {"go": "before_start", "ok": "before_publication"}, {"go": "ann@example.com"}
     phase.steps, phase.final_steps, phase.is_live = {"switch": "after_publication"}, ("switch",), True
     phase.is_online, phase.is_caught_up, phase.told_gates = True, True, ("go", "ok")
-    dataset = DatasetRun(
+    return phase
+
+
+def full_dataset() -> DatasetRun:
+    """A dataset that was published with conflicts."""
+    return DatasetRun(
         phase="flights",
         id="flights",
         source_connection="c/legacy",
@@ -88,7 +105,11 @@ def full_aggregate() -> RunAggregate:
         verify_seconds=0.5,
         publish_seconds=0.75,
     )
-    lane = Lane(
+
+
+def full_lane() -> Lane:
+    """A lane whose rows are in conflict."""
+    return Lane(
         id="flights.flights",
         phase="flights",
         dataset="flights",
@@ -108,7 +129,11 @@ def full_aggregate() -> RunAggregate:
         quarantined_rows=17,
         secret_versions={"vault://kv/legacy#password": "3"},
     )
-    task = Task(
+
+
+def full_task() -> Task:
+    """A task that a host has, not for the first time."""
+    return Task(
         id="copy.flights",
         kind=TaskKind.COPY,
         phase="flights",
@@ -130,7 +155,6 @@ def full_aggregate() -> RunAggregate:
         is_prepared=True,
         waits=2,
     )
-    return RunAggregate(run, {"flights": phase}, {("flights", "flights"): dataset}, {lane.id: lane}, {task.id: task})
 
 
 def parts(aggregate: RunAggregate) -> list[Entity]:
