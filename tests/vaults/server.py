@@ -50,7 +50,7 @@ class VaultNode:
         self.on_piece: Callable[[], None] = lambda: None  # of an answer in chunks, before each is sent
         self._lock = threading.Lock()
         self._scheme = "https" if tls is not None else "http"
-        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._server = _Server(self)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -93,89 +93,89 @@ class VaultNode:
         except Refused as refused:
             return Answer(refused.status, dict(refused.document))
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        node = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-            disable_nagle_algorithm = True
+class _Handler(BaseHTTPRequestHandler):
+    """Reads a request, and says what the node answers or what a fault makes of it."""
 
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                url = urlsplit(self.path)
-                query = dict(parse_qsl(url.query))
-                method = "LIST" if query.get("list") == "true" else self.command
-                asked = Asked(
-                    method,
-                    unquote(url.path).removeprefix("/v1/"),
-                    json.loads(body) if body else {},
-                    query,
-                    {name.lower(): value for name, value in self.headers.items()},
-                    self.client_address[1],
-                )
-                fault = node.fault_for(asked)
-                if fault is None:
-                    self.say(node.answer(asked))
-                    return
-                if fault.hangs_until is not None:
-                    fault.hangs_until.wait(WAIT_SECONDS)
-                if fault.is_after:
-                    node.answer(asked)
-                if fault.is_reset:
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                self.say(Answer(fault.status, {"errors": list(fault.errors)}, dict(fault.headers)), fault.body)
+    server: "_Server"
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
-            def do_GET(self) -> None:
-                self.handle_any()
+    def handle_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        url = urlsplit(self.path)
+        query = dict(parse_qsl(url.query))
+        method = "LIST" if query.get("list") == "true" else self.command
+        asked = Asked(
+            method,
+            unquote(url.path).removeprefix("/v1/"),
+            json.loads(body) if body else {},
+            query,
+            {name.lower(): value for name, value in self.headers.items()},
+            self.client_address[1],
+        )
+        fault = self.server.node.fault_for(asked)
+        if fault is None:
+            self.say(self.server.node.answer(asked))
+            return
+        if fault.hangs_until is not None:
+            fault.hangs_until.wait(WAIT_SECONDS)
+        if fault.is_after:
+            self.server.node.answer(asked)
+        if fault.is_reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.say(Answer(fault.status, {"errors": list(fault.errors)}, dict(fault.headers)), fault.body)
 
-            do_POST = do_PUT = do_DELETE = do_LIST = do_GET  # noqa: N815 (the server's own names)
+    def do_GET(self) -> None:
+        self.handle_any()
 
-            def say(self, answer: Answer, text: str | None = None) -> None:
-                body = b"" if answer.status in {204, 307} else (text or json.dumps(answer.document)).encode()
-                with contextlib.suppress(OSError):  # whoever asked has given up meanwhile
-                    self.send_response_only(answer.status)
-                    for name, value in answer.headers.items():
-                        self.send_header(name, value)
-                    self.send_header("Cache-Control", "no-store")
-                    self.send_header("Content-Type", "application/json")
-                    if node.is_chunked and body:
-                        self.send_header("Transfer-Encoding", "chunked")
-                        self.end_headers()
-                        self.say_in_chunks(body)
-                        return
-                    if answer.status != 204:
-                        self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-                    self.wfile.flush()
+    do_POST = do_PUT = do_DELETE = do_LIST = do_GET  # noqa: N815 (the server's own names)
 
-            def say_in_chunks(self, body: bytes) -> None:
-                size = -(-len(body) // CHUNKS)
-                for start in range(0, len(body), size):
-                    piece = body[start : start + size]
-                    node.on_piece()
-                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-                    self.wfile.flush()
-                self.wfile.write(b"0\r\n\r\n")
-                self.wfile.flush()
+    def say(self, answer: Answer, text: str | None = None) -> None:
+        body = b"" if answer.status in {204, 307} else (text or json.dumps(answer.document)).encode()
+        with contextlib.suppress(OSError):  # whoever asked has given up meanwhile
+            self.send_response_only(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Content-Type", "application/json")
+            if self.server.node.is_chunked and body:
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.say_in_chunks(body)
+                return
+            if answer.status != 204:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
 
-            def log_message(self, format: str, *_: object) -> None:
-                """Nothing on stderr."""
+    def say_in_chunks(self, body: bytes) -> None:
+        size = -(-len(body) // CHUNKS)
+        for start in range(0, len(body), size):
+            piece = body[start : start + size]
+            self.server.node.on_piece()
+            self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
 
-        return Handler
+    def log_message(self, format: str, *_: object) -> None:
+        """Nothing on stderr."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, node: VaultNode) -> None:
+        self.node = node
         self._connections: set[socket.socket] = set()
-        super().__init__(*arguments)  # type: ignore[arg-type]  # as it was called
+        super().__init__(("127.0.0.1", 0), _Handler)
 
     def process_request(self, request: object, client_address: object) -> None:
         self._connections.add(request)  # type: ignore[arg-type]  # a server of TCP is given sockets
