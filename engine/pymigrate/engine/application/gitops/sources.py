@@ -100,7 +100,7 @@ class Sources:
         outcome = await self._bells.next(name)
         if outcome.error is not None:
             raise outcome.error
-        return outcome.revision
+        return await self._passes.revision_of(outcome)
 
     async def diff(self, name: str, reference: str) -> git_source_pb2.GitRevision:
         """What a commit, branch, tag or full name would change. Raises NotFound, InvalidDefinition, and what is wrong with it."""
