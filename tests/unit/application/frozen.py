@@ -1,11 +1,15 @@
 """An environment with notifications in which deliveries wait to be frozen, on a store in memory and a clock of the test's."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from structlog.testing import capture_logs
 
 from pymigrate.engine.adapters.rendering.texts import Texts
 from pymigrate.engine.application.contents import Contents
@@ -25,6 +29,7 @@ from tests.unit.application.engines import ME, Engine
 from tests.unit.application.noticed import add, declare_notices, read
 from tests.unit.domain.delivered import ENVIRONMENT, NOW, pending
 
+STEP_SECONDS = 0.1  # of the test's clock
 ALL = {
     "texts": {
         "plain": {
@@ -138,3 +143,38 @@ def waiting(number: int, *entries: int, **others: Any) -> Delivery:
 
 def _link(delivery: Delivery) -> str:
     return f"https://a.example/{delivery.name}" if delivery.needs_acknowledgement else ""
+
+
+@pytest.fixture
+def renderer() -> SandboxRenderer:
+    """Renders in the real language, and knows what it was asked for."""
+    return SandboxRenderer()
+
+
+@pytest.fixture
+async def frozen(engine: Engine, renderer: SandboxRenderer) -> Frozen:
+    """An environment whose deliveries are rendered so."""
+    return await frozen_of(engine, renderer)
+
+
+def all_pending(unit: Unit, count: int) -> bool:
+    """Whether so many deliveries may be sent."""
+    names = [f"{ENVIRONMENT}/deliveries/d{number}" for number in range(1, count + 1)]
+    return all(each.state is DeliveryState.PENDING for each in unit.deliveries.get_all(names))
+
+
+async def until(frozen: Frozen, is_so: Callable[[Unit], bool]) -> None:
+    """Lets the loop run, on the test's clock, until it is so."""
+    loop = asyncio.create_task(frozen.freezing.run_loop())
+    with capture_logs():
+        for _ in range(1_000):
+            for _ in range(50):  # everything that can be done at this moment
+                await asyncio.sleep(0)
+            frozen.clock.advance(STEP_SECONDS)
+            if await frozen.store.read(is_so):
+                break
+    assert await frozen.store.read(is_so)
+    loop.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await loop
+    assert frozen.clock.now() > NOW
