@@ -63,7 +63,13 @@ class ServedEngine:
         engine = self.engine
         self.repositories = MemoryRepositories()
         self.git_sources = SourceParts(
-            engine.store, engine.surroundings, engine.catalog, self.repositories, engine.runs, Redactor()
+            engine.store,
+            engine.surroundings,
+            engine.catalog,
+            self.repositories,
+            engine.runs,
+            Redactor(),
+            engine.board,
         )
         self.notifications = Notifications(
             settings, engine.store, surroundings, MemoryMetrics(), engine.board, engine.kpis, engine.limits
@@ -142,6 +148,7 @@ class ServedEngine:
         ]
         self._working = [asyncio.create_task(host.serve()) for host in hosts]
         self._working.append(asyncio.create_task(self.git_sources.loop.run()))
+        self._working.append(asyncio.create_task(self.git_sources.reversing.run_loop()))
 
     async def _stop(self) -> None:
         for task in self._working:
