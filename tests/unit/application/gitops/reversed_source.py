@@ -138,7 +138,8 @@ class Reversed:
 
     async def declare(self, **fields: object) -> None:
         """Declares the source, and registers the host."""
-        source = git_source_pb2.GitSource(url=URL, environment="prod", **fields)  # type: ignore[arg-type]  # the test's choice
+        fields = {"environment": "prod", **fields}
+        source = git_source_pb2.GitSource(url=URL, **fields)  # type: ignore[arg-type]  # the test's choice
         await self.store.transact(
             lambda unit: self.engine.catalog.create(unit, GIT_SOURCES, "", "warehouse", source, ME)
         )

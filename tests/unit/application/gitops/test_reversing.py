@@ -15,7 +15,7 @@ from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import git_source_pb2, run_pb2
 from tests.unit.application.gitops.reversed_source import ME, PLAN, Reversed, begun, environment, plan
-from tests.unit.application.gitops.sourced import NAME
+from tests.unit.application.gitops.sourced import NAME, SYSTEMS, department
 from tests.unit.application.test_runs import answered
 
 Result = TypeVar("Result")
@@ -478,6 +478,26 @@ async def test_two_plans_go_back_at_once_those_first_that_ran_last() -> None:
     await scene.undo()
     assert scene.targets.undone == ["q1", "b1"]
     assert (await scene.passed()).result == "applied"
+
+
+async def test_a_plan_goes_back_where_it_is_inherited_and_runs() -> None:
+    scene = Reversed()
+    base = "apiVersion: pymigrate.io/v1alpha1\nkind: Environment\nmetadata: {name: base}\nspec: {isTemplate: true}\n"
+    heir = environment("rollback").replace("spec: {", "spec: {bases: [base], ")
+    shared = [text.replace("metadata: {", "metadata: {environment: base, ") for text in (SYSTEMS, department("sales"))]
+    plans = {each: plan(each).replace("metadata: {", "metadata: {environment: base, ") for each in "AB"}
+    scene.push({"envs.yaml": f"{base}---\n{heir}", "base.yaml": "---\n".join(shared), "p.yaml": plans["A"]}, "Begin")
+    await scene.declare(environment="")
+    await scene.passed()
+    await scene.ran("a1")
+    second = scene.push({"p.yaml": plans["B"]})
+    await scene.passed()
+    await scene.ran("b1")
+    scene.revert(second)
+    assert (await scene.passed()).result == "held_back"
+    await scene.undo()
+    assert (await scene.passed()).result == "applied"
+    assert (scene.targets.tops(), await scene.relation()) == ({"p_a": "a1"}, "A")
 
 
 class Mortal(MemoryStore):

@@ -2,10 +2,11 @@
 nothing goes back: only plans that are not as they were and have ever run are looked at."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
+from pymigrate.engine.application.environment_layers import INHERITANCE
 from pymigrate.engine.application.gitops.revision_history import (
     has_been,
     hashes_known,
@@ -14,9 +15,10 @@ from pymigrate.engine.application.gitops.revision_history import (
     plans_of,
     unlike,
 )
-from pymigrate.engine.application.kinds import PLANS, children
+from pymigrate.engine.application.kinds import ENVIRONMENTS, PLANS, children
 from pymigrate.engine.domain.held_data import HeldRun, held_run
-from pymigrate.engine.domain.names import environment_of
+from pymigrate.engine.domain.layering import heirs_of
+from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.reversals import (
     ABSENT,
     AppliedRevision,
@@ -47,7 +49,12 @@ def rewind_for(
     applied = newest_stored(unit, uid)
     if applied is None:
         return None
-    changed = [plan for plan in unlike(plans_of(applied), wanted) if unit.runs.list(plan, None, 1)]
+    places = _Places(unit)
+    changed = [
+        plan
+        for plan in unlike(plans_of(applied), wanted)
+        if any(unit.runs.list(each, None, 1) for each in places.of(plan))
+    ]
     hashes = {wanted[plan] for plan in changed if plan in wanted}
     known = hashes_known(unit, uid, hashes) if hashes else set[str]()
     is_known_folder = len(hashes) < len(changed) and has_been(unit, uid, tree)
@@ -61,11 +68,32 @@ def rewind_for(
     history, is_whole = history_of(unit, uid, chosen)
     hashed = {plan: plan_hash for plan, plan_hash in chosen.items() if plan_hash != ABSENT}
     going = going_back(history, WantedRevision(commit, hashed, reverted, is_known_folder), is_whole=is_whole)
+    # Where environments inherit a plan, it runs in them, and goes back in them.
+    going = tuple(replace(each, plan=place) for each in going for place in places.of(each.plan))
     if not going:
         return None
     needs = dependencies_in(unit, {environment_of(each.plan) for each in going})
     rewind = rewind_of(going, list(_runs_of(unit, going, needs)), needs)
     return None if rewind is None else Found(rewind, needs)
+
+
+class _Places:
+    """Where plans run: in the environment that declares each, and in those that inherit it."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._bases: dict[str, tuple[str, ...]] | None = None
+
+    def of(self, plan: str) -> list[str]:
+        """The plan's resource names, its own first."""
+        environment = last_segment(environment_of(plan))
+        if self._bases is None:
+            found = (ENVIRONMENTS.read(each) for each in children(self._unit, ENVIRONMENTS.collection, ""))
+            self._bases = {last_segment(each.name): tuple(each.bases) for each in found}
+        heirs = heirs_of(environment, self._bases) if any(environment in each for each in self._bases.values()) else ()
+        names = [f"environments/{heir}/plans/{last_segment(plan)}" for heir in heirs]
+        inherited = (each for each in self._unit.resources.get_all(names) if each.managed_by == INHERITANCE)
+        return [plan, *(each.name for each in inherited)]
 
 
 def bringing(unit: Unit, uid: str, declared: Collection[str]) -> list[tuple[str, AppliedRevision]]:
