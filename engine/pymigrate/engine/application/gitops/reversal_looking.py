@@ -29,6 +29,7 @@ from pymigrate.engine.domain.reversals import (
     rewind_of,
 )
 from pymigrate.engine.domain.run import Run
+from pymigrate.engine.domain.run_keys import is_given_up
 from pymigrate.engine.ports.store import Unit
 
 RUNS_PAGE = 100
@@ -114,6 +115,12 @@ def held_runs(unit: Unit, names: Sequence[str]) -> list[HeldRun]:
     """What runs hold, as they stand now."""
     loaded = (unit.runs.load(name) for name in names)
     return [held_run(aggregate) for aggregate in loaded if aggregate is not None]
+
+
+def given_up(unit: Unit, names: Sequence[str]) -> set[str]:
+    """Those of these runs that gave their keys up."""
+    found = (unit.runs.get(name) for name in names)
+    return {run.name for run in found if run is not None and is_given_up(run)}
 
 
 def dependencies_in(unit: Unit, environments: Collection[str]) -> dict[str, list[str]]:

@@ -17,7 +17,13 @@ from pymigrate.engine.application.gitops.applying import Applied
 from pymigrate.engine.application.gitops.conditions import Findings
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, owner_of, sources_in
 from pymigrate.engine.application.gitops.pass_drafts import Looked
-from pymigrate.engine.application.gitops.reversal_looking import bringing, dependencies_in, held_runs, rewind_for
+from pymigrate.engine.application.gitops.reversal_looking import (
+    bringing,
+    dependencies_in,
+    given_up,
+    held_runs,
+    rewind_for,
+)
 from pymigrate.engine.application.gitops.reversal_messages import (
     AWAITING_APPROVAL,
     BLOCKED,
@@ -286,14 +292,19 @@ class Reversing:
 
     async def _give_up(self, standing: _Standing, owner: str) -> bool:
         """Lets the runs that are undone count no more. False: one of them holds data again."""
+        names = [run.name for run in standing.runs]
+        done = await self._store.read(lambda unit: given_up(unit, names))
         for run in standing.runs:
+            if run.name in done:
+                continue
             audit = AuditEntry(self._clock.now(), owner, f"give up {standing.reversal.commit}", run.name, 0)
             try:
                 await self._board.apply(run.name, GivenUp(owner), audit)
             except FailedPrecondition as error:
                 log.info("reversal.again", source=standing.source.name, error=error.message)
                 return False
-            self._concerned.pop(run.name, None)
+        for name in names:
+            self._concerned.pop(name, None)
         return True
 
     async def _roll_back(
