@@ -47,6 +47,9 @@ CASES = {
         "pymigrate_on_call_schedule.owners", "turn_days    = 7", "turn_days = 14", {"time_zone": ""}
     ),
     "alert_rule": Case("pymigrate_alert_rule.failures", "after_seconds = 900", "after_seconds = 600", {"order": 7}),
+    "git_source": Case(
+        "pymigrate_git_source.staging", '"file:///run/secrets/git_token"', '"env://GIT_TOKEN"', {"interval_seconds": 30}
+    ),
     "silence": Case("pymigrate_silence.rehearsals", "fail on purpose", "may fail", {"reason": "Theirs"}),
 }
 

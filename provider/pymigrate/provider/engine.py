@@ -33,6 +33,7 @@ MODULES = {
     "KpiService": "kpi",
     "NotificationService": "notification",
     "TokenService": "token",
+    "GitSourceService": "git_source",
 }
 TOKEN = hidden(
     r"[!-~]+", "a token of printable characters without spaces, as an engine's home or pymigrate_token has it"

@@ -135,6 +135,7 @@ class PymigrateProvider(Provider):
         from pymigrate.provider.resources.connection import ConnectionResource
         from pymigrate.provider.resources.department import DepartmentResource
         from pymigrate.provider.resources.environment import EnvironmentResource
+        from pymigrate.provider.resources.git_source import GitSourceResource
         from pymigrate.provider.resources.notification_channel import NotificationChannelResource
         from pymigrate.provider.resources.notification_template import NotificationTemplateResource
         from pymigrate.provider.resources.on_call_schedule import OnCallScheduleResource
@@ -161,6 +162,7 @@ class PymigrateProvider(Provider):
             OnCallScheduleResource,
             AlertRuleResource,
             SilenceResource,
+            GitSourceResource,
         ]
 
     def get_data_sources(self) -> list[Any]:

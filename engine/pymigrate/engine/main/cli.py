@@ -31,6 +31,7 @@ def build() -> typer.Typer:
         dashboard_commands,
         definition_commands,
         environment_commands,
+        git_source_commands,
         impact_commands,
         kpi_commands,
         notification_commands,
@@ -53,6 +54,7 @@ def build() -> typer.Typer:
     notification_commands.add_to(app)
     secret_backend_commands.add_to(app)
     environment_commands.add_to(app)
+    git_source_commands.add_to(app)
     token_commands.add_to(app)
     promotion_commands.add_to(app)
     asked = sys.argv[1] if len(sys.argv) > 1 else "--help"

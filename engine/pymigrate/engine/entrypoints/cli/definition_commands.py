@@ -104,7 +104,7 @@ def diff(
 ) -> None:
     """Tell what applying files would change. Exit code 0: nothing, 1: something, 2: it can't be told, or can't be applied."""
     told = _Told("diff", output, output_file, problems_code=2)
-    with _ending_with(2):
+    with ending_with(2):
         files = told.files(file)
         with connected(home) as client:
             answer = _dry(client, _request(files, environment, prune=prune, take_over=take_over))
@@ -138,7 +138,7 @@ def _validate(check: Check | None) -> Callable[..., None]:
             commands.validate(plan, home, ddl=ddl)
             return
         told = _Told("validate", output, output_file, problems_code=1)
-        with _ending_with(2):
+        with ending_with(2):
             files = told.files(file)
             if engine:
                 with connected(home) as client:
@@ -245,7 +245,7 @@ def _applied(client: Client, request: ApplyDefinitionsRequest, home: Path) -> Ap
 
 
 @contextlib.contextmanager
-def _ending_with(code: int) -> Iterator[None]:
+def ending_with(code: int) -> Iterator[None]:
     """Makes what ends a command with a failure end it with this code."""
     try:
         yield

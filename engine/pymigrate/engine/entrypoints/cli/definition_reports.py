@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +13,7 @@ from xml.etree import ElementTree as ET
 from pymigrate.engine.application.gitops.definition import Definition
 from pymigrate.engine.application.gitops.definition_order import in_order
 from pymigrate.v1 import definition_pb2
-from pymigrate.v1.definition_pb2 import ApplyDefinitionsResponse, DefinitionChange, DefinitionProblem
+from pymigrate.v1.definition_pb2 import ApplyDefinitionsResponse, DefinitionChange, DefinitionProblem, PlanChange
 from pymigrate.v1.shape import enum_word, to_json_data
 
 RULES: Mapping[str, str] = {
@@ -66,20 +67,28 @@ def outcome_lines(report: Report) -> Iterator[str]:
         yield f"{change.name} {_DONE[_action(change)]}" + (f": {change.reason}" if change.reason else "")
 
 
-def difference_lines(report: Report) -> Iterator[str]:
-    """Each difference with the fields that differ, and how many there are."""
-    counts = dict.fromkeys(_DONE, 0)
-    for change in report.answer.changes:
-        action = _action(change)
-        counts[action] += 1
+def change_lines(changes: Iterable[DefinitionChange]) -> Iterator[str]:
+    """Each difference with the fields that differ."""
+    for change in changes:
         where = f" ({change.file}:{change.line})" if change.file else ""
-        yield f"{_SIGNS[action]} {change.name}{where}" + (f": {change.reason}" if change.reason else "")
+        yield f"{_SIGNS[_action(change)]} {change.name}{where}" + (f": {change.reason}" if change.reason else "")
         for field in change.fields:
             yield f"    {field.path}: {_cut(field.before) or '(nothing)'} → {_cut(field.after) or '(nothing)'}"
-    for plan in report.answer.plans:
+
+
+def plan_lines(plans: Iterable[PlanChange]) -> Iterator[str]:
+    """The plans that another revision is executed of from now on."""
+    for plan in plans:
         if plan.plan_hash_before and plan.plan_hash and plan.plan_hash_before != plan.plan_hash:
             yield f"  {plan.plan}: plan hash {plan.plan_hash_before[:12]} → {plan.plan_hash[:12]}"
-    told = [f"{count} {_DONE[action]}" for action, count in counts.items() if count]
+
+
+def difference_lines(report: Report) -> Iterator[str]:
+    """Each difference with the fields that differ, and how many there are."""
+    yield from change_lines(report.answer.changes)
+    yield from plan_lines(report.answer.plans)
+    counts = Counter(_action(change) for change in report.answer.changes)
+    told = [f"{counts[action]} {done}" for action, done in _DONE.items() if counts[action]]
     yield f"{', '.join([*told, f'{report.answer.unchanged_count} unchanged'])}{_skipped(report)}"
 
 
