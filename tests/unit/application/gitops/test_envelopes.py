@@ -277,3 +277,12 @@ def test_whatever_a_document_says_is_read_or_refused_at_a_place_of_it(tree: obje
     for each in found.problems:
         assert 1 <= each.line <= text.count("\n") + 1
         assert each.rule in {"envelope", "shape"}
+
+
+@given(st.text(max_size=150), st.sampled_from(["a.yaml", "a.json"]), st.sampled_from(["", "prod"]))
+def test_no_text_after_an_envelope_makes_reading_fail_otherwise_than_by_problems(
+    text: str, path: str, scope: str
+) -> None:
+    file = DefinitionFile(path=path, content=f"{HEAD}kind: Department\n{text}".encode())
+    found = read_definitions([file], scope)
+    assert all(each.file == path and each.description and each.rule for each in found.problems)
