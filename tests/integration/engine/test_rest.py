@@ -1,5 +1,6 @@
 """REST beside gRPC, both of one engine: the same objects, the same answers, and HTTP's own conventions on top."""
 
+import base64
 import contextlib
 import gzip
 import json
@@ -120,6 +121,20 @@ def test_an_environment_is_made_read_changed_listed_and_deleted(http: httpx.Clie
 def test_a_dry_run_keeps_nothing(http: httpx.Client) -> None:
     assert http.post("/v1/environments", params={"environmentId": "e", "validateOnly": "true"}).status_code == 200
     assert http.get("/v1/environments").json() == {}
+
+
+def test_files_of_definitions_are_applied_as_over_grpc(http: httpx.Client) -> None:
+    text = "apiVersion: pymigrate.io/v1alpha1\nkind: Environment\nmetadata: {name: filed}\nspec: {displayName: Filed}\n"
+    body = {"files": [{"path": "a.yaml", "content": base64.b64encode(text.encode()).decode()}]}
+    done = http.post("/v1/definitions:apply", json=body)
+    assert done.status_code == 200
+    assert [(each["name"], each["action"]) for each in done.json()["changes"]] == [("environments/filed", "create")]
+    body["files"][0]["content"] = base64.b64encode(text.replace("displayName", "dispName").encode()).decode()
+    refused = http.post("/v1/definitions:apply", json=body)
+    assert refused.status_code == 400
+    assert refused.json()["violations"][0]["field"] == "a.yaml:4: spec.dispName"
+    checked = http.post("/v1/definitions:apply", json={**body, "validateOnly": True}).json()
+    assert [(each["line"], each["rule"]) for each in checked["problems"]] == [(4, "shape")]
 
 
 def test_a_state_that_was_changed_meanwhile_is_neither_changed_nor_deleted(http: httpx.Client) -> None:
