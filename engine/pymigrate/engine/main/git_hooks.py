@@ -37,6 +37,7 @@ class GitHooks:
         self._pull_requests = PullRequests(store, sources.passes, impacts, accounts, clock, random.Random())
         self.webhooks = Webhooks(store, sources.secrets, sources.bells.ring, self._pull_requests.asked, clock)
         sources.passes.follow(self._telling.heard)
+        sources.passes.follow(self.webhooks.heard)
         sources.sources.also_tell(self.webhooks.condition)
 
     async def restore(self) -> None:

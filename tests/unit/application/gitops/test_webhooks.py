@@ -367,6 +367,17 @@ async def test_what_a_busy_store_says_later_holds_from_then_on(scene: Scene, bus
     assert await scene.push(delivery="2") is Taken.IGNORED
 
 
+async def test_a_source_that_is_new_is_known_from_its_first_commit_on(scene: Scene, busy: BusyStore) -> None:
+    scene.webhooks = scene.fresh()
+    declared = source()
+    declared.uid = UID
+    scene.webhooks.heard(declared, pb.GitRevision())
+    busy.go_on.clear()
+    assert await scene.push() is Taken.TAKEN
+    busy.go_on.set()
+    await scene.webhooks.close()
+
+
 async def test_a_source_that_was_deleted_is_forgotten(scene: Scene, busy: BusyStore) -> None:
     await busy.transact(lambda unit: unit.resources.delete(NAME, 1))
     assert await scene.push() is Taken.REFUSED

@@ -152,6 +152,12 @@ class Webhooks:
             if source.webhook.secrets:
                 self._remember_source(last_segment(source.name), source)
 
+    def heard(self, source: pb.GitSource, revision: pb.GitRevision) -> None:
+        """A pass has kept a revision: from now on its source is known. What is remembered of it already may be newer."""
+        del revision
+        if source.webhook.secrets and last_segment(source.name) not in self._sources:
+            self._remember_source(last_segment(source.name), source)
+
     async def receive(self, source_id: str, post: Post) -> Reception:
         """Takes one post. Raises StoreUnavailable."""
         looked = await self._look(source_id, post) if is_id(source_id) else _Looked()
