@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from pymigrate.engine.application.environment_layers import INHERITANCE
 from pymigrate.engine.application.gitops.revision_history import (
+    KnownHashes,
     has_been,
-    hashes_known,
     history_of,
     newest_stored,
     plans_of,
@@ -44,7 +44,13 @@ class Found:
 
 
 def rewind_for(
-    unit: Unit, uid: str, commit: str, tree: str, wanted: Mapping[str, str], reverted: Collection[int]
+    unit: Unit,
+    uid: str,
+    commit: str,
+    tree: str,
+    wanted: Mapping[str, str],
+    reverted: Collection[int],
+    hashes: KnownHashes,
 ) -> Found | None:
     """What is to be undone before a commit is applied, whose folder has this digest and whose plans have these hashes. None: nothing."""
     applied = newest_stored(unit, uid)
@@ -56,9 +62,9 @@ def rewind_for(
         for plan in unlike(plans_of(applied), wanted)
         if any(unit.runs.list(each, None, 1) for each in places.of(plan))
     ]
-    hashes = {wanted[plan] for plan in changed if plan in wanted}
-    known = hashes_known(unit, uid, hashes) if hashes else set[str]()
-    is_known_folder = len(hashes) < len(changed) and has_been(unit, uid, tree)
+    new = {wanted[plan] for plan in changed if plan in wanted}
+    known = hashes.of(unit, uid, new) if new else set[str]()
+    is_known_folder = any(plan not in wanted for plan in changed) and has_been(unit, uid, tree)
     chosen = {
         plan: wanted.get(plan, ABSENT)
         for plan in changed

@@ -40,6 +40,7 @@ from pymigrate.engine.application.gitops.reversal_messages import (
     told_left_alone,
     when_blocked,
 )
+from pymigrate.engine.application.gitops.revision_history import KnownHashes
 from pymigrate.engine.application.gitops.suspension import status_of
 from pymigrate.engine.application.policies import policy_of, require_approver
 from pymigrate.engine.application.runs import Runs
@@ -87,6 +88,7 @@ class Reversing:
         self._runs = runs
         self._clock = clock
         self._ring = ring
+        self._hashes = KnownHashes()
         self._open: set[str] = set()
         self._concerned: dict[str, str] = {}
         self._wake = asyncio.Event()
@@ -98,6 +100,8 @@ class Reversing:
         self, source: git_source_pb2.GitSource, declared: Collection[str], between: Sequence[Commit], copy: Repository
     ) -> frozenset[int]:
         """The numbers of the revisions that brought plans which are declared no longer, by a commit which one of these says it reverts."""
+        # Read here, where nobody waits for it, so that nothing of it is left for the transaction that applies the commit.
+        await self._store.read(lambda unit: self._hashes.of(unit, source.uid))
         said = tuple({sha for commit in between for sha in reverted_commits(commit.message)})
         if not said:
             return frozenset()
@@ -119,7 +123,7 @@ class Reversing:
             return known  # it comes to its end first
         same = known if known.commit == commit.sha else git_source_pb2.Reversal()
         plans = {each.plan: each.plan_hash for each in staged.plans if each.plan_hash}
-        found = rewind_for(unit, looked.source.uid, commit.sha, tree, plans, reverted)
+        found = rewind_for(unit, looked.source.uid, commit.sha, tree, plans, reverted, self._hashes)
         if found is None:
             return _without_any(same)
         fresh = git_source_pb2.Reversal(commit=commit.sha, reverted_commits=found.rewind.commits)

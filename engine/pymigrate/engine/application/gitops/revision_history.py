@@ -1,5 +1,7 @@
 """What a source has applied before, as going back looks at it: only as much of it is read as decides."""
 
+import re
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
 
@@ -9,6 +11,8 @@ from pymigrate.v1 import git_source_pb2
 
 REVISIONS_MAX = 500
 PAGE = 20
+SOURCES_MAX = 1_000
+_HASH = re.compile(rb"[0-9a-f]{64}")
 STORED = frozenset({git_source_pb2.GIT_REVISION_STATE_APPLIED, git_source_pb2.GIT_REVISION_STATE_CORRECTED})
 
 
@@ -20,14 +24,27 @@ def stored_revisions(unit: Unit, uid: str) -> Iterator[tuple[int, git_source_pb2
             yield number, revision
 
 
-def hashes_known(unit: Unit, uid: str, hashes: Collection[str]) -> set[str]:
-    """Those of these hashes that any revision tells of: a look at what is kept, without reading it."""
-    missing = {each: each.encode() for each in hashes}
-    for _, body in _bodies(unit, uid):
-        missing = {each: text for each, text in missing.items() if text not in body}
-        if not missing:
-            break
-    return set(hashes) - missing.keys()
+class KnownHashes:
+    """The hashes that revisions of sources tell of. What was read once is kept, so that only what has come since is looked at."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[str, tuple[int, set[bytes]]] = OrderedDict()
+
+    def of(self, unit: Unit, uid: str, hashes: Collection[str] = ()) -> set[str]:
+        """Those of these hashes that any revision of a source tells of."""
+        last, known = self._sources.get(uid, (0, set[bytes]()))
+        newest, found = last, set[bytes]()
+        for number, body in _bodies(unit, uid):
+            if number <= last:
+                break
+            newest = max(newest, number)
+            found.update(_HASH.findall(body))
+        known = known | found if found else known
+        self._sources[uid] = newest, known
+        self._sources.move_to_end(uid)
+        if len(self._sources) > SOURCES_MAX:
+            self._sources.popitem(last=False)
+        return {each for each in hashes if each.encode() in known}
 
 
 def newest_stored(unit: Unit, uid: str) -> git_source_pb2.GitRevision | None:
