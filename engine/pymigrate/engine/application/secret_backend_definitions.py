@@ -1,14 +1,13 @@
 """What may be declared of secret backends. Nothing is contacted and no secret is read."""
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from urllib.parse import urlsplit
 
 from pymigrate.engine.application.field_definitions import id_problems, length_problems, range_problems, text_problems
 from pymigrate.engine.application.file_definitions import option_problems
 from pymigrate.engine.application.references import URL_SCHEMES, references_in
+from pymigrate.engine.domain.addresses import address_problem
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.names import is_id, last_segment, nearest
 from pymigrate.engine.ports.secrets import OWN_SCHEMES, secret_ref_of
@@ -151,24 +150,8 @@ def _own_reference(path: str, text: str) -> Iterator[Problem]:
 
 
 def _url(path: str, text: str) -> Iterator[Problem]:
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname or "", url.port
-    except ValueError:
-        host, url = "", urlsplit("")
-    if url.scheme not in ("http", "https") or not host or url.query or url.fragment:
-        yield Problem(path, "is no address: write it as https://host:port")
-    elif url.username is not None or url.password is not None:
-        yield Problem(path, "must hold no user and no password")
-    elif url.scheme == "http" and not _is_loopback(host):
-        yield Problem(path, "must be https: plain http is for this machine alone")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if said := address_problem(text, "https://host:port"):
+        yield Problem(path, said)
 
 
 def _absolute(path: str, value: str) -> Iterator[Problem]:

@@ -1,9 +1,10 @@
 """What a repository's url, a reference in it and a path within it may be. Nothing of it can be taken for an option, a command or another
 place by whatever reads it later."""
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from pymigrate.engine.domain.addresses import is_loopback
 
 URL_CHARACTERS_MAX = 2_000
 NAME_CHARACTERS_MAX = 250
@@ -93,14 +94,6 @@ def author_problem(author: str) -> str:
     if len(author) > NAME_CHARACTERS_MAX:
         return f"has at most {NAME_CHARACTERS_MAX} characters"
     return "" if _AUTHOR.fullmatch(author) else "must be written as `Name <name@example.com>`"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _split_problem(parts: SplitResult, host: str) -> str:

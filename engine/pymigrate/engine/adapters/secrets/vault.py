@@ -3,7 +3,6 @@
 hvac is imported by what opens one, so that a process without a Vault goes without it.
 """
 
-import ipaddress
 import json
 import threading
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pymigrate.engine.domain.addresses import is_loopback
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.ports.clock import BlockingClock
 from pymigrate.engine.ports.secret_backend import BackendOptions
@@ -112,16 +112,6 @@ def vault_place(options: BackendOptions) -> VaultPlace:
         kv_versions,
         options.timeout_seconds,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _address_problems(address: str) -> list[Problem]:

@@ -15,7 +15,8 @@ import certifi
 import urllib3
 from hvac.adapters import Adapter
 
-from pymigrate.engine.adapters.secrets.vault import VaultPlace, is_loopback
+from pymigrate.engine.adapters.secrets.vault import VaultPlace
+from pymigrate.engine.domain.addresses import is_loopback
 from pymigrate.engine.domain.errors import SecretsUnavailable
 from pymigrate.engine.ports.clock import BlockingClock
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from pymigrate.engine.application.field_definitions import (
     id_problems,
@@ -12,12 +11,12 @@ from pymigrate.engine.application.field_definitions import (
     text_problems,
 )
 from pymigrate.engine.application.references import secret_problems
+from pymigrate.engine.domain.addresses import address_problem
 from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.domain.git_names import (
     author_problem,
     branch_problem,
     commit_problem,
-    is_loopback,
     path_problem,
     scheme_of,
     url_problem,
@@ -164,7 +163,7 @@ def _webhook_problems(webhook: git_source_pb2.GitWebhook) -> Iterator[Problem]:
 
 def _host_problems(host: git_source_pb2.GitHost) -> Iterator[Problem]:
     yield from _provider_problems("host.provider", host.provider)
-    if host.api_url and (said := _api_problem(host.api_url)):
+    if host.api_url and (said := address_problem(host.api_url, "https://host/path")):
         yield Problem("host.api_url", said)
     if not _REPOSITORY.fullmatch(host.repository) or ".." in host.repository:
         yield Problem("host.repository", "is required: the repository within its host, such as `owner/name`")
@@ -195,21 +194,6 @@ def _promotion_problems(source: git_source_pb2.GitSource) -> Iterator[Problem]:
 def _provider_problems(path: str, provider: int) -> Iterator[Problem]:
     if provider not in git_source_pb2.GitProvider.values() or not provider:
         yield Problem(path, "is required: `github`, `gitlab` or `bitbucket`")
-
-
-def _api_problem(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return "is no address: write it as https://host/path"
-    if parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment or not url.isprintable():
-        return "is no address: write it as https://host/path"
-    if parts.username is not None or parts.password is not None:
-        return "must hold no user and no password"
-    if parts.scheme == "http" and not is_loopback(host):
-        return "must be https: plain http is for this machine alone"
-    return ""
 
 
 def _line_problems(path: str, text: str, line: re.Pattern[str], what: str) -> Iterator[Problem]:
