@@ -1,5 +1,6 @@
 """A source as it is stored, and its secrets in memory."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,15 +53,18 @@ async def keep(store: Store, declared: pb.GitSource, version: int = 1) -> pb.Git
 
 
 class SecretsOfSources:
-    """Reads from memory. `asked` has how each reading was asked for."""
+    """Reads from memory, as soon as it may go on. `asked` has how each reading was asked for."""
 
     def __init__(self, memory: MemorySecrets | None = None) -> None:
         self.memory = memory or MemorySecrets({"HOOK": SECRET, "TOKEN": TOKEN})
         self.asked: list[bool] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
 
     async def read(self, source: pb.GitSource, references: Sequence[str], *, is_again: bool = False) -> list[Secret]:
         """The values."""
         del source
         self.asked.append(is_again)
+        await self.go_on.wait()
         refs = [parse_secret_ref(each, "secrets") for each in references]
         return [self.memory.reread(ref) if is_again else self.memory.read(ref) for ref in refs]

@@ -401,6 +401,17 @@ async def test_secrets_are_read_again_beside_the_post_that_asks_for_them(scene: 
     assert await scene.push("the next secret", "4") is Taken.TAKEN
 
 
+async def test_secrets_that_are_being_read_again_are_not_waited_for(scene: Scene) -> None:
+    await keep(scene.store, source())
+    await scene.push(delivery="1")
+    scene.secrets.go_on.clear()
+    scene.clock.advance(6)
+    assert [await scene.push(delivery=str(number)) for number in range(2, 5)] == [Taken.TAKEN] * 3
+    scene.secrets.go_on.set()
+    await scene.webhooks.close()
+    assert scene.secrets.asked == [False, False]
+
+
 async def test_secrets_that_were_read_long_ago_believe_nobody_before_they_are_read(scene: Scene) -> None:
     await keep(scene.store, source())
     await scene.push(delivery="1")

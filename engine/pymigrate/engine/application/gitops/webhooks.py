@@ -157,6 +157,7 @@ class Webhooks:
         del revision
         if source.webhook.secrets and last_segment(source.name) not in self._sources:
             self._remember_source(last_segment(source.name), source)
+            self._renew(self._known.setdefault(source.uid, _Known()), source)
 
     async def receive(self, source_id: str, post: Post) -> Reception:
         """Takes one post. Raises StoreUnavailable."""
@@ -293,6 +294,8 @@ class Webhooks:
     async def _read(self, known: _Known, source: pb.GitSource, seconds_max: float) -> float:
         """Reads the secrets unless that was done so lately; when it was."""
         references = tuple(source.webhook.secrets)
+        if known.references == references and self._clock.monotonic() - known.read_at < seconds_max:
+            return known.read_at  # whoever reads them again meanwhile is not waited for
         async with known.reading:
             if known.references != references or self._clock.monotonic() - known.read_at >= seconds_max:
                 is_again = known.references == references and seconds_max == READ_AGAIN_SECONDS_MIN
