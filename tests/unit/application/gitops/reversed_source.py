@@ -172,14 +172,18 @@ class Reversed:
         self.clock.advance(60)
         return await self.parts.passes.run(NAME, wish or Wish())
 
-    async def ran(self, name: str, plan_name: str = PLAN, *, is_started_only: bool = False) -> str:
-        """The resource name of a run of the plan as it is, which has ended."""
+    async def ran(
+        self, name: str, plan_name: str = PLAN, *, is_started_only: bool = False, is_paused: bool = False
+    ) -> str:
+        """The resource name of a run of the plan as it is, which has ended where it is neither only started nor held."""
         self.clock.advance(1)
-        request = run_pb2.StartRunRequest(parent=plan_name, run_id=name, run=run_pb2.Run(triggers={"name": name}))
+        desired = run_pb2.DESIRED_STATE_PAUSED if is_paused else run_pb2.DESIRED_STATE_RUNNING
+        wanted = run_pb2.Run(triggers={"name": name}, desired_state=desired)
+        request = run_pb2.StartRunRequest(parent=plan_name, run_id=name, run=wanted)
         run = await answered(self.engine, self.host, request)  # type: ignore[arg-type]  # a host is a host
         for approver in ("ann", "bob") if any(phase.gates for phase in run.phases.values()) else ():
             await self.engine.runs.approve(run.name, "", "environment", Caller(approver))
-        if not is_started_only:
+        if not is_started_only and not is_paused:
             await self.host.work()
         return run.name
 

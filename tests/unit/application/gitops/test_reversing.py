@@ -11,6 +11,7 @@ from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
 from pymigrate.engine.application.gitops.pass_outcomes import Wish
 from pymigrate.engine.application.gitops.suspension import status_of
 from pymigrate.engine.domain.errors import EngineUnavailable, FailedPrecondition, NotFound, NotPermitted
+from pymigrate.engine.domain.run_states import DesiredState
 from pymigrate.engine.ports.store import Unit
 from pymigrate.engine.testing.store import MemoryStore
 from pymigrate.v1 import git_source_pb2, run_pb2
@@ -214,6 +215,47 @@ async def test_nothing_is_touched_where_anything_is_sealed_and_the_condition_say
     assert "its way back is sealed. Nothing was touched. The definitions stay as they are." in reversal.message
     assert await scene.condition() == "!BLOCKED"
     assert await scene.relation() == "B"
+    third = scene.hosted.branches["main"]
+    assert ("git/warehouse", f"block reversal {third}") in await scene.audited()
+    scene.push({"p.yaml": plan("C")})
+    assert (await scene.passed()).result == "applied", "another commit takes its place"
+
+
+async def test_a_run_that_ends_as_it_is_to_be_cancelled_is_undone_all_the_same() -> None:
+    scene = await begun()
+    second = scene.push({"p.yaml": plan("B")})
+    await scene.passed()
+    await scene.ran("b1", is_paused=True)
+    await scene.ran("b2", is_paused=True)
+    scene.revert(second)
+    await scene.passed()
+    for name in ("b1", "b2"):
+        await scene.engine.runs.steer(f"{PLAN}/runs/{name}", DesiredState.RUNNING, ANN)
+    await scene.host.work()
+    assert scene.targets.tops() != {"p_a": "a1"}
+    await scene.undo()
+    await scene.undo()
+    assert (await scene.passed()).result == "applied"
+    assert (scene.targets.tops(), await scene.relation()) == ({"p_a": "a1"}, "A")
+
+
+async def test_several_runs_under_way_are_cancelled_before_anything_is_undone() -> None:
+    scene, second = await gone_on()
+    for name in ("b2", "b3"):
+        await scene.ran(name, is_paused=True)
+    scene.revert(second)
+    await scene.passed()
+    await scene.reversing.step()
+    runs = [await scene.engine.runs.get(f"{PLAN}/runs/{name}") for name in ("b1", "b2", "b3")]
+    assert [run.desired_state for run in runs[1:]] == [run_pb2.DESIRED_STATE_CANCELLED] * 2
+    assert [run.state for run in runs] == [
+        run_pb2.RUN_STATE_ROLLING_BACK,
+        run_pb2.RUN_STATE_CANCELLED,
+        run_pb2.RUN_STATE_CANCELLED,
+    ]
+    await scene.undo()
+    assert (await scene.passed()).result == "applied"
+    assert (scene.targets.tops(), await scene.relation()) == ({"p_a": "a1"}, "A")
 
 
 async def test_what_is_blocked_midway_stays_undone_and_goes_on_when_a_person_has_mended_it() -> None:

@@ -4,6 +4,7 @@ undone before it applies a commit, and holds the commit back. What is undone fol
 so that any engine goes on with it; when all of it is, the next pass applies the commit, in one transaction with the record of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +45,7 @@ from pymigrate.engine.application.gitops.revision_history import KnownHashes
 from pymigrate.engine.application.gitops.suspension import status_of
 from pymigrate.engine.application.policies import policy_of, require_approver
 from pymigrate.engine.application.runs import Runs
-from pymigrate.engine.domain.errors import FailedPrecondition, NotFound, StaleWrite, TemporaryError
+from pymigrate.engine.domain.errors import FailedPrecondition, NotFound, PyMigrateError, StaleWrite
 from pymigrate.engine.domain.happenings import GivenUp
 from pymigrate.engine.domain.held_data import HeldRun
 from pymigrate.engine.domain.names import environment_of
@@ -214,8 +215,8 @@ class Reversing:
             self._wake.clear()
             try:
                 await self.step()
-            except TemporaryError as error:
-                log.warning("reversals.behind", error=error.message)
+            except PyMigrateError as error:
+                log.warning("reversals.behind", reason=error.reason, error=error.message)
                 await self._clock.sleep(RETRY_SECONDS)
                 self._wake.set()
 
@@ -279,7 +280,8 @@ class Reversing:
             case Step.CANCEL:
                 await self._write(standing, before, told)
                 for name in standing.step.runs:
-                    await self._runs.steer(name, DesiredState.CANCELLED, caller)
+                    with contextlib.suppress(FailedPrecondition):  # it has ended in between, as the next look tells
+                        await self._runs.steer(name, DesiredState.CANCELLED, caller)
                 return True
             case Step.ROLL_BACK:
                 return await self._roll_back(standing, before, told, caller)

@@ -168,8 +168,12 @@ class SourceStaging:
         draft.findings.miss(ConditionType.APPLIED, "HELD_BACK", said)
         tell_reversal(draft.findings, reversal)
         if is_new:
+            is_blocked = reversal.state == git_source_pb2.REVERSAL_STATE_BLOCKED
             runs = ", ".join(last_segment(each.run) for each in reversal.runs[:RUNS_TOLD_MAX])
-            draft.audit(owner_of(draft.looked.source.name), f"hold back {target.sha}", f"it goes back behind {runs}")
+            owner = owner_of(draft.looked.source.name)
+            draft.audit(owner, f"hold back {target.sha}", f"it goes back behind {runs}")
+            if is_blocked:
+                draft.audit(owner, f"block reversal {target.sha}", reversal.message)
         newest = unit.git_records.newest_of(draft.looked.source.uid, target.sha)
         kept = git_source_pb2.GitRevision.FromString(newest[1]) if newest else git_source_pb2.GitRevision()
         if kept.state != git_source_pb2.GIT_REVISION_STATE_REVERSING:
