@@ -120,7 +120,7 @@ def test_what_ifs_are_told_as_a_table_of_what_differs(pymigrate: CommandLine, is
         ("v: {startTime: soon}", "variants.v.startTime: must be a time"),
         (
             "v: {schedule: {windows: {n: {start: 22:00}}}}",
-            "1:37: `22:00` is a number of base 60 to some readers of YAML and text to others: quote it",
+            "1:37: numbers with colons are of base 60 to some readers of YAML and text to others: quote it",
         ),
         ("v: [", "is not YAML"),
         ("a: &a {}\nb: *a", ":2:4: aliases are not allowed"),

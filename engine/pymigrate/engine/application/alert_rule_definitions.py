@@ -62,8 +62,12 @@ def _parent_problems(parent: str, parents: Mapping[str, str], own: str) -> Itera
     if parent == own:
         yield Problem("parent_rule", "is the rule itself")
         return
-    yield from missing_problems("parent_rule", "alert rule", parent, parents.keys() - {own})
-    above = {name: (each,) if each else () for name, each in parents.items()} | {own: (parent,)}
+    if parent not in parents:
+        yield from missing_problems("parent_rule", "alert rule", parent, parents.keys() - {own})
+    above, name = {own: (parent,)}, parent
+    while name in parents and name not in above:
+        above[name] = (parents[name],)
+        name = parents[name]
     if cycle := graph.find_cycle(above, through=own):
         yield Problem("parent_rule", f"rules lie below one another in a circle: {graph.spell(cycle)}; choose another")
 

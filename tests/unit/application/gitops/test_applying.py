@@ -303,6 +303,16 @@ async def test_a_problem_in_what_inherits_is_told_at_the_base_that_causes_it() -
     )
 
 
+async def test_a_problem_of_a_base_is_told_once_however_many_inherit_it() -> None:
+    scene = Scene()
+    heirs: dict[str, Spec] = {f"Environment {name}": {"bases": ["prod"]} for name in ("dev", "test")}
+    await scene.apply(world() | heirs)
+    wrong: dict[str, Spec] = {"Plan prod/p": {"phases": {"orders": phase(source="spare")}}}
+    applied = await scene.look(world(wrong) | heirs)
+    told = [each for each in applied.problems if "there is no connection `spare`" in each.description]
+    assert [each.file for each in told] == ["Plan-prod-p.json"]
+
+
 async def test_everything_that_inherits_is_renewed_once_with_what_its_bases_become() -> None:
     scene = Scene()
     environments: dict[str, Spec] = {

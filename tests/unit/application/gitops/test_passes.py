@@ -5,9 +5,10 @@ import pytest
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES
 from pymigrate.engine.application.gitops.pass_outcomes import Wish
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
-from pymigrate.engine.domain.errors import NotFound, NotOwned
+from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, NotOwned
 from pymigrate.engine.ports.repository import Reference, ReferenceKind
 from pymigrate.engine.ports.store import Unit
+from pymigrate.engine.testing.repositories import MemoryHosted
 from pymigrate.v1 import environment_pb2, git_source_pb2
 from tests.unit.application.gitops.sourced import ENVIRONMENT, ME, NAME, Sourced, applied, department
 
@@ -199,3 +200,42 @@ async def test_another_side_s_object_is_taken_over_where_that_side_is_named() ->
     assert await scene.names() == []
     await scene.change("taken_over_sides", takenOverSides=["api"])
     assert (await scene.passed()).result == "applied"
+
+
+CHILD = """apiVersion: pymigrate.io/v1alpha1
+kind: GitSource
+metadata: {name: child}
+spec: {url: "https://git.example.com/other.git", environment: prod}
+"""
+
+
+async def test_a_source_of_one_environment_declares_no_sources() -> None:
+    scene = await applied()
+    scene.push({"child.yaml": CHILD})
+    assert (await scene.passed()).result == "applied"
+    assert (await scene.status()).skipped_count == 1
+    with pytest.raises(NotFound):
+        await scene.passed("gitSources/child")
+
+
+async def test_what_a_source_declared_that_is_pruned_is_its_own_side_s_from_then_on() -> None:
+    scene = Sourced()
+    scene.push({"env.yaml": ENVIRONMENT, "child.yaml": CHILD})
+    await scene.declare(environment="", prunePolicy="PRUNE_POLICY_DELETE")
+    await scene.passed()
+    url = "https://git.example.com/other.git"
+    scene.repositories.hosted[url] = MemoryHosted()
+    scene.repositories.hosted[url].commit({"x.yaml": department("hr")})
+    assert (await scene.passed("gitSources/child")).result == "applied"
+    scene.push({"child.yaml": None})
+    await scene.passed()
+    owned = await scene.store.read(lambda unit: [each[0] for each in unit.resources.owned("git/warehouse")])
+    assert "environments/prod/departments/hr" in owned
+    with pytest.raises(NotFound):
+        await scene.passed("gitSources/child")
+
+
+async def test_an_environment_is_not_changed_while_it_holds_what_the_source_declares() -> None:
+    scene = await applied()
+    with pytest.raises(InvalidDefinition, match="declares objects of `prod`"):
+        await scene.change("environment", environment="dev")

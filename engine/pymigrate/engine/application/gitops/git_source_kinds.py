@@ -1,6 +1,7 @@
 """The kind of Git sources, with the checks that need the store: what must exist, and who still needs what."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pymigrate.engine.application.declared_backends import reference_problems
 from pymigrate.engine.application.gitops.git_source_definitions import git_source_problems
@@ -15,6 +16,7 @@ from pymigrate.v1 import git_source_pb2
 
 COLLECTION = "gitSources"
 OWNER = "git/"
+HANDED_AT_ONCE_MAX = 500
 
 
 def owner_of(name: str) -> str:
@@ -34,6 +36,13 @@ def sources_in(unit: Unit) -> Iterator[git_source_pb2.GitSource]:
 
 def _check(unit: Unit, source: git_source_pb2.GitSource) -> Iterator[Problem]:
     yield from git_source_problems(source)
+    stored = unit.resources.get(source.name)
+    before = GIT_SOURCES.read(stored).environment if stored is not None else source.environment
+    if before != source.environment and unit.resources.owned(owner_of(source.name)):
+        said = (
+            f"can't change while it declares objects of `{before}`" if before else "can't be set while it declares any"
+        )
+        yield Problem("environment", f"{said}: delete the source, which keeps them, and create it anew")
     if not source.environment:
         for field, ref, _ in references_in(source, ()):
             if ref.scheme not in OWN_SCHEMES:
@@ -42,10 +51,14 @@ def _check(unit: Unit, source: git_source_pb2.GitSource) -> Iterator[Problem]:
                 )
     elif is_id(source.environment):
         yield from reference_problems(unit, f"environments/{source.environment}", source)
-    before = source.promotion.promoted_from
-    if is_id(before) and before != last_segment(source.name) and unit.resources.get(f"{COLLECTION}/{before}") is None:
+    promoted = source.promotion.promoted_from
+    if (
+        is_id(promoted)
+        and promoted != last_segment(source.name)
+        and unit.resources.get(f"{COLLECTION}/{promoted}") is None
+    ):
         known = (last_segment(name) for name in unit.resources.names(COLLECTION, ""))
-        yield Problem("promotion.promoted_from", f"there is no Git source `{before}`{nearest(before, known)}")
+        yield Problem("promotion.promoted_from", f"there is no Git source `{promoted}`{nearest(promoted, known)}")
 
 
 def _free(unit: Unit, source: git_source_pb2.GitSource) -> None:
@@ -56,7 +69,13 @@ def _free(unit: Unit, source: git_source_pb2.GitSource) -> None:
             )
 
 
-def _forget(unit: Unit, source: git_source_pb2.GitSource) -> None:
+def _leave(unit: Unit, source: git_source_pb2.GitSource) -> None:
+    """What it declared is its own side's from now on: that of whoever may delete it. What is kept of it goes."""
+    names = [name for name, _, _ in unit.resources.owned(owner_of(source.name))]
+    for at in range(0, len(names), HANDED_AT_ONCE_MAX):
+        for each in unit.resources.get_all(names[at : at + HANDED_AT_ONCE_MAX]):
+            handed = replace(each, managed_by=source.managed_by, version=each.version + 1)
+            unit.resources.update(handed, each.version)
     unit.git_records.drop(source.uid)
 
 
@@ -66,5 +85,5 @@ GIT_SOURCES = Kind(
     _check,
     _free,
     output_only=frozenset({"status"}),
-    on_delete=_forget,
+    on_delete=_leave,
 )

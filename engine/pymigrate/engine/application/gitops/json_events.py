@@ -111,7 +111,7 @@ class _Reader:
             return int(digits)
         value = float(digits)
         if not math.isfinite(value):
-            self._builder.refuse(line, column, f"`{digits}` is more than a number here can be")
+            self._builder.refuse(line, column, "is more than a number here can be")
         return value
 
     @property

@@ -21,7 +21,8 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a pass. `result` is a word for metrics; `revision` what came of the commit; `error` what ended the pass, if anything."""
+    """What came of a pass. `result` is a word for metrics; `revision` what is kept of a commit since, empty where nothing is new;
+    `error` what ended the pass, if anything."""
 
     result: str
     is_well: bool

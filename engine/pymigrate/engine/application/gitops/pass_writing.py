@@ -51,7 +51,7 @@ class PassWriting:
         result: str,
         draft: Draft,
         known: Known,
-        revision: git_source_pb2.GitRevision,
+        revision: git_source_pb2.GitRevision | None = None,
         error: PyMigrateError | None = None,
         *,
         is_well: bool | None = None,
@@ -61,4 +61,4 @@ class PassWriting:
             age = self._clock.monotonic() - known.fetched
             known.status.fetch_time.FromMicroseconds(int((self._clock.now().timestamp() - age) * 1e6))
         well = result not in ("failed", "refused") and error is None if is_well is None else is_well
-        return Outcome(result, well, revision, error, draft.looked.source, known.status)
+        return Outcome(result, well, revision or git_source_pb2.GitRevision(), error, draft.looked.source, known.status)

@@ -154,6 +154,14 @@ class Passes:
                 lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR, looking)
             )
 
+    async def revision_of(self, outcome: Outcome) -> git_source_pb2.GitRevision:
+        """What came of the commit that a pass has seen, by it or by one before; empty where nothing is kept of it."""
+        if outcome.revision.name:
+            return outcome.revision
+        uid, sha = outcome.source.uid, outcome.status.seen_commit
+        kept = await self._store.read(lambda unit: unit.git_records.newest_of(uid, sha))
+        return git_source_pb2.GitRevision.FromString(kept[1] if kept else b"")
+
     async def _known_of(self, name: str) -> Known:
         """What is known of a source. Raises NotFound."""
         source, status = await self._store.read(partial(found, name=name))
@@ -218,10 +226,9 @@ class Passes:
         known.settled = (head, looked.digest, looked.version)
         failure = await self._starting.step(looked.source, draft.findings)
         await self._writing.write(draft, known)
-        revision = await self._writing.kept_revision(looked, looked.status.seen_commit)
         if first_unmet(draft.status.conditions) is None:
             known.applied = self._clock.monotonic()
-        return self._writing.outcome("unchanged", draft, known, revision, failure)
+        return self._writing.outcome("unchanged", draft, known, error=failure)
 
     async def _apply(self, draft: Draft, known: Known, target: Target, read: DefinitionsRead, wish: Wish) -> Outcome:
         """Stages, looks whether the commit goes back behind what ran, and stores it all or nothing."""
@@ -288,8 +295,7 @@ class Passes:
         known.applied = self._clock.monotonic()
         failure = await self._starting.step(draft.looked.source, draft.findings)
         await self._writing.write(draft, known)
-        revision = await self._writing.kept_revision(draft.looked, target.sha)
-        return self._writing.outcome("unchanged", draft, known, revision, failure)
+        return self._writing.outcome("unchanged", draft, known, error=failure)
 
     async def _report(self, draft: Draft, known: Known, target: Target, staged: Applied) -> Outcome:
         """The same commit, and drift that is told and left alone."""
@@ -299,9 +305,7 @@ class Passes:
         miss_sync(draft, staged)
         known.settle(draft.looked, target, staged, draft.looked.digest, self._clock)
         await self._writing.write(draft, known)
-        return self._writing.outcome(
-            "drifted", draft, known, await self._writing.kept_revision(draft.looked, target.sha)
-        )
+        return self._writing.outcome("drifted", draft, known)
 
     async def _stop(
         self, draft: Draft, known: Known, target: Target | None, error: PyMigrateError, wish: Wish
@@ -364,8 +368,7 @@ class Passes:
             else:
                 tell_kept(draft, staged)
             await self._writing.write(draft, known)
-            kept = await self._writing.kept_revision(looked, target.sha)
-            return self._writing.outcome("drifted" if writes(staged) else "unchanged", draft, known, kept)
+            return self._writing.outcome("drifted" if writes(staged) else "unchanged", draft, known)
         reason = "SUSPENDED" if looked.status.is_suspended else "DRY_RUN"
         how = "resume it" if looked.status.is_suspended else "call SyncGitSource"
         said = f"commit {target.sha} is not applied ({counted(staged.changes)}): {how} to apply it"
@@ -385,7 +388,7 @@ class Passes:
         is_well: bool = False,
     ) -> Outcome:
         """What is applied goes on serving, and is kept as it is: drift is corrected or told by the commit before."""
-        looked, status = draft.looked, draft.looked.status
+        status = draft.looked.status
         if not is_well and draft.status.seen_commit != status.applied_commit:
             kept = (
                 f"commit {status.applied_commit} goes on serving" if status.applied_commit else "nothing is applied yet"
@@ -394,7 +397,7 @@ class Passes:
                 ConditionType.APPLIED, "HELD_BACK", f"commit {draft.status.seen_commit} is not applied: {kept}"
             )
         revisions = [] if await self._keeping.step(draft, known) else await self._writing.write(draft, known)
-        revision = revisions[-1] if revisions else await self._writing.kept_revision(looked, draft.status.seen_commit)
+        revision = revisions[-1] if revisions else None
         return self._writing.outcome(result, draft, known, revision, error, is_well=is_well)
 
     async def _reverted(self, looked: Looked, target: Target, read: DefinitionsRead) -> Collection[int]:
@@ -410,6 +413,8 @@ class Passes:
         """Whether a branch leads to a commit that does not come after the one that is applied, without the source having been changed."""
         applied, source = looked.status.applied_commit, looked.source
         if not applied or source.WhichOneof("reference") in ("tag", "commit") or source.promotion.pin_file:
+            return False
+        if applied in target.commit.parents:
             return False
         if source.update_time.ToMicroseconds() > looked.status.applied_time.ToMicroseconds():
             return False

@@ -20,6 +20,7 @@ class ProblemsTold:
         self._definitions: Mapping[str, Definition] = {each.name: each for each in definitions}
         self._found: dict[bytes, definition_pb2.DefinitionProblem] = {}
         self._names: set[str] = set()
+        self._said: set[tuple[str, str, str]] = set()
         for each in known:
             self._keep(each)
 
@@ -96,6 +97,8 @@ class ProblemsTold:
         # It is inherited, or nothing that the files declare: then what they say of others does not fit it.
         others = (self._definitions.get(f"environments/{layer}/{key}") for layer in reversed(layers))
         above = next((each for each in others if each is not None), None)
+        if above is not None and (above.name, _in_document(path), description) in self._said:
+            return  # the base itself has it, and is told
         described = f"{name}: {key}{'.' if path else ''}{path}: {description}"
         cause = above or self._definitions.get(name)
         if cause is not None:
@@ -111,6 +114,7 @@ class ProblemsTold:
 
     def _keep(self, problem: definition_pb2.DefinitionProblem) -> None:
         self._names.add(problem.name)
+        self._said.add((problem.name, problem.path, problem.description))
         self._found.setdefault(problem.SerializeToString(deterministic=True), problem)
 
 

@@ -1,7 +1,6 @@
 """The calls of Git sources: what is declared of them with where they stand, and what is asked of them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from pymigrate.engine.application.caller import Caller
@@ -23,7 +22,6 @@ from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.v1 import git_source_pb2
 
 REASON_CHARACTERS_MAX = 500
-HANDED_AT_ONCE_MAX = 500
 REFS = "refs/"
 REFERENCE_MISSING = "REFERENCE_MISSING"
 
@@ -80,14 +78,9 @@ class Sources:
 
         def work(unit: Unit) -> str:
             source = self._catalog.require_writable(unit, GIT_SOURCES, name, etag, caller)
-            owner = owner_of(name)
-            names = [each for each, _, _ in unit.resources.owned(owner)]
-            for at in range(0, len(names), HANDED_AT_ONCE_MAX):
-                for each in unit.resources.get_all(names[at : at + HANDED_AT_ONCE_MAX]):
-                    handed = replace(each, managed_by=caller.managed_by, version=each.version + 1)
-                    unit.resources.update(handed, each.version)
-            if names:
-                detail = f"{len(names):,} objects of {owner} are {caller.managed_by}'s now"
+            count = len(unit.resources.owned(owner_of(name)))
+            if count:
+                detail = f"{count:,} objects of {owner_of(name)} are {caller.managed_by}'s now"
                 unit.audit.append(AuditEntry(self._clock.now(), caller.principal, "hand over", name, 0, detail))
             self._catalog.delete(unit, GIT_SOURCES, name, "", caller)
             return source.uid
@@ -107,7 +100,7 @@ class Sources:
         outcome = await self._bells.next(name)
         if outcome.error is not None:
             raise outcome.error
-        return outcome.revision
+        return await self._passes.revision_of(outcome)
 
     async def diff(self, name: str, reference: str) -> git_source_pb2.GitRevision:
         """What a commit, branch, tag or full name would change. Raises NotFound, InvalidDefinition, and what is wrong with it."""

@@ -106,12 +106,11 @@ def plain(text: str) -> Any:
         digits = found[0].replace("_", "")
         _require_few(digits)
         return int(digits, 2 if found[2] else 16 if found[3] else 10)
-    if _OCTAL.fullmatch(text):
-        raise Ambiguous(
-            f"`{text[:100]}` is octal to some readers of YAML and decimal to others: quote it, or write it without the zero"
-        )
+    if _OCTAL.fullmatch(text):  # the number may be a secret, so it is not repeated
+        said = "a number with a leading zero is octal to some readers of YAML and decimal to others"
+        raise Ambiguous(f"{said}: quote it, or write it without the zero")
     if _SEXAGESIMAL.fullmatch(text):
-        raise Ambiguous(f"`{text[:100]}` is a number of base 60 to some readers of YAML and text to others: quote it")
+        raise Ambiguous("numbers with colons are of base 60 to some readers of YAML and text to others: quote it")
     if _FLOAT.fullmatch(text):
         _require_few(text)
         return _float(text.replace("_", ""))

@@ -143,7 +143,9 @@ class GitSourceLoop:
         found = await self.store.read(_sources)
         gone = self._schedules.keys() - {source.name for source in found}
         for name in gone - self._under_way.keys():
+            uid = self._sources[name].uid
             self._forget(name)
+            await self.passes.forget(uid)
         for source in found:
             self._take_in(source, now, len(found))
         self._states, self._is_begun = states, True
