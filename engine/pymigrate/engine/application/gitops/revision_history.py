@@ -89,10 +89,11 @@ def unlike(before: Mapping[str, str], after: Mapping[str, str]) -> Collection[st
 
 
 def _bodies(unit: Unit, uid: str) -> Iterator[tuple[int, bytes]]:
-    before = 0
-    for _ in range(0, REVISIONS_MAX, PAGE):
-        page = unit.git_records.revisions(uid, before, PAGE)
+    """The newest one by itself, since most often that is enough; then page by page."""
+    before, left, size = 0, REVISIONS_MAX, 1
+    while left > 0:
+        page = unit.git_records.revisions(uid, before, min(size, left))
         yield from page
-        if len(page) < PAGE:
+        if len(page) < min(size, left):
             return
-        before = page[-1][0]
+        before, left, size = page[-1][0], left - len(page), PAGE
