@@ -267,3 +267,15 @@ async def test_what_is_made_here_is_refused_where_signatures_are_demanded() -> N
     await scene.store.transact(demand)
     with pytest.raises(FailedPrecondition, match="SIGNATURE_DEMANDED"):
         await scene.promote()
+
+
+async def test_a_plan_that_is_of_one_environment_alone_is_refused(scene: Promoted) -> None:
+    await scene.lay()
+    own = plan("A").replace("metadata: {", "metadata: {environment: staging, ")
+    branch = "staging" if scene.layout == "branch" else "main"
+    where = "staging/plans/p.yaml" if scene.layout == "folder" else "p.yaml"
+    scene.push({where: own}, "Name the environment", branch=branch)
+    await scene.applied(STAGING)
+    await scene.run_in("staging")
+    with pytest.raises(FailedPrecondition, match="HASH_DIFFERS: plan `p` would not be there"):
+        await scene.promote()
