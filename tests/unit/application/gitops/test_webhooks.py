@@ -354,6 +354,16 @@ async def test_an_answer_waits_for_no_pass(scene: Scene, busy: BusyStore) -> Non
     assert await busy.transact(lambda unit: unit.requests.drop_before(scene.clock.now().replace(year=2100))) == 10
 
 
+async def test_while_a_pass_is_under_way_the_store_is_not_even_asked(scene: Scene, busy: BusyStore) -> None:
+    webhooks = Webhooks(busy, scene.secrets, scene.rung.append, lambda *_: None, scene.clock, lambda name: name == NAME)
+    await webhooks.restore()
+    before = busy.read_count
+    scene.webhooks = webhooks
+    assert await scene.push() is Taken.TAKEN
+    assert busy.read_count == before
+    await webhooks.close()
+
+
 async def test_what_a_busy_store_says_later_holds_from_then_on(scene: Scene, busy: BusyStore) -> None:
     declared = source()
     declared.branch = "next"

@@ -111,7 +111,8 @@ class _Looked:
 
 
 class Webhooks:
-    """Takes posts. `ring` asks for a pass of a source; `asked` is told of pull requests to its branch. Neither waits."""
+    """Takes posts. `ring` asks for a pass of a source; `asked` is told of pull requests to its branch. Neither waits. `is_busy` says
+    whether a pass of a source is under way: the store is not asked then."""
 
     def __init__(
         self,
@@ -120,7 +121,9 @@ class Webhooks:
         ring: Callable[[str], None],
         asked: Callable[[pb.GitSource, PullRequest], None],
         clock: Clock,
+        is_busy: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        self._is_busy = is_busy
         self._store = store
         self._secrets = secrets
         self._ring = ring
@@ -205,17 +208,17 @@ class Webhooks:
         before to an earlier engine."""
         digest = hashlib.sha256(post.body).digest()
         remembered = self._sources.get(source_id)
-        reading = self._late.get(source_id)
-        if reading is None or remembered is None:
-            work = partial(_looked, source_id=source_id, headers=post.headers, digest=digest)
-            reading = asyncio.ensure_future(self._store.read(work))
-            if remembered is None:
-                return self._noted(source_id, await reading)
-            await asyncio.wait({reading}, timeout=LOOK_SECONDS_MAX)
-            if reading.done():
-                return self._noted(source_id, reading.result())
-            self._late[source_id] = reading
-            reading.add_done_callback(partial(self._come_late, source_id))
+        if remembered is not None and (source_id in self._late or self._is_busy(remembered.name)):
+            return _Looked(remembered, _delivery(remembered, post.headers, digest))
+        work = partial(_looked, source_id=source_id, headers=post.headers, digest=digest)
+        reading = asyncio.ensure_future(self._store.read(work))
+        if remembered is None:
+            return self._noted(source_id, await reading)
+        await asyncio.wait({reading}, timeout=LOOK_SECONDS_MAX)
+        if reading.done():
+            return self._noted(source_id, reading.result())
+        self._late[source_id] = reading
+        reading.add_done_callback(partial(self._come_late, source_id))
         return _Looked(remembered, _delivery(remembered, post.headers, digest))
 
     def _come_late(self, source_id: str, reading: "asyncio.Future[_Looked]") -> None:
