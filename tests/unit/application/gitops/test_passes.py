@@ -239,3 +239,12 @@ async def test_an_environment_is_not_changed_while_it_holds_what_the_source_decl
     scene = await applied()
     with pytest.raises(InvalidDefinition, match="declares objects of `prod`"):
         await scene.change("environment", environment="dev")
+
+
+async def test_who_asks_for_what_is_applied_already_costs_no_more_than_the_clock() -> None:
+    scene = await applied()
+    writes, asked = scene.store.writes, scene.copy().asked.copy()
+    outcome = await scene.passed(wish=Wish("ada", applies=True))
+    assert outcome.result == "unchanged"
+    assert (scene.store.writes, scene.copy().asked - asked) == (writes, {"find": 1})
+    assert (await scene.passes.revision_of(outcome)).commit == (await scene.status()).applied_commit

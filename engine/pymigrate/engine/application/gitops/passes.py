@@ -174,7 +174,9 @@ class Passes:
         except Stopped as stopped:
             return await self._fall_back(draft, known, stopped.error)
         known.fetched = self._clock.monotonic()
-        if not wish.applies and self._is_settled(looked, known, head):
+        # Somebody who asks gets what the source itself would not apply; where everything holds there is nothing of that.
+        is_whole = bool(looked.status.conditions) and first_unmet(looked.status.conditions) is None
+        if (is_whole or not wish.applies) and self._is_settled(looked, known, head):
             return await self._unchanged(draft, known, head)
         known.settled = None
         draft.see(head)
