@@ -188,10 +188,19 @@ def test_a_path_that_is_given_twice_is_refused() -> None:
 
 
 def test_so_many_problems_are_told_and_how_many_more_there_are() -> None:
-    bad = "".join(f"---\nkind: {at}\n" for at in range(limits.PROBLEMS_MAX + 7))
+    bad = {f"{at}.yaml": "".join(f"---\nkind: {one}\n" for one in range(99)) for at in range(11)}
     found = read(bad).problems
     assert len(found) == limits.PROBLEMS_MAX + 1
-    assert found[-1].description == "and 7 more problems"
+    assert found[-1].description == "and 89 more problems"
+
+
+@pytest.mark.parametrize("head", ["", f"{HEAD}kind: Department\nmetadata: {{name: a, environment: e}}\nspec:\n", HEAD])
+def test_a_file_of_which_everything_is_wrong_is_left_alone_after_so_many_problems(head: str) -> None:
+    within = "  " if head.endswith("spec:\n") else ""
+    bad = head + "".join(f"{within}k{at}: 1\n" for at in range(5_000)) + "---\nkind: x\n" * 5_000
+    found = read(bad).problems
+    assert len(found) <= limits.PROBLEMS_OF_FILE_MAX + 1
+    assert found[-1].description == "has more problems than are told at once: mend these first"
 
 
 def test_a_file_that_was_read_is_not_read_again() -> None:

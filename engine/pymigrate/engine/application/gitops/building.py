@@ -15,6 +15,8 @@ class Node:
     place: Place
     fields: dict[str, "Node"] = field(default_factory=dict)
     items: list["Node"] = field(default_factory=list)
+    spelled: dict[str, "Node"] | None = None
+    """The fields in snake_case, once somebody has asked."""
 
 
 @dataclass(frozen=True, slots=True)

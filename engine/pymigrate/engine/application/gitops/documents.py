@@ -3,17 +3,19 @@
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 
 from pymigrate.engine.application.gitops.building import Builder, Document, Node, Trouble, Unreadable
 from pymigrate.engine.application.gitops.definition import Place
 from pymigrate.engine.application.gitops.json_events import take_json
-from pymigrate.engine.application.gitops.limits import FILE_BYTES_MAX
+from pymigrate.engine.application.gitops.limits import FILE_BYTES_MAX, PROBLEMS_OF_FILE_MAX
 from pymigrate.engine.application.gitops.yaml_events import take_yaml
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _CONFLICT = re.compile(rb"^(?:<{7}|>{7}|\|{7}|={7})(?=[ \r\n]|$)", re.MULTILINE)
 _JSON_SUFFIX = ".json"
+_STEP_END = re.compile(r"[.\[]")
 
 
 class Documents:
@@ -86,7 +88,7 @@ def _of_bytes(content: bytes) -> list[Trouble]:
 
 def _conflicts(content: bytes) -> list[re.Match[bytes]]:
     """Marks of a merge that was not finished. A line of seven `=` alone may be anything."""
-    found = list(_CONFLICT.finditer(content))
+    found = list(islice(_CONFLICT.finditer(content), PROBLEMS_OF_FILE_MAX))
     return found if any(each[0][:1] in b"<>" for each in found) else []
 
 
@@ -115,13 +117,21 @@ def _item(node: Node, path: str) -> tuple[Node, str] | None:
 
 
 def _field(node: Node, path: str) -> tuple[Node, str] | None:
-    best: tuple[int, Node] | None = None
-    for key, below in node.fields.items():
-        for spelling in {key, _snake(key)}:
-            is_whole = path.startswith(spelling) and path[len(spelling) : len(spelling) + 1] in {"", ".", "["}
-            if spelling and is_whole and (best is None or len(spelling) > best[0]):
-                best = (len(spelling), below)
-    return None if best is None else (best[1], path[best[0] :].removeprefix("."))
+    """The longest beginning of a path that is a key."""
+    ends = [found.start() for found in _STEP_END.finditer(path)] + [len(path)]
+    for end in reversed(ends):
+        if end and (below := node.fields.get(path[:end])) is not None:
+            return below, path[end:].removeprefix(".")
+    for end in reversed(ends):
+        if end and (below := _spelled(node).get(path[:end])) is not None:
+            return below, path[end:].removeprefix(".")
+    return None
+
+
+def _spelled(node: Node) -> dict[str, Node]:
+    if node.spelled is None:
+        node.spelled = {_snake(key): below for key, below in node.fields.items()}
+    return node.spelled
 
 
 def _snake(key: str) -> str:

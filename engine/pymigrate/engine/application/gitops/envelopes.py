@@ -19,6 +19,7 @@ from pymigrate.engine.application.gitops.limits import (
     FILES_MAX,
     PATH_CHARACTERS_MAX,
     PROBLEMS_MAX,
+    PROBLEMS_OF_FILE_MAX,
 )
 from pymigrate.engine.application.kinds import PHASES
 from pymigrate.engine.domain.names import ID_RULE, is_id, nearest
@@ -133,14 +134,25 @@ def _of_file(file: DefinitionFile, environment: str) -> tuple[FileRead, int]:
     definitions: list[Definition] = []
     skipped_count = 0
     for document in documents.documents:
+        if len(problems) >= PROBLEMS_OF_FILE_MAX:
+            said = "has more problems than are told at once: mend these first"
+            problems.append(DefinitionProblem(file=file.path, description=said, rule="file"))
+            break
         envelope = _Envelope(file.path, documents, document, environment)
         if envelope.is_of_another():
             skipped_count += 1
             continue
-        if definition := envelope.definition():
-            definitions.append(definition)
+        try:
+            if definition := envelope.definition():
+                definitions.append(definition)
+        except _Enough:
+            pass
         problems += envelope.problems
     return FileRead(tuple(definitions), tuple(problems), skipped_count), documents.events
+
+
+class _Enough(Exception):
+    """So much is wrong with a document that the rest of it is not looked at."""
 
 
 class _Envelope:
@@ -271,6 +283,8 @@ class _Envelope:
             rule=rule,
         )
         self.problems.append(problem)
+        if len(self.problems) >= PROBLEMS_OF_FILE_MAX:
+            raise _Enough
 
 
 def _find(documents: Documents, number: int, path: str) -> Place:
