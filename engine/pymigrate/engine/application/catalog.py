@@ -295,10 +295,10 @@ class Catalog:
         settable = kind.settable()
         source = self._settable_copy(kind, wanted)
         if not mask.paths or list(mask.paths) == ["*"]:
-            kept = {field: getattr(stored, field) for field in ("name", *kind.output_only)}
-            stored.CopyFrom(source)
-            for field, value in kept.items():
-                setattr(stored, field, value)
+            for field, _ in stored.ListFields():
+                if field.name not in {"name", *kind.output_only}:
+                    stored.ClearField(field.name)
+            stored.MergeFrom(source)
             return
         for path in mask.paths:
             if path.split(".")[0] not in settable:

@@ -11,21 +11,26 @@ SETTLE_ROUNDS = 20
 
 
 class ManualClock:
-    """Stands still until it is moved. `now` and `monotonic` move together; `monotonic` starts at 0."""
+    """Stands still until it is moved. `now` and `monotonic` move together, but for a `jump`; `monotonic` starts at 0."""
 
     def __init__(self, start: datetime = START) -> None:
         self._start = start
         self._seconds = 0.0
+        self._jumped = timedelta()
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> datetime:
         """The start plus what the clock was moved by."""
-        return self._start + timedelta(seconds=self._seconds)
+        return self._start + self._jumped + timedelta(seconds=self._seconds)
 
     def monotonic(self) -> float:
         """Seconds that the clock was moved by."""
         return self._seconds
+
+    def jump(self, seconds: float) -> None:
+        """Sets the time of day alone, forth or back, as whoever sets a machine's clock does."""
+        self._jumped += timedelta(seconds=seconds)
 
     async def sleep(self, seconds: float) -> None:
         """Sleeps until the clock was moved so far."""

@@ -157,6 +157,16 @@ async def test_where_it_stands_is_set_by_nobody(catalog: Catalog) -> None:
         await store.transact(lambda unit: catalog.update(unit, GIT_SOURCES, found, FieldMask(paths=["status"]), CALLER))
 
 
+async def test_a_source_is_changed_as_a_whole_where_no_field_is_named(catalog: Catalog) -> None:
+    store = MemoryStore()
+    source = await created(store, catalog, "w", path="deploy", startedPlans=["*"])
+    wanted = git_source_pb2.GitSource(name=source.name, url=source.url, tag="v1")
+    wanted.status.applied_commit = "a" * 40
+    found = await store.transact(lambda unit: catalog.update(unit, GIT_SOURCES, wanted, FieldMask(), CALLER))
+    assert (found.path, found.tag, list(found.started_plans), found.HasField("status")) == ("", "v1", [], False)
+    assert (found.uid, found.managed_by) == (source.uid, "api")
+
+
 async def test_a_reference_leads_to_a_backend_of_the_source_s_environment(catalog: Catalog) -> None:
     store = MemoryStore()
     with pytest.raises(InvalidDefinition, match="set `environment`"):

@@ -138,9 +138,9 @@ async def test_an_environment_goes_with_everything_but_not_while_others_have_som
 async def test_what_a_scoped_owner_is_bound_to_is_never_deleted_by_it() -> None:
     scene = Scene()
     await scene.apply(world())
-    applied = await scene.apply({}, environment="prod", prune_policy=DELETE)
+    applied = await scene.apply({"Department prod/hr": {}}, environment="prod", prune_policy=DELETE)
     assert "prod" not in changes(applied)
-    assert [*await scene.stored()] == ["environments/prod"]
+    assert [*await scene.stored()] == ["environments/prod", "environments/prod/departments/hr"]
 
 
 async def test_nothing_is_deleted_where_anything_can_not_be_read_or_applied() -> None:
@@ -168,6 +168,7 @@ async def test_a_source_does_not_delete_itself() -> None:
     scene = Scene()
     source = {"url": "https://git.example.org/a.git", "path": "deploy"}
     await scene.apply({"GitSource warehouse": source, "GitSource other": source})
-    applied = await scene.apply({}, prune_policy=DELETE)
-    assert {each.name: each.action for each in applied.changes} == {"gitSources/other": 3, "gitSources/warehouse": 4}
+    applied = await scene.apply({"GitSource third": source}, prune_policy=DELETE)
+    told = {each.name: each.action for each in applied.changes}
+    assert told == {"gitSources/third": 1, "gitSources/other": 3, "gitSources/warehouse": 4}
     assert OWNER == "git/warehouse"

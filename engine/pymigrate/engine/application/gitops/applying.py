@@ -93,7 +93,10 @@ class Applying:
         pruned = Pruned()
         if scope.prune_policy == definition_pb2.PRUNE_POLICY_DELETE and not problems.all:
             declared = {each.name for each in definitions} | read.names
-            pruned = prune(staged, declaring, scope.owner, bound_to, declared)
+            try:
+                pruned = prune(staged, declaring, scope.owner, bound_to, declared)
+            except FailedPrecondition as error:
+                problems.of_all(error.message)
         self._check(staged, definitions, declaring, caller, problems)
         applied = self._applied(staged, definitions, pruned, problems)
         if not (applied.changes or applied.problems) and _is_all_own(staged, scope.owner, applied.plans):

@@ -57,6 +57,10 @@ class ProblemsTold:
         """Something that is not to be done."""
         self._tell(definition, path, message, REFUSED)
 
+    def of_all(self, message: str) -> None:
+        """Something that is not to be done of the files as a whole, which none of them says."""
+        self._keep(_problem("", 0, 0, "", "", message, REFUSED))
+
     def invalid(self, definition: Definition, problem: Problem) -> None:
         """A problem of a field of an object."""
         self._tell(definition, problem.field, problem.description, INVALID)

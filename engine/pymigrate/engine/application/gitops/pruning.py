@@ -36,8 +36,14 @@ def word_of(resource: Resource) -> str:
 
 
 def prune(staged: Staged, declaring: Declaring, owner: str, environment: str, declared: Set[str]) -> Pruned:
-    """Deletes what the owner has, in an environment alone where one is named, and `declared` does not name."""
-    left = _in_order(staged, list(_undeclared(staged, owner, environment, declared)))
+    """Deletes what the owner has, in an environment alone where one is named, and `declared` does not name. Raises FailedPrecondition where
+    that would be everything, since nothing is declared at all: a folder that was emptied or moved is no wish to delete."""
+    found = list(_undeclared(staged, owner, environment, declared))
+    if found and not declared:
+        objects = "1 object" if len(found) == 1 else f"{len(found):,} objects"
+        said = f"the files declare nothing, so that {objects} of {owner} would be deleted, {found[0].name} among them"
+        raise FailedPrecondition(f"{said}: a folder was emptied or moved? Where that is meant, delete them by hand")
+    left = _in_order(staged, found)
     pruned, reasons = Pruned(), dict[str, str]()
     for _ in range(ROUNDS_MAX):  # what needs another goes first; each round frees others, and most often one is enough
         waiting: list[Resource] = []
