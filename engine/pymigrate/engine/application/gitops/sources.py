@@ -8,7 +8,7 @@ from pymigrate.engine.application.catalog import Catalog, page_limit
 from pymigrate.engine.application.field_definitions import is_line, length_problems
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, owner_of
-from pymigrate.engine.application.gitops.pass_drafts import look
+from pymigrate.engine.application.gitops.pass_drafts import found
 from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish, refuse_suspended
 from pymigrate.engine.application.gitops.passes import Passes
 from pymigrate.engine.application.gitops.promoting import Promoting
@@ -94,8 +94,8 @@ class Sources:
         the source is suspended, and what is wrong with the repository."""
         if is_dry:
             return await self._passes.check(name)
-        looked = await self._store.read(partial(look, name=name))
-        refuse_suspended(looked.status, name)
+        _, status = await self._store.read(partial(found, name=name))
+        refuse_suspended(status, name)
         self._wishes.wish(name, Wish(caller.principal, applies=True))
         outcome = await self._bells.next(name)
         if outcome.error is not None:
@@ -164,9 +164,9 @@ class Sources:
             source = self._catalog.get(unit, GIT_SOURCES, parent)
             return list(unit.git_records.revisions(source.uid, int(page_token or "0"), size + 1))
 
-        found = await self._store.read(read)
-        token = str(found[size - 1][0]) if len(found) > size else ""
-        return [git_source_pb2.GitRevision.FromString(body) for _, body in found[:size]], token
+        kept = await self._store.read(read)
+        token = str(kept[size - 1][0]) if len(kept) > size else ""
+        return [git_source_pb2.GitRevision.FromString(body) for _, body in kept[:size]], token
 
     async def _changed(
         self, name: str, caller: Caller, detail: str, change: Callable[[git_source_pb2.GitSourceStatus], str]
