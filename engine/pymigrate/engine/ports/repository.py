@@ -2,6 +2,7 @@
 repository holds is ever executed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -97,6 +98,10 @@ class Signers:
 
 class Repository(Protocol):
     """One repository's copy on this machine. Raises RepositoryUnavailable, and RepositoryRefused with a reason, a path and a line."""
+
+    def opened(self) -> AbstractAsyncContextManager[None]:
+        """What is read within belongs together, and costs less than if each was asked for alone."""
+        ...
 
     async def find(self, remote: Remote, reference: Reference) -> str:
         """The commit that a reference leads to now, as the remote says. Raises RepositoryRefused with REFERENCE_MISSING."""

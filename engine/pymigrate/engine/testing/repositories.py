@@ -3,7 +3,8 @@ hosted one; what is asked of a copy is counted."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -105,6 +106,11 @@ class MemoryRepository:
         self._hosted_at = hosted
         self._here = MemoryHosted()
         self.asked: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Nothing costs anything."""
+        yield
 
     async def find(self, remote: Remote, reference: Reference) -> str:
         """The commit that a reference leads to."""

@@ -74,6 +74,32 @@ class Ended:
     said: str
 
 
+class Talk:
+    """A command that answers questions until it is ended."""
+
+    def __init__(self, child: asyncio.subprocess.Process, said: "asyncio.Task[bytes]") -> None:
+        self._child = child
+        self._said = said
+
+    def tell(self, told: bytes) -> None:
+        """Asks. Raises EOFError where it is known to have ended."""
+        if self._child.stdin is None or self._child.stdin.is_closing():
+            raise EOFError("git has ended")
+        self._child.stdin.write(told)
+
+    async def hear_line(self) -> bytes:
+        """A line of its answer. Raises EOFError where it has ended."""
+        return await self._child.stdout.readuntil() if self._child.stdout is not None else b""
+
+    async def hear(self, count: int) -> bytes:
+        """So many bytes. Raises EOFError where it has ended."""
+        return await self._child.stdout.readexactly(count) if self._child.stdout is not None else b""
+
+    async def said(self) -> str:
+        """What it said beside its answers; for one that has ended."""
+        return (await self._said).decode(errors="replace")
+
+
 class GitCommands:
     """Starts git. `home` is a folder that git takes for its user's: an empty one. Nothing of a command outlives it."""
 
@@ -98,6 +124,19 @@ class GitCommands:
         takes too long or says too much."""
         await self.check()
         return await self._git(arguments, folder, environment or {}, settings, told, seconds_max, output_bytes_max)
+
+    @asynccontextmanager
+    async def talk(self, arguments: Sequence[str], folder: Path) -> AsyncIterator[Talk]:
+        """One that answers questions in the repository of `folder`; ended at the end. Raises as `run`, where it does not start."""
+        await self.check()
+        said = (part for setting in SETTINGS for part in ("-c", setting))
+        async with self._started((self._program, *said, *arguments), self._given(folder), is_told=True) as child:
+            hearing = asyncio.ensure_future(_hear_first(child.stderr))
+            try:
+                yield Talk(child, hearing)
+            finally:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
 
     async def execute(
         self, command: Sequence[str], *, told: bytes = b"", seconds_max: float = LOCAL_SECONDS_MAX

@@ -6,9 +6,10 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from pymigrate.engine.adapters.git.commands import LOCAL_SECONDS_MAX, OUTPUT_BYTES_MAX, Ended, GitCommands
+from pymigrate.engine.adapters.git.commands import LOCAL_SECONDS_MAX, OUTPUT_BYTES_MAX, Ended, GitCommands, Talk
 from pymigrate.engine.domain.errors import RepositoryUnavailable
 
 TIPS = "refs/pymigrate/tips/"
@@ -40,6 +41,7 @@ class Copy:
         self.folder = folder
         self._commands = commands
         self._is_swept = False
+        self.generation = 0  # how often it was thrown away: whoever reads one that was reads what is no more
 
     @property
     def is_there(self) -> bool:
@@ -69,6 +71,7 @@ class Copy:
     def drop(self) -> None:
         """Deletes it; at any moment it is there as a whole, or it is not."""
         self._is_swept = False
+        self.generation += 1
         if not self.folder.exists():
             return
         aside = tempfile.mkdtemp(prefix=DROPPED_PREFIX, dir=self.folder.parent)
@@ -107,6 +110,10 @@ class Copy:
         return await self._commands.run(
             arguments, folder=self.folder, told=told, seconds_max=seconds_max, output_bytes_max=output_bytes_max
         )
+
+    def talk(self, *arguments: str) -> AbstractAsyncContextManager[Talk]:
+        """A command that answers questions."""
+        return self._commands.talk(arguments, self.folder)
 
     async def _make(self, object_format: str) -> None:
         await asyncio.to_thread(self.drop)

@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn, TypeVar, assert_never
@@ -38,6 +39,8 @@ T = TypeVar("T")
 UID = re.compile(r"[a-z0-9-]{1,64}")
 HOME = "home"
 HELD_MAX = 10_000
+COMMITS_MAX = 8  # which may have long messages
+LINE_MAX = 100
 RESERVED = frozenset({HOME})
 FETCH = (
     "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
@@ -66,12 +69,17 @@ class GitRepository:
         self._refusals = Refusals(redactor)
         self._reader = ObjectReader(self._copy)
         self._turn = asyncio.Lock()
+        self._commits: dict[str, Commit] = {}  # of those that were read last
         self._held: set[str] = set()  # known to be here, so that asking again costs nothing
 
     @property
     def folder(self) -> Path:
         """Where the copy is, or would be."""
         return self._copy.folder
+
+    def opened(self) -> AbstractAsyncContextManager[None]:
+        """As the port says."""
+        return self._reader.opened()
 
     async def find(self, remote: Remote, reference: Reference) -> str:
         """As the port says. A commit leads to itself: whether it is there, fetching it says."""
@@ -120,7 +128,11 @@ class GitRepository:
 
     async def commit(self, sha: str) -> Commit:
         """As the port says."""
-        return objects.commit_of(sha, await self._raw_commit(sha))
+        if sha not in self._commits:
+            if len(self._commits) >= COMMITS_MAX:
+                self._commits.clear()
+            self._commits[sha] = objects.commit_of(sha, await self._raw_commit(sha))
+        return self._commits[sha]
 
     async def tree(self, sha: str, path: str) -> Tree:
         """As the port says."""
@@ -168,6 +180,8 @@ class GitRepository:
             return True
         if not self._copy.is_there or (await self._kind(older))[1] != "commit":
             return False
+        if await self._line(older, newer) is not None:
+            return True
         ended = await self._copy.git("merge-base", "--is-ancestor", older, newer)
         if ended.code not in {0, 1}:
             await self._suspect(ended.said)
@@ -178,11 +192,27 @@ class GitRepository:
         objects.check_sha(newer)
         if older and (await self._kind(objects.check_sha(older)))[1] != "commit":
             return []
+        if older and (line := await self._line(older, newer)) is not None:
+            return line[: max(limit, 0)]
         without = [f"^{older}"] if older else []
         listed = await self._local("rev-list", "--topo-order", f"--max-count={max(limit, 0)}", newer, *without, "--")
         shas = listed.decode().split()
         raw = await self._checked(self._reader.contents(shas, objects.COMMIT_BYTES_MAX))
         return [objects.commit_of(sha, raw[sha]) for sha in shas]
+
+    async def _line(self, older: str, newer: str) -> list[Commit] | None:
+        """The commits after one up to another, the newest first, where each has one parent and they are few; None: it is not as simple."""
+        found: list[Commit] = []
+        sha = newer
+        for _ in range(LINE_MAX):
+            if sha == older:
+                return found
+            commit = await self.commit(sha)
+            if len(commit.parents) != 1:
+                return None
+            found.append(commit)
+            sha = commit.parents[0]
+        return None
 
     async def signer(self, sha: str, signers: Signers) -> str:
         """As the port says."""
@@ -234,10 +264,17 @@ class GitRepository:
     async def _holds(self, sha: str) -> bool:
         if sha in self._held and self._copy.is_there:
             return True
-        if not await self._copy.holds(sha):
+        if not self._copy.is_there or await self._is_missing(sha) or not await self._copy.holds(sha):
             return False
         self._note(sha)
         return True
+
+    async def _is_missing(self, sha: str) -> bool:
+        """Whether the copy does not even have the commit itself, which is soon told."""
+        try:
+            return not (await self._reader.kind(sha))[1]
+        except CopyDamaged:
+            return False  # which whoever reads more of it finds, and mends
 
     def _note(self, sha: str) -> None:
         if len(self._held) >= HELD_MAX:
@@ -340,6 +377,7 @@ class GitRepository:
 
     async def _forget(self) -> None:
         self._held.clear()
+        self._commits.clear()
         await asyncio.to_thread(self._copy.drop)
 
 

@@ -120,7 +120,8 @@ class Passes:
             async with known.lock:
                 looked = await self._store.read(partial(look, name=name))
                 try:
-                    outcome = await self._pass(looked, known, wish)
+                    async with self._reading.repository(looked.source).opened():
+                        outcome = await self._pass(looked, known, wish)
                     if is_open(outcome.status.reversal):
                         self._staging.reversals.note(name)
                     return outcome
@@ -137,22 +138,29 @@ class Passes:
         and what differs, unless there are problems. Raises what is wrong with the repository."""
         known = await self._known_of(name)
         async with known.lock:
-            looked, findings = await self._store.read(partial(look, name=name)), Findings()
-            try:
-                head = await self._reading.head(looked.source, findings, reference)
-                if reference is None:
-                    target = await self._reading.target(looked.source, head, findings)
-                else:
-                    target = Target(head, await self._reading.repository(looked.source).commit(head))
-                tree, read = await self._reading.read(looked.source, target.sha, findings)
-            except Stopped as stopped:
-                raise stopped.error from stopped
-            target = replace(target, tree=tree)
-            read = await self._rendered(looked, read)
-            reverted = await self._reverted(looked, target, read)
-            return await self._store.read(
-                lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR, looking)
-            )
+            looked = await self._store.read(partial(look, name=name))
+            async with self._reading.repository(looked.source).opened():
+                return await self._check(looked, reference, looking)
+
+    async def _check(
+        self, looked: Looked, reference: Reference | None, looking: Looking | None
+    ) -> git_source_pb2.GitRevision:
+        findings = Findings()
+        try:
+            head = await self._reading.head(looked.source, findings, reference)
+            if reference is None:
+                target = await self._reading.target(looked.source, head, findings)
+            else:
+                target = Target(head, await self._reading.repository(looked.source).commit(head))
+            tree, read = await self._reading.read(looked.source, target.sha, findings)
+        except Stopped as stopped:
+            raise stopped.error from stopped
+        target = replace(target, tree=tree)
+        read = await self._rendered(looked, read)
+        reverted = await self._reverted(looked, target, read)
+        return await self._store.read(
+            lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR, looking)
+        )
 
     async def revision_of(self, outcome: Outcome) -> git_source_pb2.GitRevision:
         """What came of the commit that a pass has seen, by it or by one before; empty where nothing is kept of it."""
