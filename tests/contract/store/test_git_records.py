@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pymigrate.engine.domain.errors import StaleWrite
+from pymigrate.engine.ports.git_records import REVISIONS_KEPT
 from pymigrate.engine.ports.store import Resource, Store, state_of
 from tests.contract.store.records import BoomError, each, resource
 
@@ -48,6 +49,14 @@ async def test_revisions_come_in_pages_the_newest_first(store: Store) -> None:
     assert await page(0, 2) == [(3, b"r3"), (2, b"r2")]
     assert await page(2, 2) == [(1, b"r1")]
     assert await page(1, 2) == []
+
+
+async def test_of_many_revisions_the_newest_are_kept(store: Store) -> None:
+    await add(store, 1, uid="u2")
+    await add(store, *range(1, REVISIONS_KEPT + 3))
+    kept = await store.read(lambda unit: [n for n, _ in unit.git_records.revisions(UID, 0, REVISIONS_KEPT + 3)])
+    assert kept == list(range(REVISIONS_KEPT + 2, 2, -1))
+    assert await store.read(lambda unit: len(unit.git_records.revisions("u2", 0, 2))) == 1
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+REVISIONS_KEPT = 1_000
+"""How many revisions of a source are kept, the newest: what goes back looks at half of them."""
+
 
 class GitRecords(Protocol):
     """By the source's uid. Bodies are messages of the contract, as it encodes them."""
@@ -16,7 +19,8 @@ class GitRecords(Protocol):
         ...
 
     def add_revision(self, uid: str, number: int, commit: str, body: bytes) -> None:
-        """Adds a GitRevision, whose number is the next one, from 1. Raises StaleWrite where it is taken."""
+        """Adds a GitRevision, whose number is the next one, from 1; one that is older than the newest REVISIONS_KEPT goes. Raises
+        StaleWrite where it is taken."""
         ...
 
     def set_revision(self, uid: str, number: int, body: bytes) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pymigrate.engine.domain.errors import StaleWrite
+from pymigrate.engine.ports.git_records import REVISIONS_KEPT
 from pymigrate.engine.testing.journal import Journal
 from pymigrate.engine.testing.store_tables import Tables
 
@@ -32,6 +33,8 @@ class MemoryGitRecords:
         if number != newest + 1:
             raise StaleWrite(f"revision {number} of source {uid} is not the next one: read it again")
         self._journal.put(self._revisions, (uid, number), (commit, body))
+        if (uid, number - REVISIONS_KEPT) in self._revisions:
+            self._journal.drop(self._revisions, (uid, number - REVISIONS_KEPT))
 
     def set_revision(self, uid: str, number: int, body: bytes) -> None:
         """Raises StaleWrite where there is none."""

@@ -10,6 +10,7 @@ from pymigrate.engine.adapters.store.columns import NAME
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.tables import Table
 from pymigrate.engine.domain.errors import StaleWrite
+from pymigrate.engine.ports.git_records import REVISIONS_KEPT
 
 
 class GitStatusRow(Table, table=True):
@@ -42,6 +43,9 @@ _DELETE_STATUS = delete(GitStatusRow).where(col(GitStatusRow.uid) == bindparam("
 _INSERT_REVISION = insert(GitRevisionRow)
 _UPDATE_REVISION = update(GitRevisionRow).where(
     col(GitRevisionRow.uid) == bindparam("stored_uid"), col(GitRevisionRow.number) == bindparam("stored_number")
+)
+_DELETE_OLD_REVISIONS = delete(GitRevisionRow).where(
+    col(GitRevisionRow.uid) == bindparam("stored_uid"), col(GitRevisionRow.number) <= bindparam("oldest")
 )
 _DELETE_REVISIONS = delete(GitRevisionRow).where(col(GitRevisionRow.uid) == bindparam("stored_uid"))
 
@@ -80,6 +84,8 @@ class SqlGitRecords:
             self._connection.execute(_INSERT_REVISION, values)
         except IntegrityError as error:
             raise StaleWrite(f"revision {number} of source {uid} is taken: read it again") from error
+        if number > REVISIONS_KEPT:
+            self._connection.execute(_DELETE_OLD_REVISIONS, {"stored_uid": uid, "oldest": number - REVISIONS_KEPT})
 
     def set_revision(self, uid: str, number: int, body: bytes) -> None:
         """Raises StaleWrite where there is none."""
