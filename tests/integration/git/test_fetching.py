@@ -343,3 +343,65 @@ async def test_a_history_of_thousands_of_commits_is_held_and_told_in_parts(
     assert await repository.is_ancestor(oldest, newest)
     assert await repository.has(oldest)
     assert await repository.read_file(oldest, "a.yaml") == b"1"
+
+
+async def test_a_push_that_was_told_of_is_found_and_fetched_by_one_question(
+    https_host: HttpsHost, repository: GitRepository, pushed: Push
+) -> None:
+    remote, first = https_host.remote("defs"), pushed({"plan.yaml": PLAN})
+    assert await repository.find_pushed(remote, BRANCH) == first  # without a copy it is found first
+    second = pushed({"plan.yaml": PLAN * 2})
+    https_host.asked.clear()
+    assert await repository.find_pushed(remote, BRANCH) == second
+    looks = [
+        asked for asked in https_host.asked if asked.path.endswith("/info/refs") and "authorization" in asked.headers
+    ]
+    assert len(looks) == 1
+    assert await repository.has(second)
+    assert await repository.is_ancestor(first, second)
+
+
+async def test_a_branch_that_is_gone_when_a_push_is_told_of_is_told_as_missing(
+    https_host: HttpsHost, repository: GitRepository, pushed: Push
+) -> None:
+    pushed({"plan.yaml": PLAN})
+    await repository.find_pushed(https_host.remote("defs"), BRANCH)
+    with pytest.raises(RepositoryRefused) as caught:
+        await repository.find_pushed(https_host.remote("defs"), Reference(ReferenceKind.BRANCH, "gone"))
+    assert caught.value.reason == "REFERENCE_MISSING"
+
+
+async def test_what_is_fetched_after_others_were_read_is_read_with_them(
+    https_host: HttpsHost, repository: GitRepository, pushed: Push
+) -> None:
+    remote, first = https_host.remote("defs"), pushed({"plan.yaml": PLAN})
+    await repository.fetch(remote, BRANCH, first)
+    async with repository.opened():
+        assert (await repository.commit(first)).parents == ()
+        second = pushed({"plan.yaml": PLAN * 2})
+        assert not await repository.has(second)
+        await repository.fetch(remote, BRANCH, second)
+        assert (await repository.commit(second)).parents == (first,)
+        await repository.drop()
+        assert not await repository.has(second)
+        await repository.fetch(remote, BRANCH, second)
+        tree = await repository.tree(second, "")
+        assert (await repository.read([blob.oid for blob in tree.blobs])).keys() == {blob.oid for blob in tree.blobs}
+
+
+async def test_a_long_line_of_commits_and_one_with_merges_lead_to_what_they_lead_to(
+    https_host: HttpsHost, repository: GitRepository, pushed: Push, work: Work
+) -> None:
+    shas = [pushed({"plan.yaml": f"{PLAN}# {number}\n"}) for number in range(5)]
+    work.switch("side", shas[1])
+    side = work.commit({"other.yaml": PLAN}, "Beside")
+    work.switch("main")
+    work.merge("side")
+    merged = pushed({"last.yaml": PLAN})
+    await repository.fetch(https_host.remote("defs"), BRANCH, merged)
+    assert [each.sha for each in await repository.between(shas[0], shas[3], 10)] == [shas[3], shas[2], shas[1]]
+    assert [each.sha for each in await repository.between(shas[0], shas[3], 2)] == [shas[3], shas[2]]
+    assert len(await repository.between(shas[4], merged, 10)) == 3  # with the merge, and what it brings
+    assert await repository.is_ancestor(side, merged)
+    assert not await repository.is_ancestor(side, shas[4])
+    assert not await repository.is_ancestor(merged, shas[4])

@@ -36,7 +36,7 @@ class GitHooks:
         self._telling = Telling(store, accounts, clock, random.Random())
         self._pull_requests = PullRequests(store, sources.passes, impacts, accounts, clock, random.Random())
         bells, asked = sources.bells, self._pull_requests.asked
-        self.webhooks = Webhooks(store, sources.secrets, bells.ring, asked, clock, bells.is_under_way)
+        self.webhooks = Webhooks(store, sources.secrets, sources.pushed, asked, clock, bells.is_under_way)
         sources.passes.follow(self._telling.heard)
         sources.passes.follow(self.webhooks.heard)
         sources.sources.also_tell(self.webhooks.condition)

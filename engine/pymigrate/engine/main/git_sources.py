@@ -11,7 +11,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.definition_cache import DefinitionCache
-from pymigrate.engine.application.gitops.pass_outcomes import Outcome
+from pymigrate.engine.application.gitops.pass_outcomes import Outcome, Wish
 from pymigrate.engine.application.gitops.passes import Passes
 from pymigrate.engine.application.gitops.promoting import Promoting
 from pymigrate.engine.application.gitops.reversing import Reversing
@@ -54,20 +54,27 @@ class GitSources:
         self.applying = Applying(catalog, surroundings)
         starting = RunStarting(store, runs)
         self.passes = Passes(store, self.reading, self.applying, starting, surroundings.clock, redactor.clean)
-        wishes = Wishes()
+        self._wishes = Wishes()
         self.reversing = Reversing(store, board, runs, surroundings.clock, self.bells.ring)
         self.passes.reverse_by(self.reversing)
         promoting = Promoting(
             store, catalog, self.reading, self.secrets, self.applying, surroundings.clock, self.bells.ring
         )
         self.sources = Sources(
-            store, catalog, self.passes, self.bells, wishes, surroundings.clock, self.reversing, promoting
+            store, catalog, self.passes, self.bells, self._wishes, surroundings.clock, self.reversing, promoting
         )
-        self._loop = GitSourceLoop(store, self.passes, self.bells, wishes, surroundings.clock, random.Random(), metrics)
+        self._loop = GitSourceLoop(
+            store, self.passes, self.bells, self._wishes, surroundings.clock, random.Random(), metrics
+        )
 
     def servicers(self, requests: Requests) -> Mapping[str, Any]:
         """What is served, by the service's name."""
         return {"GitSourceService": GitSourceCalls(self._store, self._catalog, requests, self.sources, self.bells)}
+
+    def pushed(self, name: str) -> None:
+        """Asks for a pass of a source whose branch is told to have moved. Returns at once."""
+        self._wishes.wish(name, Wish(is_pushed=True))
+        self.bells.ring(name)
 
     async def restore(self) -> None:
         """Finds what an earlier engine left unfinished."""

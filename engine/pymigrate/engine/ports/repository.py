@@ -111,6 +111,10 @@ class Repository(Protocol):
         """Brings that commit, which `reference` led to, with its history; nothing where it is here already."""
         ...
 
+    async def find_pushed(self, remote: Remote, reference: Reference) -> str:
+        """As `find` and then `fetch`, for who was told that a branch has moved: most often the remote is asked once then."""
+        ...
+
     async def has(self, sha: str) -> bool:
         """Whether a commit is here."""
         ...

@@ -130,6 +130,12 @@ class MemoryRepository:
         self._here.signers = dict(hosted.signers)
         self._here.unsound = dict(hosted.unsound)
 
+    async def find_pushed(self, remote: Remote, reference: Reference) -> str:
+        """Both."""
+        sha = await self.find(remote, reference)
+        await self.fetch(remote, reference, sha)
+        return sha
+
     async def has(self, sha: str) -> bool:
         """Whether it is here."""
         return sha in self._here.commits

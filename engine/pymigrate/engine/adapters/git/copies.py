@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pymigrate.engine.adapters.git.commands import LOCAL_SECONDS_MAX, OUTPUT_BYTES_MAX, Ended, GitCommands, Talk
 from pymigrate.engine.domain.errors import RepositoryUnavailable
+from pymigrate.engine.domain.git_names import commit_problem
 
 TIPS = "refs/pymigrate/tips/"
 WRITTEN = "refs/pymigrate/written"
@@ -110,6 +111,14 @@ class Copy:
         return await self._commands.run(
             arguments, folder=self.folder, told=told, seconds_max=seconds_max, output_bytes_max=output_bytes_max
         )
+
+    def tip(self, name: str) -> str:
+        """The commit that a reference was just set to; empty where that is not told."""
+        try:
+            told = (self.folder / name).read_text().strip()
+        except OSError:
+            return ""
+        return "" if commit_problem(told) else told
 
     def talk(self, *arguments: str) -> AbstractAsyncContextManager[Talk]:
         """A command that answers questions."""

@@ -122,6 +122,16 @@ class GitRepository:
                 )
             await self._copy.tidy()
 
+    async def find_pushed(self, remote: Remote, reference: Reference) -> str:
+        """As the port says: what is fetched by its name says what the name leads to. What is wrong with it, `find` and `fetch` tell."""
+        if reference.kind is ReferenceKind.BRANCH and self._copy.is_there:
+            sha = await self._fetch_by_name(remote, reference)
+            if sha:
+                return sha
+        sha = await self.find(remote, reference)
+        await self.fetch(remote, reference, sha)
+        return sha
+
     async def has(self, sha: str) -> bool:
         """As the port says: with all that it leads to."""
         return await self._holds(objects.check_sha(sha))
@@ -301,6 +311,18 @@ class GitRepository:
                 )
             ended = await self._ask(remote, (*FETCH, "{url}", f"+{_name_of(reference)}:{place}"), self._copy.folder)
         return ended
+
+    async def _fetch_by_name(self, remote: Remote, reference: Reference) -> str:
+        """The commit, which is here then; empty where git did not fetch it."""
+        name, place = _name_of(reference), f"{TIPS}pushed-{secrets.token_hex(4)}"
+        async with self._turn:
+            ended = await self._ask(remote, (*FETCH, "{url}", f"+{name}:{place}"), self._copy.folder)
+            sha = "" if ended.code else self._copy.tip(place)
+            if not sha:
+                return ""
+            self._note(sha)
+            await self._copy.tidy()
+        return sha
 
     async def _ask(self, remote: Remote, arguments: Sequence[str], folder: Path | None) -> Ended:
         """A command that speaks to the repository, whose url stands for `{url}`."""

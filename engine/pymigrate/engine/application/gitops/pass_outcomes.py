@@ -13,10 +13,12 @@ from pymigrate.v1 import definition_pb2, git_source_pb2
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody asks of the next pass besides that it comes: to apply although the source only looks by itself, in whose name."""
+    """What somebody asks of the next pass besides that it comes: to apply although the source only looks by itself, in whose name; or that
+    they were told of a push."""
 
     actor: str = GIT_ACTOR
     applies: bool = False
+    is_pushed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ class Passes:
     async def _pass(self, looked: Looked, known: Known, wish: Wish) -> Outcome:
         source, draft = looked.source, Draft(looked, self._clock.now())
         try:
-            head = await self._reading.head(source, draft.findings)
+            head = await self._reading.head(source, draft.findings, is_pushed=wish.is_pushed)
         except Stopped as stopped:
             return await self._fall_back(draft, known, stopped.error)
         known.fetched = self._clock.monotonic()

@@ -79,12 +79,19 @@ class SourceReading:
         await self._repositories.drop(uid)
 
     async def head(
-        self, source: git_source_pb2.GitSource, findings: Findings, reference: Reference | None = None
+        self,
+        source: git_source_pb2.GitSource,
+        findings: Findings,
+        reference: Reference | None = None,
+        *,
+        is_pushed: bool = False,
     ) -> str:
-        """The commit that a reference leads to, which is here from now on. Raises Stopped."""
+        """The commit that a reference leads to, which is here from now on. `is_pushed`: it is told to have moved. Raises Stopped."""
         repository, wanted = self.repository(source), reference or reference_of(source)
 
         async def look(remote: Remote) -> str:
+            if is_pushed:
+                return await repository.find_pushed(remote, wanted)
             sha = await repository.find(remote, wanted)
             if not await repository.has(sha):
                 await repository.fetch(remote, wanted, sha)

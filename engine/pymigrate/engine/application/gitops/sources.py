@@ -198,7 +198,8 @@ class Wishes:
 
     def wish(self, name: str, wish: Wish) -> None:
         """Asks for something."""
-        self._wishes[name] = wish
+        if wish.applies or not self._wishes.get(name, wish).applies:
+            self._wishes[name] = wish
 
     def take(self, name: str) -> Wish:
         """What was asked for until now."""
