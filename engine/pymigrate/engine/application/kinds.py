@@ -178,9 +178,22 @@ def _free_plan(unit: Unit, plan: plan_pb2.Plan) -> None:
     for run in unit.runs.names_in(UNFINISHED):
         if run.startswith(f"{plan.name}/"):
             raise FailedPrecondition(f"{plan.name} has an unfinished run: wait for the end of {run}, or cancel it")
-    for other in plans_of(unit, environment_of(plan.name)).values():
-        if last_segment(plan.name) in other.dependencies:
-            raise FailedPrecondition(f"{plan.name} is needed by {other.name}: change that first")
+    environment = environment_of(plan.name)
+    needing = remembered(
+        unit, "needing", "plans", environment, lambda: _needing(unit, environment), outlasts_deletions=True
+    )
+    for other in needing.get(last_segment(plan.name), ()):
+        if unit.resources.get(other) is not None:  # it may have been deleted since
+            raise FailedPrecondition(f"{plan.name} is needed by {other}: change that first")
+
+
+def _needing(unit: Unit, environment: str) -> dict[str, list[str]]:
+    """The full names of the plans that depend on a plan, by its last segment."""
+    found: dict[str, list[str]] = {}
+    for plan in plans_of(unit, environment).values():
+        for name in plan.dependencies:
+            found.setdefault(name, []).append(plan.name)
+    return found
 
 
 def _free_environment(unit: Unit, environment: environment_pb2.Environment) -> None:

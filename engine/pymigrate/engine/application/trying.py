@@ -71,6 +71,7 @@ class WrittenOver:
         self._touched: dict[tuple[str, str], set[str]] = {}
         self._touched_below: dict[str, set[str]] = {}
         self._writes: dict[tuple[str, str], int] = {}
+        self._deletions: dict[tuple[str, str], int] = {}
         self.originals: dict[str, Resource | None] = {}
 
     @property
@@ -85,6 +86,10 @@ class WrittenOver:
     def writes(self, kind: str, parent: str) -> int:
         """How often anything of a collection was written."""
         return self._writes.get((kind, parent), 0)
+
+    def deletions(self, kind: str, parent: str) -> int:
+        """How many of these writes deleted something."""
+        return self._deletions.get((kind, parent), 0)
 
     def get(self, name: str) -> Resource | None:
         """See Resources."""
@@ -170,6 +175,8 @@ class WrittenOver:
         self._touched.setdefault(place, set()).add(name)
         self._touched_below.setdefault(known.parent, set()).add(name)
         self._writes[place] = self._writes.get(place, 0) + 1
+        if written is None:
+            self._deletions[place] = self._deletions.get(place, 0) + 1
 
     def _require(self, name: str, version: int) -> Resource:
         stored = self.get(name)

@@ -18,7 +18,7 @@ class Staged(Overlaid, Remembering):
         super().__init__(unit, self.loaded)
         self.audit = NotedAudit(unit)
         self._later: list[Callable[[Unit], None]] = []
-        self.memory = Memory(self.resources.writes)
+        self.memory = Memory(self.resources.writes, self.resources.deletions)
 
     @property
     def as_unit(self) -> Unit:
