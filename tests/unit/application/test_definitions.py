@@ -214,6 +214,22 @@ def test_what_is_no_reference_is_refused_without_repeating_it(password: str) -> 
     assert password not in found["postgres.password"]
 
 
+@pytest.mark.parametrize("system", [connection_pb2.PostgresSystem, connection_pb2.MysqlSystem])
+def test_a_login_in_a_host_is_refused_without_repeating_it(
+    system: type[connection_pb2.PostgresSystem | connection_pb2.MysqlSystem],
+) -> None:
+    kind = "postgres" if system is connection_pb2.PostgresSystem else "mysql"
+    declared = system(host="me:hunter2@db", database="d", user="u")
+    found = told(connection_problems(connection_pb2.Connection(**{kind: declared})))  # type: ignore[arg-type]  # by its kind
+    assert found.keys() == {f"{kind}.host"}
+    assert "hunter2" not in found[f"{kind}.host"]
+
+
+def test_an_abstract_socket_is_a_host() -> None:
+    system = connection_pb2.PostgresSystem(host="@/tmp/s", database="d", user="u")
+    assert told(connection_problems(connection_pb2.Connection(postgres=system))) == {}
+
+
 @pytest.mark.parametrize("port", [-1, 65_536])
 def test_what_is_no_port_is_refused(port: int) -> None:
     system = connection_pb2.PostgresSystem(host="h", database="d", user="u", port=port)

@@ -64,6 +64,10 @@ def _server(
     for name in ("host", "database", "user"):
         if not getattr(system, name):
             yield Problem(f"{kind}.{name}", "is required")
+    if "@" in system.host[1:]:  # one that begins with it is an abstract socket
+        yield Problem(
+            f"{kind}.host", "must be the server alone, without a login: set `user`, and a reference as `password`"
+        )
     yield from range_problems(f"{kind}.port", system.port, 0, 65_535)
     if system.ssl_mode and system.ssl_mode not in ssl_modes:
         yield Problem(f"{kind}.ssl_mode", f"must be one of {', '.join(sorted(ssl_modes))}")
