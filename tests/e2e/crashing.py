@@ -1,6 +1,7 @@
 """An engine that is killed at a commit of its store, in place of `pymigrate serve`; which commit, a file in its home says.
 
-The order is `before N` or `after N`: SIGKILL before, or right after, the Nth transaction from then on takes effect.
+The order is `before N` or `after N`: SIGKILL before, or right after, the Nth transaction from then on takes effect. With a part of a
+module's name behind it only transactions of that module count.
 """
 
 import os
@@ -8,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.main.serve import open_store, run
@@ -20,10 +21,10 @@ ORDER = "crash"
 Result = TypeVar("Result")
 
 
-def order(home: Path, when: str, number: int) -> None:
+def order(home: Path, when: str, number: int, module: str = "") -> None:
     """Tells an engine, or the next one of this home, when to end."""
     fresh = home / f"{ORDER}.new"
-    fresh.write_text(f"{when} {number}")
+    fresh.write_text(f"{when} {number} {module}")
     fresh.replace(home / ORDER)
 
 
@@ -51,11 +52,11 @@ class CrashingStore:
 
         def bounded(unit: Unit) -> Result:
             done = work(unit)
-            self._reach("before")
+            self._reach("before", work)
             return done
 
         done = await self._inner.transact(bounded)
-        self._reach("after")
+        self._reach("after", work)
         return done
 
     async def read(self, work: Callable[[Unit], Result]) -> Result:
@@ -66,15 +67,15 @@ class CrashingStore:
         """The store's own."""
         await self._inner.close()
 
-    def _reach(self, when: str) -> None:
+    def _reach(self, when: str, work: Callable[[Unit], Any]) -> None:
         try:
             text, written = self._order.read_text(), self._order.stat().st_mtime_ns
         except OSError:
             return
         if (text, written) != self._known:
             self._known, self._seen = (text, written), 0
-        ordered, _, number = text.partition(" ")
-        if ordered != when:
+        ordered, number, module = text.split(" ", 2)
+        if ordered != when or module not in getattr(work, "__module__", ""):
             return
         self._seen += 1
         if self._seen == int(number):
