@@ -5,18 +5,17 @@ import asyncio
 import contextlib
 import os
 import re
-import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pymigrate.engine.adapters.git.children import PIECE_BYTES, Child
 from pymigrate.engine.domain.errors import RepositoryRefused, RepositoryUnavailable
 
 OLDEST = (2, 34)  # which verifies signatures by SSH keys, and packs in steps
 OUTPUT_BYTES_MAX = 64 * 1024**2
 ERROR_BYTES_MAX = 65_536
-PIECE_BYTES = 262_144
 LOCAL_SECONDS_MAX = 120.0  # of a command that asks nobody
 END_SECONDS_MAX = 10.0
 FILE_BYTES_MAX = 512 * 1024**2  # of whatever it writes, and so of a pack
@@ -77,7 +76,7 @@ class Ended:
 class Talk:
     """A command that answers questions until it is ended."""
 
-    def __init__(self, child: asyncio.subprocess.Process, said: "asyncio.Task[bytes]") -> None:
+    def __init__(self, child: Child, said: "asyncio.Task[bytes]") -> None:
         self._child = child
         self._said = said
 
@@ -89,11 +88,11 @@ class Talk:
 
     async def hear_line(self) -> bytes:
         """A line of its answer. Raises EOFError where it has ended."""
-        return await self._child.stdout.readuntil() if self._child.stdout is not None else b""
+        return await self._child.stdout.readuntil()
 
     async def hear(self, count: int) -> bytes:
         """So many bytes. Raises EOFError where it has ended."""
-        return await self._child.stdout.readexactly(count) if self._child.stdout is not None else b""
+        return await self._child.stdout.readexactly(count)
 
     async def said(self) -> str:
         """What it said beside its answers; for one that has ended."""
@@ -200,32 +199,17 @@ class GitCommands:
     @asynccontextmanager
     async def _started(
         self, command: Sequence[str], given: Mapping[str, str], *, is_told: bool
-    ) -> AsyncIterator[asyncio.subprocess.Process]:
+    ) -> AsyncIterator[Child]:
         """One that runs; at the end nothing of it is left."""
         try:
-            child = await asyncio.create_subprocess_exec(
-                "/bin/sh",
-                "-c",
-                LIMITED,
-                "limited",
-                *self._limits,
-                *command,
-                stdin=asyncio.subprocess.PIPE if is_told else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                limit=PIECE_BYTES,
-                cwd=self._home,
-                env=given,
-                start_new_session=True,
-            )
+            limited = ("/bin/sh", "-c", LIMITED, "limited", *self._limits, *command)
+            child = await Child.start(limited, self._home, given, is_told=is_told)
         except OSError as error:
             raise RepositoryUnavailable(f"git can't be started: {error.strerror}") from error
         try:
             yield child
         finally:
-            # Also after a good end: what a transport left behind, such as an ssh that waits, goes with it.
-            _kill(child.pid)
-            await asyncio.shield(_reaped(child))
+            await asyncio.shield(child.end())
 
     def _given(self, folder: Path | None) -> dict[str, str]:
         return {
@@ -248,7 +232,7 @@ class GitCommands:
         }
 
 
-async def _tell(child: asyncio.subprocess.Process, told: bytes) -> None:
+async def _tell(child: Child, told: bytes) -> None:
     """What it does not read is told by its end."""
     if child.stdin is None:
         return
@@ -262,10 +246,10 @@ async def _tell(child: asyncio.subprocess.Process, told: bytes) -> None:
         await child.stdin.wait_closed()
 
 
-async def _hear(stream: asyncio.StreamReader | None, bytes_max: int) -> bytes:
+async def _hear(stream: asyncio.StreamReader, bytes_max: int) -> bytes:
     """All of it. Raises RepositoryRefused where it is too much."""
     said = bytearray()
-    while stream is not None and (piece := await stream.read(PIECE_BYTES)):
+    while piece := await stream.read(PIECE_BYTES):
         said += piece
         if len(said) > bytes_max:
             raise RepositoryRefused(
@@ -274,25 +258,9 @@ async def _hear(stream: asyncio.StreamReader | None, bytes_max: int) -> bytes:
     return bytes(said)
 
 
-async def _hear_first(stream: asyncio.StreamReader | None) -> bytes:
+async def _hear_first(stream: asyncio.StreamReader) -> bytes:
     """The beginning; the rest is read and forgotten, so that nothing waits for it."""
     said = bytearray()
-    while stream is not None and (piece := await stream.read(PIECE_BYTES)):
+    while piece := await stream.read(PIECE_BYTES):
         said += piece[: ERROR_BYTES_MAX - len(said)]
     return bytes(said)
-
-
-def _kill(pid: int) -> None:
-    """The whole group, whose leader it is: it may be gone already, with or without its children."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-async def _reaped(child: asyncio.subprocess.Process) -> None:
-    """Waits for its end, and reads what its pipes still hold: their transports are closed then."""
-    if child.stdin is not None:
-        child.stdin.close()
-    await child.wait()
-    for stream in (child.stdout, child.stderr):
-        while stream is not None and await stream.read(PIECE_BYTES):
-            pass
