@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from pymigrate.engine.adapters.git.repository import GitRepositories
+from pymigrate.engine.adapters.git.repositories import GitRepositories
 from pymigrate.engine.domain.errors import RepositoryRefused
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.repository import Reference, ReferenceKind, Remote, Repositories

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from pymigrate.engine.adapters.git.repository import GitRepositories, GitRepository
+from pymigrate.engine.adapters.git.repositories import GitRepositories
+from pymigrate.engine.adapters.git.repository import GitRepository
 from pymigrate.engine.ports.redaction import Redactor
 from tests.git_hosting import HttpsHost
 from tests.git_works import Work

@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from pymigrate.engine.adapters.git import copies
-from pymigrate.engine.adapters.git.repository import GitRepositories, GitRepository
+from pymigrate.engine.adapters.git.repositories import GitRepositories
+from pymigrate.engine.adapters.git.repository import GitRepository
 from pymigrate.engine.domain.errors import RepositoryRefused, RepositoryUnavailable
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.repository import Reference, ReferenceKind

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pymigrate.engine.adapters.git.repository import GitRepositories, GitRepository
+from pymigrate.engine.adapters.git.repositories import GitRepositories
+from pymigrate.engine.adapters.git.repository import GitRepository
 from pymigrate.engine.domain.errors import RepositoryRefused
 from pymigrate.engine.ports.repository import Reference, ReferenceKind
 from tests.git_hosting import HttpsHost, Pushed, SshHost

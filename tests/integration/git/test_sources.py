@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import json_format
 
 from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.adapters.git.repository import GitRepositories
+from pymigrate.engine.adapters.git.repositories import GitRepositories
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.caller import Caller, Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pymigrate.engine.adapters.git.repository import GitRepositories, GitRepository
+from pymigrate.engine.adapters.git.repositories import GitRepositories
+from pymigrate.engine.adapters.git.repository import GitRepository
 from pymigrate.engine.domain.errors import RepositoryRefused, RepositoryUnavailable
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.repository import HttpsLogin, Reference, ReferenceKind, Remote, SshLogin

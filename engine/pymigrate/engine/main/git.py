@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pymigrate.engine.adapters.git.repository import GitRepositories
+from pymigrate.engine.adapters.git.repositories import GitRepositories
 from pymigrate.engine.ports.redaction import Redactor
 
 
