@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from pymigrate.engine.application.gitops.webhooks import Post, Reception, Taken
+from pymigrate.engine.application.gitops.webhook_posts import Post, Reception, Taken
 from pymigrate.engine.domain.errors import StoreUnavailable
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.server import RestServer

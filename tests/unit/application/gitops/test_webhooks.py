@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pymigrate.engine.application.gitops.webhook_events import PullRequest
-from pymigrate.engine.application.gitops.webhooks import BURST, Post, Taken, Webhooks
+from pymigrate.engine.application.gitops.webhook_posts import Post, Taken
+from pymigrate.engine.application.gitops.webhooks import BURST, Webhooks
 from pymigrate.engine.domain.errors import SecretRefused, SecretsUnavailable
 from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.store import MemoryStore

@@ -3,7 +3,7 @@ taken."""
 
 from collections.abc import Awaitable, Callable
 
-from pymigrate.engine.application.gitops.webhooks import ReadsSecrets
+from pymigrate.engine.application.gitops.webhook_secrets import ReadsSecrets
 from pymigrate.engine.domain.errors import GitHostRefused
 from pymigrate.engine.ports.git_hosts import CommitStatus, GitHosts, HostAccount
 from pymigrate.v1 import git_source_pb2 as pb

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pymigrate.engine.application.gitops.webhooks import Post, Reception, Taken
+from pymigrate.engine.application.gitops.webhook_posts import Post, Reception, Taken
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.redacted import Clean, redacted
 from pymigrate.engine.entrypoints.rest.bodies import read_body
