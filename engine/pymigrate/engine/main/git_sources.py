@@ -56,7 +56,7 @@ class GitSources:
         self.passes = Passes(store, self.reading, self.applying, starting, surroundings.clock, redactor.clean)
         self._wishes = Wishes()
         self.reversing = Reversing(store, board, runs, surroundings.clock, self.bells.ring)
-        self.passes.reverse_by(self.reversing)
+        self.passes.reverse_by(self.reversing.drafts)
         promoting = Promoting(
             store, catalog, self.reading, self.secrets, self.applying, surroundings.clock, self.bells.ring
         )

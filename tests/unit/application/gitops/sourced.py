@@ -153,7 +153,7 @@ class SourceParts:
         self.bells: Bells[Outcome] = Bells()
         self.wishes = Wishes()
         self.reversing = Reversing(store, board, undoing, clock, self.bells.ring)
-        self.passes.reverse_by(self.reversing)
+        self.passes.reverse_by(self.reversing.drafts)
         promoting = Promoting(store, catalog, reading, secrets, applying, clock, self.bells.ring)
         self.sources = Sources(store, catalog, self.passes, self.bells, self.wishes, clock, self.reversing, promoting)
         self.loop = GitSourceLoop(store, self.passes, self.bells, self.wishes, clock, random.Random(1), self.metrics)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pymigrate.engine.application.gitops.conditions import ConditionType, Findings
 from pymigrate.engine.domain.held_data import HeldRun
 from pymigrate.engine.domain.names import last_segment
-from pymigrate.engine.domain.reversals import Rewind
+from pymigrate.engine.domain.reversals import NextStep, Rewind, Step
 from pymigrate.v1 import git_source_pb2
 
 PLANNED = git_source_pb2.REVERSAL_STATE_PLANNED
@@ -84,6 +84,18 @@ def when_blocked(commit: str, why: str, undone: Sequence[str]) -> str:
         f"commit {commit[:12]} can't be gone back to: {why}.{done} The definitions stay as they are. Mend what keeps it and call"
         " RollbackRun, with which this goes on; or commit something else; or let the environment's revert_policy be `report`"
     )
+
+
+def settle(reversal: git_source_pb2.Reversal, step: NextStep, *, is_begun: bool) -> None:
+    """Where a reversal stands, given what is to be done next."""
+    if step.step is Step.BLOCKED:
+        undone = [each.run for each in reversal.runs if each.is_undone]
+        reversal.state = BLOCKED
+        reversal.message = when_blocked(reversal.commit, step.message, undone)
+        return
+    is_approved = is_begun or len(reversal.approved_by) >= reversal.approvals_min
+    reversal.state = ROLLING_BACK if is_approved else AWAITING_APPROVAL
+    reversal.message = how_it_stands(reversal)
 
 
 def tell_reversal(findings: Findings, reversal: git_source_pb2.Reversal) -> None:
