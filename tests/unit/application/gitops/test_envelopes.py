@@ -295,3 +295,18 @@ def test_no_text_after_an_envelope_makes_reading_fail_otherwise_than_by_problems
     file = DefinitionFile(path=path, content=f"{HEAD}kind: Department\n{text}".encode())
     found = read_definitions([file], scope)
     assert all(each.file == path and each.description and each.rule for each in found.problems)
+
+
+UNSEEN = {
+    "a field": '{"\\e[2Jx": 1}',
+    "a field within": '{systems: {"\\u202ep": {foo: 1}}}',
+    "a key that stands twice": '{"\\a": 1, "\\a": 2}',
+}
+
+
+@pytest.mark.parametrize("spec", UNSEEN.values(), ids=UNSEEN)
+def test_problems_quote_no_character_that_nobody_sees(spec: str) -> None:
+    content = f"apiVersion: pymigrate.io/v1alpha1\nkind: Department\nmetadata: {{name: a}}\nspec: {spec}\n"
+    found = read_definitions([DefinitionFile(path="a.yaml", content=content.encode())], "prod").problems
+    assert found
+    assert all((each.description + each.path + each.name).isprintable() for each in found)

@@ -317,3 +317,23 @@ async def test_a_plan_that_is_started_by_its_commit_is_started_once_though_the_c
     for _ in range(3):
         await scene.passed()
     assert len(scene.runs.started) == 1
+
+
+SUBJECTS = {
+    "\x1b[2J\x1b]0;owned\x07Clear the screen": r"\x1b[2J\x1b]0;owned\x07Clear the screen",
+    "Undo\r\u202eevil": r"Undo\r\u202eevil",
+    "x" * 1_000_000: "x" * 300 + "…",
+    "Use ghp_1234567890abcdefghijklmnopqrstuvwxyz": "(it holds what looks like a GitHub token)",
+    "Merge commit '9d1ffc189284b06588015379ebfaf9f275fb6ff7' into main": None,
+    "Größere Änderung für 北京": None,
+}
+
+
+@pytest.mark.parametrize(("subject", "told"), SUBJECTS.items(), ids=range(len(SUBJECTS)))
+async def test_what_committers_say_is_told_as_one_short_line_that_steers_nothing_and_shows_no_secret(
+    subject: str, told: str | None
+) -> None:
+    scene = await applied()
+    scene.push({"c.yaml": department("hr")}, f"{subject}\n\nMore of it")
+    await scene.passed()
+    assert (await scene.revisions())[-1].subject == (subject if told is None else told)

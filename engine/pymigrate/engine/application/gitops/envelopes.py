@@ -21,6 +21,7 @@ from pymigrate.engine.application.gitops.limits import (
     PROBLEMS_MAX,
     PROBLEMS_OF_FILE_MAX,
 )
+from pymigrate.engine.application.gitops.readable import readable_problem
 from pymigrate.engine.application.kinds import PHASES
 from pymigrate.engine.domain.names import ID_RULE, is_id, nearest
 from pymigrate.v1.definition_pb2 import DefinitionFile, DefinitionProblem
@@ -101,7 +102,7 @@ class _Read:
     def _tell(self, problem: DefinitionProblem) -> None:
         self._problem_count += 1
         if len(self._problems) < PROBLEMS_MAX:
-            self._problems.append(problem)
+            self._problems.append(readable_problem(problem))
 
 
 def _too_much(files: Sequence[DefinitionFile]) -> DefinitionProblem | None:

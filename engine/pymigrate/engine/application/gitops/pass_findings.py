@@ -6,6 +6,7 @@ from pymigrate.engine.application.gitops.applying import Applied
 from pymigrate.engine.application.gitops.conditions import ConditionType
 from pymigrate.engine.application.gitops.definition import DefinitionsRead
 from pymigrate.engine.application.gitops.pass_drafts import CHANGES_MAX, Draft, Looked, counted, revision_of
+from pymigrate.engine.application.gitops.readable import readable_line
 from pymigrate.engine.application.gitops.source_reading import Target
 from pymigrate.v1 import definition_pb2, git_source_pb2
 
@@ -66,7 +67,7 @@ def revision_for(
     """What came of a commit."""
     revision = revision_of(state, draft.now, actor)
     revision.commit, revision.tree, revision.signer = target.sha, target.tree, target.signer
-    revision.author, revision.subject = target.commit.author, target.commit.subject
+    revision.author, revision.subject = readable_line(target.commit.author), readable_line(target.commit.subject)
     revision.commit_time.FromDatetime(target.commit.time)
     if staged is not None:
         revision.changes.extend(staged.changes[:CHANGES_MAX])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pymigrate.engine.application.gitops.definition import Definition
+from pymigrate.engine.application.gitops.readable import readable_problem
 from pymigrate.engine.application.inheriting import Found
 from pymigrate.engine.application.literal_secrets import without_literals
 from pymigrate.engine.domain.errors import InvalidDefinition, PermanentError, Problem
@@ -119,7 +120,7 @@ class ProblemsTold:
     def _keep(self, problem: definition_pb2.DefinitionProblem) -> None:
         self._names.add(problem.name)
         self._said.add((problem.name, problem.path, problem.description))
-        self._found.setdefault(problem.SerializeToString(deterministic=True), problem)
+        self._found.setdefault(problem.SerializeToString(deterministic=True), readable_problem(problem))
 
 
 def _in_document(path: str) -> str:
