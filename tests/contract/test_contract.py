@@ -216,7 +216,7 @@ def test_a_message_survives_its_plain_form_in_either_spelling(phase: plan_pb2.Ph
         ({"datasets": {"a": {"source": {"csv": {}, "parquet": {}}}}}, "datasets.a.source.parquet", "only one"),
         ({"createTime": "yesterday"}, "createTime", "2026-01-31"),
         ({"datasets": {1: {}}}, "datasets.1", "quote it"),
-        ({"priority": 1.5}, "priority", "whole number"),
+        ({"priority": 1.5}, "priority", "whole number, not one with a fraction"),
         ({"priority": float("inf")}, "priority", "whole number"),
         ({"priority": float("nan")}, "priority", "whole number"),
         ({"priority": "9" * 5_000}, "priority", "must be"),

@@ -1,6 +1,7 @@
 """The JSON Schemas of definitions: valid themselves, and of one mind with the engine on what is shown and on what is wrong."""
 
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -129,3 +130,13 @@ def test_fields_are_told_with_what_the_contract_says_of_them() -> None:
     owner = SCHEMAS["Department"]["definitions"]["Department"]["properties"]["owner"]
     assert owner["description"].startswith("Who answers for it")
     assert SCHEMAS["Department"]["description"]
+
+
+def test_the_schemas_that_examples_name_to_editors_are_there() -> None:
+    named = {
+        path: match[1]
+        for path in sorted((FOLDER.parent / "examples").rglob("*.yaml"))
+        if (match := re.match(r"# yaml-language-server: \$schema=(\S+)", path.read_text()))
+    }
+    assert named
+    assert [str(path) for path, schema in named.items() if not (path.parent / schema).is_file()] == []

@@ -217,7 +217,8 @@ def _integer(field: FieldDescriptor, value: Any, path: str) -> int:
     if isinstance(text, float) and text.is_integer():
         text = int(text)
     if isinstance(text, bool) or not isinstance(text, int):
-        raise ShapeError(path, f"must be a whole number, not {_kind(value)}")
+        kind = "one with a fraction" if isinstance(text, float) and math.isfinite(text) else _kind(value)
+        raise ShapeError(path, f"must be a whole number, not {kind}")
     bits = 32 if field.cpp_type in {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_UINT32} else 64
     is_natural = field.cpp_type in _NATURALS
     least, most = (0, 2**bits - 1) if is_natural else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)

@@ -227,8 +227,12 @@ class Catalog:
         """Raises NotOwned when another side declares the object, Inherited when another environment does."""
         if resource.managed_by == INHERITANCE:
             raise Inherited(resource.name, self._inheriting.where_from(unit, resource))
-        if resource.managed_by != caller.managed_by and not self._is_suspended(unit, resource.managed_by):
+        if resource.managed_by != caller.managed_by and not self.is_open(unit, resource):
             raise NotOwned(resource.name, resource.managed_by, caller.managed_by)
+
+    def is_open(self, unit: Unit, resource: Resource) -> bool:
+        """Whether the object's owner lets other sides change it for now."""
+        return self._is_suspended(unit, resource.managed_by)
 
     def require_unchanged(self, resource: Resource, etag: str) -> None:
         """Raises StaleWrite when the caller read another state."""

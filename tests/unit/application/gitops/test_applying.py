@@ -202,6 +202,43 @@ async def test_others_may_change_what_a_suspended_source_declares_and_it_stays_t
     assert fields(applied, "prod/departments/sales") == {"owner": ('"Bob"', "")}
 
 
+async def test_files_too_may_change_what_a_suspended_source_declares_and_it_stays_the_sources() -> None:
+    scene = Scene()
+    await scene.apply(world())
+    by_hand = {"Plan prod/p": {"phases": {"returns": phase("returns")}}, "Department prod/hr": {"owner": "Eve"}}
+    scene.suspended.add(OWNER)
+    applied = await scene.apply(by_hand, owner="cli")
+    assert problems(applied) == []
+    assert changes(applied) == {"prod/departments/hr": "create", "prod/plans/p": "update"}
+    assert (await scene.get("prod/plans/p")).managed_by == OWNER
+    assert "environments/prod/plans/p/phases/orders" not in await scene.stored()
+    assert changes(await scene.apply(by_hand, owner="cli")) == {}
+    scene.suspended.clear()
+    assert changes(await scene.apply(world())) == {"prod/plans/p": "update"}
+
+
+async def test_what_a_source_declares_is_changed_in_its_repository_which_the_refusal_says() -> None:
+    scene = Scene()
+    await scene.apply(world())
+    applied = await scene.look({"Department prod/sales": {"owner": "Eve"}}, owner="cli")
+    (said,) = problems(applied)
+    assert said == (
+        "Department-prod-sales.json:1 refused : environments/prod/departments/sales is managed by git/warehouse: commit the change to the"
+        " repository of gitSources/warehouse (DiffGitSource tells what a branch of it would change), suspend that source to change it by"
+        " hand meanwhile, or leave it out here"
+    )
+
+
+async def test_another_source_changes_nothing_even_of_one_that_is_suspended() -> None:
+    scene = Scene()
+    await scene.apply(world())
+    scene.suspended.add(OWNER)
+    applied = await scene.look({"Department prod/sales": {"owner": "Eve"}}, owner="git/lake")
+    assert (
+        "declare it in one of the two alone, gitSources/warehouse or gitSources/lake" in applied.problems[0].description
+    )
+
+
 async def test_what_was_staged_over_another_state_is_not_kept_over_this_one() -> None:
     scene = Scene()
     await scene.apply(world())

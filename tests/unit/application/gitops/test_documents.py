@@ -143,7 +143,7 @@ def test_a_file_of_too_many_values_is_refused() -> None:
 
 def test_a_file_that_is_too_large_is_not_looked_at() -> None:
     assert troubles(b"#" * (FILE_BYTES_MAX + 1)) == [
-        "0:0: file: has 4,194,305 bytes; at most 4,194,304 are read: split the file"
+        "0:0: file: has more than 4,194,304 bytes, which is the most that is read: split the file"
     ]
 
 
@@ -155,10 +155,15 @@ def test_a_file_that_is_too_large_is_not_looked_at() -> None:
         (b"a: 1\nb: \0", "2:4: file: holds a NUL character: it is no text"),
         (b"a: 1\nb: \x07", "2:4: yaml: is not YAML: control characters are not allowed"),
         (b"a: [", "yaml: is not YAML: while parsing a flow node, did not find expected node content"),
+        (b"a: 1\n\tb: 2", "2:1: yaml: is not YAML: the line begins with a tab; indent with blanks"),
+        (b"a:\n\tb: 2", "2:1: yaml: is not YAML: the line begins with a tab; indent with blanks"),
         (
-            b"a: 1\n\tb: 2",
-            "is not YAML: while scanning a plain scalar, found a tab character that violates indentation",
+            b"a: b: c",
+            "1:5: yaml: is not YAML: mapping values are not allowed in this context: quote a text that holds a colon and a blank",
         ),
+        (b"a: @b", "found character that cannot start any token: quote a text that begins so"),
+        (b"a:\n  b: 1\n c: 2", "did not find expected key: begin all keys of a map in one column"),
+        (b"a: 'b\n", "found unexpected end of stream: close the quotes"),
     ],
 )
 def test_what_is_no_text_or_no_yaml_is_told_with_its_place(content: bytes, said: str) -> None:

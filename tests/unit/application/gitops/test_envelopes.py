@@ -73,7 +73,11 @@ def test_a_field_of_the_message_is_found_in_the_file() -> None:
 
 def test_a_document_that_names_no_environment_belongs_to_the_one_that_is_asked_for() -> None:
     assert only(LOOSE, "dev").name == "environments/dev/departments/sales"
-    assert problems(LOOSE) == ["a.yaml:3:1 envelope metadata.environment: a Department needs metadata.environment"]
+    (said,) = problems(LOOSE)
+    assert said == (
+        "a.yaml:3:1 envelope metadata.environment: a Department needs metadata.environment, or one environment for all that name none"
+        " (--environment, or the source's)"
+    )
 
 
 def test_documents_of_other_environments_are_skipped_and_counted() -> None:

@@ -246,7 +246,10 @@ async def test_a_pin_says_which_commit_of_the_branch_is_applied() -> None:
     await scene.declare("staging")
     await scene.declare(promotion={"promotedFrom": "staging", "pinFile": "pins/prod"})
     await scene.passed()
-    assert (await scene.conditions())["Valid"] == "!NOT_PROMOTED"
+    conditions = await scene.conditions()
+    assert conditions["Valid"] == conditions["Ready"] == "!NOT_PROMOTED", (
+        "and not the WAITING of what no pass has come to"
+    )
     scene.push({"b.yaml": department("sales")})
     scene.push({"pins/prod": f"{first}\n"})
     assert (await scene.passed()).result == "applied"

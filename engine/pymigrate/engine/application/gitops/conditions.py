@@ -83,7 +83,9 @@ def alike(left: git_source_pb2.GitCondition, right: git_source_pb2.GitCondition)
 
 
 def _ready(listed: Iterable[git_source_pb2.GitCondition]) -> Finding:
-    missing = first_unmet(listed)
+    unmet = [each for each in listed if not each.is_met]
+    # What no pass has come to says nothing of why: a later one that was looked at does.
+    missing = next((each for each in unmet if each.reason != "WAITING"), unmet[0] if unmet else None)
     if missing is None:
         return Finding(is_met=True, reason="READY", message="what is stored is what the repository says")
     return Finding(is_met=False, reason=missing.reason, message=missing.message)

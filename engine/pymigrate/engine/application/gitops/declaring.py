@@ -11,6 +11,7 @@ from pymigrate.engine.application.catalog import Catalog, is_layered
 from pymigrate.engine.application.environment_checks import Changed
 from pymigrate.engine.application.environment_layers import INHERITANCE
 from pymigrate.engine.application.gitops.definition import Definition
+from pymigrate.engine.application.gitops.git_source_kinds import source_of
 from pymigrate.engine.application.gitops.problems_told import ProblemsTold
 from pymigrate.engine.application.gitops.staged import Staged
 from pymigrate.engine.application.inherited_runs import require_unused
@@ -124,20 +125,30 @@ class Declaring:
         return True
 
     def _require_ours(self, resource: Resource) -> None:
-        """Raises NotOwned, with how to take over what another side has."""
-        side = resource.managed_by
+        """Raises FailedPrecondition, with how to get at what another side has."""
+        side, ours = resource.managed_by, self._caller.managed_by
         if side == INHERITANCE:
             self._catalog.require_owner(self._unit, resource, self._caller)
-        if side != self._caller.managed_by and side not in self._taken_over_sides:
-            raise FailedPrecondition(
-                f"{resource.name} is managed by {side}: take it over by naming `{side}` among the sides that are taken over, change or"
-                " delete it there, or leave it out here"
+        if side == ours or side in self._taken_over_sides:
+            return
+        source = source_of(side)
+        if not source:
+            way = f"take it over by naming `{side}` among the sides that are taken over, change or delete it there, or leave it out here"
+        elif source_of(ours):
+            way = f"declare it in one of the two alone, {source} or {source_of(ours)}"
+        elif self._catalog.is_open(self._unit, resource):
+            return
+        else:
+            way = (
+                f"commit the change to the repository of {source} (DiffGitSource tells what a branch of it would change), suspend"
+                " that source to change it by hand meanwhile, or leave it out here"
             )
+        raise FailedPrecondition(f"{resource.name} is managed by {side}: {way}")
 
     def _adopted(self, resource: Resource) -> Resource:
-        """The object as the owner's."""
+        """The object as the owner's; what a suspended source has stays the source's."""
         side, owner = resource.managed_by, self._caller.managed_by
-        if side == owner:
+        if side == owner or side not in self._taken_over_sides:
             return resource
         adopted = replace(resource, managed_by=owner, version=resource.version + 1)
         self._unit.resources.update(adopted, resource.version)

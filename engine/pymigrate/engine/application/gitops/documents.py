@@ -65,7 +65,9 @@ def _of_bytes(content: bytes) -> list[Trouble]:
     """What is wrong with a file before any of it is parsed."""
     if len(content) > FILE_BYTES_MAX:
         return [
-            Trouble("file", 0, 0, f"has {len(content):,} bytes; at most {FILE_BYTES_MAX:,} are read: split the file")
+            Trouble(
+                "file", 0, 0, f"has more than {FILE_BYTES_MAX:,} bytes, which is the most that is read: split the file"
+            )
         ]
     if content.startswith(_OTHER_MARKS):
         return [Trouble("file", 0, 0, "is not YAML: it is UTF-16; save it as UTF-8")]

@@ -30,6 +30,7 @@ from pymigrate.v1.shape import ShapeError, from_data
 API_VERSION = "pymigrate.io/v1alpha1"
 ENVELOPE = ("apiVersion", "kind", "metadata", "spec")
 METADATA = ("name", "environment", "labels")
+OR_SCOPE = ", or one environment for all that name none (--environment, or the source's)"
 
 
 def read_definitions(
@@ -208,7 +209,9 @@ class _Envelope:
             self._tell("envelope", "metadata", "must be a map")
             return ""
         if given is None:
-            wanted = "metadata.name" if kind.is_top or self._scope else "metadata.name and metadata.environment"
+            wanted = (
+                "metadata.name" if kind.is_top or self._scope else f"metadata.name and metadata.environment{OR_SCOPE}"
+            )
             self._tell("envelope", "metadata", f"a {kind.word} needs {wanted}")
             return ""
         self._refuse_unknown(given, METADATA, "metadata.")
@@ -225,7 +228,7 @@ class _Envelope:
         value = otherwise if value is None else value
         path = f"metadata.{key}"
         if value is None:
-            self._tell("envelope", path, f"a {kind.word} needs {path}")
+            self._tell("envelope", path, f"a {kind.word} needs {path}{OR_SCOPE if key == 'environment' else ''}")
         elif not isinstance(value, str):
             self._tell("envelope", path, "must be text: quote it")
         elif not is_id(value):

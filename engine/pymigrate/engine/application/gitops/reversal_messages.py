@@ -52,22 +52,25 @@ def is_open(reversal: git_source_pb2.Reversal) -> bool:
 def how_it_stands(reversal: git_source_pb2.Reversal) -> str:
     """Where it stands, and what a person must do where one must."""
     commit, count = reversal.commit[:12], len(reversal.runs)
-    what = f"{count:,} run{'s' if count != 1 else ''}"
+    what = f"{count:,} {'run' if count == 1 else 'runs'}"
+    holding = f"{what} that {'holds' if count == 1 else 'hold'} data"
+    are, were = ("is", "was") if count == 1 else ("are", "were")
     match reversal.state:
         case git_source_pb2.REVERSAL_STATE_AWAITING_APPROVAL:
             more = reversal.approvals_min - len(reversal.approved_by)
+            approved = "it is" if count == 1 else "they are"
             return (
-                f"commit {commit} goes back behind {what} that hold data: {more:,} more must approve that they are undone"
+                f"commit {commit} goes back behind {holding}: {more:,} more must approve that {approved} undone"
                 " (ApproveReversal), or another commit take its place"
             )
         case git_source_pb2.REVERSAL_STATE_ROLLING_BACK:
             left = [last_segment(each.run) for each in reversal.runs if not each.is_undone]
-            return f"{what} are being undone for commit {commit}, still to come: {', '.join(left[:10]) or 'none'}"
+            return f"{what} {are} being undone for commit {commit}, still to come: {', '.join(left[:10]) or 'none'}"
         case git_source_pb2.REVERSAL_STATE_DONE:
-            return f"{what} were undone for commit {commit}"
+            return f"{what} {were} undone for commit {commit}"
         case git_source_pb2.REVERSAL_STATE_REPORTED:
             return (
-                f"commit {commit} goes back behind {what} that hold data, which the environment's policy leaves where it is: roll the"
+                f"commit {commit} goes back behind {holding}, which the environment's policy leaves where it is: roll the"
                 " runs back, or run the plans again"
             )
         case git_source_pb2.REVERSAL_STATE_PLANNED:

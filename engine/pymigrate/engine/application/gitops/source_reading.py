@@ -149,7 +149,9 @@ class SourceReading:
         content = await repository.read_file(head, path)
         if content is None:
             said = f"nothing was promoted so far: commit {head} has no {path}"
-            raise RepositoryRefused(NOT_PROMOTED, f"{said}; PromoteGitSource writes it", path=path)
+            raise RepositoryRefused(
+                NOT_PROMOTED, f"{said}; promoting the source (`pymigrate promote`) writes it", path=path
+            )
         text = content.decode("ascii", errors="replace").strip()
         if said := commit_problem(text):
             raise RepositoryRefused("PIN_REFUSED", f"{path} {said}", path=path, line=1)

@@ -163,7 +163,8 @@ class SourceStaging:
         is_new = draft.status.reversal.commit != reversal.commit
         draft.status.reversal.CopyFrom(reversal)
         draft.tell_problems([])
-        said = f"commit {target.sha} waits until {len(reversal.runs):,} runs are undone"
+        count = len(reversal.runs)
+        said = f"commit {target.sha} waits until {count:,} {'run is' if count == 1 else 'runs are'} undone"
         draft.findings.meet(ConditionType.VALID, "VALID", f"everything that commit {target.sha} declares is sound")
         draft.findings.miss(ConditionType.APPLIED, "HELD_BACK", said)
         tell_reversal(draft.findings, reversal)

@@ -25,6 +25,13 @@ _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
 _NO_NUMBER = frozenset({".nan", ".NaN", ".NAN"})
+# What to do about what the parser finds, for the mistakes that people make.
+NEXT_STEPS = {
+    "mapping values are not allowed": "quote a text that holds a colon and a blank",
+    "cannot start any token": "quote a text that begins so",
+    "while parsing a block mapping, did not find expected key": "begin all keys of a map in one column",
+    "unexpected end of stream": "close the quotes",
+}
 
 
 class Ambiguous(ValueError):
@@ -43,11 +50,22 @@ def take_yaml(text: str, builder: Builder) -> None:
         raise Unreadable(line, column, f"is not YAML: {error.reason}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = ", ".join(part for part in (error.context, error.problem) if part)
+        said = _what_is_wrong(text, error)
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         raise Unreadable(line, column, f"is not YAML: {said}") from error
     finally:
         parser.dispose()
+
+
+def _what_is_wrong(text: str, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    if mark is not None:
+        lines = text.splitlines()
+        line = lines[mark.line] if mark.line < len(lines) else ""
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            return "the line begins with a tab; indent with blanks"
+    said = ", ".join(part for part in (error.context, error.problem) if part)
+    return said + next((f": {what}" for found, what in NEXT_STEPS.items() if found in said), "")
 
 
 def _take(event: Any, builder: Builder) -> None:

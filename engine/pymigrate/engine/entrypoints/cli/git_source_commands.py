@@ -127,6 +127,8 @@ def history(
         return
     for revision in answer.revisions:
         typer.echo(revision_line(revision))
+    if not answer.revisions:
+        typer.echo("nothing came of any commit so far")
 
 
 def _all(client: Client) -> Iterator[git_source_pb2.GitSource]:

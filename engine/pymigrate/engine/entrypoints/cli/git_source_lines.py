@@ -10,6 +10,7 @@ from pymigrate.v1 import git_source_pb2
 from pymigrate.v1.shape import enum_word
 
 SHA_CHARACTERS = 12
+REPORTED = git_source_pb2.REVERSAL_STATE_REPORTED
 _REVISION_STATES = git_source_pb2.GitRevisionState.DESCRIPTOR
 _REVERSAL_STATES = git_source_pb2.ReversalState.DESCRIPTOR
 
@@ -36,7 +37,8 @@ def status_lines(source: git_source_pb2.GitSource) -> Iterator[str]:
     """Where a source stands, with everything that keeps it."""
     status = source.status
     yield f"{source.name}: {source.url}{f' ({source.path})' if source.path else ''}"
-    yield f"applied: {short(status.applied_commit)} {spell_moment(status.applied_time)}, {status.object_count:,} objects"
+    when = f" {spell_moment(status.applied_time)}, {status.object_count:,} objects" if status.applied_commit else ""
+    yield f"applied: {short(status.applied_commit)}{when}"
     if status.seen_commit != status.applied_commit:
         yield f"seen: {short(status.seen_commit)} {spell_moment(status.seen_time)}"
     yield f"fetched: {spell_moment(status.fetch_time)}"
@@ -52,6 +54,8 @@ def status_lines(source: git_source_pb2.GitSource) -> Iterator[str]:
         yield from change_lines(status.drift)
     if status.HasField("reversal"):
         yield from reversal_lines(status.reversal)
+        if status.reversal.state == git_source_pb2.REVERSAL_STATE_AWAITING_APPROVAL:
+            yield f"  to approve it: pymigrate approve-reversal {source.name.rpartition('/')[2]} {status.reversal.commit}"
 
 
 def revision_lines(revision: git_source_pb2.GitRevision) -> Iterator[str]:
@@ -91,7 +95,8 @@ def reversal_lines(reversal: git_source_pb2.Reversal) -> Iterator[str]:
     for run in reversal.runs:
         phases = ", ".join(run.phases) or "nothing published"
         sealed = f"; sealed: {', '.join(run.sealed_phases)}" if run.sealed_phases else ""
-        yield f"  undo {run.run} ({run.state}, {spell_amount(run.rows)} rows): {phases}{sealed}"
+        word = "undone" if run.is_undone else "stays" if reversal.state == REPORTED else "undo"
+        yield f"  {word} {run.run} ({run.state}, {spell_amount(run.rows)} rows): {phases}{sealed}"
 
 
 def short(digest: str) -> str:
