@@ -12,7 +12,7 @@ def lines(status: pb.GitSourceStatus) -> list[str]:
     return list(status_lines(pb.GitSource(name="gitSources/prod", url="https://git.example.com/a.git", status=status)))
 
 
-def reversal(state: pb.ReversalState, *, is_undone: bool = False) -> pb.GitSourceStatus:
+def reversal(state: pb.ReversalState.ValueType, *, is_undone: bool = False) -> pb.GitSourceStatus:
     """One whose newest commit goes back behind a run."""
     run = pb.ReversedRun(run=RUN, state="succeeded", rows=5, phases=["orders"], is_undone=is_undone)
     return pb.GitSourceStatus(reversal=pb.Reversal(commit=COMMIT, state=state, runs=[run], approvals_min=1))

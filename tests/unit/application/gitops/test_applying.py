@@ -205,7 +205,10 @@ async def test_others_may_change_what_a_suspended_source_declares_and_it_stays_t
 async def test_files_too_may_change_what_a_suspended_source_declares_and_it_stays_the_sources() -> None:
     scene = Scene()
     await scene.apply(world())
-    by_hand = {"Plan prod/p": {"phases": {"returns": phase("returns")}}, "Department prod/hr": {"owner": "Eve"}}
+    by_hand: dict[str, Spec] = {
+        "Plan prod/p": {"phases": {"returns": phase("returns")}},
+        "Department prod/hr": {"owner": "Eve"},
+    }
     scene.suspended.add(OWNER)
     applied = await scene.apply(by_hand, owner="cli")
     assert problems(applied) == []

@@ -50,7 +50,7 @@ def status_lines(source: git_source_pb2.GitSource) -> Iterator[str]:
         yield f"  {each.type}: {met}, {each.reason}, since {spell_moment(each.transition_time)}{said}"
     yield from (f"  problem: {problem_line(each)}" for each in status.problems)
     if status.drift:
-        yield "changed from another side:"
+        yield "differs from the commit:"
         yield from change_lines(status.drift)
     if status.HasField("reversal"):
         yield from reversal_lines(status.reversal)
