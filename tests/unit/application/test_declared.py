@@ -6,8 +6,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from pymigrate.engine.application import definitions
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.connection_definitions import connection_problems
-from pymigrate.engine.application.kind import PAGE_MAX
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS, PHASES, children, connections_of
+from pymigrate.engine.application.pages import PAGE_MAX
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.revisions import phase_hash, plan_hash
 from pymigrate.engine.domain.errors import (
@@ -459,6 +459,7 @@ async def test_objects_are_listed_page_by_page(engine: Engine) -> None:
         ("warehouse", "is no resource name"),
         ("", "is no resource name"),
         ("environments/e/plans", "is no resource name"),
+        ("environments/e" + "/plans/p" * 5_000, "is no resource name"),
         ("environments/e/plans/wharehouse", "there are `p`"),
         ("environments/f/plans/p", "no environments/f"),
         ("environments/e/connections/p", "did you mean|there are"),

@@ -29,7 +29,7 @@ async def dispatch(engine: Engine) -> Dispatch:
 
 @pytest.fixture
 def ledger(dispatch: Dispatch) -> DeliveryLedger:
-    return DeliveryLedger(dispatch.store, dispatch.engine.catalog, dispatch.links)
+    return DeliveryLedger(dispatch.store, dispatch.links)
 
 
 def ids(found: Iterable[notification_pb2.NotificationDelivery]) -> list[str]:

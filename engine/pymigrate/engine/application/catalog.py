@@ -14,10 +14,14 @@ from google.protobuf.message import Message
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.environment_checks import Changed
 from pymigrate.engine.application.environment_layers import INHERITANCE
-from pymigrate.engine.application.inheriting import LAYERED_FIELDS, Found, Inheriting, resolved_body
-from pymigrate.engine.application.kind import OUTPUT_ONLY, PAGE_MAX, Kind, etag_of
+from pymigrate.engine.application.inheriting import Inheriting, resolved_body
+from pymigrate.engine.application.inheriting_troubles import Found, is_layered
+from pymigrate.engine.application.kind import Kind, etag_of
 from pymigrate.engine.application.kinds import is_template
 from pymigrate.engine.application.literal_secrets import without_literals
+from pymigrate.engine.application.masked_fields import merge_masked, refuse_another_system, settable_copy
+from pymigrate.engine.application.pages import PAGE_MAX, page_limit
+from pymigrate.engine.application.required_objects import require_parent, required
 from pymigrate.engine.application.resolved_views import resolved_view
 from pymigrate.engine.application.trying import afterwards, tried
 from pymigrate.engine.domain.errors import (
@@ -25,18 +29,15 @@ from pymigrate.engine.domain.errors import (
     FailedPrecondition,
     Inherited,
     InvalidDefinition,
-    NotFound,
     NotOwned,
     Problem,
     StaleWrite,
 )
-from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id, last_segment, nearest, parent_of
+from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id, last_segment, parent_of
 from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
 from pymigrate.v1 import environment_pb2
 
 M = TypeVar("M", bound=Message)
-PAGE_DEFAULT = 100
-NEIGHBOURS_MAX = 1_000
 IsSuspended = Callable[[Unit, str], bool]
 
 
@@ -69,11 +70,11 @@ class Catalog:
         """Stores a new object. Raises InvalidDefinition, NotFound for the parent, AlreadyExists. `is_dry`: nothing is kept. `is_checked`:
         the caller has checked it, as a part of a whole that only together is right, and calls `follow` for the whole."""
         unit = tried(unit) if is_dry else unit
-        self.require_parent(unit, parent)
+        require_parent(unit, parent)
         name = f"{parent}/{kind.collection}/{object_id}" if parent else f"{kind.collection}/{object_id}"
         if not is_id(object_id):
             raise InvalidDefinition((Problem(f"{kind.noun}_id", f"`{object_id}` is no name: use {ID_RULE}"),))
-        fresh = self._settable_copy(kind, message)
+        fresh = settable_copy(kind, message)
         fresh.name = name
         held = self._checked(unit, kind, fresh, is_checked=is_checked)
         self._refuse_taken(unit, name)
@@ -90,15 +91,15 @@ class Catalog:
 
     def get(self, unit: Unit, kind: Kind[M], name: str) -> M:
         """One object. Raises NotFound with the nearest name."""
-        return kind.read(self._require(unit, kind, name))
+        return kind.read(required(unit, kind, name))
 
     def as_used(self, unit: Unit, kind: Kind[M], name: str) -> M:
         """One object with the values of parameters in their places; in a template those that there are. Raises NotFound."""
-        return kind.held(self._require(unit, kind, name))
+        return kind.held(required(unit, kind, name))
 
     def usable(self, unit: Unit, kind: Kind[M], name: str) -> M:
         """One object as it is used. Raises NotFound, and FailedPrecondition in a template, in which nothing is."""
-        resource = self._require(unit, kind, name)
+        resource = required(unit, kind, name)
         environment = environment_of(name)
         if is_template(unit, environment):
             raise FailedPrecondition(
@@ -114,7 +115,7 @@ class Catalog:
 
     def list(self, unit: Unit, kind: Kind[M], parent: str, page_size: int, page_token: str) -> tuple[list[M], str]:
         """A page of objects ordered by name, and the token of the next page."""
-        self.require_parent(unit, parent)
+        require_parent(unit, parent)
         size = page_limit(page_size)
         found = unit.resources.list(kind.collection, parent, page_token, size + 1)
         token = found[size - 1].name if len(found) > size else ""
@@ -141,17 +142,17 @@ class Catalog:
         """Changes the fields of the mask; writing what is there already changes nothing. Raises as `create`, StaleWrite, NotOwned."""
         unit = tried(unit) if is_dry else unit
         wanted: Any = message
-        resource = self._require(unit, kind, wanted.name)
+        resource = required(unit, kind, wanted.name)
         self.require_unchanged(resource, wanted.etag)
         self.require_owner(unit, resource, caller)
         fresh: Any = kind.message()
         fresh.ParseFromString(resource.body)
         before = _body(fresh)
-        self._merge(kind, fresh, message, mask)
+        merge_masked(kind, fresh, message, mask)
         if _body(fresh) == before:
             return kind.read(resource)
         stored: Any = kind.read(resource)
-        _refuse_another_system(kind, stored, fresh)
+        refuse_another_system(kind, stored, fresh)
         held = self._checked(unit, kind, fresh, is_checked=is_checked)
         for each in (fresh,) if held is fresh else (fresh, held):
             kind.stamp(stored, each)
@@ -169,7 +170,7 @@ class Catalog:
     ) -> None:
         """Removes an object. Raises NotFound, StaleWrite, NotOwned, FailedPrecondition while something needs it. Without `is_followed` the
         caller calls `follow` for a whole."""
-        resource = self._require(unit, kind, name)
+        resource = required(unit, kind, name)
         self.require_unchanged(resource, etag)
         self.require_owner(unit, resource, caller)
         kind.check_delete(unit, kind.read(resource))
@@ -211,14 +212,9 @@ class Catalog:
             AuditEntry(self._surroundings.clock.now(), caller.principal, action, subject, version, detail)
         )
 
-    def require_parent(self, unit: Unit, parent: str) -> None:
-        """Raises NotFound, with the nearest name, unless the parent exists; the top needs none."""
-        if parent and unit.resources.get(parent) is None:
-            self._raise_not_found(unit, parent)
-
     def require_writable(self, unit: Unit, kind: Kind[M], name: str, etag: str, caller: Caller) -> M:
         """One object that the caller may change as it is. Raises NotFound, StaleWrite, NotOwned."""
-        resource = self._require(unit, kind, name)
+        resource = required(unit, kind, name)
         self.require_unchanged(resource, etag)
         self.require_owner(unit, resource, caller)
         return kind.read(resource)
@@ -240,23 +236,6 @@ class Catalog:
             raise StaleWrite(
                 f"{resource.name} was changed since it was read: read it again and repeat the change", field="etag"
             )
-
-    def _require(self, unit: Unit, kind: Kind[M], name: str) -> Resource:
-        resource = unit.resources.get(name)
-        if resource is None or resource.kind != kind.collection:
-            self._raise_not_found(unit, name)
-        assert resource is not None  # noqa: S101 (for the type checker: the line above raises)
-        return resource
-
-    def _raise_not_found(self, unit: Unit, name: str) -> None:
-        parts = name.split("/")
-        parent = parent_of(name)
-        if len(parts) < 2 or len(parts) % 2:
-            raise NotFound(f"`{name}` is no resource name: write it as environments/prod/plans/warehouse")
-        if parent and unit.resources.get(parent) is None:
-            self._raise_not_found(unit, parent)
-        known = [last_segment(found.name) for found in unit.resources.list(parts[-2], parent, "", NEIGHBOURS_MAX)]
-        raise NotFound(f"there is no {name}{nearest(parts[-1], known)}", field="name")
 
     def _checked(self, unit: Unit, kind: Kind[M], message: M, *, is_checked: bool) -> M:
         """The message as it holds. Raises InvalidDefinition; of a template, what still lacks a value is checked where it gets one."""
@@ -287,34 +266,6 @@ class Catalog:
         if layer := self._inheriting.hidden_by(unit, name):
             raise _inherited(name, layer)
 
-    def _settable_copy(self, kind: Kind[M], message: M) -> Any:
-        copy = kind.message()
-        copy.CopyFrom(message)
-        for field in OUTPUT_ONLY | kind.held_elsewhere | kind.output_only:
-            if field in copy.DESCRIPTOR.fields_by_name:
-                copy.ClearField(field)
-        return copy
-
-    def _merge(self, kind: Kind[M], stored: Message, wanted: M, mask: FieldMask) -> None:
-        settable = kind.settable()
-        source = self._settable_copy(kind, wanted)
-        if not mask.paths or list(mask.paths) == ["*"]:
-            for field, _ in stored.ListFields():
-                if field.name not in {"name", *kind.output_only}:
-                    stored.ClearField(field.name)
-            stored.MergeFrom(source)
-            return
-        for path in mask.paths:
-            if path.split(".")[0] not in settable:
-                raise InvalidDefinition((Problem("update_mask", f"`{path}` can't be set{nearest(path, settable)}"),))
-        if not mask.IsValidForDescriptor(stored.DESCRIPTOR):
-            raise InvalidDefinition(
-                (Problem("update_mask", f"names a field that does not exist: {', '.join(mask.paths)}"),)
-            )
-        for path in mask.paths:
-            _clear(stored, path)  # so that an unset value in the request clears it
-        mask.MergeMessage(source, stored, True, True)
-
 
 def _inherited(name: str, layer: str) -> AlreadyExists:
     _, environment, key = name.split("/", 2)
@@ -322,13 +273,6 @@ def _inherited(name: str, layer: str) -> AlreadyExists:
         f"{name} is inherited from `{layer}`: say in environments/{environment} what is different, by overrides of"
         f" `{key}`, or leave it out there by is_excluded first"
     )
-
-
-def page_limit(page_size: int) -> int:
-    """The size of a page. Raises InvalidDefinition for a negative one; a larger one than allowed is cut, as AIP-158 has it."""
-    if page_size < 0:
-        raise InvalidDefinition((Problem("page_size", "can't be negative"),))
-    return min(page_size or PAGE_DEFAULT, PAGE_MAX)
 
 
 def _told(kind: Kind[Any], environment: str, problem: Problem) -> Problem:
@@ -344,37 +288,5 @@ def _body(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def is_layered(before: Message, after: Message) -> bool:
-    """Whether a change matters to what inherits: of environments, what their layers are made of does."""
-    if before.DESCRIPTOR.name != "Environment":
-        return True
-    return any(getattr(before, field) != getattr(after, field) for field in LAYERED_FIELDS)
-
-
 def _end(kind: Kind[M], message: M, unit: Unit) -> None:
     kind.on_delete(unit, message)
-
-
-def _clear(message: Message, path: str) -> None:
-    *outer, last = path.split(".")
-    for name in outer:
-        if not message.HasField(name):
-            return
-        message = getattr(message, name)
-    message.ClearField(last)
-
-
-def _refuse_another_system(kind: Kind[M], before: Message, after: Message) -> None:
-    oneof = next((name for name in ("system", "backend") if name in before.DESCRIPTOR.oneofs_by_name), "")
-    if not oneof:
-        return
-    was, becomes = before.WhichOneof(oneof), after.WhichOneof(oneof)
-    if becomes and was != becomes:
-        raise InvalidDefinition(
-            (
-                Problem(
-                    f"{kind.noun}.{becomes}",
-                    f"the {kind.noun.replace('_', ' ')} is {was} and can't become {becomes}: create another one",
-                ),
-            )
-        )

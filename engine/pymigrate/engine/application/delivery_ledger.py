@@ -1,8 +1,9 @@
 """The ledger as it is read: who was told what, when, by which template, and what came back."""
 
 from pymigrate.engine.application.acknowledging import AcknowledgeLinks
-from pymigrate.engine.application.catalog import Catalog, page_limit
 from pymigrate.engine.application.delivery_messages import delivery_messages
+from pymigrate.engine.application.pages import page_limit
+from pymigrate.engine.application.required_objects import require_parent
 from pymigrate.engine.application.run_tokens import page_token_of, read_page_token
 from pymigrate.engine.domain.delivery import DeliveryState
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem
@@ -16,9 +17,8 @@ from pymigrate.v1.shape import enum_word
 class DeliveryLedger:
     """The use cases behind GetDelivery and ListDeliveries."""
 
-    def __init__(self, store: Store, catalog: Catalog, links: AcknowledgeLinks) -> None:
+    def __init__(self, store: Store, links: AcknowledgeLinks) -> None:
         self._store = store
-        self._catalog = catalog
         self._links = links
 
     async def get(self, name: str) -> notification_pb2.NotificationDelivery:
@@ -40,7 +40,7 @@ class DeliveryLedger:
         only = _filter_of(request)
 
         def work(unit: Unit) -> notification_pb2.ListDeliveriesResponse:
-            self._catalog.require_parent(unit, request.parent)
+            require_parent(unit, request.parent)
             found = unit.deliveries.list(only, before, size + 1)
             last = found[size - 1] if len(found) > size else None
             return notification_pb2.ListDeliveriesResponse(
@@ -55,7 +55,7 @@ class DeliveryLedger:
             return NotFound(
                 f"`{name}` is no delivery's name: write it as environments/prod/deliveries/d1", field="name"
             )
-        self._catalog.require_parent(unit, environment_of(name))
+        require_parent(unit, environment_of(name))
         return NotFound(f"there is no {name}: ListDeliveries tells which there are", field="name")
 
 

@@ -2,7 +2,7 @@
 change is refused with every problem. What comes out as it was is not touched."""
 
 from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from pymigrate.engine.application.caller import Caller, Surroundings
@@ -10,46 +10,16 @@ from pymigrate.engine.application.environment_checks import Changed, object_prob
 from pymigrate.engine.application.environment_layers import INHERITANCE, EnvironmentLayers
 from pymigrate.engine.application.filling import PLACE
 from pymigrate.engine.application.inherited_kinds import INHERITED, collection_of
-from pymigrate.engine.application.inherited_runs import require_unused
+from pymigrate.engine.application.inheriting_troubles import Found, delete_unused, require_backends
 from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import ENVIRONMENTS
 from pymigrate.engine.application.remembering import remembered
 from pymigrate.engine.application.resolving import Held, Resolving, fill_declared
-from pymigrate.engine.application.secret_backend_kinds import SECRET_BACKENDS
-from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
+from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.names import last_segment, parent_of
 from pymigrate.engine.ports.store import AuditEntry, Resource, Unit
 
-PROBLEMS_MAX = 200
 NAMES_TOLD_MAX = 20
-LAYERED_FIELDS = ("bases", "is_template", "parameters", "values", "overrides")
-"""The fields of an environment that its layers are made of."""
-
-
-@dataclass(slots=True)
-class Found:
-    """What keeps a change from being made. Problems are told with the environment that has them, fields of objects as `key.field`; refusals
-    with it and the object's name within it. `layers` are those of the environments that were looked at."""
-
-    problems: list[tuple[str, Problem]] = field(default_factory=list)
-    refusals: list[tuple[str, str, str]] = field(default_factory=list)
-    layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def refuse(self, cause: str) -> None:
-        """Raises FailedPrecondition or InvalidDefinition, with everything found; `cause` is the environment that was written to."""
-        if self.refusals:
-            raise FailedPrecondition("; ".join(message for _, _, message in self.refusals[:PROBLEMS_MAX]))
-        told = [
-            Problem(_place(environment, each.field, cause), each.description) for environment, each in self.problems
-        ]
-        if told:
-            raise InvalidDefinition(tuple(dict.fromkeys(told))[:PROBLEMS_MAX])
-
-
-def _place(environment: str, place: str, cause: str) -> str:
-    if environment != cause:
-        return f"environments/{environment}: {place}"
-    return f"environment.{place}" if place.partition(".")[0] in LAYERED_FIELDS else place
 
 
 class Inheriting:
@@ -138,7 +108,7 @@ class Inheriting:
         if any(each.managed_by != INHERITANCE for each in objects.values()):
             return  # it is refused for these
         for key in sorted(objects, reverse=True):
-            self._delete(unit, name, key, objects[key], found)
+            delete_unused(unit, name, key, objects[key], found)
         found.refuse(name)
 
     def where_from(self, unit: Unit, resource: Resource) -> str:
@@ -197,7 +167,7 @@ class Inheriting:
         for key in sorted(set(stored).union(*declared.values()) if keys is None else keys):
             self._renew_one(unit, resolving, environment, key, stored.get(key), changed, found, tell)
         if changed.keys:
-            self._require_backends(unit, environment, changed, found)
+            require_backends(unit, environment, changed, found)
             self._audit(unit, caller, environment, changed)
         self._check(
             unit, layers, environment, Changed(changed.written | own.written, changed.deleted | own.deleted), found
@@ -226,7 +196,7 @@ class Inheriting:
         held = resolving.resolve(key)
         is_own = stored is not None and stored.managed_by != INHERITANCE
         if held is None:
-            if stored is not None and not is_own and self._delete(unit, environment, key, stored, found):
+            if stored is not None and not is_own and delete_unused(unit, environment, key, stored, found):
                 changed.deleted.add(key)
             return
         for problem in held.problems:
@@ -271,38 +241,6 @@ class Inheriting:
         name = f"environments/{environment}/{key}"
         uid = self._surroundings.new_id()
         unit.resources.insert(Resource(name, kind.collection, parent_of(name), uid, 1, body, now, now, INHERITANCE))
-        return True
-
-    @staticmethod
-    def _require_backends(unit: Unit, environment: str, changed: Changed, found: Found) -> None:
-        """A secret backend that goes must be needed by none of what is left, whose own checks would not miss it."""
-        for key in sorted(changed.deleted):
-            if collection_of(key) == SECRET_BACKENDS.collection:
-                try:
-                    gone = SECRET_BACKENDS.message()
-                    gone.name = f"environments/{environment}/{key}"
-                    SECRET_BACKENDS.check_delete(unit, gone)
-                except FailedPrecondition as error:
-                    found.refusals.append((environment, key, error.message))
-
-    @staticmethod
-    def _delete(unit: Unit, environment: str, key: str, stored: Resource, found: Found) -> bool:
-        try:
-            require_unused(unit, environment, key)
-            for collection in ("phases",) if collection_of(key) == "plans" else ():
-                own = [
-                    each
-                    for each in unit.resources.list(collection, stored.name, "", PROBLEMS_MAX)
-                    if each.managed_by != INHERITANCE
-                ]
-                if own:
-                    raise FailedPrecondition(
-                        f"{stored.name} holds {own[0].name}, which no base declares: delete it first"
-                    )
-        except FailedPrecondition as error:
-            found.refusals.append((environment, key, error.message))
-            return False
-        unit.resources.delete(stored.name, stored.version)
         return True
 
     def _audit(self, unit: Unit, caller: Caller, environment: str, changed: Changed) -> None:

@@ -11,7 +11,6 @@ from pymigrate.engine.domain.errors import Problem
 from pymigrate.engine.ports.store import Resource, Unit
 
 M = TypeVar("M", bound=Message)
-PAGE_MAX = 1_000
 OUTPUT_ONLY = frozenset(
     {"name", "uid", "etag", "create_time", "update_time", "managed_by", "plan_hash", "definition_hash"}
 )

@@ -10,7 +10,8 @@ from pymigrate.engine.application.abandoning import abandon_deliveries
 from pymigrate.engine.application.connection_definitions import connection_problems
 from pymigrate.engine.application.dataset_definitions import shared_targets
 from pymigrate.engine.application.declared_backends import reference_problems
-from pymigrate.engine.application.kind import PAGE_MAX, Kind
+from pymigrate.engine.application.kind import Kind
+from pymigrate.engine.application.pages import PAGE_MAX
 from pymigrate.engine.application.remembering import held_of, remembered
 from pymigrate.engine.domain import graph
 from pymigrate.engine.domain.errors import FailedPrecondition, Problem

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pymigrate.engine.application.environment_layers import EnvironmentLayers
 from pymigrate.engine.application.filling import leaves
 from pymigrate.engine.application.inherited_kinds import INHERITED, collection_of
-from pymigrate.engine.application.kind import PAGE_MAX
 from pymigrate.engine.application.overlaying import join_path
+from pymigrate.engine.application.pages import PAGE_MAX
 from pymigrate.engine.application.policies import laid_policy
 from pymigrate.engine.application.resolving import Resolving
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem

@@ -4,13 +4,15 @@ from collections.abc import AsyncGenerator, Iterable
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
-from pymigrate.engine.application.catalog import Catalog, page_limit
+from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.followups import has_succeeded
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.kinds import PLANS
+from pymigrate.engine.application.pages import page_limit
 from pymigrate.engine.application.policies import policy_of, require_approver, require_runner
 from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
+from pymigrate.engine.application.required_objects import require_parent
 from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
 from pymigrate.engine.application.run_approvals import gates_to_approve, is_of_policy
 from pymigrate.engine.application.run_tokens import page_token_of, read_page_token
@@ -111,7 +113,7 @@ class Runs:
         size, before = page_limit(page_size), read_page_token(page_token)
         found = await self._store.read(lambda unit: list(unit.runs.list(plan, before, size + 1)))
         if not found and not page_token:
-            await self._store.read(lambda unit: self._catalog.require_parent(unit, environment_of(plan)))
+            await self._store.read(lambda unit: require_parent(unit, environment_of(plan)))
         last = found[size - 1] if len(found) > size else None
         token = page_token_of(last.create_time, last.name) if last is not None else ""
         return [await self.get(run.name) for run in found[:size]], token

@@ -3,6 +3,7 @@
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.event_types import EVENT_TYPES
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_TEMPLATES
+from pymigrate.engine.application.required_objects import require_parent
 from pymigrate.engine.application.template_checks import packaged_template, rendered_samples
 from pymigrate.engine.application.template_definitions import template_own_problems
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
@@ -28,7 +29,7 @@ class TryingTemplates:
             raise InvalidDefinition(
                 (Problem("type", f"`{request.type}` is no type{nearest(request.type, EVENT_TYPES)}"),)
             )
-        await self._store.read(lambda unit: self._catalog.require_parent(unit, request.parent))
+        await self._store.read(lambda unit: require_parent(unit, request.parent))
         template = await self._template(request)
         return await rendered_samples(template, request.type, self._renderer)
 

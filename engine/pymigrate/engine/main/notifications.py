@@ -107,7 +107,7 @@ class Notifications:
         """What is served, by the service's name."""
         store, clock = self._store, self._surroundings.clock
         uses = NotificationUses(
-            ledger=DeliveryLedger(store, catalog, self._links),
+            ledger=DeliveryLedger(store, self._links),
             previews=Previews(store, self._directories, self._occurrences, self._contents, clock),
             templates=TryingTemplates(store, catalog, self._trying),
             figures=NotificationFigures(store, clock),

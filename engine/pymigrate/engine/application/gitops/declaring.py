@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from pymigrate.engine.application.caller import Caller
-from pymigrate.engine.application.catalog import Catalog, is_layered
+from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.environment_checks import Changed
 from pymigrate.engine.application.environment_layers import INHERITANCE
 from pymigrate.engine.application.gitops.definition import Definition
@@ -15,6 +15,7 @@ from pymigrate.engine.application.gitops.git_source_kinds import source_of
 from pymigrate.engine.application.gitops.problems_told import ProblemsTold
 from pymigrate.engine.application.gitops.staged import Staged
 from pymigrate.engine.application.inherited_runs import require_unused
+from pymigrate.engine.application.inheriting_troubles import is_layered
 from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import ENVIRONMENTS, PHASES, PLANS, children
 from pymigrate.engine.domain.errors import FailedPrecondition, PermanentError

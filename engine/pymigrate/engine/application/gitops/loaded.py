@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 
-from pymigrate.engine.application.kind import PAGE_MAX
+from pymigrate.engine.application.pages import PAGE_MAX
 from pymigrate.engine.ports.store import Resource, ResourcesRead, state_of
 
 TOP = "environments", ""

@@ -6,8 +6,8 @@ from hashlib import blake2b
 from typing import Any
 
 from pymigrate.engine.application.environment_layers import INHERITANCE
-from pymigrate.engine.application.kind import PAGE_MAX
 from pymigrate.engine.application.kinds import CONNECTIONS, PHASES
+from pymigrate.engine.application.pages import PAGE_MAX
 from pymigrate.engine.application.revisions import content_of, hash_of, phase_digests, used_connections
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.store import Resource, ResourcesRead

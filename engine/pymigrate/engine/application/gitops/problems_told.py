@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pymigrate.engine.application.gitops.definition import Definition
 from pymigrate.engine.application.gitops.readable import readable_problem
-from pymigrate.engine.application.inheriting import Found
+from pymigrate.engine.application.inheriting_troubles import Found
 from pymigrate.engine.application.literal_secrets import without_literals
 from pymigrate.engine.domain.errors import InvalidDefinition, PermanentError, Problem
 from pymigrate.v1 import definition_pb2

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pymigrate.engine.application.caller import Caller
-from pymigrate.engine.application.catalog import Catalog, page_limit
+from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.field_definitions import is_line, length_problems
 from pymigrate.engine.application.gitops.bells import Bells
 from pymigrate.engine.application.gitops.git_source_kinds import GIT_SOURCES, owner_of
@@ -14,6 +14,7 @@ from pymigrate.engine.application.gitops.passes import Passes
 from pymigrate.engine.application.gitops.promoting import Promoting
 from pymigrate.engine.application.gitops.reversing import Reversing
 from pymigrate.engine.application.gitops.suspension import status_of
+from pymigrate.engine.application.pages import page_limit
 from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, Problem, RepositoryRefused
 from pymigrate.engine.domain.git_names import COMMIT, branch_problem
 from pymigrate.engine.ports.clock import Clock

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from pymigrate.engine.application.catalog import page_limit
+from pymigrate.engine.application.pages import page_limit
 from pymigrate.engine.application.run_tokens import read_sequence
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.watching import Told

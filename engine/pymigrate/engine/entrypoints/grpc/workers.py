@@ -4,8 +4,8 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from pymigrate.engine.application.catalog import page_limit
 from pymigrate.engine.application.hosts import Hosts
+from pymigrate.engine.application.pages import page_limit
 from pymigrate.v1 import worker_pb2, worker_pb2_grpc
 
 
