@@ -4,11 +4,14 @@ import asyncio
 from dataclasses import dataclass, field
 
 from pymigrate.engine.application.gitops.applying import Applied
+from pymigrate.engine.application.gitops.holding_back import is_held_back
 from pymigrate.engine.application.gitops.pass_drafts import GIT_ACTOR, Looked
 from pymigrate.engine.application.gitops.source_reading import Target
 from pymigrate.engine.domain.errors import FailedPrecondition, PyMigrateError
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.v1 import definition_pb2, git_source_pb2
+
+KEPT_AGAIN_SECONDS = 300.0  # after which what is kept against a commit is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,23 @@ class Known:
         self.settled = (target.head, digest, looked.version)
         has_kept = any(each.action == definition_pb2.CHANGE_ACTION_KEEP for each in staged.changes)
         self.kept_since = clock.monotonic() if has_kept else 0.0
+
+    def is_settled(self, looked: Looked, head: str, clock: Clock) -> bool:
+        """Whether there is nothing to do: as this engine found already, or as the one before has kept it."""
+        if looked.status.HasField("reversal") and is_held_back(looked.status.reversal):
+            return False
+        if self.settled == (head, looked.digest, looked.version):
+            return not self.kept_since or clock.monotonic() - self.kept_since < KEPT_AGAIN_SECONDS
+        status = looked.status
+        return (
+            self.settled is None
+            and not looked.source.promotion.pin_file
+            and head == status.applied_commit == status.seen_commit
+            and looked.digest == status.objects_digest
+            and not status.problems
+            and not status.drift
+            and not status.is_suspended
+        )
 
 
 def refuse_suspended(status: git_source_pb2.GitSourceStatus, name: str) -> None:
