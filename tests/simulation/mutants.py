@@ -136,67 +136,73 @@ MUTANTS: dict[str, Mutant] = {
     "core without gates": Mutant(replace(REAL, core=CoreWithoutGates)),
     "core without verification": Mutant(replace(REAL, core=CoreWithoutVerification)),
     "core without retries": Mutant(replace(REAL, core=CoreWithoutRetries)),
-    "core that tries for ever": Mutant(replace(REAL, core=CoreThatTriesForEver), CHANGES),
+    "core that tries for ever": Mutant(replace(REAL, core=CoreThatTriesForEver), CHANGES, seen_at=1),
     "core without drain": Mutant(
-        replace(REAL, core=CoreWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=31
+        replace(REAL, core=CoreWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=36
     ),
-    "core without cleaning": Mutant(replace(REAL, core=CoreWithoutCleaning), seen_at=8),
+    "core without cleaning": Mutant(replace(REAL, core=CoreWithoutCleaning), seen_at=9),
     "core that undoes no data": Mutant(replace(REAL, core=CoreThatUndoesNoData), seen_at=8),
-    "core that undoes no steps": Mutant(replace(REAL, core=CoreThatUndoesNoSteps), seen_at=22),
+    "core that undoes no steps": Mutant(replace(REAL, core=CoreThatUndoesNoSteps), seen_at=35),
     "core that undoes in any order": Mutant(
-        replace(REAL, core=CoreThatUndoesInAnyOrder), (Trouble.NOTIFIER_DOWN,), seen_at=30
+        replace(REAL, core=CoreThatUndoesInAnyOrder), (Trouble.NOTIFIER_DOWN,), seen_at=80
     ),
     "core that loses tasks": Mutant(replace(REAL, core=CoreThatLosesTasks), HOSTS),
-    "board that trusts its memory": Mutant(replace(REAL, board=BoardThatTrustsItsMemory), ENGINES, seen_at=5),
-    "board that tells first": Mutant(replace(REAL, board=BoardThatTellsFirst), ENGINES, seen_at=43),
+    "board that trusts its memory": Mutant(replace(REAL, board=BoardThatTrustsItsMemory), ENGINES, seen_at=21),
+    "board that tells first": Mutant(replace(REAL, board=BoardThatTellsFirst), ENGINES, seen_at=117),
     "board of two transactions": Mutant(replace(REAL, board=BoardOfTwoTransactions)),
     "followups without late commits": Mutant(
-        replace(REAL, followups=FollowupsWithoutLateCommits), (Trouble.ENGINE_STOPPED,), seen_at=58
+        replace(REAL, followups=FollowupsWithoutLateCommits), (Trouble.ENGINE_STOPPED,), seen_at=67
     ),
     "supervisor without sweep": Mutant(replace(REAL, supervisor=SupervisorWithoutSweep), HOSTS),
     "runner without verification": Mutant(
-        replace(REAL, runner=RunnerWithoutVerification), (), seen_at=27, scenario=CHANGING_SOURCES
+        replace(REAL, runner=RunnerWithoutVerification), (), seen_at=34, scenario=CHANGING_SOURCES
     ),
     "notifier that tells afterwards": Mutant(
         replace(REAL, tells_first=tells_afterwards), (Trouble.NOTIFIER_DOWN,), seen_at=15
     ),
-    "store without compare-and-set": Mutant(replace(REAL, unit=without_comparing), ENGINES),
+    "store without compare-and-set": Mutant(replace(REAL, unit=without_comparing), ENGINES, seen_at=2),
     "store without outbox row": Mutant(replace(REAL, unit=without_outbox_row)),
     "store without audit entry": Mutant(replace(REAL, unit=without_audit)),
     "target without fence": Mutant(replace(REAL, target=TargetWithoutFence), (), scenario=LATE_COMMITS),
     "target without fence column": Mutant(
-        replace(REAL, target=TargetWithoutFenceColumn, lease=LeaseOfNoTime), (Trouble.ENGINE_PARTITION,), seen_at=30
+        replace(REAL, target=TargetWithoutFenceColumn, lease=LeaseOfNoTime), (Trouble.ENGINE_PARTITION,), seen_at=70
     ),
-    "target without checkpoint": Mutant(replace(REAL, target=TargetWithoutCheckpoint), TARGETS),
-    "target of two transactions": Mutant(replace(REAL, target=TargetOfTwoTransactions), (Trouble.HOST_CRASH,)),
+    "target without checkpoint": Mutant(replace(REAL, target=TargetWithoutCheckpoint), TARGETS, seen_at=5),
+    "target of two transactions": Mutant(
+        replace(REAL, target=TargetOfTwoTransactions), (Trouble.HOST_CRASH,), seen_at=6
+    ),
     "target that is hopeful": Mutant(replace(REAL, target=TargetThatIsHopeful), (), scenario=LOCKED_TARGETS),
     "target that writes again": Mutant(
         replace(REAL, target=TargetThatWritesAgain), (), seen_at=20, scenario=LOST_COMMITS
     ),
     "target that empties its staging": Mutant(replace(REAL, target=TargetThatEmptiesItsStaging), TARGETS),
     "target without tombstone": Mutant(
-        replace(REAL, target=TargetWithoutTombstone), (), seen_at=19, scenario=LATE_BEGINNINGS
+        replace(REAL, target=TargetWithoutTombstone), (), seen_at=25, scenario=LATE_BEGINNINGS
     ),
-    "target that publishes once": Mutant(replace(REAL, target=TargetThatPublishesOnce), (), scenario=LOST_COMMITS),
-    "target that forgets what was there": Mutant(replace(REAL, target=TargetThatForgetsWhatWasThere), ()),
+    "target that publishes once": Mutant(
+        replace(REAL, target=TargetThatPublishesOnce), (), seen_at=14, scenario=LOST_COMMITS
+    ),
+    "target that forgets what was there": Mutant(replace(REAL, target=TargetThatForgetsWhatWasThere), (), seen_at=13),
     "source that claims to stand still": Mutant(
         replace(REAL, source=SourceThatClaimsToStandStill), (), scenario=CHANGES_AMID_CRASHES
     ),
     "source that skips": Mutant(replace(REAL, source=SourceThatSkips), TARGETS, seen_at=7),
-    "core that reads before it keeps": Mutant(replace(REAL, core=CoreThatReadsBeforeItKeeps), online_share=1.0),
+    "core that reads before it keeps": Mutant(
+        replace(REAL, core=CoreThatReadsBeforeItKeeps), seen_at=1, online_share=1.0
+    ),
     "capture that lets in": Mutant(replace(REAL, capture=CaptureThatLetsIn), online_share=1.0),
     "capture that forgets": Mutant(
-        replace(REAL, capture=CaptureThatForgets), (), seen_at=16, online_share=1.0, scenario=LOCKED_TARGETS
+        replace(REAL, capture=CaptureThatForgets), (), seen_at=127, online_share=1.0, scenario=LOCKED_TARGETS
     ),
     "capture that reads first": Mutant(replace(REAL, capture=CaptureThatReadsFirst), seen_at=2, online_share=1.0),
     "capture that stays": Mutant(replace(REAL, capture=CaptureThatStays), online_share=1.0),
     "runner that lets nobody in": Mutant(
-        replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=52, online_share=1.0
+        replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=120, online_share=1.0
     ),
     "lane without frozen state": Mutant(
-        replace(REAL, copy=without_frozen_state), (), seen_at=57, scenario=CHANGING_SOURCES
+        replace(REAL, copy=without_frozen_state), (), seen_at=190, scenario=CHANGING_SOURCES
     ),
     "lease without drain": Mutant(
-        replace(REAL, lease=LeaseWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=31
+        replace(REAL, lease=LeaseWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=36
     ),
 }
