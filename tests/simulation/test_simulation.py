@@ -22,11 +22,11 @@ from tests.simulation.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = int(
-    os.environ.get("PYMIGRATE_TEST_SIMULATION_SEEDS", "2000" if os.environ.get("PYMIGRATE_TEST_LONG") == "1" else "600")
+    os.environ.get("PYMIGRATE_TEST_SIMULATION_SEEDS", "2000" if os.environ.get("PYMIGRATE_TEST_LONG") == "1" else "300")
 )
 PROCESSES = 2
-HASH_SEEDS = ("0", "4711")
-TRACED = 60
+OTHER_HASH_SEED = "4711"
+TRACED = min(SEEDS, 60)
 ARRANGED = min(SEEDS, 60)
 SECONDS_MAX = 900.0
 KINDS_ASKED = 12
@@ -117,11 +117,15 @@ def test_runs_ended_in_every_way_that_people_may_wish(outcomes: Outcomes) -> Non
     assert set(states) >= {"succeeded", "cancelled", "rolled_back"}
 
 
-def test_a_seed_gives_the_same_history_under_another_hash_seed() -> None:
-    processes = [Seeds(0, 1, TRACED, hash_seed=each, is_measured=True) for each in HASH_SEEDS]
-    first, second = [[outcome["digest"] for outcome in process.ended()] for process in processes]
+def test_a_seed_gives_the_same_history_under_another_hash_seed(outcomes: Outcomes) -> None:
+    # The one process that is measured for coverage: it goes through all that the others do.
+    again = Seeds(0, 1, TRACED, hash_seed=OTHER_HASH_SEED, is_measured=True).ended()
+    first, second = [
+        {outcome["seed"]: outcome["digest"] for outcome in found if outcome["seed"] < TRACED}
+        for found in (outcomes, again)
+    ]
     assert first == second
-    assert len(set(first)) == TRACED
+    assert len(set(first.values())) == TRACED
 
 
 @pytest.mark.parametrize("name", MUTANTS)
