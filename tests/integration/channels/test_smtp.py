@@ -14,7 +14,7 @@ from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import Channel, Sent
 from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.v1 import notification_pb2 as pb
-from tests.letters import LOOPBACK, letter
+from tests.letters import LOOPBACK, letter, usual_trust
 from tests.mail import HOST, Certificates, MailSaid, MailServer
 
 PASSWORD = "an old password"
@@ -38,7 +38,7 @@ async def opened(
         pb.NotificationChannel(smtp=smtp, try_seconds_max=try_seconds_max),
         secrets,
         OutgoingAddresses(LOOPBACK.allowed, to_loopback),
-        certificates.trust if certificates is not None else None,
+        certificates.trust if certificates is not None else usual_trust(),
     )
     yield channel
     await channel.close()

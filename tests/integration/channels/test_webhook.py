@@ -16,7 +16,7 @@ import pytest
 
 from examples.notifications.verify_webhook import NotFromPyMigrateError, Receiver, verify
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
-from pymigrate.engine.adapters.channels.factory import build_channel, trusted
+from pymigrate.engine.adapters.channels.factory import build_channel
 from pymigrate.engine.adapters.channels.outgoing_http import OutgoingTransport
 from pymigrate.engine.adapters.channels.webhook_signing import signature
 from pymigrate.engine.adapters.clock import SystemClock
@@ -24,7 +24,7 @@ from pymigrate.engine.domain.delivery import TryOutcome
 from pymigrate.engine.ports.channel import Channel, Sent
 from pymigrate.engine.testing.secrets import MemorySecrets
 from pymigrate.v1 import notification_pb2 as pb
-from tests.letters import KEY, LOOPBACK, TIME, letter
+from tests.letters import KEY, LOOPBACK, TIME, letter, usual_trust
 from tests.mail import Certificates
 from tests.sinks import HttpSink, Posted, Said
 
@@ -46,7 +46,7 @@ async def opened(
     certificates: Certificates | None = None,
 ) -> AsyncIterator[Channel]:
     """The channel, closed in the end."""
-    trust = certificates.trust if certificates is not None else None
+    trust = certificates.trust if certificates is not None else usual_trust()
     read = secrets if isinstance(secrets, MemorySecrets) else MemorySecrets(secrets)
     channel = build_channel(pb.NotificationChannel(webhook=webhook, try_seconds_max=30), read, addresses, trust)
     yield channel
@@ -246,7 +246,7 @@ async def test_letters_share_a_connection(sink: HttpSink) -> None:
 
 async def test_of_connections_to_many_receivers_only_so_many_are_kept(sink: HttpSink) -> None:
     other = HttpSink()
-    transport = OutgoingTransport(LOOPBACK, trusted(), kept_max=1)
+    transport = OutgoingTransport(LOOPBACK, usual_trust(), kept_max=1)
     try:
         async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
             for url in (sink.url, sink.url, other.url, sink.url):

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pymigrate.engine.adapters.channels.addresses import OutgoingAddresses
-from pymigrate.engine.adapters.channels.factory import trusted
 from pymigrate.engine.adapters.git_hosts.hosts import HttpGitHosts
 from pymigrate.engine.domain.errors import GitHostRefused, GitHostUnavailable
 from pymigrate.engine.ports.git_hosts import CommitStatus, HostAccount, StatusState
@@ -19,7 +18,7 @@ from tests.git_hosts.bitbucket import BitbucketServer
 from tests.git_hosts.github import GitHubServer
 from tests.git_hosts.gitlab import GitLabServer
 from tests.git_hosts.server import Answer
-from tests.letters import LOOPBACK
+from tests.letters import LOOPBACK, usual_trust
 
 SHA = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 MARKER = "<!-- pymigrate:warehouse -->"
@@ -120,7 +119,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
 
 @pytest.fixture
 async def hosts() -> AsyncIterator[HttpGitHosts]:
-    made = HttpGitHosts(LOOPBACK, trusted(), ManualClock())
+    made = HttpGitHosts(LOOPBACK, usual_trust(), ManualClock())
     yield made
     await made.close()
 
@@ -309,7 +308,7 @@ async def test_whoever_is_cancelled_leaves_nothing_behind(way: Way, hosts: HttpG
 
 
 async def test_the_machine_itself_is_reached_only_where_that_is_allowed(way: Way) -> None:
-    guarded = HttpGitHosts(OutgoingAddresses(), trusted(), ManualClock())
+    guarded = HttpGitHosts(OutgoingAddresses(), usual_trust(), ManualClock())
     with pytest.raises(GitHostRefused, match=r"this machine itself.*PYMIGRATE_OUTGOING_ALLOWED"):
         await guarded.tell_commit(way.account, SAID)
     assert way.server.calls == []
