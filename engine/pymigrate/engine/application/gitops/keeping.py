@@ -1,5 +1,7 @@
 """Keeps what is stored what the applied commit says, while another one can't be applied."""
 
+import structlog
+
 from pymigrate.engine.application.gitops.conditions import Findings
 from pymigrate.engine.application.gitops.git_source_kinds import owner_of
 from pymigrate.engine.application.gitops.objects_digest import objects_digest
@@ -12,6 +14,8 @@ from pymigrate.engine.application.gitops.source_staging import SourceStaging
 from pymigrate.engine.domain.errors import StaleWrite
 from pymigrate.engine.ports.store import Store, Unit
 from pymigrate.v1 import git_source_pb2
+
+log = structlog.get_logger(__name__)
 
 
 class Keeping:
@@ -33,7 +37,8 @@ class Keeping:
             return False
         try:
             _, read = await self._reading.read(looked.source, sha, Findings())
-        except Stopped:
+        except Stopped as stopped:  # the next pass tries again
+            log.warning("git_source.drift_unread", source=looked.source.name, commit=sha, error=stopped.error.message)
             return False
         staged = await self._store.read(lambda unit: self._staging.stage(unit, looked, read))
         known.kept_as = place
