@@ -141,8 +141,8 @@ class Repository(Protocol):
         ...
 
     async def between(self, older: str, newer: str, limit: int) -> Sequence[Commit]:
-        """At most so many commits that lead to `newer` and not to `older` (empty: from the beginning), the newest first. None where the
-        older one is not here: what lies between is not known then."""
+        """At most so many commits that lead to `newer` and not to `older` (empty: from the beginning), the newest first. None of them
+        where the older one is not here: what lies between is not known then."""
         ...
 
     async def signer(self, sha: str, signers: Signers) -> str:

@@ -1,9 +1,8 @@
 """How a commit stands to the one that is applied: which it says it reverts, and whether it comes after it at all."""
 
-from collections.abc import Collection
-
 from pymigrate.engine.application.gitops.definition import DefinitionsRead
 from pymigrate.engine.application.gitops.pass_drafts import Looked
+from pymigrate.engine.application.gitops.read_commits import ReadCommit
 from pymigrate.engine.application.gitops.source_reading import SourceReading, Target
 from pymigrate.engine.application.gitops.source_staging import SourceStaging
 from pymigrate.engine.application.kinds import PLANS
@@ -18,14 +17,15 @@ class CommitLines:
         self._reading = reading
         self._staging = staging
 
-    async def reverted(self, looked: Looked, target: Target, read: DefinitionsRead) -> Collection[int]:
-        """The revisions of which the commits that lead to this one, and not to the one that is applied, say that they revert them."""
+    async def read_commit(self, looked: Looked, target: Target, read: DefinitionsRead) -> ReadCommit:
+        """With the revisions that the commits which lead to it, and not to the one that is applied, say they revert."""
         applied, repository = looked.status.applied_commit, self._reading.repository(looked.source)
         if not applied or applied == target.sha:
-            return ()
+            return ReadCommit(looked, target, read)
         between = await repository.between(applied, target.sha, COMMITS_BETWEEN_MAX)
         declared = {each.name for each in read.definitions if each.kind is PLANS}
-        return await self._staging.reversals.reverted(looked.source, declared, between, repository)
+        reverted = await self._staging.reversals.reverted(looked.source, declared, between, repository)
+        return ReadCommit(looked, target, read, reverted)
 
     async def is_rewritten(self, looked: Looked, target: Target) -> bool:
         """Whether a branch leads to a commit that does not come after the one that is applied, without the source having been changed."""

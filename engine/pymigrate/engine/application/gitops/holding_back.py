@@ -5,7 +5,8 @@ from typing import Protocol
 
 from pymigrate.engine.application.gitops.applying import Applied
 from pymigrate.engine.application.gitops.conditions import ConditionType
-from pymigrate.engine.application.gitops.pass_drafts import Draft, Looked
+from pymigrate.engine.application.gitops.pass_drafts import Draft
+from pymigrate.engine.application.gitops.read_commits import ReadCommit
 from pymigrate.engine.ports.repository import Commit, Repository
 from pymigrate.engine.ports.store import Unit
 from pymigrate.v1 import git_source_pb2
@@ -20,15 +21,7 @@ class Reversals(Protocol):
         """The revisions that brought plans which are declared no longer, by what one of these commits says it reverts."""
         ...
 
-    def look(
-        self,
-        unit: Unit,
-        looked: Looked,
-        commit: Commit,
-        tree: str,
-        reverted: Collection[int],
-        staged: Applied,
-    ) -> git_source_pb2.Reversal | None:
+    def look(self, unit: Unit, commit: ReadCommit, staged: Applied) -> git_source_pb2.Reversal | None:
         """What is, or would be, undone for a commit; None: nothing. In any state but `done` and `reported` it is held back. Called in the
         transaction that would apply the commit, before anything of it is stored, and by checks in one that only reads; it writes
         nothing."""
@@ -49,17 +42,9 @@ class NoReversals:
         del source, declared, between, copy
         return ()
 
-    def look(
-        self,
-        unit: Unit,
-        looked: Looked,
-        commit: Commit,
-        tree: str,
-        reverted: Collection[int],
-        staged: Applied,
-    ) -> git_source_pb2.Reversal | None:
+    def look(self, unit: Unit, commit: ReadCommit, staged: Applied) -> git_source_pb2.Reversal | None:
         """Nothing."""
-        del unit, looked, commit, tree, reverted, staged
+        del unit, commit, staged
         return None
 
     def note(self, name: str) -> None:

@@ -143,10 +143,8 @@ class Passes:
             raise stopped.error from stopped
         target = replace(target, tree=tree)
         read = await self._rendered(looked, read)
-        reverted = await self._lines.reverted(looked, target, read)
-        return await self._store.read(
-            lambda unit: self._staging.check(unit, looked, target, read, reverted, GIT_ACTOR, looking)
-        )
+        commit = await self._lines.read_commit(looked, target, read)
+        return await self._store.read(lambda unit: self._staging.check(unit, commit, GIT_ACTOR, looking))
 
     async def revision_of(self, outcome: Outcome) -> git_source_pb2.GitRevision:
         """What came of the commit that a pass has seen, by it or by one before; empty where nothing is kept of it."""
@@ -210,11 +208,11 @@ class Passes:
                 return await self._same_commits.in_sync(draft, known, target, staged)
             if looked.source.drift_policy == git_source_pb2.DRIFT_POLICY_REPORT and not wish.applies:
                 return await self._same_commits.report(draft, known, target, staged)
-        reverted = await self._lines.reverted(looked, target, read)
+        commit = await self._lines.read_commit(looked, target, read)
         is_rewritten = not is_same and await self._lines.is_rewritten(looked, target)
         try:
             done = await self._store.transact(
-                lambda unit: self._staging.store(unit, looked, target, read, reverted, wish, is_rewritten=is_rewritten)
+                lambda unit: self._staging.store(unit, commit, wish, is_rewritten=is_rewritten)
             )
         except Refused as refused:
             return await self._falling_back.refuse(draft, known, target, refused.staged.problems, wish)
@@ -258,10 +256,8 @@ class Passes:
     ) -> Outcome:
         """A source that is suspended, or only looks: what would change is told, once for each commit."""
         looked = draft.looked
-        reverted = await self._lines.reverted(looked, target, read)
-        revision, staged = await self._store.read(
-            lambda unit: self._staging.look(unit, looked, target, read, reverted, wish.actor)
-        )
+        commit = await self._lines.read_commit(looked, target, read)
+        revision, staged = await self._store.read(lambda unit: self._staging.look(unit, commit, wish.actor))
         if staged.problems:
             return await self._falling_back.refuse(draft, known, target, staged.problems, wish)
         draft.tell_problems([])

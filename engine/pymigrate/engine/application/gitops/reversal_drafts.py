@@ -4,7 +4,7 @@ nothing of it is written here."""
 from collections.abc import Callable, Collection, Sequence
 
 from pymigrate.engine.application.gitops.applying import Applied
-from pymigrate.engine.application.gitops.pass_drafts import Looked
+from pymigrate.engine.application.gitops.read_commits import ReadCommit
 from pymigrate.engine.application.gitops.reversal_looking import bringing, rewind_for
 from pymigrate.engine.application.gitops.reversal_messages import (
     DONE,
@@ -59,19 +59,18 @@ class ReversalDrafts:
                 found.add(revision.number)
         return frozenset(found)
 
-    def look(
-        self, unit: Unit, looked: Looked, commit: Commit, tree: str, reverted: Collection[int], staged: Applied
-    ) -> git_source_pb2.Reversal | None:
+    def look(self, unit: Unit, commit: ReadCommit, staged: Applied) -> git_source_pb2.Reversal | None:
         """What is undone for a commit, or would be; None: nothing. It writes nothing."""
+        looked, sha = commit.looked, commit.target.sha
         known = looked.status.reversal
-        if known.state == ROLLING_BACK and known.commit != commit.sha:
+        if known.state == ROLLING_BACK and known.commit != sha:
             return known  # it comes to its end first
-        same = known if known.commit == commit.sha else git_source_pb2.Reversal()
+        same = known if known.commit == sha else git_source_pb2.Reversal()
         plans = {each.plan: each.plan_hash for each in staged.plans if each.plan_hash}
-        found = rewind_for(unit, looked.source.uid, commit.sha, tree, plans, reverted, self._hashes)
+        found = rewind_for(unit, looked.source.uid, sha, commit.target.tree, plans, commit.reverted, self._hashes)
         if found is None:
             return _without_any(same)
-        fresh = git_source_pb2.Reversal(commit=commit.sha, reverted_commits=found.rewind.commits)
+        fresh = git_source_pb2.Reversal(commit=sha, reverted_commits=found.rewind.commits)
         if same.HasField("create_time"):
             fresh.create_time.CopyFrom(same.create_time)
         else:

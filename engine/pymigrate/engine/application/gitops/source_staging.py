@@ -1,6 +1,6 @@
 """Stages what a source's commit declares: to tell what would change, or to store it with its revision in one transaction."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.gitops.applying import Applied, Applying, Scope
@@ -12,6 +12,7 @@ from pymigrate.engine.application.gitops.objects_digest import objects_digest
 from pymigrate.engine.application.gitops.pass_drafts import GIT_ACTOR, PROBLEMS_MAX, Draft, Looked, counted
 from pymigrate.engine.application.gitops.pass_findings import fresh_draft, revision_for, tell_kept
 from pymigrate.engine.application.gitops.pass_outcomes import Wish
+from pymigrate.engine.application.gitops.read_commits import ReadCommit
 from pymigrate.engine.application.gitops.reversal_messages import planned, tell_reversal
 from pymigrate.engine.application.gitops.run_starting import due_plans
 from pymigrate.engine.application.gitops.source_reading import Target
@@ -53,18 +54,16 @@ class SourceStaging:
     def look(
         self,
         unit: Unit,
-        looked: Looked,
-        target: Target,
-        read: DefinitionsRead,
-        reverted: Collection[int],
+        commit: ReadCommit,
         actor: str,
     ) -> tuple[git_source_pb2.GitRevision, Applied]:
         """What would come of a commit, in a unit that only reads."""
-        staged = self.stage(unit, looked, read)
+        looked, target = commit.looked, commit.target
+        staged = self.stage(unit, looked, commit.read)
         draft = Draft(looked, self._clock.now())
         revision = revision_for(git_source_pb2.GIT_REVISION_STATE_CHECKED, draft, target, staged, actor)
         if not staged.problems and target.sha != looked.status.applied_commit:
-            reversal = self.reversals.look(unit, looked, target.commit, target.tree, reverted, staged)
+            reversal = self.reversals.look(unit, commit, staged)
             if reversal is not None:
                 revision.reversal.CopyFrom(planned(reversal, looked.status.reversal))
         return revision, staged
@@ -72,44 +71,39 @@ class SourceStaging:
     def check(
         self,
         unit: Unit,
-        looked: Looked,
-        target: Target,
-        read: DefinitionsRead,
-        reverted: Collection[int],
+        commit: ReadCommit,
         actor: str,
         looking: Looking | None = None,
     ) -> git_source_pb2.GitRevision:
         """The same with every problem, for who asks, and who may look at the unit in which everything is applied."""
-        if not read.problems:
-            revision, staged = self.look(unit, looked, target, read, reverted, actor)
+        if not commit.read.problems:
+            revision, staged = self.look(unit, commit, actor)
             revision.problems.extend(staged.problems[:PROBLEMS_MAX])
             if looking is not None and staged.staged is not None and not staged.problems:
                 looking(staged.staged.as_unit, unit, staged)
         else:
-            draft = Draft(looked, self._clock.now())
-            revision = revision_for(git_source_pb2.GIT_REVISION_STATE_CHECKED, draft, target, None, actor)
-            revision.problems.extend(read.problems[:PROBLEMS_MAX])
+            draft = Draft(commit.looked, self._clock.now())
+            revision = revision_for(git_source_pb2.GIT_REVISION_STATE_CHECKED, draft, commit.target, None, actor)
+            revision.problems.extend(commit.read.problems[:PROBLEMS_MAX])
         return revision
 
     def store(
         self,
         unit: Unit,
-        looked: Looked,
-        target: Target,
-        read: DefinitionsRead,
-        reverted: Collection[int],
+        commit: ReadCommit,
         wish: Wish,
         *,
         is_rewritten: bool,
     ) -> tuple[Draft, Applied, list[git_source_pb2.GitRevision]]:
         """The whole of it, within the transaction; it may be done again after a conflict, and so makes its own draft."""
+        looked, target, read = commit.looked, commit.target, commit.read
         draft = fresh_draft(looked, target, read, self._clock.now())
         draft.require_unchanged(unit)
         staged = self.stage(unit, looked, read)
         if staged.problems:
             raise Refused(staged)
         is_same = target.sha == looked.status.applied_commit
-        reversal = None if is_same else self.reversals.look(unit, looked, target.commit, target.tree, reverted, staged)
+        reversal = None if is_same else self.reversals.look(unit, commit, staged)
         if is_held_back(reversal):
             self._hold_back(draft, unit, target, staged, reversal)
             return draft, staged, draft.write(unit) if draft.is_needed else []
