@@ -5,7 +5,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pymigrate.v1 import git_source_pb2, run_pb2
+import grpc
+import pytest
+
+from pymigrate.v1 import definition_pb2, git_source_pb2, plan_pb2, run_pb2
 from tests.e2e.engines import EngineProcess, is_alive, wait_until
 from tests.e2e.gitted import Gitted, Target, documents, legacy_file, plan, systems
 from tests.git_hosting import Answer, HttpsHost
@@ -119,3 +122,31 @@ def test_an_engine_that_is_told_to_end_amid_a_fetch_ends_and_leaves_no_git_behin
         assert not [pid for pid in gits if is_alive(pid)]
     finally:
         hung.set()
+
+
+def test_a_plan_whose_data_can_be_taken_back_is_not_pruned_before_it_is(
+    engine: EngineProcess, https_host: HttpsHost, tmp_path: Path
+) -> None:
+    legacy, target = legacy_file(tmp_path / "legacy.db"), Target.sqlite(tmp_path / "warehouse.db")
+    with engine.client() as client:
+        scene = Gitted(client, https_host, tmp_path)
+        files = {"env.yaml": documents(ENVIRONMENT, *systems(legacy, target)), "sales.yaml": documents(plan())}
+        scene.push(files, "Begin")
+        scene.declare("prod", "prod", prune_policy=definition_pb2.PRUNE_POLICY_DELETE)
+        scene.sync("prod")
+        run = scene.run("prod")
+        before = target.content()
+        scene.push({"sales.yaml": None, "env.yaml": documents(ENVIRONMENT, ("Department", "hr", {}))}, "Clear away")
+        scene.sync("prod")
+        in_sync = next(each for each in scene.status("prod").conditions if each.type == "InSync")
+        assert (in_sync.is_met, in_sync.reason) == (True, "KEPT")
+        told = {each.name: each.reason for each in scene.status("prod").drift}
+        assert {PLAN, "environments/prod/connections/warehouse", "environments/prod/departments/sales"} <= told.keys()
+        assert run.name in told[PLAN]
+        assert target.content() == before
+        client.runs.RollbackRun(run_pb2.RollbackRunRequest(name=run.name), **client.options)
+        wait_until(lambda: runs_of(scene)[0].state == run_pb2.RUN_STATE_ROLLED_BACK)
+        scene.sync("prod")
+        assert not [each.reason for each in scene.status("prod").drift]
+        with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+            client.plans.GetPlan(plan_pb2.GetPlanRequest(name=PLAN), **client.options)

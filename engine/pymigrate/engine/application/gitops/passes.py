@@ -166,8 +166,10 @@ class Passes:
         except Stopped as stopped:
             return await self._falling_back.fall_back(draft, known, stopped.error)
         known.fetched = self._clock.monotonic()
-        # Somebody who asks gets what the source itself would not apply; where everything holds there is nothing of that.
-        is_whole = bool(looked.status.conditions) and first_unmet(looked.status.conditions) is None
+        # Somebody who asks gets what the source itself would not apply; where everything holds there is nothing of that, unless something
+        # is kept, which hangs on runs too.
+        conditions = looked.status.conditions
+        is_whole = bool(conditions) and first_unmet(conditions) is None and not looked.status.drift
         if (is_whole or not wish.applies) and known.is_settled(looked, head, self._clock):
             return await self._same_commits.unchanged(draft, known, head)
         known.settled = None
