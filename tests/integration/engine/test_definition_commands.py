@@ -180,6 +180,21 @@ def test_files_are_checked_without_an_engine_by_the_same_checks(offline: Callabl
     assert "did you mean `legacy`?" in said
 
 
+def test_files_that_refer_to_what_they_do_not_hold_are_told_how_an_engine_checks_them(
+    offline: Callable[..., Any],
+) -> None:
+    _, _, without_environment = FILE.partition("---\n")
+    code, said = offline("-f", "-", given=without_environment)
+    assert code == 1
+    assert "there is no environments/e" in said
+    assert "to which what is only stored is missing: --engine checks against it" in said
+
+
+def test_what_is_wrong_with_a_file_itself_no_engine_is_named_for(offline: Callable[..., Any]) -> None:
+    code, said = offline("-f", "-", given=SOLE.replace("metadata", "metdata"))
+    assert (code, "--engine" in said) == (1, False)
+
+
 def test_templates_are_rendered_without_an_engine_too(offline: Callable[..., Any], folder: Path) -> None:
     code, said = offline("-f", "-", given=f"{SOLE}---\n{TEMPLATE}")
     assert code == 1

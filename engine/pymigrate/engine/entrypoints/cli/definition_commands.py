@@ -31,6 +31,8 @@ from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest, ApplyDefinition
 
 Check = Callable[[Sequence[DefinitionFile], str], ApplyDefinitionsResponse]
 """Checks files alone, as an engine that stores nothing would."""
+OF_OTHERS = frozenset({"invalid", "refused"})
+"""Rules of which problems may be no more than that something is stored alone."""
 
 
 class Format(enum.StrEnum):
@@ -147,6 +149,11 @@ def _validate(check: Check | None) -> Callable[..., None]:
                 answer = check(files, environment)
             else:
                 _refuse("nothing checks files here: ask an engine by --engine")
+        if not engine and any(problem.rule in OF_OTHERS for problem in answer.problems):
+            typer.echo(
+                "checked by the files alone, to which what is only stored is missing: --engine checks against it",
+                err=True,
+            )
         told.tell(answer, files, environment, checked_lines)
 
     return validate
