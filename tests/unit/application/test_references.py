@@ -19,11 +19,11 @@ from pymigrate.engine.application.references import (
     undeclared_problems,
 )
 from pymigrate.engine.ports.secrets import WELL_KNOWN_SCHEMES
-from pymigrate.v1 import connection_pb2, notification_pb2, plan_pb2, secret_backend_pb2, worker_pb2
+from pymigrate.v1 import connection_pb2, git_source_pb2, notification_pb2, plan_pb2, secret_backend_pb2, worker_pb2
 
 MESSAGES = {
     name: descriptor
-    for module in (connection_pb2, notification_pb2, plan_pb2, secret_backend_pb2, worker_pb2)
+    for module in (connection_pb2, git_source_pb2, notification_pb2, plan_pb2, secret_backend_pb2, worker_pb2)
     for name, descriptor in module.DESCRIPTOR.message_types_by_name.items()
 }
 BESIDE = {("TestSecretBackendRequest", "reference"), ("TestWork", "secret_version")}  # of calls, not of definitions
@@ -90,7 +90,7 @@ def test_the_tables_name_fields_of_the_contract_and_every_field_that_its_comment
         assert field in MESSAGES[message].fields_by_name
     assert not URL_SCHEMES & WELL_KNOWN_SCHEMES
     said = set[tuple[str, str]]()
-    for file in ("connection", "notification", "plan", "secret_backend", "worker"):
+    for file in ("connection", "notification", "plan", "secret_backend", "worker", "git_source"):
         text = (Path(connection_pb2.__file__).parent / f"{file}.proto").read_text()
         for body in re.finditer(r"^message (\w+) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL):
             for comment, field in re.findall(r"((?:^ +//[^\n]*\n)+) +[\w<>, .]+ (\w+) = \d+", body[2], re.MULTILINE):
