@@ -131,6 +131,12 @@ def test_what_no_file_declares_any_more_goes_where_that_is_asked_for(pymigrate: 
     assert "needs --environment" in pymigrate("apply", "-f", "definitions", "--prune", code=2)
 
 
+def test_a_plan_goes_with_its_phases_where_that_is_forced(pymigrate: CommandLine) -> None:
+    pymigrate("apply", "-f", "definitions")
+    assert "pymigrate delete --force" in pymigrate("delete", "environments/e/plans/p", code=1)
+    assert pymigrate("delete", "--force", "environments/e/plans/p") == "environments/e/plans/p deleted\n"
+
+
 def test_objects_of_another_side_are_taken_over_where_that_is_asked_for(
     pymigrate: CommandLine, folder: Path, served: ServedEngine
 ) -> None:

@@ -71,7 +71,9 @@ class Plans:
         PLANS.check_delete(unit, plan)
         phases = phases_of(unit, name)
         if phases and not is_forced:
-            raise FailedPrecondition(f"{name} has {len(phases)} phases: delete them first, or force its deletion")
+            raise FailedPrecondition(
+                f"{name} has phases ({len(phases)}): delete them first, or force its deletion (`pymigrate delete --force`)"
+            )
         for phase in phases.values():
             self._catalog.delete(unit, PHASES, phase.name, "", caller)
         self._catalog.delete(unit, PLANS, name, etag, caller)

@@ -45,11 +45,12 @@ def print_json(message: Message, *, is_line: bool = False) -> None:
 def delete(
     names: Annotated[list[str], typer.Argument(help="Resource names, as environments/prod/stakeholders/ann.")],
     home: Home = HOME_DEFAULT,
+    force: Annotated[bool, typer.Option("--force", help="Delete a plan with its phases.")] = False,
 ) -> None:
     """Delete objects that were applied, one after the other, by their names."""
     with connected(home) as client:
         for name in names:
-            declared.delete(client, name)
+            declared.delete(client, name, is_forced=force)
             typer.echo(f"{name} deleted")
 
 

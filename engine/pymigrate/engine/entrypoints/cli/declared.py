@@ -24,11 +24,12 @@ def applied(client: Client, request: ApplyDefinitionsRequest) -> ApplyDefinition
     return answer
 
 
-def delete(client: Client, name: str) -> None:
-    """Deletes one object that was applied, by its resource name."""
+def delete(client: Client, name: str, *, is_forced: bool = False) -> None:
+    """Deletes one object that was applied, by its resource name; with `is_forced` a plan's phases too."""
     parts = name.split("/")
     kind = next((each for each in KINDS.values() if len(parts) in {2, 4} and each.collection == parts[-2]), None)
     if kind is None or name != kind.definition.name(parts[1], parts[-1]):
         known = ", ".join(each.definition.name("<environment>", "<name>") for each in KINDS.values())
         fail(f"`{name}` is no name of an object that a file declares: those are {known}")
-    kind.call(client, "Delete", name=name)
+    forced = {"force": True} if is_forced and kind.word == "Plan" else {}
+    kind.call(client, "Delete", name=name, **forced)
