@@ -131,7 +131,8 @@ def test_what_no_file_declares_any_more_goes_where_that_is_asked_for(pymigrate: 
     assert "needs --environment" in pymigrate("apply", "-f", "definitions", "--prune", code=2)
 
 
-def test_a_plan_goes_with_its_phases_where_that_is_forced(pymigrate: CommandLine) -> None:
+def test_a_plan_goes_with_its_phases_where_that_is_forced(pymigrate: CommandLine, folder: Path) -> None:
+    del folder
     pymigrate("apply", "-f", "definitions")
     assert "pymigrate delete --force" in pymigrate("delete", "environments/e/plans/p", code=1)
     assert pymigrate("delete", "--force", "environments/e/plans/p") == "environments/e/plans/p deleted\n"
