@@ -1,6 +1,7 @@
 """The stores that keep to the contract: the fake in memory, the embedded database, and PostgreSQL in two versions."""
 
 import random
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.postgres import PostgresStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
+from pymigrate.engine.adapters.store.sqlite_file import opened
 from pymigrate.engine.adapters.store.tables import METADATA
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.testing.clock import ManualClock
@@ -40,20 +42,31 @@ def empty(url: str) -> None:
         connection.execute(f"TRUNCATE {', '.join(METADATA.tables.keys() - KEPT)} RESTART IDENTITY")
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded store in which nothing is. A copy of it is there at once; all migrations take longer than a test."""
+    place = tmp_path_factory.mktemp("stores") / "store"
+    with opened(place, lambda _: None):
+        pass
+    return place
+
+
 @pytest.fixture(params=["memory", "sqlite", *(f"postgres-{place}" for place in POSTGRES_PLACES)])
 async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres_stores: Callable[[str], str]
+    request: pytest.FixtureRequest, tmp_path: Path, empty_file: Path, postgres_stores: Callable[[str], str]
 ) -> AsyncIterator[Store]:
     """An empty store of each kind; a server is started only for those that need one."""
-    kind, _, place = request.param.partition("-")
+    kind, _, server = request.param.partition("-")
     made: Store
     match kind:
         case "memory":
             made = MemoryStore()
         case "sqlite":
-            made = await SqliteStore.open(tmp_path / "store", ManualClock())
+            place = tmp_path / "store"
+            shutil.copy(empty_file, place)
+            made = await SqliteStore.open(place, ManualClock())
         case _:
-            made = await PostgresStore.open(postgres_stores(place), SystemClock(), random.Random(7))
-            empty(postgres_stores(place))
+            made = await PostgresStore.open(postgres_stores(server), SystemClock(), random.Random(7))
+            empty(postgres_stores(server))
     yield made
     await made.close()

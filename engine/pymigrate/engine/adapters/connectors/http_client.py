@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -199,9 +200,15 @@ class HttpClient:
         return FailedPrecondition(said, field="source.relation")
 
 
+@cache
+def _usual_authorities() -> ssl.SSLContext:
+    """The public ones, read once a process: that takes longer than many a request."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def _trusted(ca_file: str) -> ssl.SSLContext:
     if not ca_file:
-        return httpx.create_ssl_context(trust_env=False)
+        return _usual_authorities()
     try:
         return ssl.create_default_context(cafile=str(Path(ca_file)))
     except (OSError, ssl.SSLError) as error:
