@@ -46,7 +46,10 @@ class Stage(Terraform):
     def declare(self, *nouns: str, more: str = "", change: Callable[[str], str] = str) -> None:
         """Writes the pages' examples of some kinds, within the environment of its own."""
         text = "\n".join((EXAMPLES / f"pymigrate_{noun}" / "resource.tf").read_text() for noun in nouns)
-        self.write(change(text.replace('environment_id = "prod"', f'environment_id = "{self.environment_id}"') + more))
+        text = text.replace('environment_id = "prod"', f'environment_id = "{self.environment_id}"')
+        # A source lies in no environment: its name is made the stage's own.
+        text = text.replace('git_source_id = "', f'git_source_id = "{self.environment_id}-')
+        self.write(change(text + more))
 
     def planned(self) -> dict[str, list[str]]:
         """What a plan would do, by address; nothing of what stays or is read."""
@@ -98,7 +101,8 @@ class Stage(Terraform):
         found = {}
         for path in sorted(EXAMPLES.glob("*/import.sh")):
             words = shlex.split(path.read_text().splitlines()[-1])
-            found[words[2]] = words[3].replace("environments/prod", f"environments/{self.environment_id}")
+            own = words[3].replace("environments/prod", f"environments/{self.environment_id}")
+            found[words[2]] = own.replace("gitSources/", f"gitSources/{self.environment_id}-")
         return {address: name for address, name in found.items() if address in self.resources()}
 
     def destroy(self) -> str:
