@@ -108,7 +108,7 @@ def test_what_another_side_declares_is_refused_with_whose_it_is(pymigrate: Comma
 
 
 def test_a_file_that_is_too_large_is_not_read(pymigrate: CommandLine) -> None:
-    assert "at most 4,194,304 are read" in " ".join(pymigrate.apply("#" * (4 * 1024 * 1024 + 1), code=1))
+    assert "more than 4,194,304 bytes" in " ".join(pymigrate.apply("#" * (4 * 1024 * 1024 + 1), code=1))
 
 
 def test_a_plan_is_checked_and_run_to_its_end(pymigrate: CommandLine) -> None:

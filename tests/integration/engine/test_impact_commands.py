@@ -124,7 +124,7 @@ def test_what_ifs_are_told_as_a_table_of_what_differs(pymigrate: CommandLine, is
         ),
         ("v: [", "is not YAML"),
         ("a: &a {}\nb: *a", ":2:4: aliases are not allowed"),
-        pytest.param("#" * (4 * 1024 * 1024 + 1), "at most 4,194,304 are read", id="too large"),
+        pytest.param("#" * (4 * 1024 * 1024 + 1), "more than 4,194,304 bytes", id="too large"),
         ("v: {lanesMax: -7}", "variants.v.lanes_max"),
         ("v: {phases: {aa: {lanes: 2}}}", "did you mean `a`?"),
     ],

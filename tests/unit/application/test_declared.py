@@ -163,7 +163,7 @@ async def test_an_environment_with_objects_is_not_deleted(declared: Engine) -> N
 
 
 async def test_a_plan_with_phases_is_deleted_only_by_force(declared: Engine) -> None:
-    with pytest.raises(FailedPrecondition, match="2 phases"):
+    with pytest.raises(FailedPrecondition, match="has phases \\(2\\)"):
         await declared.store.transact(lambda unit: declared.plans.delete(unit, PLAN, "", ME, is_forced=False))
     await declared.store.transact(lambda unit: declared.plans.delete(unit, PLAN, "", ME, is_forced=True))
     with pytest.raises(NotFound):

@@ -112,6 +112,7 @@ class Passes:
                         self._staging.reversals.note(name)
                     return outcome
                 except StaleWrite as error:
+                    known.settled = None  # what this try took for settled was not kept
                     if tried == AGAIN_MAX:
                         raise
                     log.info("git_source.again", source=name, error=error.message)
