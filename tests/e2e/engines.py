@@ -95,10 +95,10 @@ def running_engine(home: Path, *, is_warm: bool = True) -> Iterator[EngineProces
         if process.process is not None and process.process.poll() is None:
             pids = process.host_pids()
             process.stop()
-        for pid in pids:
+        for pid in filter(is_host, pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(is_alive(pid) for pid in pids))
+        wait_until(lambda: not any(is_host(pid) for pid in pids))
 
 
 def _started(module: str, arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
@@ -112,6 +112,14 @@ def _started(module: str, arguments: Sequence[str], log: Path) -> "subprocess.Po
             stderr=output,
             start_new_session=True,
         )
+
+
+def is_host(pid: int) -> bool:
+    """Whether a process is a worker host still: one that has ended may have left its number to another test's engine."""
+    try:
+        return b"pymigrate.engine.main.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def is_serving(channel: grpc.Channel) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import IO, cast
 
 PIECE_BYTES = 262_144
 
@@ -50,18 +51,46 @@ class Child:
             transport.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                pipe.close()
+                pipe.close()  # those that no transport has taken
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         for reader, pipe in ((self.stdout, self._process.stdout), (self.stderr, self._process.stderr)):
-            transport, _ = await loop.connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), pipe)
+            if pipe is None:
+                continue
+            transport, _ = await loop.connect_read_pipe(
+                partial(asyncio.StreamReaderProtocol, reader), _handed_over(pipe, loop)
+            )
             self._transports.append(transport)
         if self._process.stdin is not None:
             waiting = asyncio.StreamReaderProtocol(asyncio.StreamReader())
-            writing, _ = await loop.connect_write_pipe(lambda: waiting, self._process.stdin)
+            writing, _ = await loop.connect_write_pipe(lambda: waiting, _handed_over(self._process.stdin, loop))
             self._transports.append(writing)
             self.stdin = asyncio.StreamWriter(writing, waiting, None, loop)
+
+
+class _Descriptor:
+    """The end of a pipe that the loop closes itself, by its number. Closing it here too would close whatever another thread has opened
+    under that number since, such as a connection of gRPC's, of which the engine dies."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def fileno(self) -> int:
+        """The number."""
+        return self._number
+
+    def close(self) -> None:
+        """Left to the loop."""
+
+
+def _handed_over(pipe: IO[bytes], loop: asyncio.AbstractEventLoop) -> IO[bytes]:
+    """The same end of a pipe, which is the transport's alone from now on."""
+    number, mode = os.dup(pipe.fileno()), "rb" if pipe.readable() else "wb"
+    pipe.close()
+    if isinstance(loop, asyncio.BaseEventLoop):  # which closes what it was given
+        return os.fdopen(number, mode, 0)
+    return cast("IO[bytes]", _Descriptor(number))
 
 
 def _started(
