@@ -118,8 +118,8 @@ class Logins:
         content = f"{Path(known).read_text()}\n{own}\n"
         place = self._folder / f"{CERTIFICATES_PREFIX}{hashlib.sha256(content.encode()).hexdigest()[:32]}.pem"
         if not place.exists():
-            fresh = _write(place.with_suffix(f".{os.getpid()}"), content)
-            fresh.replace(place)
+            with self._own_folder() as folder:  # several sources may write the same at once
+                _write(folder / place.name, content).replace(place)
         self._certificate_files[str(known), own] = place
         return place
 
