@@ -123,6 +123,7 @@ async def test_no_hook_of_either_side_is_run_here(
     commit = await repository.commit(second)
     made = await repository.write(second, {"x.yaml": b"x"}, "Promote", "P <p@x>", commit.time)
     await repository.push(remote, made, "other", "")
+    assert https_host.head_of("defs", "other") == made
 
 
 async def test_no_configuration_of_the_machine_is_read(

@@ -144,11 +144,8 @@ def _of_file(file: DefinitionFile, environment: str) -> tuple[FileRead, int]:
         if envelope.is_of_another():
             skipped_count += 1
             continue
-        try:
-            if definition := envelope.definition():
-                definitions.append(definition)
-        except _Enough:
-            pass
+        if definition := envelope.definition():
+            definitions.append(definition)
         problems += envelope.problems
     return FileRead(tuple(definitions), tuple(problems), skipped_count), documents.events
 
@@ -185,6 +182,12 @@ class _Envelope:
 
     def definition(self) -> Definition | None:
         """What it declares, where nothing is wrong with it."""
+        try:
+            return self._read()
+        except _Enough:  # what was found until then is told
+            return None
+
+    def _read(self) -> Definition | None:
         if self._data.get("apiVersion") != API_VERSION:
             self._tell("envelope", "apiVersion", f"every document begins with `apiVersion: {API_VERSION}`")
             return None

@@ -6,11 +6,9 @@ import typer
 
 from pymigrate.engine.entrypoints.cli.client import connected
 from pymigrate.engine.entrypoints.cli.commands import HOME_DEFAULT, AsJson, Home, console, print_json
+from pymigrate.engine.entrypoints.cli.git_source_commands import SourceName, source_name
 from pymigrate.v1 import git_source_pb2
 from pymigrate.v1.shape import enum_word
-
-SourceName = Annotated[str, typer.Argument(help="gitSources/<source>, or its last segment.")]
-COLLECTION = "gitSources/"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +27,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Pin a Git source to what succeeded and was verified in the one before, by a branch or commit that is pushed."""
-    request = git_source_pb2.PromoteGitSourceRequest(name=_name(source), commit=commit, validate_only=dry_run)
+    request = git_source_pb2.PromoteGitSourceRequest(name=source_name(source), commit=commit, validate_only=dry_run)
     with connected(home) as client:
         answer = client.git_sources.PromoteGitSource(request, **client.options)
     if as_json:
@@ -53,7 +51,7 @@ def approve_reversal(
     home: Home = HOME_DEFAULT,
 ) -> None:
     """Approve that runs are undone for a commit that goes back behind them."""
-    request = git_source_pb2.ApproveReversalRequest(name=_name(source), commit=commit)
+    request = git_source_pb2.ApproveReversalRequest(name=source_name(source), commit=commit)
     with connected(home) as client:
         answer = client.git_sources.ApproveReversal(request, **client.options)
     reversal = answer.status.reversal
@@ -61,7 +59,3 @@ def approve_reversal(
     typer.echo(f"{answer.name} {state}, approved by {', '.join(reversal.approved_by)}")
     for run in reversal.runs:
         typer.echo(f"{run.run} {run.state}, {run.rows:,} rows in {', '.join(run.phases)}")
-
-
-def _name(source: str) -> str:
-    return source if source.startswith(COLLECTION) else f"{COLLECTION}{source}"
