@@ -289,6 +289,10 @@ class Run(google.protobuf.message.Message):
     MANAGED_BY_FIELD_NUMBER: builtins.int
     WAITING_FOR_PLANS_FIELD_NUMBER: builtins.int
     SEAL_TIME_FIELD_NUMBER: builtins.int
+    LANES_MAX_FIELD_NUMBER: builtins.int
+    LANE_COUNTS_FIELD_NUMBER: builtins.int
+    HOST_TROUBLES_FIELD_NUMBER: builtins.int
+    SOURCE_LATENCY_FACTOR_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/plans/{plan}/runs/{run}`."""
     state: Global___RunState.ValueType
@@ -311,6 +315,10 @@ class Run(google.protobuf.message.Message):
     """Changes with every change of state. Output only."""
     managed_by: builtins.str
     """Which side started it. Output only."""
+    lanes_max: builtins.int
+    """The most lanes of it at once, beside what its plan and its environment allow; 0: no limit of its own. Set by ScaleRun. Output only."""
+    source_latency_factor: builtins.float
+    """How many times slower than at its best the slowest source of it answers now; 0: not known. Output only."""
     @property
     def triggers(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Values whose change asks for another run of the same plan. At most 64."""
@@ -343,6 +351,16 @@ class Run(google.protobuf.message.Message):
     def seal_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When its published phases are sealed by themselves; unset: not before somebody does. Output only."""
 
+    @property
+    def lane_counts(self) -> Global___LaneCounts:
+        """Its lanes by where they stand. Output only."""
+
+    @property
+    def host_troubles(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Failure]:
+        """Why lanes that could run have no worker host, such as a quota that is used up or an image that is not there. Empty while hosts come as they
+        should. At most 10. Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -364,11 +382,53 @@ class Run(google.protobuf.message.Message):
         managed_by: builtins.str = ...,
         waiting_for_plans: collections.abc.Iterable[builtins.str] | None = ...,
         seal_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        lanes_max: builtins.int = ...,
+        lane_counts: Global___LaneCounts | None = ...,
+        host_troubles: collections.abc.Iterable[Global___Failure] | None = ...,
+        source_latency_factor: builtins.float = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "seal_time", b"seal_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "create_time", b"create_time", "desired_state", b"desired_state", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "key", b"key", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "rows_expected", b"rows_expected", "seal_time", b"seal_time", "state", b"state", "triggers", b"triggers", "update_time", b"update_time", "waiting_for_plans", b"waiting_for_plans"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "lane_counts", b"lane_counts", "seal_time", b"seal_time", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "create_time", b"create_time", "desired_state", b"desired_state", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "host_troubles", b"host_troubles", "key", b"key", "lane_counts", b"lane_counts", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "rows_expected", b"rows_expected", "seal_time", b"seal_time", "source_latency_factor", b"source_latency_factor", "state", b"state", "triggers", b"triggers", "update_time", b"update_time", "waiting_for_plans", b"waiting_for_plans"]) -> None: ...
 
 Global___Run: typing_extensions.TypeAlias = Run
+
+@typing.final
+class LaneCounts(google.protobuf.message.Message):
+    """How many lanes of a run stand where."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PENDING_FIELD_NUMBER: builtins.int
+    RUNNING_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    STALLED_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    CONFLICT_FIELD_NUMBER: builtins.int
+    pending: builtins.int
+    """Those that wait for a host."""
+    running: builtins.int
+    """Those that are under way."""
+    done: builtins.int
+    """Those that are done."""
+    stalled: builtins.int
+    """Those whose source or target is away."""
+    failed: builtins.int
+    """Those that failed for good."""
+    conflict: builtins.int
+    """Those that wrote what another lane wrote otherwise."""
+    def __init__(
+        self,
+        *,
+        pending: builtins.int = ...,
+        running: builtins.int = ...,
+        done: builtins.int = ...,
+        stalled: builtins.int = ...,
+        failed: builtins.int = ...,
+        conflict: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["conflict", b"conflict", "done", b"done", "failed", b"failed", "pending", b"pending", "running", b"running", "stalled", b"stalled"]) -> None: ...
+
+Global___LaneCounts: typing_extensions.TypeAlias = LaneCounts
 
 @typing.final
 class PhaseRun(google.protobuf.message.Message):
@@ -1262,6 +1322,74 @@ class WatchRunResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["events", b"events", "is_resync", b"is_resync", "lanes", b"lanes", "resume_token", b"resume_token", "run", b"run"]) -> None: ...
 
 Global___WatchRunResponse: typing_extensions.TypeAlias = WatchRunResponse
+
+@typing.final
+class ScaleRunRequest(google.protobuf.message.Message):
+    """Asks to limit a run's lanes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    LANES_MAX_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`environments/{environment}/plans/{plan}/runs/{run}`."""
+    lanes_max: builtins.int
+    """The most lanes at once, 1 to 1,000; 0: no limit of its own."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        lanes_max: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["lanes_max", b"lanes_max", "name", b"name"]) -> None: ...
+
+Global___ScaleRunRequest: typing_extensions.TypeAlias = ScaleRunRequest
+
+@typing.final
+class WatchRunsRequest(google.protobuf.message.Message):
+    """Asks to watch runs."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    ACTIVE_ONLY_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """`environments/{environment}/plans/{plan}`, with `-` for all plans, and `environments/-/plans/-` for all there are."""
+    active_only: builtins.bool
+    """Runs that had ended before the watch began are left out."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        active_only: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_only", b"active_only", "parent", b"parent"]) -> None: ...
+
+Global___WatchRunsRequest: typing_extensions.TypeAlias = WatchRunsRequest
+
+@typing.final
+class WatchRunsResponse(google.protobuf.message.Message):
+    """Runs as they stand."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: builtins.int
+    IS_COMPLETE_FIELD_NUMBER: builtins.int
+    is_complete: builtins.bool
+    """Whether everything that there was at first has been sent with this message or before it."""
+    @property
+    def runs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Run]:
+        """Those that there are at first, over as many messages as they take, and from then on those that have changed."""
+
+    def __init__(
+        self,
+        *,
+        runs: collections.abc.Iterable[Global___Run] | None = ...,
+        is_complete: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_complete", b"is_complete", "runs", b"runs"]) -> None: ...
+
+Global___WatchRunsResponse: typing_extensions.TypeAlias = WatchRunsResponse
 
 @typing.final
 class ListLanesRequest(google.protobuf.message.Message):

@@ -35,6 +35,7 @@ class WorkerHost(google.protobuf.message.Message):
     AFFINITY_FIELD_NUMBER: builtins.int
     TASKS_FIELD_NUMBER: builtins.int
     HEARTBEAT_TIME_FIELD_NUMBER: builtins.int
+    WORKLOAD_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `workerHosts/{host}`."""
     pid: builtins.int
@@ -44,6 +45,10 @@ class WorkerHost(google.protobuf.message.Message):
     affinity: builtins.str
     """Which tasks it takes: those with this affinity alone. `shared` takes those without a single-writer target; after an `@` stands the
     environment, since no host works for two.
+    """
+    workload: builtins.str
+    """What runs it, where that is not a process of the engine's machine, in the executor's own words: `jobs/{namespace}/{job}/{uid}` for a Job of
+    Kubernetes. Empty: a process, by its id.
     """
     @property
     def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -62,9 +67,10 @@ class WorkerHost(google.protobuf.message.Message):
         affinity: builtins.str = ...,
         tasks: collections.abc.Iterable[builtins.str] | None = ...,
         heartbeat_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        workload: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["heartbeat_time", b"heartbeat_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "heartbeat_time", b"heartbeat_time", "name", b"name", "pid", b"pid", "pid_start_ticks", b"pid_start_ticks", "tasks", b"tasks"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "heartbeat_time", b"heartbeat_time", "name", b"name", "pid", b"pid", "pid_start_ticks", b"pid_start_ticks", "tasks", b"tasks", "workload", b"workload"]) -> None: ...
 
 Global___WorkerHost: typing_extensions.TypeAlias = WorkerHost
 
