@@ -223,3 +223,8 @@ def test_a_lag_that_is_only_half_gone_keeps_its_lanes() -> None:
     assert followed(bounds, steps, ScalingMemory(limit=5))[-1][2].limit == 5
     gone = [(LaneLoad(pending=0, running=2, lag_seconds=30.0), 30.0)] * 3
     assert followed(bounds, gone, ScalingMemory(limit=5))[-1][2].limit == 2
+
+
+def test_a_backlog_adds_no_lane_to_a_source_that_suffers_already_from_the_fewest() -> None:
+    slow = LaneLoad(pending=20, running=1, latency_factor=4.0)
+    assert scaled(ScalingBounds(lanes_max=100), slow, ScalingMemory(limit=1), 0.0).limit == 1

@@ -91,7 +91,7 @@ def scaled(bounds: ScalingBounds, load: LaneLoad, memory: ScalingMemory, now_sec
     is_slow = load.latency_factor > bounds.latency_factor_max
     settling = _left_seconds(memory.slowed_at, SETTLE_SECONDS, now_seconds)
     fewer = bounds.clamped(int(min(memory.limit, load.running) * DECREASE))
-    if is_slow and not settling and fewer < memory.limit:
+    if is_slow and not settling and load.running and fewer < memory.limit:
         again = SETTLE_SECONDS if fewer > bounds.lanes_min else None
         return ScalingDecision(ScalingMemory(fewer, slowed_at=now_seconds), ScalingReason.SOURCE_SLOW, again)
     held = _left_seconds(memory.slowed_at, bounds.cooldown_seconds, now_seconds)
@@ -128,7 +128,7 @@ def _idled(
     if memory.limit == bounds.lanes_min:
         return ScalingDecision(_raised(memory, memory.limit), _kept(before, memory.limit), again)
     since = now_seconds if memory.idle_since is None else memory.idle_since
-    memory = replace(memory, idle_since=since, peak=load.wanted)
+    memory = replace(memory, idle_since=since, peak=max(memory.peak, load.wanted))
     if left := _left_seconds(since, bounds.cooldown_seconds, now_seconds):
         return ScalingDecision(memory, _kept(before, memory.limit), min(left, again or left))
     fewer = bounds.clamped(memory.peak)
