@@ -16,6 +16,7 @@ import structlog
 from pymigrate.engine.domain.errors import SecretMissing, StepUnavailable
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.calls import OutsideCall
+from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.secrets import Secret, SecretRef
 from pymigrate.engine.testing.calls import MemoryCalls
@@ -119,11 +120,10 @@ class SimulatedExecutor:
             await asyncio.sleep(0)
             self._own[host] = self._world.start_host(f"workerHosts/{host}", affinity)
 
-    async def kill(self, pid: int, pid_start_ticks: int) -> bool:
+    async def kill(self, record: HostRecord) -> bool:
         """Ends it, unless the machine itself can't be reached."""
-        del pid_start_ticks
         await asyncio.sleep(self._world.rng.uniform(0.0, 0.1))
-        host = self._world.hosts.get(pid)
+        host = self._world.hosts.get(record.pid)
         if host is None or host.is_over:
             return True
         weather = self._world.weather
@@ -132,10 +132,9 @@ class SimulatedExecutor:
         host.crash()
         return True
 
-    def is_running(self, pid: int, pid_start_ticks: int) -> bool:
+    def is_running(self, record: HostRecord) -> bool:
         """Whether it is there, stopped or not."""
-        del pid_start_ticks
-        host = self._world.hosts.get(pid)
+        host = self._world.hosts.get(record.pid)
         return host is not None and not host.is_over
 
     def has_exited(self, host: str) -> bool:
@@ -147,9 +146,9 @@ class SimulatedExecutor:
         if host in self._own:
             self._own[host].crash()
 
-    async def drain(self, pid: int, pid_start_ticks: int) -> None:
+    async def drain(self, record: HostRecord) -> None:
         """Ends it."""
-        await self.kill(pid, pid_start_ticks)
+        await self.kill(record)
 
     async def close(self) -> None:
         """Ends all."""

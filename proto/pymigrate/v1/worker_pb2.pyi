@@ -47,8 +47,8 @@ class WorkerHost(google.protobuf.message.Message):
     environment, since no host works for two.
     """
     workload: builtins.str
-    """What runs it, where that is not a process of the engine's machine, in the executor's own words: `jobs/{namespace}/{job}/{uid}` for a Job of
-    Kubernetes. Empty: a process, by its id.
+    """What runs it, where that is not a process of the engine's machine, in the executor's own words: `jobs/{namespace}/{job}/{uid}/{pod}` for a pod
+    of a Job of Kubernetes. Empty: a process, by its id.
     """
     @property
     def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:

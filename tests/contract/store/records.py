@@ -188,7 +188,7 @@ def resource(name: str, kind: str = "connections", parent: str = "", version: in
 
 
 def host(name: str, seconds: float = 0) -> HostRecord:
-    return HostRecord(name, "shared", 4711, 2**33, "session", at(seconds))
+    return HostRecord(name, "shared", 4711, 2**33, "session", at(seconds), "jobs/prod/shared-1/u/p")
 
 
 def sample(run: str = RUN, place: str = "flights", seconds: float = 0, actual_seconds: float = 12.5) -> Sample:

@@ -193,9 +193,17 @@ def test_hosts_are_listed_page_by_page(declared: Client) -> None:
 
 def test_a_host_speaks_the_workers_calls_to_the_end_of_a_task(served: ServedEngine, client: Client) -> None:
     stub = client.workers
-    host = worker_pb2.WorkerHost(name="workerHosts/mine", pid=7, affinity="file:/mine.duckdb@e")
+    host = worker_pb2.WorkerHost(
+        name="workerHosts/mine", pid=7, affinity="file:/mine.duckdb@e", workload="jobs/a/b/c/d"
+    )
     terms = ask(client, stub.RegisterHost, worker_pb2.RegisterHostRequest(host=host))
     name, session = host.name, terms.session
+    [listed] = [
+        each
+        for each in ask(client, stub.ListWorkerHosts, worker_pb2.ListWorkerHostsRequest()).worker_hosts
+        if each.name == name
+    ]
+    assert listed.workload == host.workload
     nothing = ask(client, stub.ClaimTask, worker_pb2.ClaimTaskRequest(host=name, session=session))
     assert not nothing.HasField("task")
     served.do(served.engine.declare({}))

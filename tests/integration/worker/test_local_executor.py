@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pymigrate.engine.adapters.executors import processes
 from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.adapters.executors.logs import LOG_BYTES_MAX
 from pymigrate.engine.ports.executor import Executor
+from pymigrate.engine.ports.hosts import HostRecord
 from tests.integration.worker.engine import EngineDouble
 
 
@@ -23,11 +26,17 @@ async def executor(home: Path) -> AsyncIterator[LocalExecutor]:
     await local.close()
 
 
-async def registered(engine: EngineDouble, times: int = 1) -> tuple[int, int]:
-    """Process id and start of the host that registered last."""
+async def registered(engine: EngineDouble, times: int = 1) -> HostRecord:
+    """The host that registered last."""
     await asyncio.to_thread(engine.wait, lambda: len(engine.registered) >= times)
     host = engine.registered[-1].host
-    return host.pid, host.pid_start_ticks
+    return record(host.pid, host.pid_start_ticks)
+
+
+def record(pid: int, ticks: int | None, workload: str = "") -> HostRecord:
+    """A host with that process."""
+    assert ticks is not None
+    return HostRecord("workerHosts/h1", "shared", pid, ticks, "s", datetime.fromtimestamp(0, UTC), workload)
 
 
 async def test_a_host_is_started_once_and_told_its_name_and_affinity(
@@ -37,14 +46,14 @@ async def test_a_host_is_started_once_and_told_its_name_and_affinity(
     assert port.has_exited("h1")
     await port.ensure("h1", "file:/a b")
     await port.ensure("h1", "file:/a b")
-    pid, ticks = await registered(engine)
+    host = await registered(engine)
     assert [(one.host.name, one.host.affinity) for one in engine.registered] == [("workerHosts/h1", "file:/a b")]
-    assert port.is_running(pid, ticks)
+    assert port.is_running(host)
     assert not port.has_exited("h1")
-    assert os.getsid(pid) == pid
+    assert os.getsid(host.pid) == host.pid
     await port.stop("h1")
     assert port.has_exited("h1")
-    assert not port.is_running(pid, ticks)
+    assert not port.is_running(host)
     log = home / "logs" / "h1.log"
     assert "host.ended" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
@@ -52,40 +61,44 @@ async def test_a_host_is_started_once_and_told_its_name_and_affinity(
 
 async def test_a_killed_host_is_gone_and_started_again(engine: EngineDouble, executor: LocalExecutor) -> None:
     await executor.ensure("h1", "shared")
-    pid, ticks = await registered(engine)
-    assert await executor.kill(pid, ticks)
-    assert await executor.kill(pid, ticks)
+    host = await registered(engine)
+    assert await executor.kill(host)
+    assert await executor.kill(host)
     await executor.stop("h1")
     await executor.ensure("h1", "shared")
-    again, _ = await registered(engine, 2)
-    assert again != pid
+    again = await registered(engine, 2)
+    assert again.pid != host.pid
 
 
 async def test_a_process_with_the_id_and_another_start_is_left_alone(executor: LocalExecutor) -> None:
-    pid = os.getpid()
-    ticks = processes.start_ticks(pid)
-    assert ticks is not None
-    assert await executor.kill(pid, ticks + 1)
-    assert executor.is_running(pid, ticks)
+    own = record(os.getpid(), processes.start_ticks(os.getpid()))
+    assert await executor.kill(replace(own, pid_start_ticks=own.pid_start_ticks + 1))
+    assert executor.is_running(own)
+
+
+async def test_what_another_executor_runs_is_left_to_its_lease(executor: LocalExecutor) -> None:
+    elsewhere = record(os.getpid(), processes.start_ticks(os.getpid()), "jobs/prod/shared-1/u/p")
+    await executor.drain(elsewhere)
+    assert await executor.kill(elsewhere)
+    assert executor.is_running(elsewhere)
 
 
 async def test_a_stopped_process_is_killed_too(executor: LocalExecutor) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
-    ticks = processes.start_ticks(process.pid)
-    assert ticks is not None
+    host = record(process.pid, processes.start_ticks(process.pid))
     process.send_signal(signal.SIGSTOP)
-    assert await executor.kill(process.pid, ticks)
+    assert await executor.kill(host)
     assert await process.wait() == -signal.SIGKILL
 
 
 async def test_a_host_that_does_not_end_in_time_is_ended(engine: EngineDouble, home: Path) -> None:
     impatient = LocalExecutor(home, drain_seconds=0.2)
     await impatient.ensure("h1", "shared")
-    pid, ticks = await registered(engine)
-    os.kill(pid, signal.SIGSTOP)
+    host = await registered(engine)
+    os.kill(host.pid, signal.SIGSTOP)
     await impatient.close()
     assert impatient.has_exited("h1")
-    assert not impatient.is_running(pid, ticks)
+    assert not impatient.is_running(host)
 
 
 async def test_stopping_what_is_not_there_is_no_error(executor: LocalExecutor) -> None:

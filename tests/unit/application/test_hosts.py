@@ -246,6 +246,18 @@ async def test_a_host_of_the_same_process_number_but_another_start_is_another_pr
         await other.register()
 
 
+async def test_a_host_of_the_same_process_number_and_start_in_another_pod_is_another_process(engine: Engine) -> None:
+    host = PlayedHost(engine)
+    host.message.workload = "jobs/prod/shared-1/u/a"
+    await host.register()
+    await host.register()
+    other = PlayedHost(engine)
+    other.message.workload = "jobs/prod/shared-1/u/b"
+    with pytest.raises(FailedPrecondition, match="another process"):
+        await other.register()
+    assert [known.record.workload for known in engine.hosts.hosts()] == ["jobs/prod/shared-1/u/a"]
+
+
 async def test_a_host_that_registers_again_keeps_the_questions_that_it_tells(engine: Engine) -> None:
     host = PlayedHost(engine)
     await host.register()

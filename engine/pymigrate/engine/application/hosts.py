@@ -81,7 +81,8 @@ class Hosts:
         that was killed may have started one that comes late."""
         now, name = self._surroundings.clock.now(), host.name
         refuse_problems(host)
-        record = HostRecord(name, host.affinity, host.pid, host.pid_start_ticks, self._surroundings.new_id(), now)
+        session = self._surroundings.new_id()
+        record = HostRecord(name, host.affinity, host.pid, host.pid_start_ticks, session, now, host.workload)
         former = self._hosts.get(name)
         is_same_process = former is not None and is_process(former.record, host)
         if former is not None and not is_same_process:
@@ -103,7 +104,7 @@ class Hosts:
         known.tasks = {lease.task_id for lease in kept}
         if former is not None and is_same_process:
             await self._lose_tasks(former, kept=known.tasks)
-        log.info("host.registered", host=name, pid=host.pid, affinity=host.affinity)
+        log.info("host.registered", host=name, pid=host.pid, workload=host.workload, affinity=host.affinity)
         return answer
 
     async def claim(self, name: str, session: str, wait_seconds: float) -> worker_pb2.Task | None:

@@ -50,7 +50,8 @@ class Host:
 
 def is_process(record: HostRecord, host: worker_pb2.WorkerHost) -> bool:
     """Whether it is the same process, and not another under its name."""
-    return (record.pid, record.pid_start_ticks) == (host.pid, host.pid_start_ticks)
+    known = (record.pid, record.pid_start_ticks, record.workload)
+    return known == (host.pid, host.pid_start_ticks, host.workload)
 
 
 def refuse_problems(host: worker_pb2.WorkerHost) -> None:

@@ -164,7 +164,7 @@ class Services:
         """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others.
         Dispatchers end with what they have in hand."""
         hosts = [host.record for host in self._hosts.hosts()]
-        draining = (self._executor.drain(host.pid, host.pid_start_ticks) for host in hosts)
+        draining = (self._executor.drain(host) for host in hosts)
         await asyncio.gather(self._notifications.close(), self._git_sources.close(), self._git_hooks.close(), *draining)
         await self._executor.close()
 

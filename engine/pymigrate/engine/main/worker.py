@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pid=pid,
         pid_start_ticks=processes.start_ticks(pid) or 0,
         affinity=given.affinity,
+        workload=given.workload,
     )
     session = Session(given.home, message, leases, ending)
     memory, tracing, readers = HostMemory(), _tracing(message.name, redactor), build_readers(redactor)
@@ -197,6 +198,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--home", type=Path, required=True, help="folder with the engine's endpoint and token")
     parser.add_argument("--host", required=True, help="the host's name")
     parser.add_argument("--affinity", required=True, help="which tasks it takes")
+    parser.add_argument(
+        "--workload", default="", help="what runs it, where that is not a process of the engine's machine"
+    )
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS, help="how long ending may take")
     return parser.parse_args(arguments)
 

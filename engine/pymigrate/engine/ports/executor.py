@@ -2,21 +2,24 @@
 
 from typing import Protocol
 
+from pymigrate.engine.ports.hosts import HostRecord
+
 
 class Executor(Protocol):
-    """Starts and ends worker hosts on the machines that it has."""
+    """Starts and ends worker hosts on the machines that it has. Asked about a record, it speaks of the process behind it alone."""
 
     async def ensure(self, host: str, affinity: str) -> None:
         """Starts the host's process unless one that this executor started under that name still runs."""
         ...
 
-    async def kill(self, pid: int, pid_start_ticks: int) -> bool:
-        """Ends the process of that id and start at once, and waits until it is gone, bounded. True: it is gone, or was another's
-        id by then, which is left alone."""
+    async def kill(self, record: HostRecord) -> bool:
+        """Ends the host's process at once, and waits until it is gone, bounded. True: it is gone, or its place is another's by then,
+        which is left alone; or this executor does not reach where it ran."""
         ...
 
-    def is_running(self, pid: int, pid_start_ticks: int) -> bool:
-        """Whether the process of that id and start is there; one that has ended and was not yet reaped is not."""
+    def is_running(self, record: HostRecord) -> bool:
+        """Whether the host's process is there; one that has ended and was not yet reaped is not. True where that can't be seen: its lease
+        decides then."""
         ...
 
     def has_exited(self, host: str) -> bool:
@@ -27,8 +30,8 @@ class Executor(Protocol):
         """Asks the host's process to drain and end, and ends it when it does not in time. A host that is not there is no error."""
         ...
 
-    async def drain(self, pid: int, pid_start_ticks: int) -> None:
-        """Asks the process of that id and start to drain and end, whichever engine started it, and ends it when it does not in time."""
+    async def drain(self, record: HostRecord) -> None:
+        """Asks the host's process to drain and end, whichever engine started it, and ends it when it does not in time."""
         ...
 
     async def close(self) -> None:

@@ -8,7 +8,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """A worker host: the process behind it, so that it can be told from a later one with the same id, and when it last called."""
+    """A worker host: the process behind it, so that it can be told from a later one with the same id, and when it last called.
+    `workload` is what runs it, in its executor's words; empty where that is a process of the engine's machine."""
 
     name: str
     affinity: str
@@ -16,6 +17,7 @@ class HostRecord:
     pid_start_ticks: int
     session: str
     heartbeat_time: datetime
+    workload: str = ""
 
 
 class Hosts(Protocol):

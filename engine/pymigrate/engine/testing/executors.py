@@ -1,5 +1,7 @@
 """An executor without processes: a test says which hosts run, which have ended, and which can't be killed."""
 
+from pymigrate.engine.ports.hosts import HostRecord
+
 
 class MemoryExecutor:
     """The Executor port. `started` and `killed` tell in order what was asked; a host runs while its pid is in `running`."""
@@ -17,17 +19,17 @@ class MemoryExecutor:
         self.started.append((host, affinity))
         self.exited.discard(host)
 
-    async def kill(self, pid: int, pid_start_ticks: int) -> bool:
+    async def kill(self, record: HostRecord) -> bool:
         """Ends it, unless the test keeps it from ending."""
-        if pid in self.unkillable:
+        if record.pid in self.unkillable:
             return False
-        self.killed.append(pid)
-        self.running.discard(pid)
+        self.killed.append(record.pid)
+        self.running.discard(record.pid)
         return True
 
-    def is_running(self, pid: int, pid_start_ticks: int) -> bool:
+    def is_running(self, record: HostRecord) -> bool:
         """Whether the test lets it run."""
-        return pid in self.running
+        return record.pid in self.running
 
     def has_exited(self, host: str) -> bool:
         """Whether the test let it end, or it was never started."""
@@ -37,10 +39,10 @@ class MemoryExecutor:
         """Ends it by name."""
         self.exited.add(host)
 
-    async def drain(self, pid: int, pid_start_ticks: int) -> None:
+    async def drain(self, record: HostRecord) -> None:
         """Notes it, and ends it."""
-        self.drained.append(pid)
-        self.running.discard(pid)
+        self.drained.append(record.pid)
+        self.running.discard(record.pid)
 
     async def close(self) -> None:
         """Ends everything that was started."""

@@ -12,6 +12,7 @@ import structlog
 
 from pymigrate.engine.adapters.executors import processes
 from pymigrate.engine.adapters.executors.children import end_child, start_child
+from pymigrate.engine.ports.hosts import HostRecord
 
 log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 20.0
@@ -22,7 +23,7 @@ WORKER_MODULE = "pymigrate.engine.main.worker"
 
 class LocalExecutor:
     """Starts worker hosts that read endpoint and token from `home`, and keeps their output below it. They have this process's environment,
-    and in it the variables that are given."""
+    and in it the variables that are given. Of what runs elsewhere (`HostRecord.workload`) nothing is seen here: its lease decides."""
 
     def __init__(
         self, home: Path, drain_seconds: float = DRAIN_SECONDS, environment: Mapping[str, str] | None = None
@@ -41,28 +42,25 @@ class LocalExecutor:
         self._children[host] = child
         log.info("host.started", host=host, pid=child.pid, affinity=affinity)
 
-    async def kill(self, pid: int, pid_start_ticks: int) -> bool:
+    async def kill(self, record: HostRecord) -> bool:
         """Ends that very process and waits until it is gone, at most ten seconds."""
-        if processes.kill(pid, pid_start_ticks):
-            log.warning("host.killed", pid=pid)
-        for _ in range(int(KILL_SECONDS_MAX / POLL_SECONDS)):
-            if not processes.is_running(pid, pid_start_ticks):
-                return True
-            await asyncio.sleep(POLL_SECONDS)
-        return False
+        if record.workload:
+            return True
+        if processes.kill(record.pid, record.pid_start_ticks):
+            log.warning("host.killed", pid=record.pid)
+        return await self._is_gone_within(record, KILL_SECONDS_MAX)
 
-    async def drain(self, pid: int, pid_start_ticks: int) -> None:
+    async def drain(self, record: HostRecord) -> None:
         """SIGTERM to that very process, and SIGKILL when it has not ended after the time that draining may take."""
-        processes.kill(pid, pid_start_ticks, signal.SIGTERM)
-        for _ in range(int(self._drain_seconds * 1.25 / POLL_SECONDS)):
-            if not processes.is_running(pid, pid_start_ticks):
-                return
-            await asyncio.sleep(POLL_SECONDS)
-        await self.kill(pid, pid_start_ticks)
+        if record.workload:
+            return
+        processes.kill(record.pid, record.pid_start_ticks, signal.SIGTERM)
+        if not await self._is_gone_within(record, self._drain_seconds * 1.25):
+            await self.kill(record)
 
-    def is_running(self, pid: int, pid_start_ticks: int) -> bool:
+    def is_running(self, record: HostRecord) -> bool:
         """Whether that very process is there."""
-        return processes.is_running(pid, pid_start_ticks)
+        return bool(record.workload) or processes.is_running(record.pid, record.pid_start_ticks)
 
     def has_exited(self, host: str) -> bool:
         """Whether our process of that name has ended, or never was."""
@@ -80,3 +78,10 @@ class LocalExecutor:
     async def close(self) -> None:
         """Stops every host that was started here, all at once."""
         await asyncio.gather(*(self.stop(host) for host in list(self._children)))
+
+    async def _is_gone_within(self, record: HostRecord, seconds: float) -> bool:
+        for _ in range(int(seconds / POLL_SECONDS)):
+            if not self.is_running(record):
+                return True
+            await asyncio.sleep(POLL_SECONDS)
+        return False

@@ -90,6 +90,7 @@ class HostRow(Table, table=True):
     pid_start_ticks: int = Field(sa_type=BigInteger)
     session: str = Field(sa_type=Text)
     heartbeat_time: datetime = Field(sa_type=Instant)
+    workload: str = Field(sa_type=Text, sa_column_kwargs={"server_default": ""})
 
     def to_domain(self) -> HostRecord:
         """The host as the port knows it."""
@@ -100,6 +101,7 @@ class HostRow(Table, table=True):
             pid_start_ticks=self.pid_start_ticks,
             session=self.session,
             heartbeat_time=self.heartbeat_time,
+            workload=self.workload,
         )
 
     @staticmethod
@@ -112,6 +114,7 @@ class HostRow(Table, table=True):
             "pid_start_ticks": host.pid_start_ticks,
             "session": host.session,
             "heartbeat_time": host.heartbeat_time,
+            "workload": host.workload,
         }
 
 

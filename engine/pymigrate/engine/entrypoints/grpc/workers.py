@@ -48,6 +48,7 @@ class WorkerCalls(worker_pb2_grpc.WorkerServiceServicer):
                 pid=record.pid,
                 pid_start_ticks=record.pid_start_ticks,
                 affinity=record.affinity,
+                workload=record.workload,
                 tasks=sorted(host.tasks),
             )
             message.heartbeat_time.FromDatetime(record.heartbeat_time)

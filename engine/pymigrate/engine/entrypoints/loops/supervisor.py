@@ -70,10 +70,10 @@ class Supervisor:
     async def step(self) -> None:
         """One pass."""
         for record in self._lost():
-            if await self._executor.kill(record.pid, record.pid_start_ticks):
+            if await self._executor.kill(record):
                 await self._hosts.forget(record.name)
             else:
-                log.error("host.unkillable", host=record.name, pid=record.pid)
+                log.error("host.unkillable", host=record.name, pid=record.pid, workload=record.workload)
         await self._hosts.expire()
         await self._followups.step()
         registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
@@ -91,7 +91,7 @@ class Supervisor:
         overdue = {record.name for record in self._hosts.overdue()}
         for host in self._hosts.hosts():
             record = host.record
-            is_gone = not self._executor.is_running(record.pid, record.pid_start_ticks)
+            is_gone = not self._executor.is_running(record)
             if is_gone or record.name in overdue:
                 yield record
 
@@ -111,7 +111,7 @@ class Supervisor:
             return True
         for record in self._hosts.idle()[:1]:
             log.info("host.ended_for_another", host=record.name, waiting=name)
-            await self._executor.drain(record.pid, record.pid_start_ticks)
+            await self._executor.drain(record)
             await self._hosts.forget(record.name)
             return False
         if affinity in self._unserved and not self._giving_way & running:
@@ -126,7 +126,7 @@ class Supervisor:
             if crews[record.affinity] > 1 or has_waited:
                 log.info("host.gives_way", host=record.name, waiting=name)
                 self._giving_way = {last_segment(record.name)}
-                await self._executor.drain(record.pid, record.pid_start_ticks)
+                await self._executor.drain(record)
                 return
 
     async def _start(self, name: str, affinity: str) -> None:
