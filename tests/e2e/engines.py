@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.cli.definition_files import definition_files
+from pymigrate.engine.entrypoints.engine_access import TOKEN_VARIABLE, EngineAccess
 from pymigrate.v1 import run_pb2, worker_pb2
 from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest
 from tests.e2e.warm import WarmProcess
@@ -31,8 +32,17 @@ class EngineProcess:
     """`pymigrate serve` on a free port, with short leases so that what is lost is found soon. One that `is_warm` is forked from a
     template instead of started anew."""
 
-    def __init__(self, home: Path, module: str = "pymigrate.engine.main.cli", *, is_warm: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        module: str = "pymigrate.engine.main.cli",
+        *,
+        is_warm: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.home = home
+        self.environment = QUICK | dict(environment or {})
+        self.access = EngineAccess.of(home, {TOKEN_VARIABLE: self.environment.get(TOKEN_VARIABLE, "")})
         self._module = module
         self._is_warm = is_warm
         self.process: subprocess.Popen[bytes] | WarmProcess | None = None
@@ -41,16 +51,22 @@ class EngineProcess:
     def start(self) -> None:
         """Starts it and waits until it serves."""
         (self.home / "endpoint").unlink(missing_ok=True)
-        arguments = ["serve", "--home", str(self.home), "--listen", "127.0.0.1:0"]
+        arguments = [
+            "serve",
+            "--home",
+            str(self.home),
+            "--listen",
+            self.environment.get("PYMIGRATE_LISTEN", "127.0.0.1:0"),
+        ]
         log = self.home / "engine.log"
         if self._is_warm:
-            self.process = WarmProcess(self._module, arguments, ROOT, os.environ | QUICK, log)
+            self.process = WarmProcess(self._module, arguments, ROOT, os.environ | self.environment, log)
         else:
-            self.process = _started(self._module, arguments, log)
+            self.process = _started(self._module, arguments, log, self.environment)
         wait_until(lambda: (self.home / "endpoint").exists() or self.process is None or self.process.poll() is not None)
         assert (self.home / "endpoint").exists(), (self.home / "engine.log").read_text()[-4000:]
-        with grpc.insecure_channel((self.home / "endpoint").read_text().strip()) as channel:
-            wait_until(lambda: is_serving(channel) or self.process is None or self.process.poll() is not None)
+        with self.client() as client:
+            wait_until(lambda: is_serving(client.channel) or self.process is None or self.process.poll() is not None)
 
     def kill(self) -> None:
         """kill -9."""
@@ -67,7 +83,7 @@ class EngineProcess:
     @contextmanager
     def client(self) -> Iterator[Client]:
         """A client of the engine as it serves now."""
-        client = Client((self.home / "endpoint").read_text().strip(), (self.home / "token").read_text().strip())
+        client = Client(self.access.address(), self.access.token())
         try:
             yield client
         finally:
@@ -83,10 +99,12 @@ class EngineProcess:
 
 
 @contextmanager
-def running_engine(home: Path, *, is_warm: bool = True) -> Iterator[EngineProcess]:
+def running_engine(
+    home: Path, *, is_warm: bool = True, environment: Mapping[str, str] | None = None
+) -> Iterator[EngineProcess]:
     """An engine that serves; it and everything that it started is gone afterwards. One that is to find other packages by a path of its own
     is not warm."""
-    process = EngineProcess(home, is_warm=is_warm)
+    process = EngineProcess(home, is_warm=is_warm, environment=environment)
     process.start()
     try:
         yield process
@@ -101,12 +119,14 @@ def running_engine(home: Path, *, is_warm: bool = True) -> Iterator[EngineProces
         wait_until(lambda: not any(is_host(pid) for pid in pids))
 
 
-def _started(module: str, arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+def _started(
+    module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
-            env=os.environ | QUICK,
+            env=os.environ | dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

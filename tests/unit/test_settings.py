@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from pymigrate.engine.settings import Settings
 
+CERTIFICATE: dict[str, object] = {"tls_certificate": Path("/tls/tls.crt"), "tls_key": Path("/tls/tls.key")}
+
 
 def test_everything_has_a_default_and_lies_in_the_home(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
@@ -48,6 +50,56 @@ def test_metrics_have_an_address_of_their_own_only_where_somebody_asks_for_it_an
         Settings(metrics_listen="0.0.0.0:7435")
     with pytest.raises(ValidationError, match=r"127\.0\.0\.1:7435"):
         Settings(metrics_listen="127.0.0.1")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:7433", "[::]:0", "10.1.2.3:7433", "[fd00::7]:7433", "localhost:0"])
+@pytest.mark.parametrize("name", ["listen", "rest_listen", "metrics_listen"])
+def test_with_a_certificate_any_address_is_listened_on(name: str, listen: str) -> None:
+    assert getattr(Settings.model_validate(CERTIFICATE | {name: listen}), name) == listen
+
+
+@pytest.mark.parametrize("name", ["listen", "rest_listen", "metrics_listen"])
+def test_an_address_of_others_is_refused_without_a_certificate_with_what_to_set(name: str) -> None:
+    with pytest.raises(ValidationError, match="set PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY"):
+        Settings.model_validate({name: "0.0.0.0:7433"})
+
+
+@pytest.mark.parametrize("listen", ["example.com:1", "::1:7433", "[10.1.2.3]:1", "10.1.2.3", "10.1.2.3:\u0661", ":1"])
+def test_a_certificate_makes_no_address_of_what_is_none(listen: str) -> None:
+    with pytest.raises(ValidationError, match="no address"):
+        Settings.model_validate(CERTIFICATE | {"listen": listen})
+
+
+@pytest.mark.parametrize("name", CERTIFICATE)
+def test_a_certificate_and_its_key_go_together(name: str) -> None:
+    with pytest.raises(ValidationError, match="go together"):
+        Settings.model_validate({name: "/tls/one.pem"})
+
+
+def test_an_empty_variable_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("TLS_CERTIFICATE", "TLS_KEY", "CA_FILE", "TOKEN_FILE"):
+        monkeypatch.setenv(f"PYMIGRATE_{name}", "")
+    settings = Settings(home=tmp_path)
+    assert (settings.tls_certificate, settings.tls_key, settings.ca_file) == (None, None, None)
+    assert settings.token_path == tmp_path / "token"
+
+
+def test_a_token_s_file_stands_in_place_of_the_home_s_and_is_told_to_what_the_engine_starts(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, token_file=Path("/secret/token"))
+    assert settings.token_path == Path("/secret/token")
+    assert settings.client_environment["PYMIGRATE_TOKEN_FILE"] == "/secret/token"
+    assert Settings(home=tmp_path).client_environment["PYMIGRATE_TOKEN_FILE"] == ""
+
+
+@pytest.mark.parametrize("address", ["pymigrate.prod.svc:7433", "10.0.0.1:1", "[fd00::7]:65535"])
+def test_what_is_advertised_is_a_host_and_a_port(address: str) -> None:
+    assert Settings(advertise=address).advertise == address
+
+
+@pytest.mark.parametrize("address", ["pymigrate", "a:0", "a:65536", "0.0.0.0:1", "[::]:1", "https://a:1", "fd00::7:1"])
+def test_what_nobody_reaches_is_not_advertised(address: str) -> None:
+    with pytest.raises(ValidationError, match="nothing that others reach"):
+        Settings(advertise=address)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PORT_DEFAULT = 7433
 REST_PORT = 7434
 METRICS_PORT = 7435
+PORTS = {"listen": PORT_DEFAULT, "rest_listen": REST_PORT, "metrics_listen": METRICS_PORT}
+PORT_MAX = 65_535
 STORE_SCHEMES = ("postgresql", "postgres")
 # A host has a letter at the end of its name: what ends in a digit is an address, and may be mistyped.
 HOST = re.compile(
@@ -30,16 +32,35 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=_home_default)
     """Folder of the store, the token, the endpoint and the logs. Default: in the user's data folder. Made with mode 0700."""
 
+    tls_certificate: Path | None = None
+    """PEM file of the certificate that gRPC, REST and the page of metrics are served with, and of those that sign it, read again when it
+    changes. Default none: no TLS, and nothing but loopback is listened on."""
+
+    tls_key: Path | None = Field(default=None, validate_default=True)
+    """PEM file of its key, without a password, read again when it changes. Default none: no TLS."""
+
+    ca_file: Path | None = None
+    """PEM file of the authorities that clients know the certificate by, kept as `<home>/ca.crt` where TLS is spoken. Default none: the
+    certificate's own file, which is right for one that signs itself."""
+
+    advertise: str = ""
+    """Host and port by which others reach the engine, such as `pymigrate.prod.svc:7433`; the certificate is for that host. Default empty:
+    the address that is listened on."""
+
+    token_file: Path | None = None
+    """File that holds the engine's token, such as a mounted Secret. Default none: `<home>/token`, which the engine makes."""
+
     listen: str = f"127.0.0.1:{PORT_DEFAULT}"
-    """Address and port to listen on, loopback only. Port 0 takes a free one, which `<home>/endpoint` then names."""
+    """Address and port to listen on, loopback only without TLS. Port 0 takes a free one, which `<home>/endpoint` then names."""
 
     rest_listen: str = ""
-    """Address and port of REST, loopback only; `<home>/rest-endpoint` names what was bound. Default empty: no REST, since Terraform, the
-    command line and the hosts speak gRPC, and a second port is opened only where somebody asks for it. 7434 is the customary one."""
+    """Address and port of REST, loopback only without TLS; `<home>/rest-endpoint` names what was bound. Default empty: no REST, since
+    Terraform, the command line and the hosts speak gRPC, and a second port is opened only where somebody asks for it. 7434 is the
+    customary one."""
 
     metrics_listen: str = ""
-    """Address and port of the page of metrics alone, loopback only; `<home>/metrics-endpoint` names what was bound. Default empty: REST
-    serves the page on its own address, where it is on. 7435 is the customary one."""
+    """Address and port of the page of metrics alone, loopback only without TLS; `<home>/metrics-endpoint` names what was bound. Default
+    empty: REST serves the page on its own address, where it is on. 7435 is the customary one."""
 
     store: str = ""
     """URL of the PostgreSQL that keeps the store, `postgresql://user@host:5432/database`, without a password. Default empty: a SQLite file
@@ -118,16 +139,32 @@ class Settings(BaseSettings):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least level that is logged. Default `info`: state changes and edges."""
 
-    @field_validator("listen")
+    @field_validator("tls_certificate", "tls_key", "ca_file", "token_file", mode="before")
     @classmethod
-    def _is_loopback(cls, value: str) -> str:
-        return _loopback(value, PORT_DEFAULT)
+    def _is_path_or_none(cls, value: object) -> object:
+        return None if value == "" else value
 
-    @field_validator("rest_listen", "metrics_listen")
+    @field_validator("tls_key")
     @classmethod
-    def _is_loopback_or_empty(cls, value: str, field: ValidationInfo) -> str:
-        port_customary = REST_PORT if field.field_name == "rest_listen" else METRICS_PORT
-        return _loopback(value, port_customary) if value else value
+    def _is_pair(cls, value: Path | None, field: ValidationInfo) -> Path | None:
+        if (value is None) != (field.data.get("tls_certificate") is None):
+            raise ValueError(
+                "a certificate and its key go together: set PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY, or neither"
+            )
+        return value
+
+    @field_validator("listen", "rest_listen", "metrics_listen")
+    @classmethod
+    def _is_listened_on(cls, value: str, field: ValidationInfo) -> str:
+        port_customary = PORTS[field.field_name or "listen"]
+        if not value and field.field_name != "listen":
+            return value
+        return _listened(value, port_customary, has_tls=field.data.get("tls_key") is not None)
+
+    @field_validator("advertise")
+    @classmethod
+    def _is_reachable(cls, value: str) -> str:
+        return _advertised(value) if value else value
 
     @field_validator("store")
     @classmethod
@@ -188,6 +225,16 @@ class Settings(BaseSettings):
         }
 
     @property
+    def client_environment(self) -> dict[str, str]:
+        """The variables by which processes that the engine starts beside itself find it in its home, whatever else its own say."""
+        return {
+            "PYMIGRATE_ENDPOINT": "",
+            "PYMIGRATE_CA_FILE": "",
+            "PYMIGRATE_SERVER_NAME": "",
+            "PYMIGRATE_TOKEN_FILE": str(self.token_file or ""),
+        }
+
+    @property
     def dispatcher_environment(self) -> dict[str, str]:
         """The variables from which a dispatcher that the engine starts learns what it may reach and what it logs."""
         return {"PYMIGRATE_OUTGOING_ALLOWED": self.outgoing_allowed, "PYMIGRATE_LOG_LEVEL": self.log_level}
@@ -204,8 +251,8 @@ class Settings(BaseSettings):
 
     @property
     def token_path(self) -> Path:
-        """The token's file, mode 0600."""
-        return self.home / "token"
+        """The token's file; mode 0600 where the engine made it."""
+        return self.token_file or self.home / "token"
 
     @property
     def acknowledge_key_path(self) -> Path:
@@ -216,6 +263,16 @@ class Settings(BaseSettings):
     def endpoint_path(self) -> Path:
         """The file that names address and port while an engine serves."""
         return self.home / "endpoint"
+
+    @property
+    def authorities_path(self) -> Path:
+        """The file of the authorities that clients know the engine by, where it speaks TLS."""
+        return self.home / "ca.crt"
+
+    @property
+    def server_name_path(self) -> Path:
+        """The file of the name that the engine's certificate has, where that is not the endpoint's."""
+        return self.home / "server-name"
 
     @property
     def rest_endpoint_path(self) -> Path:
@@ -247,14 +304,34 @@ def _web_address(value: str) -> str:
     return value
 
 
-def _loopback(value: str, port_customary: int) -> str:
+def _listened(value: str, port_customary: int, *, has_tls: bool) -> str:
     host, _, port = value.rpartition(":")
-    if not port.isdecimal() or int(port) > 65_535:
-        raise ValueError(f"{value!r} is no address: write it as 127.0.0.1:{port_customary}")
     bare = host.strip("[]")
+    is_port = port.isascii() and port.isdecimal() and int(port) <= PORT_MAX
+    if not is_port or (":" in bare) != (host != bare):
+        raise ValueError(f"{value!r} is no address: write it as 127.0.0.1:{port_customary}")
     is_loopback = bare == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
-    if not is_loopback:
-        raise ValueError(f"{host!r} is not a loopback address: the engine listens on this machine only")
+    if is_loopback:
+        return value
+    if not has_tls:
+        raise ValueError(
+            f"{host!r} is not a loopback address: without TLS the engine listens on this machine only; set PYMIGRATE_TLS_CERTIFICATE and "
+            "PYMIGRATE_TLS_KEY to be reached from others"
+        )
+    if not _is_address(bare):
+        raise ValueError(
+            f"{host!r} is no address of this machine: write it as 0.0.0.0:{port_customary}, or [::]:{port_customary}"
+        )
+    return value
+
+
+def _advertised(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    bare = host.strip("[]")
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port) <= PORT_MAX
+    is_host = HOST.fullmatch(bare) is not None or (_is_address(bare) and not ipaddress.ip_address(bare).is_unspecified)
+    if not is_port or not is_host or (":" in bare) != (host != bare):
+        raise ValueError(f"{value!r} is nothing that others reach: write it as pymigrate.example.com:{PORT_DEFAULT}")
     return value
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.cli.client import Client
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.rest.bindings import Binding
 from pymigrate.engine.entrypoints.rest.calls import BODY_BYTES_MAX, QUERY_BYTES_MAX
@@ -37,7 +38,7 @@ class Rest:
 
     def __init__(self, served: ServedEngine, *, is_remote: bool) -> None:
         self._served = served
-        self._channel = EngineChannel(served.home)
+        self._channel = EngineChannel(EngineAccess(served.home))
 
         async def start() -> tuple[RestServer, int]:
             servicers = remote_services(self._channel, TOKEN) if is_remote else served.servicers

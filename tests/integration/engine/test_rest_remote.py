@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.identity import Bearers, caller
@@ -60,7 +61,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 async def channel(tmp_path: Path) -> AsyncIterator[EngineChannel]:
-    channel = EngineChannel(tmp_path)
+    channel = EngineChannel(EngineAccess(tmp_path))
     yield channel
     await channel.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.delivery import DeliveryState
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.entrypoints.identity import Bearers, caller
@@ -118,7 +119,7 @@ async def test_rest_in_a_process_of_its_own_acknowledges_by_the_link_alone(
     dispatch: Dispatch, port: int, tmp_path: Path
 ) -> None:
     (tmp_path / "endpoint").write_text(f"127.0.0.1:{port}\n")
-    channel, bearers = EngineChannel(tmp_path), Bearers(TOKEN, SystemClock())
+    channel, bearers = EngineChannel(EngineAccess(tmp_path)), Bearers(TOKEN, SystemClock())
     rest = RestServer(remote_services(channel, TOKEN, ["NotificationService"]), bearers)
     link = dispatch.links.path(await dispatch.get())
     forged = f"{link[:20]}{'A' if link[20] != 'A' else 'B'}{link[21:]}"

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from pymigrate.engine.domain.errors import EngineUnavailable
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.worker.engine import CallRefused
 from pymigrate.v1 import worker_pb2
 
@@ -27,7 +27,7 @@ class MemoryEngine:
         self.on_call: Callable[[str], None] = lambda _: None
         self.changed = threading.Condition()
 
-    def find(self, _: Path) -> "MemoryEngine":
+    def find(self, _: EngineAccess) -> "MemoryEngine":
         """Stands for the link."""
         self._called("find")
         return self

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.domain.rates import FREE, Rate
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.worker.engine import NotRegistered
 from pymigrate.engine.entrypoints.worker.host import EXIT_DRAINED, EXIT_NO_ENGINE, Host
 from pymigrate.engine.entrypoints.worker.leases import Leases
@@ -53,7 +54,7 @@ class Running:
         self.leases, self.ending = Leases(), threading.Event()
         message = worker_pb2.WorkerHost(name="workerHosts/h1", pid=1, affinity="shared")
         self.session = Session(
-            home,
+            EngineAccess(home),
             message,
             self.leases,
             self.ending,

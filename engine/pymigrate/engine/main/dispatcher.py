@@ -22,6 +22,7 @@ from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.dispatcher.dispatcher import Dispatcher
 from pymigrate.engine.entrypoints.dispatcher.engine import EngineLink
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.held_secrets import held_secrets
 from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.secrets import build_readers, build_secrets
@@ -65,7 +66,7 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
 
     # What the first message would wait for: certificates take longest.
     await asyncio.to_thread(_preload)
-    link = EngineLink(settings.home, name)
+    link = EngineLink(EngineAccess.of(settings.home, os.environ), name)
     dispatcher = Dispatcher(link, build, clock, random.Random(), name, redactor.clean)
     watching = asyncio.create_task(_watch(settings.home, parent, ending, clock))
     log.info("dispatcher.started", dispatcher=name, home=str(settings.home))

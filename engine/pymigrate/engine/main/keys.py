@@ -8,6 +8,24 @@ from pathlib import Path
 from pymigrate.engine.domain.errors import PermanentError
 
 KEY_BYTES = 32
+# As long as sixteen random bytes in hexadecimal digits; what is shorter can be guessed.
+GIVEN_CHARACTERS_MIN = 32
+GIVEN_CHARACTERS_MAX = 4_096
+
+
+def given_key(path: Path) -> str:
+    """The text of a file that somebody else keeps, such as a mounted Secret. Raises PermanentError for one that can't be read, and for a
+    text that can't be sent as a token or is guessed easily."""
+    try:
+        key = path.read_bytes()[: GIVEN_CHARACTERS_MAX + 1].strip()
+    except OSError as error:
+        raise PermanentError(f"PYMIGRATE_TOKEN_FILE: can't read {path}: {error.strerror}") from error
+    if not GIVEN_CHARACTERS_MIN <= len(key) <= GIVEN_CHARACTERS_MAX or not all(33 <= byte <= 126 for byte in key):
+        raise PermanentError(
+            f"PYMIGRATE_TOKEN_FILE: {path} must hold {GIVEN_CHARACTERS_MIN} to {GIVEN_CHARACTERS_MAX} printable ASCII characters without "
+            "spaces: make a token with `openssl rand -hex 32`"
+        )
+    return key.decode("ascii")
 
 
 def kept_key(path: Path) -> str:

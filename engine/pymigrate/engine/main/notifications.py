@@ -89,7 +89,7 @@ class Notifications:
             surroundings.new_id,
             self._deliveries.is_needed,
             self._deliveries.lost,
-            settings.dispatcher_environment,
+            settings.dispatcher_environment | settings.client_environment,
         )
         board.changes.follow(self._hear)
 

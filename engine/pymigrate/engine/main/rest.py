@@ -5,18 +5,20 @@ import pymigrate.engine.main.plain_logging  # noqa: F401  (before anything impor
 
 # isort: split
 import asyncio
+import os
 import signal
 
 import structlog
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.main.process import begin
-from pymigrate.engine.main.surfaces import tell_endpoint
+from pymigrate.engine.main.told_addresses import build_certificate, tell_endpoint
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import REST_PORT, Settings
 
@@ -38,8 +40,14 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
             f"no engine has served from {home} yet: start one with `pymigrate serve --home {home}`"
         ) from error
     listen = settings.rest_listen or LISTEN
-    channel = EngineChannel(settings.home)
-    server = RestServer(remote_services(channel, token), Bearers(token, SystemClock()), clean=redactor.clean)
+    channel = EngineChannel(EngineAccess.of(settings.home, os.environ))
+    certificate = build_certificate(settings, is_told=False)
+    server = RestServer(
+        remote_services(channel, token),
+        Bearers(token, SystemClock()),
+        clean=redactor.clean,
+        certificate=certificate,
+    )
     port = await server.start(listen)
     endpoint = tell_endpoint(settings.rest_process_endpoint_path, listen, port)
     log.info("rest.serving", rest_endpoint=endpoint, home=str(settings.home))

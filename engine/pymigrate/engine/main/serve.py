@@ -19,7 +19,7 @@ from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
 from pymigrate.engine.main.instruments import build_instruments
-from pymigrate.engine.main.keys import kept_key
+from pymigrate.engine.main.keys import given_key, kept_key
 from pymigrate.engine.main.outgoing import build_outgoing
 from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.secrets import build_secrets
@@ -59,10 +59,10 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
         loop.add_signal_handler(number, ending.set)
     _make_home(settings.home)
     clock = SystemClock()
-    keys = {path: kept_key(path) for path in (settings.token_path, settings.acknowledge_key_path)}
-    for key in keys.values():
+    token = kept_key(settings.token_path) if settings.token_file is None else given_key(settings.token_file)
+    for key in (token, kept_key(settings.acknowledge_key_path)):
         redactor.note(Secret(key))
-    bearers = Bearers(keys[settings.token_path], clock)
+    bearers = Bearers(token, clock)
     places = build_secrets(redactor)
     tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places, redactor.clean)
     instruments = build_instruments(clock, tracing, redactor.clean)

@@ -93,7 +93,9 @@ class Services:
         self._learning = Learning(store, clock)
         self._forecasts = Forecasts(store, self._board, self._limits, clock, self._drawers.draw)
         self._dashboards = Dashboards(store, self._kpis, self._limits, self._topics, clock, random_id())
-        self._executor = LocalExecutor(settings.home, settings.drain_seconds, settings.host_environment)
+        self._executor = LocalExecutor(
+            settings.home, settings.drain_seconds, settings.host_environment | settings.client_environment
+        )
         self._notifications = Notifications(
             settings, store, self._surroundings, instruments.metrics, self._board, self._kpis, self._limits
         )

@@ -2,7 +2,6 @@
 it is reached into the home."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -11,6 +10,8 @@ from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
+from pymigrate.engine.main.told_addresses import build_certificate, tell_endpoint, tell_server_name
 from pymigrate.engine.ports.metric_families import WATCHERS
 from pymigrate.engine.ports.metrics import Reading
 from pymigrate.engine.settings import Settings
@@ -37,9 +38,13 @@ class Surfaces:
     ) -> None:
         self._settings = settings
         spans = CallSpans(instruments.tracing, instruments.clock)
-        self._grpc = Server(servicers, bearers, instruments, spans)
-        self._rest = _rest(servicers, bearers, instruments, spans, webhooks) if settings.rest_listen else None
-        self._metrics = _metrics(bearers, instruments) if settings.metrics_listen else None
+        certificate = build_certificate(settings)
+        tell_server_name(settings)
+        self._grpc = Server(servicers, bearers, instruments, spans, certificate)
+        self._rest = (
+            _rest(servicers, bearers, instruments, spans, webhooks, certificate) if settings.rest_listen else None
+        )
+        self._metrics = _metrics(bearers, instruments, certificate) if settings.metrics_listen else None
         instruments.metrics.collect("watchers", self._watchers)
 
     async def start(self) -> None:
@@ -93,26 +98,24 @@ def _rest(
     instruments: Instruments,
     spans: CallSpans,
     webhooks: "TakesPosts",
+    certificate: ServerCertificate | None,
 ) -> "RestServer":
     from pymigrate.engine.entrypoints.rest.server import RestServer
     from pymigrate.engine.entrypoints.rest.webhooks import WebhookEndpoint
 
     endpoint = WebhookEndpoint(webhooks, instruments.clock, instruments.clean)
     return RestServer(
-        servicers, bearers, instruments=instruments, spans=spans, clean=instruments.clean, webhooks=endpoint
+        servicers,
+        bearers,
+        instruments=instruments,
+        spans=spans,
+        clean=instruments.clean,
+        webhooks=endpoint,
+        certificate=certificate,
     )
 
 
-def _metrics(bearers: Bearers, instruments: Instruments) -> "MetricsServer":
+def _metrics(bearers: Bearers, instruments: Instruments, certificate: ServerCertificate | None) -> "MetricsServer":
     from pymigrate.engine.entrypoints.rest.metrics import MetricsServer
 
-    return MetricsServer(instruments.exposition, bearers)
-
-
-def tell_endpoint(path: Path, listen: str, port: int) -> str:
-    """Writes where a server is reached, whole or not at all."""
-    endpoint = f"{listen.rpartition(':')[0]}:{port}"
-    fresh = path.with_suffix(".new")
-    fresh.write_text(f"{endpoint}\n")
-    fresh.replace(path)
-    return endpoint
+    return MetricsServer(instruments.exposition, bearers, certificate)

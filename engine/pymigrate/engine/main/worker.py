@@ -20,6 +20,7 @@ import structlog
 
 from pymigrate.engine.adapters.clock import ThreadClock
 from pymigrate.engine.adapters.executors import processes
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.worker.host import Host
 from pymigrate.engine.entrypoints.worker.leases import Leases
 from pymigrate.engine.entrypoints.worker.runner import Runner
@@ -50,7 +51,8 @@ PART_BYTES_MIN = 64_000_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the host; returns its exit code."""
     given = _parse(arguments)
-    redactor = begin("info", given.home / "token")
+    access = EngineAccess.of(given.home, os.environ)
+    redactor = begin("info", access.token_path or given.home / "token")
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         affinity=given.affinity,
         workload=given.workload,
     )
-    session = Session(given.home, message, leases, ending)
+    session = Session(access, message, leases, ending)
     memory, tracing, readers = HostMemory(), _tracing(message.name, redactor), build_readers(redactor)
     host = Host(
         session,

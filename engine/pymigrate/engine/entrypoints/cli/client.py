@@ -11,6 +11,8 @@ import typer
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from pymigrate.engine.domain.errors import EngineUnavailable
+from pymigrate.engine.entrypoints.engine_access import EngineAccess, EngineAddress
 from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.ports.tracing import TRACEPARENT, read_traceparent
 from pymigrate.v1 import (
@@ -36,22 +38,22 @@ OWN_TOKEN = "PYMIGRATE_TOKEN"  # noqa: S105 (the name of a variable)
 
 class Client:
     """The stubs of one engine. Every call carries the token and says that the command line makes it. `channel`: one that is there; `where`
-    tells at which address the engine is now, since one that is started again may take another port."""
+    tells at which address the engine is now, since one that is started again may take another port, or show another certificate."""
 
     def __init__(
-        self, endpoint: str, token: str, channel: grpc.Channel | None = None, where: Callable[[], str] | None = None
+        self,
+        endpoint: str | EngineAddress,
+        token: str,
+        channel: grpc.Channel | None = None,
+        where: Callable[[], EngineAddress] | None = None,
     ) -> None:
         self.metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "cli"), *_trace())
         self._where = where
-        self._connect(endpoint, channel)
+        self._connect(EngineAddress(endpoint) if isinstance(endpoint, str) else endpoint, channel)
 
-    def _connect(self, endpoint: str, channel: grpc.Channel | None = None) -> None:
-        limits = [
-            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-            ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-        ]
-        self._endpoint = endpoint
-        self.channel = channel or grpc.insecure_channel(endpoint, options=limits)
+    def _connect(self, address: EngineAddress, channel: grpc.Channel | None = None) -> None:
+        self._address = address
+        self.channel = channel or _opened(address)
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
         self.secret_backends = secret_backend_pb2_grpc.SecretBackendServiceStub(self.channel)
@@ -72,9 +74,9 @@ class Client:
 
     def wait_until_ready(self) -> None:
         """Waits for the engine, READY_SECONDS_MAX at most, wherever it is now; whether it is ready shows at the next call."""
-        if self._where is not None and (endpoint := self._where()) != self._endpoint:
+        if self._where is not None and (address := self._where()) != self._address:
             self.channel.close()
-            self._connect(endpoint)
+            self._connect(address)
         with contextlib.suppress(grpc.FutureTimeoutError):
             grpc.channel_ready_future(self.channel).result(timeout=READY_SECONDS_MAX)
 
@@ -88,33 +90,48 @@ def _trace() -> tuple[tuple[str, str], ...]:
 @contextlib.contextmanager
 def connected(home: Path) -> Iterator[Client]:
     """A client of the engine that serves from this home. Ends the command with what is wrong and what to do next."""
+    access = EngineAccess.of(home, os.environ)
     try:
-        endpoint = (home / "endpoint").read_text().strip()
-        token = os.environ.get(OWN_TOKEN, "").strip() or (home / "token").read_text().strip()
-    except OSError:
-        fail(f"no engine serves from {home}: start one with `pymigrate serve --home {home}`")
-    client = Client(endpoint, token, where=lambda: _endpoint(home, endpoint))
+        address, token = access.address(), os.environ.get(OWN_TOKEN, "").strip() or access.token()
+    except EngineUnavailable as error:
+        fail(error.message)
+    client = Client(address, token, where=lambda: _address(access, address))
     try:
         yield client
     except grpc.RpcError as error:
-        fail(describe(error, home))
+        fail(describe(error, home, address))
     finally:
         client.channel.close()
 
 
-def _endpoint(home: Path, last: str) -> str:
-    """Where the engine of a home serves; where it did last while there is none."""
+def _address(access: EngineAccess, last: EngineAddress) -> EngineAddress:
+    """Where the engine serves; where it did last while there is none."""
     try:
-        return (home / "endpoint").read_text().strip() or last
-    except FileNotFoundError:
+        return access.address()
+    except EngineUnavailable:
         return last
 
 
-def describe(error: grpc.RpcError, home: Path) -> str:
+def _opened(address: EngineAddress) -> grpc.Channel:
+    options = [
+        ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+        ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+        *address.options,
+    ]
+    if (credentials := address.credentials) is not None:
+        return grpc.secure_channel(address.endpoint, credentials, options=options)
+    return grpc.insecure_channel(address.endpoint, options=options)
+
+
+def describe(error: grpc.RpcError, home: Path, address: EngineAddress | None = None) -> str:
     """An error of the engine as a person reads it: every field that is wrong on a line of its own."""
     code, details = error.code(), error.details() or ""
     status = rpc_status.from_call(cast(grpc.Call, error))  # every error of a stub is a call too
     if code is grpc.StatusCode.UNAVAILABLE and status is None:  # the engine itself always sends a status
+        if address is not None and (problem := address.handshake_problem(details)):
+            return problem
+        if address is not None and not address.is_local:
+            return f"the engine at {address.endpoint} does not answer: see whether it runs, and whether it is reached from here"
         return f"the engine of {home} does not answer: start it with `pymigrate serve --home {home}`"
     bad = error_details_pb2.BadRequest()
     for detail in status.details if status else ():

@@ -1,12 +1,12 @@
 """The engine as a dispatcher sees it: found by the files in its home, asked with a deadline, and away while it does not answer."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import grpc
 
 from pymigrate.engine.domain.errors import EngineUnavailable, Unauthenticated
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.replies import error_of
 from pymigrate.v1 import notification_pb2, notification_pb2_grpc
@@ -30,10 +30,10 @@ class DispatchEngine(Protocol):
 class EngineLink:
     """The engine of a home, wherever it listens now."""
 
-    def __init__(self, home: Path, name: str) -> None:
-        self._home = home
+    def __init__(self, access: EngineAccess, name: str) -> None:
+        self._access = access
         self._name = name
-        self._channel = EngineChannel(home)
+        self._channel = EngineChannel(access)
 
     async def claim(self, deliveries_max: int, wait_seconds: float) -> Sequence[notification_pb2.OutgoingMessage]:
         """ClaimDeliveries; the deadline leaves the engine the time that it is asked to wait."""
@@ -65,11 +65,7 @@ class EngineLink:
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """The token is read each time: an engine that begins anew in this home makes another one."""
-        try:
-            token = (self._home / "token").read_text().strip()
-        except OSError as error:
-            raise EngineUnavailable(f"{error.filename}: {error.strerror}") from error
-        return (("authorization", f"Bearer {token}"),)
+        return (("authorization", f"Bearer {self._access.token()}"),)
 
 
 def _read(error: grpc.aio.AioRpcError) -> Exception:

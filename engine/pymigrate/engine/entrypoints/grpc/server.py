@@ -15,6 +15,7 @@ from pymigrate.engine.entrypoints.grpc.latency import LatencyInterceptor
 from pymigrate.engine.entrypoints.grpc.tracing import TraceInterceptor
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
+from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.v1 import (
     connection_pb2,
     connection_pb2_grpc,
@@ -71,7 +72,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
 
 
 class Server:
-    """A server for the given servicers, by the service's name."""
+    """A server for the given servicers, by the service's name; over TLS where there is a certificate."""
 
     def __init__(
         self,
@@ -79,7 +80,9 @@ class Server:
         bearers: Bearers,
         instruments: Instruments | None = None,
         spans: CallSpans | None = None,
+        certificate: ServerCertificate | None = None,
     ) -> None:
+        self._certificate = certificate
         self._latency = LatencyInterceptor(instruments.metrics, instruments.clock) if instruments is not None else None
         timing = () if self._latency is None else (self._latency,)
         tracing = () if spans is None else (TraceInterceptor(spans),)
@@ -109,7 +112,10 @@ class Server:
     async def start(self, listen: str) -> int:
         """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""
         try:
-            port = self._server.add_insecure_port(listen)
+            if self._certificate is None:
+                port = self._server.add_insecure_port(listen)
+            else:
+                port = self._server.add_secure_port(listen, self._certificate.credentials)
         except RuntimeError as error:
             raise PermanentError(
                 f"can't listen on {listen}: another process has it; stop that one, or set PYMIGRATE_LISTEN to another port"

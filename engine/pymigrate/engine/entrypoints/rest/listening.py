@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 
 CONNECTIONS_MAX = 2_000
 BACKLOG = 512
@@ -19,9 +20,13 @@ UNSENT_BYTES_MAX = 64 * 1024
 
 
 class Listener:
-    """Serves an application. `purpose` and `setting` are for the error that names what has to change."""
+    """Serves an application, over TLS where there is a certificate. `purpose` and `setting` are for the error that names what has to
+    change."""
 
-    def __init__(self, application: ASGIApp, purpose: str, setting: str) -> None:
+    def __init__(
+        self, application: ASGIApp, purpose: str, setting: str, certificate: ServerCertificate | None = None
+    ) -> None:
+        self._certificate = certificate
         self._application = application
         self._purpose = purpose
         self._setting = setting
@@ -46,6 +51,8 @@ class Listener:
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
+        config.load()
+        config.ssl = None if self._certificate is None else self._certificate.context
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve([bound]))
         return int(bound.getsockname()[1])

@@ -8,6 +8,7 @@ from pymigrate.engine.domain.errors import NotFound, PyMigrateError
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.listening import Listener
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
+from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.engine.ports.metrics import Exposition
 
 PATH = "/metrics"
@@ -46,9 +47,9 @@ class MetricsAnswer:
 class MetricsServer:
     """Serves the page, and liveness, on an address of its own."""
 
-    def __init__(self, exposition: Exposition, bearers: Bearers) -> None:
+    def __init__(self, exposition: Exposition, bearers: Bearers, certificate: ServerCertificate | None = None) -> None:
         self._answer = MetricsAnswer(exposition, bearers)
-        self._listener = Listener(self._serve, "metrics", SETTING)
+        self._listener = Listener(self._serve, "metrics", SETTING, certificate)
 
     async def start(self, listen: str) -> int:
         """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""

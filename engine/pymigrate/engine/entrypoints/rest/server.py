@@ -27,6 +27,7 @@ from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.engine.entrypoints.rest.tracing import Traced
 from pymigrate.engine.entrypoints.rest.webhooks import PATH as WEBHOOKS
+from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 
 GZIP_BYTES_MIN = 1_024
 GZIP_LEVEL = 5
@@ -52,6 +53,7 @@ class RestServer:
         spans: CallSpans | None = None,
         clean: Clean = str,
         webhooks: ASGIApp | None = None,
+        certificate: ServerCertificate | None = None,
     ) -> None:
         self._routes = contract_routes(servicers)
         self._streams = streams or Streams(clean=clean)
@@ -71,7 +73,7 @@ class RestServer:
         if spans is not None:
             self._calls = Traced(self._calls, spans)
         self.application = GZipMiddleware(self._serve, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
-        self._listener = Listener(self.application, "REST", "PYMIGRATE_REST_LISTEN")
+        self._listener = Listener(self.application, "REST", "PYMIGRATE_REST_LISTEN", certificate)
 
     @property
     def open_streams(self) -> int:

@@ -1,12 +1,12 @@
 """The engine as a worker host sees it: found by the files in its home, asked with a deadline, and told apart when it says no."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import grpc
 
 from pymigrate.engine.domain.errors import EngineUnavailable, PermanentError
+from pymigrate.engine.entrypoints.engine_access import EngineAccess, EngineAddress
 from pymigrate.v1 import worker_pb2, worker_pb2_grpc
 
 CALL_SECONDS_MAX = 5.0
@@ -39,9 +39,16 @@ class EngineLink:
     """A channel to an engine, authorised by its token. Every call has a deadline, and raises EngineUnavailable when it was not answered,
     NotRegistered when the host must register first, and CallRefused when the engine says no."""
 
-    def __init__(self, endpoint: str, token: str) -> None:
-        # A proxy that the environment names is for other networks than this machine's.
-        self._channel = grpc.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)])
+    def __init__(self, address: EngineAddress, token: str) -> None:
+        self._address = address
+        # A proxy that the environment names is for other networks than the engine's.
+        options = [("grpc.enable_http_proxy", 0), *address.options]
+        credentials = address.credentials
+        self._channel = (
+            grpc.insecure_channel(address.endpoint, options=options)
+            if credentials is None
+            else grpc.secure_channel(address.endpoint, credentials, options=options)
+        )
         self._stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
 
@@ -77,19 +84,13 @@ class EngineLink:
             if code is grpc.StatusCode.NOT_FOUND:
                 raise NotRegistered(f"{code.name}: {details}") from error
             if code in ANSWERLESS:
-                raise EngineUnavailable(f"{code.name}: {details}") from error
+                problem = self._address.handshake_problem(details or "")
+                raise EngineUnavailable(problem or f"{code.name}: {details}") from error
             raise CallRefused(f"{code.name}: {details}") from error
         except ValueError as error:  # grpc's word for a channel that was closed meanwhile
             raise EngineUnavailable(f"the channel is closed: {error}") from error
 
 
-def find_engine(home: Path) -> EngineLink:
-    """The engine that serves from this home. Raises EngineUnavailable while there is none."""
-    try:
-        endpoint = (home / "endpoint").read_text().strip()
-        token = (home / "token").read_text().strip()
-    except OSError as error:
-        raise EngineUnavailable(f"{error.filename}: {error.strerror}") from error
-    if not endpoint or not token:
-        raise EngineUnavailable(f"{home}: endpoint or token is empty")
-    return EngineLink(endpoint, token)
+def find_engine(access: EngineAccess) -> EngineLink:
+    """The engine that is reached so. Raises EngineUnavailable while there is none."""
+    return EngineLink(access.address(), access.token())

@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from pymigrate.engine.domain.errors import EngineUnavailable
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.worker.engine import CallRefused, EngineLink, NotRegistered, find_engine
 from pymigrate.engine.entrypoints.worker.leases import Leases
 from pymigrate.v1 import worker_pb2
@@ -44,15 +44,15 @@ class Session:
 
     def __init__(
         self,
-        home: Path,
+        access: EngineAccess,
         host: worker_pb2.WorkerHost,
         leases: Leases,
         ending: threading.Event,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
-        find: Callable[[Path], EngineLink] = find_engine,
+        find: Callable[[EngineAccess], EngineLink] = find_engine,
     ) -> None:
-        self._home = home
+        self._access = access
         self._host = host
         self._leases = leases
         self._ending = ending
@@ -91,8 +91,8 @@ class Session:
             deadline = self._heard + LEASES_TO_TRY * self._terms.lease_seconds
             attempt = 0
             while True:
-                if not self._home.is_dir():
-                    raise GaveUp(f"{self._home} is gone")
+                if not self._access.home.is_dir():
+                    raise GaveUp(f"{self._access.home} is gone")
                 try:
                     self._register()
                     return
@@ -114,7 +114,7 @@ class Session:
             self._link.close()
 
     def _register(self) -> None:
-        link = self._find(self._home)
+        link = self._find(self._access)
         try:
             self._refuse_heir(link)
             held, asked = self._leases.held(), self._monotonic()

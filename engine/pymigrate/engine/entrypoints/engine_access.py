@@ -1,0 +1,162 @@
+"""How the engine is reached: its address, its token, and the certificates that it is known by. Every client asks here: worker hosts,
+dispatchers, REST in a process of its own and the command line.
+
+The files of a home say it (`endpoint`, `token`, and `ca.crt` where TLS is spoken); variables stand in place of each of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from pymigrate.engine.domain.addresses import is_loopback
+from pymigrate.engine.domain.errors import EngineUnavailable
+
+ENDPOINT_VARIABLE = "PYMIGRATE_ENDPOINT"
+TOKEN_VARIABLE = "PYMIGRATE_TOKEN_FILE"  # noqa: S105 (the name of a variable)
+AUTHORITIES_VARIABLE = "PYMIGRATE_CA_FILE"
+SERVER_NAME_VARIABLE = "PYMIGRATE_SERVER_NAME"
+ENDPOINT, TOKEN, AUTHORITIES, SERVER_NAME = "endpoint", "token", "ca.crt", "server-name"
+PEM_MARK = b"-----BEGIN CERTIFICATE-----"
+# A machine that is gone says nothing more: without these a connection to it would be waited on for a quarter of an hour.
+REMOTE_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+# How gRPC tells what ended a handshake, and what a person is to make of it.
+HANDSHAKES = (
+    ("certificate has expired", "its certificate has ended"),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is of no authority in {authorities}"),
+    ("Hostname Verification", "its certificate is not for {name}: set {variable} to a name that it is for"),
+    ("WRONG_VERSION_NUMBER", "it speaks without TLS: set PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY there"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """Where the engine is now. `authorities`: the certificates that sign its own, PEM; empty: no TLS. `server_name`: the name that its
+    certificate must have; empty: that of the endpoint."""
+
+    endpoint: str
+    authorities: bytes = b""
+    server_name: str = ""
+    authorities_path: Path = Path()
+
+    @property
+    def host(self) -> str:
+        """The endpoint without its port and brackets."""
+        return host_of(self.endpoint)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.endpoint.startswith("unix:") or is_loopback(self.host)
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """What a channel is opened with; None without TLS."""
+        return grpc.ssl_channel_credentials(self.authorities) if self.authorities else None
+
+    @property
+    def options(self) -> tuple[tuple[str, int | str], ...]:
+        """What a channel to it takes besides its user's options."""
+        remote = () if self.is_local else REMOTE_OPTIONS
+        named = (("grpc.ssl_target_name_override", self.server_name),) if self.authorities and self.server_name else ()
+        return (*remote, *named)
+
+    def handshake_problem(self, details: str) -> str:
+        """What a person makes of how a channel failed, where a handshake did; else empty."""
+        for mark, said in HANDSHAKES:
+            if mark in details:
+                problem = said.format(
+                    authorities=self.authorities_path,
+                    name=self.server_name or self.host,
+                    variable=SERVER_NAME_VARIABLE,
+                )
+                return f"the engine at {self.endpoint} is not to be trusted: {problem}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAccess:
+    """What says how the engine of a home is reached. Everything is read each time that it is asked for: an engine that is started again may
+    take another port, and certificates are renewed."""
+
+    home: Path
+    endpoint: str = ""
+    token_path: Path | None = None
+    authorities_path: Path | None = None
+    server_name: str = ""
+
+    @classmethod
+    def of(cls, home: Path, variables: Mapping[str, str]) -> "EngineAccess":
+        """By the files of a home, and in place of each of them what the environment says."""
+        token, authorities = variables.get(TOKEN_VARIABLE, ""), variables.get(AUTHORITIES_VARIABLE, "")
+        return cls(
+            home,
+            endpoint=variables.get(ENDPOINT_VARIABLE, "").strip(),
+            token_path=Path(token) if token else None,
+            authorities_path=Path(authorities) if authorities else None,
+            server_name=variables.get(SERVER_NAME_VARIABLE, "").strip(),
+        )
+
+    def address(self) -> EngineAddress:
+        """Where the engine is now. Raises EngineUnavailable while that is not known, and for an address of another machine whose
+        certificate nothing vouches for: the token would go there in the clear."""
+        endpoint = self.endpoint or self._kept(ENDPOINT)
+        name = self.server_name or ("" if self.endpoint else self._optional(SERVER_NAME).decode().strip())
+        path = self.authorities_path or self.home / AUTHORITIES
+        authorities = self._read(path) if self.authorities_path is not None else self._optional(AUTHORITIES)
+        if authorities and PEM_MARK not in authorities:
+            raise EngineUnavailable(f"{path} holds no certificate in PEM")
+        found = EngineAddress(endpoint, authorities, name, path)
+        if not found.is_local and not authorities:
+            raise EngineUnavailable(
+                f"{endpoint} is not on this machine, and nothing says how to know the engine there: put its ca.crt into {self.home}, or "
+                f"set {AUTHORITIES_VARIABLE} to the certificates of its authority"
+            )
+        return found
+
+    def token(self) -> str:
+        """The engine's token. Raises EngineUnavailable while there is none."""
+        return self._kept(TOKEN) if self.token_path is None else self._line(self.token_path)
+
+    def _kept(self, name: str) -> str:
+        return self._line(self.home / name)
+
+    def _line(self, path: Path) -> str:
+        try:
+            line = self._read(path).decode("ascii").strip()
+        except UnicodeDecodeError as error:
+            raise EngineUnavailable(f"{path} is not text") from error
+        if not line:
+            raise EngineUnavailable(f"{path} is empty")
+        return line
+
+    def _optional(self, name: str) -> bytes:
+        try:
+            return (self.home / name).read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise EngineUnavailable(f"{error.filename}: {error.strerror}") from error
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            if path.parent == self.home:
+                raise EngineUnavailable(
+                    f"no engine serves from {self.home}: start one with `pymigrate serve --home {self.home}`"
+                ) from error
+            raise EngineUnavailable(f"{path}: {error.strerror}") from error
+        except OSError as error:
+            raise EngineUnavailable(f"{path}: {error.strerror}") from error
+
+
+def host_of(endpoint: str) -> str:
+    """The host of `host:port`."""
+    return endpoint.rpartition(":")[0].strip("[]")

@@ -1,0 +1,49 @@
+"""What a server writes into its home so that clients find it: where it listens, and with TLS what to know it by."""
+
+from pathlib import Path
+
+from pymigrate.engine.entrypoints.engine_access import host_of
+from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
+from pymigrate.engine.settings import Settings
+
+# Whoever listens on every address is reached on this machine's own; others ask for what is advertised.
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 (what is listened on is the settings' matter)
+
+
+def build_certificate(settings: Settings, *, is_told: bool = True) -> ServerCertificate | None:
+    """What the settings serve with, None without TLS. The home's `ca.crt` becomes what clients know it by, where `is_told`: the
+    home is told of the engine alone. Raises PermanentError for what is no pair."""
+    path = settings.authorities_path
+    if settings.tls_certificate is None or settings.tls_key is None:
+        if is_told:
+            path.unlink(missing_ok=True)  # an earlier engine's, by which nobody would speak to this one
+        return None
+
+    def tell(authorities: bytes) -> None:
+        if is_told:
+            _write(path, authorities)
+
+    return ServerCertificate(settings.tls_certificate, settings.tls_key, settings.ca_file, tell)
+
+
+def tell_server_name(settings: Settings) -> None:
+    """Writes the name that the certificate is for, where clients on this machine would look for another one in it."""
+    if settings.tls_certificate is not None and settings.advertise:
+        _write(settings.server_name_path, f"{host_of(settings.advertise)}\n".encode())
+    else:
+        settings.server_name_path.unlink(missing_ok=True)
+
+
+def tell_endpoint(path: Path, listen: str, port: int) -> str:
+    """Writes where a server is reached from its own machine."""
+    host = listen.rpartition(":")[0]
+    endpoint = f"{EVERY_ADDRESS.get(host, host)}:{port}"
+    _write(path, f"{endpoint}\n".encode())
+    return endpoint
+
+
+def _write(path: Path, text: bytes) -> None:
+    """Whole or not at all."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(text)
+    fresh.replace(path)
