@@ -1,0 +1,1 @@
+"""The Kubernetes operator: custom resources as one more surface of the engine."""
