@@ -93,6 +93,7 @@ check: setup ## format, lint, types, layers, contract and generated code: what C
 	run metrics-page $(BIN)/python -m tools.metrics_page --check; \
 	run terraform-pages $(BIN)/python -m tools.terraform_pages --check; \
 	run definition-schemas $(BIN)/python -m tools.definition_schemas --check; \
+	run custom-resources $(BIN)/python -m tools.custom_resources --check; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 .PHONY: fmt
@@ -102,10 +103,11 @@ fmt: setup ## format Python and proto files, and mend what lint can mend
 	$(BIN)/buf format --path proto/pymigrate --write
 
 .PHONY: proto
-proto: setup ## generate the Python side of the contract, the pages of the Terraform provider and the schemas of definitions
+proto: setup ## generate the Python side of the contract, the pages of the Terraform provider, the schemas of definitions and custom resources
 	$(BIN)/python -m tools.contract
 	$(BIN)/python -m tools.terraform_pages
 	$(BIN)/python -m tools.definition_schemas
+	$(BIN)/python -m tools.custom_resources
 
 .PHONY: bench
 bench: setup ## run every benchmark, quickly

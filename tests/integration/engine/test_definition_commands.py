@@ -9,9 +9,11 @@ from xml.etree import ElementTree as ET
 import grpc
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from pymigrate.engine.entrypoints.cli import definition_commands
+from pymigrate.engine.entrypoints.custom_resources import custom_resource_definitions
 from pymigrate.engine.main.checking import check_files
 from pymigrate.v1 import definition_pb2 as pb
 from pymigrate.v1 import environment_pb2
@@ -239,6 +241,13 @@ def test_schemas_are_printed(pymigrate: CommandLine) -> None:
     assert "allOf" in json.loads(CliRunner().invoke(app, ["schema"]).output)
     refused = CliRunner().invoke(app, ["schema", "Plans"])
     assert refused.exit_code == 1
+
+
+def test_custom_resources_are_printed(pymigrate: CommandLine) -> None:
+    app = typer.Typer()
+    definition_commands.add_to(app)
+    printed = CliRunner().invoke(app, ["crds"]).output
+    assert list(yaml.safe_load_all(printed)) == list(custom_resource_definitions().values())
 
 
 def test_a_call_with_problems_is_refused_at_each_place(served: ServedEngine) -> None:

@@ -121,7 +121,7 @@ def test_comments_are_found_by_what_they_stand_above() -> None:
 message Box {
   // How high.
   optional int32 height = 1 [deprecated = true];
-  // Told nowhere.
+  // What it holds.
   oneof content {
     // A cat.
     Cat cat = 2;
@@ -147,6 +147,7 @@ service Boxes {
     assert found == {
         "pymigrate.v1.Box": "A box.",
         "pymigrate.v1.Box.height": "How high.",
+        "pymigrate.v1.Box.content": "What it holds.",
         "pymigrate.v1.Box.cat": "A cat.",
         "pymigrate.v1.Box.Lid": "Inner.",
         "pymigrate.v1.Box.Lid.hinges": "By name.",

@@ -23,9 +23,9 @@ from pymigrate.engine.entrypoints.rest.schemas import Schemas
 ALL = "definition"
 """The name of the schema for documents of any kind."""
 _DRAFT = "http://json-schema.org/draft-07/schema#"
-_INTEGERS = frozenset({FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64})
-_NATURALS = frozenset({FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64})
-_FLOATS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
+INTEGERS = frozenset({FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64})
+NATURALS = frozenset({FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64})
+FLOATS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
 _RANGE = re.compile(r"(?<![\w-])(-?\d[\d,]*) to (\d[\d,]*)(?! [KMG]i?B)")
 _CHARACTERS = re.compile(r"\b[Aa]t most (\d[\d,]*) characters\b")
 _ITEMS = re.compile(r"\b[Aa]t most (\d[\d,]*)(?! characters| [kKMG]i?B)\b")
@@ -76,19 +76,19 @@ class _DefinitionSchemas(Schemas):
         return schema
 
     def fields(self, message: Descriptor) -> list[FieldDescriptor]:
-        unset = _engine_fields(message)
+        unset = engine_fields(message)
         return [field for field in message.fields if field.name not in unset]
 
     def field(self, field: FieldDescriptor) -> dict[str, Any]:
-        return {**super().field(field), **_bounds(field, self.comments.get(field.full_name, ""))}
+        return {**super().field(field), **bounds(field, self.comments.get(field.full_name, ""))}
 
     def number_or_text(self, field: FieldDescriptor) -> dict[str, Any]:
         """Whole numbers may be texts of digits, as some writers of JSON have those of 64 bits."""
-        if field.cpp_type in _INTEGERS:
+        if field.cpp_type in INTEGERS:
             return {"type": ["integer", "string"], "pattern": "^-?[0-9]+$"}
-        if field.cpp_type in _NATURALS:
+        if field.cpp_type in NATURALS:
             return {"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 0}
-        return {"type": "number"} if field.cpp_type in _FLOATS else super().number_or_text(field)
+        return {"type": "number"} if field.cpp_type in FLOATS else super().number_or_text(field)
 
 
 def _envelope(schemas: Schemas, kind: DefinitionKind) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _metadata(schemas: Schemas, kind: DefinitionKind) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": ["name"], "additionalProperties": False}
 
 
-def _engine_fields(message: Descriptor) -> frozenset[str]:
+def engine_fields(message: Descriptor) -> frozenset[str]:
     """What no definition says of a message: what is the engine's to say, in objects with a life of their own."""
     for kind in (*(each.kind for each in DEFINITION_KINDS.values()), PHASES):
         if kind.message().DESCRIPTOR.full_name == message.full_name:
@@ -135,7 +135,7 @@ def _excluding(message: Descriptor) -> list[list[str]]:
     ]
 
 
-def _bounds(field: FieldDescriptor, comment: str) -> dict[str, Any]:
+def bounds(field: FieldDescriptor, comment: str) -> dict[str, Any]:
     """The bounds that a comment gives as numbers. 0 is what is not set, so it is always allowed."""
     if field.label == FieldDescriptor.LABEL_REPEATED:
         found = _ITEMS.findall(comment)
@@ -145,7 +145,7 @@ def _bounds(field: FieldDescriptor, comment: str) -> dict[str, Any]:
         found = _CHARACTERS.findall(comment)
         return {"maxLength": _number(found[0])} if len(found) == 1 else {}
     ranges = _RANGE.findall(comment)
-    if field.cpp_type not in _INTEGERS | _NATURALS | _FLOATS or len(ranges) != 1:
+    if field.cpp_type not in INTEGERS | NATURALS | FLOATS or len(ranges) != 1:
         return {}
     least, most = map(_number, ranges[0])
     return {"minimum": min(least, -1 if _NEVER in comment else 0), "maximum": most}

@@ -74,6 +74,7 @@ def add_to(app: typer.Typer, check: Check | None = None) -> None:
     app.command()(diff)
     app.command()(_validate(check))
     app.command()(schema)
+    app.command()(crds)
 
 
 def apply(
@@ -169,6 +170,13 @@ def schema(
     if (kind or ALL) not in found:
         _refuse(f"`{kind}` is not one of {', '.join(found)}")
     typer.echo(json.dumps(found[kind or ALL], indent=1, ensure_ascii=False))
+
+
+def crds() -> None:
+    """Print the CustomResourceDefinitions of this version, as kubectl takes them."""
+    from pymigrate.engine.entrypoints.custom_resources import as_yaml, custom_resource_definitions
+
+    typer.echo(as_yaml(*custom_resource_definitions().values()), nl=False)
 
 
 class _Told:

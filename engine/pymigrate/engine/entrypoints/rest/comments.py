@@ -10,6 +10,7 @@ from importlib.resources import files
 PACKAGE = "pymigrate.v1"
 _COMMENT = re.compile(r"\s*//\s?(.*)")
 _SCOPE = re.compile(r"\s*(?:message|enum|service)\s+(\w+)\s*\{")
+_ONEOF = re.compile(r"\s*oneof\s+(\w+)\s*\{")
 _CALL = re.compile(r"\s*rpc\s+(\w+)\s*\(")
 _FIELD = re.compile(r"\s*(?:(?:optional|repeated)\s+)?(?:[\w.]+(?:<[^>]*>)?\s+)?(\w+)\s*=\s*\d+\s*[;\[]")
 
@@ -25,7 +26,7 @@ def contract_comments() -> dict[str, str]:
 
 
 def comments_of(text: str) -> dict[str, str]:
-    """The comments of one file: of messages, enums, their values, fields, services and calls. A oneof's fields are its message's."""
+    """The comments of one file: of all that it declares but itself. A oneof's fields are its message's."""
     found: dict[str, str] = {}
     scopes = [PACKAGE]
     above: list[str] = []
@@ -33,7 +34,7 @@ def comments_of(text: str) -> dict[str, str]:
         if comment := _COMMENT.fullmatch(line):
             above.append(comment[1])
             continue
-        named = _SCOPE.match(line) or _CALL.match(line) or _FIELD.match(line)
+        named = _SCOPE.match(line) or _ONEOF.match(line) or _CALL.match(line) or _FIELD.match(line)
         if named is not None:
             name = f"{scopes[-1]}.{named[1]}"
             if above:
