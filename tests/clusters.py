@@ -1,18 +1,14 @@
 """A real Kubernetes API server on loopback, as tests have it; there is no kubelet, and RBAC is on.
 
-etcd and kube-apiserver are those in the folder that KUBEBUILDER_ASSETS names; without one, those of `shared/kube/kube-assets.tar.xz`,
-beside the project or beside what it was cloned from.
+With its controllers, Jobs, the garbage collector and the namespaces' work too. A test that only talks to it takes the session's
+`api_server`; one that stops, kills or restarts takes a `cluster` of its own.
 """
 
-import base64
 import json
-import os
 import secrets
-import socket
 import subprocess
-import tarfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,35 +16,11 @@ from typing import Any
 
 import pytest
 
-from pymigrate.engine.adapters.secrets.kubernetes import KubernetesKind
-from pymigrate.engine.ports.secret_backend import BackendOptions, SecretBackend
-from pymigrate.engine.ports.secrets import SecretRef
-from pymigrate.engine.testing.secrets import MemorySecrets
+from tests.kube_processes import PROGRAMS, Program, free_ports, programs
 
-ROOT = Path(__file__).resolve().parent.parent
-ASSETS = Path("shared") / "kube" / "kube-assets.tar.xz"
-PROGRAMS = ("etcd", "kube-apiserver")
 START_SECONDS_MAX = 90.0
-READER = "reader"
-NOT_FOUND, CONFLICT = 404, 409
-
-
-def programs(folder: Path) -> Path:
-    """The folder with etcd and kube-apiserver."""
-    if (named := os.environ.get("KUBEBUILDER_ASSETS")) and all((Path(named) / each).exists() for each in PROGRAMS):
-        return Path(named)
-    origin = subprocess.run(
-        ["git", "-C", ROOT, "config", "remote.origin.url"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    places = [*ROOT.parents, *(Path(origin).parents if origin.startswith("/") else ())]
-    found = next((place / ASSETS for place in places if (place / ASSETS).exists()), None)
-    if found is None:
-        # No package brings it, so that its lack is nobody's fault, where CI=true either.
-        pytest.skip("kube-apiserver is missing: name the folder of its binaries as KUBEBUILDER_ASSETS")
-    with tarfile.open(found) as archive:
-        wanted = [member for member in archive.getmembers() if Path(member.name).name in PROGRAMS]
-        archive.extractall(folder, wanted, filter="data")
-    return next(folder.rglob("kube-apiserver")).parent
+KUBECTL_SECONDS_MAX = 60.0
+CONTROLLERS = "job,garbagecollector,namespace,cronjob,ttl-after-finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +30,45 @@ class Cluster:
     folder: Path
     address: str
     token: str
+    etcd: Program
+    api_server: Program
+    controllers: Program | None = None
 
-    def kubeconfig(self, name: str, token: str, *, address: str = "", is_verified: bool = True) -> Path:
-        """A file by which somebody with a token reaches it."""
+    @property
+    def certificate_file(self) -> Path:
+        """Of the API server, which has signed it itself."""
+        return self.folder / "certs" / "apiserver.crt"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        """By which everything is done."""
+        return self.kubeconfig("admin", self.token)
+
+    def kubeconfig(
+        self,
+        name: str,
+        token: str,
+        *,
+        address: str = "",
+        is_verified: bool = True,
+        authority: Path | None = None,
+        namespace: str = "",
+    ) -> Path:
+        """A file by which somebody with a token reaches it, or a proxy before it, of which `authority` is the certificate."""
         path = self.folder / f"{name}.kubeconfig"
         trust = (
-            {"certificate-authority": str(self.folder / "certs" / "apiserver.crt")}
+            {"certificate-authority": str(authority or self.certificate_file)}
             if is_verified
             else {"insecure-skip-tls-verify": True}
         )
+        context = {"cluster": "test", "user": name} | ({"namespace": namespace} if namespace else {})
         document = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "test",
             "clusters": [{"name": "test", "cluster": {"server": address or self.address, **trust}}],
             "users": [{"name": name, "user": {"token": token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
+            "contexts": [{"name": "test", "context": context}],
         }
         path.write_text(json.dumps(document))
         return path
@@ -91,12 +86,86 @@ class Cluster:
         finally:
             opened.close()
 
+    def kubectl(self, *arguments: str, given: str = "", kubeconfig: Path | None = None, fails: bool = False) -> str:
+        """What kubectl says, as the administrator or somebody else; with `fails` what it says where it must not do it."""
+        command = ["kubectl", "--kubeconfig", str(kubeconfig or self.admin_kubeconfig), *arguments]
+        done = subprocess.run(
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=KUBECTL_SECONDS_MAX,
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder)},
+        )
+        assert (done.returncode != 0) is fails, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stderr if fails else done.stdout
+
+    def apply(self, *documents: Mapping[str, Any], kubeconfig: Path | None = None) -> str:
+        """Applies objects by kubectl."""
+        given = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+        return self.kubectl("apply", "-f", "-", given=given, kubeconfig=kubeconfig)
+
+    def service_account(
+        self, namespace: str, name: str, rules: Sequence[Mapping[str, Any]], *, is_cluster_wide: bool = False
+    ) -> str:
+        """A token of a service account that may do just this, in its namespace or everywhere. All are made where they are not there."""
+        of = "ClusterRole" if is_cluster_wide else "Role"
+        placed = {"name": name} if is_cluster_wide else {"name": name, "namespace": namespace}
+        group = "rbac.authorization.k8s.io"
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+        self.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}},
+            {"apiVersion": f"{group}/v1", "kind": of, "metadata": placed, "rules": list(rules)},
+            {
+                "apiVersion": f"{group}/v1",
+                "kind": f"{of}Binding",
+                "metadata": placed,
+                "subjects": [subject],
+                "roleRef": {"apiGroup": group, "kind": of, "name": name},
+            },
+        )
+        return self.account_token(namespace, name)
+
+    def account_token(self, namespace: str, name: str) -> str:
+        """A new token of a service account."""
+        with self.api() as api:
+            found = api.create_namespaced_service_account_token(name, namespace, {"spec": {"audiences": ["api"]}})
+        return str(found.status.token)
+
+    def wait(self) -> None:
+        """Until the API server answers, after it or etcd was started again."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        for _ in range(int(START_SECONDS_MAX * 4)):
+            for program in (self.etcd, self.api_server):
+                program.check()
+            if self.certificate_file.exists():
+                try:
+                    with self.api() as api:
+                        api.read_namespace("default")
+                except (ApiException, HTTPError, OSError):
+                    pass  # not yet
+                else:
+                    return
+            threading.Event().wait(0.25)
+        raise AssertionError("the API server does not answer")
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The session's one, with controllers. Whoever uses it keeps to namespaces of its own, and leaves it running."""
+    with cluster(tmp_path_factory.mktemp("api-server"), controllers=True) as made:
+        yield made
+
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, *, controllers: bool = False) -> Iterator[Cluster]:
     """One of its own, until the end."""
-    found, token = programs(folder), secrets.token_hex(16)
-    client_port, peer_port, api_port = _ports(3)
+    found, token = programs(folder, PROGRAMS if controllers else PROGRAMS[:2]), secrets.token_hex(16)
+    client_port, peer_port, api_port = free_ports(3)
     (folder / "tokens.csv").write_text(f'{token},admin,1,"system:masters"\n')
     key = folder / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
@@ -113,133 +182,30 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     api += [f"--cert-dir={folder / 'certs'}", "--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=RBAC"]
     api += ["--service-account-issuer=https://kubernetes.default.svc", f"--service-account-signing-key-file={key}"]
     api += [f"--service-account-key-file={key}", "--api-audiences=api", f"--token-auth-file={folder / 'tokens.csv'}"]
-    api += ["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none"]
+    api += ["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--allow-privileged=true"]
+    made = Cluster(
+        folder,
+        f"https://127.0.0.1:{api_port}",
+        token,
+        Program(etcd, folder / "etcd.log"),
+        Program(api, folder / "api.log"),
+        _controllers(found, folder) if controllers else None,
+    )
     with ExitStack() as running:
-        store = running.enter_context(_running(etcd, folder / "etcd.log"))
-        server = running.enter_context(_running(api, folder / "api.log"))
-        made = Cluster(folder, f"https://127.0.0.1:{api_port}", token)
-        _wait(made, {store: "etcd.log", server: "api.log"})
+        for program in (made.etcd, made.api_server):
+            running.callback(program.stop)
+            program.start()
+        made.wait()
+        if made.controllers is not None:
+            made.kubeconfig("controllers", token, is_verified=False)
+            running.callback(made.controllers.stop)
+            made.controllers.start()
         yield made
 
 
-@contextmanager
-def _running(arguments: list[Any], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with log.open("wb") as file:
-        process = subprocess.Popen(arguments, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
-
-
-def _ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _wait(made: Cluster, processes: Mapping["subprocess.Popen[bytes]", str]) -> None:
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
-
-    for _ in range(int(START_SECONDS_MAX * 4)):
-        for process, log in processes.items():
-            assert process.poll() is None, (made.folder / log).read_text()[-2_000:]
-        if (made.folder / "certs" / "apiserver.crt").exists():
-            try:
-                with made.api() as api:
-                    api.read_namespace("default")
-            except (ApiException, HTTPError, OSError):
-                pass  # not yet
-            else:
-                return
-        threading.Event().wait(0.25)
-    raise AssertionError("the API server does not answer")
-
-
-class ClusterPlace:
-    """Secrets of a namespace as the contract suite sees them, read by a service account that may get Secrets in it."""
-
-    def __init__(self, made: Cluster, namespace: str) -> None:
-        self._cluster = made
-        self._namespace = namespace
-        self._kubeconfig = made.kubeconfig(f"reader-of-{namespace}", reader_token(made, namespace))
-        self.opened: list[SecretBackend] = []
-
-    def open(self) -> SecretBackend:
-        options = {"kubeconfig_file": str(self._kubeconfig)}
-        backend = KubernetesKind().open(BackendOptions("k8s", options, {}, MemorySecrets(), timeout_seconds=10.0))
-        self.opened.append(backend)
-        return backend
-
-    def ref(self, name: str, key: str = "") -> SecretRef:
-        return SecretRef("k8s", f"{self._namespace}/{name}", key)
-
-    def put(self, name: str, values: Mapping[str, str]) -> str:
-        data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-        put_secret(self._cluster, self._namespace, name, data)
-        return ""
-
-    def happen(self, what: str, name: str) -> None:
-        if what == "away":
-            token = reader_token(self._cluster, self._namespace)
-            self._kubeconfig = self._cluster.kubeconfig("away", token, address="https://127.0.0.1:9")
-        else:
-            with self._cluster.api() as api:
-                rules(api).delete_namespaced_role_binding(READER, self._namespace)
-
-
-def put_secret(made: Cluster, namespace: str, name: str, data: Mapping[str, str]) -> str:
-    """Makes or replaces a Secret; its resourceVersion."""
-    from kubernetes.client.exceptions import ApiException
-
-    body = {"metadata": {"name": name}, "data": dict(data)}
-    with made.api() as api:
-        try:
-            found = api.replace_namespaced_secret(name, namespace, body)
-        except ApiException as error:
-            if error.status != NOT_FOUND:
-                raise
-            found = api.create_namespaced_secret(namespace, body)
-    return str(found.metadata.resource_version)
-
-
-def rules(api: Any) -> Any:
-    """RBAC, as the same client."""
-    from kubernetes import client
-
-    return client.RbacAuthorizationV1Api(api.api_client)
-
-
-def reader_token(made: Cluster, namespace: str) -> str:
-    """A token of a service account that may get Secrets of a namespace, which is made where it is not there."""
-    from kubernetes.client.exceptions import ApiException
-
-    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
-    subject = {"kind": "ServiceAccount", "name": READER, "namespace": namespace}
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": READER}
-    with made.api() as api:
-        named, roles = {"metadata": {"name": READER}}, rules(api)
-        makers: list[Callable[[], object]] = [
-            lambda: api.create_namespace({"metadata": {"name": namespace}}),
-            lambda: api.create_namespaced_service_account(namespace, named),
-            lambda: roles.create_namespaced_role(namespace, {**named, "rules": [rule]}),
-            lambda: roles.create_namespaced_role_binding(
-                namespace, {**named, "subjects": [subject], "roleRef": reference}
-            ),
-        ]
-        for make in makers:
-            try:
-                make()
-            except ApiException as error:
-                if error.status != CONFLICT:  # it is there
-                    raise
-        found = api.create_namespaced_service_account_token(READER, namespace, {"spec": {"audiences": ["api"]}})
-    return str(found.status.token)
+def _controllers(found: Path, folder: Path) -> Program:
+    arguments = [found / "kube-controller-manager", f"--kubeconfig={folder / 'controllers.kubeconfig'}"]
+    arguments += ["--bind-address=127.0.0.1", "--port=0", "--secure-port=0", "--leader-elect=false"]
+    arguments += [f"--service-account-private-key-file={folder / 'sa.key'}", "--use-service-account-credentials=false"]
+    arguments += [f"--controllers={CONTROLLERS}", "--feature-gates=TTLAfterFinished=true"]
+    return Program(arguments, folder / "controllers.log")

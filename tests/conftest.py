@@ -12,6 +12,7 @@ import pytest
 
 pytest_plugins = [
     "tests.servers",
+    "tests.clusters",
     "tests.apis",
     "tests.sinks",
     "tests.collector",

@@ -20,7 +20,8 @@ from pymigrate.engine.ports.secrets import HIDDEN, SecretRef
 from pymigrate.engine.testing.clock import HastyClock
 from pymigrate.engine.testing.secret_backends import MemoryBackend
 from tests.clouds import aws_place, moto_server
-from tests.clusters import Cluster, ClusterPlace, cluster
+from tests.cluster_secrets import ClusterPlace
+from tests.clusters import Cluster, cluster
 from tests.vaults.place import knows as vault_knows
 from tests.vaults.place import vault_place
 

@@ -11,7 +11,8 @@ from pymigrate.engine.domain.errors import SecretMissing, SecretRefused, Secrets
 from pymigrate.engine.ports.secret_backend import BackendOptions, Lease
 from pymigrate.engine.ports.secrets import SecretRef
 from pymigrate.engine.testing.secrets import MemorySecrets
-from tests.clusters import Cluster, cluster, put_secret, reader_token
+from tests.cluster_secrets import put_secret, reader_token
+from tests.clusters import Cluster, cluster
 
 NAMESPACE = "legacy"
 

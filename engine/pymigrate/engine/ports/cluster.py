@@ -134,6 +134,12 @@ class ClusterUnauthenticated(ClusterUnavailable):
     reason = "CLUSTER_UNAUTHENTICATED"
 
 
+class ClusterMisconfigured(PermanentError):
+    """What should say how a cluster is reached, a kubeconfig or a service account, does not."""
+
+    reason = "CLUSTER_MISCONFIGURED"
+
+
 class WatchExpired(TemporaryError):
     """The version to watch from is too old (410): list again."""
 
