@@ -28,6 +28,7 @@ from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRON
 from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
@@ -58,9 +59,11 @@ class Engine:
         inquiries = Inquiries(surroundings.new_id, self._on_work)
         limits = LaneLimits(store, self.board, LANES, clock)
         terms = LeaseTerms(600.0, 200.0, LANES * 2)
-        self.hosts = Hosts(store, self.board, inquiries, limits, surroundings, terms, Scheduler(random.Random(2)))
+        scheduler = Scheduler(random.Random(2))
+        self.hosts = Hosts(store, self.board, inquiries, limits, surroundings, terms, scheduler)
         self.board.on_work(self._on_work)
-        self.runs = Runs(store, self.board, inquiries, self.catalog, surroundings, Topics(clock))
+        views = RunViews(self.board, scheduler, clock)
+        self.runs = Runs(store, self.board, inquiries, self.catalog, surroundings, Topics(clock), views)
 
     def _on_work(self) -> None:
         self.hosts.tell_work()

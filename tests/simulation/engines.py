@@ -17,6 +17,7 @@ from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
@@ -60,12 +61,15 @@ class EngineProcess:
         scheduler = Scheduler(random.Random(rng.random()))
         self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler)
         self.board.on_work(self._on_work)
-        self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings, Topics(clock))
+        views = RunViews(self.board, scheduler, clock)
+        self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings, Topics(clock), views)
         learning = Learning(store, clock)
         estimates = RunEstimates(store, self.board, learning, LANES_MAX, draw_one)
         followups = parts.followups(store, self.board, learning, estimates, clock)
         housekeeping = Housekeeping(store, Requests(clock), clock, DELIVERIES_KEPT_DAYS)
-        self._supervisor = parts.supervisor(self.hosts, followups, executor, housekeeping, clock, HOSTS_SHARED_MAX)
+        self._supervisor = parts.supervisor(
+            self.hosts, followups, executor, housekeeping, clock, HOSTS_SHARED_MAX, views
+        )
         self._parts = parts
 
     async def start(self) -> None:

@@ -7,13 +7,14 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
 from pymigrate.engine.domain.errors import SecretMissing, StepUnavailable
+from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.entrypoints.worker.tasks import TaskRunner
 from pymigrate.engine.ports.calls import OutsideCall
 from pymigrate.engine.ports.hosts import HostRecord
@@ -149,6 +150,10 @@ class SimulatedExecutor:
     async def drain(self, record: HostRecord) -> None:
         """Ends it."""
         await self.kill(record)
+
+    def troubles(self) -> Mapping[str, Sequence[Failure]]:
+        """None: whatever is started comes."""
+        return {}
 
     async def close(self) -> None:
         """Ends all."""

@@ -1356,7 +1356,7 @@ class WatchRunsRequest(google.protobuf.message.Message):
     parent: builtins.str
     """`environments/{environment}/plans/{plan}`, with `-` for all plans, and `environments/-/plans/-` for all there are."""
     active_only: builtins.bool
-    """Runs that had ended before the watch began are left out."""
+    """Runs that had ended before the watch began are left out, until something of them changes."""
     def __init__(
         self,
         *,

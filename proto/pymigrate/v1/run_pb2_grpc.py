@@ -95,6 +95,16 @@ class RunServiceStub(object):
                 request_serializer=pymigrate_dot_v1_dot_run__pb2.WatchRunRequest.SerializeToString,
                 response_deserializer=pymigrate_dot_v1_dot_run__pb2.WatchRunResponse.FromString,
                 _registered_method=True)
+        self.ScaleRun = channel.unary_unary(
+                '/pymigrate.v1.RunService/ScaleRun',
+                request_serializer=pymigrate_dot_v1_dot_run__pb2.ScaleRunRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
+        self.WatchRuns = channel.unary_stream(
+                '/pymigrate.v1.RunService/WatchRuns',
+                request_serializer=pymigrate_dot_v1_dot_run__pb2.WatchRunsRequest.SerializeToString,
+                response_deserializer=pymigrate_dot_v1_dot_run__pb2.WatchRunsResponse.FromString,
+                _registered_method=True)
         self.ListLanes = channel.unary_unary(
                 '/pymigrate.v1.RunService/ListLanes',
                 request_serializer=pymigrate_dot_v1_dot_run__pb2.ListLanesRequest.SerializeToString,
@@ -202,6 +212,21 @@ class RunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScaleRun(self, request, context):
+        """Limits how many lanes of a run are under way at once, from now on; those beyond drain to their checkpoints and wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchRuns(self, request, context):
+        """Sends the runs of a plan as they stand, then those that have changed, at most ten times a second, without end. `-` in place of the plan's
+        name watches those of all plans, in place of the environment's too those of all environments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLanes(self, request, context):
         """Lists a run's lanes, ordered by name.
         """
@@ -285,6 +310,16 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.WatchRun,
                     request_deserializer=pymigrate_dot_v1_dot_run__pb2.WatchRunRequest.FromString,
                     response_serializer=pymigrate_dot_v1_dot_run__pb2.WatchRunResponse.SerializeToString,
+            ),
+            'ScaleRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScaleRun,
+                    request_deserializer=pymigrate_dot_v1_dot_run__pb2.ScaleRunRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'WatchRuns': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRuns,
+                    request_deserializer=pymigrate_dot_v1_dot_run__pb2.WatchRunsRequest.FromString,
+                    response_serializer=pymigrate_dot_v1_dot_run__pb2.WatchRunsResponse.SerializeToString,
             ),
             'ListLanes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLanes,
@@ -627,6 +662,60 @@ class RunService(object):
             '/pymigrate.v1.RunService/WatchRun',
             pymigrate_dot_v1_dot_run__pb2.WatchRunRequest.SerializeToString,
             pymigrate_dot_v1_dot_run__pb2.WatchRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScaleRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pymigrate.v1.RunService/ScaleRun',
+            pymigrate_dot_v1_dot_run__pb2.ScaleRunRequest.SerializeToString,
+            pymigrate_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pymigrate.v1.RunService/WatchRuns',
+            pymigrate_dot_v1_dot_run__pb2.WatchRunsRequest.SerializeToString,
+            pymigrate_dot_v1_dot_run__pb2.WatchRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -217,6 +217,38 @@ _RunServiceWatchRunType = typing_extensions.TypeVar(
     ],
 )
 
+_RunServiceScaleRunType = typing_extensions.TypeVar(
+    '_RunServiceScaleRunType',
+    grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ScaleRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ScaleRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ScaleRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+)
+
+_RunServiceWatchRunsType = typing_extensions.TypeVar(
+    '_RunServiceWatchRunsType',
+    grpc.UnaryStreamMultiCallable[
+        pymigrate.v1.run_pb2.WatchRunsRequest,
+        pymigrate.v1.run_pb2.WatchRunsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        pymigrate.v1.run_pb2.WatchRunsRequest,
+        pymigrate.v1.run_pb2.WatchRunsResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        pymigrate.v1.run_pb2.WatchRunsRequest,
+        pymigrate.v1.run_pb2.WatchRunsResponse,
+    ],
+)
+
 _RunServiceListLanesType = typing_extensions.TypeVar(
     '_RunServiceListLanesType',
     grpc.UnaryUnaryMultiCallable[
@@ -265,7 +297,7 @@ _RunServiceListRunEventsType = typing_extensions.TypeVar(
     ],
 )
 
-class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServicePauseRunType, _RunServiceResumeRunType, _RunServiceCancelRunType, _RunServiceRetryRunType, _RunServiceApproveGateType, _RunServiceRollbackPhaseType, _RunServiceRollbackRunType, _RunServiceSealRunType, _RunServiceWatchRunType, _RunServiceListLanesType, _RunServiceGetLaneType, _RunServiceListRunEventsType]):
+class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunType, _RunServiceListRunsType, _RunServicePauseRunType, _RunServiceResumeRunType, _RunServiceCancelRunType, _RunServiceRetryRunType, _RunServiceApproveGateType, _RunServiceRollbackPhaseType, _RunServiceRollbackRunType, _RunServiceSealRunType, _RunServiceWatchRunType, _RunServiceScaleRunType, _RunServiceWatchRunsType, _RunServiceListLanesType, _RunServiceGetLaneType, _RunServiceListRunEventsType]):
     """RunService starts runs, steers them and tells where they stand. A run is the long-running operation of a plan."""
 
     @typing.overload
@@ -317,6 +349,14 @@ class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunTy
         grpc.UnaryStreamMultiCallable[
             pymigrate.v1.run_pb2.WatchRunRequest,
             pymigrate.v1.run_pb2.WatchRunResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.ScaleRunRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            pymigrate.v1.run_pb2.WatchRunsRequest,
+            pymigrate.v1.run_pb2.WatchRunsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             pymigrate.v1.run_pb2.ListLanesRequest,
@@ -383,6 +423,14 @@ class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunTy
             pymigrate.v1.run_pb2.WatchRunResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            pymigrate.v1.run_pb2.ScaleRunRequest,
+            pymigrate.v1.run_pb2.Run,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            pymigrate.v1.run_pb2.WatchRunsRequest,
+            pymigrate.v1.run_pb2.WatchRunsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             pymigrate.v1.run_pb2.ListLanesRequest,
             pymigrate.v1.run_pb2.ListLanesResponse,
         ],
@@ -435,6 +483,14 @@ class RunServiceStub(typing.Generic[_RunServiceStartRunType, _RunServiceGetRunTy
 
     WatchRun: _RunServiceWatchRunType
     """Sends the run as it stands, then again whenever it changes, at most ten times a second, until it has ended."""
+
+    ScaleRun: _RunServiceScaleRunType
+    """Limits how many lanes of a run are under way at once, from now on; those beyond drain to their checkpoints and wait."""
+
+    WatchRuns: _RunServiceWatchRunsType
+    """Sends the runs of a plan as they stand, then those that have changed, at most ten times a second, without end. `-` in place of the plan's
+    name watches those of all plans, in place of the environment's too those of all environments.
+    """
 
     ListLanes: _RunServiceListLanesType
     """Lists a run's lanes, ordered by name."""
@@ -493,6 +549,14 @@ RunServiceAsyncStub: typing_extensions.TypeAlias = RunServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         pymigrate.v1.run_pb2.WatchRunRequest,
         pymigrate.v1.run_pb2.WatchRunResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pymigrate.v1.run_pb2.ScaleRunRequest,
+        pymigrate.v1.run_pb2.Run,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        pymigrate.v1.run_pb2.WatchRunsRequest,
+        pymigrate.v1.run_pb2.WatchRunsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         pymigrate.v1.run_pb2.ListLanesRequest,
@@ -610,6 +674,24 @@ class RunServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[pymigrate.v1.run_pb2.WatchRunResponse], collections.abc.AsyncIterator[pymigrate.v1.run_pb2.WatchRunResponse]]:
         """Sends the run as it stands, then again whenever it changes, at most ten times a second, until it has ended."""
+
+    @abc.abstractmethod
+    def ScaleRun(
+        self,
+        request: pymigrate.v1.run_pb2.ScaleRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pymigrate.v1.run_pb2.Run, collections.abc.Awaitable[pymigrate.v1.run_pb2.Run]]:
+        """Limits how many lanes of a run are under way at once, from now on; those beyond drain to their checkpoints and wait."""
+
+    @abc.abstractmethod
+    def WatchRuns(
+        self,
+        request: pymigrate.v1.run_pb2.WatchRunsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[pymigrate.v1.run_pb2.WatchRunsResponse], collections.abc.AsyncIterator[pymigrate.v1.run_pb2.WatchRunsResponse]]:
+        """Sends the runs of a plan as they stand, then those that have changed, at most ten times a second, without end. `-` in place of the plan's
+        name watches those of all plans, in place of the environment's too those of all environments.
+        """
 
     @abc.abstractmethod
     def ListLanes(

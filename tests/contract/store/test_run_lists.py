@@ -21,6 +21,7 @@ from tests.contract.store.records import (
     event,
     full_aggregate,
     insert_run,
+    load,
     new_run,
     resource,
 )
@@ -180,3 +181,30 @@ async def test_runs_are_named_to_be_sealed_when_their_time_has_come_the_earliest
         f"{PLAN}/runs/r0",
     ]
     assert await store.read(lambda unit: list(unit.runs.names_to_seal(due, 1))) == [f"{PLAN}/runs/r1"]
+
+
+async def test_names_of_runs_come_in_pages_below_a_plan_an_environment_or_nothing(store: Store) -> None:
+    plans = ("environments/a/plans/p", "environments/a/plans/p-1", "environments/a/plans/p2", "environments/b/plans/p")
+    for plan in plans:
+        for number in (2, 1):
+            await insert_run(store, run=new_run(f"{plan}/runs/r{number}", plan, key=f"k{number}"))
+    everything = sorted(f"{plan}/runs/r{number}" for plan in plans for number in (1, 2))
+
+    async def names(within: str, after: str = "", limit: int = 99) -> list[str]:
+        return await store.read(lambda unit: list(unit.runs.names_within(within, after, limit)))
+
+    assert await names("") == everything
+    assert await names("environments/a/plans") == [name for name in everything if "/a/" in name]
+    assert await names(f"{plans[0]}/runs") == [f"{plans[0]}/runs/r1", f"{plans[0]}/runs/r2"]
+    assert await names("environments/c/plans") == []
+    assert await names("", everything[1], 3) == everything[2:5]
+    assert await names("environments/a/plans", everything[5]) == []
+
+
+async def test_several_runs_are_loaded_at_once_as_each_is_alone(store: Store) -> None:
+    await store.transact(lambda unit: unit.runs.insert(full_aggregate(), b""))
+    other = f"{PLAN}/runs/r2"
+    await insert_run(store, run=new_run(other, key="k2"))
+    alone = [await load(store, name) for name in (RUN, other)]
+    assert await store.read(lambda unit: list(unit.runs.load_all([other, f"{PLAN}/runs/none", RUN, RUN]))) == alone
+    assert await store.read(lambda unit: list(unit.runs.load_all([]))) == []

@@ -29,6 +29,7 @@ from pymigrate.engine.application.outlooks import Outlooks
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.run_estimates import RunEstimates
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
@@ -75,7 +76,8 @@ class Engine:
         self.board.on_work(self._on_work)
         self.topics = Topics(clock)
         self.dashboards = Dashboards(self.store, self.kpis, limits, self.topics, clock, "start")
-        self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings, self.topics)
+        self.views = RunViews(self.board, self.scheduler, clock)
+        self.runs = Runs(self.store, self.board, self.inquiries, self.catalog, surroundings, self.topics, self.views)
         measuring = Measuring(self.store, Inspections(self.inquiries), Probing(self.inquiries, clock))
         bounds = Bounds(self.lanes_max, MEMORY_BYTES)
         self.impacts = Impacts(self.store, self.catalog, measuring, surroundings, bounds, draw_at_once)

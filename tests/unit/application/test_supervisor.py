@@ -40,7 +40,7 @@ def housekeeping(engine: Engine) -> Housekeeping:
 @pytest.fixture
 def supervisor(engine: Engine, executor: MemoryExecutor) -> Supervisor:
     """At most two shared hosts."""
-    return Supervisor(engine.hosts, engine.followups, executor, housekeeping(engine), engine.clock, 2)
+    return Supervisor(engine.hosts, engine.followups, executor, housekeeping(engine), engine.clock, 2, engine.views)
 
 
 async def asked(engine: Engine, affinity: str, times: int = 1) -> list["asyncio.Task[worker_pb2.TaskResult]"]:
@@ -177,7 +177,9 @@ async def test_a_pass_that_fails_is_followed_by_another(
                 raise StoreUnavailable("the disk is full")
             await executor.ensure(host, affinity)
 
-    supervisor = Supervisor(engine.hosts, engine.followups, Failing(), housekeeping(engine), engine.clock, 2)
+    supervisor = Supervisor(
+        engine.hosts, engine.followups, Failing(), housekeeping(engine), engine.clock, 2, engine.views
+    )
     waiting = await asked(engine, "shared@e", 2)
     passes = asyncio.create_task(supervisor.run())
     await engine.clock.run_for(5 * INTERVAL_SECONDS)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -216,6 +216,18 @@ class Board:
         async with self._locked(name) as active:
             return look(active.core.aggregate)
 
+    async def views(self, names: Sequence[str], look: Callable[[RunAggregate], Seen]) -> list[Seen]:
+        """`view` of those of several runs that there are, in their order. Those that are not in memory are read together, and not kept."""
+        cold = {name for name in names if name not in self._runs}
+        found = await self._store.read(lambda unit: unit.runs.load_all(cold)) if cold else ()
+        stored, seen = {aggregate.run.name: aggregate for aggregate in found}, []
+        for name in names:
+            if name in self._runs or name not in cold:
+                seen.append(await self.view(name, look))
+            elif name in stored:
+                seen.append(look(stored[name]))
+        return seen
+
     async def revision(self, name: str) -> run_pb2.PlanRevision:
         """The frozen revision of a run. Raises NotFound."""
         active = await self._require(name)
@@ -254,7 +266,7 @@ class Board:
                 if stored is None:
                     raise NotFound(no_run(name), field="name")
                 self._forget_idle()
-                self.changes.tell(whole(stored, self._clock.now()))
+                self.changes.tell(whole(stored, self._clock.now(), is_look=True))
                 return self._runs.setdefault(name, ActiveRun(self._core(stored, self._rng)))
             return self._runs[name]
 

@@ -18,13 +18,15 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Change:
     """What one commit stored of a run: the entities, each with the version that it has now, and what happened. `is_whole`: the entities are
-    all that there are of the run, as they are when it begins, and when an engine takes it over or reads it again."""
+    all that there are of the run, as they are when it begins, and when an engine takes it over or reads it again. `is_look`: nothing was
+    stored, somebody looked at a run that was not in memory."""
 
     run: str
     time: datetime
     entities: Sequence[Entity]
     events: Sequence[RunEvent] = ()
     is_whole: bool = False
+    is_look: bool = False
 
 
 Observer = Callable[[Change], None]
@@ -49,6 +51,6 @@ class Changes:
                 log.exception("observer.failed", run=change.run, error=type(error).__name__)
 
 
-def whole(aggregate: RunAggregate, time: datetime, events: Sequence[RunEvent] = ()) -> Change:
+def whole(aggregate: RunAggregate, time: datetime, events: Sequence[RunEvent] = (), *, is_look: bool = False) -> Change:
     """A run with all its parts."""
-    return Change(aggregate.run.name, time, tuple(aggregate.entities()), events, is_whole=True)
+    return Change(aggregate.run.name, time, tuple(aggregate.entities()), events, is_whole=True, is_look=is_look)

@@ -21,6 +21,7 @@ _OF_RUNS: Final = frozenset(
         "gate.approved",
         "gate.waiting",
         "plan.succeeded",
+        "run.scaled",
         "run.steered",
         "seal.asked",
         "seal.failed",
@@ -36,7 +37,7 @@ _OF_PEOPLE: Final = frozenset(
     f"audit.{word}"
     for word in (
         *("create", "update", "delete"),
-        *("start", *DesiredState, "retry", "approve", "roll", "seal"),
+        *("start", *DesiredState, "retry", "approve", "roll", "seal", "scale"),
         *("acknowledge", "redrive", "test"),
         # Of Git sources: what becomes of commits, and whether passes go well.
         *("apply", "correct", "refuse", "rewrite", "fail", "recover", "suspend", "resume", "hand"),

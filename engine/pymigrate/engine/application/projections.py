@@ -1,7 +1,9 @@
 """A run's records as the contract shows them, and back from the contract where a record comes from it."""
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -36,6 +38,7 @@ def run_message(aggregate: RunAggregate, now: datetime) -> run_pb2.Run:
         if aggregate.phases[phase_id].state not in UNDONE:
             message.rows += part.rows
             message.bytes += part.bytes
+    message.lane_counts.CopyFrom(_lane_counts(lanes))
     expected = [dataset.rows_expected for dataset in aggregate.datasets.values()]
     message.rows_expected = -1 if any(rows < 0 for rows in expected) else sum(expected)
     return message
@@ -58,6 +61,7 @@ def run_header(run: Run) -> run_pb2.Run:
         update_time=timestamp(run.update_time),
         waiting_for_plans=run.waiting_for,
         seal_time=timestamp(run.seal_time),
+        lanes_max=run.lanes_max,
     )
 
 
@@ -103,6 +107,12 @@ def event_message(run: str, event: RunEvent) -> run_pb2.RunEvent:
     )
 
 
+@overload
+def failure_message(failure: Failure) -> run_pb2.Failure: ...
+@overload
+def failure_message(failure: None) -> None: ...
+@overload
+def failure_message(failure: Failure | None) -> run_pb2.Failure | None: ...
 def failure_message(failure: Failure | None) -> run_pb2.Failure | None:
     """A failure, or None."""
     if failure is None:
@@ -179,6 +189,12 @@ def _lanes_by_dataset(aggregate: RunAggregate) -> dict[tuple[str, str], list[Lan
         if lane.attempt == aggregate.phases[lane.phase].attempt:
             found.setdefault((lane.phase, lane.dataset), []).append(lane)
     return found
+
+
+def _lane_counts(lanes: Mapping[tuple[str, str], list[Lane]]) -> run_pb2.LaneCounts:
+    """How many of these lanes stand where."""
+    counts = Counter(lane.state.value for each in lanes.values() for lane in each)
+    return run_pb2.LaneCounts(**counts)
 
 
 def _seconds_under_way(aggregate: RunAggregate, now: datetime) -> dict[tuple[str, str], float]:

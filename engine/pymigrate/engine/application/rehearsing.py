@@ -59,7 +59,6 @@ def stage_of(
         plan_hash=revision.plan.plan_hash,
         create_time=start,
         managed_by=REHEARSED,
-        lanes_max=revision.plan.lanes_max,
     )
     return Stage(
         aggregate_of(run, revision),

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from pymigrate.engine.application.board import Board
-from pymigrate.engine.application.projections import event_message, lane_messages, run_message
+from pymigrate.engine.application.projections import event_message, lane_messages
 from pymigrate.engine.application.run_tokens import given_sequence
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.watching import Told, Topics
 from pymigrate.engine.domain.run import RunAggregate
-from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import run_pb2
 
@@ -20,17 +20,17 @@ EVENTS_MAX = 1_000
 class RunWatching:
     """Tells whoever watches a run what it becomes."""
 
-    def __init__(self, store: Store, board: Board, topics: Topics, clock: Clock) -> None:
+    def __init__(self, store: Store, board: Board, views: RunViews, topics: Topics) -> None:
         self._store = store
         self._board = board
+        self._views = views
         self._topics = topics
-        self._clock = clock
-        board.changes.follow(lambda change: topics.change(change.run))
+        views.follow(topics.change)
 
     async def watch(self, name: str, resume_token: str) -> AsyncGenerator[Told[run_pb2.WatchRunResponse], None]:
         """The run as it stands, then again at each change, at most ten times a second, until it has ended. Raises NotFound, and
         InvalidDefinition for a token that was not given out."""
-        watched = _WatchedRun(name, self._store, self._board, self._clock)
+        watched = _WatchedRun(name, self._store, self._board, self._views)
         with self._topics.watched(name, watched.view) as topic:
             picture = await topic.now()
             seen = given_sequence(resume_token) if resume_token else picture.view.last
@@ -45,20 +45,19 @@ class RunWatching:
 class _WatchedRun:
     """A run that is watched: its events since somebody began to watch it, without a gap, at most the newest EVENTS_MAX."""
 
-    def __init__(self, name: str, store: Store, board: Board, clock: Clock) -> None:
+    def __init__(self, name: str, store: Store, board: Board, views: RunViews) -> None:
         self._name = name
         self._store = store
         self._board = board
-        self._clock = clock
+        self._views = views
         self._events: deque[run_pb2.RunEvent] = deque(maxlen=EVENTS_MAX)
         self._last = -1
 
     async def view(self) -> "_RunView":
         """How it stands now, with what happened since the last time."""
-        now = self._clock.now()
 
         def look(aggregate: RunAggregate) -> tuple[run_pb2.WatchRunResponse, int]:
-            picture = run_pb2.WatchRunResponse(run=run_message(aggregate, now), lanes=lane_messages(aggregate))
+            picture = run_pb2.WatchRunResponse(run=self._views.message(aggregate), lanes=lane_messages(aggregate))
             return picture, aggregate.run.events
 
         message, last = await self._board.view(self._name, look)

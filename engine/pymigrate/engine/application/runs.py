@@ -5,18 +5,21 @@ from collections.abc import AsyncGenerator, Iterable
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
+from pymigrate.engine.application.field_definitions import range_problems
 from pymigrate.engine.application.followups import has_succeeded
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.application.pages import page_limit
 from pymigrate.engine.application.policies import policy_of, require_approver, require_runner
-from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages, run_message
+from pymigrate.engine.application.projections import DESIRED, event_message, lane_messages
 from pymigrate.engine.application.required_objects import require_parent
 from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
 from pymigrate.engine.application.run_approvals import gates_to_approve, is_of_policy
 from pymigrate.engine.application.run_tokens import page_token_of, read_page_token
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.run_watching import RunWatching
+from pymigrate.engine.application.runs_watching import RunsWatching
 from pymigrate.engine.application.watching import Told, Topics
 from pymigrate.engine.domain.errors import (
     AlreadyExists,
@@ -25,7 +28,15 @@ from pymigrate.engine.domain.errors import (
     Problem,
     StaleWrite,
 )
-from pymigrate.engine.domain.happenings import Approved, CoreEvent, Retried, RollbackAsked, SealAsked, Steered
+from pymigrate.engine.domain.happenings import (
+    Approved,
+    CoreEvent,
+    Retried,
+    RollbackAsked,
+    Scaled,
+    SealAsked,
+    Steered,
+)
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
 from pymigrate.engine.domain.run import Run, RunAggregate
 from pymigrate.engine.domain.run_keys import is_given_up
@@ -37,6 +48,7 @@ from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
 TRIGGERS_MAX = 64
 RUN_ID_DIGITS = 12
 NAMESAKES_MAX = 1_000
+RUN_LANES_MAX = 1_000
 ROLLBACK_WINDOW_SECONDS = 7 * 86_400
 
 
@@ -51,13 +63,16 @@ class Runs:
         catalog: Catalog,
         surroundings: Surroundings,
         topics: Topics,
+        views: RunViews,
     ) -> None:
         self._store = store
         self._board = board
         self._inspections = Inspections(inquiries)
         self._catalog = catalog
         self._surroundings = surroundings
-        self._watching = RunWatching(store, board, topics, surroundings.clock)
+        self._views = views
+        self._watching = RunWatching(store, board, views, topics)
+        self._watching_many = RunsWatching(store, board, views, topics, surroundings.clock)
 
     async def start(self, request: run_pb2.StartRunRequest, caller: Caller) -> run_pb2.Run:
         """Freezes, checks and starts; adopts the run that has the same key. Raises InvalidDefinition with every problem found."""
@@ -85,7 +100,6 @@ class Runs:
             create_time=self._surroundings.clock.now(),
             managed_by=caller.managed_by,
             triggers=triggers,
-            lanes_max=revision.plan.lanes_max,
             desired=DESIRED[request.run.desired_state],
             rollback_window_seconds=revision.plan.rollback_window_seconds or ROLLBACK_WINDOW_SECONDS,
             waiting_for=await self._store.read(lambda unit: _unfinished_plans(unit, revision.plan)),
@@ -93,7 +107,7 @@ class Runs:
         )
         aggregate = aggregate_of(run, revision)
         if request.validate_only:
-            return run_message(aggregate, run.create_time)
+            return self._views.message(aggregate)
         try:
             await self._board.add(aggregate, revision.SerializeToString(), self._audit(caller, "start", run.name))
         except AlreadyExists:  # somebody started the same run meanwhile: it is the one that was asked for
@@ -105,8 +119,7 @@ class Runs:
 
     async def get(self, name: str) -> run_pb2.Run:
         """A run as it stands. Raises NotFound."""
-        now = self._surroundings.clock.now()
-        return await self._board.view(name, lambda aggregate: run_message(aggregate, now))
+        return await self._views.get(name)
 
     async def page(self, plan: str, page_size: int, page_token: str) -> tuple[list[run_pb2.Run], str]:
         """A page of a plan's runs, the newest first."""
@@ -116,13 +129,21 @@ class Runs:
             await self._store.read(lambda unit: require_parent(unit, environment_of(plan)))
         last = found[size - 1] if len(found) > size else None
         token = page_token_of(last.create_time, last.name) if last is not None else ""
-        return [await self.get(run.name) for run in found[:size]], token
+        return await self._views.several([run.name for run in found[:size]]), token
 
     async def steer(self, name: str, desired: DesiredState, caller: Caller) -> run_pb2.Run:
         """Pauses, resumes or cancels; what holds already changes nothing. Raises NotPermitted to who may not resume here."""
         if desired is DesiredState.RUNNING:
             await self._require_runner(name, caller)
         return await self._apply(name, Steered(desired, caller.principal), str(desired), caller)
+
+    async def scale(self, name: str, lanes_max: int, caller: Caller) -> run_pb2.Run:
+        """Limits how many lanes are at work at once, 0: no limit of its own; what holds already changes nothing. Raises InvalidDefinition,
+        NotPermitted, and FailedPrecondition for a run that has ended."""
+        if problems := tuple(range_problems("lanes_max", lanes_max, 0, RUN_LANES_MAX)):
+            raise InvalidDefinition(problems)
+        await self._require_runner(name, caller)
+        return await self._apply(name, Scaled(lanes_max, caller.principal), f"scale {lanes_max}", caller)
 
     async def approve(self, name: str, phase: str, gate: str, caller: Caller) -> run_pb2.Run:
         """Approves a gate; approving it again changes nothing. Raises NotFound, NotPermitted, and FailedPrecondition before its time. The
@@ -183,6 +204,10 @@ class Runs:
     def watch(self, name: str, resume_token: str) -> AsyncGenerator[Told[run_pb2.WatchRunResponse], None]:
         """As RunWatching.watch."""
         return self._watching.watch(name, resume_token)
+
+    def watch_many(self, parent: str, *, active_only: bool) -> AsyncGenerator[Told[run_pb2.WatchRunsResponse], None]:
+        """As RunsWatching.watch."""
+        return self._watching_many.watch(parent, active_only=active_only)
 
     async def _policy(self, name: str) -> environment_pb2.EnvironmentPolicy:
         return await self._store.read(lambda unit: policy_of(unit, environment_of(name)))

@@ -89,6 +89,14 @@ class Steered:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """Somebody limits how many lanes of the run are at work at once; 0: no limit of its own."""
+
+    lanes_max: int
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retried:
     """Somebody wants what failed to be done again. `ranges` and `rows` are what another look at the sources found, by phase and
     dataset: what the lanes copy, one range each, and how many rows are expected."""
@@ -142,6 +150,6 @@ class Begun:
     """The run was accepted, or an engine took it over."""
 
 
-Asked = Steered | Retried | Approved | RollbackAsked | SealAsked | GivenUp
+Asked = Steered | Scaled | Retried | Approved | RollbackAsked | SealAsked | GivenUp
 Reported = Renewed | Progressed | Succeeded | Failed | Drained
 CoreEvent = Asked | Reported | Leased | Lost | PlanSucceeded | Begun

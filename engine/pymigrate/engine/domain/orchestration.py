@@ -26,6 +26,7 @@ from pymigrate.engine.domain.happenings import (
     Renewed,
     Retried,
     RollbackAsked,
+    Scaled,
     SealAsked,
     Steered,
     Succeeded,
@@ -139,7 +140,7 @@ class RunCore(Reporting):
                 return self._wait_no_longer(plan)
             case Renewed() | Progressed() | Failed() | Drained():
                 return self._report(event)
-            case Steered() | Retried() | Approved() | RollbackAsked() | SealAsked() | GivenUp():
+            case Steered() | Scaled() | Retried() | Approved() | RollbackAsked() | SealAsked() | GivenUp():
                 return self._do(event)
             case _:
                 assert_never(event)
@@ -149,6 +150,8 @@ class RunCore(Reporting):
         match event:
             case Steered(desired=desired):
                 return self._steer(desired)
+            case Scaled(lanes_max=lanes_max):
+                return self._scale(lanes_max)
             case Retried():
                 return self._retry(event)
             case Approved(phase=phase, gate=gate):
@@ -179,6 +182,16 @@ class RunCore(Reporting):
             self._step_run(RunState.PAUSED)
         elif desired is DesiredState.RUNNING and run.state is RunState.PAUSED:
             self._step_run(RunState.RUNNING)
+        return True
+
+    def _scale(self, lanes_max: int) -> bool:
+        run = self.run
+        if run.lanes_max == lanes_max:
+            return False
+        if run.state in RUN_ENDED or run.state is RunState.ROLLING_BACK or run.desired is DesiredState.CANCELLED:
+            raise FailedPrecondition(f"{run.name} is {self._standing()}: lanes are limited while a run is under way")
+        before, run.lanes_max = run.lanes_max, lanes_max
+        self._emit("run.scaled", run.name, str(before), str(lanes_max))
         return True
 
     def _retry(self, event: Retried) -> bool:
@@ -249,4 +262,6 @@ class RunCore(Reporting):
         return True
 
     def _standing(self) -> str:
+        if self.run.state is RunState.ROLLING_BACK:
+            return "being rolled back"
         return "being cancelled" if self.run.state not in RUN_ENDED else str(self.run.state)

@@ -80,6 +80,7 @@ def _pools(lane: _LaneAtWork, limits: Limits) -> Iterator[tuple[tuple[str, ...],
     core, plan = lane.core, lane.core.run.plan
     department = core.aggregate.phases[lane.task.phase].department
     yield ("environment", core.environment), limits.environments.get(core.environment, 0)
+    yield ("run", core.run.name), core.run.lanes_max
     yield ("plan", plan), limits.plans.get(plan, 0)
     yield ("department", plan, department), limits.departments.get((plan, department), 0)
     for name in lane.connections:

@@ -28,6 +28,7 @@ class Run:
 
     `waiting_for` are plans whose newest run has not succeeded yet; `is_rollback_asked`: all of it is to be undone once it has ended.
     Published phases are sealed at `seal_time`, `rollback_window_seconds` after the run's end; -1: never by itself.
+    `lanes_max` limits its lanes beside what its plan and its environment allow; 0: no limit of its own.
     `traceparent` is the call that started it, as W3C's Trace Context writes it; empty: it belongs to no trace.
     """
 

@@ -15,6 +15,7 @@ from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import FREE, Rate
 from pymigrate.engine.domain.retrying import LOGIN_REASONS, WAITED_FOR
 from pymigrate.engine.domain.run import Failure, Task
+from pymigrate.engine.domain.run_layout import ALL
 from pymigrate.engine.domain.run_states import UNDOING, TaskKind
 from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
 from pymigrate.engine.domain.usage import Usage
@@ -208,6 +209,11 @@ class Scheduler:
         throttle = self._throttles.get((environment, connection))
         return None if throttle is None else throttle.lanes_max
 
+    def latency_factor(self, core: RunCore) -> float:
+        """How many times slower than at its best the slowest source of a run answers; 0: not known."""
+        sources = {(core.environment, dataset.source_connection) for dataset in core.aggregate.datasets.values()}
+        return max((self._throttles[place].factor for place in sources if place in self._throttles), default=0.0)
+
     def is_away(self, environment: str, connection: str) -> bool:
         """Whether the connection's system counts as away."""
         breaker = self._breakers.get((environment, connection))
@@ -230,8 +236,8 @@ class Scheduler:
         )
 
     def _has_room(self, core: RunCore, limits: Limits, usage: "Usage") -> bool:
-        """Whether any lane of the run may be granted, as far as the limits of the whole, its environment and its plan go."""
-        if usage.of_all() >= limits.lanes_max:
+        """Whether any lane of the run may be granted, as far as the limits of the whole, its environment, its plan and its own go."""
+        if usage.of_all() >= limits.lanes_max or 0 < core.run.lanes_max <= core.lanes_at_work[ALL]:
             return False
         plan, environment = core.run.plan, core.environment
         if limits.plans and 0 < limits.plans.get(plan, 0) <= usage.of_plan(plan):

@@ -27,6 +27,11 @@ class Throttle:
     lanes_max: int | None = None
     changed: datetime | None = None
 
+    @property
+    def factor(self) -> float:
+        """How many times slower than at its best it answers; 0: not known yet."""
+        return self.seconds / self.best_seconds if self.samples >= SAMPLES_MIN and self.best_seconds > 0 else 0.0
+
     def observe(self, seconds: float, size_bytes: int, lanes: int, factor: float, now: datetime) -> bool:
         """Takes in what one chunk took while so many lanes read. True: the lanes that it bears have changed."""
         cost = seconds / (max(size_bytes, BYTES_MIN) / MEGABYTE)

@@ -36,6 +36,7 @@ from pymigrate.engine.application.probing import Probing
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.run_traces import RunTraces
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.short_tokens import ShortTokens, TokenMaking
 from pymigrate.engine.application.watching import Topics
@@ -85,10 +86,12 @@ class Services:
         self._board.on_work(self._tell_work)
         self._inquiries = Inquiries(random_id, self._tell_work)
         self._limits = LaneLimits(store, self._board, settings.lanes_max, clock)
+        self._scheduler = Scheduler(random.Random())
         self._hosts = self._make_hosts()
         self._catalog, self._requests = Catalog(self._surroundings, is_suspended), Requests(clock)
         self._topics = Topics(clock)
-        self._runs = Runs(store, self._board, self._inquiries, self._catalog, self._surroundings, self._topics)
+        self._views = RunViews(self._board, self._scheduler, clock)
+        self._runs = self._make_runs()
         self._drawers = Drawers()
         self._learning = Learning(store, clock)
         self._forecasts = Forecasts(store, self._board, self._limits, clock, self._drawers.draw)
@@ -151,7 +154,9 @@ class Services:
         estimates = RunEstimates(store, self._board, self._learning, settings.lanes_max, self._drawers.draw)
         followups = Followups(store, self._board, self._learning, estimates, clock)
         housekeeping = Housekeeping(store, self._requests, clock, settings.deliveries_kept_days)
-        supervisor = Supervisor(self._hosts, followups, self._executor, housekeeping, clock, settings.hosts_shared_max)
+        supervisor = Supervisor(
+            self._hosts, followups, self._executor, housekeeping, clock, settings.hosts_shared_max, self._views
+        )
         yield supervisor.run()
         yield self._kpis.run_loop()
         yield KpiKeeping(store, self._kpis, clock).run_loop()
@@ -180,8 +185,13 @@ class Services:
         terms = LeaseTerms(
             settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max, settings.memory_bytes_max
         )
-        scheduler = Scheduler(random.Random())
-        return Hosts(self._store, self._board, self._inquiries, self._limits, self._surroundings, terms, scheduler)
+        return Hosts(
+            self._store, self._board, self._inquiries, self._limits, self._surroundings, terms, self._scheduler
+        )
+
+    def _make_runs(self) -> Runs:
+        board, inquiries, catalog = self._board, self._inquiries, self._catalog
+        return Runs(self._store, board, inquiries, catalog, self._surroundings, self._topics, self._views)
 
     def _tell_work(self) -> None:
         self._hosts.tell_work()

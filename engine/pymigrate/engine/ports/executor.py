@@ -1,7 +1,9 @@
 """What the engine needs to have worker hosts: start one, find out whether it is gone, and end it for certain."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.hosts import HostRecord
 
 
@@ -32,6 +34,11 @@ class Executor(Protocol):
 
     async def drain(self, record: HostRecord) -> None:
         """Asks the host's process to drain and end, whichever engine started it, and ends it when it does not in time."""
+        ...
+
+    def troubles(self) -> Mapping[str, Sequence[Failure]]:
+        """Why hosts do not come, by the affinity that `ensure` was given, such as `shared@prod`: those that stand now, told as soon as they
+        are known and no longer than they last. An affinity without any is left out."""
         ...
 
     async def close(self) -> None:

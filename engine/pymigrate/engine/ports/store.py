@@ -147,6 +147,14 @@ class Runs(Protocol):
         """A run with all its parts."""
         ...
 
+    def load_all(self, names: Collection[str]) -> Sequence[RunAggregate]:
+        """Those of these runs that there are, with all their parts, ordered by name: in as many reads as one takes."""
+        ...
+
+    def names_within(self, name: str, after: str, limit: int) -> Sequence[str]:
+        """Names of at most `limit` runs below a name (empty: of all) that come after one, in order."""
+        ...
+
     def get(self, name: str) -> Run | None:
         """A run alone."""
         ...

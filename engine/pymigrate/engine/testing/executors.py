@@ -1,5 +1,8 @@
 """An executor without processes: a test says which hosts run, which have ended, and which can't be killed."""
 
+from collections.abc import Mapping, Sequence
+
+from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.hosts import HostRecord
 
 
@@ -13,6 +16,7 @@ class MemoryExecutor:
         self.running: set[int] = set()
         self.exited: set[str] = set()
         self.unkillable: set[int] = set()
+        self.known_troubles: dict[str, Sequence[Failure]] = {}
 
     async def ensure(self, host: str, affinity: str) -> None:
         """Notes the start."""
@@ -43,6 +47,10 @@ class MemoryExecutor:
         """Notes it, and ends it."""
         self.drained.append(record.pid)
         self.running.discard(record.pid)
+
+    def troubles(self) -> Mapping[str, Sequence[Failure]]:
+        """What the test says."""
+        return self.known_troubles
 
     async def close(self) -> None:
         """Ends everything that was started."""

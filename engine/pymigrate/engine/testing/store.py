@@ -123,6 +123,14 @@ class _Runs:
                     aggregate.tasks[task.id] = task
         return aggregate
 
+    def load_all(self, names: Collection[str]) -> Sequence[RunAggregate]:
+        found = (self.load(name) for name in sorted(set(names)))
+        return [aggregate for aggregate in found if aggregate is not None]
+
+    def names_within(self, name: str, after: str, limit: int) -> Sequence[str]:
+        within = f"{name}/" if name else ""
+        return sorted(each for each in self._tables.runs if each > after and each.startswith(within))[:limit]
+
     def get(self, name: str) -> Run | None:
         stored = self._tables.runs.get(name)
         return None if stored is None else copied(stored)

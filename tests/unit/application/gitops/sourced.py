@@ -26,8 +26,10 @@ from pymigrate.engine.application.gitops.source_secrets import SourceSecrets
 from pymigrate.engine.application.gitops.sources import Sources, Wishes
 from pymigrate.engine.application.gitops.suspension import is_suspended, status_of
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.watching import Topics
+from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.loops.git_sources import GitSourceLoop
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.ports.repository import Repositories
@@ -144,7 +146,8 @@ class SourceParts:
         clock = surroundings.clock
         board = board or Board(store, clock, random.Random(1))
         inquiries = Inquiries(surroundings.new_id, lambda: None)
-        undoing = Runs(store, board, inquiries, catalog, surroundings, Topics(clock))
+        views = RunViews(board, Scheduler(random.Random(1)), clock)
+        undoing = Runs(store, board, inquiries, catalog, surroundings, Topics(clock), views)
         self.places, self.metrics = MemorySecrets(redactor=redactor), MemoryMetrics()
         secrets = SourceSecrets(store, self.places.held, at_once)
         reading = SourceReading(repositories, secrets, DefinitionCache(), redactor.clean, at_once)

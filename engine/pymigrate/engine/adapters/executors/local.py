@@ -5,13 +5,16 @@ They outlive an engine that was killed, for as long as they try to find it again
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
 from pymigrate.engine.adapters.executors import processes
 from pymigrate.engine.adapters.executors.children import end_child, start_child
+from pymigrate.engine.adapters.executors.failing_starts import FailingStarts
+from pymigrate.engine.adapters.executors.logs import log_path
+from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.hosts import HostRecord
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,7 @@ class LocalExecutor:
         self._environment = dict(environment or {})
         self._drain_seconds = drain_seconds
         self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._starts = FailingStarts()
 
     async def ensure(self, host: str, affinity: str) -> None:
         """Starts the host's process unless ours of that name still runs."""
@@ -40,6 +44,7 @@ class LocalExecutor:
         options = (f"--host={host}", f"--affinity={affinity}", f"--drain-seconds={self._drain_seconds:g}")
         child = await start_child(self._home, host, WORKER_MODULE, options, self._environment)
         self._children[host] = child
+        self._starts.begun(host, affinity, asyncio.get_running_loop().time())
         log.info("host.started", host=host, pid=child.pid, affinity=affinity)
 
     async def kill(self, record: HostRecord) -> bool:
@@ -66,6 +71,14 @@ class LocalExecutor:
         """Whether our process of that name has ended, or never was."""
         child = self._children.get(host)
         return child is None or child.returncode is not None
+
+    def troubles(self) -> Mapping[str, Sequence[Failure]]:
+        """Of each affinity the hosts that end again and again before they have worked."""
+        now = asyncio.get_running_loop().time()
+        for host, child in self._children.items():
+            if child.returncode is not None:
+                self._starts.ended(host, child.returncode, now)
+        return self._starts.troubles(now, lambda host: log_path(self._home, host))
 
     async def stop(self, host: str) -> None:
         """SIGTERM, and SIGKILL when the host has not ended after the time that draining may take and a quarter of it."""

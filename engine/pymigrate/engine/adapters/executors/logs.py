@@ -7,11 +7,16 @@ LOG_BYTES_MAX = 5_000_000
 LOGS_KEPT = 3
 
 
+def log_path(home: Path, name: str) -> Path:
+    """Where a process of this name writes."""
+    return home / "logs" / f"{name}.log"
+
+
 def open_log(home: Path, name: str) -> int:
     """A descriptor that writes to the end of `logs/<name>.log`; one that has grown too large is put aside first."""
-    folder = home / "logs"
+    path = log_path(home, name)
+    folder = path.parent
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{name}.log"
     if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
         for number in range(LOGS_KEPT - 1, 0, -1):
             older = folder / f"{name}.log.{number}"

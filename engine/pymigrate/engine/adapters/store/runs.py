@@ -4,7 +4,7 @@ Saving compares the stored version with the entity's own and adds one to both. T
 gives it the version back that it had.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,19 +96,30 @@ class SqlRuns:
 
     def load(self, name: str) -> RunAggregate | None:
         """A run with all its parts."""
-        run = self.get(name)
-        if run is None:
-            return None
-        aggregate = RunAggregate(run)
-        for phase in self._rows(PhaseRunRow, name):
-            aggregate.phases[phase.id] = phase.to_domain()
-        for dataset in self._rows(DatasetRunRow, name):
-            aggregate.datasets[dataset.phase, dataset.id] = dataset.to_domain()
-        for lane in self._rows(LaneRow, name):
-            aggregate.lanes[lane.id] = lane.to_domain()
-        for task in self._rows(TaskRow, name):
-            aggregate.tasks[task.id] = task.to_domain()
-        return aggregate
+        return next(iter(self.load_all([name])), None)
+
+    def load_all(self, names: Collection[str]) -> Sequence[RunAggregate]:
+        """Runs with all their parts, ordered by name."""
+        wanted = sorted(set(names))
+        rows = read_all(self._connection, select(RunRow).where(col(RunRow.name).in_(wanted)).order_by(col(RunRow.name)))
+        found = {row.name: RunAggregate(row.to_domain()) for row in rows}
+        for phase in self._rows(PhaseRunRow, found):
+            found[phase.run].phases[phase.id] = phase.to_domain()
+        for dataset in self._rows(DatasetRunRow, found):
+            found[dataset.run].datasets[dataset.phase, dataset.id] = dataset.to_domain()
+        for lane in self._rows(LaneRow, found):
+            found[lane.run].lanes[lane.id] = lane.to_domain()
+        for task in self._rows(TaskRow, found):
+            found[task.run].tasks[task.id] = task.to_domain()
+        return list(found.values())
+
+    def names_within(self, name: str, after: str, limit: int) -> Sequence[str]:
+        """A page, in order."""
+        key = col(RunRow.name)
+        statement = select(RunRow.name).where(key > after).order_by(key).limit(limit)
+        if name:
+            statement = statement.where(key > f"{name}/", key < name + AFTER_SLASH)
+        return list(read_all(self._connection, statement))
 
     def get(self, name: str) -> Run | None:
         """A run alone."""
@@ -227,8 +238,11 @@ class SqlRuns:
         for entity in entities:
             self._versions.set(entity, 1)
 
-    def _rows(self, row: type[Any], run: str) -> Sequence[Any]:
-        return read_all(self._connection, select(row).where(row.run == run).order_by(*row.__table__.primary_key))
+    def _rows(self, row: type[Any], runs: Collection[str]) -> Sequence[Any]:
+        if not runs:
+            return ()
+        statement = select(row).where(row.run.in_(list(runs))).order_by(*row.__table__.primary_key)
+        return read_all(self._connection, statement)
 
 
 def _stale(run: str, entity: Entity) -> StaleWrite:

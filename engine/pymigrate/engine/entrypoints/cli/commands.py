@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds every command to the application."""
     for command in (
         *(delete, start, watch, report, status),
-        *(pause, resume, cancel, retry, approve, rollback, seal),
+        *(pause, resume, scale, cancel, retry, approve, rollback, seal),
     ):
         app.command()(command)
 
@@ -110,6 +110,19 @@ def pause(run: RunName, home: Home = HOME_DEFAULT) -> None:
 def resume(run: RunName, home: Home = HOME_DEFAULT) -> None:
     """Go on with a paused run."""
     _steer("ResumeRun", run_pb2.ResumeRunRequest(name=run), home)
+
+
+def scale(
+    run: RunName,
+    lanes: Annotated[int, typer.Argument(help="The most lanes at once, 1 to 1,000; 0: no limit of its own.")],
+    home: Home = HOME_DEFAULT,
+) -> None:
+    """Limit how many lanes of a run are under way at once, from now on; those beyond drain to their checkpoints and wait."""
+    with connected(home) as client:
+        request = run_pb2.ScaleRunRequest(name=run, lanes_max=lanes)
+        found = client.runs.ScaleRun(request, metadata=client.metadata, timeout=TIMEOUT_SECONDS)
+        limit = f"at most {found.lanes_max:,} lanes at once" if found.lanes_max else "no limit of its own"
+        typer.echo(f"{found.name} {enum_word(run_pb2.RunState.DESCRIPTOR, found.state)}, {limit}")
 
 
 def cancel(run: RunName, home: Home = HOME_DEFAULT) -> None:

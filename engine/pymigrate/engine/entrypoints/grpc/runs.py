@@ -63,6 +63,14 @@ class RunCalls(run_pb2_grpc.RunServiceServicer):
     ) -> AsyncGenerator[Told[run_pb2.WatchRunResponse], None]:
         return self._runs.watch(request.name, request.resume_token)
 
+    async def ScaleRun(self, request: run_pb2.ScaleRunRequest, context: Any) -> run_pb2.Run:
+        return await self._runs.scale(request.name, request.lanes_max, caller())
+
+    def WatchRuns(  # type: ignore[override]  # as WatchRun
+        self, request: run_pb2.WatchRunsRequest, context: Any
+    ) -> AsyncGenerator[Told[run_pb2.WatchRunsResponse], None]:
+        return self._runs.watch_many(request.parent, active_only=request.active_only)
+
     async def ListLanes(self, request: run_pb2.ListLanesRequest, context: Any) -> run_pb2.ListLanesResponse:
         size = page_limit(request.page_size)
         left = [lane for lane in await self._runs.lanes(request.parent) if lane.name > request.page_token]

@@ -11,6 +11,7 @@ import structlog
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.housekeeping import Housekeeping
+from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.works import SHARED
 from pymigrate.engine.domain.names import last_segment
 from pymigrate.engine.ports.clock import Clock
@@ -46,7 +47,9 @@ class Supervisor:
         housekeeping: Housekeeping,
         clock: Clock,
         hosts_shared_max: int,
+        views: RunViews,
     ) -> None:
+        self._views = views
         self._followups = followups
         self._hosts = hosts
         self._executor = executor
@@ -81,6 +84,7 @@ class Supervisor:
             for name in host_names(affinity, waiting, self._hosts_shared_max):
                 if name not in registered and await self._has_room(name, affinity):
                     await self._start(name, affinity)
+        self._views.note_troubles(self._executor.troubles())
         for name in registered:
             self._starts.pop(name, None)
         if self._clock.monotonic() - self._tidied > HOUSEKEEPING_SECONDS:
