@@ -4,15 +4,14 @@ Applied again and again it comes to an end in Wait, Nothing or Release, whatever
 that is asked for, brakes even where it may not go on, and asks for no writing call in a dry run.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pymigrate.v1 import custom_resource_pb2, plan_pb2, run_pb2
+from pymigrate.engine.entrypoints.operator.run_gates import ENVIRONMENT_GATE, is_shut
+from pymigrate.v1 import custom_resource_pb2, run_pb2
 
 # The trigger that makes each resource a run of its own: its uid.
 UID_TRIGGER = "kubernetes_run"
-ENVIRONMENT_GATE = re.compile(r"environment(-[0-9]+)?")
 ENDED = frozenset(
     {
         run_pb2.RUN_STATE_SUCCEEDED,
@@ -136,7 +135,7 @@ def next_step(seen: Situation) -> Step:
 
 def needs_plan_hash(spec: custom_resource_pb2.RunSpec) -> bool:
     """Whether the plan's hash has to be known before a start."""
-    return spec.dry_run or _is_manual(spec) or bool(spec.approved_plan_hash)
+    return spec.dry_run or is_manual(spec) or bool(spec.approved_plan_hash)
 
 
 def changed_since(spec: custom_resource_pb2.RunSpec, run: run_pb2.Run) -> str:
@@ -178,7 +177,7 @@ def _to_start(seen: Situation) -> Step:
     if spec.dry_run:
         return Nothing() if seen.is_checked else DryRun()
     approved = spec.approved_plan_hash
-    if not approved and not _is_manual(spec):
+    if not approved and not is_manual(spec):
         return Start("")
     if approved and approved == seen.plan_hash:
         return Start(approved)
@@ -264,23 +263,13 @@ def _approvals(seen: Situation, run: run_pb2.Run) -> Iterator[ApproveGate]:
         if ENVIRONMENT_GATE.fullmatch(declared.gate):
             phases = [phase for name, phase in run.phases.items() if declared.phase in {"", name}]
             if any(
-                _is_shut(phase, name) for phase in phases for name in phase.gates if ENVIRONMENT_GATE.fullmatch(name)
+                is_shut(phase, name) for phase in phases for name in phase.gates if ENVIRONMENT_GATE.fullmatch(name)
             ):
                 yield step
-        elif declared.phase in run.phases and _is_shut(run.phases[declared.phase], declared.gate):
+        elif declared.phase in run.phases and is_shut(run.phases[declared.phase], declared.gate):
             yield step
 
 
-def _is_shut(phase: run_pb2.PhaseRun, name: str) -> bool:
-    """Whether a gate is there, waits for an approval, and could be approved now."""
-    if name not in phase.gates or phase.gates[name].approver:
-        return False
-    if phase.gates[name].point != plan_pb2.GATE_POINT_BEFORE_PUBLICATION:
-        return True
-    if phase.state == run_pb2.PHASE_STATE_STAGING:
-        return bool(phase.datasets) and all(dataset.lag_seconds >= 0 for dataset in phase.datasets.values())
-    return phase.state == run_pb2.PHASE_STATE_VERIFYING
-
-
-def _is_manual(spec: custom_resource_pb2.RunSpec) -> bool:
+def is_manual(spec: custom_resource_pb2.RunSpec) -> bool:
+    """Whether it waits for somebody's approval."""
     return spec.approval_policy == custom_resource_pb2.APPROVAL_POLICY_MANUAL
