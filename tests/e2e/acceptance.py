@@ -17,6 +17,7 @@ import pytest
 from pymigrate.provider.declared import DeclaredResource
 from pymigrate.provider.engine import Engine
 from pymigrate.provider.provider import PymigrateProvider
+from pymigrate.provider.reaching import EnginePlace
 from tests.e2e.engines import ROOT, EngineProcess, running_engine
 from tests.e2e.terraforms import COMMAND_SECONDS, Terraform
 
@@ -32,7 +33,7 @@ class Stage(Terraform):
         self.home = folder / "user"
         self.home.mkdir(parents=True)
         self.environment_id = environment_id
-        self.calls = Engine(engine.home)
+        self.calls = Engine(EnginePlace(engine.home))
         self._attached = attached
 
     def beside(self, folder: Path) -> "Stage":

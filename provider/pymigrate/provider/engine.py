@@ -5,19 +5,17 @@ import re
 import threading
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import grpc
 
-from pymigrate.provider.sdk.checks import hidden, matches
+from pymigrate.provider.reaching import MESSAGE_BYTES_MAX, EnginePlace, handshake_problem
 from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, attribute_path, shown
 from pymigrate.provider.sdk.schema import Attribute
 
 TIMEOUT_SECONDS = 60.0
 START_TIMEOUT_SECONDS = 180.0
 STOP_POLL_SECONDS = 0.1  # how soon a call that can be interrupted notices it
-MESSAGE_BYTES_MAX = 64 * 1024 * 1024  # the engine takes and tells as much, and Terraform no more
 TOO_LARGE = "larger than max"  # how gRPC ends a call of a longer message, on either side
 TRACEPARENT = re.compile(
     r"[0-9a-f-]{55,512}"
@@ -35,29 +33,13 @@ MODULES = {
     "TokenService": "token",
     "GitSourceService": "git_source",
 }
-TOKEN = hidden(
-    r"[!-~]+", "a token of printable characters without spaces, as an engine's home or pymigrate_token has it"
-)
-# Where an engine may listen: it has no TLS, and beyond this machine anybody could read the token.
-ENDPOINT = matches(
-    r"(localhost|127(\.\d{1,3}){3}|\[::1\]):\d{1,5}|unix:.+",
-    "an address of this machine such as 127.0.0.1:7070, which a tunnel to another one has too: the engine speaks without TLS",
-)
-# A call that found no engine is made again: creations carry a request id, so that twice is once.
-RETRIES = (
-    '{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", '
-    '"backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}'
-)
 
 
 class Engine:
-    """The stubs of the engine that serves from a home; the channel is opened by the first call. An `endpoint` or a `token` stands in place
-    of that home's."""
+    """The stubs of the engine at a place; the channel is opened by the first call."""
 
-    def __init__(self, home: Path, endpoint: str = "", token: str = "") -> None:
-        self.home = home
-        self._endpoint = endpoint
-        self._token = token
+    def __init__(self, place: EnginePlace) -> None:
+        self._place = place
         self._channel: grpc.Channel | None = None
         self._stubs: dict[str, Any] = {}
         self._metadata: tuple[tuple[str, str], ...] = ()
@@ -90,38 +72,14 @@ class Engine:
     @property
     def endpoint(self) -> str:
         """Where it listens. Raises Refused where no engine serves."""
-        return self._endpoint or self._kept("endpoint")
-
-    def _kept(self, name: str) -> str:
-        try:
-            return (self.home / name).read_text().strip()
-        except OSError as error:
-            raise Refused(
-                "No engine serves",
-                f"{self.home} has no endpoint and token: start an engine with `pymigrate serve --home {self.home}`, "
-                "or set `home` in the provider's configuration or PYMIGRATE_HOME to the home of one that serves.",
-            ) from error
+        return self._place.endpoint
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
-            endpoint, token = self.endpoint, self._token or self._kept("token")
+            token = self._place.token
             self._metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "terraform"), *_trace())
-            self._channel = grpc.insecure_channel(
-                endpoint,
-                options=[
-                    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-                    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-                    ("grpc.service_config", RETRIES),
-                    ("grpc.enable_http_proxy", 0),  # the engine is on this machine, whatever the user's proxy is
-                ],
-            )
+            self._channel = self._place.open()
         return self._channel
-
-
-def home_of(configured: str | None) -> Path:
-    """The engine's home: as configured, as PYMIGRATE_HOME says, or the default."""
-    given = configured or os.environ.get("PYMIGRATE_HOME")
-    return Path(given) if given else Path.home() / ".local" / "share" / "pymigrate"
 
 
 def request_id() -> str:
@@ -145,6 +103,8 @@ def refuse(error: grpc.RpcError, summary: str, attributes: Mapping[str, Attribut
         if detail.Unpack(info):  # the engine did answer, whatever the code
             field = info.metadata.get("field", "")
             raise _at(summary, field, error.details() or "", attributes, noun) from error
+    if error.code() is grpc.StatusCode.UNAVAILABLE and (problem := handshake_problem(error.details() or "")):
+        raise Refused(summary, f"The engine is not to be trusted: {problem}.") from error
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         raise Refused(
             summary, f"The engine does not answer: {error.details()}. Start it with `pymigrate serve`."

@@ -10,8 +10,9 @@ from tf.utils import Diagnostics
 
 from pymigrate.provider.bulk_reads import BulkReads
 from pymigrate.provider.comparing import Comparisons
-from pymigrate.provider.engine import ENDPOINT, TOKEN, Engine, home_of
+from pymigrate.provider.engine import Engine
 from pymigrate.provider.moving import MovedConnections
+from pymigrate.provider.reaching import ENDPOINT, TOKEN, TOKEN_VARIABLE, place_of
 from pymigrate.provider.replacing import Known
 from pymigrate.provider.sdk import planning
 from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused
@@ -21,16 +22,16 @@ from pymigrate.provider.sdk.values import Unknown
 SHARE_DEFAULT = 0.2
 SHARE_VARIABLE = "PYMIGRATE_DOWNTIME_INCREASE_SHARE_MAX"
 NO_COMPARISON = -1.0
-PLACES = ("home", "endpoint", "token")  # what leads to the engine
+PLACES = ("home", "endpoint", "token", "ca_file")  # what leads to the engine
 
 
 class PymigrateProvider(Provider):
-    """`provider "pymigrate" {}`: everything that it needs is the home of an engine that serves on this machine, or endpoint and token.
+    """`provider "pymigrate" {}`: everything that it needs is the home of an engine, or endpoint and token.
 
     `downtime_increase_share_max` is None where no planned change is to be compared; `comparisons` are those of this process."""
 
     def __init__(self, comparisons: Comparisons | None = None) -> None:
-        self._engine: Engine | None = Engine(home_of(None))
+        self._engine: Engine | None = Engine(place_of(os.environ))
         self._unknown = ""
         self.downtime_increase_share_max: float | None = SHARE_DEFAULT
         self.comparisons = comparisons or Comparisons()
@@ -61,7 +62,10 @@ class PymigrateProvider(Provider):
                     String(),
                     optional=True,
                     check=ENDPOINT,
-                    description="Where the engine listens, such as `127.0.0.1:7070`, with its `token` in place of a `home`.",
+                    description=(
+                        "Where the engine listens, such as `127.0.0.1:7433` or, with a `ca_file`, `pymigrate.example.com:7433`; with its "
+                        "`token` in place of a `home`. Default: PYMIGRATE_ENDPOINT, else the home's."
+                    ),
                 ),
                 Attribute(
                     "token",
@@ -71,7 +75,18 @@ class PymigrateProvider(Provider):
                     check=TOKEN,
                     description=(
                         "What the engine is shown, in place of the home's: one of `ephemeral.pymigrate_token`, which ends by itself, or "
-                        "an ephemeral variable. It is in no plan and no state."
+                        "an ephemeral variable. It is in no plan and no state. Default: what the file PYMIGRATE_TOKEN_FILE holds, else the "
+                        "home's."
+                    ),
+                ),
+                Attribute(
+                    "ca_file",
+                    String(),
+                    optional=True,
+                    description=(
+                        "PEM file of the authorities that the engine's certificate is known by. An engine on another machine is spoken to "
+                        "over TLS alone. Default: PYMIGRATE_CA_FILE, else the home's ca.crt; where there is none, an engine on this "
+                        "machine is spoken to without TLS."
                     ),
                 ),
                 Attribute(
@@ -86,8 +101,8 @@ class PymigrateProvider(Provider):
                 ),
             ],
             description=(
-                "Declares what PyMigrate migrates, who is told, and when it runs. It needs an engine that serves on this machine, and no "
-                "configuration where that has the default home."
+                "Declares what PyMigrate migrates, who is told, and when it runs. It needs an engine that serves, and no configuration "
+                "where that has the default home on this machine."
             ),
         )
 
@@ -99,8 +114,9 @@ class PymigrateProvider(Provider):
             raise ManyRefused(wrong)
         if told.get("endpoint") is not None and told.get("home") is not None:
             raise Refused("There is one engine", "Set `endpoint` with `token`, or `home`.", ["endpoint"])
-        if told.get("endpoint") is not None and told.get("token") is None:
-            raise Refused("An endpoint needs a token", "Set `token`, or `home` in place of both.", ["endpoint"])
+        if told.get("endpoint") is not None and told.get("token") is None and not os.environ.get(TOKEN_VARIABLE):
+            said = f"Set `token`, {TOKEN_VARIABLE} to a file that holds it, or `home` in place of both."
+            raise Refused("An endpoint needs a token", said, ["endpoint"])
 
     def configure_provider(self, diags: Diagnostics, config: dict[str, Any] | None) -> None:
         """Notes how to reach the engine, and the share; nothing is contacted before the first call. Raises Refused for a share that is
@@ -109,9 +125,8 @@ class PymigrateProvider(Provider):
         self.known.forget()
         self.moved_connections.forget()
         told = config or {}
-        home, endpoint, token = (told.get(name) for name in PLACES)
         self._unknown = next((name for name in PLACES if told.get(name) is Unknown), "")
-        self._engine = None if self._unknown else Engine(home_of(home), endpoint or "", token or "")
+        self._engine = None if self._unknown else Engine(place_of(os.environ, *(told.get(name) for name in PLACES)))
         self.downtime_increase_share_max = share_of(told.get("downtime_increase_share_max"))
 
     @property

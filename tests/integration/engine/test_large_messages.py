@@ -7,8 +7,8 @@ from tf.gen import tfplugin_pb2 as pb
 from tf.utils import Diagnostics, to_dynamic_value
 
 from pymigrate.engine.entrypoints.cli.client import Client
-from pymigrate.provider.engine import MESSAGE_BYTES_MAX
 from pymigrate.provider.provider import PymigrateProvider
+from pymigrate.provider.reaching import MESSAGE_BYTES_MAX
 from pymigrate.provider.resources.phase import PhaseResource
 from pymigrate.provider.sdk.servicer import Servicer
 from pymigrate.provider.sdk.states import complete, read_state

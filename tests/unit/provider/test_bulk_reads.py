@@ -12,6 +12,7 @@ from tf.utils import to_dynamic_value
 from pymigrate.provider.bulk_reads import AGE_SECONDS_MAX, READS_MIN, BulkReads
 from pymigrate.provider.engine import Engine
 from pymigrate.provider.provider import PymigrateProvider
+from pymigrate.provider.reaching import EnginePlace
 from pymigrate.provider.resources.connection import ConnectionResource
 from pymigrate.provider.sdk.servicer import Servicer
 from pymigrate.provider.sdk.states import read_private, read_state
@@ -149,7 +150,7 @@ def test_a_collection_that_can_not_be_listed_is_read_one_by_one(scene: Scene) ->
 
 
 def test_a_collection_without_end_is_read_one_by_one(tmp_path: Path) -> None:
-    reads, engine = BulkReads(), Engine(tmp_path)
+    reads, engine = BulkReads(), Engine(EnginePlace(tmp_path))
 
     def endless(parent: str, size: int, token: str) -> tuple[list[Any], str]:
         return [connection(int(token or 0))], str(int(token or 0) + 1)

@@ -7,6 +7,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from pymigrate.provider.engine import Engine, refuse
+from pymigrate.provider.reaching import EnginePlace
 from pymigrate.provider.resources.phase import PhaseResource
 from pymigrate.provider.sdk.diagnostics import ManyRefused, Refused, attribute_path
 from pymigrate.v1 import environment_pb2
@@ -61,7 +62,9 @@ def test_an_engine_that_does_not_answer_says_how_to_start_it() -> None:
 
 def test_a_home_without_an_engine_says_what_to_do(tmp_path: Any) -> None:
     with pytest.raises(Refused, match=f"pymigrate serve --home {tmp_path}"):
-        Engine(tmp_path).call("EnvironmentService", "GetEnvironment", environment_pb2.GetEnvironmentRequest(name="x"))
+        Engine(EnginePlace(tmp_path)).call(
+            "EnvironmentService", "GetEnvironment", environment_pb2.GetEnvironmentRequest(name="x")
+        )
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tf.gen import tfplugin_pb2 as pb
 from tf.utils import Diagnostics, to_dynamic_value
 
 from pymigrate.provider.provider import PymigrateProvider
+from pymigrate.provider.reaching import place_of
 from pymigrate.provider.sdk.diagnostics import Refused
 from pymigrate.provider.sdk.ephemeral import EphemeralContext, messages
 from pymigrate.provider.sdk.servicer import Servicer
@@ -20,7 +21,7 @@ from tests.unit.provider.answering_engine import answering
 from tests.unit.provider.impact_engine import refuse
 
 GIVEN = ("token", "endpoint", "expire_time", "id")
-NOTHING = dict.fromkeys(("home", "endpoint", "token", "downtime_increase_share_max"))
+NOTHING = dict.fromkeys(("home", "endpoint", "token", "ca_file", "downtime_increase_share_max"))
 
 
 def configured(**config: Any) -> PymigrateProvider:
@@ -37,16 +38,18 @@ def wrong_with(**config: Any) -> list[str]:
     return [f"{found.summary}: {found.detail}" for found in answer.diagnostics]
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:7070", "localhost:7070", "[::1]:7070", "unix:/run/pymigrate.sock"])
-def test_an_address_of_this_machine_with_a_token_is_one_to_talk_to(endpoint: str) -> None:
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:7070", "localhost:7070", "[::1]:7070", "unix:/run/pymigrate.sock", "engine.prod.svc:7433"]
+)
+def test_an_address_with_a_token_is_one_to_talk_to(endpoint: str) -> None:
     assert wrong_with(endpoint=endpoint, token="pmt_x") == []
 
 
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        ({"endpoint": "10.0.0.7:7070", "token": "t"}, "must be an address of this machine"),
-        ({"endpoint": "localhost.example.com:7070", "token": "t"}, "must be an address of this machine"),
+        ({"endpoint": "https://10.0.0.7:7070", "token": "t"}, "must be a host and a port"),
+        ({"endpoint": "engine.example.com", "token": "t"}, "must be a host and a port"),
         ({"endpoint": "127.0.0.1:7070"}, "An endpoint needs a token"),
         ({"endpoint": "127.0.0.1:7070", "token": "t", "home": "/srv/engine"}, "There is one engine"),
     ],
@@ -67,7 +70,7 @@ def test_what_is_not_known_yet_is_not_judged() -> None:
     assert wrong_with(endpoint=Unknown, token=Unknown) == []
 
 
-@pytest.mark.parametrize("argument", ["home", "endpoint", "token"])
+@pytest.mark.parametrize("argument", ["home", "endpoint", "token", "ca_file"])
 def test_what_is_not_known_when_planning_is_named(argument: str) -> None:
     provider = configured(**{argument: Unknown})
     assert not provider.is_engine_known
@@ -89,6 +92,49 @@ def test_endpoint_and_token_stand_in_place_of_a_home(tmp_path: Path) -> None:
         request = environment_pb2.GetEnvironmentRequest(name="environments/prod")
         provider.engine().call("EnvironmentService", "GetEnvironment", request)
         assert shown == ["Bearer pmt_x"]
+
+
+def test_an_endpoint_s_token_may_be_in_a_file_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYMIGRATE_TOKEN_FILE", "/secret/token")
+    assert wrong_with(endpoint="127.0.0.1:7070") == []
+
+
+@pytest.mark.parametrize("endpoint", ["10.0.0.7:7070", "localhost.example.com:7070", "[fd00::7]:7070"])
+def test_a_token_is_not_sent_to_another_machine_that_nothing_vouches_for(endpoint: str, tmp_path: Path) -> None:
+    place = place_of({"PYMIGRATE_HOME": str(tmp_path)}, endpoint=endpoint, token="pmt_x")
+    with pytest.raises(Refused, match="is not on this machine") as refused:
+        place.open()
+    assert refused.value.path == ("ca_file",)
+
+
+def test_what_is_configured_goes_before_the_environment_and_that_before_the_home(tmp_path: Path) -> None:
+    (tmp_path / "endpoint").write_text("127.0.0.1:1\n")
+    (tmp_path / "token").write_text("of-the-home\n")
+    (tmp_path / "secret").write_text("of-a-file\n")
+    home = {"PYMIGRATE_HOME": str(tmp_path)}
+    said = home | {"PYMIGRATE_ENDPOINT": "127.0.0.1:2", "PYMIGRATE_TOKEN_FILE": str(tmp_path / "secret")}
+    found = [place_of(home), place_of(said), place_of(said, endpoint="127.0.0.1:3", token="own")]
+    assert [(place.endpoint, place.token) for place in found] == [
+        ("127.0.0.1:1", "of-the-home"),
+        ("127.0.0.1:2", "of-a-file"),
+        ("127.0.0.1:3", "own"),
+    ]
+
+
+def test_a_home_that_is_configured_is_asked_alone(tmp_path: Path) -> None:
+    (tmp_path / "endpoint").write_text("127.0.0.1:1\n")
+    place = place_of({"PYMIGRATE_ENDPOINT": "127.0.0.1:2", "PYMIGRATE_CA_FILE": "/ca"}, home=str(tmp_path))
+    assert (place.endpoint, place.ca_file) == ("127.0.0.1:1", "")
+
+
+@pytest.mark.parametrize("content", ["", "no certificate"])
+def test_authorities_that_are_none_are_refused_rather_than_done_without(content: str, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(content)
+    place = place_of({}, endpoint="127.0.0.1:1", token="t", ca_file=str(tmp_path / "ca.pem"))
+    with pytest.raises(Refused, match="holds no certificate"):
+        place.open()
+    with pytest.raises(Refused, match="Can't read"):
+        place_of({}, endpoint="127.0.0.1:1", token="t", ca_file=str(tmp_path / "gone.pem")).open()
 
 
 def test_a_token_says_where_the_engine_is_and_when_it_ends(tmp_path: Path) -> None:

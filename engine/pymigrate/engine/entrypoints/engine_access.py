@@ -4,7 +4,7 @@ dispatchers, REST in a process of its own and the command line.
 The files of a home say it (`endpoint`, `token`, and `ca.crt` where TLS is spoken); variables stand in place of each of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,13 @@ class EngineAddress:
         named = (("grpc.ssl_target_name_override", self.server_name),) if self.authorities and self.server_name else ()
         return (*remote, *named)
 
+    def open(self, options: Sequence[tuple[str, int | str]] = ()) -> grpc.Channel:
+        """A channel to it, over TLS where it is known by certificates."""
+        given = (*options, *self.options)
+        if (credentials := self.credentials) is not None:
+            return grpc.secure_channel(self.endpoint, credentials, options=given)
+        return grpc.insecure_channel(self.endpoint, options=given)
+
     def handshake_problem(self, details: str) -> str:
         """What a person makes of how a channel failed, where a handshake did; else empty."""
         for mark, said in HANDSHAKES:
@@ -107,13 +114,13 @@ class EngineAccess:
         """Where the engine is now. Raises EngineUnavailable while that is not known, and for an address of another machine whose
         certificate nothing vouches for: the token would go there in the clear."""
         endpoint = self.endpoint or self._kept(ENDPOINT)
-        name = self.server_name or ("" if self.endpoint else self._optional(SERVER_NAME).decode().strip())
+        name = self.server_name or ("" if self.endpoint else (self._optional(SERVER_NAME) or b"").decode().strip())
         path = self.authorities_path or self.home / AUTHORITIES
         authorities = self._read(path) if self.authorities_path is not None else self._optional(AUTHORITIES)
-        if authorities and PEM_MARK not in authorities:
+        if authorities is not None and PEM_MARK not in authorities:
             raise EngineUnavailable(f"{path} holds no certificate in PEM")
-        found = EngineAddress(endpoint, authorities, name, path)
-        if not found.is_local and not authorities:
+        found = EngineAddress(endpoint, authorities or b"", name, path)
+        if not found.is_local and authorities is None:
             raise EngineUnavailable(
                 f"{endpoint} is not on this machine, and nothing says how to know the engine there: put its ca.crt into {self.home}, or "
                 f"set {AUTHORITIES_VARIABLE} to the certificates of its authority"
@@ -136,11 +143,11 @@ class EngineAccess:
             raise EngineUnavailable(f"{path} is empty")
         return line
 
-    def _optional(self, name: str) -> bytes:
+    def _optional(self, name: str) -> bytes | None:
         try:
             return (self.home / name).read_bytes()
         except FileNotFoundError:
-            return b""
+            return None
         except OSError as error:
             raise EngineUnavailable(f"{error.filename}: {error.strerror}") from error
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pymigrate.v1.definition_pb2 import ApplyDefinitionsResponse, DefinitionFile
 
 COMMANDS = "pymigrate.commands"
+HEALTH = "health"
 
 
 def main() -> None:
@@ -25,6 +26,22 @@ def main() -> None:
 
 def build() -> typer.Typer:
     """The application. A package's commands are imported only when they are asked for, or help is."""
+    from pymigrate.engine.entrypoints.cli import health_command
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    app.callback(invoke_without_command=True)(_top)
+    health_command.add_to(app)
+    asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if asked == HEALTH:  # probes ask every few seconds, and everything else takes most of a second
+        return app
+    _add_commands(app)
+    for entry in entry_points(group=COMMANDS):
+        if asked in {entry.name, "--help"}:
+            app.add_typer(entry.load(), name=entry.name)
+    return app
+
+
+def _add_commands(app: typer.Typer) -> None:
     from pymigrate.engine.entrypoints.cli import (
         commands,
         connection_commands,
@@ -40,8 +57,6 @@ def build() -> typer.Typer:
         token_commands,
     )
 
-    app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-    app.callback(invoke_without_command=True)(_top)
     app.command()(serve)
     app.command()(rest)
     app.command()(dispatcher)
@@ -57,16 +72,13 @@ def build() -> typer.Typer:
     git_source_commands.add_to(app)
     token_commands.add_to(app)
     promotion_commands.add_to(app)
-    asked = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    for entry in entry_points(group=COMMANDS):
-        if asked in {entry.name, "--help"}:
-            app.add_typer(entry.load(), name=entry.name)
-    return app
 
 
 def serve(
     home: Annotated[Path | None, typer.Option(help="Folder of the store, the token and the logs.")] = None,
-    listen: Annotated[str | None, typer.Option(help="Loopback address and port; port 0 takes a free one.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="Address and port, loopback only without TLS; port 0 takes a free one.")
+    ] = None,
     rest_listen: Annotated[str | None, typer.Option(help="The same for REST; empty for none.")] = None,
     metrics_listen: Annotated[str | None, typer.Option(help="The same for metrics alone; empty for none.")] = None,
 ) -> None:
@@ -78,7 +90,9 @@ def serve(
 
 def rest(
     home: Annotated[Path | None, typer.Option(help="Folder of the engine's token and endpoint.")] = None,
-    listen: Annotated[str | None, typer.Option(help="Loopback address and port; port 0 takes a free one.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="Address and port, loopback only without TLS; port 0 takes a free one.")
+    ] = None,
 ) -> None:
     """Serve REST in a process of its own, as a gRPC client of the engine of this home, until SIGTERM."""
     from pymigrate.engine.main.rest import run

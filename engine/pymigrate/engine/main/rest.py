@@ -5,20 +5,20 @@ import pymigrate.engine.main.plain_logging  # noqa: F401  (before anything impor
 
 # isort: split
 import asyncio
+import contextlib
 import os
 import signal
 
 import structlog
 
 from pymigrate.engine.adapters.clock import SystemClock
-from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.main.process import begin
-from pymigrate.engine.main.told_addresses import build_certificate, tell_endpoint
+from pymigrate.engine.main.told_addresses import build_certificate, reached_at, tell
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import REST_PORT, Settings
 
@@ -27,20 +27,15 @@ LISTEN = f"127.0.0.1:{REST_PORT}"
 
 
 async def serve(settings: Settings, redactor: Redactor) -> None:
-    """Serves until SIGTERM or SIGINT. Raises PermanentError where no engine has made a token yet, or the address is taken."""
+    """Serves until SIGTERM or SIGINT. Raises PyMigrateError where no engine has made a token yet, or the address is taken."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
-    try:
-        token = settings.token_path.read_text().strip()
-    except OSError as error:
-        home = settings.home
-        raise PermanentError(
-            f"no engine has served from {home} yet: start one with `pymigrate serve --home {home}`"
-        ) from error
+    access = EngineAccess.of(settings.home, os.environ)
+    token = access.token()
     listen = settings.rest_listen or LISTEN
-    channel = EngineChannel(EngineAccess.of(settings.home, os.environ))
+    channel = EngineChannel(access)
     certificate = build_certificate(settings, is_told=False)
     server = RestServer(
         remote_services(channel, token),
@@ -49,7 +44,9 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
         certificate=certificate,
     )
     port = await server.start(listen)
-    endpoint = tell_endpoint(settings.rest_process_endpoint_path, listen, port)
+    endpoint = reached_at(listen, port)
+    with contextlib.suppress(OSError):  # a home that is a mounted Secret takes no file; the log tells where
+        tell(settings.rest_process_endpoint_path, endpoint)
     log.info("rest.serving", rest_endpoint=endpoint, home=str(settings.home))
     following = asyncio.create_task(follow_health(channel, server.tell_ready, SystemClock().sleep))
     await ending.wait()
@@ -59,7 +56,8 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
     server.tell_draining()
     await server.stop()
     await channel.close()
-    settings.rest_process_endpoint_path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        settings.rest_process_endpoint_path.unlink(missing_ok=True)
     log.info("rest.stopped")
 
 

@@ -2,6 +2,7 @@
 it is reached into the home."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -11,7 +12,7 @@ from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
-from pymigrate.engine.main.told_addresses import build_certificate, tell_endpoint, tell_server_name
+from pymigrate.engine.main.told_addresses import build_certificate, reached_at, tell, tell_server_name
 from pymigrate.engine.ports.metric_families import WATCHERS
 from pymigrate.engine.ports.metrics import Reading
 from pymigrate.engine.settings import Settings
@@ -56,11 +57,9 @@ class Surfaces:
         metrics_port = await self._metrics.start(settings.metrics_listen) if self._metrics is not None else 0
         rest_port = await self._rest.start(settings.rest_listen) if self._rest is not None else 0
         port = await self._grpc.start(settings.listen)
-        endpoint = tell_endpoint(settings.endpoint_path, settings.listen, port)
-        rest = tell_endpoint(settings.rest_endpoint_path, settings.rest_listen, rest_port) if rest_port else ""
-        metrics = (
-            tell_endpoint(settings.metrics_endpoint_path, settings.metrics_listen, metrics_port) if metrics_port else ""
-        )
+        endpoint = _told(settings.endpoint_path, settings.listen, port)
+        rest = _told(settings.rest_endpoint_path, settings.rest_listen, rest_port) if rest_port else ""
+        metrics = _told(settings.metrics_endpoint_path, settings.metrics_listen, metrics_port) if metrics_port else ""
         home = str(settings.home)
         log.info("engine.serving", endpoint=endpoint, rest_endpoint=rest, metrics_endpoint=metrics, home=home)
 
@@ -90,6 +89,12 @@ class Surfaces:
     def _watchers(self) -> Iterator[Reading]:
         rest = self._rest.open_streams if self._rest is not None else 0
         yield Reading(WATCHERS, [(("grpc",), self._grpc.open_streams), (("rest",), rest)])
+
+
+def _told(path: Path, listen: str, port: int) -> str:
+    endpoint = reached_at(listen, port)
+    tell(path, endpoint)
+    return endpoint
 
 
 def _rest(

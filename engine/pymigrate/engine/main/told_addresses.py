@@ -19,27 +19,30 @@ def build_certificate(settings: Settings, *, is_told: bool = True) -> ServerCert
             path.unlink(missing_ok=True)  # an earlier engine's, by which nobody would speak to this one
         return None
 
-    def tell(authorities: bytes) -> None:
+    def keep(authorities: bytes) -> None:
         if is_told:
             _write(path, authorities)
 
-    return ServerCertificate(settings.tls_certificate, settings.tls_key, settings.ca_file, tell)
+    return ServerCertificate(settings.tls_certificate, settings.tls_key, settings.ca_file, keep)
 
 
 def tell_server_name(settings: Settings) -> None:
     """Writes the name that the certificate is for, where clients on this machine would look for another one in it."""
     if settings.tls_certificate is not None and settings.advertise:
-        _write(settings.server_name_path, f"{host_of(settings.advertise)}\n".encode())
+        tell(settings.server_name_path, host_of(settings.advertise))
     else:
         settings.server_name_path.unlink(missing_ok=True)
 
 
-def tell_endpoint(path: Path, listen: str, port: int) -> str:
-    """Writes where a server is reached from its own machine."""
+def reached_at(listen: str, port: int) -> str:
+    """Where a server is reached from its own machine."""
     host = listen.rpartition(":")[0]
-    endpoint = f"{EVERY_ADDRESS.get(host, host)}:{port}"
-    _write(path, f"{endpoint}\n".encode())
-    return endpoint
+    return f"{EVERY_ADDRESS.get(host, host)}:{port}"
+
+
+def tell(path: Path, line: str) -> None:
+    """Writes a line for clients to find."""
+    _write(path, f"{line}\n".encode())
 
 
 def _write(path: Path, text: bytes) -> None:

@@ -32,6 +32,10 @@ from pymigrate.v1 import (
 
 TIMEOUT_SECONDS = 150.0
 READY_SECONDS_MAX = 1.0
+LIMITS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+)
 OWN_TOKEN = "PYMIGRATE_TOKEN"  # noqa: S105 (the name of a variable)
 """The variable with the token to show in place of the engine's own, by which the audit trail and policies tell people apart."""
 
@@ -53,7 +57,7 @@ class Client:
 
     def _connect(self, address: EngineAddress, channel: grpc.Channel | None = None) -> None:
         self._address = address
-        self.channel = channel or _opened(address)
+        self.channel = channel or address.open(LIMITS)
         self.environments = environment_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.connections = connection_pb2_grpc.ConnectionServiceStub(self.channel)
         self.secret_backends = secret_backend_pb2_grpc.SecretBackendServiceStub(self.channel)
@@ -110,17 +114,6 @@ def _address(access: EngineAccess, last: EngineAddress) -> EngineAddress:
         return access.address()
     except EngineUnavailable:
         return last
-
-
-def _opened(address: EngineAddress) -> grpc.Channel:
-    options = [
-        ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-        ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-        *address.options,
-    ]
-    if (credentials := address.credentials) is not None:
-        return grpc.secure_channel(address.endpoint, credentials, options=options)
-    return grpc.insecure_channel(address.endpoint, options=options)
 
 
 def describe(error: grpc.RpcError, home: Path, address: EngineAddress | None = None) -> str:

@@ -42,13 +42,7 @@ class EngineLink:
     def __init__(self, address: EngineAddress, token: str) -> None:
         self._address = address
         # A proxy that the environment names is for other networks than the engine's.
-        options = [("grpc.enable_http_proxy", 0), *address.options]
-        credentials = address.credentials
-        self._channel = (
-            grpc.insecure_channel(address.endpoint, options=options)
-            if credentials is None
-            else grpc.secure_channel(address.endpoint, credentials, options=options)
-        )
+        self._channel = address.open([("grpc.enable_http_proxy", 0)])
         self._stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
 
