@@ -12,14 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.kube_processes import PROGRAMS, Program, free_ports, programs
 
+if TYPE_CHECKING:
+    from tests.kubectl import Kubectl
+
 START_SECONDS_MAX = 90.0
-KUBECTL_SECONDS_MAX = 60.0
 CONTROLLERS = "job,garbagecollector,namespace,cronjob,ttl-after-finished"
 
 
@@ -86,25 +88,12 @@ class Cluster:
         finally:
             opened.close()
 
-    def kubectl(self, *arguments: str, given: str = "", kubeconfig: Path | None = None, fails: bool = False) -> str:
-        """What kubectl says, as the administrator or somebody else; with `fails` what it says where it must not do it."""
-        command = ["kubectl", "--kubeconfig", str(kubeconfig or self.admin_kubeconfig), *arguments]
-        done = subprocess.run(
-            command,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=KUBECTL_SECONDS_MAX,
-            check=False,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder)},
-        )
-        assert (done.returncode != 0) is fails, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
-        return done.stderr if fails else done.stdout
+    @property
+    def kubectl(self) -> "Kubectl":
+        """kubectl as the administrator."""
+        from tests.kubectl import Kubectl
 
-    def apply(self, *documents: Mapping[str, Any], kubeconfig: Path | None = None) -> str:
-        """Applies objects by kubectl."""
-        given = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
-        return self.kubectl("apply", "-f", "-", given=given, kubeconfig=kubeconfig)
+        return Kubectl(self)
 
     def service_account(
         self, namespace: str, name: str, rules: Sequence[Mapping[str, Any]], *, is_cluster_wide: bool = False
@@ -114,7 +103,7 @@ class Cluster:
         placed = {"name": name} if is_cluster_wide else {"name": name, "namespace": namespace}
         group = "rbac.authorization.k8s.io"
         subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
-        self.apply(
+        self.kubectl.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}},
             {"apiVersion": f"{group}/v1", "kind": of, "metadata": placed, "rules": list(rules)},

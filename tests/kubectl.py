@@ -1,10 +1,11 @@
-"""kubectl as tests call it: as the administrator of a cluster of theirs."""
+"""kubectl as tests call it: as the administrator of a cluster of theirs, or as whom a kubeconfig names."""
 
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,13 +22,13 @@ class KubectlRefused(AssertionError):
 class Kubectl:
     """Calls of kubectl against a cluster, each bounded in time."""
 
-    def __init__(self, made: Cluster) -> None:
+    def __init__(self, made: Cluster, kubeconfig: Path | None = None) -> None:
         found = shutil.which("kubectl")
         if found is None:
             # No package index brings it; it is asked for beside the API server's own binaries.
             pytest.skip("kubectl is missing: install Debian's kubernetes-client, or what its makers offer")
         self._program = found
-        self._kubeconfig = made.kubeconfig("admin", made.token)
+        self._kubeconfig = kubeconfig or made.admin_kubeconfig
         self._home = made.folder / "kubectl"
 
     def __call__(self, *arguments: str, given: str = "") -> str:

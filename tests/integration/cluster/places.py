@@ -89,7 +89,7 @@ async def is_gone(place: Place, kind: ResourceType, name: str) -> bool:
 def define(server: ApiServer) -> None:
     """Defines the types of the suite, once for all who run it on one server."""
     definitions = [_definition(WIDGETS, {"status": {}}), _definition(GADGETS, {})]
-    server.apply(*definitions)
+    server.kubectl.apply(*definitions)
     names = [f"customresourcedefinition/{each['metadata']['name']}" for each in definitions]
     server.kubectl("wait", "--for=condition=Established", *names)
 

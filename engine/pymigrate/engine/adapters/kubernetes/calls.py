@@ -141,9 +141,7 @@ class Calls:
         try:
             with self.translated(call):
                 response = await self._session().request(
-                    # In small letters, since aiohttp sends PUT and DELETE again by itself where a connection breaks: whoever
-                    # calls must know that. It is written in capitals on the wire.
-                    call.method.lower(),
+                    call.method,
                     URL(access.server + call.target, encoded=True),
                     data=call.body,
                     headers=headers,
@@ -173,6 +171,7 @@ class Calls:
             self._opened = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_SECONDS_MAX),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_once,),
                 headers={
                     "Accept": "application/json",
                     # Unpacking costs more than the bytes do, which stay within the cluster's network.
@@ -181,6 +180,16 @@ class Calls:
                 },
             )
         return self._opened
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hides from aiohttp that a connection broke: it would send PUT and DELETE again by itself, and whoever asked must know."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(f"the connection broke: {error}") from error
 
 
 def _drop(response: aiohttp.ClientResponse) -> None:
