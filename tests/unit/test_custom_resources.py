@@ -1,9 +1,11 @@
 """The CustomResourceDefinitions: what is committed, how large they are, and what they say of fields."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jsonschema
 import pytest
 from google.protobuf import struct_pb2
 
@@ -13,7 +15,9 @@ from pymigrate.engine.entrypoints import structural_schemas
 from pymigrate.engine.entrypoints.custom_resources import RUN, SHORT_NAMES, as_yaml, custom_resource_definitions
 from pymigrate.engine.entrypoints.rest.comments import contract_comments
 from pymigrate.engine.entrypoints.structural_schemas import StructuralSchemas
+from pymigrate.engine.main.checking import check_files
 from pymigrate.v1 import custom_resource_pb2, plan_pb2
+from pymigrate.v1.definition_pb2 import DefinitionFile
 from tools.custom_resources import FOLDER, rendered
 
 DEFINITIONS = custom_resource_definitions()
@@ -113,3 +117,28 @@ def test_what_holds_itself_is_kept_as_it_is_where_it_comes_again() -> None:
     assert again["x-kubernetes-preserve-unknown-fields"] is True
     assert again["description"]
     assert "properties" not in again
+
+
+ENVIRONMENT = {"apiVersion": "pymigrate.io/v1alpha1", "kind": "Environment", "metadata": {"name": "x"}}
+MOVED = {"source": {"connection": "c", "relation": "a"}, "target": {"connection": "c", "relation": "b"}}
+INCOMPLETE = [
+    ("Connection", {}),
+    ("SecretBackend", {}),
+    ("SecretBackend", {"vault": {"address": "https://vault"}}),
+    ("Silence", {}),
+    ("Plan", {"phases": {"p": {"datasets": {"a": {**MOVED, "transforms": [{}]}}}}}),
+    ("Plan", {"phases": {"p": {"downtimePolicy": "online", "datasets": {"a": {**MOVED, "catchUp": {}}}}}}),
+]
+
+
+@pytest.mark.parametrize(("word", "spec"), INCOMPLETE)
+def test_what_a_resource_must_have_the_engine_demands_too(word: str, spec: dict[str, Any]) -> None:
+    schema = schema_of(word)["properties"]["spec"]
+    assert not jsonschema.Draft7Validator(schema).is_valid(spec)
+    definition = {**ENVIRONMENT, "kind": word, "metadata": {"name": "y", "environment": "x"}, "spec": spec}
+    files = [
+        DefinitionFile(path=f"{at}.json", content=json.dumps(each).encode())
+        for at, each in enumerate((ENVIRONMENT, definition))
+    ]
+    told = [problem.description for problem in check_files(files, "").problems]
+    assert [text for text in told if re.search(r"set one of|set `logical` or|is required: say", text)]

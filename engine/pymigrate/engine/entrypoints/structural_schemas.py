@@ -50,6 +50,7 @@ NARROWED: Mapping[str, Mapping[str, Any]] = {
     "GateApproval.plan_hash": {"pattern": "^[0-9a-f]{64}$"},
     "LaneScaling.lanes_max": {"minimum": 1},
     "Silence.reason": {"minLength": 1},
+    "ResourceLanes.running": {"minimum": 0},
     "ResourceCondition.status": {"enum": ["True", "False", "Unknown"]},
 }
 """What holds of a field's text or number beside the bounds that its comment gives."""
