@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpymigrate/v1/definition.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\"\xd1\x01\n\x17\x41pplyDefinitionsRequest\x12+\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1c.pymigrate.v1.DefinitionFile\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12/\n\x0cprune_policy\x18\x03 \x01(\x0e\x32\x19.pymigrate.v1.PrunePolicy\x12\x18\n\x10taken_over_sides\x18\x04 \x03(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"/\n\x0e\x44\x65\x66initionFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\xd7\x01\n\x18\x41pplyDefinitionsResponse\x12/\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.pymigrate.v1.DefinitionChange\x12\x31\n\x08problems\x18\x02 \x03(\x0b\x32\x1f.pymigrate.v1.DefinitionProblem\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\x12\x15\n\rskipped_count\x18\x04 \x01(\x05\x12\'\n\x05plans\x18\x05 \x03(\x0b\x32\x18.pymigrate.v1.PlanChange\"\xb1\x01\n\x10\x44\x65\x66initionChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x1a.pymigrate.v1.ChangeAction\x12)\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x19.pymigrate.v1.FieldChange\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\x12\x0e\n\x06reason\x18\x07 \x01(\t\":\n\x0b\x46ieldChange\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\"~\n\x11\x44\x65\x66initionProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0c\n\x04rule\x18\x07 \x01(\t\"^\n\nPlanChange\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x18\n\x10plan_hash_before\x18\x02 \x01(\t\x12\x11\n\tplan_hash\x18\x03 \x01(\t\x12\x15\n\rdeclared_hash\x18\x04 \x01(\t*\x93\x01\n\x0c\x43hangeAction\x12\x1d\n\x19\x43HANGE_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HANGE_ACTION_CREATE\x10\x01\x12\x18\n\x14\x43HANGE_ACTION_UPDATE\x10\x02\x12\x18\n\x14\x43HANGE_ACTION_DELETE\x10\x03\x12\x16\n\x12\x43HANGE_ACTION_KEEP\x10\x04*[\n\x0bPrunePolicy\x12\x1c\n\x18PRUNE_POLICY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRUNE_POLICY_KEEP\x10\x01\x12\x17\n\x13PRUNE_POLICY_DELETE\x10\x02\x32\x99\x01\n\x11\x44\x65\x66initionService\x12\x83\x01\n\x10\x41pplyDefinitions\x12%.pymigrate.v1.ApplyDefinitionsRequest\x1a&.pymigrate.v1.ApplyDefinitionsResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/definitions:apply:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpymigrate/v1/definition.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\"\xd1\x01\n\x17\x41pplyDefinitionsRequest\x12+\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1c.pymigrate.v1.DefinitionFile\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12/\n\x0cprune_policy\x18\x03 \x01(\x0e\x32\x19.pymigrate.v1.PrunePolicy\x12\x18\n\x10taken_over_sides\x18\x04 \x03(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"/\n\x0e\x44\x65\x66initionFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\xd7\x01\n\x18\x41pplyDefinitionsResponse\x12/\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.pymigrate.v1.DefinitionChange\x12\x31\n\x08problems\x18\x02 \x03(\x0b\x32\x1f.pymigrate.v1.DefinitionProblem\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\x12\x15\n\rskipped_count\x18\x04 \x01(\x05\x12\'\n\x05plans\x18\x05 \x03(\x0b\x32\x18.pymigrate.v1.PlanChange\"\xb1\x01\n\x10\x44\x65\x66initionChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12*\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x1a.pymigrate.v1.ChangeAction\x12)\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x19.pymigrate.v1.FieldChange\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\x12\x0e\n\x06reason\x18\x07 \x01(\t\":\n\x0b\x46ieldChange\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\"\x92\x01\n\x11\x44\x65\x66initionProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0c\n\x04rule\x18\x07 \x01(\t\x12\x12\n\nis_missing\x18\x08 \x01(\x08\"^\n\nPlanChange\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x18\n\x10plan_hash_before\x18\x02 \x01(\t\x12\x11\n\tplan_hash\x18\x03 \x01(\t\x12\x15\n\rdeclared_hash\x18\x04 \x01(\t*\x93\x01\n\x0c\x43hangeAction\x12\x1d\n\x19\x43HANGE_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HANGE_ACTION_CREATE\x10\x01\x12\x18\n\x14\x43HANGE_ACTION_UPDATE\x10\x02\x12\x18\n\x14\x43HANGE_ACTION_DELETE\x10\x03\x12\x16\n\x12\x43HANGE_ACTION_KEEP\x10\x04*[\n\x0bPrunePolicy\x12\x1c\n\x18PRUNE_POLICY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRUNE_POLICY_KEEP\x10\x01\x12\x17\n\x13PRUNE_POLICY_DELETE\x10\x02\x32\x99\x01\n\x11\x44\x65\x66initionService\x12\x83\x01\n\x10\x41pplyDefinitions\x12%.pymigrate.v1.ApplyDefinitionsRequest\x1a&.pymigrate.v1.ApplyDefinitionsResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/definitions:apply:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEFINITIONSERVICE'].methods_by_name['ApplyDefinitions']._loaded_options = None
   _globals['_DEFINITIONSERVICE'].methods_by_name['ApplyDefinitions']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/definitions:apply:\001*'
-  _globals['_CHANGEACTION']._serialized_start=1021
-  _globals['_CHANGEACTION']._serialized_end=1168
-  _globals['_PRUNEPOLICY']._serialized_start=1170
-  _globals['_PRUNEPOLICY']._serialized_end=1261
+  _globals['_CHANGEACTION']._serialized_start=1042
+  _globals['_CHANGEACTION']._serialized_end=1189
+  _globals['_PRUNEPOLICY']._serialized_start=1191
+  _globals['_PRUNEPOLICY']._serialized_end=1282
   _globals['_APPLYDEFINITIONSREQUEST']._serialized_start=78
   _globals['_APPLYDEFINITIONSREQUEST']._serialized_end=287
   _globals['_DEFINITIONFILE']._serialized_start=289
@@ -48,10 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEFINITIONCHANGE']._serialized_end=734
   _globals['_FIELDCHANGE']._serialized_start=736
   _globals['_FIELDCHANGE']._serialized_end=794
-  _globals['_DEFINITIONPROBLEM']._serialized_start=796
-  _globals['_DEFINITIONPROBLEM']._serialized_end=922
-  _globals['_PLANCHANGE']._serialized_start=924
-  _globals['_PLANCHANGE']._serialized_end=1018
-  _globals['_DEFINITIONSERVICE']._serialized_start=1264
-  _globals['_DEFINITIONSERVICE']._serialized_end=1417
+  _globals['_DEFINITIONPROBLEM']._serialized_start=797
+  _globals['_DEFINITIONPROBLEM']._serialized_end=943
+  _globals['_PLANCHANGE']._serialized_start=945
+  _globals['_PLANCHANGE']._serialized_end=1039
+  _globals['_DEFINITIONSERVICE']._serialized_start=1285
+  _globals['_DEFINITIONSERVICE']._serialized_end=1438
 # @@protoc_insertion_point(module_scope)

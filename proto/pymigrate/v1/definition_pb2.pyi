@@ -264,6 +264,7 @@ class DefinitionProblem(google.protobuf.message.Message):
     PATH_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     RULE_FIELD_NUMBER: builtins.int
+    IS_MISSING_FIELD_NUMBER: builtins.int
     file: builtins.str
     """The file."""
     line: builtins.int
@@ -278,6 +279,8 @@ class DefinitionProblem(google.protobuf.message.Message):
     """What is wrong, and what to do."""
     rule: builtins.str
     """What kind of problem it is: `yaml`, `envelope`, `shape`, `duplicate`, `invalid`, `refused`, `secret`, `file`."""
+    is_missing: builtins.bool
+    """Whether it names an object that is not there, or is to lie in one: declaring that mends it."""
     def __init__(
         self,
         *,
@@ -288,8 +291,9 @@ class DefinitionProblem(google.protobuf.message.Message):
         path: builtins.str = ...,
         description: builtins.str = ...,
         rule: builtins.str = ...,
+        is_missing: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["column", b"column", "description", b"description", "file", b"file", "line", b"line", "name", b"name", "path", b"path", "rule", b"rule"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["column", b"column", "description", b"description", "file", b"file", "is_missing", b"is_missing", "line", b"line", "name", b"name", "path", b"path", "rule", b"rule"]) -> None: ...
 
 Global___DefinitionProblem: typing_extensions.TypeAlias = DefinitionProblem
 

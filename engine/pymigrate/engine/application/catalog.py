@@ -279,9 +279,7 @@ def _told(kind: Kind[Any], environment: str, problem: Problem) -> Problem:
     """A problem of an object by the request's field, or of what its environment says otherwise of it by the environment's."""
     place, _, key = problem.field.partition(".")
     is_override = place == "overrides" and "/" in key.partition(".")[0]
-    return Problem(
-        f"{environment}: {problem.field}" if is_override else f"{kind.noun}.{problem.field}", problem.description
-    )
+    return problem.at(f"{environment}: {problem.field}" if is_override else f"{kind.noun}.{problem.field}")
 
 
 def _body(message: Message) -> bytes:

@@ -141,6 +141,7 @@ def _endpoint(
         yield Problem(
             f"{path}.connection",
             f"there is no connection `{connection}` in this environment{nearest(connection, connections)}",
+            is_missing=True,
         )
     if not relation:
         yield Problem(f"{path}.relation", "is required")

@@ -68,6 +68,7 @@ def phase_problems(
         yield Problem(
             "department",
             f"there is no department `{phase.department}` in this environment{nearest(phase.department, departments)}",
+            is_missing=True,
         )
     if not 1 <= len(phase.datasets) <= DATASETS_MAX:
         yield Problem("datasets", f"a phase has 1 to {DATASETS_MAX:,} datasets")
@@ -80,6 +81,7 @@ def phase_problems(
             yield Problem(
                 "department_dependencies",
                 f"there is no department `{name}` in this environment{nearest(name, departments)}",
+                is_missing=True,
             )
     yield from schedule_problems("schedule", phase.schedule)
     yield from control_problems(phase)
@@ -132,7 +134,7 @@ def plan_problems(
     for name, phase in sorted(phases.items()):
         yield from id_problems(f"phases.{name}", name)
         for problem in without_literals(phase, phase_problems(phase, connections, departments)):
-            yield Problem(f"phases.{name}.{problem.field}", problem.description)
+            yield problem.at(f"phases.{name}.{problem.field}")
     yield from joint_problems(phases)
 
 

@@ -151,11 +151,9 @@ class Inheriting:
             order = layers.layers(environment)
             parameters = layers.parameters(environment)
         except InvalidDefinition as error:
-            for problem in error.problems:
-                tell(problem.field, problem.description)
+            found.problems += [(environment, problem) for problem in error.problems]
             return
-        for problem in parameters.problems:
-            tell(problem.field, problem.description)
+        found.problems += [(environment, problem) for problem in parameters.problems]
         declared = {layer: layers.declared(layer, keys) for layer in order}
         resolving = Resolving(layers, environment, declared)
         for problem in resolving.override_problems(keys):
@@ -178,9 +176,7 @@ class Inheriting:
         if changed.keys:
             is_template = layers.environment(environment).is_template
             problems = object_problems(unit, f"environments/{environment}", changed, is_template=is_template)
-            found.problems += [
-                (environment, Problem(f"{key}.{problem.field}", problem.description)) for key, problem in problems
-            ]
+            found.problems += [(environment, problem.at(f"{key}.{problem.field}")) for key, problem in problems]
 
     def _renew_one(
         self,

@@ -82,12 +82,15 @@ def _check_department(unit: Unit, department: environment_pb2.Department) -> Ite
             yield Problem(
                 f"systems.{name}.connection",
                 f"there is no connection `{system.connection}` in this environment{nearest(system.connection, known)}",
+                is_missing=True,
             )
     others = departments_of(unit, environment_of(department.name)) - {last_segment(department.name)}
     for name in department.dependencies:
         if name not in others:
             yield Problem(
-                "dependencies", f"there is no other department `{name}` in this environment{nearest(name, others)}"
+                "dependencies",
+                f"there is no other department `{name}` in this environment{nearest(name, others)}",
+                is_missing=True,
             )
 
 
@@ -106,7 +109,7 @@ def _check_phase(unit: Unit, phase: plan_pb2.Phase) -> Iterator[Problem]:
         yield Problem("dependencies", graph.cycle_problem(cycle).description)
     for problem in shared_targets(phases):
         if problem.field.startswith(f"phases.{name}."):
-            yield Problem(problem.field.removeprefix(f"phases.{name}."), problem.description)
+            yield problem.at(problem.field.removeprefix(f"phases.{name}."))
 
 
 def _check_plan(unit: Unit, plan: plan_pb2.Plan) -> Iterator[Problem]:
@@ -118,6 +121,7 @@ def _check_plan(unit: Unit, plan: plan_pb2.Plan) -> Iterator[Problem]:
             yield Problem(
                 f"department_lanes_max.{name}",
                 f"there is no department `{name}` in this environment{nearest(name, departments)}",
+                is_missing=True,
             )
     if not plan.dependencies:
         return
@@ -128,7 +132,8 @@ def _check_plan(unit: Unit, plan: plan_pb2.Plan) -> Iterator[Problem]:
     for name in plan.dependencies:
         if name not in plans:
             others = plans.keys() - {own}
-            yield Problem("dependencies", f"there is no plan `{name}` in this environment{nearest(name, others)}")
+            said = f"there is no plan `{name}` in this environment{nearest(name, others)}"
+            yield Problem("dependencies", said, is_missing=True)
     if is_stored and not remembered(unit, "circle", "plans", environment, lambda: _circle(plans, "")):
         return
     if cycle := _circle(plans, own):

@@ -1,7 +1,7 @@
 """Refuses definitions that hold a secret where a reference belongs, whatever the field, and repeats none of it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -44,7 +44,10 @@ def without_literals(message: Message, found: Iterable[Problem], path: str = "")
         for text, noun in literals
         if text.path not in told
     ]
-    return tuple(Problem(hidden.clean(problem.field), hidden.clean(problem.description)) for problem in problems)
+    return tuple(
+        replace(problem, field=hidden.clean(problem.field), description=hidden.clean(problem.description))
+        for problem in problems
+    )
 
 
 def _texts(message: Message, path: str) -> Iterator[_Text]:

@@ -80,7 +80,8 @@ def known_problems(path: str, noun: str, names: Sequence[str], known: Collection
 def missing_problems(path: str, noun: str, name: str, known: Collection[str]) -> Iterator[Problem]:
     """A problem where the environment has no object of that name."""
     if name not in known:
-        yield Problem(path, f"there is no {noun} `{name}` in this environment{nearest(name, known)}")
+        said = f"there is no {noun} `{name}` in this environment{nearest(name, known)}"
+        yield Problem(path, said, is_missing=True)
 
 
 def severity_problems(path: str, number: int) -> Iterator[Problem]:

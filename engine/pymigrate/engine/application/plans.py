@@ -18,7 +18,7 @@ from pymigrate.engine.application.kinds import (
 )
 from pymigrate.engine.application.revisions import hash_of, phase_hashes
 from pymigrate.engine.application.trying import tried
-from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
+from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition
 from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.domain.precedence import Precedence
 from pymigrate.engine.ports.store import Unit
@@ -135,11 +135,11 @@ class Plans:
             definitions.plan_problems(held, connections_of(unit, environment), departments_of(unit, environment))
         )
         found += [
-            Problem(f"phases.{each}.{problem.field}", problem.description)
+            problem.at(f"phases.{each}.{problem.field}")
             for each, phase in held.items()
             for problem in reference_problems(unit, environment, phase)
         ]
-        problems = tuple(Problem(f"plan.{problem.field}", problem.description) for problem in found)
+        problems = tuple(problem.at(f"plan.{problem.field}") for problem in found)
         if problems:
             raise InvalidDefinition(problems)
 

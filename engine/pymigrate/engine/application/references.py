@@ -171,7 +171,7 @@ def undeclared_problems(
     for field, ref, _ in sorted(references_in(message, declared), key=lambda found: found[0]):
         if ref.scheme not in schemes and ref.scheme not in OWN_SCHEMES and ref.scheme not in known:
             said = f"there is no secret backend `{ref.scheme}` in this environment{nearest(ref.scheme, declared)}"
-            yield Problem(f"{prefix}{field}", f"{said}; declare secretBackends/{ref.scheme}")
+            yield Problem(f"{prefix}{field}", f"{said}; declare secretBackends/{ref.scheme}", is_missing=True)
 
 
 def needed_backends(

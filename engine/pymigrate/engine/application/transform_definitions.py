@@ -108,7 +108,7 @@ def _lookup(
         yield Problem(f"{path}.source.connection", "is required")
     elif name not in connections:
         said = f"there is no connection `{name}` in this environment{nearest(name, connections)}"
-        yield Problem(f"{path}.source.connection", said)
+        yield Problem(f"{path}.source.connection", said, is_missing=True)
     elif connections[name].WhichOneof("system") == "duckdb":
         yield Problem(f"{path}.source.connection", f"`{name}` is a DuckDB file, which one process alone can open")
     if not lookup.source.relation:

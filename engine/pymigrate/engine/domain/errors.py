@@ -35,15 +35,22 @@ PyMigrateError
     TooManyWatchers
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with a field of a definition. `field` is a dotted path such as `phases.flights.datasets.flights.key`."""
+    """Something wrong with a field of a definition. `field` is a dotted path such as `phases.flights.datasets.flights.key`. `is_missing`:
+    it names an object that is not there, and is mended by declaring that."""
 
     field: str
     description: str
+    is_missing: bool = dataclass_field(default=False, compare=False)
+
+    def at(self, field: str) -> "Problem":
+        """The same of another field."""
+        return replace(self, field=field)
 
 
 class PyMigrateError(Exception):

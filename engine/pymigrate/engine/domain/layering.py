@@ -72,7 +72,8 @@ def _own_problems(environment: str, bases: Bases) -> Iterator[Problem]:
         yield Problem(FIELD, "names an environment twice")
     for base in own:
         if base not in bases:
-            yield Problem(FIELD, f"there is no environment `{base}`{nearest(base, bases.keys() - {environment})}")
+            said = f"there is no environment `{base}`{nearest(base, bases.keys() - {environment})}"
+            yield Problem(FIELD, said, is_missing=True)
 
 
 def _circle(path: Sequence[str]) -> Problem:

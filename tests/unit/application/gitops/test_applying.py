@@ -136,6 +136,30 @@ async def test_what_lies_in_an_environment_that_there_is_not_is_told_with_the_ne
     ]
 
 
+async def test_a_problem_says_whether_it_is_mended_by_declaring_what_it_names() -> None:
+    """Who declares one object after the other waits for the others then, and does not call for a person."""
+    scene = Scene()
+    wrong: dict[str, dict[str, Any]] = {
+        "Department prd/hr": {},
+        "Department prod/it": {"users": -1, "dependencies": ["nobody"]},
+        "AlertRule prod/rule": {"recipients": {"stakeholders": ["nobody"]}},
+        "Plan prod/p": {"dependencies": ["none"], "phases": {"orders": phase(source="legcy", department="gone")}},
+        "Environment dev": {"bases": ["nothing"]},
+    }
+    applied = await scene.apply(world(wrong))
+    found = {(each.name.partition("/")[2], each.path): each.is_missing for each in applied.problems}
+    assert {key for key, is_missing in found.items() if is_missing} == {
+        ("prd/departments/hr", ""),
+        ("prod/departments/it", "spec.dependencies"),
+        ("prod/plans/p", "spec.dependencies"),
+        ("prod/plans/p", "spec.phases.orders.department"),
+        ("prod/plans/p", "spec.phases.orders.datasets.orders.source.connection"),
+        ("dev", "spec.bases"),
+        ("prod/alertRules/rule", "spec.recipients.stakeholders"),
+    }
+    assert not found["prod/departments/it", "spec.users"]
+
+
 async def test_an_environment_that_is_wrong_is_told_alone_without_everything_in_it() -> None:
     applied = await Scene().apply(world({"Environment prod": {"displayName": "x" * 300}}))
     assert [each.name for each in applied.problems] == ["environments/prod"]

@@ -58,7 +58,8 @@ def _check(unit: Unit, source: git_source_pb2.GitSource) -> Iterator[Problem]:
         and unit.resources.get(f"{COLLECTION}/{promoted}") is None
     ):
         known = (last_segment(name) for name in unit.resources.names(COLLECTION, ""))
-        yield Problem("promotion.promoted_from", f"there is no Git source `{promoted}`{nearest(promoted, known)}")
+        said = f"there is no Git source `{promoted}`{nearest(promoted, known)}"
+        yield Problem("promotion.promoted_from", said, is_missing=True)
 
 
 def _free(unit: Unit, source: git_source_pb2.GitSource) -> None:

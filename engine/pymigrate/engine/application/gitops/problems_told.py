@@ -6,7 +6,7 @@ from pymigrate.engine.application.gitops.definition import Definition
 from pymigrate.engine.application.gitops.readable import readable_problem
 from pymigrate.engine.application.inheriting_troubles import Found
 from pymigrate.engine.application.literal_secrets import without_literals
-from pymigrate.engine.domain.errors import InvalidDefinition, PermanentError, Problem
+from pymigrate.engine.domain.errors import InvalidDefinition, NotFound, PermanentError, Problem
 from pymigrate.v1 import definition_pb2
 
 INVALID = "invalid"
@@ -42,7 +42,8 @@ class ProblemsTold:
         """What a write of an object raised, or with `phase` of a phase in it."""
         within = f"phases.{phase}." if phase else ""
         if not isinstance(error, InvalidDefinition):
-            self._tell(definition, within.rstrip("."), error.message, REFUSED)
+            is_missing = isinstance(error, NotFound)  # what it is to lie in
+            self._tell(definition, Problem(within.rstrip("."), error.message, is_missing=is_missing), REFUSED)
             return
         message = definition.message.phases[phase] if phase else definition.message
         noun = "phase" if phase else definition.kind.noun
@@ -52,52 +53,54 @@ class ProblemsTold:
                 self._elsewhere(problem, definition.name)
                 continue
             path = problem.field.removeprefix(f"{noun}.")
-            self._tell(definition, within + path, problem.description, SECRET if path in secrets else INVALID)
+            self._tell(definition, problem.at(within + path), SECRET if path in secrets else INVALID)
 
     def refused(self, definition: Definition, message: str, path: str = "") -> None:
         """Something that is not to be done."""
-        self._tell(definition, path, message, REFUSED)
+        self._tell(definition, Problem(path, message), REFUSED)
 
     def of_all(self, message: str) -> None:
         """Something that is not to be done of the files as a whole, which none of them says."""
-        self._keep(_problem("", 0, 0, "", "", message, REFUSED))
+        self._keep(_problem("", 0, 0, "", Problem("", message), REFUSED))
 
     def invalid(self, definition: Definition, problem: Problem) -> None:
         """A problem of a field of an object."""
-        self._tell(definition, problem.field, problem.description, INVALID)
+        self._tell(definition, problem, INVALID)
 
     def found(self, found: Found) -> None:
         """What was found of environments as wholes."""
         for environment, problem in found.problems:
             layers = found.layers.get(environment, ())
-            self._of_environment(environment, layers, problem.field, problem.description, INVALID)
+            self._of_environment(environment, layers, problem, INVALID)
         for environment, key, message in found.refusals:
-            self._of_environment(environment, found.layers.get(environment, ()), key, message, REFUSED)
+            self._of_environment(environment, found.layers.get(environment, ()), Problem(key, message), REFUSED)
 
     def _elsewhere(self, problem: Problem, name: str) -> None:
         environment, _, place = problem.field.removeprefix("environments/").partition(": ")
         definition = self._definitions.get(f"environments/{environment}")
         if definition is not None:
-            self._tell(definition, place, problem.description, INVALID)
+            self._tell(definition, problem.at(place), INVALID)
         else:
-            self._keep(_problem("", 0, 0, name, "", f"{problem.field}: {problem.description}", INVALID))
+            said = Problem("", f"{problem.field}: {problem.description}", is_missing=problem.is_missing)
+            self._keep(_problem("", 0, 0, name, said, INVALID))
 
-    def _of_environment(self, environment: str, layers: Sequence[str], place: str, description: str, rule: str) -> None:
+    def _of_environment(self, environment: str, layers: Sequence[str], problem: Problem, rule: str) -> None:
         """A problem of an environment's field, or of an object in it: `key.path`."""
-        key, _, path = place.partition(".")
+        description = problem.description
+        key, _, path = problem.field.partition(".")
         name = f"environments/{environment}"
         if "/" not in key:
             if (own := self._definitions.get(name)) is not None:
-                self._tell(own, place, description, rule)
+                self._tell(own, problem, rule)
             else:
-                self._keep(_problem("", 0, 0, name, place, description, rule))
+                self._keep(_problem("", 0, 0, name, problem, rule))
             return
         if "/phases/" in key:
             key, _, phase = key.partition("/phases/")
             path = f"phases.{phase}.{path}".rstrip(".")
         declared = self._definitions.get(f"{name}/{key}")
         if declared is not None:
-            self._tell(declared, path, description, rule)
+            self._tell(declared, problem.at(path), rule)
             return
         # It is inherited, or nothing that the files declare: then what they say of others does not fit it.
         others = (self._definitions.get(f"environments/{layer}/{key}") for layer in reversed(layers))
@@ -107,15 +110,16 @@ class ProblemsTold:
         described = f"{name}: {key}{'.' if path else ''}{path}: {description}"
         cause = above or self._definitions.get(name)
         if cause is not None:
-            self._tell(cause, path if above else "", described, rule)
+            told = Problem(path if above else "", described, is_missing=problem.is_missing)
+            self._tell(cause, told, rule)
         else:
-            self._keep(_problem("", 0, 0, f"{name}/{key}", path, description, rule))
+            self._keep(_problem("", 0, 0, f"{name}/{key}", problem.at(path), rule))
 
-    def _tell(self, definition: Definition, path: str, description: str, rule: str) -> None:
-        place = definition.find(path) if path else None
+    def _tell(self, definition: Definition, problem: Problem, rule: str) -> None:
+        place = definition.find(problem.field) if problem.field else None
         line, column = (place.line, place.column) if place is not None else (definition.line, 0)
-        said = _in_document(path)
-        self._keep(_problem(definition.file, line, column, definition.name, said, description, rule))
+        said = problem.at(_in_document(problem.field))
+        self._keep(_problem(definition.file, line, column, definition.name, said, rule))
 
     def _keep(self, problem: definition_pb2.DefinitionProblem) -> None:
         self._names.add(problem.name)
@@ -131,8 +135,15 @@ def _in_document(path: str) -> str:
 
 
 def _problem(
-    file: str, line: int, column: int, name: str, path: str, description: str, rule: str
+    file: str, line: int, column: int, name: str, problem: Problem, rule: str
 ) -> definition_pb2.DefinitionProblem:
     return definition_pb2.DefinitionProblem(
-        file=file, line=line, column=column, name=name, path=path, description=description, rule=rule
+        file=file,
+        line=line,
+        column=column,
+        name=name,
+        path=problem.field,
+        description=problem.description,
+        rule=rule,
+        is_missing=problem.is_missing,
     )
