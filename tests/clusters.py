@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.certificates import CertificateAuthority
 from tests.kube_processes import PROGRAMS, Program, free_ports, programs
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ CONTROLLERS = "job,garbagecollector,namespace,cronjob,ttl-after-finished"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One that runs. `admin` may do everything."""
+    """One that runs. `admin` may do everything; whoever has a certificate of `client_authority` is known by its name."""
 
     folder: Path
     address: str
     token: str
     etcd: Program
     api_server: Program
+    client_authority: CertificateAuthority
     controllers: Program | None = None
 
     @property
@@ -155,6 +157,8 @@ def cluster(folder: Path, *, controllers: bool = False) -> Iterator[Cluster]:
     """One of its own, until the end."""
     found, token = programs(folder, PROGRAMS if controllers else PROGRAMS[:2]), secrets.token_hex(16)
     client_port, peer_port, api_port = free_ports(3)
+    authority = CertificateAuthority("Authority of clients")
+    (folder / "clients.crt").write_bytes(authority.certificate)
     (folder / "tokens.csv").write_text(f'{token},admin,1,"system:masters"\n')
     key = folder / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
@@ -172,12 +176,14 @@ def cluster(folder: Path, *, controllers: bool = False) -> Iterator[Cluster]:
     api += ["--service-account-issuer=https://kubernetes.default.svc", f"--service-account-signing-key-file={key}"]
     api += [f"--service-account-key-file={key}", "--api-audiences=api", f"--token-auth-file={folder / 'tokens.csv'}"]
     api += ["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--allow-privileged=true"]
+    api += [f"--client-ca-file={folder / 'clients.crt'}"]
     made = Cluster(
         folder,
         f"https://127.0.0.1:{api_port}",
         token,
         Program(etcd, folder / "etcd.log"),
         Program(api, folder / "api.log"),
+        authority,
         _controllers(found, folder) if controllers else None,
     )
     with ExitStack() as running:

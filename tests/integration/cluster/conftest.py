@@ -15,6 +15,8 @@ from tests.integration.cluster.places import (
     Place,
     define,
     fresh_namespace,
+    serve,
+    withdraw,
 )
 
 
@@ -38,12 +40,14 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
             memory.forget_history()
             return "1"
 
-        yield Place(memory, namespace, forgotten)
+        yield Place(memory, namespace, forgotten, memory.register, memory.unregister)
         return
     server: ApiServer = request.getfixturevalue("defined")
     cluster = KubernetesCluster.open(server.admin_kubeconfig)
     try:
         await cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
-        yield Place(cluster, namespace, lambda _: "1")
+        yield Place(
+            cluster, namespace, lambda _: "1", lambda kind: serve(server, kind, {}), lambda kind: withdraw(server, kind)
+        )
     finally:
         await cluster.close()

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.ports.cluster import ChangeKind, Cluster, Object, ObjectMissing, ResourceType
@@ -12,6 +12,7 @@ from tests.clusters import Cluster as ApiServer
 
 WIDGETS = ResourceType("conformance.example", "v1", "widgets", "Widget")
 GADGETS = ResourceType("conformance.example", "v1", "gadgets", "Gadget")
+PASSING = ResourceType("conformance.example", "v1", "passings", "Passing")
 UNKNOWN = ResourceType("conformance.example", "v1", "unheard", "Unheard")
 NAMESPACES = ResourceType("", "v1", "namespaces", "Namespace", is_namespaced=False)
 SECONDS_MAX = 30.0
@@ -20,14 +21,24 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One of both, with a namespace of a test's own. `forgotten` is a version of a type that nobody remembers."""
+    """One of both, with a namespace of a test's own. `forgotten` is a version of a type that nobody remembers; `serve` and `withdraw` make
+    a type known and unknown."""
 
     cluster: Cluster
     namespace: str
     forgotten: Callable[[ResourceType], str]
+    serve: Callable[[ResourceType], None]
+    withdraw: Callable[[ResourceType], None]
 
 
-def body(kind: ResourceType, place: Place, name: str = "one", **fields: Any) -> dict[str, Any]:
+class Placed(Protocol):
+    """Where objects are made."""
+
+    @property
+    def namespace(self) -> str: ...
+
+
+def body(kind: ResourceType, place: Placed, name: str = "one", **fields: Any) -> dict[str, Any]:
     """An object to make. `labels`, `finalizers` and the like go into its metadata."""
     metadata = {key: fields.pop(key) for key in ("labels", "finalizers", "ownerReferences") if key in fields}
     placed = {"namespace": place.namespace} if kind.is_namespaced else {}
@@ -88,10 +99,19 @@ async def is_gone(place: Place, kind: ResourceType, name: str) -> bool:
 
 def define(server: ApiServer) -> None:
     """Defines the types of the suite, once for all who run it on one server."""
-    definitions = [_definition(WIDGETS, {"status": {}}), _definition(GADGETS, {})]
-    server.kubectl.apply(*definitions)
-    names = [f"customresourcedefinition/{each['metadata']['name']}" for each in definitions]
-    server.kubectl("wait", "--for=condition=Established", *names)
+    serve(server, WIDGETS, {"status": {}})
+    serve(server, GADGETS, {})
+
+
+def serve(server: ApiServer, kind: ResourceType, subresources: Mapping[str, Any]) -> None:
+    """Defines a type, and waits until it is served."""
+    server.kubectl.apply(_definition(kind, subresources))
+    server.kubectl("wait", "--for=condition=Established", f"customresourcedefinition/{kind.plural}.{kind.group}")
+
+
+def withdraw(server: ApiServer, kind: ResourceType) -> None:
+    """Deletes its definition, and all its objects."""
+    server.kubectl("delete", "customresourcedefinition", f"{kind.plural}.{kind.group}")
 
 
 def _definition(kind: ResourceType, subresources: Mapping[str, Any]) -> dict[str, Any]:

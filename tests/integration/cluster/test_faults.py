@@ -25,7 +25,7 @@ from pymigrate.engine.ports.cluster import (
     WatchExpired,
 )
 from tests.clusters import Cluster as ApiServer
-from tests.integration.cluster.places import NAMESPACES, WIDGETS, Place, body, fresh_namespace, name_of, version_of
+from tests.integration.cluster.places import NAMESPACES, WIDGETS, body, fresh_namespace, name_of, version_of
 from tests.kube_faults import Fault, said
 from tests.kube_proxy import KubeProxy, kube_proxy
 from tests.kubectl import Kubectl
@@ -37,15 +37,11 @@ SECONDS_MAX = 20.0
 class Spoilt:
     """A place behind a proxy, and what was told of each call."""
 
-    place: Place
+    cluster: KubernetesCluster
+    namespace: str
     proxy: KubeProxy
     server: ApiServer
     calls: list[tuple[str, str, str]] = field(default_factory=list)
-
-    @property
-    def cluster(self) -> KubernetesCluster:
-        assert isinstance(self.place.cluster, KubernetesCluster)
-        return self.place.cluster
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +66,7 @@ async def spoilt(defined: ApiServer, proxy: KubeProxy) -> AsyncIterator[Spoilt]:
     namespace = fresh_namespace()
     await cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
     calls.clear()
-    yield Spoilt(Place(cluster, namespace, lambda _: "1"), proxy, defined, calls)
+    yield Spoilt(cluster, namespace, proxy, defined, calls)
     proxy.clear()
     proxy.mend()
     proxy.go_on()
@@ -79,7 +75,7 @@ async def spoilt(defined: ApiServer, proxy: KubeProxy) -> AsyncIterator[Spoilt]:
 
 async def told(spoilt: Spoilt, version: str, count: int) -> list[Change]:
     """So many changes after a version, as one watch tells them."""
-    return await told_by(spoilt.cluster.watch(WIDGETS, version, spoilt.place.namespace), count)
+    return await told_by(spoilt.cluster.watch(WIDGETS, version, spoilt.namespace), count)
 
 
 async def told_by(watch: AsyncGenerator[Change], count: int) -> list[Change]:
@@ -117,10 +113,10 @@ async def test_what_may_pass_is_an_error_with_patience(
         Fault(status=status, fields=fields, body=said(status, reason, "not now")), method="PATCH", times=9
     )
     with pytest.raises(error) as caught:
-        await spoilt.cluster.patch(WIDGETS, spoilt.place.namespace, "one", {})
+        await spoilt.cluster.patch(WIDGETS, spoilt.namespace, "one", {})
     assert type(caught.value) is error
     assert caught.value.retry_after_seconds == patience
-    path = f"/apis/conformance.example/v1/namespaces/{spoilt.place.namespace}/widgets/one"
+    path = f"/apis/conformance.example/v1/namespaces/{spoilt.namespace}/widgets/one"
     assert caught.value.message.startswith(f"PATCH {path}: the API said {status}: not now")
     asked = 2 if status == 401 else 1
     assert spoilt.calls == [("patch", "widgets", str(status))] * asked
@@ -141,53 +137,53 @@ async def test_what_does_not_pass_is_an_error_that_says_what_the_api_said(
 ) -> None:
     spoilt.proxy.rule(Fault(status=status, body=said(status, reason, message)), method="PATCH")
     with pytest.raises(error, match=message.replace("(", ".")) as caught:
-        await spoilt.cluster.patch(WIDGETS, spoilt.place.namespace, "one", {})
+        await spoilt.cluster.patch(WIDGETS, spoilt.namespace, "one", {})
     assert not caught.value.is_temporary
 
 
 async def test_a_quota_that_several_write_at_once_is_no_conflict_of_what_is_made(spoilt: Spoilt) -> None:
     spoilt.proxy.rule(Fault(status=409, body=said(409, "Conflict", "resourcequotas: modified")), method="POST")
     with pytest.raises(ClusterBusy):
-        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place))
+        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt))
 
 
 async def test_an_answer_that_is_no_json_is_a_fault(spoilt: Spoilt) -> None:
     spoilt.proxy.rule(Fault(status=200, body=b"<html>"), method="GET")
     with pytest.raises(ClusterUnavailable, match="not JSON"):
-        await spoilt.cluster.get(WIDGETS, spoilt.place.namespace, "one")
+        await spoilt.cluster.get(WIDGETS, spoilt.namespace, "one")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_connection_that_breaks_after_the_commit_is_told_once_and_nothing_is_sent_again(
     spoilt: Spoilt, method: str
 ) -> None:
-    cluster, place = spoilt.cluster, spoilt.place
-    made = await cluster.create(WIDGETS, body(WIDGETS, place, spec={"size": 1}))
+    cluster, namespace = spoilt.cluster, spoilt.namespace
+    made = await cluster.create(WIDGETS, body(WIDGETS, spoilt, spec={"size": 1}))
     before = len(spoilt.proxy.writes)
     spoilt.proxy.rule(Fault(closes_after=True), method=method)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
-        "POST": lambda: cluster.create(WIDGETS, body(WIDGETS, place, "two")),
+        "POST": lambda: cluster.create(WIDGETS, body(WIDGETS, spoilt, "two")),
         "PUT": lambda: cluster.replace(WIDGETS, {**made, "spec": {"size": 2}}),
-        "PATCH": lambda: cluster.patch(WIDGETS, place.namespace, "one", {"spec": {"size": 2}}),
-        "DELETE": lambda: cluster.delete(WIDGETS, place.namespace, "one"),
+        "PATCH": lambda: cluster.patch(WIDGETS, namespace, "one", {"spec": {"size": 2}}),
+        "DELETE": lambda: cluster.delete(WIDGETS, namespace, "one"),
     }
     with pytest.raises(ClusterUnavailable, match="does not answer"):
         await calls[method]()
     assert [request.method for request in spoilt.proxy.writes[before:]] == [method]
     if method == "POST":
-        assert await cluster.get(WIDGETS, place.namespace, "two")
+        assert await cluster.get(WIDGETS, namespace, "two")
     elif method == "DELETE":
         with pytest.raises(ObjectMissing):
-            await cluster.get(WIDGETS, place.namespace, "one")
+            await cluster.get(WIDGETS, namespace, "one")
     else:
-        assert (await cluster.get(WIDGETS, place.namespace, "one"))["spec"] == {"size": 2}
+        assert (await cluster.get(WIDGETS, namespace, "one"))["spec"] == {"size": 2}
 
 
 async def test_a_connection_that_breaks_before_is_told_and_nothing_is_done(spoilt: Spoilt) -> None:
     spoilt.proxy.rule(Fault(closes_before=True), method="POST")
     with pytest.raises(ClusterUnavailable):
-        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place))
-    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place))
+        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt))
+    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt))
 
 
 async def test_a_call_that_is_not_answered_in_its_time_is_given_up(spoilt: Spoilt) -> None:
@@ -217,9 +213,9 @@ async def test_a_server_that_another_authority_has_signed_is_not_spoken_to(
 
 @pytest.mark.parametrize("split", [(1,), (7, 1, 300), (4_096,)])
 async def test_a_watch_is_read_whole_wherever_its_bytes_are_split(spoilt: Spoilt, split: tuple[int, ...]) -> None:
-    listing = await spoilt.cluster.list(WIDGETS, spoilt.place.namespace)
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
     made = [
-        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place, name, spec={"text": "ä€😀\\n" * 200}))
+        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt, name, spec={"text": "ä€😀\\n" * 200}))
         for name in ("a", "b", "c")
     ]
     spoilt.proxy.rule(Fault(split=split), matches=lambda request: request.is_watch)
@@ -228,23 +224,23 @@ async def test_a_watch_is_read_whole_wherever_its_bytes_are_split(spoilt: Spoilt
 
 
 async def test_a_watch_that_is_silent_for_longer_than_the_server_lets_one_live_is_dead(spoilt: Spoilt) -> None:
-    listing = await spoilt.cluster.list(WIDGETS, spoilt.place.namespace)
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
     spoilt.proxy.rule(Fault(is_silent=True), matches=lambda request: request.is_watch)
-    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place))
+    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt))
     with pytest.raises(ClusterUnavailable, match="silent for too long"):
         await told(spoilt, listing.resource_version, 1)
     assert len(await told(spoilt, listing.resource_version, 1)) == 1
 
 
 async def test_a_watch_that_nothing_happens_to_ends_without_an_error(spoilt: Spoilt) -> None:
-    listing = await spoilt.cluster.list(WIDGETS, spoilt.place.namespace)
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
     assert await told(spoilt, listing.resource_version, 1) == []
 
 
 async def test_a_watch_whose_connection_breaks_says_so(spoilt: Spoilt) -> None:
-    listing = await spoilt.cluster.list(WIDGETS, spoilt.place.namespace)
-    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place))
-    watch = spoilt.cluster.watch(WIDGETS, listing.resource_version, spoilt.place.namespace)
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
+    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt))
+    watch = spoilt.cluster.watch(WIDGETS, listing.resource_version, spoilt.namespace)
     assert (await anext(watch)).kind is ChangeKind.ADDED
     spoilt.proxy.cut()
     with pytest.raises(ClusterUnavailable):
@@ -252,11 +248,11 @@ async def test_a_watch_whose_connection_breaks_says_so(spoilt: Spoilt) -> None:
 
 
 async def test_a_watch_that_tells_old_news_again_is_passed_on_as_it_is(spoilt: Spoilt) -> None:
-    listing = await spoilt.cluster.list(WIDGETS, spoilt.place.namespace)
-    made = await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place))
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
+    made = await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt))
     await told(spoilt, listing.resource_version, 1)
     spoilt.proxy.rule(Fault(repeats=1), matches=lambda request: request.is_watch)
-    changed = await spoilt.cluster.patch(WIDGETS, spoilt.place.namespace, "one", {"spec": {"size": 2}})
+    changed = await spoilt.cluster.patch(WIDGETS, spoilt.namespace, "one", {"spec": {"size": 2}})
     found = await told(spoilt, version_of(made), 2)
     assert [change.object for change in found] == [made, changed]
 
@@ -286,15 +282,15 @@ async def test_a_line_of_a_watch_that_is_no_change_is_an_error(
 async def test_a_list_is_read_in_pages_that_are_of_one_version(spoilt: Spoilt) -> None:
     names = [f"w{number}" for number in range(8)]
     for name in names:
-        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place, name))
+        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt, name))
     admin = Kubectl(spoilt.server)
 
     def make_another() -> None:
-        admin.apply(body(WIDGETS, spoilt.place, "w9"))
+        admin.apply(body(WIDGETS, spoilt, "w9"))
 
     # What is made between two pages is of a later version.
     spoilt.proxy.rule(Fault(first=make_another), matches=lambda request: "continue" in request.query)
-    listing = await spoilt.cluster.list(WIDGETS, spoilt.place.namespace)
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
     assert [name_of(item) for item in listing.items] == names
     assert [call for call in spoilt.calls if call[0] == "list"] == [("list", "widgets", "200")] * 3
     [change] = await told(spoilt, listing.resource_version, 1)
@@ -304,23 +300,23 @@ async def test_a_list_is_read_in_pages_that_are_of_one_version(spoilt: Spoilt) -
 async def test_a_list_whose_pages_have_expired_is_read_again_as_one(spoilt: Spoilt) -> None:
     names = [f"w{number}" for number in range(8)]
     for name in names:
-        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place, name))
+        await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt, name))
     spoilt.proxy.rule(
         Fault(status=410, body=said(410, "Expired", "the continue token is too old")),
         matches=lambda request: "continue" in request.query,
         skip=1,
     )
-    listing = await spoilt.cluster.list(WIDGETS, spoilt.place.namespace)
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
     assert [name_of(item) for item in listing.items] == names
     assert [code for verb, _, code in spoilt.calls if verb == "list"] == ["200", "200", "410", "200"]
 
 
 async def test_as_many_write_at_once_as_there_are_while_watches_are_open(spoilt: Spoilt) -> None:
     async with asyncio.timeout(SECONDS_MAX):
-        watches = [spoilt.cluster.watch(WIDGETS, "0", spoilt.place.namespace) for _ in range(20)]
+        watches = [spoilt.cluster.watch(WIDGETS, "0", spoilt.namespace) for _ in range(20)]
         names = [f"w{number}" for number in range(64)]
         spoilt.proxy.rule(Fault(delay_seconds=0.5), method="POST", times=64)
-        await asyncio.gather(*(spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt.place, name)) for name in names))
+        await asyncio.gather(*(spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt, name)) for name in names))
         firsts = await asyncio.gather(*(anext(watch) for watch in watches))
         assert {change.kind for change in firsts} == {ChangeKind.ADDED}
         for watch in watches:

@@ -1,10 +1,14 @@
 """Lists and watches, held on the fake and on a real API server alike."""
 
+import asyncio
+from functools import partial
+
 import pytest
 
 from pymigrate.engine.ports.cluster import ChangeKind, ObjectMissing, ObjectRefused, WatchExpired
 from tests.integration.cluster.places import (
     NAMESPACES,
+    PASSING,
     UNKNOWN,
     WIDGETS,
     Place,
@@ -12,6 +16,7 @@ from tests.integration.cluster.places import (
     changes,
     fresh_namespace,
     name_of,
+    until,
     version_of,
 )
 
@@ -123,3 +128,33 @@ async def test_a_watch_of_an_unknown_type_says_so(place: Place) -> None:
     with pytest.raises(ObjectMissing) as caught:
         await anext(place.cluster.watch(UNKNOWN, "1", place.namespace))
     assert caught.value.is_type_missing
+
+
+async def test_a_type_whose_definition_goes_ends_its_watches_and_comes_back_empty(place: Place) -> None:
+    place.serve(PASSING)
+    await place.cluster.create(PASSING, body(PASSING, place))
+    listing = await place.cluster.list(PASSING, place.namespace)
+    watch = place.cluster.watch(PASSING, listing.resource_version, place.namespace)
+    await place.cluster.create(PASSING, body(PASSING, place, "two"))
+    assert name_of((await anext(watch)).object) == "two"
+    await asyncio.to_thread(place.withdraw, PASSING)
+    kinds = [change.kind async for change in watch]
+    assert set(kinds) <= {DELETED, ChangeKind.BOOKMARK}
+    await until(partial(_is_unknown, place))
+    with pytest.raises(ObjectMissing):
+        await place.cluster.create(PASSING, body(PASSING, place))
+    place.serve(PASSING)
+    await until(partial(_is_known, place))
+    assert (await place.cluster.list(PASSING, place.namespace)).items == []
+
+
+async def _is_unknown(place: Place) -> bool:
+    try:
+        await place.cluster.list(PASSING, place.namespace)
+    except ObjectMissing as error:
+        return error.is_type_missing
+    return False
+
+
+async def _is_known(place: Place) -> bool:
+    return not await _is_unknown(place)
