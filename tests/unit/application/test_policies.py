@@ -78,7 +78,7 @@ async def test_what_a_later_layer_says_of_a_policy_holds_field_by_field(engine: 
     )
 
 
-async def test_who_is_no_runner_neither_starts_nor_resumes_nor_retries(engine: Engine) -> None:
+async def test_who_is_no_runner_neither_starts_nor_resumes_nor_retries_nor_scales(engine: Engine) -> None:
     host = await governed(engine, Policy(runners=["an*"]))
     with pytest.raises(
         NotPermitted, match=r"bob may not run anything in environments/e: its policy names who may, as `policy.runners`"
@@ -90,6 +90,8 @@ async def test_who_is_no_runner_neither_starts_nor_resumes_nor_retries(engine: E
         await engine.runs.steer(RUN, DesiredState.RUNNING, BOB)
     with pytest.raises(NotPermitted):
         await engine.runs.retry(RUN, BOB)
+    with pytest.raises(NotPermitted):
+        await engine.runs.scale(RUN, 1, BOB)
     assert (await engine.runs.steer(RUN, DesiredState.RUNNING, ANN)).desired_state == run_pb2.DESIRED_STATE_RUNNING
 
 

@@ -25,15 +25,17 @@ Answer = run_pb2.WatchRunsResponse
 EVERYTHING = "environments/-/plans/-"
 
 
-async def ended(engine: Engine, count: int, plan: str = PLAN) -> None:
-    """So many runs that ended long ago, and are in the store alone."""
+async def ended(engine: Engine, count: int, plan: str = PLAN, state: RunState = RunState.SUCCEEDED) -> None:
+    """So many runs that came to this state long ago, and are in the store alone."""
     long_ago = engine.clock.now() - timedelta(days=1)
 
     def insert(unit: Unit) -> None:
         for number in range(count):
             run = Run(f"{plan}/runs/e{number:05d}", plan, f"k{number}", "hash", long_ago, "git")
-            run.state, run.end_time = RunState.SUCCEEDED, long_ago
-            aggregate = RunAggregate(run, {"a": PhaseRun("a", "sales", state=PhaseState.SEALED)})
+            run.state, run.end_time = state, None if state is RunState.PAUSED else long_ago
+            run.desired = DesiredState.PAUSED if state is RunState.PAUSED else DesiredState.RUNNING
+            phase_state = PhaseState.PENDING if state is RunState.PAUSED else PhaseState.SEALED
+            aggregate = RunAggregate(run, {"a": PhaseRun("a", "sales", state=phase_state)})
             aggregate.datasets["a", "x"] = DatasetRun("a", "x", "legacy", "x", "warehouse", "x", "shared")
             aggregate.lanes["x"] = Lane("x", "a", "x", rows=7)
             unit.runs.insert(aggregate, b"")

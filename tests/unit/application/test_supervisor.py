@@ -11,6 +11,7 @@ from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.known_hosts import HOST_BYTES_MIN
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.domain.errors import StoreUnavailable
+from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.entrypoints.loops.supervisor import (
     HOUSEKEEPING_SECONDS,
     INTERVAL_SECONDS,
@@ -23,7 +24,8 @@ from pymigrate.engine.entrypoints.loops.supervisor import (
 from pymigrate.engine.ports.executor import Executor
 from pymigrate.engine.testing.executors import MemoryExecutor
 from pymigrate.v1 import worker_pb2
-from tests.unit.application.engines import Engine, PlayedHost
+from tests.unit.application.engines import Engine, PlayedHost, phase
+from tests.unit.application.test_board import RUN, start
 
 
 @pytest.fixture
@@ -271,3 +273,19 @@ async def test_hosts_share_the_memory_of_all_as_they_come_and_go(engine: Engine,
     await PlayedHost(engine, "workerHosts/shared-e-2", pid=8, affinity="shared@e").register()
     answer = await engine.hosts.heartbeat("workerHosts/shared-e-1", first.session, [])
     assert answer.memory_bytes_max == total // 2
+
+
+async def test_why_hosts_do_not_come_is_told_with_the_runs_that_wait_for_them(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    await engine.declare({"a": phase("orders")})
+    host = PlayedHost(engine, pid=7)
+    executor.running.add(7)
+    await host.register()
+    await start(engine, "r", host)
+    executor.known_troubles = {"file:/warehouse.duckdb@e": [Failure("IMAGE_MISSING", "no such image")]}
+    await supervisor.step()
+    assert [told.reason for told in (await engine.runs.get(RUN)).host_troubles] == ["IMAGE_MISSING"]
+    executor.known_troubles = {}
+    await supervisor.step()
+    assert not (await engine.runs.get(RUN)).host_troubles

@@ -98,7 +98,7 @@ def demand_problems(
 
 
 def require_runner(policy: environment_pb2.EnvironmentPolicy, environment: str, caller: Caller) -> None:
-    """Raises NotPermitted for who may not start, resume or retry runs here."""
+    """Raises NotPermitted for who may not start, resume, retry or scale runs here."""
     _require(policy.runners, environment, caller, "run anything", "runners")
 
 

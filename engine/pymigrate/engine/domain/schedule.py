@@ -168,11 +168,14 @@ class Scheduler:
         """A lane went on, and its source took so many seconds for so many bytes (0: not known). True: lanes are to be drained or
         granted that were not before."""
         has_changed = self.answered(core, task)
-        if seconds <= 0 or size_bytes <= 0 or not core.aggregate.phases[task.phase].is_live:
+        if seconds <= 0 or size_bytes <= 0:
             return has_changed
         source = _source(core, task)
-        lanes = Usage(list(cores)).of_live(source)
         throttle = self._throttles.setdefault(source, Throttle())
+        if not core.aggregate.phases[task.phase].is_live:
+            throttle.note(seconds, size_bytes)
+            return has_changed
+        lanes = Usage(list(cores)).of_live(source)
         factor = limits.latency_factors.get(source) or FACTOR_DEFAULT
         return throttle.observe(seconds, size_bytes, max(lanes, 1), factor, now) or has_changed
 
@@ -210,7 +213,9 @@ class Scheduler:
         return None if throttle is None else throttle.lanes_max
 
     def latency_factor(self, core: RunCore) -> float:
-        """How many times slower than at its best the slowest source of a run answers; 0: not known."""
+        """How many times slower than at its best the slowest source of a run answers its lanes; 0: not known, as while none is at work."""
+        if not core.lanes_at_work[ALL]:
+            return 0.0
         sources = {(core.environment, dataset.source_connection) for dataset in core.aggregate.datasets.values()}
         return max((self._throttles[place].factor for place in sources if place in self._throttles), default=0.0)
 

@@ -19,7 +19,8 @@ MEGABYTE = 1_000_000
 
 @dataclass(slots=True)
 class Throttle:
-    """One source's throttle. `lanes_max` is None while it needs none; `seconds` is the smoothed time for a megabyte."""
+    """One source's throttle, or what is known of a source that serves nobody else. `lanes_max` is None while it needs none; `seconds` is
+    the smoothed time for a megabyte."""
 
     best_seconds: float = 0.0
     seconds: float = 0.0
@@ -32,14 +33,20 @@ class Throttle:
         """How many times slower than at its best it answers; 0: not known yet."""
         return self.seconds / self.best_seconds if self.samples >= SAMPLES_MIN and self.best_seconds > 0 else 0.0
 
-    def observe(self, seconds: float, size_bytes: int, lanes: int, factor: float, now: datetime) -> bool:
-        """Takes in what one chunk took while so many lanes read. True: the lanes that it bears have changed."""
+    def note(self, seconds: float, size_bytes: int) -> bool:
+        """Takes in what one chunk took. False: it tells nothing."""
         cost = seconds / (max(size_bytes, BYTES_MIN) / MEGABYTE)
         if cost <= 0:
             return False
         self.seconds = cost if not self.samples else self.seconds + SMOOTHING * (cost - self.seconds)
         self.best_seconds = min(self.best_seconds * BEST_DRIFT, cost) if self.samples else cost
         self.samples += 1
+        return True
+
+    def observe(self, seconds: float, size_bytes: int, lanes: int, factor: float, now: datetime) -> bool:
+        """Takes in what one chunk took while so many lanes read. True: the lanes that it bears have changed."""
+        if not self.note(seconds, size_bytes):
+            return False
         is_settled = self.changed is None or now - self.changed >= timedelta(seconds=PAUSE_SECONDS)
         if self.samples < SAMPLES_MIN or not is_settled:
             return False
