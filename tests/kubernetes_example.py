@@ -15,6 +15,12 @@ NAMESPACES = {"dev": "pymigrate", "prod": "pymigrate-system"}
 OVERLAYS = tuple(NAMESPACES)
 SECONDS_MAX = 60.0
 Document = Mapping[str, Any]
+# As the executor labels them.
+WORKER_LABELS = {
+    "app.kubernetes.io/name": "pymigrate-worker",
+    "app.kubernetes.io/component": "worker",
+    "app.kubernetes.io/part-of": "pymigrate",
+}
 
 
 def copied(folder: Path) -> Path:
@@ -70,8 +76,7 @@ def pods(documents: Sequence[Document]) -> Iterator[Pod]:
         if each["kind"] in {"Deployment", "StatefulSet"}:
             template = each["spec"]["template"]
             yield Pod(each["metadata"]["name"], template["metadata"]["labels"], template["spec"])
-    template = worker_template(documents)["template"]
-    yield Pod("pymigrate-worker", template["metadata"]["labels"], template["spec"])
+    yield Pod("pymigrate-worker", WORKER_LABELS, worker_template(documents)["spec"])
 
 
 def worker_template(documents: Sequence[Document]) -> Document:
