@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -155,7 +155,10 @@ class SimulatedExecutor:
         """None: whatever is started comes."""
         return {}
 
-    async def close(self) -> None:
+    async def tidy(self, records: Collection[HostRecord], wanted: Collection[str]) -> None:
+        """A host that finds no engine ends by itself."""
+
+    async def close(self, records: Sequence[HostRecord]) -> None:
         """Ends all."""
         for host in self._own.values():
             host.crash()

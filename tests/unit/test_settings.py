@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from pymigrate.engine.main.kubernetes_settings import KubernetesSettings, owner_reference
 from pymigrate.engine.settings import Settings
 
 CERTIFICATE: dict[str, object] = {"tls_certificate": Path("/tls/tls.crt"), "tls_key": Path("/tls/tls.key")}
@@ -240,3 +241,25 @@ def test_what_messages_may_reach_besides_public_addresses_is_named_one_by_one() 
 def test_what_is_no_network_address_or_host_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError, match="is no network, address or host"):
         Settings(outgoing_allowed=wrong)
+
+
+def test_what_owns_jobs_is_said_whole_or_not_at_all() -> None:
+    uid = "0f9c2f4e-8c63-4a55-9a3f-0e0a6f1f8f11"
+    settings = KubernetesSettings(owner=f"apps/v1/StatefulSet/engine/{uid}")
+    assert owner_reference(settings.owner)["uid"] == uid
+    assert owner_reference(KubernetesSettings().owner) == {}
+    with pytest.raises(ValidationError, match="apps/v1/StatefulSet"):
+        KubernetesSettings(owner="StatefulSet/engine")
+
+
+def test_the_settings_of_kubernetes_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYMIGRATE_KUBERNETES_NAMESPACE", "prod")
+    monkeypatch.setenv("PYMIGRATE_KUBERNETES_MEMORY_BYTES", "500000000")
+    settings = KubernetesSettings()
+    assert (settings.namespace, settings.memory_bytes, settings.kubeconfig) == ("prod", 500_000_000, None)
+
+
+def test_only_executors_that_there_are_can_be_named() -> None:
+    assert Settings(executor="kubernetes").executor == "kubernetes"
+    with pytest.raises(ValidationError):
+        Settings(executor="nomad")

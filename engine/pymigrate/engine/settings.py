@@ -87,6 +87,17 @@ class Settings(BaseSettings):
     """Bytes that all worker hosts of this engine hold together, shared equally between those that run. Each has 300 MB at least, so that
     it also says how many there may be at once. Default 4 GB: enough for fifty lanes, and what a machine of 8 GB spares."""
 
+    executor: str = Field(default="local", pattern="^(local|kubernetes)$")
+    """What runs worker hosts: `local`, processes beside the engine, or `kubernetes`, Jobs of a cluster, which have settings of their own
+    (`PYMIGRATE_KUBERNETES_…`). Default `local`: it needs nothing but this machine."""
+
+    hosts_shared_min: int = Field(default=0, ge=0, le=64)
+    """Worker hosts for targets that admit many writers that stay in each environment that had one, however long they idle. Default 0."""
+
+    hosts_idle_seconds: float | None = Field(default=None, ge=1.0)
+    """How long a worker host may have nothing to do until it ends. Default: 300 with Kubernetes, where what idles holds what others could
+    use; for ever with processes, of which a warm one answers at once."""
+
     hosts_shared_max: int = Field(default=2, ge=1, le=64)
     """Worker hosts for targets that admit many writers. Default 2: as many as the cores that the figures were measured on."""
 

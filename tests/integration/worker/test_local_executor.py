@@ -23,7 +23,7 @@ from tests.integration.worker.engine import EngineDouble
 async def executor(home: Path) -> AsyncIterator[LocalExecutor]:
     local = LocalExecutor(home, drain_seconds=4.0)
     yield local
-    await local.close()
+    await local.close([])
 
 
 async def registered(engine: EngineDouble, times: int = 1) -> HostRecord:
@@ -96,7 +96,7 @@ async def test_a_host_that_does_not_end_in_time_is_ended(engine: EngineDouble, h
     await impatient.ensure("h1", "shared")
     host = await registered(engine)
     os.kill(host.pid, signal.SIGSTOP)
-    await impatient.close()
+    await impatient.close([host])
     assert impatient.has_exited("h1")
     assert not impatient.is_running(host)
 

@@ -3,8 +3,10 @@
 What is of the engine as a whole is named here with the reason; a new family is either labelled or added to these on purpose.
 """
 
+from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.main.instruments import measure_hosts
 from pymigrate.engine.ports.metric_families import FAMILIES
+from pymigrate.engine.testing.executors import MemoryExecutor
 from pymigrate.engine.testing.metrics import MemoryMetrics
 from tests.unit.application.engines import Engine, PlayedHost, phase
 from tests.unit.application.test_board import start
@@ -46,8 +48,8 @@ def test_the_environment_is_the_first_label_so_that_series_of_one_stand_together
 
 async def test_worker_hosts_are_counted_by_the_environment_that_they_work_for() -> None:
     engine, metrics = Engine(), MemoryMetrics()
-    measure_hosts(metrics, engine.hosts)
-    assert metrics.read("hosts") == {"pymigrate_hosts": {}}
+    measure_hosts(metrics, engine.hosts, MemoryExecutor())
+    assert metrics.read("hosts") == {"pymigrate_hosts": {}, "pymigrate_host_troubles": {}}
     await engine.declare({"a": phase("orders")})
     host = PlayedHost(engine)
     await host.register()
@@ -58,3 +60,15 @@ async def test_worker_hosts_are_counted_by_the_environment_that_they_work_for() 
     assert found.keys() == {(each, state) for each in ("e", "staging") for state in ("absent", "working", "idle")}
     assert {labels for labels, count in found.items() if count} == {("e", "working"), ("staging", "idle")}
     assert sum(found.values()) == 2
+
+
+async def test_why_hosts_do_not_come_is_counted_by_environment_and_reason() -> None:
+    engine, metrics, executor = Engine(), MemoryMetrics(), MemoryExecutor()
+    measure_hosts(metrics, engine.hosts, executor)
+    lost, short = Failure("NODE_LOST", "n"), Failure("QUOTA_EXCEEDED", "q")
+    executor.known_troubles = {"shared@prod": [lost, short], "file:/w.duckdb@prod": [short], "shared@dev": [lost]}
+    assert metrics.read("hosts")["pymigrate_host_troubles"] == {
+        ("dev", "NODE_LOST"): 1,
+        ("prod", "NODE_LOST"): 1,
+        ("prod", "QUOTA_EXCEEDED"): 2,
+    }

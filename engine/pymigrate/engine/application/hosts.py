@@ -163,12 +163,13 @@ class Hosts:
 
     def memory_share_bytes(self) -> int:
         """What each host has of the memory of all, now that there are so many."""
-        return self.terms.memory_bytes_max // max(len(self._hosts), 1)
+        share = self.terms.memory_bytes_max // max(len(self._hosts), 1)
+        return min(share, self.terms.host_bytes_max or share)
 
     @property
     def hosts_max(self) -> int:
         """How many hosts the memory of all is enough for."""
-        return max(1, self.terms.memory_bytes_max // HOST_BYTES_MIN)
+        return max(1, self.terms.memory_bytes_max // (self.terms.host_bytes_max or HOST_BYTES_MIN))
 
     def idle(self) -> list[HostRecord]:
         """Hosts that have nothing under way, and that nothing waits for; the one that was heard of last comes last."""

@@ -16,12 +16,13 @@ HOST_STATES = ABSENT, WORKING, IDLE = "absent", "working", "idle"
 @dataclass(frozen=True, slots=True)
 class LeaseTerms:
     """How leases are granted: both in seconds; a host misses about three heartbeats before it loses its tasks. `memory_bytes_max` is what
-    all hosts have together."""
+    all hosts have together, `host_bytes_max` what one of them has at most; 0: what the others leave."""
 
     lease_seconds: float = 15.0
     heartbeat_seconds: float = 5.0
     tasks_max: int = 16
     memory_bytes_max: int = MEMORY_BYTES_MAX
+    host_bytes_max: int = 0
 
 
 @dataclass(slots=True)

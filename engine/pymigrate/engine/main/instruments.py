@@ -16,7 +16,8 @@ from pymigrate.engine.application.known_hosts import HOST_STATES
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.ports.business_metrics import ENTRY_POINTS
-from pymigrate.engine.ports.metric_families import BUILD_INFO, HOSTS
+from pymigrate.engine.ports.executor import Executor
+from pymigrate.engine.ports.metric_families import BUILD_INFO, HOST_TROUBLES, HOSTS
 from pymigrate.engine.ports.metrics import Metrics, Reading
 from pymigrate.engine.ports.tracing import Tracing
 
@@ -39,12 +40,19 @@ def measure_fleet(instruments: Instruments, board: Board, kpis: FleetKpis) -> li
     return [PluginCollector(name, PluginProcess(command_of(name)), metrics, clock, fleet.figures) for name in names]
 
 
-def measure_hosts(metrics: Metrics, hosts: Hosts) -> None:
-    """Tells the worker hosts of each environment that has any, by their state."""
+def measure_hosts(metrics: Metrics, hosts: Hosts, executor: Executor) -> None:
+    """Tells the worker hosts of each environment that has any, by their state, and why hosts do not come."""
 
     def read() -> Iterator[Reading]:
         counts = Counter((host.environment, host.state) for host in hosts.hosts())
         environments = sorted({environment for environment, _ in counts})
         yield Reading(HOSTS, [((each, state), counts[each, state]) for each in environments for state in HOST_STATES])
+
+        troubles = Counter(
+            (affinity.rpartition("@")[2], failure.reason)
+            for affinity, found in executor.troubles().items()
+            for failure in found
+        )
+        yield Reading(HOST_TROUBLES, sorted(troubles.items()))
 
     metrics.collect("hosts", read)

@@ -7,7 +7,6 @@ from typing import Any
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.drawing import Drawers
-from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.adapters.patterns import Re2Patterns
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
@@ -55,6 +54,7 @@ from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.main.git_hooks import GitHooks
 from pymigrate.engine.main.git_sources import GitSources
+from pymigrate.engine.main.hosting import build_hosting
 from pymigrate.engine.main.instruments import measure_fleet, measure_hosts
 from pymigrate.engine.main.notifications import Notifications
 from pymigrate.engine.ports.redaction import Redactor
@@ -87,6 +87,8 @@ class Services:
         self._inquiries = Inquiries(random_id, self._tell_work)
         self._limits = LaneLimits(store, self._board, settings.lanes_max, clock)
         self._scheduler = Scheduler(random.Random())
+        self._hosting = build_hosting(settings, clock)
+        self._executor = self._hosting.executor
         self._hosts = self._make_hosts()
         self._catalog, self._requests = Catalog(self._surroundings, is_suspended), Requests(clock)
         self._topics = Topics(clock)
@@ -96,9 +98,6 @@ class Services:
         self._learning = Learning(store, clock)
         self._forecasts = Forecasts(store, self._board, self._limits, clock, self._drawers.draw)
         self._dashboards = Dashboards(store, self._kpis, self._limits, self._topics, clock, random_id())
-        self._executor = LocalExecutor(
-            settings.home, settings.drain_seconds, settings.host_environment | settings.client_environment
-        )
         self._notifications = Notifications(
             settings, store, self._surroundings, instruments.metrics, self._board, self._kpis, self._limits
         )
@@ -112,7 +111,7 @@ class Services:
         self._git_sources.passes.render_by(TemplateRendering(store, self._notifications.trying))
         self._git_hooks = GitHooks(settings, store, clock, self._git_sources, self._impacts, redactor)
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
-        measure_hosts(instruments.metrics, self._hosts)
+        measure_hosts(instruments.metrics, self._hosts, self._executor)
 
     def servicers(self) -> Mapping[str, Any]:
         """What is served, by the service's name."""
@@ -155,8 +154,16 @@ class Services:
         followups = Followups(store, self._board, self._learning, estimates, clock)
         housekeeping = Housekeeping(store, self._requests, clock, settings.deliveries_kept_days)
         supervisor = Supervisor(
-            self._hosts, followups, self._executor, housekeeping, clock, settings.hosts_shared_max, self._views
+            self._hosts,
+            followups,
+            self._executor,
+            housekeeping,
+            clock,
+            settings.hosts_shared_max,
+            self._views,
+            self._hosting.idling,
         )
+        yield from self._hosting.loops()
         yield supervisor.run()
         yield self._kpis.run_loop()
         yield KpiKeeping(store, self._kpis, clock).run_loop()
@@ -168,12 +175,10 @@ class Services:
         yield from self._git_hooks.loops()
 
     async def drain(self) -> None:
-        """Lets every host reach a checkpoint; those of an engine that was killed are not this one's children, and drain with the others.
+        """Lets every host that does not outlive the engine reach a checkpoint, those too that an engine which was killed has left.
         Dispatchers end with what they have in hand."""
-        hosts = [host.record for host in self._hosts.hosts()]
-        draining = (self._executor.drain(host) for host in hosts)
-        await asyncio.gather(self._notifications.close(), self._git_sources.close(), self._git_hooks.close(), *draining)
-        await self._executor.close()
+        hosts = self._executor.close([host.record for host in self._hosts.hosts()])
+        await asyncio.gather(self._notifications.close(), self._git_sources.close(), self._git_hooks.close(), hosts)
 
     def close(self) -> None:
         """Gives up the processes and the watchers."""
@@ -183,7 +188,11 @@ class Services:
     def _make_hosts(self) -> Hosts:
         settings = self._settings
         terms = LeaseTerms(
-            settings.lease_seconds, settings.heartbeat_seconds, settings.host_tasks_max, settings.memory_bytes_max
+            settings.lease_seconds,
+            settings.heartbeat_seconds,
+            settings.host_tasks_max,
+            settings.memory_bytes_max,
+            self._hosting.host_bytes_max,
         )
         return Hosts(
             self._store, self._board, self._inquiries, self._limits, self._surroundings, terms, self._scheduler

@@ -1,6 +1,6 @@
 """What the engine needs to have worker hosts: start one, find out whether it is gone, and end it for certain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from pymigrate.engine.domain.run import Failure
@@ -41,6 +41,11 @@ class Executor(Protocol):
         are known and no longer than they last. An affinity without any is left out."""
         ...
 
-    async def close(self) -> None:
-        """Stops every host that this executor started, all at once."""
+    async def tidy(self, records: Collection[HostRecord], wanted: Collection[str]) -> None:
+        """Ends what it started, or an earlier engine did, and what is of no use any more: neither the place of one of these records nor, by
+        its name among the `wanted`, about to be. Called now and then; it waits for nothing."""
+        ...
+
+    async def close(self, records: Sequence[HostRecord]) -> None:
+        """The engine ends: hosts that live by it drain and end, all at once; others go on and look for the next engine."""
         ...

@@ -157,6 +157,9 @@ STORE_DURATION = _histogram(
     "pymigrate_store_duration_seconds", "How long units of work in the store took.", STORE_BUCKETS, "kind"
 )
 STORE_FAILURES = _counter("pymigrate_store_failures_total", "Units of work that the store failed in.", "kind")
+HOST_TROUBLES = _gauge(
+    "pymigrate_host_troubles", "Reasons why worker hosts do not come, or went, that stand now.", "environment", "reason"
+)
 HOSTS = _summed("pymigrate_hosts", "Worker hosts, by whether they have work.", "environment", "state")
 OUTGOING = _counter("pymigrate_outgoing_events_total", "Events posted to others, by how that went.", "kind", "result")
 OUTGOING_LAG = _gauge("pymigrate_outgoing_lag_seconds", "How old the oldest event is that was not posted yet.", "kind")

@@ -1,6 +1,6 @@
 """An executor without processes: a test says which hosts run, which have ended, and which can't be killed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.hosts import HostRecord
@@ -16,6 +16,7 @@ class MemoryExecutor:
         self.running: set[int] = set()
         self.exited: set[str] = set()
         self.unkillable: set[int] = set()
+        self.tidied: list[tuple[set[str], set[str]]] = []
         self.known_troubles: dict[str, Sequence[Failure]] = {}
 
     async def ensure(self, host: str, affinity: str) -> None:
@@ -52,6 +53,10 @@ class MemoryExecutor:
         """What the test says."""
         return self.known_troubles
 
-    async def close(self) -> None:
+    async def tidy(self, records: Collection[HostRecord], wanted: Collection[str]) -> None:
+        """Notes who is known, and who is about to be."""
+        self.tidied.append(({record.name for record in records}, set(wanted)))
+
+    async def close(self, records: Sequence[HostRecord]) -> None:
         """Ends everything that was started."""
         self.exited.update(name for name, _ in self.started)

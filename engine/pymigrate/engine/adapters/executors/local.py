@@ -5,7 +5,7 @@ They outlive an engine that was killed, for as long as they try to find it again
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -88,8 +88,12 @@ class LocalExecutor:
         if not await end_child(child, self._drain_seconds * 1.25):
             log.warning("host.killed", host=host, pid=child.pid, reason="it did not drain in time")
 
-    async def close(self) -> None:
-        """Stops every host that was started here, all at once."""
+    async def tidy(self, records: Collection[HostRecord], wanted: Collection[str]) -> None:
+        """Nothing: a process that finds no engine ends by itself."""
+
+    async def close(self, records: Sequence[HostRecord]) -> None:
+        """Drains every host, those too that an earlier engine started, and stops what was started here."""
+        await asyncio.gather(*(self.drain(record) for record in records))
         await asyncio.gather(*(self.stop(host) for host in list(self._children)))
 
     async def _is_gone_within(self, record: HostRecord, seconds: float) -> bool:

@@ -14,6 +14,7 @@ from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.works import SHARED
 from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.entrypoints.loops.idle_hosts import IDLE_FOR_EVER, IdleHosts, Idling
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.executor import Executor
 from pymigrate.engine.ports.hosts import HostRecord
@@ -21,6 +22,7 @@ from pymigrate.engine.ports.hosts import HostRecord
 log = structlog.get_logger(__name__)
 INTERVAL_SECONDS = 0.5
 HOUSEKEEPING_SECONDS = 600.0
+EXECUTOR_SECONDS = 5.0
 RESTART_FIRST_SECONDS = 0.5
 RESTART_MAX_SECONDS = 15.0
 HOST_DIGITS = 12
@@ -48,7 +50,9 @@ class Supervisor:
         clock: Clock,
         hosts_shared_max: int,
         views: RunViews,
+        idling: Idling = IDLE_FOR_EVER,
     ) -> None:
+        self._idle_hosts = IdleHosts(hosts, executor, clock, idling)
         self._views = views
         self._followups = followups
         self._hosts = hosts
@@ -59,24 +63,23 @@ class Supervisor:
         self._starts: dict[str, tuple[int, float]] = {}
         self._unserved: dict[str, float] = {}
         self._giving_way: set[str] = set()
-        self._tidied = clock.monotonic()
+        self._tidied = self._executor_tidied = clock.monotonic()
 
     async def run(self) -> None:
         """Passes until it is cancelled. A pass that fails is logged, and the next one tries again."""
-        while True:
-            try:
-                await self.step()
-            except Exception as error:
-                log.exception("supervisor.failed", error=type(error).__name__)
-            await self._clock.sleep(INTERVAL_SECONDS)
+        try:
+            while True:
+                try:
+                    await self.step()
+                except Exception as error:
+                    log.exception("supervisor.failed", error=type(error).__name__)
+                await self._clock.sleep(INTERVAL_SECONDS)
+        finally:
+            self._idle_hosts.close()
 
     async def step(self) -> None:
         """One pass."""
-        for record in self._lost():
-            if await self._executor.kill(record):
-                await self._hosts.forget(record.name)
-            else:
-                log.error("host.unkillable", host=record.name, pid=record.pid, workload=record.workload)
+        await asyncio.gather(*(self._take_back(record) for record in self._lost()))
         await self._hosts.expire()
         await self._followups.step()
         registered = {last_segment(host.record.name) for host in self._hosts.hosts()}
@@ -84,11 +87,26 @@ class Supervisor:
             for name in host_names(affinity, waiting, self._hosts_shared_max):
                 if name not in registered and await self._has_room(name, affinity):
                     await self._start(name, affinity)
+        await self._idle_hosts.step()
         self._views.note_troubles(self._executor.troubles())
         for name in registered:
             self._starts.pop(name, None)
-        if self._clock.monotonic() - self._tidied > HOUSEKEEPING_SECONDS:
-            self._tidied = self._clock.monotonic()
+        await self._tidy()
+
+    async def _take_back(self, record: HostRecord) -> None:
+        """What a lost host had goes to others once its process is gone for certain."""
+        if await self._executor.kill(record):
+            await self._hosts.forget(record.name)
+        else:
+            log.error("host.unkillable", host=record.name, pid=record.pid, workload=record.workload)
+
+    async def _tidy(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._executor_tidied > EXECUTOR_SECONDS:
+            self._executor_tidied = now
+            await self._executor.tidy([host.record for host in self._hosts.hosts()], self._starts.keys())
+        if now - self._tidied > HOUSEKEEPING_SECONDS:
+            self._tidied = now
             await self._housekeeping.step()
 
     def _lost(self) -> Iterable[HostRecord]:
@@ -96,7 +114,7 @@ class Supervisor:
         for host in self._hosts.hosts():
             record = host.record
             is_gone = not self._executor.is_running(record)
-            if is_gone or record.name in overdue:
+            if (is_gone or record.name in overdue) and not self._idle_hosts.is_ending(record.name):
                 yield record
 
     def _by_need(self) -> list[tuple[str, int]]:
