@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALID_FROM = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 VALID_UNTIL = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
@@ -60,7 +60,9 @@ class CertificateAuthority:
     ) -> CertificateFiles:
         """Writes a new certificate and its key into a folder, in place of what was there, each file whole."""
         key = ec.generate_private_key(ec.SECP256R1())
-        alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
+        alternatives: x509.ExtensionType = x509.SubjectAlternativeName([_alternative(name) for name in names])
+        if not names:
+            alternatives = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         made = self._made(_named("Engine of tests"), key, next(self._serials), alternatives, valid_until)
         files = CertificateFiles(folder)
         folder.mkdir(parents=True, exist_ok=True)

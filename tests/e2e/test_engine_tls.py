@@ -48,13 +48,12 @@ def files(tmp_path: Path, authority: CertificateAuthority) -> CertificateFiles:
 
 @pytest.fixture
 def tls_engine(tmp_path: Path, files: CertificateFiles) -> Iterator[EngineProcess]:
-    """An engine on every address, known as a service of a cluster is, with a token that it is given."""
+    """An engine that is known as a service of a cluster is, with a token that it is given."""
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     environment = {
         **files.environment,
-        "PYMIGRATE_LISTEN": "0.0.0.0:0",
-        "PYMIGRATE_REST_LISTEN": "0.0.0.0:0",
-        "PYMIGRATE_METRICS_LISTEN": "0.0.0.0:0",
+        "PYMIGRATE_REST_LISTEN": "127.0.0.1:0",
+        "PYMIGRATE_METRICS_LISTEN": "127.0.0.1:0",
         "PYMIGRATE_ADVERTISE": f"{NAME}:7433",
         "PYMIGRATE_TOKEN_FILE": str(tmp_path / "token"),
     }

@@ -70,8 +70,9 @@ def test_a_process_beside_the_engine_leaves_the_home_s_authorities_alone(
 
 
 def test_an_engine_without_tls_takes_away_what_an_earlier_one_was_known_by(
-    tmp_path: Path, files: CertificateFiles
+    tmp_path: Path, authority: CertificateAuthority
 ) -> None:
+    files = authority.issue(tmp_path / "named", ["engine.prod.svc"])
     settings = settings_of(tmp_path, files, advertise="engine.prod.svc:7433")
     build_certificate(settings)
     tell_server_name(settings)
@@ -79,6 +80,53 @@ def test_an_engine_without_tls_takes_away_what_an_earlier_one_was_known_by(
     assert build_certificate(Settings(home=tmp_path)) is None
     tell_server_name(Settings(home=tmp_path))
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("names", "settings"),
+    [
+        (["10.1.2.3"], {"listen": "10.1.2.3:0"}),
+        (["fd00::7"], {"listen": "[FD00:0::7]:0"}),
+        (["127.0.0.1"], {"listen": "0.0.0.0:0"}),
+        (["Engine.prod.svc"], {"advertise": "engine.prod.SVC:7433"}),
+        (["*.prod.svc"], {"advertise": "engine.prod.svc:7433"}),
+    ],
+)
+def test_a_certificate_is_taken_that_has_the_name_by_which_the_engine_is_known(
+    tmp_path: Path, authority: CertificateAuthority, names: list[str], settings: dict[str, str]
+) -> None:
+    files = authority.issue(tmp_path / "named", names)
+    assert build_certificate(settings_of(tmp_path, files, **settings)) is not None
+
+
+@pytest.mark.parametrize(
+    ("names", "settings"),
+    [
+        (["engine.prod.svc"], {"listen": "0.0.0.0:0"}),
+        (["*.prod.svc"], {"advertise": "a.engine.prod.svc:7433"}),
+        (["*.prod.svc"], {"advertise": "prod.svc:7433"}),
+        (["127.0.0.1", "localhost"], {"advertise": "engine.prod.svc:7433"}),
+        ([], {"listen": "127.0.0.1:0"}),
+    ],
+)
+def test_a_certificate_by_which_clients_would_not_know_the_engine_is_refused_with_what_to_set(
+    tmp_path: Path, authority: CertificateAuthority, names: list[str], settings: dict[str, str]
+) -> None:
+    files = authority.issue(tmp_path / "named", names)
+    with pytest.raises(PermanentError, match="by which clients know this engine: set PYMIGRATE_ADVERTISE"):
+        build_certificate(settings_of(tmp_path, files, **settings))
+
+
+def test_a_renewed_certificate_for_other_names_is_not_shown(
+    tmp_path: Path, files: CertificateFiles, authority: CertificateAuthority
+) -> None:
+    certificate = build_certificate(settings_of(tmp_path, files))
+    assert certificate is not None
+    shown = certificate.look()
+    authority.issue(files.folder, ["engine.example.com"])
+    assert certificate.look() is shown
+    authority.issue(files.folder)
+    assert certificate.look() is not shown
 
 
 def test_authorities_that_are_none_are_refused_at_the_start(tmp_path: Path, files: CertificateFiles) -> None:

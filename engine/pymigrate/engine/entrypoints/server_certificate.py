@@ -1,6 +1,8 @@
 """The certificate that a server shows: a pair of PEM files, read anew when they change, at the next connection. Whatever renews them needs
 to tell nobody, and a pair that is broken changes nothing."""
 
+import contextlib
+import ipaddress
 import ssl
 import threading
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pymigrate.engine.domain.errors import PermanentError
 
 log = structlog.get_logger(__name__)
 READS_MAX = 3
+NAMES_TOLD_MAX = 10
 ALPN = ("http/1.1",)
 Marks = tuple[tuple[int, int, int] | None, ...]
 Tell = Callable[[bytes], None]
@@ -30,12 +33,18 @@ class _Shown:
 
 class ServerCertificate:
     """A certificate and its key, for gRPC and HTTP alike. `authorities`: the file by which clients know it, none for the certificate's
-    own; `tell` is given what that holds, now and whenever it changes. Safe on every thread: gRPC asks on its own. Raises PermanentError
-    for what is no pair."""
+    own; `tell` is given what that holds, now and whenever it changes. `name`: one that the certificate must be for, empty for any. Safe on
+    every thread: gRPC asks on its own. Raises PermanentError for what is no pair, or for other names."""
 
     def __init__(
-        self, certificate: Path, key: Path, authorities: Path | None = None, tell: Tell = lambda _: None
+        self,
+        certificate: Path,
+        key: Path,
+        authorities: Path | None = None,
+        tell: Tell = lambda _: None,
+        name: str = "",
     ) -> None:
+        self._name = name
         self._certificate = certificate
         self._key = key
         self._authorities = authorities or certificate
@@ -104,12 +113,39 @@ class ServerCertificate:
         else:
             raise ValueError("the files change while they are read")
         ssl.create_default_context(cadata=authorities.decode("ascii"))
+        _check_name(certificate, self._name)
         self._tell(authorities)
         self._seen = before
         return _Shown(context, grpc.ssl_server_certificate_configuration([(key, certificate)]))
 
     def _marks(self) -> Marks:
         return tuple(_mark(path) for path in (self._certificate, self._key, self._authorities))
+
+
+def _check_name(certificate: bytes, name: str) -> None:
+    """Raises ValueError for a certificate by which nobody would take the server for this name."""
+    if not name:
+        return
+    from cryptography import x509  # not by those that serve without TLS
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        names = []
+    else:
+        addresses = found.value.get_values_for_type(x509.IPAddress)
+        names = [*found.value.get_values_for_type(x509.DNSName), *map(str, addresses)]
+    with contextlib.suppress(ValueError):
+        name = str(ipaddress.ip_address(name))  # as the certificate's are written
+    wildcard = f"*.{name.partition('.')[2]}"
+    if not {name.lower(), wildcard.lower()} & {each.lower() for each in names}:
+        told = ", ".join(names[:NAMES_TOLD_MAX]) or "no name at all"
+        raise ValueError(
+            f"the certificate is for {told}, and not for {name}, by which clients know this engine: set PYMIGRATE_ADVERTISE to "
+            "host and port with a host that it is for"
+        )
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -12,7 +12,7 @@ EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 (what is
 
 def build_certificate(settings: Settings, *, is_told: bool = True) -> ServerCertificate | None:
     """What the settings serve with, None without TLS. The home's `ca.crt` becomes what clients know it by, where `is_told`: the
-    home is told of the engine alone. Raises PermanentError for what is no pair."""
+    home is told of the engine alone. Raises PermanentError for what is no pair, or of another name than clients look for."""
     path = settings.authorities_path
     if settings.tls_certificate is None or settings.tls_key is None:
         if is_told:
@@ -23,7 +23,8 @@ def build_certificate(settings: Settings, *, is_told: bool = True) -> ServerCert
         if is_told:
             _write(path, authorities)
 
-    return ServerCertificate(settings.tls_certificate, settings.tls_key, settings.ca_file, keep)
+    known_as = host_of(settings.advertise or reached_at(settings.listen, 0)) if is_told else ""
+    return ServerCertificate(settings.tls_certificate, settings.tls_key, settings.ca_file, keep, known_as)
 
 
 def tell_server_name(settings: Settings) -> None:

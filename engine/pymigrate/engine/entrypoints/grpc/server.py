@@ -51,6 +51,11 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
 )
+# Who is on another machine may go without a word, and its streams would stay for a quarter of an hour.
+REMOTE_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
 ADDERS: Mapping[str, tuple[Any, Any]] = {
     "EnvironmentService": (environment_pb2, environment_pb2_grpc.add_EnvironmentServiceServicer_to_server),
     "ConnectionService": (connection_pb2, connection_pb2_grpc.add_ConnectionServiceServicer_to_server),
@@ -92,7 +97,7 @@ class Server:
                 *timing,
                 CallInterceptor(bearers, str if instruments is None else instruments.clean),
             ),
-            options=OPTIONS,
+            options=OPTIONS if certificate is None else (*OPTIONS, *REMOTE_OPTIONS),
             maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
         )
         self._health = health.aio.HealthServicer()
