@@ -30,6 +30,8 @@ class Kubectl:
         self._program = found
         self._kubeconfig = kubeconfig or made.admin_kubeconfig
         self._home = made.folder / "kubectl"
+        self.warned = ""
+        """What the last call said beside its answer."""
 
     def __call__(self, *arguments: str, given: str = "") -> str:
         """What it prints. Raises KubectlRefused."""
@@ -42,6 +44,7 @@ class Kubectl:
             timeout=SECONDS_MAX,
             env={**os.environ, "HOME": str(self._home)},
         )
+        self.warned = answer.stderr
         if answer.returncode:
             raise KubectlRefused(f"kubectl {' '.join(arguments)}: {answer.stderr}")
         return answer.stdout
