@@ -34,7 +34,8 @@ class StaleListing(TemporaryError):
 
 
 class Mirror:
-    """`on_change` is told of each object that is new, changed or gone (None): namespace, name, object. It must not wait.
+    """`on_change` is told of each object that is new, changed or gone (None): namespace, name, object; `on_back` when a trouble is over.
+    Neither may wait.
 
     `trouble` is why nothing is heard just now; what was heard before is kept meanwhile, also where the type itself is missing: a server
     that has just begun does not know its types yet."""
@@ -49,6 +50,7 @@ class Mirror:
         namespace: str = "",
         label_selector: str = "",
         on_change: OnChange,
+        on_back: Callable[[], None] = lambda: None,
     ) -> None:
         self.kind = kind
         self.trouble: PyMigrateError | None = None
@@ -58,6 +60,7 @@ class Mirror:
         self._namespace = namespace
         self._label_selector = label_selector
         self._on_change = on_change
+        self._on_back = on_back
         self._objects: dict[Key, Object] = {}
         self._version = ""
         self._stale_listings = 0
@@ -146,10 +149,11 @@ class Mirror:
                 self._objects.pop(key, None)
                 self._on_change(*key, None)
         self._version = listed
-        if self.trouble is not None:
-            log.info("mirror.back", kind=self.kind.kind, objects=len(self._objects))
-        self.trouble = None
+        is_back, self.trouble = self.trouble is not None, None
         self._synced.set()
+        if is_back:
+            log.info("mirror.back", kind=self.kind.kind, objects=len(self._objects))
+            self._on_back()
 
     def _is_set_back(self, listing: Listing) -> bool:
         """Whether the cluster is at an earlier state than was seen, for good. Raises StaleListing while that may be a server that lags."""

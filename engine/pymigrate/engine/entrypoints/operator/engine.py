@@ -107,11 +107,8 @@ class EngineCalls:
     async def watch_runs(self, *, active_only: bool = False) -> AsyncGenerator[run_pb2.WatchRunsResponse]:
         """All runs as they stand, then those that change, until the engine ends it."""
         request = run_pb2.WatchRunsRequest(parent=ALL_RUNS, active_only=active_only)
-        call = self._channel.get().unary_stream(
-            "/pymigrate.v1.RunService/WatchRuns",
-            request_serializer=run_pb2.WatchRunsRequest.SerializeToString,
-            response_deserializer=run_pb2.WatchRunsResponse.FromString,
-        )(request, metadata=self._metadata())
+        service: Any = run_pb2_grpc.RunServiceStub(self._channel.get())
+        call = service.WatchRuns(request, metadata=self._metadata())
         try:
             async for answer in call:
                 yield answer

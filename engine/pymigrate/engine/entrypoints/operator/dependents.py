@@ -1,0 +1,35 @@
+"""Which custom resources wait for something of their environment, to be looked at again once anything there was applied or deleted."""
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from pymigrate.engine.entrypoints.operator.objects import Key
+
+
+class Dependents:
+    """By the last segments of environments. Nobody says what exactly is missing: there may be much, and what is there may be wrong."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, set[Key]] = defaultdict(set)
+        self._environments: dict[Key, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._environments)
+
+    def wait(self, environment: str, key: Key) -> None:
+        """From now on."""
+        self.forget(key)
+        self._environments[key] = environment
+        self._waiting[environment].add(key)
+
+    def forget(self, key: Key) -> None:
+        """It waits no longer."""
+        environment = self._environments.pop(key, None)
+        if environment is not None:
+            self._waiting[environment].discard(key)
+            if not self._waiting[environment]:
+                del self._waiting[environment]
+
+    def of(self, environment: str) -> Collection[Key]:
+        """Those that wait for something there; of an empty name, all."""
+        return tuple(self._waiting.get(environment, ()) if environment else self._environments)
