@@ -80,6 +80,16 @@ async def test_a_replacement_of_another_object_of_that_name_is_a_conflict(place:
     assert (await place.cluster.get(LEASES, place.namespace, "one"))["metadata"] == again["metadata"]
 
 
+async def test_a_replacement_makes_a_lease_that_is_missing_but_not_in_place_of_another_one(place: Place) -> None:
+    made = await place.cluster.replace(LEASES, body(LEASES, place, spec=LEASE))
+    await place.cluster.delete(LEASES, place.namespace, "one")
+    with pytest.raises(ObjectConflict):
+        await place.cluster.replace(LEASES, made)
+    stale = {**made, "metadata": {key: value for key, value in made["metadata"].items() if key != "uid"}}
+    again = await place.cluster.replace(LEASES, stale)
+    assert again["metadata"]["uid"] != made["metadata"]["uid"]
+
+
 async def test_a_custom_resource_is_replaced_under_a_version_only(place: Place) -> None:
     await place.cluster.create(WIDGETS, body(WIDGETS, place))
     with pytest.raises(ObjectRefused, match="resourceVersion"):

@@ -92,7 +92,8 @@ class Cluster(Protocol):
         ...
 
     async def replace(self, kind: ResourceType, changed: Object) -> Object:
-        """Replaces what has its name; with `metadata.resourceVersion`, only that version. Raises ObjectConflict."""
+        """Replaces what has its name; with `metadata.resourceVersion` or `metadata.uid`, only that version or that very object. Raises
+        ObjectConflict. The API makes a Lease or an Event that is missing, whatever version is said, unless a uid is."""
         ...
 
     async def patch(

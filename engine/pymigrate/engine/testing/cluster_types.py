@@ -11,20 +11,22 @@ STATUS = "status"
 @dataclass(frozen=True, slots=True)
 class ServedType:
     """`has_status`: the status is written by its subresource alone. `has_generation`: whatever else changes is counted, as of custom
-    resources. `is_versioned`: it is replaced under a resourceVersion only. `is_graceful`: it goes once its node has let it go."""
+    resources. `is_versioned`: it is replaced under a resourceVersion only. `is_made_by_replacing`: where it is missing, a replacement makes
+    it. `is_graceful`: it goes once its node has let it go."""
 
     kind: ResourceType
     has_status: bool = False
     has_generation: bool = False
     is_versioned: bool = False
+    is_made_by_replacing: bool = False
     is_graceful: bool = False
 
 
 BUILT_IN = (
     ServedType(JOBS, has_status=True),
     ServedType(PODS, has_status=True, is_graceful=True),
-    ServedType(EVENTS),
-    ServedType(LEASES, is_versioned=True),
+    ServedType(EVENTS, is_made_by_replacing=True),
+    ServedType(LEASES, is_versioned=True, is_made_by_replacing=True),
     ServedType(NAMESPACES, has_status=True),
 )
 

@@ -25,9 +25,10 @@ from pymigrate.engine.ports.cluster import (
 )
 from pymigrate.engine.testing.cluster_deleting import ClusterDeletion
 from pymigrate.engine.testing.cluster_faults import ClusterCall, ClusterFaults
-from pymigrate.engine.testing.cluster_history import ClusterHistory, Key, Record, Watcher
-from pymigrate.engine.testing.cluster_selectors import Selector, selector_of
+from pymigrate.engine.testing.cluster_history import ClusterHistory, Key, Watcher
+from pymigrate.engine.testing.cluster_selectors import selector_of
 from pymigrate.engine.testing.cluster_types import NAMESPACES, STATUS, ServedType, ServedTypes
+from pymigrate.engine.testing.cluster_watching import bookmark_of, change_of, passing
 from pymigrate.engine.testing.cluster_writing import changed_object, merged, new_object, plain
 
 CALLS_KEPT_MAX = 100_000
@@ -126,7 +127,7 @@ class MemoryCluster:
         """As the port says."""
         call = ClusterCall("list", kind, namespace)
         await self._begin(call)
-        passes = _passing(namespace, selector_of(label_selector))
+        passes = passing(namespace, selector_of(label_selector))
         items = [item for key, item in sorted(self._seen(kind).items()) if passes(key, item)]
         version = str(self._stale.get(kind, self._history.version))
         await self.faults.happen(call, is_after=True)
@@ -138,7 +139,7 @@ class MemoryCluster:
         """As the port says; it ends when a test ends it."""
         call = ClusterCall("watch", kind, namespace)
         await self._begin(call)
-        passes = _passing(namespace, selector_of(label_selector))
+        passes = passing(namespace, selector_of(label_selector))
         position = int(resource_version or 0)
         # Who names no version is told of what there is first.
         present = [] if position else [item for key, item in self._history.objects(kind).items() if passes(key, item)]
@@ -154,14 +155,14 @@ class MemoryCluster:
                 watcher.woken.clear()
                 for record in () if self._is_silent else self._history.after(kind, position):
                     position = record.version
-                    if (change := _change(record, passes)) is not None:
+                    if (change := change_of(record, passes)) is not None:
                         yield change
                 if watcher.error is not None:
                     raise watcher.error
                 if watcher.is_ended:
                     return
                 if watcher.bookmark and not self._is_silent:
-                    yield Change(ChangeKind.BOOKMARK, _bookmark(kind, watcher.bookmark))
+                    yield Change(ChangeKind.BOOKMARK, bookmark_of(kind, watcher.bookmark))
                     watcher.bookmark = 0
                 await watcher.woken.wait()
         finally:
@@ -190,6 +191,11 @@ class MemoryCluster:
         namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
         call = ClusterCall("replace", kind, namespace, name, body=plain(changed))
         served = await self._begin(call)
+        if self._history.get(kind, _key(served, namespace, name)) is None:
+            if metadata.get("uid"):  # which is looked at first
+                raise ObjectConflict(f"{kind.plural} {name}: the API said 409: it is another object, by its uid")
+            if served.is_made_by_replacing:
+                return await self._make_by_replacing(call, served, changed)
         former = self._former(served, namespace, name)
         if served.is_versioned and not metadata.get("resourceVersion"):
             raise ObjectRefused(f"{kind.plural} {name}: the API said 422: metadata.resourceVersion: must be specified")
@@ -243,6 +249,15 @@ class MemoryCluster:
         await self.faults.happen(call, is_after=True)
         return told
 
+    async def _make_by_replacing(self, call: ClusterCall, served: ServedType, changed: Object) -> Object:
+        self._check_namespace(served, call.namespace)
+        new = {**changed, "metadata": {**changed["metadata"], "resourceVersion": None}}
+        key = _key(served, call.namespace, call.name)
+        made = self._history.put(call.kind, key, new_object(served, new, next(self._numbers), self._moment()))
+        self._collect()
+        await self.faults.happen(call, is_after=True)
+        return made
+
     def _former(self, served: ServedType, namespace: str, name: str) -> Object:
         if (found := self._history.get(served.kind, _key(served, namespace, name))) is None:
             raise _missing(served.kind, namespace, name)
@@ -279,23 +294,3 @@ def _key(served: ServedType, namespace: str, name: str) -> Key:
 
 def _missing(kind: ResourceType, namespace: str, name: str) -> ObjectMissing:
     return ObjectMissing(f'{kind.plural} {namespace}/{name}: the API said 404: {kind.plural} "{name}" not found')
-
-
-def _passing(namespace: str, selects: Selector) -> Callable[[Key, Object | None], bool]:
-    return lambda key, item: item is not None and namespace in {"", key[0]} and selects(item)
-
-
-def _change(record: Record, passes: Callable[[Key, Object | None], bool]) -> Change | None:
-    was, there = passes(record.key, record.before), passes(record.key, record.after)
-    if there and record.after is not None:
-        return Change(ChangeKind.MODIFIED if was else ChangeKind.ADDED, record.after)
-    if not was or record.before is None:
-        return None
-    # Of what is gone, or does not fit any more, the last that was there is told, with the version of the change.
-    metadata = {**record.before["metadata"], "resourceVersion": str(record.version)}
-    return Change(ChangeKind.DELETED, {**record.before, "metadata": metadata})
-
-
-def _bookmark(kind: ResourceType, version: int) -> Object:
-    metadata = {"resourceVersion": str(version), "creationTimestamp": None}
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
