@@ -110,6 +110,7 @@ async def test_an_engine_that_is_away_decides_nothing() -> None:
         await admission(ScriptedEngine(raises=EngineUnavailable("away"))).decide(request("Department", resource({})))
 
 
+SUSPENDED = {"annotations": {"pymigrate.io/suspend": "true"}}
 NOT_ASKED = {
     "a deletion": request("Department", None, resource({})) | {"operation": "DELETE"},
     "a subresource": request("Department", resource({"owner": "Bob"}), resource({})) | {"subResource": "status"},
@@ -117,6 +118,7 @@ NOT_ASKED = {
         "Department", resource({"owner": "Bob"}, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}), resource({})
     ),
     "a finalizer": request("Department", resource({}, metadata={"finalizers": ["pymigrate.io/engine"]}), resource({})),
+    "what is left alone": request("Department", resource({}, metadata=SUSPENDED)),
     "what is another's": request("Pod", resource({})),
 }
 
@@ -126,6 +128,19 @@ async def test_the_engine_is_not_asked_about(asked: dict[str, Any]) -> None:
     engine = ScriptedEngine(DefinitionProblem(description="is wrong"))
     assert await admission(engine).decide(asked) == Admitted()
     assert engine.asked == []
+
+
+async def test_what_is_left_alone_no_more_is_asked_about() -> None:
+    engine = ScriptedEngine(DefinitionProblem(description="is wrong"))
+    asked = request("Department", resource({}), resource({}, metadata=SUSPENDED))
+    assert isinstance(await admission(engine).decide(asked), Denied)
+
+
+async def test_fields_are_named_as_yaml_has_them() -> None:
+    engine = ScriptedEngine(DefinitionProblem(path="spec.phases.sales_eu.downtime_policy", description="is wrong"))
+    assert await admission(engine).decide(request("Plan", resource({}))) == Denied(
+        "spec.phases.sales_eu.downtimePolicy: is wrong"
+    )
 
 
 async def test_another_environment_by_annotation_is_asked_about() -> None:
@@ -140,7 +155,7 @@ async def test_another_environment_by_annotation_is_asked_about() -> None:
     ("word", "found", "said"),
     [
         ("Department", resource({}, name="a.b"), "metadata.name: `a.b` is no name"),
-        ("Department", resource({}, namespace="1st"), "metadata.namespace: the namespace names the environment"),
+        ("Department", resource({}, namespace="1st"), "metadata.namespace: `1st` is no environment"),
         ("Environment", resource({}, name="prod"), "metadata.name: an Environment is called like its namespace"),
         ("GitSource", resource({"environment": "prod"}), "spec.environment: a GitSource is for the environment of"),
         ("GitSource", resource({}), "spec.environment: a GitSource is for the environment of"),

@@ -14,7 +14,7 @@ from pymigrate.engine.domain.errors import (
     Problem,
     StaleWrite,
 )
-from pymigrate.engine.domain.names import ID_RULE, is_id
+from pymigrate.engine.domain.names import is_id
 from pymigrate.engine.entrypoints.operator.claims import Claims
 from pymigrate.engine.entrypoints.operator.dependents import Dependents
 from pymigrate.engine.entrypoints.operator.engine import EngineCalls, document_of
@@ -32,6 +32,7 @@ from pymigrate.engine.entrypoints.operator.objects import (
     spec_of,
     uid_of,
 )
+from pymigrate.engine.entrypoints.operator.placing import misplaced
 from pymigrate.engine.entrypoints.operator.spec_paths import spec_path
 from pymigrate.engine.entrypoints.operator.verdicts import Findings, Verdict, problems_text
 from pymigrate.engine.ports.cluster import Object
@@ -41,8 +42,6 @@ from pymigrate.v1.custom_resource_pb2 import ObjectStatus
 log = structlog.get_logger(__name__)
 MISSING_SECONDS = 60.0
 PLAN = "Plan"
-ENVIRONMENT = "Environment"
-GIT_SOURCE = "GitSource"
 
 
 class Declared:
@@ -78,8 +77,8 @@ class Declared:
             return _suspended(found, environment)
         former = str((found.get("status") or {}).get("name", "")) if has_finalizer(found) else ""
         status = ObjectStatus(name=former, environment=environment)
-        if wrong := self._wrong_place(key, found, environment):
-            return Findings(status).stalled(*wrong)
+        if wrong := misplaced(key.word, found, self._rule):
+            return Findings(status).stalled(wrong.reason, wrong.message)
         name = engine_name(key.word, environment, key.name)
         holder = self._holder(key, found, name)
         if holder != key:
@@ -99,22 +98,6 @@ class Declared:
     def _holder(self, key: Key, found: Object, name: str) -> Key:
         """Who speaks for a name in the engine."""
         return self._claims.claim(name, str(found["metadata"].get("creationTimestamp", "")), uid_of(found), key)
-
-    def _wrong_place(self, key: Key, found: Object, environment: str) -> tuple[str, str] | None:
-        """Why the engine would not take it there."""
-        if not is_id(key.name):
-            return "InvalidName", f"`{key.name}` is no name in the engine: use {ID_RULE}"
-        if not is_id(environment):
-            return "InvalidEnvironment", f"`{environment}` is no environment: use {ID_RULE}"
-        if self._rule is EnvironmentRule.ANNOTATION:
-            return None
-        if key.word == ENVIRONMENT and key.name != key.namespace:
-            said = f"an Environment is called like its namespace: call it `{key.namespace}`, or make it in namespace `{key.name}`"
-            return "WrongNamespace", said
-        if key.word == GIT_SOURCE and (declared := spec_of(found).get("environment")) != key.namespace:
-            said = f"a GitSource is for the environment of its namespace: set spec.environment to `{key.namespace}`, not `{declared}`"
-            return "WrongNamespace", said
-        return None
 
     async def _apply(self, key: Key, found: Object, environment: str, name: str) -> Verdict:
         document = document_of(
