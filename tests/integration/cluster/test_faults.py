@@ -211,6 +211,37 @@ async def test_a_server_that_another_authority_has_signed_is_not_spoken_to(
     await cluster.close()
 
 
+async def test_an_authority_that_is_replaced_is_trusted_from_the_next_call_on(
+    defined: ApiServer, proxy: KubeProxy, tmp_path: Path
+) -> None:
+    assert proxy.authority is not None
+    authority = tmp_path / "authority.crt"
+    authority.write_bytes(defined.certificate_file.read_bytes())
+    path = defined.kubeconfig("replaced", defined.token, address=proxy.address, authority=authority)
+    cluster = KubernetesCluster.open(path)
+    with pytest.raises(ClusterUnavailable, match="TLS failed"):
+        await cluster.get(NAMESPACES, "", "default")
+    authority.write_bytes(proxy.authority.read_bytes())
+    assert name_of(await cluster.get(NAMESPACES, "", "default")) == "default"
+    await cluster.close()
+
+
+@pytest.mark.parametrize(("name", "is_right"), [("localhost", True), ("elsewhere.example", False)])
+async def test_the_name_that_a_kubeconfig_asks_for_is_the_one_that_is_verified(
+    defined: ApiServer, proxy: KubeProxy, name: str, is_right: bool
+) -> None:
+    path = proxy.kubeconfig("named", defined.token)
+    written = path.read_text().replace('"server":', f'"tls-server-name": "{name}", "server":')
+    path.write_text(written)
+    cluster = KubernetesCluster.open(path)
+    if is_right:
+        assert name_of(await cluster.get(NAMESPACES, "", "default")) == "default"
+    else:
+        with pytest.raises(ClusterUnavailable, match="TLS failed"):
+            await cluster.get(NAMESPACES, "", "default")
+    await cluster.close()
+
+
 @pytest.mark.parametrize("split", [(1,), (7, 1, 300), (4_096,)])
 async def test_a_watch_is_read_whole_wherever_its_bytes_are_split(spoilt: Spoilt, split: tuple[int, ...]) -> None:
     listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
