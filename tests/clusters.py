@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.certificates import CertificateAuthority
+from tests.kube_audit import KubeAudit
 from tests.kube_processes import PROGRAMS, Program, free_ports, programs
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @contextmanager
-def cluster(folder: Path, *, controllers: bool = False) -> Iterator[Cluster]:
+def cluster(folder: Path, *, controllers: bool = False, audit: KubeAudit | None = None) -> Iterator[Cluster]:
     """One of its own, until the end."""
     found, token = programs(folder, PROGRAMS if controllers else PROGRAMS[:2]), secrets.token_hex(16)
     client_port, peer_port, api_port = free_ports(3)
@@ -177,6 +178,7 @@ def cluster(folder: Path, *, controllers: bool = False) -> Iterator[Cluster]:
     api += [f"--service-account-key-file={key}", "--api-audiences=api", f"--token-auth-file={folder / 'tokens.csv'}"]
     api += ["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--allow-privileged=true"]
     api += [f"--client-ca-file={folder / 'clients.crt'}"]
+    api += audit.arguments() if audit else ()
     made = Cluster(
         folder,
         f"https://127.0.0.1:{api_port}",

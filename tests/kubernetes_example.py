@@ -10,17 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from pymigrate.engine.adapters.executors.kubernetes_jobs import JobTerms, job_of
+from pymigrate.engine.adapters.executors.kubernetes_template import PodTerms, pod_template
+
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "kubernetes"
 NAMESPACES = {"dev": "pymigrate", "prod": "pymigrate-system"}
 OVERLAYS = tuple(NAMESPACES)
 SECONDS_MAX = 60.0
+DRAIN_SECONDS, GRACE_SECONDS = 20.0, 30
 Document = Mapping[str, Any]
-# As the executor labels them.
-WORKER_LABELS = {
-    "app.kubernetes.io/name": "pymigrate-worker",
-    "app.kubernetes.io/component": "worker",
-    "app.kubernetes.io/part-of": "pymigrate",
-}
 
 
 def copied(folder: Path) -> Path:
@@ -76,14 +74,27 @@ def pods(documents: Sequence[Document]) -> Iterator[Pod]:
         if each["kind"] in {"Deployment", "StatefulSet"}:
             template = each["spec"]["template"]
             yield Pod(each["metadata"]["name"], template["metadata"]["labels"], template["spec"])
-    yield Pod("pymigrate-worker", WORKER_LABELS, worker_template(documents)["spec"])
+    template = worker_job(documents)["spec"]["template"]
+    yield Pod("pymigrate-worker", template["metadata"]["labels"], template["spec"])
 
 
 def worker_template(documents: Sequence[Document]) -> Document:
-    """What the engine makes pods of worker hosts from."""
+    """What the engine is given to make pods of worker hosts from."""
     [kept] = [each for each in found(documents, "ConfigMap") if "pod-template.yaml" in each["data"]]
     template: Document = yaml.safe_load(kept["data"]["pod-template.yaml"])
     return template
+
+
+def worker_job(documents: Sequence[Document]) -> Document:
+    """The Job of a worker host as the engine's executor makes it under the overlay's settings."""
+    [engine] = found(documents, "StatefulSet", "pymigrate-engine")
+    [container] = engine["spec"]["template"]["spec"]["containers"]
+    given = {each["name"]: each.get("value", "") for each in container["env"]}
+    secret, image = given["PYMIGRATE_KUBERNETES_ENGINE_SECRET"], given["PYMIGRATE_KUBERNETES_IMAGE"]
+    terms = PodTerms(image, secret, 1_000_000_000, GRACE_SECONDS)
+    template = pod_template(worker_template(documents), terms)
+    jobs = JobTerms("pymigrate", engine["metadata"]["namespace"], template, DRAIN_SECONDS, 3_600)
+    return job_of(jobs, "shared-1", "shared@sales", 1)
 
 
 def selects(selector: Document, labels: Mapping[str, str]) -> bool:

@@ -5,8 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from pymigrate.engine.main.kubernetes_settings import KubernetesSettings
+from pymigrate.engine.settings import Settings
+from tests.kube_audit import Access, granted
 from tests.kubernetes_example import (
+    EXAMPLE,
     NAMESPACES,
     OVERLAYS,
     Document,
@@ -15,7 +20,7 @@ from tests.kubernetes_example import (
     pods,
     rendered,
     selects,
-    worker_template,
+    worker_job,
 )
 from tests.kubernetes_models import problems
 
@@ -25,6 +30,8 @@ MADE_BEFORE = {
     # cert-manager makes pymigrate-tls.
     "prod": {"pymigrate-access", "pymigrate-store", "pymigrate-connections", "pymigrate-tls"},
 }
+GROUP = "pymigrate.io"
+CRDS = [path for path in sorted((EXAMPLE / "crds").glob("*.yaml")) if path.name != "kustomization.yaml"]
 CLUSTER_SCOPED = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
 
 
@@ -41,8 +48,8 @@ def documents(overlay: str, tmp_path_factory: pytest.TempPathFactory) -> list[Do
 
 def test_every_field_is_one_that_its_kind_knows(documents: list[Document]) -> None:
     assert {f"{each['kind']}/{each['metadata']['name']}": problems(each) for each in documents if problems(each)} == {}
-    template = worker_template(documents)
-    assert problems({"apiVersion": "v1", "kind": "PodTemplate", "template": template}) == []
+    # Kubernetes 1.20 drops what newer ones know of a Job without a word.
+    assert problems(worker_job(documents)) == []
 
 
 @pytest.mark.parametrize("kind", ["PodDisruptionBudget", "ServiceMonitor", "Certificate"])
@@ -62,18 +69,14 @@ def test_pods_are_let_in_under_the_restricted_standard(documents: list[Document]
     [namespace] = found(documents, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for pod in pods(documents):
-        if pod.owner == "pymigrate-worker":
-            continue  # the engine sets it over the template
         security = pod.spec["securityContext"]
         assert security["runAsNonRoot"] is True, pod.owner
         assert security["runAsUser"] > 0, pod.owner
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, pod.owner
         for container in pod.containers:
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }, pod.owner
+            wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True}
+            assert (container["securityContext"] | wanted) == container["securityContext"], pod.owner
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, pod.owner
 
 
 def test_only_pods_that_ask_the_api_server_have_a_token_for_it(documents: list[Document]) -> None:
@@ -156,3 +159,36 @@ def test_the_engine_is_one(documents: list[Document]) -> None:
 def _claims(documents: list[Document], owner: str) -> list[Document]:
     sets = found(documents, "StatefulSet", owner)
     return [each["metadata"] for each in sets[0]["spec"].get("volumeClaimTemplates", ())] if sets else []
+
+
+def test_the_operator_may_do_with_every_kind_what_it_does_and_nothing_with_others(documents: list[Document]) -> None:
+    [rules] = [
+        each["rules"] for kind in ("Role", "ClusterRole") for each in found(documents, kind, "pymigrate-operator")
+    ]
+    kinds = {yaml.safe_load(path.read_text())["spec"]["names"]["plural"] for path in CRDS}
+    assert granted(rules) == {
+        *(Access(verb, GROUP, kind) for kind in kinds for verb in ("get", "list", "watch", "patch")),
+        *(Access("patch", GROUP, f"{kind}/status") for kind in kinds),
+        Access("create", "", "events"),
+        Access("patch", "", "events"),
+    }
+
+
+def test_a_figure_of_prometheus_may_scale_a_run() -> None:
+    scaler = yaml.safe_load((EXAMPLE / "autoscaling/run.yaml").read_text())
+    assert problems(scaler) == []
+    target = scaler["spec"]["scaleTargetRef"]
+    [run] = found(rendered(EXAMPLE / "quickstart"), target["kind"], target["name"])
+    assert run["apiVersion"] == target["apiVersion"]
+    [metric] = [each["external"]["metric"]["name"] for each in scaler["spec"]["metrics"]]
+    assert f"| `{metric}` |" in (EXAMPLE.parents[1] / "docs/metrics.md").read_text()
+
+
+def test_variables_are_settings_that_there_are(documents: list[Document]) -> None:
+    known = {f"PYMIGRATE_{name.upper()}" for name in Settings.model_fields}
+    known |= {f"PYMIGRATE_KUBERNETES_{name.upper()}" for name in KubernetesSettings.model_fields}
+    # By which clients find the engine, and what the executor tells a host of its pod.
+    known |= {"PYMIGRATE_ENDPOINT", "PYMIGRATE_POD_NAMESPACE", "PYMIGRATE_POD_NAME", "PYMIGRATE_JOB_UID"}
+    known |= {"PYMIGRATE_OPERATOR_NAMESPACE", "PYMIGRATE_OPERATOR_LISTEN"}
+    said = {each["name"] for pod in pods(documents) for container in pod.containers for each in container["env"]}
+    assert {name for name in said if name.startswith("PYMIGRATE_")} - known == set()
