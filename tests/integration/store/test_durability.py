@@ -20,7 +20,7 @@ from pymigrate.engine.adapters.store.postgres import PostgresStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.adapters.store.sqlite_file import opened
 from pymigrate.engine.adapters.store.writer import GROUP_UNITS_MAX, Writer
-from pymigrate.engine.domain.errors import PyMigrateError, StoreUnavailable
+from pymigrate.engine.domain.errors import FailedPrecondition, PyMigrateError, StoreUnavailable
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import AuditEntry, Unit
 from pymigrate.engine.testing.clock import START, ManualClock
@@ -131,6 +131,41 @@ async def test_a_read_sees_what_was_asked_for_before(tmp_path: Path) -> None:
     assert len(await store.read(lambda unit: list(unit.audit.list(0, 9)))) == 1
     await writing
     await store.close()
+
+
+async def test_what_is_read_at_once_is_read_on_one_state_and_each_gets_its_own_answer(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "store", ManualClock())
+    await store.transact(appending("a"))
+    is_busy, go_on = threading.Event(), threading.Event()
+
+    def hold(unit: Unit) -> int:
+        is_busy.set()
+        assert go_on.wait(60)
+        return 0
+
+    def count(unit: Unit) -> int:
+        return len(unit.audit.list(0, 9))
+
+    def refuse(unit: Unit) -> int:
+        raise FailedPrecondition("not this one")
+
+    def write(unit: Unit) -> int:
+        appending("b")(unit)
+        return 0
+
+    holding = asyncio.ensure_future(store.read(hold))
+    await asyncio.to_thread(is_busy.wait, 60)
+    reads = [asyncio.ensure_future(store.read(work)) for work in (count, refuse, count, write, count, write, count)]
+    await asyncio.sleep(0)
+    go_on.set()
+    found = await asyncio.gather(holding, *reads, return_exceptions=True)
+    await store.close()
+    assert [each for each in found if not isinstance(each, Exception)] == [0, 1, 1, 1, 1]
+    assert isinstance(found[2], FailedPrecondition)
+    for refused in (found[4], found[6]):
+        assert isinstance(refused, RuntimeError)
+        assert "use transact" in str(refused)
+    assert await subjects(tmp_path / "store") == ["a"]
 
 
 async def test_a_failure_while_closing_is_told(tmp_path: Path) -> None:

@@ -219,3 +219,37 @@ async def test_a_blackout_declared_while_a_run_is_under_way_drains_its_lanes_and
         await host.finish(task, worker_pb2.LaneProgress(chunks=1, rows=1))
     engine.clock.advance(6 * 3600)
     assert await given(host) == 8
+
+
+async def test_one_run_more_is_read_alone_and_with_its_limit_as_it_is_by_then(engine: Engine) -> None:
+    await engine.declare({"a": phase("x")})
+    other = f"{ENVIRONMENT}/plans/q"
+
+    async def limit(plan: str, lanes_max: int) -> None:
+        wanted, mask = plan_pb2.Plan(name=plan, lanes_max=lanes_max), FieldMask(paths=["lanes_max"])
+        await engine.store.transact(lambda unit: engine.catalog.update(unit, PLANS, wanted, mask, ME))
+
+    made = plan_pb2.Plan(phases={"a": phase("y")})
+    await engine.store.transact(lambda unit: engine.plans.create(unit, ENVIRONMENT, "q", made, ME, is_dry=False))
+    host = PlayedHost(engine)
+    await host.register()
+    await begun_run(engine, host, other)
+    await engine.limits.current()
+    await limit(PLAN, 3)
+    await limit(other, 5)
+    await begun_run(engine, host, PLAN)
+    assert (await engine.limits.current()).plans == {PLAN: 3, other: 0}
+    engine.clock.advance(AGE_MAX_SECONDS)
+    assert (await engine.limits.current()).plans == {PLAN: 3, other: 5}
+
+
+async def begun_run(engine: Engine, host: PlayedHost, plan: str) -> None:
+    """A run of the plan, begun."""
+    starting = asyncio.create_task(engine.runs.start(run_pb2.StartRunRequest(parent=plan, run=PAUSED), ME))
+    while not starting.done():
+        await host.work(1)
+        await asyncio.sleep(0)
+    await starting
+
+
+PAUSED = run_pb2.Run(desired_state=run_pb2.DESIRED_STATE_PAUSED)

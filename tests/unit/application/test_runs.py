@@ -303,3 +303,40 @@ async def test_a_plan_of_an_unknown_number_of_rows_says_so(engine: Engine, host:
     unknown.source.rows = -1
     run = await answered(engine, host, request(), orders=worker_pb2.TaskResult(inspect=unknown))
     assert run.rows_expected == -1
+
+
+async def test_many_runs_of_a_plan_that_are_started_at_once_look_at_its_datasets_once(
+    engine: Engine, host: PlayedHost
+) -> None:
+    asked = [request(run_id="", run=run_pb2.Run(triggers={"uid": str(number)})) for number in range(50)]
+    starting = [asyncio.create_task(engine.runs.start(each, ME)) for each in asked]
+    kinds = []
+    while not all(task.done() for task in starting):
+        if task := await host.claim():
+            kinds.append(task.WhichOneof("work"))
+            await host.finish(task)
+        await asyncio.sleep(0)
+    runs = [await task for task in starting]
+    assert len({run.name for run in runs}) == 50
+    assert [dict(run.triggers)["uid"] for run in runs] == [str(number) for number in range(50)]
+    assert kinds.count("inspect") == 2, "one look for each dataset"
+    for run in runs:
+        frozen = await engine.board.revision(run.name)
+        assert set(frozen.inspections) == {"a/orders", "b/items"}
+
+
+async def test_runs_that_are_started_at_once_are_each_refused_with_what_is_wrong(
+    engine: Engine, host: PlayedHost
+) -> None:
+    refused = run_pb2.Failure(reason="INVALID_DEFINITION", message="no such table", field="source.relation")
+    starting = [
+        asyncio.create_task(engine.runs.start(request(run_id="", run=run_pb2.Run(triggers={"uid": uid})), ME))
+        for uid in "abc"
+    ]
+    while not all(task.done() for task in starting):
+        if task := await host.claim():
+            await host.finish(task, refused if task.inspect.dataset.dataset_id == "orders" else None)
+        await asyncio.sleep(0)
+    for found in await asyncio.gather(*starting, return_exceptions=True):
+        assert isinstance(found, InvalidDefinition)
+        assert [problem.field for problem in found.problems] == ["phases.a.datasets.orders.source.relation"]

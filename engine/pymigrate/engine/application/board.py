@@ -136,6 +136,7 @@ class Board:
         self.changes.tell(whole(aggregate, self._clock.now(), events))
         # Whoever looked at it since it was stored has loaded it: theirs is as good, and watched perhaps.
         active = self._runs.setdefault(aggregate.run.name, ActiveRun(core))
+        active.revision = active.revision or run_pb2.PlanRevision.FromString(revision)
         self._tell_work()
         return active.core
 
@@ -217,10 +218,10 @@ class Board:
             return look(active.core.aggregate)
 
     async def views(self, names: Sequence[str], look: Callable[[RunAggregate], Seen]) -> list[Seen]:
-        """`view` of those of several runs that there are, in their order. Those that are not in memory are read together, and not kept."""
-        cold = {name for name in names if name not in self._runs}
+        """`view` of those of several runs that there are, in their order; those that are not in memory are read together, and not kept."""
+        cold, seen = {name for name in names if name not in self._runs}, []
         found = await self._store.read(lambda unit: unit.runs.load_all(cold)) if cold else ()
-        stored, seen = {aggregate.run.name: aggregate for aggregate in found}, []
+        stored = {aggregate.run.name: aggregate for aggregate in found}
         for name in names:
             if name in self._runs or name not in cold:
                 seen.append(await self.view(name, look))

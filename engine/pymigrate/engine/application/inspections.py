@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from pymigrate.engine.application import works
 from pymigrate.engine.application.inquiries import Inquiries
+from pymigrate.engine.application.joint_looks import JointLooks
 from pymigrate.engine.domain.errors import InvalidDefinition, PermanentError, Problem, TemporaryError
 from pymigrate.engine.domain.names import at_environment
 from pymigrate.v1 import run_pb2, worker_pb2
@@ -16,10 +17,11 @@ DatasetPlace = tuple[str, str]
 
 
 class Inspections:
-    """Looks, as many at once as hosts take."""
+    """Looks, as many at once as hosts take. With `looks` those who want to know the same at once are told by one."""
 
-    def __init__(self, inquiries: Inquiries) -> None:
+    def __init__(self, inquiries: Inquiries, looks: JointLooks | None = None) -> None:
         self._inquiries = inquiries
+        self._looks = looks
 
     async def require(self, revision: run_pb2.PlanRevision, phases: Iterable[str]) -> None:
         """Adds what is found of every dataset of the phases to the revision. Raises InvalidDefinition with every problem, and a
@@ -72,10 +74,16 @@ class Inspections:
         )
         message = worker_pb2.Task(inspect=works.inspection_work(revision, phase, dataset))
         try:
-            result = await self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS)
+            result = await self._ask(message, affinity)
         except InvalidDefinition as error:
             return [Problem(f"{path}.{problem.field}", problem.description) for problem in error.problems]
         except PermanentError as error:
             return [Problem(f"{path}.{error.field}" if error.field else path, error.message)]
         revision.inspections[f"{phase}/{dataset}"].CopyFrom(result.inspect)
         return [Problem(f"{path}.{problem.field}", problem.description) for problem in result.inspect.problems]
+
+    async def _ask(self, message: worker_pb2.Task, affinity: str) -> worker_pb2.TaskResult:
+        if self._looks is None:
+            return await self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS)
+        key = "inspection", affinity, message.SerializeToString(deterministic=True)
+        return await self._looks.look(key, lambda: self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS))

@@ -7,7 +7,7 @@ that it takes a fifth of the time at most: lanes report far more often than limi
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.kinds import CONNECTIONS, PHASES, PLANS, children
@@ -41,6 +41,11 @@ class _Found:
     openings: dict[Place, bytes] = field(default_factory=dict)
     opened: dict[str, dict[str, connection_pb2.Connection]] = field(default_factory=dict)
 
+    def merged(self, newer: "_Found") -> "_Found":
+        """What both gathered; of what both have, what the newer one has."""
+        names = (each.name for each in fields(self))
+        return _Found(**{name: {**getattr(self, name), **getattr(newer, name)} for name in names})
+
     def limits(self, lanes_max: int) -> Limits:
         """What was gathered, under the engine's own limit."""
         return Limits(
@@ -65,6 +70,7 @@ class LaneLimits:
         self._lanes_max = lanes_max
         self._clock = clock
         self._limits = Limits(lanes_max)
+        self._found = _Found()
         self._revisions: dict[str, run_pb2.PlanRevision] = {}
         self._names: frozenset[str] = frozenset()
         self._good_until = float("-inf")
@@ -77,16 +83,25 @@ class LaneLimits:
         if names == self._names and (self._reading.locked() or self._clock.monotonic() < self._good_until):
             return self._limits
         async with self._reading:
-            names = self._active()
-            if names != self._names or self._clock.monotonic() >= self._good_until:
-                begun = self._clock.monotonic()
-                revisions = {name: await self._board.revision(name) for name in sorted(names)}
+            names, begun = self._active(), self._clock.monotonic()
+            if begun >= self._good_until:
                 if names:
-                    found = await self._store.read(lambda unit: self._read(unit, revisions))
-                    self._limits, self._revisions = found.limits(self._lanes_max), self._revised(found, revisions)
+                    await self._take(names, _Found(), {})
                 read = self._clock.monotonic()
-                self._names, self._good_until = names, max(begun + AGE_MAX_SECONDS, read + (read - begun) * PAUSE_SHARE)
+                self._good_until = max(begun + AGE_MAX_SECONDS, read + (read - begun) * PAUSE_SHARE)
+            elif added := names - self._names:
+                # However many runs there are, one more costs no more than one: many begin at once.
+                await self._take(added, self._found, self._revisions)
+            self._names = names
             return self._limits
+
+    async def _take(self, names: frozenset[str], known: _Found, revised: Mapping[str, run_pb2.PlanRevision]) -> None:
+        """Reads what limits these runs, beside what is known of others."""
+        revisions = {name: await self._board.revision(name) for name in sorted(names)}
+        found = await self._store.read(lambda unit: self._read(unit, revisions))
+        self._revisions = {**revised, **self._revised(found, revisions)}
+        self._found = known.merged(found)
+        self._limits = self._found.limits(self._lanes_max)
 
     def opened_now(self, run: str, revision: run_pb2.PlanRevision) -> run_pb2.PlanRevision:
         """A run's revision with its connections opened as they were declared when the limits were read last."""
@@ -99,7 +114,8 @@ class LaneLimits:
         found, declared = _Found(), dict[Place, connection_pb2.Connection]()
         for run, revision in revisions.items():
             environment = environment_of(run)
-            _read_plan(unit, revision.plan.name, revision, found)
+            if revision.plan.name not in found.plans:
+                _read_plan(unit, revision.plan.name, revision, found)
             if environment not in found.environments:
                 policy = policy_of(unit, environment)
                 _take_policy(environment, policy, lanes_max_of(unit, environment, policy), found)

@@ -6,9 +6,9 @@ from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.field_definitions import range_problems
-from pymigrate.engine.application.followups import has_succeeded
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
+from pymigrate.engine.application.joint_looks import JointLooks
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.application.pages import page_limit
 from pymigrate.engine.application.policies import policy_of, require_approver, require_runner
@@ -16,6 +16,7 @@ from pymigrate.engine.application.projections import DESIRED, event_message, lan
 from pymigrate.engine.application.required_objects import require_parent
 from pymigrate.engine.application.revisions import aggregate_of, freeze, run_key
 from pymigrate.engine.application.run_approvals import gates_to_approve, is_of_policy
+from pymigrate.engine.application.run_starts import start_place
 from pymigrate.engine.application.run_tokens import page_token_of, read_page_token
 from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.run_watching import RunWatching
@@ -39,15 +40,12 @@ from pymigrate.engine.domain.happenings import (
 )
 from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id
 from pymigrate.engine.domain.run import Run, RunAggregate
-from pymigrate.engine.domain.run_keys import is_given_up
 from pymigrate.engine.domain.run_states import DesiredState, PhaseState, RunState
 from pymigrate.engine.ports.store import AuditEntry, Store, Unit
 from pymigrate.engine.ports.tracing import present_span
 from pymigrate.v1 import environment_pb2, plan_pb2, run_pb2
 
 TRIGGERS_MAX = 64
-RUN_ID_DIGITS = 12
-NAMESAKES_MAX = 1_000
 RUN_LANES_MAX = 1_000
 ROLLBACK_WINDOW_SECONDS = 7 * 86_400
 
@@ -67,7 +65,8 @@ class Runs:
     ) -> None:
         self._store = store
         self._board = board
-        self._inspections = Inspections(inquiries)
+        self._looks = JointLooks(surroundings.clock)
+        self._inspections = Inspections(inquiries, self._looks)
         self._catalog = catalog
         self._surroundings = surroundings
         self._views = views
@@ -78,7 +77,7 @@ class Runs:
         """Freezes, checks and starts; adopts the run that has the same key. Raises InvalidDefinition with every problem found."""
         plan, triggers = request.parent, dict(request.run.triggers)
         _refuse_start_problems(request)
-        revision, problems = await self._store.read(lambda unit: self._freeze(unit, plan))
+        revision, problems = await self._frozen(plan)
         require_runner(revision.policy, environment_of(plan), caller)
         revision.starter = caller.principal
         if request.plan_hash and request.plan_hash != revision.plan.plan_hash:
@@ -86,14 +85,14 @@ class Runs:
                 f"{plan} was changed since it was read: look at it again before starting it", field="plan_hash"
             )
         key = run_key(plan, revision.plan.plan_hash, triggers)
-        adopted = await self._store.read(lambda unit: unit.runs.by_key(plan, key))
-        if adopted is not None:
-            return await self.get(adopted.name)
+        place = await self._store.read(lambda unit: start_place(unit, revision.plan, request.run_id, key))
+        if place.adopted:
+            return await self.get(place.name)
         if problems:
             raise InvalidDefinition(problems)
         await self._inspections.require(revision, revision.plan.phases)
         run = Run(
-            name=await self._store.read(lambda unit: _run_name(unit, plan, request.run_id, key)),
+            name=place.name,
             plan=plan,
             key=key,
             plan_hash=revision.plan.plan_hash,
@@ -102,7 +101,7 @@ class Runs:
             triggers=triggers,
             desired=DESIRED[request.run.desired_state],
             rollback_window_seconds=revision.plan.rollback_window_seconds or ROLLBACK_WINDOW_SECONDS,
-            waiting_for=await self._store.read(lambda unit: _unfinished_plans(unit, revision.plan)),
+            waiting_for=place.waiting_for,
             traceparent=str(present_span() or ""),
         )
         aggregate = aggregate_of(run, revision)
@@ -235,6 +234,15 @@ class Runs:
             answer.ddl[place].CopyFrom(found.ddl)
         return answer
 
+    async def _frozen(self, plan: str) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
+        """As `_freeze`, of which the caller has a revision of its own: many runs of a plan may be started at once."""
+        shared, problems = await self._looks.look(
+            ("frozen", plan), lambda: self._store.read(lambda unit: self._freeze(unit, plan))
+        )
+        revision = run_pb2.PlanRevision()
+        revision.CopyFrom(shared)
+        return revision, problems
+
     def _freeze(self, unit: Unit, plan: str) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
         self._catalog.get(unit, PLANS, plan)
         resource = unit.resources.get(plan)
@@ -244,26 +252,6 @@ class Runs:
 
     def _audit(self, caller: Caller, action: str, name: str) -> AuditEntry:
         return AuditEntry(self._surroundings.clock.now(), caller.principal, action, name, 0)
-
-
-def _unfinished_plans(unit: Unit, plan: plan_pb2.Plan) -> tuple[str, ...]:
-    """The plans that it depends on and whose newest run has not succeeded."""
-    environment = environment_of(plan.name)
-    names = sorted(set(plan.dependencies))
-    return tuple(name for name in names if not has_succeeded(unit, f"{environment}/plans/{name}"))
-
-
-def _run_name(unit: Unit, plan: str, run_id: str, key: str) -> str:
-    """A run's name: as it is asked for, or after its key. Others have that too where they had the same key and gave it up."""
-    if run_id:
-        return f"{plan}/runs/{run_id}"
-    name = f"{plan}/runs/r{key[:RUN_ID_DIGITS]}"
-    taken = (unit.runs.get(f"{name}-{number}") for number in range(2, NAMESAKES_MAX))
-    found = unit.runs.get(name)
-    number = 1
-    while found is not None and is_given_up(found):
-        number, found = number + 1, next(taken, None)
-    return f"{name}-{number}" if number > 1 else name
 
 
 def _unpublished(aggregate: RunAggregate) -> list[str]:

@@ -10,12 +10,15 @@ from sqlalchemy import BigInteger
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.visitors import InternalTraversal
 
 
 class WritingTransaction(ColumnElement[int]):
     """The number of the transaction that the statement is part of; 0 where only one writes at a time."""
 
     inherit_cache = True
+    # Nothing of it differs: without this a statement that has it would be compiled at each use.
+    _traverse_internals: list[tuple[str, InternalTraversal]] = []  # noqa: RUF012 (the base class has it so)
     type = BigInteger()
 
 
@@ -23,6 +26,8 @@ class OldestTransaction(ColumnElement[int]):
     """The lowest number of a transaction that was under way when the statement's snapshot was taken."""
 
     inherit_cache = True
+    # Nothing of it differs: without this a statement that has it would be compiled at each use.
+    _traverse_internals: list[tuple[str, InternalTraversal]] = []  # noqa: RUF012 (the base class has it so)
     type = BigInteger()
 
 

@@ -5,12 +5,13 @@ group is undone and each of its units is tried once more alone, so that each get
 """
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import structlog
 from sqlalchemy import Connection
@@ -98,9 +99,7 @@ class Writer:
             if writes := [job for job in jobs if job.is_writing]:
                 _commit(connection, writes)
             # Whoever reads sees everything that was asked for before, so reads of the same turn come last.
-            for job in jobs:
-                if not job.is_writing:
-                    _settle(job, _read(connection, job))
+            _read(connection, [job for job in jobs if not job.is_writing])
 
 
 def _commit(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
@@ -136,26 +135,51 @@ def _in_one_transaction(connection: Connection, jobs: Sequence[Job[Any]]) -> lis
 
 def _attempt(connection: Connection, job: Job[Any], unit: SqlUnit) -> _Outcome:
     """Does one job under its own savepoint. Raises DBAPIError when the database fails, which may have undone more than this job."""
-    savepoint = connection.begin_nested()
+    # At the driver: there are as many savepoints as units, and SQLAlchemy's would be compiled each time.
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    driver.execute("SAVEPOINT unit")
     try:
         result = job.work(unit)
-        savepoint.commit()
+        driver.execute("RELEASE unit")
     except BaseException as error:
-        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+        if isinstance(error, DBAPIError | sqlite3.Error) and not isinstance(error, IntegrityError):
             raise
-        savepoint.rollback()
+        driver.execute("ROLLBACK TO unit")
+        driver.execute("RELEASE unit")
         unit.forget()
         return _failed(error)
     return _Outcome(result)
 
 
-def _read(connection: Connection, job: Job[Any]) -> _Outcome:
-    unit = SqlUnit(connection)
+def _read(connection: Connection, jobs: Sequence[Job[Any]]) -> None:
+    """Does the jobs on one state and tells each its outcome. One that the database fails in, and those after it, are done alone."""
+    if not jobs:
+        return
+    told = 0
     try:
         with reading(connection):
-            return _Outcome(job.work(unit))
-    except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+            for job in jobs:
+                _settle(job, _look(connection, job))
+                told += 1
+    except BaseException as error:  # noqa: BLE001 - it belongs to the callers
+        if len(jobs) > 1:
+            for job in jobs[told:]:
+                _read(connection, [job])
+        elif not told:
+            _settle(jobs[0], _failed(error))
+        else:
+            log.warning("store.read_not_ended", error=str(translated(error)))
+
+
+def _look(connection: Connection, job: Job[Any]) -> _Outcome:
+    """Raises DBAPIError when the database fails."""
+    unit = SqlUnit(connection)
+    try:
+        return _Outcome(job.work(unit))
+    except BaseException as error:
         unit.forget()
+        if isinstance(error, DBAPIError):
+            raise
         return _failed(error)
 
 
