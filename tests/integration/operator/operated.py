@@ -36,6 +36,7 @@ class Scene:
     seed: int = 1
     is_leading: bool = True
     ending: asyncio.Event = field(default_factory=asyncio.Event)
+    engine_calls: list[str] = field(default_factory=list)
 
     def require_leading(self) -> None:
         if not self.is_leading:
@@ -201,8 +202,9 @@ async def operated(
     def require_leading() -> None:
         scene.require_leading()
 
-    engine = EngineCalls(EngineAccess.of(served.home, {}), require_leading)
-    scene = Scene(cluster, engine, OperatorOptions(rule=rule, namespace=namespace), build_runs)
+    calls: list[str] = []
+    engine = EngineCalls(EngineAccess.of(served.home, {}), require_leading, lambda method, _: calls.append(method))
+    scene = Scene(cluster, engine, OperatorOptions(rule=rule, namespace=namespace), build_runs, engine_calls=calls)
     if starts:
         scene.start()
     try:

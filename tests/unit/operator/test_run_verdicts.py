@@ -286,6 +286,12 @@ def test_a_trouble_is_told_and_what_was_known_is_kept() -> None:
     seen = Situation(run_spec())
     status = run_verdict(before, seen, Start(""), Trouble("EngineUnavailable", "it does not answer"))
     assert (reason(status, "Reconciling"), conditions(status)["Stalled"]) == ("EngineUnavailable", "False")
+    away = run_verdict(
+        before, Situation(run_spec(suspend=True)), Wait("Suspended", ""), Trouble("EngineUnavailable", "")
+    )
+    assert {str(each.type) for each in away.conditions} == {"Ready", "Reconciling"}, (
+        "nobody knows whether it is suspended"
+    )
     assert (fields(status).name, fields(status).state, fields(status).rows) == (before.name, before.state, before.rows)
     refused = run_verdict(before, seen, Start(""), Trouble("NotPermitted", "no", needs_person=True))
     assert reason(refused, "Stalled") == "NotPermitted"

@@ -61,6 +61,7 @@ class Parts:
     rng: random.Random
     rule: EnvironmentRule
     note: Callable[[Key, Object], None]
+    read: Callable[[Key], Object | None]
 
 
 BuildRuns = Callable[[Parts], Reconciler]
@@ -235,6 +236,7 @@ class Operator:
                 rng,
                 self._options.rule,
                 self.note,
+                self.read,
             )
             found[RUN] = build_runs(parts)
         return found

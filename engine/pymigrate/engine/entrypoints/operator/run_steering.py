@@ -109,7 +109,8 @@ class Situation:
 
     `plan_hash` is the plan's now; empty: it was not asked for; None: there is no such plan. `is_checked`: what would happen was looked at,
     of this declaration and this plan, with so many `problems`. `retry` is the one that was answered last. `lanes` are the most that there
-    should be. `refused` are approvals that the engine does not take, or need not be told again.
+    should be. `refused` are approvals that the engine does not take, or need not be told again, and `refusal` says why. `plan_trouble` is
+    why the plan is not to be run yet.
     """
 
     spec: custom_resource_pb2.RunSpec
@@ -122,6 +123,8 @@ class Situation:
     is_deleted: bool = False
     has_finalizer: bool = False
     refused: frozenset[ApproveGate] = frozenset()
+    refusal: str = ""
+    plan_trouble: str = ""
 
 
 def next_step(seen: Situation) -> Step:
@@ -172,6 +175,8 @@ def _to_start(seen: Situation) -> Step:
         return Wait("NotStarted", "there is nothing to roll back, and nothing is started while `rollback` is set")
     if spec.suspend:
         return Wait("Suspended", "it is not started while `suspend` is set")
+    if seen.plan_trouble:
+        return Wait("DependencyNotReady", seen.plan_trouble)
     if seen.plan_hash is None:
         return Wait("DependencyMissing", f"there is no plan `{spec.plan}` in its environment yet")
     if spec.dry_run:

@@ -68,8 +68,10 @@ def run_verdict(
         fill_figures(status, seen.run)
         is_asked = seen.run.state in {run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_ROLLBACK_BLOCKED}
         status.retry = seen.retry if is_asked else seen.spec.retry
-    conditions = _conditions(seen, standing_of(seen, step, trouble))
-    return Verdict(tuple(conditions), status, late_fields=LATE_FIELDS)
+    standing = standing_of(seen, step, trouble)
+    is_unknown = seen.run is None and trouble is not None and not trouble.needs_person
+    conditions = (*_first(standing), *(() if is_unknown else _others(seen)))
+    return Verdict(conditions, status, late_fields=LATE_FIELDS)
 
 
 def standing_of(seen: Situation, step: Step, trouble: Trouble | None = None) -> Standing:
@@ -192,7 +194,7 @@ def _of_under_way(seen: Situation, run: run_pb2.Run) -> Standing:
     return Standing("Running", "its lanes are under way", is_reconciling=True)
 
 
-def _conditions(seen: Situation, standing: Standing) -> Iterator[Condition]:
+def _first(standing: Standing) -> Iterator[Condition]:
     reason, told = standing.reason, shortened(standing.message, MESSAGE_BYTES_MAX)
     aside = shortened(told, ASIDE_BYTES_MAX)
     yield Condition(ConditionType.READY, standing.is_ready, reason, told)
@@ -200,6 +202,9 @@ def _conditions(seen: Situation, standing: Standing) -> Iterator[Condition]:
         yield Condition(ConditionType.RECONCILING, True, reason, aside)
     if standing.is_stalled:
         yield Condition(ConditionType.STALLED, True, reason, aside)
+
+
+def _others(seen: Situation) -> Iterator[Condition]:
     if _is_suspended(seen):
         yield Condition(ConditionType.SUSPENDED, True, "Suspended", "its lanes are drained, and none starts")
     yield Condition(ConditionType.APPROVED, *_approved(seen))
@@ -223,6 +228,8 @@ def _approved(seen: Situation) -> tuple[bool, str, str]:
         if is_manual(spec) and not (spec.approved_plan_hash and accepted):
             return False, "ApprovalRequired", f"set `approvedPlanHash` to `{accepted}`" if accepted else "no plan yet"
         return True, "Approved", "it starts by itself" if not spec.approved_plan_hash else "its plan is approved"
+    if seen.refusal:
+        return False, "NotPermitted", shortened(seen.refusal, ASIDE_BYTES_MAX)
     for declared in spec.gate_approvals:
         where = f"{declared.phase}/{declared.gate}"
         gates = [gate for name, phase in run.phases.items() if declared.phase in {"", name} for gate in phase.gates]
