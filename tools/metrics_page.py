@@ -1,15 +1,18 @@
-"""Writes the table of docs/metrics.md from the engine's families, and tells whether what is committed is what they say."""
+"""Writes the tables of docs/metrics.md from the families of engine and operator, and tells whether what is committed is what they say."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pymigrate.engine.ports.metric_families import FAMILIES
 from pymigrate.engine.ports.metrics import Family
+from pymigrate.engine.ports.operator_families import OPERATOR_FAMILIES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
-BEGIN = "<!-- families: written by python -m tools.metrics_page -->\n"
-END = "<!-- end of families -->\n"
+BEGIN = "<!-- families{of}: written by python -m tools.metrics_page -->\n"
+END = "<!-- end of families{of} -->\n"
+TABLES = {"": FAMILIES, " of the operator": OPERATOR_FAMILIES}
 
 
 def main() -> int:
@@ -28,16 +31,19 @@ def main() -> int:
 
 
 def with_table(page: str) -> str:
-    """The page with its table as the families say."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n\n{END}{after}"
+    """The page with its tables as the families say."""
+    for of, families in TABLES.items():
+        begin, end = BEGIN.format(of=of), END.format(of=of)
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        page = f"{before}{begin}\n{table(families)}\n\n{end}{after}"
+    return page
 
 
-def table() -> str:
+def table(families: Sequence[Family]) -> str:
     """Every family, in the order in which they are declared."""
     rows = ["| family | kind | labels | series at most | what it is |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join([*rows, *map(_row, FAMILIES)])
+    return "\n".join([*rows, *map(_row, families)])
 
 
 def _row(family: Family) -> str:

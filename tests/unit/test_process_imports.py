@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-PROCESSES = ("worker", "dispatcher", "rest", "serve")
+PROCESSES = ("worker", "dispatcher", "rest", "serve", "operator")
 LIBRARIES = ("rich", "pygments")
 
 

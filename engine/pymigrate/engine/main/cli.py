@@ -60,6 +60,7 @@ def _add_commands(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(rest)
     app.command()(dispatcher)
+    app.command()(operator)
     commands.add_to(app)
     definition_commands.add_to(app, _check_files)
     connection_commands.add_to(app)
@@ -111,6 +112,28 @@ def dispatcher(
             raise typer.Exit(code)
 
     _run(told, home=home)
+
+
+def operator(
+    home: Annotated[Path | None, typer.Option(help="Folder of the engine's token and endpoint.")] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="File that says how the cluster is reached; without: as the pod's service account."),
+    ] = None,
+    namespace: Annotated[str | None, typer.Option(help="The only namespace to look at; without: all.")] = None,
+    listen: Annotated[str | None, typer.Option(help="Address and port of probes and metrics; empty for none.")] = None,
+) -> None:
+    """Make the engine what Kubernetes custom resources say, as its client, until SIGTERM; of several one leads."""
+    from pymigrate.engine.main.operator import run
+    from pymigrate.engine.main.operator_settings import OperatorSettings
+
+    told = {"kubeconfig": kubeconfig, "namespace": namespace, "listen": listen}
+    given: dict[str, object] = {name: value for name, value in told.items() if value is not None}
+
+    def with_own(settings: "Settings") -> None:
+        run(settings, OperatorSettings(**given))  # type: ignore[arg-type]  # pydantic checks them
+
+    _run(with_own, home=home)
 
 
 def _check_files(files: "Sequence[DefinitionFile]", environment: str) -> "ApplyDefinitionsResponse":
