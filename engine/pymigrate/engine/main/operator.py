@@ -27,6 +27,7 @@ from pymigrate.engine.entrypoints.operator.engine import EngineCalls
 from pymigrate.engine.entrypoints.operator.figures import OperatorFigures
 from pymigrate.engine.entrypoints.operator.operator import Operator, OperatorOptions
 from pymigrate.engine.entrypoints.operator.probes import ProbeServer
+from pymigrate.engine.entrypoints.operator.runs import Runs
 from pymigrate.engine.main.operator_settings import OperatorSettings
 from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.told_addresses import reached_at, tell
@@ -64,7 +65,7 @@ async def serve(settings: Settings, given: OperatorSettings) -> None:
     engine = EngineCalls(EngineAccess.of(settings.home, os.environ), require_leading, figures.engine_called)
     options = OperatorOptions(rule=given.environments, namespace=given.namespace, workers=given.workers)
     led = LedCluster(cluster, require_leading)
-    operator = Operator(led, engine, clock, random.Random(), options, on_worked=figures.worked)
+    operator = Operator(led, engine, clock, random.Random(), options, Runs, on_worked=figures.worked)
     metrics.collect("operator", lambda: figures.read(operator, is_leading=election.is_leading()))
     probes = ProbeServer(lambda: "", _readiness(operator, election), metrics)
     try:
