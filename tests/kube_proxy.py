@@ -141,7 +141,7 @@ class KubeProxy:
             far_reader, far = await asyncio.open_connection(
                 "127.0.0.1", self._port, ssl=self._far, limit=HEAD_BYTES_MAX
             )
-            while (head := await read_head(reader)) is not None:
+            while (head := await _next_head(reader, far_reader)) is not None:
                 body = await whole(reader, head)
                 if not await self._pass_on(head, body, (reader, writer), (far_reader, far)):
                     return
@@ -232,6 +232,18 @@ class KubeProxy:
             await asyncio.Event().wait()  # until it is cut: an end would be a word too
         near.write(chunk(b""))
         await near.drain()
+
+
+async def _next_head(near: asyncio.StreamReader, far: asyncio.StreamReader) -> Head | None:
+    """The next request; None once either side has gone, which the other one learns at once, as without a proxy."""
+    head, going = asyncio.ensure_future(read_head(near)), asyncio.ensure_future(far.read(1))
+    try:
+        await asyncio.wait({head, going}, return_when=asyncio.FIRST_COMPLETED)
+        return head.result() if head.done() else None
+    finally:
+        for each in (head, going):
+            each.cancel()
+        await asyncio.gather(head, going, return_exceptions=True)
 
 
 def _chunked(content: bytes) -> bytes:

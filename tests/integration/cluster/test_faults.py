@@ -359,3 +359,44 @@ async def test_the_clear_is_spoken_on_loopback(defined: ApiServer, tmp_path: Pat
         cluster = KubernetesCluster.open(clear.kubeconfig("clear", defined.token))
         assert name_of(await cluster.get(NAMESPACES, "", "default")) == "default"
         await cluster.close()
+
+
+async def test_what_was_called_after_a_write_finds_it_done_while_its_answer_is_lost(spoilt: Spoilt) -> None:
+    found: list[object] = []
+    admin = Kubectl(spoilt.server)
+    spoilt.proxy.rule(
+        Fault(then=lambda: found.append(admin.read("widgets.conformance.example", "-n", spoilt.namespace))),
+        method="POST",
+    )
+    spoilt.proxy.rule(Fault(closes_after=True), method="PATCH")
+    made = await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt))
+    [listed] = found
+    assert isinstance(listed, dict)
+    assert [name_of(item) for item in listed["items"]] == [name_of(made)]
+
+
+async def test_while_connections_are_refused_every_call_fails_until_they_are_taken_again(spoilt: Spoilt) -> None:
+    spoilt.proxy.cut(refuses=True)
+    for _ in range(3):
+        with pytest.raises(ClusterUnavailable):
+            await spoilt.cluster.list(WIDGETS, spoilt.namespace)
+    spoilt.proxy.mend()
+    assert (await spoilt.cluster.list(WIDGETS, spoilt.namespace)).items == []
+
+
+async def test_a_watch_that_lags_tells_everything_later(spoilt: Spoilt) -> None:
+    listing = await spoilt.cluster.list(WIDGETS, spoilt.namespace)
+    rule = spoilt.proxy.rule(Fault(lag_seconds=0.5), matches=lambda request: request.is_watch)
+    made = [await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt, name)) for name in ("a", "b")]
+    assert [change.object for change in await told(spoilt, listing.resource_version, 2)] == made
+    assert rule.hits == 1
+
+
+async def test_every_write_is_recorded_and_a_dry_run_is_none(spoilt: Spoilt) -> None:
+    before = len(spoilt.proxy.writes)
+    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt), is_dry_run=True)
+    await spoilt.cluster.list(WIDGETS, spoilt.namespace)
+    await spoilt.cluster.create(WIDGETS, body(WIDGETS, spoilt, spec={"size": 7}))
+    [write] = spoilt.proxy.writes[before:]
+    assert (write.method, write.status, b'"size":7' in write.body) == ("POST", 201, True)
+    assert write.agent.startswith("pymigrate/")

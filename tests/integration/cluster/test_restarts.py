@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from pymigrate.engine.ports.cluster import LEASES, Change, ClusterUnavailable, W
 from tests.clusters import Cluster as ApiServer
 from tests.clusters import cluster as started
 from tests.integration.cluster.places import version_of
+from tests.kube_proxy import kube_proxy
 
 SECONDS_MAX = 60.0
 NAMESPACE = "default"
@@ -84,3 +86,17 @@ async def test_a_server_that_is_paused_is_silent_and_goes_on(server: ApiServer) 
     await asyncio.to_thread(server.wait)
     assert (await cluster.list(LEASES)).resource_version
     await cluster.close()
+
+
+async def test_behind_a_proxy_too_idle_connections_go_with_the_server(server: ApiServer, tmp_path: Path) -> None:
+    with kube_proxy(server, tmp_path) as proxy:
+        clock, path = SystemClock(), proxy.kubeconfig("behind", server.token)
+        cluster = KubernetesCluster(lambda: kubeconfig_access(path, clock), clock)
+        await asyncio.gather(*(cluster.list(LEASES) for _ in range(20)))
+        server.api_server.kill()
+        with pytest.raises(ClusterUnavailable):
+            await cluster.list(LEASES)
+        server.api_server.start()
+        await asyncio.to_thread(server.wait)
+        await asyncio.gather(*(cluster.list(LEASES) for _ in range(20)))
+        await cluster.close()

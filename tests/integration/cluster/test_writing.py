@@ -3,15 +3,19 @@
 import pytest
 
 from pymigrate.engine.ports.cluster import (
+    EVENTS,
     JOBS,
     LEASES,
+    PODS,
     ObjectConflict,
     ObjectExists,
     ObjectMissing,
     ObjectRefused,
+    ResourceType,
 )
 from tests.integration.cluster.places import GADGETS, UNKNOWN, WIDGETS, Place, body, name_of, version_of
 
+MOMENT, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 LEASE = {"holderIdentity": "one", "leaseDurationSeconds": 15}
 
 
@@ -208,3 +212,30 @@ async def test_a_version_is_not_made(place: Place) -> None:
     wanted["metadata"]["resourceVersion"] = "7"
     with pytest.raises(ObjectRefused):
         await place.cluster.create(WIDGETS, wanted)
+
+
+@pytest.mark.parametrize("kind", [JOBS, PODS])
+async def test_the_status_of_jobs_and_pods_is_written_by_its_subresource_alone(
+    place: Place, kind: ResourceType
+) -> None:
+    pod = {"containers": [{"name": "one", "image": "none"}], "restartPolicy": "Never"}
+    spec = pod if kind == PODS else {"template": {"spec": pod}}
+    # What the Job controller, where there is one, leaves as it is.
+    field, mine, told_later = ("message", "mine", "told") if kind == PODS else ("startTime", MOMENT, LATER)
+    made = await place.cluster.create(kind, body(kind, place, spec=spec, status={field: mine}))
+    assert field not in (made.get("status") or {})
+    patch = {"status": {field: told_later}}
+    told = await place.cluster.patch(kind, place.namespace, "one", patch, subresource="status")
+    assert told["status"][field] == told_later
+    changed = await place.cluster.patch(
+        kind, place.namespace, "one", {"metadata": {"labels": {"a": "b"}}, "status": {field: None}}
+    )
+    assert (changed["status"][field], changed["metadata"]["labels"]["a"]) == (told_later, "b")
+    assert "generation" not in changed["metadata"]
+
+
+async def test_an_event_is_made_and_counted_up(place: Place) -> None:
+    regarding = {"involvedObject": {"kind": "Widget", "name": "one", "namespace": place.namespace}}
+    await place.cluster.create(EVENTS, body(EVENTS, place, "one.1", reason="Made", count=1, **regarding))
+    told = await place.cluster.patch(EVENTS, place.namespace, "one.1", {"count": 2})
+    assert (told["count"], told["reason"]) == (2, "Made")
