@@ -56,6 +56,7 @@ def tls_engine(tmp_path: Path, files: CertificateFiles) -> Iterator[EngineProces
         "PYMIGRATE_METRICS_LISTEN": "127.0.0.1:0",
         "PYMIGRATE_ADVERTISE": f"{NAME}:7433",
         "PYMIGRATE_TOKEN_FILE": str(tmp_path / "token"),
+        "PYMIGRATE_ENDPOINT": "127.0.0.1:9",  # whoever starts it is a client of another one
     }
     with running_engine(tmp_path / "home", environment=environment) as process:
         yield process

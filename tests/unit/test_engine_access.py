@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Path:
 def test_a_home_says_everything(home: Path) -> None:
     access = EngineAccess.of(home, {})
     assert access.address() == EngineAddress("127.0.0.1:7433", PEM, "engine.prod.svc", home / "ca.crt")
-    assert access.token() == "of-the-home"
+    assert (access.token(), access.token_place) == ("of-the-home", home / "token")
 
 
 def test_variables_stand_in_place_of_each_file(home: Path, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_variables_stand_in_place_of_each_file(home: Path, tmp_path: Path) -> No
     }
     access = EngineAccess.of(home, variables)
     assert access.address() == EngineAddress("127.0.0.1:9999", another, "another.svc", tmp_path / "ca.pem")
-    assert access.token() == "given"
+    assert (access.token(), access.token_place) == ("given", tmp_path / "token")
 
 
 def test_empty_variables_stand_in_place_of_nothing(home: Path) -> None:

@@ -39,7 +39,7 @@ class Engine:
     """The stubs of the engine at a place; the channel is opened by the first call."""
 
     def __init__(self, place: EnginePlace) -> None:
-        self._place = place
+        self.place = place
         self._channel: grpc.Channel | None = None
         self._stubs: dict[str, Any] = {}
         self._metadata: tuple[tuple[str, str], ...] = ()
@@ -72,13 +72,13 @@ class Engine:
     @property
     def endpoint(self) -> str:
         """Where it listens. Raises Refused where no engine serves."""
-        return self._place.endpoint
+        return self.place.endpoint
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
-            token = self._place.token
+            token = self.place.token
             self._metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "terraform"), *_trace())
-            self._channel = self._place.open()
+            self._channel = self.place.open()
         return self._channel
 
 

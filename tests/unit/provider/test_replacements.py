@@ -96,7 +96,7 @@ def test_of_a_creation_of_what_nobody_has_read_nothing_is_said(servicer: Service
 
 def test_what_another_command_read_is_not_known(servicer: Servicer) -> None:
     read(servicer, "run")
-    servicer.app.configure_provider(None, {"home": str(servicer.app.engine().home)})
+    servicer.app.configure_provider(None, {"home": str(servicer.app.engine().place.home)})
     assert plan(servicer, "run", is_creation=True) == []
 
 

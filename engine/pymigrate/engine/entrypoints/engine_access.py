@@ -129,7 +129,12 @@ class EngineAccess:
 
     def token(self) -> str:
         """The engine's token. Raises EngineUnavailable while there is none."""
-        return self._kept(TOKEN) if self.token_path is None else self._line(self.token_path)
+        return self._line(self.token_place)
+
+    @property
+    def token_place(self) -> Path:
+        """The file that holds the token, whether it is there or not."""
+        return self.token_path or self.home / TOKEN
 
     def _kept(self, name: str) -> str:
         return self._line(self.home / name)

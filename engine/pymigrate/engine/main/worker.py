@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the host; returns its exit code."""
     given = _parse(arguments)
     access = EngineAccess.of(given.home, os.environ)
-    redactor = begin("info", access.token_path or given.home / "token")
+    redactor = begin("info", access.token_place)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
