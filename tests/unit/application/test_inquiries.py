@@ -81,6 +81,13 @@ async def test_nobody_waits_longer_than_was_said(inquiries: Inquiries) -> None:
     assert inquiries.waiting("shared") is None
 
 
+async def test_who_waits_in_vain_is_told_why_no_host_comes(inquiries: Inquiries) -> None:
+    inquiries.note_troubles({"shared": [Failure("QUOTA_EXCEEDED", "a quota is used up")], "file:/w": []})
+    answer = await asked(inquiries, timeout_seconds=0)
+    with pytest.raises(EngineUnavailable, match="a quota is used up"):
+        await answer
+
+
 async def test_a_question_of_a_drained_host_is_given_to_another(inquiries: Inquiries, told: list[str]) -> None:
     answer = await asked(inquiries)
     first = given(inquiries)

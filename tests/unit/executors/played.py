@@ -9,6 +9,7 @@ from typing import Any
 from pymigrate.engine.adapters.executors.kubernetes import KubernetesExecutor
 from pymigrate.engine.adapters.executors.kubernetes_jobs import JobTerms
 from pymigrate.engine.adapters.executors.kubernetes_template import PodTerms, pod_template
+from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.cluster import JOBS, PODS, Object
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.testing.clock import START, ManualClock
@@ -27,12 +28,12 @@ def terms(image: str = "pymigrate:1", instance: str = "pymigrate") -> JobTerms:
     return JobTerms(instance, NAMESPACE, pod, 20.0, TTL_SECONDS)
 
 
-class Played:
+class PlayedCluster:
     """What the cluster's own programs do, done by the test."""
 
-    def __init__(self) -> None:
-        self.clock = ManualClock(START)
-        self.cluster = MemoryCluster(self.clock)
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.cluster = MemoryCluster(clock)
         self._pods = 0
 
     @asynccontextmanager
@@ -98,6 +99,15 @@ class Played:
         """The node has ended the pod's processes, and says so."""
         await self.cluster.delete(PODS, NAMESPACE, pod_of(record), grace_seconds=0)
         await settled()
+
+
+class Played(PlayedCluster):
+    """The same on a clock that the test moves."""
+
+    clock: ManualClock
+
+    def __init__(self) -> None:
+        super().__init__(ManualClock(START))
 
 
 def pod_of(record: HostRecord) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from pymigrate.engine.adapters.executors.kubernetes import KubernetesExecutor
 from pymigrate.engine.adapters.executors.kubernetes_jobs import job_of
+from pymigrate.engine.adapters.executors.kubernetes_tidying import PODLESS_SECONDS_MAX
 from pymigrate.engine.adapters.executors.kubernetes_troubles import OVERDUE_SECONDS
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.ports.cluster import (
@@ -270,6 +271,23 @@ async def test_a_job_without_a_pod_tells_what_the_cluster_says_of_it(played: Pla
         assert executor.troubles() == {}
 
 
+async def test_a_job_that_gets_no_pod_is_made_anew_so_that_the_cluster_tries_at_once(played: Played) -> None:
+    async with played.executor() as executor:
+        await executor.ensure("h1", SHARED)
+        await executor.ensure("h2", SHARED)
+        await played.begin(played.jobs()[1])
+        first = played.jobs()[0]["metadata"]["uid"]
+        played.clock.advance(PODLESS_SECONDS_MAX)
+        await executor.tidy([], {"h1", "h2"})
+        assert played.jobs()[0]["metadata"]["uid"] == first
+        played.clock.advance(1)
+        await executor.tidy([], {"h1", "h2"})
+        await settled()
+        assert (executor.has_exited("h1"), executor.has_exited("h2")) == (True, False)
+        await executor.ensure("h1", SHARED)
+        assert [job["metadata"]["labels"]["pymigrate.io/incarnation"] for job in played.jobs()] == ["2", "1"]
+
+
 async def test_a_job_that_waits_in_vain_makes_way_for_one_of_the_terms_of_now(played: Played) -> None:
     async with played.executor(terms("pymigrate:misspelt")) as before:
         await before.ensure("h1", SHARED)
@@ -294,6 +312,7 @@ async def test_a_job_that_nobody_knows_is_deleted_when_it_has_not_come_in_time(p
         await executor.ensure("h1", SHARED)
         await executor.ensure("h2", SHARED)
         known = await played.begin(played.jobs()[0])
+        await played.begin(played.jobs()[1], is_bound=False)
         await executor.tidy([known], set())
         played.clock.advance(START_SECONDS - 1)
         await executor.tidy([known], set())

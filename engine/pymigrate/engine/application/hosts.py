@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,7 +23,7 @@ from pymigrate.engine.domain.names import at_environment, parent_of
 from pymigrate.engine.domain.orchestration import RunCore
 from pymigrate.engine.domain.rates import Rate
 from pymigrate.engine.domain.recalls import Recalls
-from pymigrate.engine.domain.run import Task
+from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import TaskKind, TaskState
 from pymigrate.engine.domain.schedule import Limits, Scheduler
 from pymigrate.engine.ports.hosts import HostRecord
@@ -225,6 +225,10 @@ class Hosts:
                 affinity = at_environment(task.affinity, core.run.name)
                 counts[affinity] = counts.get(affinity, 0) + 1
         return counts
+
+    def note_troubles(self, troubles: Mapping[str, Sequence[Failure]]) -> None:
+        """Why hosts do not come now, by affinity, for questions that nobody answers."""
+        self._inquiries.note_troubles(troubles)
 
     def tell_work(self) -> None:
         """Wakes the hosts that wait; safe to call from anywhere in the loop."""

@@ -4,7 +4,7 @@ They live in memory: whoever asks waits, and asks again when the engine goes awa
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pymigrate.engine.application.caller import NewId
@@ -34,6 +34,7 @@ class Inquiries:
         self._new_id = new_id
         self._on_work = on_work
         self._open: dict[str, Inquiry] = {}
+        self._troubles: Mapping[str, Sequence[Failure]] = {}
 
     async def ask(self, message: worker_pb2.Task, affinity: str, timeout_seconds: float) -> worker_pb2.TaskResult:
         """Waits for a host's answer. Raises what the host found wrong, and EngineUnavailable when none answered in time."""
@@ -46,11 +47,15 @@ class Inquiries:
             async with asyncio.timeout(timeout_seconds):
                 return await inquiry.answer
         except TimeoutError as error:
-            raise EngineUnavailable(
-                f"no worker host answered within {timeout_seconds:g} s: see the logs of the worker hosts, and try again"
-            ) from error
+            known = self._troubles.get(affinity) if not inquiry.host else None
+            why = known[0].message if known else "see the logs of the worker hosts, and try again"
+            raise EngineUnavailable(f"no worker host answered within {timeout_seconds:g} s: {why}") from error
         finally:
             del self._open[message.id]
+
+    def note_troubles(self, troubles: Mapping[str, Sequence[Failure]]) -> None:
+        """Why hosts do not come now, by affinity: whoever waits in vain is told."""
+        self._troubles = troubles
 
     def waiting(self, affinity: str) -> Inquiry | None:
         """The oldest question that a host of this affinity could take."""

@@ -62,6 +62,7 @@ class KubernetesExecutor:
         self._endings = Endings(cluster, clock)
         self._tidying = Tidying(self._seen, self._endings, clock, start_seconds_max, terms.ttl_seconds)
         self._refusals: dict[str, _Refusal] = {}
+        self._last: dict[str, int] = {}  # hosts are few: one for each that was ever wanted
         self._grace_seconds: int = terms.template["spec"]["terminationGracePeriodSeconds"]
 
     async def run(self) -> None:
@@ -156,10 +157,12 @@ class KubernetesExecutor:
 
     async def _made(self, host: str, affinity: str, digest: str) -> Object:
         """A new Job, or the one that an earlier try or another engine of this instance made already."""
-        last = max((incarnation_of(job) for job in self._seen.jobs_of(label_value(host))), default=0)
+        # A Job that was deleted lends its name to none: its controller would go on being patient with that name.
+        there = (incarnation_of(job) for job in self._seen.jobs_of(label_value(host)))
+        last = max((self._last.get(host, 0), *there))
         for incarnation in range(last + 1, last + 1 + NAMES_TRIED_MAX):
             job = job_of(self._terms, host, affinity, incarnation)
-            name = job["metadata"]["name"]
+            name, self._last[host] = job["metadata"]["name"], incarnation - 1
             try:
                 made = await self._cluster.create(JOBS, job)
             except ObjectExists:
@@ -169,6 +172,7 @@ class KubernetesExecutor:
                     return found
                 continue
             log.info("host.started", host=host, job=name, affinity=affinity)
+            self._last[host] = incarnation
             return made
         raise FailedPrecondition(
             f"the names {job_of(self._terms, host, affinity, last + 1)['metadata']['name']} and following are taken: delete those Jobs, "

@@ -25,6 +25,7 @@ from pymigrate.engine.ports.hosts import HostRecord
 
 log = structlog.get_logger(__name__)
 DELETED_AT_ONCE_MAX = 20
+PODLESS_SECONDS_MAX = 20.0
 FINISHED_KEPT_MAX = 3  # of each host
 
 
@@ -45,7 +46,7 @@ class Tidying:
         known = {place.job_uid for record in records if (place := Place.parse(record.workload)) is not None}
         if self._seen.trouble() is not None:
             return
-        useless = [*self._orphans(known), *self._finished()]
+        useless = [*self._podless(), *self._orphans(known), *self._finished()]
         for job in useless[:DELETED_AT_ONCE_MAX]:
             metadata = job["metadata"]
             try:
@@ -53,6 +54,14 @@ class Tidying:
             except PyMigrateError as error:
                 log.warning("job.not_deleted", job=metadata["name"], reason=error.reason, error=error.message)
                 return
+
+    def _podless(self) -> Iterator[Object]:
+        """The controller tries again later and later, after minutes at last; for a Job that is new it tries at once."""
+        for job in self._seen.jobs():
+            made = job["metadata"].get("creationTimestamp")
+            if is_active(job) and not self._seen.pods_of(job) and self._seconds_since(made) > PODLESS_SECONDS_MAX:
+                log.info("job.podless", job=job["metadata"]["name"], host=label(job, HOST_LABEL))
+                yield job
 
     def _orphans(self, known: Collection[str]) -> Iterator[Object]:
         for job in self._seen.jobs():

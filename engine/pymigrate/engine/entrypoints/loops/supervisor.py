@@ -88,7 +88,9 @@ class Supervisor:
                 if name not in registered and await self._has_room(name, affinity):
                     await self._start(name, affinity)
         await self._idle_hosts.step()
-        self._views.note_troubles(self._executor.troubles())
+        troubles = self._executor.troubles()
+        self._views.note_troubles(troubles)
+        self._hosts.note_troubles(troubles)
         for name in registered:
             self._starts.pop(name, None)
         await self._tidy()
