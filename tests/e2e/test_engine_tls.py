@@ -18,6 +18,7 @@ from pymigrate.provider.sdk.diagnostics import Refused
 from pymigrate.v1 import environment_pb2, worker_pb2
 from tests.certificates import CertificateAuthority, CertificateFiles
 from tests.e2e.engines import EngineProcess, declare, running_engine, wait_until
+from tests.e2e.terraforms import Terraform
 
 pytestmark = pytest.mark.measured
 
@@ -174,6 +175,26 @@ def test_the_provider_reaches_it_and_tells_why_it_is_not_to_be_trusted(outside: 
         stranger.call(*asked)
     with pytest.raises(Refused, match="is of no authority that `ca_file`"):
         refuse(failed.value, "Nothing was read", {})
+
+
+def test_terraform_applies_over_tls_and_says_why_an_engine_is_not_to_be_trusted(
+    tls_engine: EngineProcess,
+    outside: dict[str, str],
+    tmp_path: Path,
+    require_terraform: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in outside.items():
+        monkeypatch.setenv(name, value)
+    terraform = Terraform(require_terraform, tmp_path / "terraform", tls_engine)
+    terraform.write('resource "pymigrate_environment" "small" { environment_id = "small" }')
+    terraform.apply()
+    assert terraform.resources()["pymigrate_environment.small"]["name"] == "environments/small"
+    (tmp_path / "other.pem").write_bytes(CertificateAuthority("Another").certificate)
+    monkeypatch.setenv("PYMIGRATE_CA_FILE", str(tmp_path / "other.pem"))
+    refused = terraform.run("plan")
+    assert refused.code == 1
+    assert "is of no authority that" in " ".join(refused.output.replace("│", " ").split())
 
 
 def test_a_worker_host_runs_on_a_home_that_it_only_reads(
