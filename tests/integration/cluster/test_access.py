@@ -1,5 +1,6 @@
 """Who speaks to a real API server: tokens and certificates that are replaced, what may not be done, and a quota."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,10 +10,16 @@ from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.kubernetes.cluster import KubernetesCluster
 from pymigrate.engine.adapters.kubernetes.kubeconfig import kubeconfig_access
 from pymigrate.engine.adapters.kubernetes.service_account import service_account_access
-from pymigrate.engine.ports.cluster import PODS, ClusterForbidden, ClusterUnauthenticated, ResourceType
+from pymigrate.engine.ports.cluster import (
+    PODS,
+    ClusterForbidden,
+    ClusterUnauthenticated,
+    ClusterUnavailable,
+    ResourceType,
+)
 from tests.certificates import replace
 from tests.clusters import Cluster as ApiServer
-from tests.integration.cluster.places import NAMESPACES, WIDGETS, fresh_namespace
+from tests.integration.cluster.places import NAMESPACES, SECONDS_MAX, WIDGETS, fresh_namespace
 
 QUOTAS = ResourceType("", "v1", "resourcequotas", "ResourceQuota")
 READING = {"apiGroups": [WIDGETS.group], "resources": [WIDGETS.plural], "verbs": ["get", "list", "watch"]}
@@ -26,6 +33,7 @@ class Reader:
         self.namespace = fresh_namespace()
         self.folder = folder
         self.codes: list[str] = []
+        self.verbs: list[str] = []
         self.give(server.service_account(self.namespace, "reader", [READING]))
         server.client_authority.issue(folder / "client")
         (folder / "ca.crt").write_bytes(server.certificate_file.read_bytes())
@@ -34,13 +42,19 @@ class Reader:
     def give(self, token: str) -> None:
         replace(self.folder / "token", token.encode())
 
+    def see(self, verb: str, resource: str, code: str, seconds: float) -> None:
+        assert resource == WIDGETS.plural or code == "403"
+        assert seconds >= 0.0
+        self.verbs.append(verb)
+        self.codes.append(code)
+
     def opened(self) -> KubernetesCluster:
         host, port = self.server.address.removeprefix("https://").split(":")
         variables, clock = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}, SystemClock()
         return KubernetesCluster(
             lambda: service_account_access(clock, variables, self.folder),
             clock,
-            lambda _verb, _resource, code, _seconds: self.codes.append(code),
+            self.see,
         )
 
     def by_kubeconfig(self, path: Path) -> KubernetesCluster:
@@ -48,7 +62,7 @@ class Reader:
         return KubernetesCluster(
             lambda: kubeconfig_access(path, clock),
             clock,
-            lambda _verb, _resource, code, _seconds: self.codes.append(code),
+            self.see,
         )
 
 
@@ -146,3 +160,18 @@ async def test_a_quota_that_is_used_up_is_told_as_one(reader: Reader) -> None:
         await admin.create(PODS, {**pod, "spec": {"containers": [{"name": "one", "image": "none"}]}})
     assert told.value.is_quota
     await admin.close()
+
+
+async def test_what_is_closed_ends_its_watches_and_makes_no_call_any_more(
+    reader: Reader, cluster: KubernetesCluster
+) -> None:
+    listing = await cluster.list(WIDGETS, reader.namespace)
+    watching = asyncio.ensure_future(anext(cluster.watch(WIDGETS, listing.resource_version, reader.namespace)))
+    async with asyncio.timeout(SECONDS_MAX):
+        while "watch" not in reader.verbs:
+            await SystemClock().sleep(0.01)
+    await cluster.close()
+    with pytest.raises(ClusterUnavailable):
+        await watching
+    with pytest.raises(ClusterUnavailable, match="was closed here"):
+        await cluster.list(WIDGETS, reader.namespace)

@@ -69,14 +69,19 @@ class Calls:
             sock_read=silence_seconds_max,
         )
         self._opened: aiohttp.ClientSession | None = None
-        self._is_suspect = False
+        self._answering: set[aiohttp.ClientResponse] = set()
+        self._is_suspect = self._is_closed = False
         self.access = load()
         if not self.access.is_verified:
             log.warning("cluster.unverified", server=self.access.server)
 
     async def close(self) -> None:
-        """Ends every connection, streams too."""
+        """Ends every connection, streams too. Whoever calls later is told so."""
+        self._is_closed = True
         opened, self._opened = self._opened, None
+        for response in self._answering:
+            # Whoever reads would never be told by aiohttp.
+            response.content.set_exception(aiohttp.ClientConnectionError("closed here"))
         if opened is not None:
             await opened.close()
         await asyncio.sleep(0)  # transports end one turn of the loop later
@@ -123,6 +128,7 @@ class Calls:
             _drop(response)
             self._renew(access)
             response = await self._asked(call, self.access, timeout)
+        self._answering.add(response)
         try:
             if not 200 <= response.status < 300:
                 with self.translated(call):
@@ -131,12 +137,15 @@ class Calls:
                 raise error_of(Answer(call.asked, response.status, body, said, is_create=call.verb == "create"))
             yield response
         finally:
+            self._answering.discard(response)
             _drop(response)
 
     async def _asked(self, call: Call, access: Access, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         headers = {"Content-Type": call.content_type} if call.body is not None else {}
         if token := access.token.current():
             headers["Authorization"] = f"Bearer {token}"
+        if self._is_closed:
+            raise ClusterUnavailable(f"{call.asked}: the connection to the API was closed here")
         started, code = self._clock.monotonic(), "error"
         try:
             with self.translated(call):
