@@ -1,16 +1,18 @@
 #!/bin/sh
-# secrets.sh FOLDER NAMESPACE: makes what an installation keeps secret, once: a token, a certificate for the engine's Service in that namespace
-# and passwords of the PostgreSQL to try out. What is there already is left alone. Without cert-manager this is how the Secrets come about.
+# secrets.sh FOLDER NAMESPACE [SERVICE]: makes what an installation keeps secret, once: a token, a certificate for the engine's Service in that
+# namespace and passwords of the PostgreSQL to try out; for another Service its certificate alone. What is there already is left alone.
+# Without cert-manager this is how the Secrets come about.
 set -eu
 umask 077
-folder=$1 namespace=$2
-name=pymigrate-engine
+folder=$1 namespace=$2 name=${3:-pymigrate-engine}
 mkdir -p "$folder"
 cd "$folder"
-[ -e token ] || openssl rand -hex 32 | tr -d '\n' >token
-[ -e store-password ] || openssl rand -hex 16 | tr -d '\n' >store-password
-[ -e connections.env ] ||
-    printf 'LEGACY_PASSWORD=%s\nWAREHOUSE_PASSWORD=%s\n' "$(openssl rand -hex 16)" "$(openssl rand -hex 16)" >connections.env
+if [ "$name" = pymigrate-engine ]; then
+    [ -e token ] || openssl rand -hex 32 | tr -d '\n' >token
+    [ -e store-password ] || openssl rand -hex 16 | tr -d '\n' >store-password
+    [ -e connections.env ] ||
+        printf 'LEGACY_PASSWORD=%s\nWAREHOUSE_PASSWORD=%s\n' "$(openssl rand -hex 16)" "$(openssl rand -hex 16)" >connections.env
+fi
 [ ! -e tls.crt ] || exit 0
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 3650 -subj "/CN=PyMigrate" \
     -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" -keyout ca.key -out ca.crt 2>/dev/null

@@ -11,7 +11,7 @@ import pytest
 from pymigrate.engine.entrypoints.custom_resources import GROUP, VERSION
 from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.operator.admission import Admission
-from pymigrate.engine.entrypoints.operator.admission_server import PATH, AdmissionServer
+from pymigrate.engine.entrypoints.operator.admission_server import AdmissionServer
 from pymigrate.engine.entrypoints.operator.engine import EngineCalls
 from pymigrate.engine.entrypoints.operator.objects import EnvironmentRule
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
@@ -19,6 +19,7 @@ from pymigrate.v1.environment_pb2 import CreateEnvironmentRequest, ListEnvironme
 from tests.certificates import CertificateAuthority, CertificateFiles
 from tests.integration.engine.served import ServedEngine, ask
 from tests.kubectl import Kubectl, KubectlRefused
+from tests.kubernetes_example import EXAMPLE, found, rendered
 
 NAMESPACE = "shop"
 WEBHOOK = "pymigrate"
@@ -37,31 +38,15 @@ class Webhook:
 
     def register(self, failure_policy: str) -> None:
         """Has the API server ask it, from the next request on that is answered otherwise."""
+        [shown] = found(rendered(EXAMPLE / "overlays" / "prod"), "ValidatingWebhookConfiguration")
+        [webhook] = shown["webhooks"]
+        reached = {
+            "url": f"https://127.0.0.1:{self._port}{webhook['clientConfig']['service']['path']}",
+            "caBundle": base64.b64encode(self.files.authorities.read_bytes()).decode(),
+        }
         configuration = {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": WEBHOOK},
-            "webhooks": [
-                {
-                    "name": "definitions.pymigrate.io",
-                    "clientConfig": {
-                        "url": f"https://127.0.0.1:{self._port}{PATH}",
-                        "caBundle": base64.b64encode(self.files.authorities.read_bytes()).decode(),
-                    },
-                    "rules": [
-                        {
-                            "apiGroups": [GROUP],
-                            "apiVersions": [VERSION],
-                            "operations": ["CREATE", "UPDATE"],
-                            "resources": ["*"],
-                        }
-                    ],
-                    "failurePolicy": failure_policy,
-                    "sideEffects": "None",
-                    "admissionReviewVersions": ["v1"],
-                    "timeoutSeconds": 10,
-                }
-            ],
+            **shown,
+            "webhooks": [{**webhook, "clientConfig": reached, "failurePolicy": failure_policy}],
         }
         self._kubectl.apply(configuration)
 

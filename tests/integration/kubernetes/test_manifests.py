@@ -27,12 +27,14 @@ from tests.kubernetes_models import problems
 # What a person makes before: docs/kubernetes.md says how.
 MADE_BEFORE = {
     "dev": set(),
-    # cert-manager makes pymigrate-tls.
-    "prod": {"pymigrate-access", "pymigrate-store", "pymigrate-connections", "pymigrate-tls"},
+    # cert-manager makes pymigrate-tls and pymigrate-operator-tls.
+    "prod": {
+        *("pymigrate-access", "pymigrate-store", "pymigrate-connections", "pymigrate-tls", "pymigrate-operator-tls"),
+    },
 }
 GROUP = "pymigrate.io"
 CRDS = [path for path in sorted((EXAMPLE / "crds").glob("*.yaml")) if path.name != "kustomization.yaml"]
-CLUSTER_SCOPED = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+CLUSTER_SCOPED = {"Namespace", "ClusterRole", "ClusterRoleBinding", "ValidatingWebhookConfiguration"}
 
 
 @pytest.fixture(scope="module", params=OVERLAYS)
@@ -189,6 +191,6 @@ def test_variables_are_settings_that_there_are(documents: list[Document]) -> Non
     known |= {f"PYMIGRATE_KUBERNETES_{name.upper()}" for name in KubernetesSettings.model_fields}
     # By which clients find the engine, and what the executor tells a host of its pod.
     known |= {"PYMIGRATE_ENDPOINT", "PYMIGRATE_POD_NAMESPACE", "PYMIGRATE_POD_NAME", "PYMIGRATE_JOB_UID"}
-    known |= {"PYMIGRATE_OPERATOR_NAMESPACE", "PYMIGRATE_OPERATOR_LISTEN"}
+    known |= {"PYMIGRATE_OPERATOR_NAMESPACE", "PYMIGRATE_OPERATOR_LISTEN", "PYMIGRATE_OPERATOR_ADMISSION_LISTEN"}
     said = {each["name"] for pod in pods(documents) for container in pod.containers for each in container["env"]}
     assert {name for name in said if name.startswith("PYMIGRATE_")} - known == set()
