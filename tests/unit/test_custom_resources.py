@@ -47,6 +47,11 @@ def test_there_is_one_for_every_kind_and_for_runs() -> None:
     assert len(set(SHORT_NAMES.values())) == len(DEFINITIONS)
 
 
+def test_the_guide_names_every_kind_with_its_short_name() -> None:
+    guide = (FOLDER.parents[2] / "docs" / "kubernetes_resources.md").read_text()
+    assert dict(re.findall(r"^\| `(\w+)` \| `(pm\w+)` \|", guide, re.MULTILINE)) == SHORT_NAMES
+
+
 def test_what_is_committed_is_what_the_contract_says() -> None:
     assert {path.name: path.read_text() for path in FOLDER.iterdir()} == rendered()
 
