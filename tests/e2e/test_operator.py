@@ -1,5 +1,6 @@
 """Everything as processes: custom resources by kubectl, the operator, and the engine."""
 
+import base64
 import json
 import signal
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ import pytest
 
 from pymigrate.engine.entrypoints.custom_resources import custom_resource_definitions
 from pymigrate.v1 import environment_pb2, plan_pb2
+from tests.certificates import CertificateAuthority, CertificateFiles
 from tests.clusters import Cluster
 from tests.e2e.engines import EngineProcess, wait_until
 from tests.e2e.operators import OperatorProcess, running_operator
 from tests.kubectl import Kubectl, KubectlRefused
+from tests.kubernetes_example import EXAMPLE, found, rendered
 from tests.unit.application.gitops.applied import phase
 
 KINDS = "environments,departments,connections,plans,runs"
@@ -35,7 +38,9 @@ def definitions(api_server: Cluster) -> Iterator[None]:
 @pytest.fixture
 def kubectl(api_server: Cluster, definitions: None, namespace: str) -> Kubectl:
     made = Kubectl(api_server)
-    made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    made.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {"test": namespace}}}
+    )
     return made
 
 
@@ -124,6 +129,51 @@ def test_what_is_wrong_is_told_with_its_path_and_what_is_suspended_is_left_alone
         "get", "-n", namespace, "events", "-o", "custom-columns=R:.reason,O:.involvedObject.name", "--no-headers"
     )
     assert {"InvalidDefinition", "Suspended", "Applied"} <= {line.split()[0] for line in events.splitlines()}
+
+
+def test_what_is_wrong_is_refused_where_it_is_applied_by_an_operator_that_is_asked_first(
+    engine: EngineProcess, api_server: Cluster, kubectl: Kubectl, namespace: str, tmp_path: Path
+) -> None:
+    files = CertificateAuthority().issue(tmp_path / "certificate")
+    environment = {"PYMIGRATE_OPERATOR_NAMESPACE": namespace, "PYMIGRATE_OPERATOR_LEASE": namespace}
+    environment |= {"PYMIGRATE_OPERATOR_ADMISSION_LISTEN": "127.0.0.1:0"}
+    environment |= {"PYMIGRATE_TLS_CERTIFICATE": str(files.certificate), "PYMIGRATE_TLS_KEY": str(files.key)}
+    wrong = resource(namespace, "Connection", "wrong", {"sqlite": {"path": "relative.db"}})
+
+    def is_refused() -> bool:
+        try:
+            kubectl("apply", "--dry-run=server", "-f", "-", given=json.dumps(wrong))
+        except KubectlRefused as error:
+            return "spec.sqlite.path: must be an absolute path" in str(error)
+        return False
+
+    with running_operator(engine.home, api_server.admin_kubeconfig, environment) as operator:
+        kubectl.apply(*world(namespace))
+        wait_ready(kubectl, namespace)
+        endpoint = engine.home / "operator-admission-endpoint"
+        wait_until(endpoint.exists)
+        kubectl.apply(webhook_configuration(namespace, endpoint.read_text().strip(), files))
+        try:
+            wait_until(is_refused)
+            kubectl.apply(resource(namespace, "Department", "late", {"owner": "Ann"}))
+            kubectl("wait", "-n", namespace, "--for=condition=Ready", WAIT, "department/late")
+            kubectl("delete", "-n", namespace, "department/late", WAIT)
+        finally:
+            kubectl("delete", "validatingwebhookconfiguration", namespace)
+        assert operator.stop() == 0
+    assert not endpoint.exists()
+
+
+def webhook_configuration(namespace: str, endpoint: str, files: CertificateFiles) -> dict[str, Any]:
+    """As the manifests have it, for one namespace."""
+    [shown] = found(rendered(EXAMPLE / "overlays" / "prod"), "ValidatingWebhookConfiguration")
+    reached = {
+        "url": f"https://{endpoint}/validate",
+        "caBundle": base64.b64encode(files.authorities.read_bytes()).decode(),
+    }
+    only = {"matchLabels": {"test": namespace}}
+    webhooks = [{**each, "clientConfig": reached, "namespaceSelector": only} for each in shown["webhooks"]]
+    return {**shown, "metadata": {"name": namespace}, "webhooks": webhooks}
 
 
 def test_an_operator_tells_figures_and_ends_in_order_and_the_next_takes_over_at_once(

@@ -1,9 +1,16 @@
 """The settings of the Kubernetes operator."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.engine_access import EngineAccess
+from pymigrate.engine.entrypoints.operator.engine import EngineCalls
+from pymigrate.engine.main.operator_admission import OperatorAdmission
 from pymigrate.engine.main.operator_settings import OperatorSettings
+from pymigrate.engine.settings import Settings
 
 
 def test_everything_has_a_default_and_probes_are_on_loopback() -> None:
@@ -43,8 +50,16 @@ def test_probes_may_be_listened_for_anywhere_or_nowhere(listen: str) -> None:
         ("listen", "7436"),
         ("listen", "127.0.0.1:x"),
         ("listen", "127.0.0.1:65536"),
+        ("admission_listen", "7437"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
         OperatorSettings.model_validate({name: value})
+
+
+def test_a_webhook_is_served_where_it_is_asked_for_alone_and_never_without_a_certificate(tmp_path: Path) -> None:
+    assert OperatorSettings().admission_listen == ""
+    engine = EngineCalls(EngineAccess.of(tmp_path, {}))
+    with pytest.raises(PermanentError, match="set PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY"):
+        OperatorAdmission(Settings(home=tmp_path), OperatorSettings(admission_listen="127.0.0.1:0"), engine)

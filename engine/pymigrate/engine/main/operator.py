@@ -28,6 +28,7 @@ from pymigrate.engine.entrypoints.operator.figures import OperatorFigures
 from pymigrate.engine.entrypoints.operator.operator import Operator, OperatorOptions
 from pymigrate.engine.entrypoints.operator.probes import ProbeServer
 from pymigrate.engine.entrypoints.operator.runs import Runs
+from pymigrate.engine.main.operator_admission import OperatorAdmission
 from pymigrate.engine.main.operator_settings import OperatorSettings
 from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.told_addresses import reached_at, tell
@@ -68,10 +69,13 @@ async def serve(settings: Settings, given: OperatorSettings) -> None:
     operator = Operator(led, engine, clock, random.Random(), options, Runs, on_worked=figures.worked)
     metrics.collect("operator", lambda: figures.read(operator, is_leading=election.is_leading()))
     probes = ProbeServer(lambda: "", _readiness(operator, election), metrics)
+    admission = OperatorAdmission(settings, given, engine)
     try:
         await _tell_probes(probes, settings, given)
+        await admission.start()
         await _lead(election, operator, ending)
     finally:
+        await admission.stop()
         await probes.stop()
         await engine.close()
         await cluster.close()

@@ -42,12 +42,17 @@ class OperatorSettings(BaseSettings):
     """Address and port of probes and metrics, over plain HTTP and without a token: they hold figures alone. Default: loopback; in a pod
     `0.0.0.0:7436`, so that the kubelet reaches it. Empty: none."""
 
+    admission_listen: str = ""
+    """Address and port of the webhook that the API server asks before it stores a custom resource, with the certificate that
+    PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY name. Default empty: none, as the API server has to be told of it too. 7437 is the
+    customary port."""
+
     @field_validator("kubeconfig", mode="before")
     @classmethod
     def _is_path_or_none(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("listen")
+    @field_validator("listen", "admission_listen")
     @classmethod
     def _is_listened_on(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
