@@ -39,6 +39,17 @@ def test_a_name_that_is_taken_is_not_a_conflict() -> None:
     assert type(told(409, "Conflict")) is ObjectConflict
 
 
+def test_a_conflict_of_what_is_made_is_one_of_others_and_passes() -> None:
+    status = {"kind": "Status", "message": "resourcequotas: modified", "reason": "Conflict"}
+    assert type(error_of(Answer("POST /x", 409, status, is_create=True))) is ClusterBusy
+    taken = status | {"reason": "AlreadyExists"}
+    assert type(error_of(Answer("POST /x", 409, taken, is_create=True))) is ObjectExists
+
+
+def test_what_is_gone_is_a_version_that_has_expired() -> None:
+    assert type(told(410, "Expired")) is WatchExpired
+
+
 def test_a_version_from_the_future_is_one_to_list_anew_from() -> None:
     assert type(told(504, "Timeout", causes=[{"reason": "ResourceVersionTooLarge"}])) is WatchExpired
     assert type(told(504, "Timeout", causes=[{"reason": "Other"}, "odd"])) is ClusterUnavailable

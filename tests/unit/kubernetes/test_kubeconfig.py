@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,19 @@ def test_whoever_asks_for_it_is_not_told_who_answers(tmp_path: Path) -> None:
     assert found.tls is not None
     assert not found.is_verified
     assert not found.tls.check_hostname
+
+
+def test_a_client_s_key_is_left_in_no_file(
+    tmp_path: Path, files: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passing = tmp_path / "passing"
+    passing.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(passing))
+    user = {"client-certificate-data": encoded(files.certificate), "client-key-data": encoded(files.key)}
+    access(tmp_path, document({"server": SERVER}, user))
+    with pytest.raises(ClusterMisconfigured):
+        access(tmp_path, document({"server": SERVER}, user | {"client-key-data": "aGlkZGVu"}))
+    assert list(passing.iterdir()) == []
 
 
 def test_a_client_s_certificate_is_taken_from_data_or_files(tmp_path: Path, files: CertificateFiles) -> None:
