@@ -90,22 +90,41 @@ class PodProcess:
         namespace = self.pod["metadata"]["namespace"]
         for kind, named in (("secret", "secretName"), ("configMap", "name")):
             if kind in volume:
-                for name, value in self._read(kind, namespace, volume[kind][named]).items():
-                    content = base64.b64decode(value) if kind == "secret" else value.encode()
-                    fresh = place / f".{name}"
-                    fresh.write_bytes(content)
-                    fresh.replace(place / name)
+                content = self._content(kind, namespace, volume[kind], named)
+                items = volume[kind].get("items") or [{"key": key, "path": key} for key in content]
+                for item in items:
+                    fresh = place / f".{item['path']}"
+                    fresh.write_bytes(content[item["key"]])
+                    fresh.replace(place / item["path"])
+
+    def _content(self, kind: str, namespace: str, source: Mapping[str, Any], named: str = "name") -> dict[str, bytes]:
+        """What is in a Secret or a ConfigMap; nothing where it is not there and need not be."""
+        try:
+            found = self._read(kind, namespace, source[named])
+        except PodMisconfigured:
+            if source.get("optional"):
+                return {}
+            raise
+        return {key: base64.b64decode(value) if kind == "secret" else value.encode() for key, value in found.items()}
 
     def _variables(self) -> dict[str, str]:
         found: dict[str, str] = {}
+        namespace = self.pod["metadata"]["namespace"]
+        for source in self._container.get("envFrom", ()):
+            for kind, word in (("secret", "secretRef"), ("configMap", "configMapRef")):
+                if word in source:
+                    content = self._content(kind, namespace, source[word])
+                    found |= {source.get("prefix", "") + key: value.decode() for key, value in content.items()}
         for each in self._container.get("env", ()):
             source = each.get("valueFrom") or {}
             if "fieldRef" in source:
                 found[each["name"]] = _field(self.pod, source["fieldRef"]["fieldPath"])
-            elif "secretKeyRef" in source:
-                reference = source["secretKeyRef"]
-                data = self._read("secret", self.pod["metadata"]["namespace"], reference["name"])
-                found[each["name"]] = base64.b64decode(data[reference["key"]]).decode()
+            elif word := next((word for word in ("secretKeyRef", "configMapKeyRef") if word in source), ""):
+                content = self._content(word.removesuffix("KeyRef"), namespace, source[word])
+                if source[word]["key"] in content:
+                    found[each["name"]] = content[source[word]["key"]].decode()
+                elif not source[word].get("optional"):
+                    raise PodMisconfigured(f"couldn't find key {source[word]['key']} in {source[word]['name']}")
             else:
                 found[each["name"]] = _expanded(each.get("value", ""), found)
         return found

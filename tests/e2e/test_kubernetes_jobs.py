@@ -170,6 +170,22 @@ def test_a_pod_that_does_not_start_is_told_and_the_run_goes_on_once_it_does(
     assert not troubles(scene, name)
 
 
+def test_a_pod_whose_node_is_lost_is_taken_out_by_force_and_its_work_goes_on_elsewhere(
+    scene: JobScene, legacy: Path, tmp_path: Path
+) -> None:
+    name = started(scene, legacy, tmp_path)
+    wait_until(lambda: flights(looked(scene, name)) > 0, 60)
+    [(pod, pid)] = [(pod, pid) for pod, pid in scene.node.pids().items() if "-file-" in pod]
+    scene.node.is_lost = True
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: "NODE_LOST" in troubles(scene, name), 90)
+    wait_until(lambda: pod not in {each["metadata"]["name"] for each in scene.listed("pods")}, 60, 1.0)
+    assert scene.node.pids()[pod] == pid
+    scene.node.is_lost = False
+    whole(scene, name, tmp_path)
+    assert len([each for each in scene.node.begun if "-file-" in each]) == 2
+
+
 def test_hosts_that_idle_end_and_leave_no_pod(api_server: Cluster, legacy: Path, tmp_path: Path) -> None:
     with job_scene(api_server, tmp_path, PYMIGRATE_HOSTS_IDLE_SECONDS="1") as scene:
         name = started(scene, legacy, tmp_path)

@@ -93,10 +93,10 @@ def test_the_trouble_of_an_init_container_is_told_too() -> None:
     assert found.reason == "IMAGE_UNAVAILABLE"
 
 
-def test_a_pod_that_was_to_end_long_ago_is_on_a_node_that_is_lost() -> None:
+def test_a_pod_that_was_to_end_and_has_not_is_on_a_node_that_is_lost() -> None:
     running = {"phase": "Running"}
-    lately = pod(running, deletionTimestamp=(NOW - timedelta(seconds=20)).isoformat())
-    long_ago = pod(running, deletionTimestamp=(NOW - timedelta(seconds=60)).isoformat())
+    lately = pod(running, deletionTimestamp=(NOW - timedelta(seconds=4)).isoformat())
+    long_ago = pod(running, deletionTimestamp=(NOW - timedelta(seconds=6)).isoformat())
     assert pod_trouble(lately, NOW) is None
     found = pod_trouble(long_ago, NOW)
     assert found is not None

@@ -180,6 +180,8 @@ async def test_a_host_that_its_node_does_not_end_is_not_said_to_be_gone_until_th
         record = await played.begin(played.jobs()[0])
         assert not await ended(played, lambda: executor.kill(record))
         assert len(played.cluster.objects(PODS)) == 1
+        await settled()
+        assert [failure.reason for failure in executor.troubles()[SHARED]] == ["NODE_LOST"]
         played.clock.advance(OVERDUE_SECONDS)
         assert await ended(played, lambda: executor.kill(record))
         assert played.cluster.objects(PODS) == []

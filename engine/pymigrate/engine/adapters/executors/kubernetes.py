@@ -122,8 +122,8 @@ class KubernetesExecutor:
         for host in sorted(self._refusals):
             refusal = self._refusals[host]
             found.setdefault(refusal.affinity, []).append(refusal.failure)
-        for job, failure in self._seen.troubles():
-            found.setdefault(annotation(job, AFFINITY_ANNOTATION), []).append(failure)
+        for teller, failure in self._seen.troubles():
+            found.setdefault(annotation(teller, AFFINITY_ANNOTATION), []).append(failure)
         return {affinity: told[:TROUBLES_OF_AFFINITY_MAX] for affinity, told in found.items()}
 
     async def tidy(self, records: Collection[HostRecord], wanted: Collection[str]) -> None:

@@ -23,7 +23,8 @@ CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError"
 OUT_OF_MEMORY_CODE = 137
 TOLD_CHARACTERS_MAX = 300
 PODLESS_SECONDS = 5.0
-# Beyond what a pod was given to end: its node does not answer, or cannot end it.
+# Beyond what a pod was given to end: its node does not answer, or can't end it. That is told soon, and acted on later.
+SILENT_SECONDS = 5.0
 OVERDUE_SECONDS = 30.0
 
 
@@ -75,7 +76,7 @@ def pod_trouble(pod: Object, now: datetime) -> Failure | None:
             f"pod {name} was evicted from node {node} ({_told(status.get('message', ''))}): give hosts less to do or the nodes more room",
             is_temporary=True,
         )
-    if is_node_lost(pod, now):
+    if is_node_lost(pod, now, SILENT_SECONDS):
         return Failure(
             "NODE_LOST",
             f"node {node} of pod {name} does not answer: its work goes on elsewhere; mend or remove the node",
@@ -93,13 +94,13 @@ def pod_trouble(pod: Object, now: datetime) -> Failure | None:
     return next((found for each in _statuses(status) if (found := _container_trouble(name, each))), None)
 
 
-def is_node_lost(pod: Object, now: datetime) -> bool:
-    """Whether nobody can say any more what the pod does: its node is away, or it was to end long ago."""
+def is_node_lost(pod: Object, now: datetime, overdue_seconds: float = OVERDUE_SECONDS) -> bool:
+    """Whether nobody can say any more what the pod does: its node is away, or it was to end so long ago."""
     status = pod.get("status") or {}
     if status.get("reason") == "NodeLost" or status.get("phase") == "Unknown":
         return True
     asked = pod["metadata"].get("deletionTimestamp")
-    return bool(asked) and (now - datetime.fromisoformat(asked)).total_seconds() > OVERDUE_SECONDS
+    return bool(asked) and (now - datetime.fromisoformat(asked)).total_seconds() > overdue_seconds
 
 
 def _statuses(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

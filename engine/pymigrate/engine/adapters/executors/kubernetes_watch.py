@@ -16,7 +16,7 @@ from pymigrate.engine.adapters.executors.kubernetes_jobs import (
     is_active,
     label,
 )
-from pymigrate.engine.adapters.executors.kubernetes_troubles import PODLESS_SECONDS, job_trouble
+from pymigrate.engine.adapters.executors.kubernetes_troubles import PODLESS_SECONDS, job_trouble, pod_trouble
 from pymigrate.engine.application.clusters.mirror import Mirror
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.domain.run import Failure
@@ -98,7 +98,7 @@ class JobsSeen:
         return place.pod in self._gone if pod is None else has_pod_ended(pod)
 
     def troubles(self) -> Iterator[tuple[Object, Failure]]:
-        """What is wrong with the newest Job of each host, and with those whose end was a moment ago."""
+        """What is wrong with the newest Job of each host, and with those whose end was a moment ago; of each the Job or pod that tells."""
         now = self._clock.now()
         newest: dict[str, Object] = {}
         for job in self._jobs.objects():
@@ -110,6 +110,15 @@ class JobsSeen:
                 found = job_trouble(job, self.pods_of(job), now, self._told.get(job["metadata"]["uid"], ()))
                 if found is not None:
                     yield job, found
+        yield from self._left_behind(now)
+
+    def _left_behind(self, now: datetime) -> Iterator[tuple[Object, Failure]]:
+        """Pods that outlive their Jobs, since no node ends them."""
+        jobs = {job["metadata"]["uid"] for job in self._jobs.objects()}
+        for pod in self._pods.objects():
+            owners = pod["metadata"].get("ownerReferences") or ()
+            if not any(owner.get("uid") in jobs for owner in owners) and (found := pod_trouble(pod, now)):
+                yield pod, found
 
     def _on_job(self, namespace: str, name: str, job: Object | None) -> None:
         if job is not None and (finish := finish_of(job)) is not None and finish.get("type") == "Failed":
