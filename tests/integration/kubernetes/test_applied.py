@@ -19,7 +19,7 @@ def overlay(request: pytest.FixtureRequest, api_server: Cluster) -> Iterator[str
     name: str = request.param
     yield name
     api_server.kubectl("delete", "namespace", NAMESPACES[name], "--ignore-not-found", "--wait=false")
-    for kind in ("clusterrole", "clusterrolebinding"):
+    for kind in ("clusterrole", "clusterrolebinding", "validatingwebhookconfiguration"):
         api_server.kubectl("delete", kind, "--selector=app.kubernetes.io/part-of=pymigrate", "--ignore-not-found")
 
 
