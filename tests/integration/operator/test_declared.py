@@ -28,6 +28,21 @@ async def test_what_is_declared_in_any_order_is_in_the_engine_and_ready(served: 
         assert conditions_of(plan) == {"Ready": "True"}
 
 
+async def test_a_new_object_costs_the_engine_a_check_and_a_change_and_the_api_three_writes(
+    served: ServedEngine,
+) -> None:
+    async with operated(served) as scene:
+        await scene.apply(ENVIRONMENT, {})
+        await scene.until_ready(ENVIRONMENT)
+        await scene.quiet()
+        assert scene.engine_calls.count("ApplyDefinitions") == 2
+        assert [call.verb for call in scene.writes()] == ["create", *["patch"] * 3]
+        await scene.apply(ENVIRONMENT, {"displayName": "changed"})
+        await scene.until_ready(ENVIRONMENT)
+        await scene.quiet()
+        assert scene.engine_calls.count("ApplyDefinitions") == 3
+
+
 async def test_what_names_something_that_is_missing_waits_and_goes_on_once_it_is_there(served: ServedEngine) -> None:
     async with operated(served) as scene:
         objects = world()

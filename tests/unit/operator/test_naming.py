@@ -7,10 +7,12 @@ from pymigrate.engine.domain.names import is_id
 from pymigrate.engine.entrypoints.operator.claims import Claims
 from pymigrate.engine.entrypoints.operator.dependents import Dependents
 from pymigrate.engine.entrypoints.operator.objects import (
+    FINALIZER,
     EnvironmentRule,
     Key,
     engine_name,
     environment_of_object,
+    is_just_held,
     run_id,
     shape_of,
 )
@@ -116,3 +118,15 @@ def test_the_shape_of_an_object_turns_with_whatever_a_pass_depends_on_and_not_wi
         {"uid": "2"},
     ):
         assert shape_of({"metadata": {**metadata, **other}}) != shape_of(found)
+
+
+def test_our_own_finalizer_calls_for_no_pass_unless_it_is_taken_away_or_comes_with_something_else() -> None:
+    def shape(*finalizers: str, **metadata: object) -> tuple[object, ...]:
+        return shape_of({"metadata": {"uid": "1", "generation": 1, "finalizers": list(finalizers), **metadata}})
+
+    assert is_just_held(shape(), shape(FINALIZER))
+    assert is_just_held(shape("other"), shape("other", FINALIZER))
+    assert not is_just_held(shape(FINALIZER), shape())
+    assert not is_just_held(shape(FINALIZER), shape(FINALIZER))
+    assert not is_just_held(shape(), shape("other"))
+    assert not is_just_held(shape(), shape(FINALIZER, generation=2))

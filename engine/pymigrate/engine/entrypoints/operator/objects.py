@@ -15,6 +15,8 @@ DELETION_POLICY = "pymigrate.io/deletion-policy"
 ORPHAN = "orphan"
 ENVIRONMENT = "pymigrate.io/environment"
 _TRUE = "true"
+FINALIZERS_AT = 3
+"""Where a shape has them."""
 
 
 class EnvironmentRule(StrEnum):
@@ -117,3 +119,9 @@ def shape_of(found: Object) -> tuple[Any, ...]:
         tuple(metadata.get("finalizers") or ()),
         tuple(sorted((metadata.get("annotations") or {}).items())),
     )
+
+
+def is_just_held(before: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:
+    """Whether the operator's finalizer was taken since, and nothing else has become of it."""
+    held = (*before[:FINALIZERS_AT], (*before[FINALIZERS_AT], FINALIZER), *before[FINALIZERS_AT + 1 :])
+    return FINALIZER not in before[FINALIZERS_AT] and held == shape

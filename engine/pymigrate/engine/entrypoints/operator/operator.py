@@ -22,6 +22,7 @@ from pymigrate.engine.entrypoints.operator.objects import (
     EnvironmentRule,
     Key,
     environment_of_object,
+    is_just_held,
     key_of,
     shape_of,
     uid_of,
@@ -125,7 +126,9 @@ class Operator:
         return self.mirrors[key.word].get(key.namespace, key.name)
 
     def note(self, key: Key, written: Object) -> None:
-        """An object as it was written, or read."""
+        """An object as the pass under way has written or read it, which goes on with that: no other pass is needed for it."""
+        if key in self._shapes:
+            self._shapes[key] = shape_of(written)
         self.mirrors[key.word].note(written)
 
     async def run(self, ending: asyncio.Event) -> None:
@@ -181,6 +184,8 @@ class Operator:
                     self.runs.forget(before[0])
                 self.runs.note(key, uid_of(found))
             self._shapes[key] = shape
+            if before is not None and is_just_held(before, shape):
+                return  # the watch was faster than the answer to our own write
             (self.first if needs_first_word(found) else self.queue).add(key)
 
         return on_change
