@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 FIRST_WORKERS = 32
 RETRY_SHARE = 4
 WAKE_SECONDS = 0.05
+# How long a pass lets first words go before it: together they would be slower than one after the other, as they share the API's and the
+# engine's processors.
+FIRST_SECONDS_MAX = 2.0
 DRAIN_SECONDS = 10.0
 
 
@@ -95,7 +98,7 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue(
             clock,
             rng,
-            self._passes.work,
+            self._work,
             workers=max(1, options.workers - retry_workers),
             retry_workers=retry_workers,
             on_worked=on_worked,
@@ -153,6 +156,19 @@ class Operator:
             for task in (*tasks, ended):
                 task.cancel()
             await asyncio.gather(*tasks, ended, return_exceptions=True)
+
+    async def _work(self, key: Key) -> float | None:
+        """A pass, after the first words about everything that was seen until now."""
+        if self.first.running or len(self.first):
+            told = asyncio.ensure_future(self.first.drained())
+            limit = asyncio.ensure_future(self._clock.sleep(FIRST_SECONDS_MAX))
+            try:
+                await asyncio.wait((told, limit), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in (told, limit):
+                    each.cancel()
+                await asyncio.gather(told, limit, return_exceptions=True)
+        return await self._passes.work(key)
 
     async def _drain(self) -> None:
         log.info("operator.draining", under_way=self.queue.running + self.first.running)
