@@ -24,6 +24,7 @@ from pymigrate.v1.definition_pb2 import ApplyDefinitionsResponse, DefinitionProb
 from tests.certificates import CertificateAuthority
 
 HASH = "a" * 64
+HUNG_SECONDS = 20.0
 ACCEPTED = {"name": "environments/shop/plans/warehouse/runs/k-1"}
 
 
@@ -272,7 +273,8 @@ async def test_an_engine_that_says_nothing_in_time_leaves_it_to_the_failure_poli
     webhook: Webhook, engine: ScriptedEngine
 ) -> None:
     engine.is_silent = True
-    answer = await webhook.review(request("Department", resource({})))
+    async with asyncio.timeout(HUNG_SECONDS):
+        answer = await webhook.review(request("Department", resource({})))
     assert answer.status_code == 503
     assert "did not answer within 0.01 s" in answer.text
 
@@ -282,7 +284,8 @@ async def test_more_reviews_at_once_than_are_borne_are_refused_at_once(engine: S
     webhook = Webhook(engine, tmp_path)
     waiting = [asyncio.create_task(webhook.review(request("Department", resource({})))) for _ in range(REVIEWS_MAX)]
     await engine.is_busy.wait()
-    assert (await webhook.review(request("Department", resource({})))).status_code == 503
+    refused = await webhook.review(request("Department", resource({})))
+    assert (refused.status_code, "too many reviews at once" in refused.text) == (503, True)
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
