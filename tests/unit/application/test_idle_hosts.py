@@ -110,7 +110,7 @@ async def test_a_host_that_takes_long_to_end_keeps_nobody_waiting_and_is_asked_o
             self.let_go = asyncio.Event()
 
         async def drain(self, record: HostRecord) -> None:
-            self.drained.append(record.pid)
+            await super().drain(record)
             await self.let_go.wait()
 
     executor = Slow()
