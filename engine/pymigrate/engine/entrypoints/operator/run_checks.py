@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from pymigrate.engine.entrypoints.operator.objects import Key, generation_of, is_suspended
+from pymigrate.engine.entrypoints.operator.objects import Key, generation_of, is_deleted, is_suspended
 from pymigrate.engine.entrypoints.operator.run_steering import ENDED
 from pymigrate.engine.entrypoints.operator.verdicts import Condition, ConditionType, Verdict
 from pymigrate.engine.ports.cluster import Object
@@ -41,7 +41,7 @@ def kept_verdict(found: Object, before: RunStatus) -> Verdict | None:
     """What was told of a run that has ended, as it is declared still; None where something is under way."""
     told = _conditions(found)
     is_current = (told.get("Ready") or {}).get("observedGeneration") == generation_of(found)
-    if before.state not in ENDED or not is_current or "Reconciling" in told:
+    if before.state not in ENDED or is_deleted(found) or not is_current or "Reconciling" in told:
         return None
     types = {each.value: each for each in ConditionType}
     conditions = [
