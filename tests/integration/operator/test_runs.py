@@ -184,6 +184,32 @@ async def test_a_copy_of_a_resource_with_its_annotations_is_a_run_of_its_own(ser
         assert (await engine_run(scene, first)).state == run_pb2.RUN_STATE_RUNNING
 
 
+async def test_what_was_refused_under_one_plan_is_started_under_the_one_that_is_declared_then(
+    served: ServedEngine,
+) -> None:
+    served.outcomes["inspect orders"] = run_pb2.Failure(reason="SOURCE_MISSING", message="there is no `orders`")
+    async with scenery(served) as scene:
+        await scene.apply("Plan e/q", {"phases": {"items": phase("items")}})
+        await scene.until_ready("Plan e/q")
+        await scene.apply(RUN, {"plan": "p"})
+        await scene.until_told(RUN, "InvalidDefinition", "Stalled")
+        await scene.apply(RUN, {"plan": "q"})
+        await scene.until_told(RUN, "Succeeded", status="True")
+        assert [name.split("/")[3] for name in await engine_runs(scene)] == ["q"]
+
+
+async def test_an_annotation_leads_into_no_other_environment(served: ServedEngine) -> None:
+    async with scenery(served) as scene:
+        for name, spec in world().items():
+            await scene.apply(name.replace(" e/e", " prod/prod").replace(" e/", " prod/"), spec)
+        await scene.until_ready("Plan prod/p")
+        made = await scene.apply(RUN, {"plan": "p", "suspend": True})
+        reaching = run_name(made).replace("environments/e/", "environments/prod/")
+        await scene.apply(RUN, {"plan": "p"}, annotations={RUN_NAME: reaching})
+        await scene.until_told(RUN, "Succeeded", status="True")
+        assert await engine_runs(scene) == [run_name(made)]
+
+
 # Suspending, cancelling, trying again, rolling back ----------------------------------------------------------------------------------
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pymigrate.engine.domain.errors import FailedPrecondition, NotFound, NotPermitted
-from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES, Key, run_id
-from pymigrate.engine.entrypoints.operator.run_adopting import RUN_NAME, RunAdopting
+from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES, EnvironmentRule, Key, run_id
+from pymigrate.engine.entrypoints.operator.run_adopting import RUN_NAME, RunAdopting, declared_name
 from pymigrate.engine.entrypoints.operator.run_refusals import EARLY_SECONDS, RunRefusals
 from pymigrate.engine.entrypoints.operator.run_steering import ApproveGate, Situation
 from pymigrate.engine.entrypoints.operator.scaling import Scaling, bounds_of, load_of
@@ -46,35 +46,34 @@ def resource(name: str = "", annotation: str = "", **metadata: Any) -> Object:
     return {"metadata": {"uid": UID, "annotations": annotations, **metadata}, "status": {"name": name}}
 
 
-def adopting(engine: Engine) -> RunAdopting:
-    return RunAdopting(MemoryCluster(ManualClock()), engine, engine, lambda _, __: None)
+def adopting(engine: Engine, rule: EnvironmentRule = EnvironmentRule.NAMESPACE) -> RunAdopting:
+    return RunAdopting(MemoryCluster(ManualClock()), engine, engine, lambda _, __: None, rule)
 
 
 def at_version(version: int, state: str = "RUNNING") -> run_pb2.Run:
     return engine_run(state, etag=f"0123456789ab-{version}")
 
 
-def test_a_run_is_called_as_it_was_noted_and_else_as_it_is_declared() -> None:
+def test_a_run_is_called_as_it_was_noted() -> None:
     found = adopting(Engine())
-    assert found.name(resource(), "e", "p") == OWN
-    assert found.name(resource(annotation=OWN), "e", "other") == OWN
-    assert found.name(resource(name=OWN), "other", "other") == OWN
+    assert not found.name(resource(), "e")
+    assert found.name(resource(annotation=OWN), "e") == OWN
+    assert found.name(resource(name=OWN), "e") == OWN
+    assert declared_name(resource(), "e", "p") == OWN
 
 
 @pytest.mark.parametrize(
     "noted", [OWN.replace(run_id(UID), run_id("another")), run_id(UID), f"{OWN}/lanes/{run_id(UID)}", "x"]
 )
 def test_what_was_noted_of_another_resource_is_not_taken(noted: str) -> None:
-    found = adopting(Engine())
-    assert found.name(resource(annotation=noted), "e", "p") == OWN
-    assert not found.is_known(resource(annotation=noted))
+    assert not adopting(Engine()).name(resource(annotation=noted), "e")
 
 
-def test_a_run_may_be_there_once_its_name_or_its_finalizer_is() -> None:
-    found = adopting(Engine())
-    assert not found.is_known(resource())
-    assert found.is_known(resource(annotation=OWN))
-    assert found.is_known(resource(finalizers=[FINALIZER]))
+def test_nobody_reaches_another_environment_by_a_name_where_namespaces_are_environments() -> None:
+    reaching = OWN.replace("environments/e/", "environments/prod/")
+    for noted in (resource(annotation=reaching), resource(name=reaching)):
+        assert not adopting(Engine()).name(noted, "e")
+        assert adopting(Engine(), EnvironmentRule.ANNOTATION).name(noted, "e") == reaching
 
 
 async def test_what_the_stream_told_costs_no_call() -> None:
@@ -110,7 +109,7 @@ async def test_the_finalizer_and_the_name_come_in_one_write_under_the_version_th
     body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": {}}
     made = await cluster.create(kind, body)
     engine = Engine()
-    found = RunAdopting(cluster, engine, engine, lambda _, each: noted.append(each))
+    found = RunAdopting(cluster, engine, engine, lambda _, each: noted.append(each), EnvironmentRule.NAMESPACE)
     held = await found.hold(KEY, made, NAME)
     assert held["metadata"]["finalizers"] == ["others.io/own", FINALIZER]
     assert held["metadata"]["annotations"] == {RUN_NAME: NAME}

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pymigrate.engine.domain.errors import NotFound
-from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.entrypoints.custom_resources import RUN, resource_type
 from pymigrate.engine.entrypoints.operator.objects import (
     FINALIZER,
+    EnvironmentRule,
     Key,
     annotation_of,
     finalizers_of,
@@ -40,24 +41,29 @@ class RunHearing(Protocol):
 
 
 class RunAdopting:
-    """`note` is told of objects as they were written."""
+    """`note` is told of objects as they were written. Where namespaces are environments, a name in another one is nobody's: whoever may
+    write to a resource would reach there by its annotation."""
 
     def __init__(
-        self, cluster: Cluster, engine: RunReading, stream: RunHearing, note: Callable[[Key, Object], None]
+        self,
+        cluster: Cluster,
+        engine: RunReading,
+        stream: RunHearing,
+        note: Callable[[Key, Object], None],
+        rule: EnvironmentRule,
     ) -> None:
         self._cluster = cluster
         self._engine = engine
         self._stream = stream
         self._note = note
+        self._rule = rule
         self._versions: dict[str, int] = {}
 
-    def name(self, found: Object, environment: str, plan: str) -> str:
-        """Its run's resource name: as it is noted, else as it would be now."""
-        return _noted(found) or f"environments/{environment}/plans/{plan}/runs/{run_id(uid_of(found))}"
-
-    def is_known(self, found: Object) -> bool:
-        """Whether a run may be in the engine: its name was noted before."""
-        return bool(_noted(found)) or has_finalizer(found)
+    def name(self, found: Object, environment: str) -> str:
+        """Its run's resource name as it is noted; empty: it is not."""
+        name = _noted(found)
+        is_there = self._rule is EnvironmentRule.ANNOTATION or environment_of(name) == f"environments/{environment}"
+        return name if name and is_there else ""
 
     async def find(self, uid: str, name: str) -> run_pb2.Run | None:
         """The run as the stream told it, unless something newer was seen of it; None where the engine has none."""
@@ -91,6 +97,11 @@ class RunAdopting:
         written = await self._cluster.patch(resource_type(RUN), key.namespace, key.name, {"metadata": metadata})
         self._note(key, written)
         return written
+
+
+def declared_name(found: Object, environment: str, plan: str) -> str:
+    """Its run's resource name as it is declared now."""
+    return f"environments/{environment}/plans/{plan}/runs/{run_id(uid_of(found))}"
 
 
 def _noted(found: Object) -> str:

@@ -35,7 +35,7 @@ from pymigrate.engine.entrypoints.operator.objects import (
 )
 from pymigrate.engine.entrypoints.operator.operator import Parts
 from pymigrate.engine.entrypoints.operator.reconciling import AWAY, Unfinished, kept_status
-from pymigrate.engine.entrypoints.operator.run_adopting import RunAdopting
+from pymigrate.engine.entrypoints.operator.run_adopting import RunAdopting, declared_name
 from pymigrate.engine.entrypoints.operator.run_calls import check_request, start_request, steering
 from pymigrate.engine.entrypoints.operator.run_checks import is_checked, kept_verdict, plan_trouble
 from pymigrate.engine.entrypoints.operator.run_figures import dry_run_report
@@ -107,7 +107,7 @@ class Runs:
         self._parts = parts
         self._engine = parts.engine
         self._clock = parts.clock
-        self._adopting = RunAdopting(parts.cluster, parts.engine, parts.runs, parts.note)
+        self._adopting = RunAdopting(parts.cluster, parts.engine, parts.runs, parts.note, parts.rule)
         self._refusals = RunRefusals(parts.clock)
         self._scaling = Scaling(parts.clock)
         self._uids: dict[Key, str] = {}
@@ -126,7 +126,7 @@ class Runs:
             if not is_deleted(found):
                 return Findings(before).stalled("InvalidDefinition", f"spec.{error}")
         environment = environment_of_object(RUN, found, self._parts.rule)
-        name = self._adopting.name(found, environment, spec.plan)
+        name = self._adopting.name(found, environment) or declared_name(found, environment, spec.plan)
         seen = Situation(spec, retry=before.retry, is_deleted=is_deleted(found), has_finalizer=has_finalizer(found))
         look = Look(key, found, before, environment, name, seen)
         try:
@@ -141,8 +141,8 @@ class Runs:
 
     async def _adopt(self, look: Look) -> Verdict | None:
         """Finds what the engine has. A verdict where nothing can be done with that."""
-        name, is_known = look.name, self._adopting.is_known(look.found)
-        run = await self._adopting.find(look.uid, name) if is_known else None
+        is_known = has_finalizer(look.found) or self._adopting.name(look.found, look.environment)
+        run = await self._adopting.find(look.uid, look.name) if is_known else None
         if run is not None:
             self._take(look, run)
             return None
@@ -155,6 +155,7 @@ class Runs:
             if not is_id(said):
                 told = f"`{said}` is no name of its {what}: use {ID_RULE}"
                 return run_verdict(look.before, look.seen, Nothing(), Trouble("InvalidDefinition", told, True))
+        look.name = declared_name(look.found, look.environment, look.seen.spec.plan)
         await self._see_plan(look)
         return None
 
