@@ -1,12 +1,16 @@
 """Custom resources of the kinds that files may declare: in any order, each truthful about where it stands, and gone when they go."""
 
+import asyncio
+
 import pytest
 
 from pymigrate.engine.domain.errors import NotFound
 from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES, EnvironmentRule
 from pymigrate.engine.ports.cluster import ClusterUnavailable, ObjectConflict
-from tests.integration.engine.served import ServedEngine
+from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest
+from tests.integration.engine.served import ServedEngine, ask
 from tests.integration.operator.operated import conditions_of, operated, world
+from tests.unit.application.gitops.applied import file as applied_file
 from tests.unit.application.gitops.applied import phase
 
 ENVIRONMENT = "Environment prod/prod"
@@ -148,7 +152,6 @@ async def test_what_is_suspended_is_left_alone_until_it_is_not(served: ServedEng
 
 async def test_what_another_side_declares_is_not_taken_from_it_and_stays_there(served: ServedEngine) -> None:
     from pymigrate.v1 import environment_pb2
-    from tests.integration.engine.served import ask
 
     client = served.client("terraform")
     request = environment_pb2.CreateEnvironmentRequest(environment_id="prod")
@@ -157,6 +160,20 @@ async def test_what_another_side_declares_is_not_taken_from_it_and_stays_there(s
     async with operated(served) as scene:
         await scene.apply(ENVIRONMENT, {"displayName": "mine"})
         assert "terraform" in await scene.until_told(ENVIRONMENT, "Refused", "Stalled")
+        await scene.delete(ENVIRONMENT)
+        await scene.until_gone(ENVIRONMENT)
+        assert (await scene.in_engine("Environment", "environments/prod")).managed_by == "terraform"
+
+
+async def test_what_another_side_has_taken_over_stays_there_when_the_resource_goes(served: ServedEngine) -> None:
+    async with operated(served) as scene:
+        await scene.apply(ENVIRONMENT, {})
+        await scene.until_ready(ENVIRONMENT)
+        client = served.client("terraform")
+        file = applied_file("Environment prod", {"displayName": "theirs"})
+        request = ApplyDefinitionsRequest(files=[file], taken_over_sides=["kubernetes"])
+        await asyncio.to_thread(ask, client, client.definitions.ApplyDefinitions, request)
+        client.channel.close()
         await scene.delete(ENVIRONMENT)
         await scene.until_gone(ENVIRONMENT)
         assert (await scene.in_engine("Environment", "environments/prod")).managed_by == "terraform"
