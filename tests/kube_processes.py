@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -41,21 +41,18 @@ def programs(folder: Path, wanted: Sequence[str]) -> Path:
 
 
 class Program:
-    """One of them, with arguments and variables that stay; without variables of its own it has the test's."""
+    """One of them, with arguments that stay."""
 
-    def __init__(self, arguments: Sequence[object], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, arguments: Sequence[object], log: Path) -> None:
         self._arguments = [str(each) for each in arguments]
         self._log = log
-        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it; what it logs is added to what it has logged."""
         assert self._process is None
         with self._log.open("ab") as file:
-            self._process = subprocess.Popen(
-                self._arguments, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=self._environment
-            )
+            self._process = subprocess.Popen(self._arguments, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
 
     def stop(self) -> None:
         """Ends it in peace, and by force where that does not do."""

@@ -18,7 +18,16 @@ Pod = Mapping[str, Any]
 ReadData = Callable[[str, str, str], Mapping[str, str]]
 REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+# What may stand before a path: an option, or the scheme of a reference.
+LED = re.compile(r"--[\w-]+=|file://")
 SIGNAL_CODES = 128
+# What the image runs, and what its PATH finds.
+ENTRYPOINT = ("pymigrate",)
+PROGRAMS = {
+    "pymigrate": (sys.executable, "-m", "pymigrate.engine.main.cli"),
+    "python": (sys.executable,),
+    "python3": (sys.executable,),
+}
 
 
 class PodMisconfigured(Exception):
@@ -38,10 +47,9 @@ class PodProcess:
         [self._container] = pod["spec"]["containers"]
         self._mounts = self._mounted()
         variables = self._variables()
-        command = [*self._container.get("command", ()), *self._container.get("args", ())]
-        arguments = [self._placed(_expanded(each, variables)) for each in command]
-        if arguments[0] in {"python", "python3"}:
-            arguments[0] = sys.executable
+        program, *more = self._container.get("command") or ENTRYPOINT
+        given = [*more, *self._container.get("args", ())]
+        arguments = [*PROGRAMS[program], *(self._placed(_expanded(each, variables)) for each in given)]
         self.log = folder / "log"
         outside = {key: value for key, value in os.environ.items() if not key.startswith(("PYMIGRATE_", "KUBE"))}
         with self.log.open("ab") as output:
@@ -130,11 +138,12 @@ class PodProcess:
         return found
 
     def _placed(self, text: str) -> str:
-        option, mark, value = text.partition("=") if text.startswith("--") else ("", "", text)
+        led = LED.match(text)
+        before, value = (led[0], text[led.end() :]) if led else ("", text)
         for path, place in self._mounts.items():
             # What lies below /tmp may be a file of the test's, of which a pod would know nothing.
             if value == path or (value.startswith(f"{path}/") and path != "/tmp"):
-                return f"{option}{mark}{place}{value[len(path) :]}"
+                return f"{before}{place}{value[len(path) :]}"
         return text
 
 

@@ -137,7 +137,7 @@ class Kubelet:
             folder = self._folder / name
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                process = PodProcess(pod, folder, self._folder / "claims", lambda *asked: _data(api, *asked))
+                process = PodProcess(pod, folder, self._folder / "claims", lambda *asked: stored(api, *asked))
             except PodMisconfigured as error:
                 waiting = Waiting("CreateContainerConfigError", str(error))
             else:
@@ -212,7 +212,8 @@ class Kubelet:
                 raise
 
 
-def _data(api: Any, kind: str, namespace: str, name: str) -> Mapping[str, str]:
+def stored(api: Any, kind: str, namespace: str, name: str) -> Mapping[str, str]:
+    """The data of a Secret or a ConfigMap as it is now. Raises PodMisconfigured where it is not there."""
     from kubernetes.client.exceptions import ApiException
 
     read = api.read_namespaced_secret if kind == "secret" else api.read_namespaced_config_map

@@ -5,7 +5,9 @@ What differs from a cluster, since nobody routes here: addresses are of loopback
 reached by a kubeconfig with the service account's token.
 """
 
+import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,15 +19,20 @@ from psycopg import sql
 
 from tests.clusters import Cluster
 from tests.e2e.engines import wait_until
-from tests.kube_processes import Program, free_ports
+from tests.kube_processes import free_ports
+from tests.kube_proxy import KubeProxy
+from tests.kubelet_pods import PodProcess
+from tests.kubelets import stored
 from tests.kubernetes_example import NAMESPACES, Document, copied, found, pods, rendered
-from tests.pod_processes import PodFolder
 from tests.servers import BY_PASSWORD, PostgresCluster
 
 NAMESPACE = NAMESPACES["dev"]
+ENGINE, OPERATOR = "pymigrate-engine", "pymigrate-operator"
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 OVERLAY = "overlays/dev"
 # What Kubernetes 1.20 serves otherwise or not at all.
 ABSENT = {"policy/v1"}
+STOP_SECONDS_MAX = 30.0
 DATABASE_HOST = "pymigrate-postgresql"
 QUICK = {"PYMIGRATE_LEASE_SECONDS": "3", "PYMIGRATE_HEARTBEAT_SECONDS": "0.5"}
 
@@ -41,7 +48,7 @@ class Installation:
             each for each in rendered(self.example / OVERLAY) if each["apiVersion"] not in ABSENT
         ]
         self.grpc_port, self.rest_port, self.metrics_port, self.operator_port = free_ports(4)
-        self.programs: dict[str, Program] = {}
+        self.processes: dict[str, PodProcess] = {}
 
     def apply(self) -> None:
         """What a person applies: definitions first, then the overlay."""
@@ -54,34 +61,44 @@ class Installation:
 
     def start_engine(self, more: Mapping[str, str] | None = None) -> None:
         """As the StatefulSet says."""
+        token = self.cluster.account_token(NAMESPACE, ENGINE)
         reached = {
             "PYMIGRATE_LISTEN": f"127.0.0.1:{self.grpc_port}",
             "PYMIGRATE_REST_LISTEN": f"127.0.0.1:{self.rest_port}",
             "PYMIGRATE_METRICS_LISTEN": f"127.0.0.1:{self.metrics_port}",
             "PYMIGRATE_ADVERTISE": f"localhost:{self.grpc_port}",
-            "PYMIGRATE_KUBERNETES_KUBECONFIG": str(self.kubeconfig("pymigrate-engine")),
+            "PYMIGRATE_KUBERNETES_KUBECONFIG": str(self.cluster.kubeconfig(ENGINE, token, namespace=NAMESPACE)),
         }
-        self.start("pymigrate-engine", reached | QUICK | dict(more or {}))
+        self.start(ENGINE, reached | QUICK | dict(more or {}))
 
-    def start_operator(self) -> None:
-        """As the Deployment says."""
+    def start_operator(self, proxy: KubeProxy) -> None:
+        """As the Deployment says; it reaches the API server through a proxy."""
+        token = self.cluster.account_token(NAMESPACE, OPERATOR)
         reached = {
             "PYMIGRATE_ENDPOINT": f"localhost:{self.grpc_port}",
             "PYMIGRATE_OPERATOR_LISTEN": f"127.0.0.1:{self.operator_port}",
-            "PYMIGRATE_OPERATOR_KUBECONFIG": str(self.kubeconfig("pymigrate-operator")),
+            "PYMIGRATE_OPERATOR_KUBECONFIG": str(proxy.kubeconfig(OPERATOR, token, namespace=NAMESPACE)),
         }
-        self.start("pymigrate-operator", reached)
+        self.start(OPERATOR, reached)
 
     def start(self, owner: str, more: Mapping[str, str]) -> None:
         """The process of a workload's pod."""
         [pod] = [each for each in pods(self.documents) if each.owner == owner]
-        named = {"name": f"{owner}-0", "namespace": NAMESPACE, "uid": f"00000000-{owner}", "labels": pod.labels}
+        metadata = {"name": f"{owner}-0", "namespace": NAMESPACE, "uid": owner, "labels": pod.labels}
+        [container] = pod.containers
+        told = [
+            {**each, "value": self.reached(each["value"])} if "value" in each else each for each in container["env"]
+        ]
+        told += [{"name": name, "value": value} for name, value in more.items()]
+        # A claim of the StatefulSet's template is a volume of the pod.
+        claimed = {each["name"] for each in container["volumeMounts"]} - {each["name"] for each in pod.spec["volumes"]}
+        volumes = [*pod.spec["volumes"], *({"name": name, "emptyDir": {}} for name in claimed)]
+        spec = {**pod.spec, "containers": [{**container, "env": told}], "volumes": volumes}
         place = self.folder / owner
-        process = PodFolder(self.kubectl, {"metadata": named, "spec": pod.spec}, place).process()
-        told = {name: self.reached(value) for name, value in process.environment.items()} | dict(more)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYMIGRATE_", "KUBERNETES_"))}
-        self.programs[owner] = Program(process.arguments, place / "log", {**kept, **told})
-        self.programs[owner].start()
+        place.mkdir(exist_ok=True)
+        with self.cluster.api() as api:
+            made = PodProcess({"metadata": metadata, "spec": spec}, place, place, lambda *asked: stored(api, *asked))
+        self.processes[owner] = made
 
     def reached(self, text: str) -> str:
         """With the throwaway PostgreSQL in the place of the Service."""
@@ -95,23 +112,30 @@ class Installation:
             each["spec"]["postgres"] |= {"host": self.postgres.host, "port": self.postgres.port}
         return objects
 
-    def kubeconfig(self, account: str) -> Path:
-        """By which a service account reaches the API server."""
-        token = self.cluster.account_token(NAMESPACE, account)
-        return self.cluster.kubeconfig(account, token, namespace=NAMESPACE)
+    def set_quota(self, what: str, most: int) -> None:
+        """A quota `few`, with the status that a controller which tests do not run would give it."""
+        spec = {"hard": {what: str(most)}}
+        metadata = {"name": "few", "namespace": NAMESPACE}
+        self.kubectl.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
+        with self.cluster.api() as api:
+            status = {"status": {"hard": spec["hard"], "used": {what: "0"}}}
+            api.patch_namespaced_resource_quota_status("few", NAMESPACE, status)
 
     def log(self, owner: str) -> str:
         """What a process said."""
-        return (self.folder / owner / "log").read_text()
+        return self.processes[owner].log.read_text()
 
     def stop(self) -> None:
-        """Ends what was started."""
-        for program in reversed(self.programs.values()):
-            program.stop()
+        """Ends what was started, the operator before the engine."""
+        for each in reversed(self.processes.values()):
+            each.end(signal.SIGTERM)
+            try:
+                each.process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                each.end(signal.SIGKILL)
+                each.process.wait(STOP_SECONDS_MAX)
 
     def _patch(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
-        import json
-
         self.kubectl("patch", kind, name, "-n", NAMESPACE, "--type=merge", "--patch", json.dumps(patch))
 
 
@@ -167,11 +191,12 @@ def answers(made: Installation, owner: str, probe: str) -> bool:
         return False
 
 
-def wait_for_probe(made: Installation, owner: str, probe: str) -> None:
-    """Until a probe passes, or the process has ended."""
+def wait_for_probes(made: Installation, owner: str) -> None:
+    """Until its probes pass, one after the other. Fails where the process has ended."""
 
-    def is_settled() -> bool:
-        made.programs[owner].check()
+    def is_settled(probe: str) -> bool:
+        assert made.processes[owner].exit_code is None, made.log(owner)[-2_000:]
         return answers(made, owner, probe)
 
-    wait_until(is_settled, 90, 0.2)
+    for each in PROBES:
+        wait_until(lambda probe=each: is_settled(probe), 90, 0.2)  # type: ignore[misc]  # a lambda's default

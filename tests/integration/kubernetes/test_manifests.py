@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pymigrate.engine.main.kubernetes_settings import KubernetesSettings
+from pymigrate.engine.main.operator_settings import OperatorSettings
 from pymigrate.engine.settings import Settings
 from tests.kube_audit import Access, granted
 from tests.kubernetes_example import (
@@ -191,6 +192,6 @@ def test_variables_are_settings_that_there_are(documents: list[Document]) -> Non
     known |= {f"PYMIGRATE_KUBERNETES_{name.upper()}" for name in KubernetesSettings.model_fields}
     # By which clients find the engine, and what the executor tells a host of its pod.
     known |= {"PYMIGRATE_ENDPOINT", "PYMIGRATE_POD_NAMESPACE", "PYMIGRATE_POD_NAME", "PYMIGRATE_JOB_UID"}
-    known |= {"PYMIGRATE_OPERATOR_NAMESPACE", "PYMIGRATE_OPERATOR_LISTEN", "PYMIGRATE_OPERATOR_ADMISSION_LISTEN"}
+    known |= {f"PYMIGRATE_OPERATOR_{name.upper()}" for name in OperatorSettings.model_fields}
     said = {each["name"] for pod in pods(documents) for container in pod.containers for each in container["env"]}
     assert {name for name in said if name.startswith("PYMIGRATE_")} - known == set()

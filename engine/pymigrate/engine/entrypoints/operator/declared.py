@@ -104,6 +104,8 @@ class Declared:
             key.word, "" if DEFINITION_KINDS[key.word].is_top else environment, key.name, spec_of(found)
         )
         is_held = has_finalizer(found)
+        # Before the engine is asked: what is applied or deleted between its answer and ours has this looked at again.
+        self._dependents.wait(environment, key)
         try:
             if not is_held:
                 checked = await self._engine.check(document)
@@ -121,6 +123,7 @@ class Declared:
                     for each in error.problems
                 )
             return self._refused(key, status, environment, checked)
+        self._dependents.forget(key)
         if applied.changes:
             log.info("object.applied", key=str(key), name=name)
             self._wake("" if DEFINITION_KINDS[key.word].is_top else environment)
@@ -139,7 +142,6 @@ class Declared:
         self, key: Key, status: ObjectStatus, environment: str, checked: definition_pb2.ApplyDefinitionsResponse
     ) -> Verdict:
         """What is wrong: what is not there yet is waited for, unless something else is wrong too."""
-        self._dependents.wait(environment, key)
         problems = list(checked.problems)
         message = DEFINITION_KINDS[key.word].kind.message().DESCRIPTOR
         text = problems_text([Problem(spec_path(message, each.path), each.description) for each in problems])
@@ -155,10 +157,12 @@ class Declared:
         if not name and is_id(environment) and is_id(key.name):
             name = engine_name(key.word, environment, key.name)  # the operator ended before it could tell
         is_ours = name and not is_orphaned(found) and self._holder(key, found, name) == key
+        # Before the engine is asked, as what refuses this may be gone by the time that its answer is here.
+        self._dependents.wait(environment, key)
         if is_ours and (refusal := await self._remove(key, found, name)):
-            self._dependents.wait(environment, key)
             status = ObjectStatus(name=name, environment=environment)
             return Findings(status).stalled("DeletionRefused", refusal).after(MISSING_SECONDS)
+        self._dependents.forget(key)
         await self._finalizing.release(key, found)
         return None
 
