@@ -10,7 +10,14 @@ _MARK = "pymigrate.io/v1alpha1"
 
 
 def shown_definitions() -> Iterator[tuple[str, str, bytes]]:
-    """Each with where it stands, the name of a file that it could have, and what it says."""
+    """Each with where it stands, the name of a file that it could have, and what it says. Those for Kubernetes are not among them."""
+    for where, name, content in shown_resources():
+        if not where.startswith(("examples/kubernetes/", "docs/kubernetes")):
+            yield where, name, content
+
+
+def shown_resources() -> Iterator[tuple[str, str, bytes]]:
+    """The same with those for Kubernetes, beside which others of its kinds may stand."""
     for path in sorted((ROOT / "examples").rglob("*")):
         if path.suffix in {".yaml", ".yml", ".json"} and path.is_file() and _MARK in path.read_text():
             yield str(path.relative_to(ROOT)), path.name, path.read_bytes()

@@ -10,13 +10,16 @@ from kubernetes.client.exceptions import ApiException
 from pymigrate.engine.application.gitops.definition_kinds import DEFINITION_KINDS
 from pymigrate.engine.application.gitops.documents import Documents
 from pymigrate.engine.entrypoints.custom_resources import GROUP, RUN, SHORT_NAMES, VERSION, resource_type
-from tests.definitions import shown_definitions
+from tests.definitions import shown_resources
 from tests.kubectl import Kubectl, KubectlRefused, listed
 
 API_VERSION = "pymigrate.io/v1alpha1"
 HASH = "a" * 64
 SHOWN: list[Any] = [
-    document.data for _, name, content in shown_definitions() for document in Documents(name, content).documents
+    data
+    for _, name, content in shown_resources()
+    for data in (document.data for document in Documents(name, content).documents)
+    if data["apiVersion"] == API_VERSION
 ]
 
 
@@ -37,6 +40,13 @@ def as_resource(definition: Mapping[str, Any]) -> dict[str, Any]:
     return resource(definition["kind"], spec, str(definition["metadata"]["name"]).replace("_", "-"))
 
 
+def unsaid_left_out(kept: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """What was kept of what was said, without the defaults beside it."""
+    said = {name: value for name, value in kept.items() if name in wanted}
+    nested = {name for name, value in said.items() if isinstance(value, dict) and isinstance(wanted[name], dict)}
+    return said | {name: unsaid_left_out(said[name], wanted[name]) for name in nested}
+
+
 def test_each_is_established_and_structural(kubectl: Kubectl) -> None:
     found = {item["spec"]["names"]["kind"]: item for item in kubectl.read("crd")["items"]}
     assert set(found) == {*DEFINITION_KINDS, RUN}
@@ -51,7 +61,11 @@ def test_what_is_shown_of_files_is_taken_as_resources_and_kept_whole(kubectl: Ku
     given = listed(*wanted)
     taken = json.loads(kubectl("apply", "--server-side", "--dry-run=server", "-o", "json", "-f", "-", given=given))
     assert len(wanted) > 40
-    assert [item.get("spec", {}) for item in taken["items"]] == [each["spec"] for each in wanted]
+    assert {each["kind"] for each in wanted} >= {"Environment", "Connection", "Plan", RUN}
+    kept = [
+        unsaid_left_out(item.get("spec", {}), each["spec"]) for item, each in zip(taken["items"], wanted, strict=True)
+    ]
+    assert kept == [each["spec"] for each in wanted]
 
 
 REFUSED = {
