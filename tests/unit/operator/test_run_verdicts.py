@@ -112,6 +112,13 @@ def test_no_run_is_ready_that_is_not_verified(is_compared: bool) -> None:
     assert conditions(status)["Verified"] == ("False" if is_compared else "Unknown")
 
 
+def test_one_phase_that_is_not_verified_keeps_the_whole_run_from_being_ready() -> None:
+    run = published()
+    run.phases["stock"].state = run_pb2.PHASE_STATE_PUBLISHED
+    run.phases["stock"].datasets["items"].rows = 1
+    assert reason(told(Situation(run_spec(), run))) == "NotVerified"
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
