@@ -195,3 +195,13 @@ def test_variables_are_settings_that_there_are(documents: list[Document]) -> Non
     known |= {f"PYMIGRATE_OPERATOR_{name.upper()}" for name in OperatorSettings.model_fields}
     said = {each["name"] for pod in pods(documents) for container in pod.containers for each in container["env"]}
     assert {name for name in said if name.startswith("PYMIGRATE_")} - known == set()
+
+
+def test_the_guide_names_what_there_is() -> None:
+    guide = (EXAMPLE.parents[1] / "docs/kubernetes.md").read_text()
+    applied = set(re.findall(r"-k ([\w/]+)", guide))
+    assert applied == {"crds", "overlays/dev", "overlays/prod", "quickstart"}
+    listed = re.findall(r"`((?:components|overlays)/[\w-]+)`", guide)
+    there = {f"{kind}/{each.name}" for kind in ("components", "overlays") for each in (EXAMPLE / kind).iterdir()}
+    assert set(listed) == there
+    assert all((EXAMPLE / each / "kustomization.yaml").exists() for each in applied | there)
