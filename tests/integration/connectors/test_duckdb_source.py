@@ -240,6 +240,26 @@ def test_source_and_target_of_one_process_share_the_file_when_the_target_is_firs
     connector.open_target(spec).close()
 
 
+def test_a_source_is_unavailable_for_a_moment_while_an_indexed_table_of_its_file_is_being_replaced(
+    tmp_path: Path,
+) -> None:
+    connector, system = DuckdbConnector(), SystemSpec("duckdb", "warehouse", {"path": str(tmp_path / "both.duckdb")})
+    with closing(connector.open_target(system)), closing(connector.open_source(system)) as source:
+        other = connector._opened(tmp_path / "both.duckdb", is_read_only=False)[0]
+        other.execute("CREATE TABLE orders (id INTEGER)")
+        other.execute("CREATE UNIQUE INDEX orders_key ON orders (id)")
+        other.begin()
+        other.execute("DROP INDEX orders_key")
+        other.execute("ALTER TABLE orders RENAME TO kept")
+
+        with pytest.raises(SystemUnavailable, match="is being written to"):
+            source.describe(SourceRelation("orders"))
+
+        other.commit()
+        other.close()
+        connector._release(tmp_path / "both.duckdb")
+
+
 def test_a_file_whose_log_was_left_behind_is_read_whole_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "legacy.duckdb"
     dying = (

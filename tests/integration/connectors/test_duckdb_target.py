@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 
 from pymigrate.engine.adapters.connectors.duckdb import DuckdbConnector
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
-from pymigrate.engine.adapters.connectors.target_statements import advance_parameters
+from pymigrate.engine.adapters.connectors.target_statements import Table, advance_parameters
 from pymigrate.engine.domain.errors import InvalidDefinition, SystemUnavailable
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.staging import Checkpoint, MergePolicy, Staging, StagingId
@@ -278,6 +279,55 @@ class TestDuckdbFiles:
         target.rollback([staging])
         assert harness.run("SELECT index_name, table_name FROM duckdb_indexes()") == [("by_name", "orders")]
         assert harness.read("orders") == [(1, "mine")]
+
+
+class EndOf(threading.Condition):
+    """Whoever waits for the end of a transaction has it end."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        self._connection.commit()
+        return True
+
+
+class TestLooksWhileAnotherPublishes:
+    def test_a_look_that_meets_the_middle_of_a_swap_is_made_again_when_that_has_ended(
+        self, harness: DuckdbHarness
+    ) -> None:
+        published(harness.open(), a_staging(key=("id",)), [(1, "a")])
+        handle = harness.connector._opened(harness.path, is_read_only=False)[0]
+        other = handle.cursor()
+        [(index,)] = other.execute("SELECT index_name FROM duckdb_indexes()").fetchall()
+        other.begin()
+        other.execute(f'DROP INDEX "{index}"')
+        other.execute("ALTER TABLE orders RENAME TO orders__pymigrate_kept_other")
+        other.execute("CREATE TABLE orders (id BIGINT, name VARCHAR)")
+        looking = DuckdbTarget(handle, EndOf(other), lambda: harness.connector._release(harness.path))
+
+        found = looking.ddl(a_staging(key=("id",), is_replace=True))
+
+        assert any("CREATE UNIQUE INDEX" in statement for statement in found.statements)
+        looking.close()
+
+    def test_rows_are_counted_of_a_relation_that_another_drops_meanwhile(self, harness: DuckdbHarness) -> None:
+        harness.make("orders", [(1, "a"), (2, "b")])
+        looking = harness.open()
+
+        class Dropping(DuckdbTarget):
+            def _count(self, table: Table) -> int:
+                harness.drop("orders")
+                return super()._count(table)
+
+        cursor, file = harness.connector._opened(harness.path, is_read_only=False)
+        dropping = Dropping(cursor, file.ended, lambda: harness.connector._release(harness.path))
+
+        assert dropping.rows("orders") == 2
+        assert looking.rows("orders") is None
+        dropping.close()
 
 
 def connect_elsewhere(path: Path) -> str:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import duckdb
+
 from pymigrate.engine.adapters.connectors.standard_defaults import standard_default
 from pymigrate.engine.adapters.connectors.target_statements import Table
 from pymigrate.engine.domain.schema import ForeignKey, TableIndex, TableSchema
@@ -13,7 +15,14 @@ SYSTEM = "duckdb"
 _MARK = re.compile(r"(^|\n)PyMigrate \w+$")
 _CAST = re.compile(r"CAST\(('(?:[^']|'')*') AS [\w() ,]+\)")
 _HERE = "database_name = current_database() AND schema_name = ? AND table_name = ?"
+INDEXES = "duckdb_indexes()"
 Query = Callable[[str, Sequence[object]], list[tuple[object, ...]]]
+
+
+def is_amid_swap(error: duckdb.Error, statement: str) -> bool:
+    """Whether somebody else's open transaction is what indexes can't be told for: DuckDB 1.5 looks up the table of every index by the name
+    that it has last, also where that rename is not committed, or not yet there for who asks."""
+    return isinstance(error, duckdb.CatalogException) and INDEXES in statement
 
 
 class DuckdbDeclared:
@@ -63,7 +72,7 @@ class DuckdbDeclared:
                 notes.append("a check constraint is not carried")
         known = {name.lower(): name for name in self._names(table)}
         for name, is_unique, text in self._query(
-            f"SELECT index_name, is_unique, expressions::VARCHAR FROM duckdb_indexes() WHERE {_HERE} ORDER BY 1", place
+            f"SELECT index_name, is_unique, expressions::VARCHAR FROM {INDEXES} WHERE {_HERE} ORDER BY 1", place
         ):
             parts = [part.strip().strip("'\"") for part in str(text).strip("[]").split(",")]
             if all(part.lower() in known for part in parts):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 
-from pymigrate.engine.adapters.connectors.duckdb_declared import DuckdbDeclared
+from pymigrate.engine.adapters.connectors.duckdb_declared import INDEXES, DuckdbDeclared
 from pymigrate.engine.adapters.connectors.duckdb_types import native_type
 from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
 from pymigrate.engine.adapters.connectors.target_declarations import Kind
@@ -82,7 +82,9 @@ class DuckdbDeclaring(SqlTarget):
         return None
 
     def _schema_statements(self, table: Table) -> Iterator[str]:
-        found = self._query("SELECT 1 FROM duckdb_schemas() WHERE lower(schema_name) = lower(?)", (table.schema,))
+        found = self._query(
+            f"SELECT 1 FROM duckdb_schemas() WHERE lower(schema_name) = lower({text_literal(table.schema)})"
+        )
         if not found:
             yield f"CREATE SCHEMA {quote(table.schema)}"
 
@@ -110,15 +112,18 @@ class DuckdbDeclaring(SqlTarget):
         return ""
 
     def _taken_names(self, schema: str) -> set[str]:
-        statement = "SELECT index_name FROM duckdb_indexes() WHERE database_name = current_database() AND lower(schema_name) = lower(?)"
-        return {str(name).lower() for (name,) in self._query(statement, (schema,))}
+        statement = (
+            f"SELECT index_name FROM {INDEXES} WHERE database_name = current_database() "
+            f"AND lower(schema_name) = lower({text_literal(schema)})"
+        )
+        return {str(name).lower() for (name,) in self._query(statement)}
 
     def _names_of(self, existing: Found | None) -> set[str]:
         return set() if existing is None else {name.lower() for name, _ in self._indexes_of(existing.table)}
 
     def _indexes_of(self, table: Table) -> list[tuple[str, str]]:
         found = self._query(
-            "SELECT index_name, sql FROM duckdb_indexes() WHERE database_name = current_database() AND schema_name = ? "
+            f"SELECT index_name, sql FROM {INDEXES} WHERE database_name = current_database() AND schema_name = ? "
             "AND table_name = ? AND sql IS NOT NULL ORDER BY 1",
             (table.schema, table.name),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from pymigrate.engine.adapters.connectors.chunk_sizes import dividing
-from pymigrate.engine.adapters.connectors.duckdb_declared import DuckdbDeclared
+from pymigrate.engine.adapters.connectors.duckdb_declared import DuckdbDeclared, is_amid_swap
 from pymigrate.engine.adapters.connectors.duckdb_reading import is_known, reading
 from pymigrate.engine.adapters.connectors.duckdb_scan import (
     ALIAS,
@@ -168,7 +168,12 @@ class DuckdbSource:
 
     def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with self._translated():
-            return self._cursor.execute(statement, list(parameters)).fetchall()
+            try:
+                return self._cursor.execute(statement, list(parameters)).fetchall()
+            except duckdb.CatalogException as error:
+                if is_amid_swap(error, statement):
+                    raise SystemUnavailable(f"{self._path} is being written to: {error}") from error
+                raise
 
     def _relations(self) -> list[tuple[str, Table, str]]:
         """Name, table and kind of everything that users made."""

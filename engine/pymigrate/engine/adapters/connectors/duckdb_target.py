@@ -12,8 +12,10 @@ from contextlib import contextmanager, suppress
 import duckdb
 import pyarrow as pa
 
+from pymigrate.engine.adapters.connectors.duckdb_declared import is_amid_swap
 from pymigrate.engine.adapters.connectors.duckdb_declaring import DuckdbDeclaring
 from pymigrate.engine.adapters.connectors.duckdb_types import column_type
+from pymigrate.engine.adapters.connectors.standard_defaults import text_literal
 from pymigrate.engine.adapters.connectors.target_changes import ChangedTarget
 from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
 from pymigrate.engine.adapters.connectors.target_inspection import Inspection
@@ -114,6 +116,17 @@ class DuckdbTarget(ChangedTarget, DuckdbDeclaring):
                 with self._ended:
                     self._ended.notify_all()
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """A transaction that writes nothing: another may publish, or take back what it has, between any two statements."""
+        with _translated():
+            self._cursor.begin()
+            try:
+                yield
+            finally:
+                with suppress(duckdb.Error):
+                    self._cursor.rollback()
+
     def _wait(self) -> None:
         with self._ended:
             self._ended.wait(WAIT_SECONDS_MAX)
@@ -124,17 +137,23 @@ class DuckdbTarget(ChangedTarget, DuckdbDeclaring):
 
     def _query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with _translated():
-            return self._cursor.execute(statement, list(parameters)).fetchall()
+            try:
+                return self._cursor.execute(statement, list(parameters)).fetchall()
+            except duckdb.CatalogException as error:
+                if is_amid_swap(error, statement):
+                    raise Conflict(f"DuckDB: {error}") from error
+                raise
 
     def _locate(self, relation: str) -> Table:
         return split_relation(relation, DEFAULT_SCHEMA)
 
     def _find(self, table: Table) -> Found | None:
+        # As a literal: for each statement with parameters DuckDB looks for a pandas to import, which takes longer than the statement.
+        sought = text_literal(table.name)
         found = self._query(
             "SELECT schema_name, table_name, 'table' FROM duckdb_tables() WHERE database_name = current_database() "
-            "AND lower(table_name) = lower(?) UNION ALL SELECT schema_name, view_name, 'view' FROM duckdb_views() "
-            "WHERE database_name = current_database() AND lower(view_name) = lower(?)",
-            (table.name, table.name),
+            f"AND lower(table_name) = lower({sought}) UNION ALL SELECT schema_name, view_name, 'view' FROM duckdb_views() "
+            f"WHERE database_name = current_database() AND lower(view_name) = lower({sought})"
         )
         for schema, name, kind in found:
             if same_name(str(schema), table.schema) and same_name(str(name), table.name):

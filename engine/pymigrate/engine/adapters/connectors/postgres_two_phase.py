@@ -10,8 +10,7 @@ from contextlib import suppress
 from psycopg import errors
 
 from pymigrate.engine.adapters.connectors.target_changes import ChangedTarget
-from pymigrate.engine.adapters.connectors.target_dialect import Conflict
-from pymigrate.engine.adapters.connectors.target_publication import ATTEMPTS_MAX
+from pymigrate.engine.adapters.connectors.target_dialect import ATTEMPTS_MAX, Conflict
 from pymigrate.engine.adapters.connectors.target_statements import PUBLISHED, SEALED
 from pymigrate.engine.domain.errors import MergeConflict, SystemUnavailable
 from pymigrate.engine.ports.staging import Staging

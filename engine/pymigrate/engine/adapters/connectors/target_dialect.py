@@ -1,9 +1,10 @@
 """What a SQL system brings to the protocol of a target: its transactions, types, catalogue and words."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -13,6 +14,9 @@ from pymigrate.engine.domain.errors import Problem, SystemUnavailable
 from pymigrate.engine.domain.types import ColumnInfo
 from pymigrate.engine.ports.source import Piece
 from pymigrate.engine.ports.staging import Staging, StagingId
+
+ATTEMPTS_MAX = 50
+Result = TypeVar("Result")
 
 
 class Conflict(SystemUnavailable):
@@ -41,6 +45,21 @@ class SqlDialect(ABC):
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[None]:
         """A writing transaction. Raises Conflict where it lost against another, SystemUnavailable where the system went away."""
+
+    def _snapshot(self) -> AbstractContextManager[None]:
+        """Reads that belong together, in one transaction where another's commit between two of them would make them fail."""
+        return nullcontext()
+
+    def _look(self, read: Callable[[], Result]) -> Result:
+        """Such reads, again where they met a change that is under way; bounded."""
+        for _ in range(ATTEMPTS_MAX - 1):
+            try:
+                with self._snapshot():
+                    return read()
+            except Conflict:
+                self._wait()
+        with self._snapshot():
+            return read()
 
     @abstractmethod
     def _execute(self, statement: str, parameters: Sequence[object] = ()) -> int:

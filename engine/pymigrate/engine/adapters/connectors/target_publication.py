@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 from pymigrate.engine.adapters.connectors.target_appending import SqlAppending
 from pymigrate.engine.adapters.connectors.target_declarations import Kind
-from pymigrate.engine.adapters.connectors.target_dialect import Conflict, Found
+from pymigrate.engine.adapters.connectors.target_dialect import ATTEMPTS_MAX, Conflict, Found, Result
 from pymigrate.engine.adapters.connectors.target_statements import (
     APPENDED,
     KEPT_MARK,
@@ -27,9 +26,6 @@ from pymigrate.engine.domain.errors import (
     TargetOccupied,
 )
 from pymigrate.engine.ports.staging import MergePolicy, Staging, StagingId
-
-ATTEMPTS_MAX = 50
-Result = TypeVar("Result")
 
 
 class SqlPublications(SqlAppending):

@@ -46,12 +46,19 @@ class SqlTarget(SqlRepairs):
 
     def rows(self, relation: str) -> int | None:
         """Exact number of rows; None when there is no such relation."""
-        table = self._table(self._locate(relation))
-        return None if table is None else self._count(table)
+
+        def count() -> int | None:
+            table = self._table(self._locate(relation))
+            return None if table is None else self._count(table)
+
+        return self._look(count)
 
     def check(self, staging: Staging) -> None:
         """Raises InvalidDefinition for names and types that the system can't hold and for a view in the way, and TargetOccupied
         already here, before a row is copied, for what publication would refuse."""
+        self._look(lambda: self._check(staging))
+
+    def _check(self, staging: Staging) -> None:
         table = self._locate(staging.relation)
         raise_if_any(
             (

@@ -78,6 +78,9 @@ class TableSteps(SqlDialect):
 
     def ddl(self, staging: Staging) -> TableDdl:
         """By the relation's final name."""
+        return self._look(lambda: self._ddl(staging))
+
+    def _ddl(self, staging: Staging) -> TableDdl:
         table = self._locate(staging.relation)
         existing = self._find(table)
         if staging.is_addition and existing is not None:
