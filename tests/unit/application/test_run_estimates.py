@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pymigrate.engine.application.run_estimates import DRAWS, RunEstimates
+from pymigrate.engine.application.run_estimates import AT_ONCE_MAX, DRAWS, RunEstimates
 from pymigrate.engine.domain.drawing import Drawing, Draws
 from pymigrate.engine.domain.errors import NotFound, StoreUnavailable
 from pymigrate.engine.domain.run import RunAggregate
@@ -101,6 +101,24 @@ async def test_a_run_is_estimated_once(analyzed: Analyzed) -> None:
     await estimating(analyzed.engine, drawn).step()
     assert await estimate(analyzed) == before
     assert len(drawn.asked) == 1
+
+
+async def test_of_many_runs_that_start_at_once_a_few_are_estimated_at_each_look_the_first_ones_first(
+    analyzed: Analyzed,
+) -> None:
+    requests = [
+        run_pb2.StartRunRequest(parent=PLAN, run_id=f"r{number}", run=run_pb2.Run(triggers={"number": str(number)}))
+        for number in range(AT_ONCE_MAX + 1)
+    ]
+    names = [(await analyzed.played(analyzed.engine.runs.start(request, ME))).name for request in requests]
+    drawn = Drawn()
+    estimates = estimating(analyzed.engine, drawn)
+    await estimates.step()
+    assert len(drawn.asked) == AT_ONCE_MAX
+    assert (await estimate(analyzed, names[0])).phases
+    await estimates.step()
+    assert len(drawn.asked) == AT_ONCE_MAX + 1
+    assert (await estimate(analyzed, names[-1])).phases
 
 
 async def test_a_run_that_has_ended_before_the_look_gets_its_estimate_all_the_same(analyzed: Analyzed) -> None:

@@ -28,6 +28,8 @@ from pymigrate.v1 import impact_pb2, run_pb2
 
 log = structlog.get_logger(__name__)
 DRAWS = 50
+# Each takes a core for some hundredths of a second. Where many runs start at once, their calls and lost hosts do not wait for estimates.
+AT_ONCE_MAX = 4
 RUNS_KNOWN_MAX = 10_000
 
 
@@ -64,18 +66,20 @@ class RunEstimates:
         self._due: list[str] = []
 
     async def step(self) -> None:
-        """One look: every run under way that has no estimate gets one. Raises a TemporaryError when the store can't be used now; the next
-        look goes on."""
+        """One look: runs under way that have no estimate get one, of many a few at each look, in the order in which they came. Raises a
+        TemporaryError when the store can't be used now; the next look goes on."""
         under_way = [core.run.name for core in self._board.active()]
         names = [name for name in dict.fromkeys([*self._board.take_added(), *under_way]) if name not in self._known]
         if len(self._known) + len(names) > RUNS_KNOWN_MAX:
             self._known.clear()
         self._known.update(names)
         self._due.extend(names)
-        while self._due:
+        made = 0
+        while self._due and made < AT_ONCE_MAX:
             name = self._due.pop(0)
             try:
                 if not await self._store.read(_has_estimate(name)):
+                    made += 1
                     await self._keep(name)
             except TemporaryError:
                 self._due.insert(0, name)
