@@ -39,6 +39,19 @@ def test_pods_reach_one_another_where_they_need_to_and_nowhere_else(overlay: str
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_pod_is_open_in_any_direction(overlay: str, tmp_path: Path) -> None:
+    documents = rendered(copied(tmp_path) / "overlays" / overlay)
+    chosen = {
+        (pod.owner, direction)
+        for pod in pods(documents)
+        for policy in found(documents, "NetworkPolicy")
+        if selects(policy["spec"]["podSelector"], pod.labels)
+        for direction in policy["spec"]["policyTypes"]
+    }
+    assert chosen == {(pod.owner, direction) for pod in pods(documents) for direction in ("Ingress", "Egress")}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_only_engine_and_operator_reach_the_api_server(overlay: str, tmp_path: Path) -> None:
     documents = rendered(copied(tmp_path) / "overlays" / overlay)
     policies = found(documents, "NetworkPolicy")
