@@ -63,7 +63,7 @@ class TaskBackends:
     async def bring(self, task: worker_pb2.Task) -> None:
         """Adds to a task what it needs, as it is declared now: how a backend is reached may change under a run."""
         place = _place(task)
-        if place:
+        if place and _MARK in task.SerializeToString():  # most need none, and hosts wait for each claim of many
             declared = await self._store.read(lambda unit: declared_backends(unit, environment_of(place)))
             task.ClearField("secret_backends")
             for scheme, backend in needed_backends(task, declared).items():

@@ -44,6 +44,12 @@ _COLUMNS: list[Any] = [
     *(*_times, col(ResourceRow.managed_by), col(ResourceRow.resolved)),
 ]
 _RESOURCES: Select[Any] = sql_select(*_COLUMNS).order_by(_name)
+# Made once: to make a statement takes longer than to have it answered.
+_RESOURCE = _RESOURCES.where(_name == bindparam("name"))
+_PAGE = _RESOURCES.where(_parent == bindparam("parent"), _kind == bindparam("kind"), _name > bindparam("after")).limit(
+    bindparam("most")
+)
+_NAMES = sql_select(_name).where(_parent == bindparam("parent"), _kind == bindparam("kind")).order_by(_name)
 _INSERT_HOST = insert(HostRow)
 _TOUCH_HOST = update(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
 _DELETE_HOST = delete(HostRow).where(col(HostRow.name) == bindparam("stored_name"))
@@ -68,8 +74,7 @@ class SqlResources:
 
     def get(self, name: str) -> Resource | None:
         """The object of that name."""
-        row = read_first(self._connection, select(ResourceRow).where(ResourceRow.name == name))
-        return None if row is None else row.to_domain()
+        return next(iter(self._all(_RESOURCE, name=name)), None)
 
     def get_all(self, names: Collection[str]) -> Sequence[Resource]:
         """Those that there are, by name."""
@@ -77,12 +82,11 @@ class SqlResources:
 
     def list(self, kind: str, parent: str, after: str, limit: int) -> Sequence[Resource]:
         """A page, ordered by name."""
-        return self._all(_RESOURCES.where(_parent == parent, _kind == kind, _name > after).limit(limit))
+        return self._all(_PAGE, parent=parent, kind=kind, after=after, most=limit)
 
     def names(self, kind: str, parent: str) -> Sequence[str]:
         """The names of all of a kind below a parent, in order."""
-        statement = select(ResourceRow.name).where(ResourceRow.parent == parent, ResourceRow.kind == kind)
-        return list(read_all(self._connection, statement.order_by(col(ResourceRow.name))))
+        return list(self._connection.execute(_NAMES, {"parent": parent, "kind": kind}).scalars())
 
     def states(self, kind: str, parent: str) -> Sequence[tuple[str, str, int]]:
         """Name, uid and state of all of a kind below a parent, by name."""
@@ -102,13 +106,13 @@ class SqlResources:
         """Everything below a name, by name: those between it with a slash and it with what comes after a slash."""
         return self._all(_RESOURCES.where(_name > f"{name}/", _name < f"{name}0"))
 
-    def _all(self, statement: Select[Any]) -> Sequence[Resource]:
-        """Many rows, without a session, which takes as long again as the database."""
+    def _all(self, statement: Select[Any], **parameters: object) -> Sequence[Resource]:
+        """Rows, without a session, which takes as long again as the database."""
         times = _Times()
         return [
             Resource(name, kind, parent, uid, version, body, times[created], times[updated], managed_by, resolved)
             for name, kind, parent, uid, version, body, created, updated, managed_by, resolved in self._connection.execute(
-                statement
+                statement, parameters
             )
         ]
 
