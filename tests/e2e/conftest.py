@@ -1,7 +1,8 @@
 """What the end-to-end tests share: the demo's legacy systems, and engines that are gone after each test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +11,10 @@ from tests.measuring import COVERAGE
 from tests.servers import PostgresCluster
 from tools.legacy_systems import lay_out
 
-pytest.register_assert_rewrite("tests.e2e.crash_scene")
+if TYPE_CHECKING:
+    from tests.e2e.chaos import ChaosScene, Grounds
+
+pytest.register_assert_rewrite("tests.e2e.crash_scene", "tests.e2e.chaos", "tests.e2e.onlooking")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,3 +45,21 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
     """A running engine; it and everything that it started is gone afterwards."""
     with running_engine(tmp_path / "home") as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def chaos_grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Grounds"]:
+    """The API server that tests of chaos end, restart and take types from, as they like; each leaves it as it was."""
+    from tests.e2e.chaos import grounds
+
+    with grounds(tmp_path_factory.mktemp("chaos")) as made:
+        yield made
+
+
+@pytest.fixture
+async def scene(chaos_grounds: "Grounds", tmp_path: Path) -> AsyncIterator["ChaosScene"]:
+    """A namespace of it with an engine and one who looks on."""
+    from tests.e2e.chaos import chaos
+
+    async with chaos(chaos_grounds, tmp_path) as made:
+        yield made

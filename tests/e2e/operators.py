@@ -10,13 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.engines import ROOT, STOP_SECONDS, wait_until
+from tests.e2e.warm import WarmProcess
+
+MODULE = "pymigrate.engine.main.cli"
 
 
 class OperatorProcess:
-    """`pymigrate operator` with probes on a free port."""
+    """`pymigrate operator` with probes on a free port. One that `is_warm` is forked from a template instead of started anew."""
 
     def __init__(
-        self, home: Path, kubeconfig: Path, environment: Mapping[str, str] | None = None, name: str = "operator"
+        self,
+        home: Path,
+        kubeconfig: Path,
+        environment: Mapping[str, str] | None = None,
+        name: str = "operator",
+        *,
+        is_warm: bool = False,
     ) -> None:
         self.home = home
         self.environment = {
@@ -26,10 +35,11 @@ class OperatorProcess:
             **(environment or {}),
         }
         self.log = home / f"{name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._is_warm = is_warm
+        self._process: subprocess.Popen[bytes] | WarmProcess | None = None
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> "subprocess.Popen[bytes] | WarmProcess":
         assert self._process is not None
         return self._process
 
@@ -37,16 +47,20 @@ class OperatorProcess:
         """Starts it and waits until it tells where its probes are."""
         endpoint = self.home / "operator-endpoint"
         endpoint.unlink(missing_ok=True)
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pymigrate.engine.main.cli", "operator", "--home", str(self.home)],
-                cwd=ROOT,
-                env=os.environ | self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        arguments, environment = ["operator", "--home", str(self.home)], os.environ | self.environment
+        if self._is_warm:
+            self._process = WarmProcess(MODULE, arguments, ROOT, environment, self.log)
+        else:
+            with self.log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", MODULE, *arguments],
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
         wait_until(lambda: endpoint.exists() or self.process.poll() is not None)
         assert endpoint.exists(), self.log.read_text()[-4000:]
         self.endpoint = endpoint.read_text().strip()

@@ -22,6 +22,7 @@ TEMPLATE.set_forkserver_preload(
         "pymigrate.engine.main.cli",
         "pymigrate.engine.entrypoints.cli.commands",
         "pymigrate.engine.main.serve",
+        "pymigrate.engine.main.operator",
         "alembic.command",  # every engine of a test makes its store
     ]
 )

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.operator.objects import Key, generation_of, is_deleted, is_suspended
 from pymigrate.engine.entrypoints.operator.reconciling import kept_status
 from pymigrate.engine.entrypoints.operator.status_writing import StatusWriter
 from pymigrate.engine.entrypoints.operator.verdicts import Findings, Verdict
-from pymigrate.engine.ports.cluster import Object, ObjectConflict, ObjectMissing
+from pymigrate.engine.ports.cluster import ClusterBusy, Object, ObjectConflict, ObjectMissing
 
 ACCEPTED = "Accepted"
 PROGRESSING = "Progressing"
@@ -27,14 +28,20 @@ class FirstWords:
         self._then = then
 
     async def work(self, key: Key) -> None:
-        """As a queue's work. What is written by others meanwhile has its pass all the same, which tells more than the first word."""
+        """As a queue's work. What is written by others meanwhile has its pass all the same, which tells more than the first word; but
+        where the API asks for patience nothing is asked of it, and the word is tried again."""
         try:
             found = self._read(key)
             if found is not None and needs_first_word(found):
                 await self._writer.write(key, found, _verdict(key, found))
+        except ClusterBusy:
+            raise
         except (ObjectConflict, ObjectMissing):
-            pass
-        finally:
+            self._then(key)
+        except PyMigrateError:
+            self._then(key)
+            raise
+        else:
             self._then(key)
 
 

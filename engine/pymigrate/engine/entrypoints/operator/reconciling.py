@@ -13,7 +13,7 @@ from pymigrate.engine.entrypoints.operator.objects import Key, generation_of, is
 from pymigrate.engine.entrypoints.operator.run_verdicts import camel_case
 from pymigrate.engine.entrypoints.operator.status_writing import StatusWriter
 from pymigrate.engine.entrypoints.operator.verdicts import Findings, Status, Verdict
-from pymigrate.engine.ports.cluster import Cluster, Object, ObjectConflict, ObjectMissing
+from pymigrate.engine.ports.cluster import Cluster, ClusterBusy, Object, ObjectConflict, ObjectMissing
 from pymigrate.v1.custom_resource_pb2 import ObjectStatus, RunStatus
 from pymigrate.v1.shape import ShapeError, from_data
 
@@ -90,8 +90,8 @@ class Reconciling:
         error: PyMigrateError | None = None
         try:
             verdict = await self._reconcilers[key.word].look(key, found)
-        except (ObjectConflict, ObjectMissing, LeadershipLost):
-            raise
+        except (ObjectConflict, ObjectMissing, LeadershipLost, ClusterBusy):
+            raise  # an API that asks for patience is not told so
         except Unfinished as unfinished:
             verdict, error = unfinished.verdict, unfinished.error
         except PyMigrateError as raised:
