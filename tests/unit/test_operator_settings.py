@@ -15,7 +15,7 @@ from pymigrate.engine.settings import Settings
 
 def test_everything_has_a_default_and_probes_are_on_loopback() -> None:
     settings = OperatorSettings()
-    assert (settings.environments, settings.namespace, settings.workers) == ("namespace", "", 32)
+    assert (settings.environments, settings.namespace, settings.workers) == ("namespace", "", 256)
     assert (settings.listen, settings.lease, settings.kubeconfig) == ("127.0.0.1:7436", "pymigrate-operator", None)
 
 
@@ -45,7 +45,7 @@ def test_probes_may_be_listened_for_anywhere_or_nowhere(listen: str) -> None:
         ("environments", "label"),
         ("namespace", "Prod"),
         ("workers", 3),
-        ("workers", 257),
+        ("workers", 1_025),
         ("lease", ""),
         ("listen", "7436"),
         ("listen", "127.0.0.1:x"),

@@ -49,7 +49,7 @@ class OperatorOptions:
 
     rule: EnvironmentRule = EnvironmentRule.NAMESPACE
     namespace: str = ""
-    workers: int = 32
+    workers: int = 256
 
 
 @dataclass(frozen=True, slots=True)
