@@ -9,7 +9,7 @@ from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TY
 from pymigrate.engine.ports.cluster import ClusterUnavailable, ObjectConflict
 from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest
 from tests.integration.engine.served import ServedEngine, ask
-from tests.integration.operator.operated import conditions_of, operated, world
+from tests.integration.operator.operated import Scene, conditions_of, operated, world
 from tests.unit.application.gitops.applied import file as applied_file
 from tests.unit.application.gitops.applied import phase
 
@@ -188,6 +188,51 @@ async def test_an_environment_is_called_like_its_namespace(served: ServedEngine)
         assert "set spec.environment to `team`" in told
 
 
+@pytest.mark.parametrize("is_deleted", [True, False])
+async def test_a_status_that_names_what_another_namespace_declares_reaches_nothing_there(
+    served: ServedEngine, is_deleted: bool
+) -> None:
+    async with operated(served) as scene:
+        for namespace in ("mine", "theirs"):
+            await scene.apply(f"Environment {namespace}/{namespace}", {})
+            await scene.apply(f"Department {namespace}/{namespace}", {})
+            await scene.until_ready(f"Department {namespace}/{namespace}")
+        theirs = "environments/theirs/departments/theirs"
+        await tell_name(scene, "Department mine/mine", theirs)
+        if is_deleted:
+            await scene.delete("Department mine/mine")
+            await scene.until_gone("Department mine/mine")
+        else:
+            await scene.apply("Department mine/mine", {"users": 2})
+            await scene.until_ready("Department mine/mine")
+        assert (await scene.in_engine("Department", theirs)).name == theirs
+        own = "environments/mine/departments/mine"
+        if is_deleted:
+            with pytest.raises(NotFound):
+                await scene.in_engine("Department", own)
+        else:
+            assert (await scene.in_engine("Department", own)).users == 2
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_finalizer_that_a_person_set_takes_no_environment_of_another_namespace_away(
+    served: ServedEngine, is_told: bool
+) -> None:
+    async with operated(served) as scene:
+        orphaned = {"pymigrate.io/deletion-policy": "orphan"}
+        await scene.apply("Environment theirs/theirs", {}, annotations=orphaned)
+        await scene.until_ready("Environment theirs/theirs")
+        await scene.delete("Environment theirs/theirs")
+        await scene.until_gone("Environment theirs/theirs")
+        await scene.apply("Environment mine/theirs", {}, finalizers=[FINALIZER])
+        await scene.until_told("Environment mine/theirs", "WrongNamespace", "Stalled")
+        if is_told:
+            await tell_name(scene, "Environment mine/theirs", "environments/theirs")
+        await scene.delete("Environment mine/theirs")
+        await scene.until_gone("Environment mine/theirs")
+        assert (await scene.in_engine("Environment", "environments/theirs")).name == "environments/theirs"
+
+
 async def test_by_annotation_an_object_belongs_where_it_says_and_moves_when_it_says_otherwise(
     served: ServedEngine,
 ) -> None:
@@ -322,3 +367,11 @@ async def test_in_one_namespace_the_others_are_not_looked_at(served: ServedEngin
         await scene.apply(ENVIRONMENT, {})
         await scene.until_ready(ENVIRONMENT)
         assert "status" not in await scene.get("Environment other/other")
+
+
+async def tell_name(scene: Scene, name: str, told: str) -> None:
+    """As `kubectl edit --subresource=status` by whoever may."""
+    word, _, place = name.partition(" ")
+    namespace, _, object_name = place.partition("/")
+    patch = {"status": {"name": told}}
+    await scene.cluster.patch(RESOURCE_TYPES[word], namespace, object_name, patch, subresource="status")

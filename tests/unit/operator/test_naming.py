@@ -16,6 +16,7 @@ from pymigrate.engine.entrypoints.operator.objects import (
     run_id,
     shape_of,
 )
+from pymigrate.engine.entrypoints.operator.placing import told_name
 from pymigrate.engine.entrypoints.operator.spec_paths import spec_path
 
 A, B, C = (Key("Plan", namespace, "p") for namespace in "abc")
@@ -130,3 +131,23 @@ def test_our_own_finalizer_calls_for_no_pass_unless_it_is_taken_away_or_comes_wi
     assert not is_just_held(shape(FINALIZER), shape(FINALIZER))
     assert not is_just_held(shape(), shape("other"))
     assert not is_just_held(shape(), shape(FINALIZER, generation=2))
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "by_namespace", "by_annotation"),
+    [
+        ("Plan", "environments/a/plans/p", True, True),
+        ("Plan", "environments/b/plans/p", False, True),
+        ("Plan", "environments/a/plans/q", False, False),
+        ("Plan", "environments/a/connections/p", False, False),
+        ("Plan", "environments/b/plans/p/phases/p", False, False),
+        ("Environment", "environments/p", False, True),
+        ("GitSource", "gitSources/p", True, True),
+    ],
+)
+def test_a_status_is_believed_no_name_that_an_object_of_its_namespace_can_not_have(
+    word: str, name: str, by_namespace: bool, by_annotation: bool
+) -> None:
+    found = {"metadata": {"name": "p", "namespace": "a"}, "status": {"name": name}}
+    assert told_name(word, found, EnvironmentRule.NAMESPACE) == (name if by_namespace else "")
+    assert told_name(word, found, EnvironmentRule.ANNOTATION) == (name if by_annotation else "")

@@ -24,6 +24,10 @@ class Claims:
             self._own[key] = (name, claim)
         return min(self._claims[name])[2]
 
+    def is_claimed(self, name: str) -> bool:
+        """Whether anybody would speak for it."""
+        return name in self._claims
+
     def drop(self, key: Key) -> Sequence[Key]:
         """It is gone, or is called otherwise; those that would speak for its name besides."""
         name, claim = self._own.pop(key, ("", None))

@@ -14,7 +14,6 @@ from pymigrate.engine.domain.errors import (
     Problem,
     StaleWrite,
 )
-from pymigrate.engine.domain.names import is_id
 from pymigrate.engine.entrypoints.operator.claims import Claims
 from pymigrate.engine.entrypoints.operator.dependents import Dependents
 from pymigrate.engine.entrypoints.operator.engine import EngineCalls, document_of
@@ -32,7 +31,7 @@ from pymigrate.engine.entrypoints.operator.objects import (
     spec_of,
     uid_of,
 )
-from pymigrate.engine.entrypoints.operator.placing import misplaced
+from pymigrate.engine.entrypoints.operator.placing import misplaced, told_name
 from pymigrate.engine.entrypoints.operator.spec_paths import spec_path
 from pymigrate.engine.entrypoints.operator.verdicts import Findings, Verdict, problems_text
 from pymigrate.engine.ports.cluster import Object
@@ -75,7 +74,7 @@ class Declared:
             return await self._delete(key, found, environment)
         if is_suspended(found):
             return _suspended(found, environment)
-        former = str((found.get("status") or {}).get("name", "")) if has_finalizer(found) else ""
+        former = told_name(key.word, found, self._rule) if has_finalizer(found) else ""
         status = ObjectStatus(name=former, environment=environment)
         if wrong := misplaced(key.word, found, self._rule):
             return Findings(status).stalled(wrong.reason, wrong.message)
@@ -84,8 +83,9 @@ class Declared:
         if holder != key:
             said = f"{name} is declared by {holder.namespace}/{holder.name} already: leave one of the two out"
             return Findings(status).stalled("NameTaken", said)
-        # What belongs to another environment now goes where it was, first.
-        if former not in {"", name} and (refusal := await self._remove(key, found, former)):
+        # What belongs to another environment now goes where it was, first, unless it is somebody else's there.
+        has_moved = former not in {"", name} and not self._claims.is_claimed(former)
+        if has_moved and (refusal := await self._remove(key, found, former)):
             return Findings(status).stalled("DeletionRefused", refusal).after(MISSING_SECONDS)
         return await self._apply(key, found, environment, name)
 
@@ -151,10 +151,10 @@ class Declared:
         return Findings(status).stalled("Refused" if is_refused else "InvalidDefinition", text)
 
     async def _delete(self, key: Key, found: Object, environment: str) -> Verdict | None:
-        name = str((found.get("status") or {}).get("name", ""))
+        name = told_name(key.word, found, self._rule)
         if not has_finalizer(found):
             return None
-        if not name and is_id(environment) and is_id(key.name):
+        if not name and misplaced(key.word, found, self._rule) is None:
             name = engine_name(key.word, environment, key.name)  # the operator ended before it could tell
         is_ours = name and not is_orphaned(found) and self._holder(key, found, name) == key
         # Before the engine is asked, as what refuses this may be gone by the time that its answer is here.

@@ -1,10 +1,16 @@
-"""Whether a custom resource may lie where it does: its name is one that the engine takes, and its environment is its namespace's."""
+"""Whether a custom resource may lie where it does: its name is one that the engine takes, and its environment is its namespace's. And what
+it may be called in the engine, whatever its status says."""
 
 from dataclasses import dataclass
 
 from pymigrate.engine.application.gitops.definition_kinds import DEFINITION_KINDS
-from pymigrate.engine.domain.names import ID_RULE, is_id
-from pymigrate.engine.entrypoints.operator.objects import EnvironmentRule, environment_of_object, spec_of
+from pymigrate.engine.domain.names import ID_RULE, environment_of, is_id, last_segment
+from pymigrate.engine.entrypoints.operator.objects import (
+    EnvironmentRule,
+    engine_name,
+    environment_of_object,
+    spec_of,
+)
 from pymigrate.engine.ports.cluster import Object
 
 ENVIRONMENT = "Environment"
@@ -39,3 +45,15 @@ def misplaced(word: str, found: Object, rule: EnvironmentRule) -> Misplaced | No
         said = f"a GitSource is for the environment of its namespace: set spec.environment to `{namespace}`, not `{declared}`"
         return Misplaced("WrongNamespace", "spec.environment", said)
     return None
+
+
+def told_name(word: str, found: Object, rule: EnvironmentRule) -> str:
+    """What it is called in the engine as its status tells; empty where it can't be called so: whoever may write to a status would reach
+    by it what others declare. By annotation the environment may have been another one, and nothing else."""
+    name = str((found.get("status") or {}).get("name", ""))
+    environment = environment_of_object(word, found, rule)
+    if rule is EnvironmentRule.ANNOTATION:
+        environment = last_segment(environment_of(name))
+    elif word == ENVIRONMENT and environment != found["metadata"].get("namespace"):
+        return ""
+    return name if name == engine_name(word, environment, str(found["metadata"]["name"])) else ""
