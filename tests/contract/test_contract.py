@@ -88,6 +88,7 @@ def every_error() -> list[errors.PyMigrateError]:
         errors.NotOwned("environments/e", "terraform", "api"),
         errors.Inherited("environments/e/departments/d", "base"),
         errors.EngineRefused("DATA_REFUSED", "row 7"),
+        errors.HostsUnavailable("QUOTA_EXCEEDED", "a quota is used up"),
         errors.RepositoryRefused("FILE_TOO_LARGE", "what", path="a.yaml", line=7),
     ]
     special = {type(error) for error in found} | {errors.PyMigrateError, errors.PermanentError, errors.TemporaryError}

@@ -1,16 +1,20 @@
 """Custom resource Runs between a cluster in memory and an engine that serves: each starts one run, steers it, tells where it stands, and
 goes as its policy says."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from pymigrate.engine.application.inquiries import VAIN_SECONDS_MAX
+from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES
 from pymigrate.engine.entrypoints.operator.run_adopting import RUN_NAME
 from pymigrate.engine.entrypoints.operator.runs import Runs
 from pymigrate.engine.ports.cluster import Object
+from pymigrate.engine.testing.hosts import ScriptedHost
 from pymigrate.v1 import run_pb2
 from tests.integration.engine.served import ServedEngine
 from tests.integration.operator.operated import Scene, condition_of, conditions_of, operated
@@ -150,6 +154,38 @@ async def test_what_is_no_declaration_is_stalled(served: ServedEngine, fields: M
         await scene.apply(RUN, fields)
         await scene.until_told(RUN, "InvalidDefinition", "Stalled")
         assert "StartRun" not in scene.engine_calls
+
+
+async def test_a_run_that_no_host_comes_for_tells_why_and_starts_once_one_does(served: ServedEngine) -> None:
+    async with operated(served, build_runs=Runs) as scene:
+        objects = {name.replace(" e/e", " x/x").replace(" e/", " x/"): spec for name, spec in world().items()}
+        for name, spec in objects.items():
+            await scene.apply(name, spec)
+        await scene.until_ready(*objects)
+        engine, affinity = served.engine, "file:/warehouse.duckdb@x"
+        quota = Failure("QUOTA_EXCEEDED", "Job h-1 gets no pod, as a quota is used up", is_temporary=True)
+
+        async def note(at: float) -> None:
+            engine.inquiries.note_troubles({affinity: [quota]}, (), at)
+
+        async def serve() -> None:
+            host = ScriptedHost(engine.hosts, "workerHosts/x", pid=9, affinity=affinity, script=served.script)
+            serving.append(asyncio.ensure_future(host.serve()))
+
+        async def stop() -> None:
+            serving[0].cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+        serving: list[asyncio.Future[None]] = []
+        await scene.apply("Run x/first", {"plan": "p"})
+        await scene.eventually(lambda: bool(engine.inquiries.demand()))
+        served.do(note(0.0))
+        served.do(note(VAIN_SECONDS_MAX))
+        assert "a quota is used up" in await scene.until_told("Run x/first", "QuotaExceeded", "Ready", "False")
+        assert conditions_of(await scene.get("Run x/first")) == {"Ready": "False", "Reconciling": "True"}
+        served.do(serve())
+        await scene.until_told("Run x/first", "Succeeded", status="True")
+        served.do(stop())
 
 
 async def test_who_may_not_run_there_is_told(served: ServedEngine) -> None:

@@ -4,12 +4,14 @@ import asyncio
 
 import pytest
 
-from pymigrate.engine.application.inquiries import LOSSES_MAX, Inquiries
-from pymigrate.engine.domain.errors import EngineUnavailable, NotFound, SystemUnavailable
+from pymigrate.engine.application.inquiries import LOSSES_MAX, REPLACED_SECONDS_MAX, VAIN_SECONDS_MAX, Inquiries
+from pymigrate.engine.domain.errors import EngineUnavailable, HostsUnavailable, NotFound, SystemUnavailable
 from pymigrate.engine.domain.run import Failure
 from pymigrate.v1 import connection_pb2, worker_pb2
 
 Answer = asyncio.Task[worker_pb2.TaskResult]
+QUOTA = Failure("QUOTA_EXCEEDED", "a quota is used up", is_temporary=True)
+KILLED = Failure("OUT_OF_MEMORY", "pod h-1 was killed for its memory", is_temporary=True)
 ANSWER = worker_pb2.TaskResult(test=connection_pb2.TestConnectionResponse(version="1"))
 
 
@@ -82,9 +84,74 @@ async def test_nobody_waits_longer_than_was_said(inquiries: Inquiries) -> None:
 
 
 async def test_who_waits_in_vain_is_told_why_no_host_comes(inquiries: Inquiries) -> None:
-    inquiries.note_troubles({"shared": [Failure("QUOTA_EXCEEDED", "a quota is used up")], "file:/w": []})
+    inquiries.note_troubles({"shared": [QUOTA], "file:/w": []}, (), 0)
     answer = await asked(inquiries, timeout_seconds=0)
-    with pytest.raises(EngineUnavailable, match="a quota is used up"):
+    with pytest.raises(HostsUnavailable, match="a quota is used up") as caught:
+        await answer
+    assert caught.value.reason == "QUOTA_EXCEEDED"
+
+
+def is_given_up(inquiries: Inquiries, answer: Answer, at: float, *known: Failure, served: str = "") -> bool:
+    """Whether the question is once these troubles stand at that time."""
+    inquiries.note_troubles({"shared": known, "file:/w": [QUOTA]}, {served}, at)
+    return not inquiries.demand()
+
+
+async def test_a_question_that_no_host_comes_for_is_given_up_soon_with_the_reason(inquiries: Inquiries) -> None:
+    answer = await asked(inquiries)
+    assert not is_given_up(inquiries, answer, 100, QUOTA)
+    assert not is_given_up(inquiries, answer, 99.9 + VAIN_SECONDS_MAX, QUOTA)
+    assert is_given_up(inquiries, answer, 100 + VAIN_SECONDS_MAX, QUOTA)
+    with pytest.raises(HostsUnavailable, match="no worker host comes: a quota is used up") as caught:
+        await answer
+    assert (caught.value.reason, caught.value.is_temporary) == ("QUOTA_EXCEEDED", True)
+    assert caught.value.retry_after_seconds > 0
+
+
+async def test_what_is_told_is_what_is_known_last(inquiries: Inquiries) -> None:
+    answer = await asked(inquiries)
+    assert not is_given_up(inquiries, answer, 0, Failure("NO_POD", "the Job has no pod yet", is_temporary=True))
+    assert is_given_up(inquiries, answer, VAIN_SECONDS_MAX, KILLED, QUOTA)
+    with pytest.raises(HostsUnavailable, match="a quota is used up"):
+        await answer
+
+
+async def test_troubles_from_before_a_question_give_it_its_time(inquiries: Inquiries) -> None:
+    inquiries.note_troubles({"shared": [QUOTA]}, (), 0)
+    answer = await asked(inquiries)
+    assert not is_given_up(inquiries, answer, 2 * VAIN_SECONDS_MAX, QUOTA)
+    answer.cancel()
+
+
+async def test_troubles_that_went_meanwhile_do_not_count(inquiries: Inquiries) -> None:
+    answer = await asked(inquiries)
+    for at, known in ((0.0, (QUOTA,)), (4.0, ()), (6.0, (QUOTA,)), (6.0 + VAIN_SECONDS_MAX / 2, (QUOTA,))):
+        assert not is_given_up(inquiries, answer, at, *known)
+    answer.cancel()
+
+
+async def test_a_question_waits_on_where_hosts_work_whatever_keeps_others_away(inquiries: Inquiries) -> None:
+    answer = await asked(inquiries)
+    for at in (0.0, VAIN_SECONDS_MAX):
+        assert not is_given_up(inquiries, answer, at, QUOTA, served="shared")
+    answer.cancel()
+
+
+async def test_a_question_that_a_host_has_is_not_given_up(inquiries: Inquiries) -> None:
+    answer = await asked(inquiries)
+    question = given(inquiries)
+    for at in (0.0, VAIN_SECONDS_MAX):
+        inquiries.note_troubles({"shared": [QUOTA]}, (), at)
+    inquiries.finish(question.id, question.fence, ANSWER)
+    assert await answer == ANSWER
+
+
+async def test_after_a_host_that_ended_another_one_has_time_to_come(inquiries: Inquiries) -> None:
+    answer = await asked(inquiries)
+    assert not is_given_up(inquiries, answer, 0, KILLED)
+    assert not is_given_up(inquiries, answer, VAIN_SECONDS_MAX, KILLED)
+    assert is_given_up(inquiries, answer, REPLACED_SECONDS_MAX, KILLED)
+    with pytest.raises(HostsUnavailable, match="killed for its memory"):
         await answer
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.application.housekeeping import Housekeeping
+from pymigrate.engine.application.inquiries import VAIN_SECONDS_MAX
 from pymigrate.engine.application.known_hosts import HOST_BYTES_MIN
 from pymigrate.engine.application.requests import Requests
-from pymigrate.engine.domain.errors import StoreUnavailable
+from pymigrate.engine.domain.errors import HostsUnavailable, StoreUnavailable
 from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.entrypoints.loops.supervisor import (
     HOUSEKEEPING_SECONDS,
@@ -23,8 +24,8 @@ from pymigrate.engine.entrypoints.loops.supervisor import (
 )
 from pymigrate.engine.ports.executor import Executor
 from pymigrate.engine.testing.executors import MemoryExecutor
-from pymigrate.v1 import worker_pb2
-from tests.unit.application.engines import Engine, PlayedHost, phase
+from pymigrate.v1 import run_pb2, worker_pb2
+from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase
 from tests.unit.application.test_board import RUN, start
 
 
@@ -289,3 +290,35 @@ async def test_why_hosts_do_not_come_is_told_with_the_runs_that_wait_for_them(
     executor.known_troubles = {}
     await supervisor.step()
     assert not (await engine.runs.get(RUN)).host_troubles
+
+
+async def test_a_start_that_no_host_comes_for_ends_soon_with_the_reason_and_starts_nothing(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    await engine.declare({"a": phase("orders")})
+    starting = asyncio.create_task(engine.runs.start(run_pb2.StartRunRequest(parent=PLAN, run_id="r"), ME))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert engine.inquiries.demand()
+    executor.known_troubles = {"file:/warehouse.duckdb@e": [Failure("QUOTA_EXCEEDED", "a quota is used up")]}
+    await supervisor.step()
+    assert engine.inquiries.demand()
+    engine.clock.advance(VAIN_SECONDS_MAX)
+    await supervisor.step()
+    with pytest.raises(HostsUnavailable, match="a quota is used up"):
+        await starting
+    assert not list(engine.board.active())
+
+
+async def test_a_question_is_not_given_up_where_a_host_works(
+    engine: Engine, executor: MemoryExecutor, supervisor: Supervisor
+) -> None:
+    executor.running.add(7)
+    await PlayedHost(engine, "workerHosts/shared-e-1", pid=7, affinity="shared@e").register()
+    waiting = await asked(engine, "shared@e")
+    executor.known_troubles = {"shared@e": [Failure("QUOTA_EXCEEDED", "a quota is used up")]}
+    await supervisor.step()
+    engine.clock.advance(VAIN_SECONDS_MAX)
+    await supervisor.step()
+    assert engine.inquiries.demand() == {"shared@e": 1}
+    await cancelled(waiting)

@@ -15,7 +15,10 @@ from pymigrate.engine.adapters.executors.kubernetes_jobs import (
     job_of,
     label_value,
 )
+from pymigrate.engine.entrypoints.operator.run_figures import fill_figures
 from pymigrate.engine.main.kubernetes_settings import owner_reference
+from pymigrate.v1.custom_resource_pb2 import RunStatus
+from pymigrate.v1.run_pb2 import Run
 from tests.unit.executors.played import terms
 
 UID = "0f9c2f4e-8c63-4a55-9a3f-0e0a6f1f8f11"
@@ -100,3 +103,13 @@ def test_a_workload_says_which_pod_of_which_job_it_is() -> None:
 
 def replaced(**changed: object) -> "JobTerms":
     return replace(terms(), **changed)  # type: ignore[arg-type]  # fields of any type
+
+
+def test_the_pods_of_an_environment_are_those_that_its_runs_select_for_scaling() -> None:
+    environment = "e" * 63  # as long as names may be
+    status = RunStatus()
+    fill_figures(status, Run(name=f"environments/{environment}/plans/p/runs/r"))
+    name, _, value = status.lanes.selector.partition("=")
+    job = job_of(terms(), "h", f"shared@{environment}", 1)
+    assert job["spec"]["template"]["metadata"]["labels"][name] == value == environment
+    assert job_of(terms(), "h", "shared@other", 1)["spec"]["template"]["metadata"]["labels"][name] != value

@@ -228,7 +228,8 @@ class Hosts:
 
     def note_troubles(self, troubles: Mapping[str, Sequence[Failure]]) -> None:
         """Why hosts do not come now, by affinity, for questions that nobody answers."""
-        self._inquiries.note_troubles(troubles)
+        served = {host.record.affinity for host in self.hosts()}
+        self._inquiries.note_troubles(troubles, served, self._surroundings.clock.monotonic())
 
     def tell_work(self) -> None:
         """Wakes the hosts that wait; safe to call from anywhere in the loop."""

@@ -4,16 +4,21 @@ They live in memory: whoever asks waits, and asks again when the engine goes awa
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pymigrate.engine.application.caller import NewId
-from pymigrate.engine.domain.errors import EngineUnavailable, PyMigrateError, from_reason
+from pymigrate.engine.domain.errors import EngineUnavailable, HostsUnavailable, PyMigrateError, from_reason
 from pymigrate.engine.domain.run import Failure
+from pymigrate.engine.ports.executor import ENDED_REASONS
 from pymigrate.engine.ports.tracing import present_span
 from pymigrate.v1 import worker_pb2
 
 LOSSES_MAX = 2
+# How long whoever asks waits while it is told why no host comes: the cluster has often only begun to say why.
+VAIN_SECONDS_MAX = 5.0
+# The same while all that is told is how the last hosts ended: others are on their way then.
+REPLACED_SECONDS_MAX = 30.0
 
 
 @dataclass(slots=True)
@@ -35,9 +40,11 @@ class Inquiries:
         self._on_work = on_work
         self._open: dict[str, Inquiry] = {}
         self._troubles: Mapping[str, Sequence[Failure]] = {}
+        self._vain_since: dict[str, float] = {}
 
     async def ask(self, message: worker_pb2.Task, affinity: str, timeout_seconds: float) -> worker_pb2.TaskResult:
-        """Waits for a host's answer. Raises what the host found wrong, and EngineUnavailable when none answered in time."""
+        """Waits for a host's answer. Raises what the host found wrong, EngineUnavailable when none answered in time, and of that
+        HostsUnavailable, soon, while it is known why none comes."""
         message.id = f"inquiries/{self._new_id()}"
         message.traceparent = str(present_span() or "")
         inquiry = Inquiry(message, affinity, asyncio.get_running_loop().create_future())
@@ -47,26 +54,34 @@ class Inquiries:
             async with asyncio.timeout(timeout_seconds):
                 return await inquiry.answer
         except TimeoutError as error:
-            known = self._troubles.get(affinity) if not inquiry.host else None
-            why = known[0].message if known else "see the logs of the worker hosts, and try again"
-            raise EngineUnavailable(f"no worker host answered within {timeout_seconds:g} s: {why}") from error
+            if not inquiry.host and (known := self._troubles.get(affinity)):
+                raise _no_host(known) from error
+            raise EngineUnavailable(
+                f"no worker host answered within {timeout_seconds:g} s: see the logs of the worker hosts, and try again"
+            ) from error
         finally:
             del self._open[message.id]
 
-    def note_troubles(self, troubles: Mapping[str, Sequence[Failure]]) -> None:
-        """Why hosts do not come now, by affinity: whoever waits in vain is told."""
-        self._troubles = troubles
+    def note_troubles(self, troubles: Mapping[str, Sequence[Failure]], served: Collection[str], now: float) -> None:
+        """Why hosts do not come now, by affinity, at a time in seconds: whoever has waited in vain for long enough is told. Hosts work
+        for what is `served`; there it is a matter of time, whatever keeps others away."""
+        self._troubles = {affinity: told for affinity, told in troubles.items() if told}
+        vain = (self._troubles.keys() & self.demand().keys()) - set(served)
+        self._vain_since = {affinity: self._vain_since.get(affinity, now) for affinity in vain}
+        for inquiry in self._waiting():
+            known = self._troubles.get(inquiry.affinity, ())
+            if inquiry.affinity in vain and now - self._vain_since[inquiry.affinity] >= _vain_seconds_max(known):
+                inquiry.answer.set_exception(_no_host(known))
 
     def waiting(self, affinity: str) -> Inquiry | None:
         """The oldest question that a host of this affinity could take."""
-        return next((found for found in self._open.values() if found.affinity == affinity and not found.host), None)
+        return next((found for found in self._waiting() if found.affinity == affinity), None)
 
     def demand(self) -> dict[str, int]:
         """How many questions wait, by affinity."""
         counts: dict[str, int] = {}
-        for inquiry in self._open.values():
-            if not inquiry.host:
-                counts[inquiry.affinity] = counts.get(inquiry.affinity, 0) + 1
+        for inquiry in self._waiting():
+            counts[inquiry.affinity] = counts.get(inquiry.affinity, 0) + 1
         return counts
 
     def lease(self, inquiry: Inquiry, host: str, lease_seconds: float) -> worker_pb2.Task:
@@ -109,6 +124,20 @@ class Inquiries:
                 )
         self._on_work()
 
+    def _waiting(self) -> Iterator[Inquiry]:
+        return (found for found in self._open.values() if not found.host and not found.answer.done())
+
 
 def _error(failure: Failure) -> PyMigrateError:
     return from_reason(failure.reason, failure.message, field=failure.field, is_temporary=failure.is_temporary)
+
+
+def _vain_seconds_max(known: Sequence[Failure]) -> float:
+    is_replaced = all(each.reason in ENDED_REASONS for each in known)
+    return REPLACED_SECONDS_MAX if is_replaced else VAIN_SECONDS_MAX
+
+
+def _no_host(known: Sequence[Failure]) -> HostsUnavailable:
+    """Told first is what keeps hosts away, and not how one ended."""
+    told = next((each for each in known if each.reason not in ENDED_REASONS), known[0])
+    return HostsUnavailable(told.reason, f"no worker host comes: {told.message}")

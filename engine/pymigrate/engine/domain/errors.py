@@ -28,6 +28,7 @@ PyMigrateError
     CredentialsRefused               a system does not take the credentials that it was given
     SecretsUnavailable               a secret backend is away, sealed, or asks for patience
     EngineUnavailable
+      HostsUnavailable(reason)       no worker host comes, and it is known why
     StepUnavailable                  what is called outside databases does not answer; whether it was done is not known
     RepositoryUnavailable            a repository does not answer
     GitHostUnavailable               whoever hosts a repository does not answer, or asks for patience
@@ -253,6 +254,14 @@ class EngineUnavailable(TemporaryError):
     """The engine does not answer."""
 
     reason = "ENGINE_UNAVAILABLE"
+
+
+class HostsUnavailable(EngineUnavailable):
+    """No worker host comes that could do what is asked. `reason` is a word of `docs/kubernetes_jobs.md`, such as QUOTA_EXCEEDED."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreUnavailable(TemporaryError):

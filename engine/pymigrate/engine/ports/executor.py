@@ -6,6 +6,11 @@ from typing import Protocol
 from pymigrate.engine.domain.run import Failure
 from pymigrate.engine.ports.hosts import HostRecord
 
+# Troubles that tell how a host ended, and not why none comes.
+ENDED_REASONS = frozenset(
+    {"OUT_OF_MEMORY", "EVICTED", "DEADLINE_EXCEEDED", "NODE_LOST", "HOST_ENDED", "HOST_KEEPS_ENDING"}
+)
+
 
 class Executor(Protocol):
     """Starts and ends worker hosts on the machines that it has. Asked about a record, it speaks of the process behind it alone."""
