@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.clusters import Cluster
 from tests.e2e.engines import EngineProcess, is_host, running_engine, wait_until
+from tests.kube_proxy import KubeProxy
 from tests.kubelets import Kubelet, kubelet
 
 # What docs/kubernetes_jobs.md says that an engine needs, and nothing else.
@@ -79,11 +80,11 @@ class JobScene:
 
 
 @contextmanager
-def job_scene(server: Cluster, folder: Path, **settings: str) -> Iterator[JobScene]:
-    """An engine that may do what the page says, and a node; everything that they started is gone afterwards."""
+def job_scene(server: Cluster, folder: Path, *, proxy: KubeProxy | None = None, **settings: str) -> Iterator[JobScene]:
+    """An engine that may do what the page says, through a proxy or without, and a node; everything that they started is gone afterwards."""
     namespace = f"jobs-{next(_numbers)}-{abs(hash(folder)) % 100_000}"
     token = server.service_account(namespace, "engine", RULES)
-    kubeconfig = server.kubeconfig(f"engine-of-{namespace}", token, namespace=namespace)
+    kubeconfig = (proxy or server).kubeconfig(f"engine-of-{namespace}", token, namespace=namespace)
     environment = {
         "PYMIGRATE_EXECUTOR": "kubernetes",
         "PYMIGRATE_KUBERNETES_KUBECONFIG": str(kubeconfig),
