@@ -10,9 +10,9 @@ import pytest
 
 from pymigrate.engine.application.inquiries import VAIN_SECONDS_MAX
 from pymigrate.engine.domain.run import Failure
-from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES
+from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES, Key
 from pymigrate.engine.entrypoints.operator.run_adopting import RUN_NAME
-from pymigrate.engine.entrypoints.operator.runs import Runs
+from pymigrate.engine.entrypoints.operator.runs import MISSING_SECONDS, Runs
 from pymigrate.engine.ports.cluster import Object
 from pymigrate.engine.testing.hosts import ScriptedHost
 from pymigrate.v1 import run_pb2
@@ -137,6 +137,41 @@ async def test_a_run_waits_until_a_changed_plan_is_as_it_is_declared(served: Ser
         assert "Plan `p`" in await scene.until_told(RUN, "DependencyNotReady", "Reconciling")
         await scene.apply(PLAN, {"phases": {"orders": phase()}})
         await scene.until_told(RUN, "Succeeded", status="True")
+
+
+async def test_a_run_whose_plan_stays_wrong_is_looked_at_no_more_often_than_others_that_wait(
+    served: ServedEngine,
+) -> None:
+    async with scenery(served) as scene:
+        await scene.apply(PLAN, {"phases": {"orders": phase(source="nowhere")}})
+        await scene.until_told(PLAN, "DependencyMissing")
+        await scene.apply(RUN, {"plan": "p"})
+        await scene.until_told(RUN, "DependencyNotReady", "Reconciling")
+        await scene.quiet()
+        verdict = await scene.operator.reconcilers["Run"].look(Key("Run", "e", "first"), await scene.get(RUN))
+        assert verdict is not None
+        assert verdict.look_again_seconds == MISSING_SECONDS
+
+
+async def test_a_run_goes_on_once_nobody_declares_its_plan_there_any_more(served: ServedEngine) -> None:
+    async with scenery(served) as scene:
+        await scene.apply(PLAN, annotations={"pymigrate.io/deletion-policy": "orphan"})
+        await scene.apply(PLAN, {"phases": {"orders": phase(source="nowhere")}})
+        await scene.until_told(PLAN, "DependencyMissing")
+        await scene.apply(RUN, {"plan": "p"})
+        await scene.until_told(RUN, "DependencyNotReady", "Reconciling")
+        await scene.delete(PLAN)
+        await scene.until_told(RUN, "Succeeded", status="True")
+
+
+async def test_a_plan_that_is_deleted_while_it_runs_goes_as_soon_as_its_run_has_ended(served: ServedEngine) -> None:
+    async with scenery(served, orders=held()) as scene:
+        await started(scene)
+        await scene.delete(PLAN)
+        assert "unfinished run" in await scene.until_told(PLAN, "DeletionRefused", "Stalled")
+        await scene.quiet()
+        await scene.delete(RUN)
+        await scene.until_gone(PLAN)
 
 
 async def test_what_stands_against_a_start_is_told_with_its_field(served: ServedEngine) -> None:

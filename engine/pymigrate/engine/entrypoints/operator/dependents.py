@@ -6,8 +6,14 @@ from collections.abc import Collection
 from pymigrate.engine.entrypoints.operator.objects import Key
 
 
+def plan_place(namespace: str, plan: str) -> str:
+    """Where those wait that wait for a resource which declares a plan."""
+    return f"{namespace}/{plan}"
+
+
 class Dependents:
-    """By the last segments of environments. Nobody says what exactly is missing: there may be much, and what is there may be wrong."""
+    """By the last segments of environments, or by `plan_place`. Nobody says what exactly is missing: there may be much, and what is there
+    may be wrong."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[Key]] = defaultdict(set)

@@ -12,7 +12,7 @@ from pymigrate.engine.application.clusters.mirror import Mirror
 from pymigrate.engine.application.clusters.work_queue import Worked, WorkQueue
 from pymigrate.engine.entrypoints.custom_resources import RUN
 from pymigrate.engine.entrypoints.operator.declared import PLAN, Declared
-from pymigrate.engine.entrypoints.operator.dependents import Dependents
+from pymigrate.engine.entrypoints.operator.dependents import Dependents, plan_place
 from pymigrate.engine.entrypoints.operator.engine import EngineCalls
 from pymigrate.engine.entrypoints.operator.finalizing import Finalizing
 from pymigrate.engine.entrypoints.operator.first_words import FirstWords, needs_first_word
@@ -60,6 +60,7 @@ class Parts:
     engine: EngineCalls
     finalizing: Finalizing
     dependents: Dependents
+    plan_dependents: Dependents
     runs: RunStream
     clock: Clock
     rng: random.Random
@@ -89,7 +90,8 @@ class Operator:
         self._shapes: dict[Key, tuple[Any, ...]] = {}
         self.happenings = Happenings(cluster, clock)
         self.dependents = Dependents()
-        self.runs = RunStream(engine, clock, rng, self._again, self._engine_back)
+        self.plan_dependents = Dependents()
+        self.runs = RunStream(engine, clock, rng, self._again, self._engine_back, self.wake)
         self.writer = StatusWriter(cluster, clock, self.note, self.happenings.turned)
         self._finalizing = Finalizing(cluster, self.note)
         self.reconcilers = self._reconcilers(cluster, engine, rng, build_runs)
@@ -133,6 +135,7 @@ class Operator:
         if key in self._shapes:
             self._shapes[key] = shape_of(written)
         self.mirrors[key.word].note(written)
+        self._plan_told(key)
 
     async def run(self, ending: asyncio.Event) -> None:
         """Works until `ending` is set, then takes nothing more and ends what is under way, within DRAIN_SECONDS."""
@@ -186,6 +189,12 @@ class Operator:
         for key in self.dependents.of(environment):
             self.queue.add_after(key, WAKE_SECONDS)
 
+    def _plan_told(self, key: Key) -> None:
+        """Runs that wait for a resource which declares their plan have it in their own status where that stands."""
+        if key.word == PLAN:
+            for run in self.plan_dependents.of(plan_place(key.namespace, key.name)):
+                self.queue.add_after(run, WAKE_SECONDS)
+
     def _heard(self, word: str) -> Callable[[str, str, Object | None], None]:
         def on_change(namespace: str, name: str, found: Object | None) -> None:
             key = Key(word, namespace, name)
@@ -209,6 +218,7 @@ class Operator:
     def _gone(self, key: Key) -> None:
         if (shape := self._shapes.pop(key, None)) is not None and key.word == RUN:
             self.runs.forget(shape[0])
+        self._plan_told(key)
         self.queue.add(key)
 
     def _again(self, key: Key) -> None:
@@ -252,6 +262,7 @@ class Operator:
                 engine,
                 self._finalizing,
                 self.dependents,
+                self.plan_dependents,
                 self.runs,
                 self._clock,
                 rng,

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from pymigrate.engine.domain.errors import PyMigrateError
-from pymigrate.engine.domain.names import last_segment
+from pymigrate.engine.domain.names import environment_of, last_segment
 from pymigrate.engine.entrypoints.operator.engine import EngineCalls
 from pymigrate.engine.entrypoints.operator.objects import Key, run_id
+from pymigrate.engine.entrypoints.operator.run_steering import ENDED
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.v1 import run_pb2
 
@@ -19,7 +20,8 @@ DOUBLINGS_MAX = 6
 
 
 class RunStream:
-    """`changed` has a resource looked at again; `back` is told whenever the engine answers again after it was away.
+    """`changed` has a resource looked at again; `back` is told whenever the engine answers again after it was away, `ended` the environment
+    of each run that has ended, whoever started it: what waited for its end may go on.
 
     Runs are found by their ids, which follow from the uids of resources; those of others are passed over."""
 
@@ -30,12 +32,14 @@ class RunStream:
         rng: random.Random,
         changed: Callable[[Key], None],
         back: Callable[[], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._rng = rng
         self._changed = changed
         self._back = back
+        self._ended = ended
         self._keys: dict[str, Key] = {}
         self._newest: dict[str, run_pb2.Run] = {}
         self.is_live = False
@@ -82,6 +86,8 @@ class RunStream:
 
     def _hear(self, runs: Iterable[run_pb2.Run]) -> None:
         for run in runs:
+            if run.state in ENDED:
+                self._ended(last_segment(environment_of(run.name)))
             run_segment = last_segment(run.name)
             if (key := self._keys.get(run_segment)) is not None:
                 self._newest[run_segment] = run

@@ -24,6 +24,7 @@ from pymigrate.engine.domain.errors import (
 )
 from pymigrate.engine.domain.names import ID_RULE, is_id
 from pymigrate.engine.entrypoints.custom_resources import RUN
+from pymigrate.engine.entrypoints.operator.dependents import plan_place
 from pymigrate.engine.entrypoints.operator.objects import (
     Key,
     environment_of_object,
@@ -69,7 +70,6 @@ STEPS_MAX = 16
 # What stands against a start may be mended where nobody tells.
 MENDED_SECONDS = 300.0
 MISSING_SECONDS = 60.0
-NOT_READY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Runs:
 
     async def look(self, key: Key, found: Object) -> Verdict | None:
         """As the protocol says: deleted? name, adopt, and then step by step."""
-        self._parts.dependents.forget(key)
+        self._forget_waiting(key)
         self._remember(key, uid_of(found))
         if is_deleted(found) and not has_finalizer(found):
             return None
@@ -136,8 +136,12 @@ class Runs:
 
     def gone(self, key: Key) -> None:
         """The resource is there no longer."""
-        self._parts.dependents.forget(key)
+        self._forget_waiting(key)
         self._remember(key, "")
+
+    def _forget_waiting(self, key: Key) -> None:
+        self._parts.dependents.forget(key)
+        self._parts.plan_dependents.forget(key)
 
     async def _adopt(self, look: Look) -> Verdict | None:
         """Finds what the engine has. A verdict where nothing can be done with that."""
@@ -282,8 +286,9 @@ class Runs:
         if seen.run is None and isinstance(step, Wait):
             look.before.environment = look.environment
             self._parts.dependents.wait(look.environment, look.key)
-            waits = {"DependencyMissing": MISSING_SECONDS, "DependencyNotReady": NOT_READY_SECONDS}
-            look.look_again(waits.get(step.reason))
+            if step.reason in {"DependencyMissing", "DependencyNotReady"}:
+                self._parts.plan_dependents.wait(plan_place(look.key.namespace, seen.spec.plan), look.key)
+                look.look_again(MISSING_SECONDS)
         if seen.run is None and seen.spec.dry_run and isinstance(step, Nothing):
             self._parts.dependents.wait(look.environment, look.key)
         if seen.run is None and seen.problems:
