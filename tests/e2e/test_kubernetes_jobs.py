@@ -4,8 +4,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from pymigrate.v1 import run_pb2
 from tests.clusters import Cluster
@@ -168,6 +172,22 @@ def test_a_pod_that_does_not_start_is_told_and_the_run_goes_on_once_it_does(
     make(scene, is_on=False)
     whole(scene, name, tmp_path)
     assert not troubles(scene, name)
+
+
+def test_a_start_whose_image_is_missing_is_refused_with_the_reason_and_is_accepted_once_it_is_there(
+    scene: JobScene, legacy: Path, tmp_path: Path
+) -> None:
+    hide_image(scene, is_on=True)
+    with pytest.raises(grpc.RpcError) as caught:
+        started(scene, legacy, tmp_path)
+    error: Any = caught.value  # stubs do not say that it is a call, too
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    status = rpc_status.from_call(error)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert [detail.Unpack(found) for detail, found in zip(status.details, (info, retry), strict=True)] == [True, True]
+    assert (info.reason, retry.retry_delay.seconds) == ("IMAGE_UNAVAILABLE", 1)
+    hide_image(scene, is_on=False)
+    whole(scene, started(scene, legacy, tmp_path), tmp_path)
 
 
 def test_a_pod_whose_node_is_lost_is_taken_out_by_force_and_its_work_goes_on_elsewhere(
