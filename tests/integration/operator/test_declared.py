@@ -5,9 +5,12 @@ import asyncio
 import pytest
 
 from pymigrate.engine.domain.errors import NotFound
-from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES, EnvironmentRule
-from pymigrate.engine.ports.cluster import ClusterUnavailable, ObjectConflict
-from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest
+from pymigrate.engine.entrypoints.operator.engine import Document
+from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES, EnvironmentRule, Key
+from pymigrate.engine.entrypoints.operator.verdicts import Findings, Verdict
+from pymigrate.engine.ports.cluster import ClusterUnavailable, Object, ObjectConflict
+from pymigrate.v1.custom_resource_pb2 import RunStatus
+from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest, ApplyDefinitionsResponse
 from tests.integration.engine.served import ServedEngine, ask
 from tests.integration.operator.operated import Scene, conditions_of, operated, world
 from tests.unit.application.gitops.applied import file as applied_file
@@ -45,6 +48,46 @@ async def test_a_new_object_costs_the_engine_a_check_and_a_change_and_the_api_th
         await scene.until_ready(ENVIRONMENT)
         await scene.quiet()
         assert scene.engine_calls.count("ApplyDefinitions") == 3
+
+
+async def test_hundreds_of_objects_at_once_cost_the_engine_few_calls(served: ServedEngine) -> None:
+    async with operated(served, starts=False) as scene:
+        names = [f"Department prod/d{at}" for at in range(300)]
+        for name in (*names, ENVIRONMENT):
+            await scene.apply(name, {})
+        scene.start()
+        await scene.until_ready(*names)
+        await scene.quiet()
+        assert scene.engine_calls.count("ApplyDefinitions") < 30
+        await scene.kill()
+
+
+async def test_however_many_objects_wait_for_the_engine_a_run_is_looked_at(served: ServedEngine) -> None:
+    looked_at: list[str] = []
+
+    class Noting:
+        async def look(self, key: Key, found: Object) -> Verdict:
+            looked_at.append(key.name)
+            return Findings(RunStatus()).ready("Looked", f"at {found['metadata']['name']}")
+
+        def gone(self, key: Key) -> None:
+            del key
+
+    async with operated(served, build_runs=lambda _: Noting()) as scene:
+        is_let_go = asyncio.Event()
+
+        async def never(*_: Document) -> ApplyDefinitionsResponse:
+            await is_let_go.wait()
+            return ApplyDefinitionsResponse()
+
+        scene.engine.check = never  # type: ignore[method-assign]  # an engine that takes its time
+        for at in range(400):
+            await scene.apply(f"Department prod/d{at}", {})
+        await scene.eventually(lambda: len(scene.operator.queue) > 0)
+        await scene.apply("Run prod/r", {"plan": "p"})
+        await scene.until_told("Run prod/r", "Looked")
+        assert looked_at == ["r"]
+        assert not is_let_go.is_set()
 
 
 async def test_what_names_something_that_is_missing_waits_and_goes_on_once_it_is_there(served: ServedEngine) -> None:

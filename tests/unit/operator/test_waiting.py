@@ -1,11 +1,16 @@
 """What waits for others is known before the engine is asked, so that nothing which happens until it has answered is missed."""
 
+import asyncio
+
 import pytest
 
+from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import FailedPrecondition
 from pymigrate.engine.entrypoints.operator.declared import Declared
+from pymigrate.engine.entrypoints.operator.definition_batches import DefinitionBatches
 from pymigrate.engine.entrypoints.operator.dependents import Dependents
 from pymigrate.engine.entrypoints.operator.objects import FINALIZER, EnvironmentRule, Key
+from pymigrate.engine.entrypoints.operator.waking import Waking
 from pymigrate.v1 import definition_pb2
 
 KEY = Key("Environment", "prod", "prod")
@@ -22,7 +27,7 @@ class Answering:
         self.waiting.extend(self._dependents.of("prod"))
         raise FailedPrecondition(f"{name} is not empty")
 
-    async def check(self, document: object) -> definition_pb2.ApplyDefinitionsResponse:
+    async def check(self, *documents: object) -> definition_pb2.ApplyDefinitionsResponse:
         self.waiting.extend(self._dependents.of("prod"))
         problem = definition_pb2.DefinitionProblem(path="spec.bases", description="there is none", is_missing=True)
         return definition_pb2.ApplyDefinitionsResponse(problems=[problem])
@@ -34,6 +39,7 @@ async def test_who_is_refused_waits_since_before_the_engine_was_asked(is_deleted
     engine = Answering(dependents)
     declared = Declared(
         engine,  # type: ignore[arg-type]  # what it is asked here
+        DefinitionBatches(engine, SystemClock()),  # type: ignore[arg-type]  # nothing is applied
         None,  # type: ignore[arg-type]  # nothing is held or released
         dependents,
         EnvironmentRule.NAMESPACE,
@@ -48,3 +54,32 @@ async def test_who_is_refused_waits_since_before_the_engine_was_asked(is_deleted
     await declared.look(KEY, found)
     assert engine.waiting == [KEY]
     assert tuple(dependents.of("prod")) == (KEY,)
+
+
+def test_what_happens_while_the_engine_is_asked_counts_only_for_those_that_it_refuses() -> None:
+    dependents = Dependents()
+    other = Key("Department", "prod", "sales")
+    dependents.ask("prod", KEY)
+    dependents.wait("prod", other)
+    assert dependents.wake("prod") == [other]
+    assert dependents.answered(KEY), "refused, by what was there before"
+    assert not dependents.answered(KEY)
+    assert set(dependents.wake("prod")) == {KEY, other}
+    dependents.ask("prod", KEY)
+    dependents.wake("prod")
+    dependents.forget(KEY)
+    assert not dependents.answered(KEY), "it was taken"
+
+
+async def test_what_was_applied_together_wakes_those_who_wait_once() -> None:
+    dependents = Dependents()
+    dependents.wait("prod", KEY)
+    plan = Key("Plan", "prod", "p")
+    later: list[Key] = []
+    waking = Waking(dependents, lambda key, _: later.append(key), lambda _: [plan])
+    for _ in range(3):
+        waking.wake("prod")
+        waking.hash_turned("prod")
+    assert not later, "those who have an answer by now go on first"
+    await asyncio.sleep(0)
+    assert later == [KEY, plan]

@@ -15,8 +15,9 @@ from pymigrate.engine.domain.errors import (
     StaleWrite,
 )
 from pymigrate.engine.entrypoints.operator.claims import Claims
+from pymigrate.engine.entrypoints.operator.definition_batches import DefinitionBatches
 from pymigrate.engine.entrypoints.operator.dependents import Dependents
-from pymigrate.engine.entrypoints.operator.engine import EngineCalls, document_of
+from pymigrate.engine.entrypoints.operator.engine import Document, EngineCalls, document_of
 from pymigrate.engine.entrypoints.operator.finalizing import Finalizing
 from pymigrate.engine.entrypoints.operator.objects import (
     EnvironmentRule,
@@ -41,6 +42,8 @@ from pymigrate.v1.custom_resource_pb2 import ObjectStatus
 log = structlog.get_logger(__name__)
 MISSING_SECONDS = 60.0
 PLAN = "Plan"
+HASHED = frozenset({"Connection", "Environment"})
+"""Kinds that hashes of plans are made of beside plans: through parameters, overrides, and where connections lead."""
 
 
 class Declared:
@@ -50,6 +53,7 @@ class Declared:
     def __init__(
         self,
         engine: EngineCalls,
+        batches: DefinitionBatches,
         finalizing: Finalizing,
         dependents: Dependents,
         rule: EnvironmentRule,
@@ -58,6 +62,7 @@ class Declared:
         hash_turned: Callable[[str], None],
     ) -> None:
         self._engine = engine
+        self._batches = batches
         self._finalizing = finalizing
         self._dependents = dependents
         self._rule = rule
@@ -103,31 +108,31 @@ class Declared:
         document = document_of(
             key.word, "" if DEFINITION_KINDS[key.word].is_top else environment, key.name, spec_of(found)
         )
-        is_held = has_finalizer(found)
         # Before the engine is asked: what is applied or deleted between its answer and ours has this looked at again.
-        self._dependents.wait(environment, key)
+        self._dependents.ask(environment, key)
         try:
-            if not is_held:
-                checked = await self._engine.check(document)
-                if checked.problems:
-                    return self._refused(key, ObjectStatus(environment=environment), environment, checked)
-                if not is_orphaned(found):
-                    found = await self._finalizing.hold(key, found)
-            applied = await self._engine.apply(document)
-        except InvalidDefinition as error:
+            return await self._ask(key, found, environment, name, document)
+        finally:
+            if self._dependents.answered(key):
+                self._again(key)
+
+    async def _ask(self, key: Key, found: Object, environment: str, name: str, document: Document) -> Verdict:
+        is_held = has_finalizer(found)
+        if not is_held:
+            checked = await self._batches.check(environment, document)
+            if checked.problems:
+                return self._refused(key, ObjectStatus(environment=environment), checked)
+            if not is_orphaned(found):
+                await self._finalizing.hold(key, found)
+        applied = await self._batches.apply(environment, document)
+        if applied.problems:
             status = ObjectStatus(environment=environment, name=name if is_held else "")
-            checked = await self._engine.check(document)
-            if not checked.problems:
-                checked.problems.extend(
-                    definition_pb2.DefinitionProblem(path=each.field, description=each.description)
-                    for each in error.problems
-                )
-            return self._refused(key, status, environment, checked)
+            return self._refused(key, status, applied)
         self._dependents.forget(key)
         if applied.changes:
             log.info("object.applied", key=str(key), name=name)
             self._wake("" if DEFINITION_KINDS[key.word].is_top else environment)
-            if key.word != PLAN:
+            if key.word in HASHED:
                 self._hash_turned(environment)
         status = ObjectStatus(name=name, environment=environment)
         if key.word == PLAN:
@@ -138,9 +143,7 @@ class Declared:
         told = next((each.plan_hash for each in applied.plans if each.plan == name), "")
         return told or str((await self._engine.get(PLAN, name)).plan_hash)
 
-    def _refused(
-        self, key: Key, status: ObjectStatus, environment: str, checked: definition_pb2.ApplyDefinitionsResponse
-    ) -> Verdict:
+    def _refused(self, key: Key, status: ObjectStatus, checked: definition_pb2.ApplyDefinitionsResponse) -> Verdict:
         """What is wrong: what is not there yet is waited for, unless something else is wrong too."""
         problems = list(checked.problems)
         message = DEFINITION_KINDS[key.word].kind.message().DESCRIPTOR
@@ -158,8 +161,13 @@ class Declared:
             name = engine_name(key.word, environment, key.name)  # the operator ended before it could tell
         is_ours = name and not is_orphaned(found) and self._holder(key, found, name) == key
         # Before the engine is asked, as what refuses this may be gone by the time that its answer is here.
-        self._dependents.wait(environment, key)
-        if is_ours and (refusal := await self._remove(key, found, name)):
+        self._dependents.ask(environment, key)
+        try:
+            refusal = await self._remove(key, found, name) if is_ours else ""
+        finally:
+            if self._dependents.answered(key):
+                self._again(key)
+        if refusal:
             status = ObjectStatus(name=name, environment=environment)
             return Findings(status).stalled("DeletionRefused", refusal).after(MISSING_SECONDS)
         self._dependents.forget(key)

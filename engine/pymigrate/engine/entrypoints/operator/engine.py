@@ -38,6 +38,8 @@ CALL_SECONDS_MAX = 30.0
 START_SECONDS_MAX = 300.0
 ALL_RUNS = "environments/-/plans/-"
 Answer = TypeVar("Answer", bound=Message)
+Document = Mapping[str, Any]
+"""An object in the envelope that files have."""
 
 _SERVICES: Mapping[str, tuple[Any, Any]] = {
     "Environment": (environment_pb2, environment_pb2_grpc.EnvironmentServiceStub),
@@ -66,14 +68,16 @@ class EngineCalls:
         self._require_leading = require_leading
         self._observe = observe
 
-    async def apply(self, document: Mapping[str, Any]) -> definition_pb2.ApplyDefinitionsResponse:
-        """Makes one object what a document says."""
+    async def apply(self, *documents: Document) -> definition_pb2.ApplyDefinitionsResponse:
+        """Makes objects what documents say: all of them, or none."""
         self._require_leading()
-        return await self._apply(definition_pb2.ApplyDefinitionsRequest(files=[_file(document)]))
+        return await self._apply(definition_pb2.ApplyDefinitionsRequest(files=map(_file, documents)))
 
-    async def check(self, document: Mapping[str, Any]) -> definition_pb2.ApplyDefinitionsResponse:
-        """What applying it would do, with every problem. Nothing is stored."""
-        return await self._apply(definition_pb2.ApplyDefinitionsRequest(files=[_file(document)], validate_only=True))
+    async def check(self, *documents: Document) -> definition_pb2.ApplyDefinitionsResponse:
+        """What applying them would do, with every problem. Nothing is stored."""
+        return await self._apply(
+            definition_pb2.ApplyDefinitionsRequest(files=map(_file, documents), validate_only=True)
+        )
 
     async def delete(self, word: str, name: str) -> None:
         """Deletes an object, of a plan with its phases. Raises NotFound."""
@@ -155,9 +159,14 @@ def document_of(word: str, environment: str, name: str, spec: Mapping[str, Any])
     return {"apiVersion": API_VERSION, "kind": word, "metadata": metadata, "spec": dict(spec)}
 
 
-def _file(document: Mapping[str, Any]) -> definition_pb2.DefinitionFile:
-    path = f"{document['kind']}.json"
-    return definition_pb2.DefinitionFile(path=path, content=orjson.dumps(document))
+def file_path(document: Document) -> str:
+    """The path of the file that a document goes into, which is another one for each object."""
+    metadata = document["metadata"]
+    return "/".join((*filter(None, (metadata.get("environment"),)), document["kind"], f"{metadata['name']}.json"))
+
+
+def _file(document: Document) -> definition_pb2.DefinitionFile:
+    return definition_pb2.DefinitionFile(path=file_path(document), content=orjson.dumps(document))
 
 
 def _read(error: grpc.aio.AioRpcError) -> Exception:

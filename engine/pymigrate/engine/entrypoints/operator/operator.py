@@ -12,6 +12,7 @@ from pymigrate.engine.application.clusters.mirror import Mirror
 from pymigrate.engine.application.clusters.work_queue import Worked, WorkQueue
 from pymigrate.engine.entrypoints.custom_resources import RUN
 from pymigrate.engine.entrypoints.operator.declared import PLAN, Declared
+from pymigrate.engine.entrypoints.operator.definition_batches import DOCUMENTS_MAX, DefinitionBatches
 from pymigrate.engine.entrypoints.operator.dependents import Dependents, plan_place
 from pymigrate.engine.entrypoints.operator.engine import EngineCalls
 from pymigrate.engine.entrypoints.operator.finalizing import Finalizing
@@ -29,14 +30,17 @@ from pymigrate.engine.entrypoints.operator.objects import (
 )
 from pymigrate.engine.entrypoints.operator.reconciling import Reconciler, Reconciling
 from pymigrate.engine.entrypoints.operator.run_stream import RunStream
+from pymigrate.engine.entrypoints.operator.shares import Shares
 from pymigrate.engine.entrypoints.operator.status_writing import StatusWriter
+from pymigrate.engine.entrypoints.operator.waking import WAKE_SECONDS, Waking
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.cluster import Cluster, Object
 
 log = structlog.get_logger(__name__)
 FIRST_WORKERS = 32
 RETRY_SHARE = 4
-WAKE_SECONDS = 0.05
+# Passes over what is declared share their calls, so that many of them cost the engine no more than few.
+DECLARED_WORKERS = DOCUMENTS_MAX * RETRY_SHARE // (RETRY_SHARE - 1)
 # How long a pass lets first words go before it: together they would be slower than one after the other, as they share the API's and the
 # engine's processors.
 FIRST_SECONDS_MAX = 2.0
@@ -45,7 +49,7 @@ DRAIN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class OperatorOptions:
-    """`namespace`: the only one that is looked at; empty: all. `workers`: passes at once."""
+    """`namespace`: the only one that is looked at; empty: all. `workers`: passes over Runs at once."""
 
     rule: EnvironmentRule = EnvironmentRule.NAMESPACE
     namespace: str = ""
@@ -91,20 +95,14 @@ class Operator:
         self.happenings = Happenings(cluster, clock)
         self.dependents = Dependents()
         self.plan_dependents = Dependents()
-        self.runs = RunStream(engine, clock, rng, self._again, self._engine_back, self.wake)
+        self.batches = DefinitionBatches(engine, clock)
+        self.waking = Waking(self.dependents, self._later, self._plans)
+        self.runs = RunStream(engine, clock, rng, self._again, self._engine_back, self.waking.wake)
         self.writer = StatusWriter(cluster, clock, self.note, self.happenings.turned)
         self._finalizing = Finalizing(cluster, self.note)
         self.reconcilers = self._reconcilers(cluster, engine, rng, build_runs)
         self._passes = Reconciling(cluster, self.writer, self.reconcilers, rng, self.read, self.note)
-        retry_workers = max(1, options.workers // RETRY_SHARE)
-        self.queue: WorkQueue[Key] = WorkQueue(
-            clock,
-            rng,
-            self._work,
-            workers=max(1, options.workers - retry_workers),
-            retry_workers=retry_workers,
-            on_worked=on_worked,
-        )
+        self.queue = Shares(*(self._share(workers, rng, on_worked) for workers in (options.workers, DECLARED_WORKERS)))
         self._first_words = FirstWords(self.writer, self.read, self.queue.add)
         self.first: WorkQueue[Key] = WorkQueue(
             clock,
@@ -142,7 +140,7 @@ class Operator:
         works: list[Coroutine[Any, Any, None]] = [
             *(mirror.run() for mirror in self.mirrors.values()),
             self.first.run(),
-            self.queue.run(),
+            *(each.run() for each in self.queue.queues),
             self.runs.run(),
             self.happenings.run(),
         ]
@@ -159,6 +157,19 @@ class Operator:
             for task in (*tasks, ended):
                 task.cancel()
             await asyncio.gather(*tasks, ended, return_exceptions=True)
+            await self.batches.close()
+
+    def _share(self, workers: int, rng: random.Random, on_worked: Callable[[Key, Worked], None]) -> WorkQueue[Key]:
+        """A queue with so many workers, some of them for what failed."""
+        retry_workers = max(1, workers // RETRY_SHARE)
+        return WorkQueue(
+            self._clock,
+            rng,
+            self._work,
+            workers=max(1, workers - retry_workers),
+            retry_workers=retry_workers,
+            on_worked=on_worked,
+        )
 
     async def _work(self, key: Key) -> float | None:
         """A pass, after the first words about everything that was seen until now."""
@@ -183,11 +194,6 @@ class Operator:
         for each in (drained, limit):
             each.cancel()
         await asyncio.gather(drained, limit, return_exceptions=True)
-
-    def wake(self, environment: str) -> None:
-        """What waits for something of an environment is looked at again, together with what comes within a moment."""
-        for key in self.dependents.of(environment):
-            self.queue.add_after(key, WAKE_SECONDS)
 
     def _plan_told(self, key: Key) -> None:
         """Runs that wait for a resource which declares their plan have it in their own status where that stands."""
@@ -224,6 +230,9 @@ class Operator:
     def _again(self, key: Key) -> None:
         self.queue.add(key)
 
+    def _later(self, key: Key, seconds: float) -> None:
+        self.queue.add_after(key, seconds)
+
     def _engine_back(self) -> None:
         """What failed since it was away is tried at once."""
         self.queue.hurry()
@@ -232,11 +241,6 @@ class Operator:
         """What failed since the API was away is tried at once."""
         for queue in (self.first, self.queue):
             queue.hurry()
-
-    def _hash_turned(self, environment: str) -> None:
-        """What a run would do may be something else now."""
-        for key in self._plans(environment):
-            self.queue.add_after(key, WAKE_SECONDS)
 
     def _plans(self, environment: str) -> Iterator[Key]:
         for found in self.mirrors[PLAN].objects():
@@ -248,12 +252,13 @@ class Operator:
     ) -> Mapping[str, Reconciler]:
         declared = Declared(
             engine,
+            self.batches,
             self._finalizing,
             self.dependents,
             self._options.rule,
-            self.wake,
+            self.waking.wake,
             self._again,
-            self._hash_turned,
+            self.waking.hash_turned,
         )
         found: dict[str, Reconciler] = {word: declared for word in RESOURCE_TYPES if word != RUN}
         if build_runs is not None:
