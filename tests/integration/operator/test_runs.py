@@ -15,7 +15,7 @@ from pymigrate.engine.entrypoints.operator.run_adopting import RUN_NAME
 from pymigrate.engine.entrypoints.operator.runs import MISSING_SECONDS, Runs
 from pymigrate.engine.ports.cluster import Object
 from pymigrate.engine.testing.hosts import ScriptedHost
-from pymigrate.v1 import run_pb2
+from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
 from tests.integration.engine.served import ServedEngine
 from tests.integration.operator.operated import Scene, condition_of, conditions_of, operated
 from tests.unit.application.gitops.applied import phase
@@ -483,6 +483,22 @@ async def test_a_dry_run_writes_nothing_but_its_status(served: ServedEngine) -> 
         assert conditions_of(found)["Ready"] == "False"
         await scene.delete(RUN)
         await scene.until_gone(RUN)
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+async def test_what_stands_against_a_start_is_told_by_the_field_that_a_resource_has(
+    served: ServedEngine, is_dry: bool
+) -> None:
+    problem = plan_pb2.Problem(field="target.load_mode", description="it holds rows")
+    served.outcomes["inspect orders"] = worker_pb2.TaskResult(inspect=run_pb2.Inspection(problems=[problem]))
+    wanted = "phases.orders.datasets.orders.target.loadMode: it holds rows"
+    async with scenery(served) as scene:
+        await scene.apply(RUN, {"plan": "p", "dryRun": is_dry})
+        if is_dry:
+            await scene.until_told(RUN, "DryRunFailed", "Stalled")
+            assert (await scene.get(RUN))["status"]["dryRun"]["problems"] == [wanted]
+        else:
+            assert await scene.until_told(RUN, "InvalidDefinition", "Stalled") == wanted
 
 
 async def test_a_dry_run_tells_every_problem(served: ServedEngine) -> None:

@@ -18,6 +18,7 @@ from pymigrate.engine.domain.errors import (
     NotFound,
     NotPermitted,
     PermanentError,
+    Problem,
     PyMigrateError,
     StaleWrite,
     TemporaryError,
@@ -59,6 +60,7 @@ from pymigrate.engine.entrypoints.operator.run_steering import (
 )
 from pymigrate.engine.entrypoints.operator.run_verdicts import Trouble, camel_case, run_verdict
 from pymigrate.engine.entrypoints.operator.scaling import Scaling
+from pymigrate.engine.entrypoints.operator.spec_paths import plan_path
 from pymigrate.engine.entrypoints.operator.verdicts import Findings, Verdict, problems_text
 from pymigrate.engine.ports.cluster import Object
 from pymigrate.v1 import run_pb2
@@ -227,7 +229,7 @@ class Runs:
                 check_request(look.name, look.uid, look.seen.spec, look.seen.plan_hash or "")
             )
         except InvalidDefinition as error:
-            problems = [(problem.field, problem.description) for problem in error.problems]
+            problems = [(plan_path(problem.field), problem.description) for problem in error.problems]
         moment = Timestamp()
         moment.FromDatetime(self._clock.now())
         report = dry_run_report(problems, expected)
@@ -251,7 +253,8 @@ class Runs:
             case (Start(), InvalidDefinition(problems=problems)):
                 look.look_again(MENDED_SECONDS)
                 self._parts.dependents.wait(look.environment, look.key)
-                return Trouble("InvalidDefinition", problems_text(problems), needs_person=True)
+                told = problems_text([Problem(plan_path(each.field), each.description) for each in problems])
+                return Trouble("InvalidDefinition", told, needs_person=True)
             case (ApproveGate(), FailedPrecondition() | NotPermitted() | NotFound()):
                 look.look_again(self._refusals.note(look.uid, step, generation_of(look.found), error))
                 look.seen = self._refusals.seen(look.uid, look.seen, generation_of(look.found))

@@ -2,6 +2,8 @@
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from pymigrate.v1 import plan_pb2
+
 STEPS_MAX = 64
 
 
@@ -24,6 +26,11 @@ def spec_path(message: Descriptor, path: str) -> str:
         else:
             within = None
     return ".".join(told)
+
+
+def plan_path(path: str) -> str:
+    """`phases.sales_eu.lanesMax` for `phases.sales_eu.lanes_max` of a plan, as the engine tells what stands against its start."""
+    return spec_path(plan_pb2.Plan.DESCRIPTOR, f"spec.{path}").removeprefix("spec.")
 
 
 def _below(field: FieldDescriptor) -> tuple[Descriptor | None, bool]:
