@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.kube_processes import PROGRAMS, programs
 from tests.measuring import unmeasured
 from tests.servers import PostgresCluster
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
 SERVED = {"impact", "lanes", "transfer"}  # those that start a PostgreSQL server
+CLUSTERED = {"kube_operator"}  # those that start a Kubernetes API server
 SECONDS_MAX = 240
 FIGURE = {"figure", "value", "unit", "reference", "reference_value", "ratio", "goal", "met"}
 
@@ -32,7 +34,7 @@ def measured(script: str, results: Path) -> dict[str, object]:
     return kept
 
 
-@pytest.mark.parametrize("script", [script for script in SCRIPTS if script not in SERVED])
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script not in SERVED | CLUSTERED])
 def test_a_benchmark_runs_and_keeps_its_figures_beside_a_reference(script: str, tmp_path: Path) -> None:
     require_figures(measured(script, tmp_path))
 
@@ -42,6 +44,12 @@ def test_a_benchmark_with_a_server_does_so_too(
     script: str, tmp_path: Path, postgres_clusters: Callable[[str], PostgresCluster]
 ) -> None:
     postgres_clusters("registry")  # where there is no server this says so
+    require_figures(measured(script, tmp_path))
+
+
+@pytest.mark.parametrize("script", sorted(CLUSTERED))
+def test_a_benchmark_with_a_cluster_does_so_too(script: str, tmp_path: Path) -> None:
+    programs(tmp_path, PROGRAMS)  # where there are none this says so
     require_figures(measured(script, tmp_path))
 
 

@@ -53,6 +53,14 @@ def test_of_two_made_in_the_same_second_the_uid_decides_the_same_way_for_both() 
     assert claims.claim("x", "2026-01", "2", B) == A
 
 
+def test_whoever_has_a_name_keeps_it_from_those_that_were_there_before() -> None:
+    claims = Claims()
+    claims.claim("x", "2026-02", "2", B, has_it=True)
+    assert claims.claim("x", "2026-01", "1", A) == B
+    assert claims.drop(B) == [A]
+    assert claims.claim("x", "2026-01", "1", A) == A
+
+
 def test_whoever_is_called_otherwise_speaks_for_its_former_name_no_longer() -> None:
     claims = Claims()
     claims.claim("x", "2026-01", "1", A)

@@ -1,4 +1,5 @@
-"""What waits for others is known before the engine is asked, so that nothing which happens until it has answered is missed."""
+"""What is known before the engine is asked: who waits for others, so that nothing which happens until it has answered is missed; and who
+has which name."""
 
 import asyncio
 
@@ -37,16 +38,7 @@ class Answering:
 async def test_who_is_refused_waits_since_before_the_engine_was_asked(is_deleted: bool) -> None:
     dependents = Dependents()
     engine = Answering(dependents)
-    declared = Declared(
-        engine,  # type: ignore[arg-type]  # what it is asked here
-        DefinitionBatches(engine, SystemClock()),  # type: ignore[arg-type]  # nothing is applied
-        None,  # type: ignore[arg-type]  # nothing is held or released
-        dependents,
-        EnvironmentRule.NAMESPACE,
-        lambda _: None,
-        lambda _: None,
-        lambda _: None,
-    )
+    declared = declared_by(engine, dependents)
     metadata = {"name": "prod", "namespace": "prod", "uid": "1", "generation": 1}
     if is_deleted:
         metadata |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]}
@@ -83,3 +75,49 @@ async def test_what_was_applied_together_wakes_those_who_wait_once() -> None:
     assert not later, "those who have an answer by now go on first"
     await asyncio.sleep(0)
     assert later == [KEY, plan]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_has_its_name_in_the_engine_keeps_it_from_an_older_one_whoever_is_looked_at_first(
+    is_first: bool,
+) -> None:
+    dependents = Dependents()
+    declared = declared_by(Answering(dependents), dependents)
+    resources = {
+        Key("GitSource", namespace, "repo"): {
+            "metadata": {
+                "name": "repo",
+                "namespace": namespace,
+                "uid": namespace,
+                "generation": 1,
+                "creationTimestamp": made,
+            }
+            | ({"finalizers": [FINALIZER]} if has_it else {}),
+            "spec": {"environment": namespace},
+            "status": {"name": "gitSources/repo"} if has_it else {},
+        }
+        for namespace, made, has_it in (
+            ("older", "2026-01-01T00:00:00Z", False),
+            ("younger", "2026-01-02T00:00:00Z", True),
+        )
+    }
+    for key in resources if is_first else reversed(resources):
+        declared.heard(key, resources[key])
+    older = Key("GitSource", "older", "repo")
+    verdict = await declared.look(older, resources[older])
+    assert verdict is not None
+    assert {each.reason for each in verdict.conditions} == {"NameTaken"}
+
+
+def declared_by(engine: Answering, dependents: Dependents) -> Declared:
+    """A reconciler that holds and releases nothing."""
+    return Declared(
+        engine,  # type: ignore[arg-type]  # what it is asked here
+        DefinitionBatches(engine, SystemClock()),  # type: ignore[arg-type]  # nothing is applied
+        None,  # type: ignore[arg-type]  # nothing is held or released
+        dependents,
+        EnvironmentRule.NAMESPACE,
+        lambda _: None,
+        lambda _: None,
+        lambda _: None,
+    )

@@ -94,6 +94,14 @@ class Declared:
             return Findings(status).stalled("DeletionRefused", refusal).after(MISSING_SECONDS)
         return await self._apply(key, found, environment, name)
 
+    def heard(self, key: Key, found: Object) -> None:
+        """Takes note of who would have which name, before any of them is looked at: the first to be looked at need not be the one that
+        has it."""
+        if not is_deleted(found) and misplaced(key.word, found, self._rule) is None:
+            self._holder(
+                key, found, engine_name(key.word, environment_of_object(key.word, found, self._rule), key.name)
+            )
+
     def gone(self, key: Key) -> None:
         """Others may have its name now."""
         self._dependents.forget(key)
@@ -102,7 +110,9 @@ class Declared:
 
     def _holder(self, key: Key, found: Object, name: str) -> Key:
         """Who speaks for a name in the engine."""
-        return self._claims.claim(name, str(found["metadata"].get("creationTimestamp", "")), uid_of(found), key)
+        has_it = has_finalizer(found) and told_name(key.word, found, self._rule) == name
+        created = str(found["metadata"].get("creationTimestamp", ""))
+        return self._claims.claim(name, created, uid_of(found), key, has_it=has_it)
 
     async def _apply(self, key: Key, found: Object, environment: str, name: str) -> Verdict:
         document = document_of(

@@ -39,6 +39,7 @@ from pymigrate.engine.ports.cluster import Cluster, Object
 log = structlog.get_logger(__name__)
 FIRST_WORKERS = 32
 RETRY_SHARE = 4
+RETRY_WORKERS_MAX = 16  # what fails for ever asks the engine again and again: no more of it at once
 # Passes over what is declared share their calls, so that many of them cost the engine no more than few.
 DECLARED_WORKERS = DOCUMENTS_MAX * RETRY_SHARE // (RETRY_SHARE - 1)
 # How long a pass lets first words go before it: together they would be slower than one after the other, as they share the API's and the
@@ -161,7 +162,7 @@ class Operator:
 
     def _share(self, workers: int, rng: random.Random, on_worked: Callable[[Key, Worked], None]) -> WorkQueue[Key]:
         """A queue with so many workers, some of them for what failed."""
-        retry_workers = max(1, workers // RETRY_SHARE)
+        retry_workers = max(1, min(RETRY_WORKERS_MAX, workers // RETRY_SHARE))
         return WorkQueue(
             self._clock,
             rng,
@@ -207,6 +208,8 @@ class Operator:
             if found is None:
                 self._gone(key)
                 return
+            if word != RUN:
+                self._declared.heard(key, found)
             shape = shape_of(found)
             if (before := self._shapes.get(key)) == shape:
                 return  # a status was written, most often by ourselves
@@ -250,7 +253,7 @@ class Operator:
     def _reconcilers(
         self, cluster: Cluster, engine: EngineCalls, rng: random.Random, build_runs: BuildRuns | None
     ) -> Mapping[str, Reconciler]:
-        declared = Declared(
+        declared = self._declared = Declared(
             engine,
             self.batches,
             self._finalizing,
