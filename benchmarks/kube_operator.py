@@ -53,7 +53,7 @@ class Size:
     restarts: int
 
 
-SIZES = {"whole": Size(1_000, 3, 60, 60.0, 3), "quick": Size(200, 1, 20, 5.0, 1), "tiny": Size(10, 1, 3, 1.0, 1)}
+SIZES = {"whole": Size(1_000, 1, 60, 30.0, 2), "quick": Size(200, 1, 20, 5.0, 1), "tiny": Size(10, 1, 3, 1.0, 1)}
 
 DECLARED = """apiVersion: pymigrate.io/v1alpha1
 kind: Environment

@@ -146,9 +146,10 @@ class Cluster:
         raise AssertionError("the API server does not answer")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The session's one, with controllers. Whoever uses it keeps to namespaces of its own, and leaves it running."""
+    """The one of a file of tests, with controllers. It costs a start for each file, and less than to stay idle beside all of them. Whoever
+    uses it keeps to namespaces of its own, and leaves it running."""
     with cluster(tmp_path_factory.mktemp("api-server"), controllers=True) as made:
         yield made
 

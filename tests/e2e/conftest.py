@@ -47,7 +47,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
         yield process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chaos_grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Grounds"]:
     """The API server that tests of chaos end, restart and take types from, as they like; each leaves it as it was."""
     from tests.e2e.chaos import grounds

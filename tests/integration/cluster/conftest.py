@@ -20,9 +20,9 @@ from tests.integration.cluster.places import (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def defined(api_server: ApiServer) -> ApiServer:
-    """The session's API server, with the types of the suite."""
+    """The file's API server, with the types of the suite."""
     define(api_server)
     return api_server
 
