@@ -31,7 +31,7 @@ def made(kind: type[errors.PyMigrateError]) -> errors.PyMigrateError:
         return kind("environments/e/departments/d", "base")
     if issubclass(kind, errors.NotOwned):
         return kind("environments/e", "git", "api")
-    if issubclass(kind, errors.EngineRefused | errors.RepositoryRefused):
+    if issubclass(kind, errors.EngineRefused | errors.RepositoryRefused | errors.HostsUnavailable):
         return kind("REASON", "no")
     return kind("no")
 
