@@ -15,6 +15,15 @@ from tests.clusters import Cluster
 SECONDS_MAX = 60
 
 
+def kubectl_program() -> str:
+    """Where it is; where it is missing, the test is skipped."""
+    found = shutil.which("kubectl")
+    if found is None:
+        # No package index brings it; it is asked for beside the API server's own binaries.
+        pytest.skip("kubectl is missing: install Debian's kubernetes-client, or what its makers offer")
+    return found
+
+
 class KubectlRefused(AssertionError):
     """What kubectl said on its way to an exit code of its own."""
 
@@ -23,11 +32,7 @@ class Kubectl:
     """Calls of kubectl against a cluster, each bounded in time."""
 
     def __init__(self, made: Cluster, kubeconfig: Path | None = None) -> None:
-        found = shutil.which("kubectl")
-        if found is None:
-            # No package index brings it; it is asked for beside the API server's own binaries.
-            pytest.skip("kubectl is missing: install Debian's kubernetes-client, or what its makers offer")
-        self._program = found
+        self._program = kubectl_program()
         self._kubeconfig = kubeconfig or made.admin_kubeconfig
         self._home = made.folder / "kubectl"
         self.warned = ""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from pymigrate.engine.adapters.executors.kubernetes_jobs import JobTerms, job_of
 from pymigrate.engine.adapters.executors.kubernetes_template import PodTerms, pod_template
+from tests.kubectl import kubectl_program
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "kubernetes"
 NAMESPACES = {"dev": "pymigrate", "prod": "pymigrate-system"}
@@ -38,12 +38,8 @@ def copied(folder: Path) -> Path:
 
 def rendered(folder: Path) -> list[Document]:
     """What `kubectl kustomize` makes of a folder."""
-    program = shutil.which("kubectl")
-    if program is None:
-        # No package index brings it; it is asked for beside the API server's own binaries.
-        pytest.skip("kubectl is missing: install Debian's kubernetes-client, or what its makers offer")
     done = subprocess.run(
-        [program, "kustomize", folder], capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+        [kubectl_program(), "kustomize", folder], capture_output=True, text=True, timeout=SECONDS_MAX, check=False
     )
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
