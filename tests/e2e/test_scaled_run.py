@@ -1,6 +1,5 @@
 """A run whose lanes are limited while real hosts copy them: those beyond drain to a checkpoint, and go on from there when there is room."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,46 +7,16 @@ import pytest
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.v1 import run_pb2
 from tests.e2e.engines import EngineProcess, declare, ended, wait_until
+from tests.e2e.slow_source import PLAN, ROWS, definitions, laid_out
 
 BYTES_PER_SECOND = 60_000
-ROWS = 4_000
 TABLES = ("a", "b", "c", "d")
-PLAN = "environments/e/plans/p"
-
-
-def definitions(legacy: Path, warehouse: Path) -> str:
-    """Four tables of a source that is slow enough to see them copied, each a lane."""
-    datasets = ", ".join(
-        f"{table}: {{source: {{connection: legacy, relation: {table}}}, target: {{connection: warehouse, relation: {table}}}}}"
-        for table in TABLES
-    )
-    specs = (
-        ("Environment", "name: e", "{}"),
-        ("Department", "name: sales, environment: e", "{owner: Ann}"),
-        (
-            "Connection",
-            "name: legacy, environment: e",
-            f"{{sqlite: {{path: {legacy}}}, bytesPerSecondMax: {BYTES_PER_SECOND}}}",
-        ),
-        ("Connection", "name: warehouse, environment: e", f"{{duckdb: {{path: {warehouse}}}}}"),
-        ("Plan", "name: p, environment: e", f"{{phases: {{load: {{department: sales, datasets: {{{datasets}}}}}}}}}"),
-    )
-    return "\n---\n".join(
-        f"apiVersion: pymigrate.io/v1alpha1\nkind: {kind}\nmetadata: {{{name}}}\nspec: {spec}"
-        for kind, name, spec in specs
-    )
 
 
 @pytest.fixture
 def legacy(tmp_path: Path) -> Path:
     """A database of four equal tables."""
-    path = tmp_path / "legacy.db"
-    with sqlite3.connect(path) as connection:
-        for table in TABLES:
-            connection.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, note TEXT)")
-            connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", ((n, f"note {n:040}") for n in range(ROWS)))
-    connection.close()
-    return path
+    return laid_out(tmp_path / "legacy.db", TABLES)
 
 
 class ScaledRun:
@@ -80,7 +49,7 @@ def test_lanes_drain_and_go_on_as_the_limit_of_their_run_changes_and_over_a_rest
     engine: EngineProcess, legacy: Path, tmp_path: Path
 ) -> None:
     with engine.client() as client:
-        declare(client, definitions(legacy, tmp_path / "w.duckdb"), tmp_path / "plan.yaml")
+        declare(client, definitions(legacy, tmp_path / "w.duckdb", TABLES, BYTES_PER_SECOND), tmp_path / "plan.yaml")
         asked = run_pb2.StartRunRequest(parent=PLAN)
         run = ScaledRun(engine, client.runs.StartRun(asked, metadata=client.metadata, timeout=120).name)
         run.require_running(client, len(TABLES))
