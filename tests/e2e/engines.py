@@ -97,6 +97,17 @@ class EngineProcess:
             )
         return [host.pid for host in answer.worker_hosts]
 
+    def host_pid(self) -> int:
+        """The process of a worker host, as soon as there is one."""
+        found: list[int] = []
+
+        def is_registered() -> bool:
+            found[:] = self.host_pids()
+            return bool(found)
+
+        wait_until(is_registered)
+        return found[0]
+
 
 @contextmanager
 def running_engine(

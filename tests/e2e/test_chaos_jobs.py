@@ -16,7 +16,8 @@ from pymigrate.v1 import run_pb2
 from tests.clusters import Cluster
 from tests.e2e.engines import declare, ended, wait_until
 from tests.e2e.jobs import RULES, JobScene, job_scene
-from tests.e2e.test_scaled_run import PLAN, ROWS, TABLES, definitions, legacy
+from tests.e2e.slow_source import PLAN, ROWS, definitions
+from tests.e2e.test_scaled_run import BYTES_PER_SECOND, TABLES, legacy
 from tests.kube_faults import Fault, Request, said
 from tests.kube_proxy import KubeProxy, kube_proxy
 from tests.kubelets import Kubelet
@@ -112,7 +113,7 @@ def copying(api_server: Cluster, legacy: Path, tmp_path: Path) -> Iterator[Copyi
         looking = Writers(scene.node)
         with looking.watched():
             with scene.engine.client() as client:
-                declare(client, definitions(legacy, target), tmp_path / "plan.yaml")
+                declare(client, definitions(legacy, target, TABLES, BYTES_PER_SECOND), tmp_path / "plan.yaml")
                 asked = run_pb2.StartRunRequest(parent=PLAN)
                 run = client.runs.StartRun(asked, metadata=client.metadata, timeout=120)
             made = Copying(scene, proxy, run.name, target)

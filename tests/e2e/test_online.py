@@ -259,8 +259,7 @@ def test_a_host_that_is_killed_at_commits_while_it_catches_up_loses_and_doubles_
             name = start(client)
             wait_until(lambda: run_of(client, name).phases["postgres"].datasets["postgres"].lag_seconds >= 0)
             for commit, side in enumerate(("before", "after") * 2, 1):
-                wait_until(lambda: bool(engine.host_pids()))
-                watcher.order(side, commit, engine.host_pids()[0])
+                watcher.order(side, commit, engine.host_pid())
                 wait_until(lambda: not watcher.is_ordered)
             before = run_of(client, name).phases["postgres"].datasets["postgres"].changes
             wait_until(lambda: run_of(client, name).phases["postgres"].datasets["postgres"].changes > before)
