@@ -413,6 +413,7 @@ class EnvironmentPolicy(google.protobuf.message.Message):
     VERIFICATION_LEVEL_MIN_FIELD_NUMBER: builtins.int
     LANES_MAX_FIELD_NUMBER: builtins.int
     REVERT_POLICY_FIELD_NUMBER: builtins.int
+    AUTHORS_EXCLUDED_FIELD_NUMBER: builtins.int
     approvals_min: builtins.int
     """How many different principals must approve a run before anything of it starts, 0 to 10, whoever starts it not counted."""
     verification_level_min: pymigrate.v1.plan_pb2.VerificationLevel.ValueType
@@ -421,6 +422,8 @@ class EnvironmentPolicy(google.protobuf.message.Message):
     """The most lanes that run in it at once, where the environment itself says nothing. 0: no limit."""
     revert_policy: Global___RevertPolicy.ValueType
     """What becomes of published data when Git goes back behind the revision that published it. Unspecified means `report`."""
+    authors_excluded: builtins.bool
+    """Whether who has written something of what a run does, since the last run of its plan that succeeded, may not approve it (four eyes)."""
     @property
     def approvers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Who may approve: principals as the audit trail names them, `*` for any characters. Empty: whoever may call."""
@@ -443,9 +446,10 @@ class EnvironmentPolicy(google.protobuf.message.Message):
         verification_level_min: pymigrate.v1.plan_pb2.VerificationLevel.ValueType = ...,
         lanes_max: builtins.int = ...,
         revert_policy: Global___RevertPolicy.ValueType = ...,
+        authors_excluded: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["schedule", b"schedule"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["approvals_min", b"approvals_min", "approvers", b"approvers", "lanes_max", b"lanes_max", "revert_policy", b"revert_policy", "runners", b"runners", "schedule", b"schedule", "verification_level_min", b"verification_level_min"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals_min", b"approvals_min", "approvers", b"approvers", "authors_excluded", b"authors_excluded", "lanes_max", b"lanes_max", "revert_policy", b"revert_policy", "runners", b"runners", "schedule", b"schedule", "verification_level_min", b"verification_level_min"]) -> None: ...
 
 Global___EnvironmentPolicy: typing_extensions.TypeAlias = EnvironmentPolicy
 

@@ -118,6 +118,7 @@ class Task(google.protobuf.message.Message):
     RATE_FIELD_NUMBER: builtins.int
     TRACEPARENT_FIELD_NUMBER: builtins.int
     SECRET_BACKENDS_FIELD_NUMBER: builtins.int
+    CREDENTIAL_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Unique and stable over attempts."""
     fence: builtins.int
@@ -126,6 +127,8 @@ class Task(google.protobuf.message.Message):
     """How long the lease holds without a heartbeat."""
     traceparent: builtins.str
     """What the host's own spans have as their parent, in the words of W3C's Trace Context; empty: the work belongs to no trace."""
+    credential: builtins.str
+    """What the host shows with its reports of this task: good for it, this fence and until the lease ends."""
     @property
     def test(self) -> Global___TestWork:
         """Opens a connection and asks for its version."""
@@ -213,9 +216,10 @@ class Task(google.protobuf.message.Message):
         rate: Global___LaneRate | None = ...,
         traceparent: builtins.str = ...,
         secret_backends: collections.abc.Mapping[builtins.str, pymigrate.v1.secret_backend_pb2.SecretBackend] | None = ...,
+        credential: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "inspect", b"inspect", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "step", b"step", "test", b"test", "test_secrets", b"test_secrets", "verify", b"verify", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "secret_backends", b"secret_backends", "step", b"step", "test", b"test", "test_secrets", b"test_secrets", "traceparent", b"traceparent", "verify", b"verify", "work", b"work"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capture", b"capture", "catch_up", b"catch_up", "copy", b"copy", "credential", b"credential", "discover", b"discover", "fence", b"fence", "id", b"id", "inspect", b"inspect", "lease_seconds", b"lease_seconds", "prepare", b"prepare", "probe", b"probe", "publish", b"publish", "rate", b"rate", "rollback", b"rollback", "seal", b"seal", "secret_backends", b"secret_backends", "step", b"step", "test", b"test", "test_secrets", b"test_secrets", "traceparent", b"traceparent", "verify", b"verify", "work", b"work"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["test", "discover", "inspect", "copy", "verify", "publish", "rollback", "prepare", "seal", "step", "capture", "catch_up", "probe", "test_secrets"] | None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
@@ -1081,17 +1085,21 @@ class TaskLease(google.protobuf.message.Message):
 
     TASK_ID_FIELD_NUMBER: builtins.int
     FENCE_FIELD_NUMBER: builtins.int
+    CREDENTIAL_FIELD_NUMBER: builtins.int
     task_id: builtins.str
     """The task's id."""
     fence: builtins.int
     """The fence that it was leased with."""
+    credential: builtins.str
+    """What came with the task, or with the last heartbeat: good for this task, this fence and until the lease ends."""
     def __init__(
         self,
         *,
         task_id: builtins.str = ...,
         fence: builtins.int = ...,
+        credential: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fence", b"fence", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["credential", b"credential", "fence", b"fence", "task_id", b"task_id"]) -> None: ...
 
 Global___TaskLease: typing_extensions.TypeAlias = TaskLease
 
@@ -1101,12 +1109,29 @@ class RegisterHostResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class CredentialsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     SESSION_FIELD_NUMBER: builtins.int
     HEARTBEAT_SECONDS_FIELD_NUMBER: builtins.int
     LEASE_SECONDS_FIELD_NUMBER: builtins.int
     LOST_TASK_IDS_FIELD_NUMBER: builtins.int
     TASKS_MAX_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_MAX_FIELD_NUMBER: builtins.int
+    CREDENTIALS_FIELD_NUMBER: builtins.int
     session: builtins.str
     """Names this registration in every call."""
     heartbeat_seconds: builtins.float
@@ -1121,6 +1146,10 @@ class RegisterHostResponse(google.protobuf.message.Message):
     def lost_task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks of `leases` that are no longer the host's: it must stop them without committing."""
 
+    @property
+    def credentials(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Fresh credentials of the tasks that it keeps, by the task's id."""
+
     def __init__(
         self,
         *,
@@ -1130,8 +1159,9 @@ class RegisterHostResponse(google.protobuf.message.Message):
         lost_task_ids: collections.abc.Iterable[builtins.str] | None = ...,
         tasks_max: builtins.int = ...,
         memory_bytes_max: builtins.int = ...,
+        credentials: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "session", b"session", "tasks_max", b"tasks_max"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["credentials", b"credentials", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "session", b"session", "tasks_max", b"tasks_max"]) -> None: ...
 
 Global___RegisterHostResponse: typing_extensions.TypeAlias = RegisterHostResponse
 
@@ -1216,10 +1246,27 @@ class HeartbeatResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class CredentialsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     DRAIN_TASK_IDS_FIELD_NUMBER: builtins.int
     LOST_TASK_IDS_FIELD_NUMBER: builtins.int
     RATES_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_MAX_FIELD_NUMBER: builtins.int
+    CREDENTIALS_FIELD_NUMBER: builtins.int
     memory_bytes_max: builtins.int
     """Bytes that it may hold in all from now on; as hosts come and go, the share changes."""
     @property
@@ -1234,6 +1281,10 @@ class HeartbeatResponse(google.protobuf.message.Message):
     def rates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LaneRate]:
         """How fast its lanes may go from now on; a lane that is not named has no limit."""
 
+    @property
+    def credentials(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Fresh credentials of the tasks that it keeps, by the task's id."""
+
     def __init__(
         self,
         *,
@@ -1241,8 +1292,9 @@ class HeartbeatResponse(google.protobuf.message.Message):
         lost_task_ids: collections.abc.Iterable[builtins.str] | None = ...,
         rates: collections.abc.Iterable[Global___LaneRate] | None = ...,
         memory_bytes_max: builtins.int = ...,
+        credentials: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["drain_task_ids", b"drain_task_ids", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "rates", b"rates"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["credentials", b"credentials", "drain_task_ids", b"drain_task_ids", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "rates", b"rates"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 
