@@ -147,6 +147,16 @@ class Settings(BaseSettings):
     """Days for which the ledger keeps a message after it was made, with all its tries. Default 400: an audit of a year, and a month to do
     it in. What still waits or is tried is kept whatever its age."""
 
+    principal_calls_max: int = Field(default=100, ge=1, le=10_000)
+    """Calls that one principal may have under way at once; further ones are refused with the time to wait. Default 100: ten times what
+    Terraform has. Whoever has the engine's own token, worker hosts and dispatchers have no such limits."""
+
+    principal_streams_max: int = Field(default=50, ge=1, le=10_000)
+    """Streams that one principal may have open at once. Default 50."""
+
+    principal_calls_per_second_max: float = Field(default=200.0, ge=1.0, le=100_000.0)
+    """Calls that one principal may begin in a second; twice as many may come at once. Default 200."""
+
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least level that is logged. Default `info`: state changes and edges."""
 

@@ -47,6 +47,7 @@ STATUSES = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.INTERNAL: 500,
     grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 
 
@@ -54,7 +55,7 @@ STATUSES = {
 def test_every_error_has_the_status_that_goes_with_its_code_over_grpc(kind: type[errors.PyMigrateError]) -> None:
     error = made(kind)
     assert status_of(error) == STATUSES[code_of(error)]
-    assert isinstance(error, errors.TemporaryError) == (status_of(error) in {429, 503})
+    assert isinstance(error, errors.TemporaryError) == (status_of(error) in {429, 503, 504})
     assert isinstance(error, errors.PermanentError) == (status_of(error) < 500 and status_of(error) != 429)
     assert orjson.loads(problem_response(error).body) == problem_of(error)
 

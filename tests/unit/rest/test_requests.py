@@ -85,6 +85,7 @@ def test_a_patch_that_names_nothing_is_refused_instead_of_clearing_everything(bo
         ("NaN", "body", "is no JSON"),
         ('"\\ud800"', "body", "is no JSON"),
         ("[" * 5000, "body", "is no JSON"),
+        ('{"labels": ' * 101 + "{}" + "}" * 101, "body", "is nested more than 100 deep"),
     ],
 )
 def test_a_body_that_does_not_fit_is_refused_with_the_place(body: str, field: str, says: str) -> None:

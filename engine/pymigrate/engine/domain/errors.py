@@ -34,6 +34,8 @@ PyMigrateError
     GitHostUnavailable               whoever hosts a repository does not answer, or asks for patience
     StoreUnavailable                 the engine's own store can't be written or read right now
     TooManyWatchers
+    TooManyCalls                     a principal has as many calls under way, or makes them as often, as it may
+    CallTookTooLong                  a call that nobody gave a deadline was ended
 """
 
 from dataclasses import dataclass, replace
@@ -274,6 +276,18 @@ class TooManyWatchers(TemporaryError):
     """As many watch as are served at once."""
 
     reason = "TOO_MANY_WATCHERS"
+
+
+class TooManyCalls(TemporaryError):
+    """A principal has as many calls or streams under way as it may, or calls more often than it may."""
+
+    reason = "TOO_MANY_CALLS"
+
+
+class CallTookTooLong(TemporaryError):
+    """A call took longer than any may; what it did until then is done or was taken back whole."""
+
+    reason = "CALL_TOOK_TOO_LONG"
 
 
 class EngineRefused(PermanentError):

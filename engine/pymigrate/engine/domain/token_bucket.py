@@ -19,3 +19,7 @@ class TokenBucket:
         self._since = now_seconds
         self._held = held - 1 if held >= 1 else held
         return held >= 1
+
+    def seconds_until_next(self) -> float:
+        """How long after the last try there is one again, in seconds; 0 where there is one."""
+        return max(0.0, (1 - self._held) / self.refill_per_second) if self._held >= 0 else 0.0

@@ -25,6 +25,8 @@ CODES: tuple[tuple[type[errors.PyMigrateError], grpc.StatusCode], ...] = (
     (errors.NotPermitted, grpc.StatusCode.PERMISSION_DENIED),
     (errors.PermanentError, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.TooManyWatchers, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.TooManyCalls, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.CallTookTooLong, grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.TemporaryError, grpc.StatusCode.UNAVAILABLE),
     (errors.PyMigrateError, grpc.StatusCode.INTERNAL),
 )

@@ -1,9 +1,10 @@
 """The gRPC server: the contract's services behind one interceptor, with health and reflection."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -74,6 +75,11 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "GitSourceService": (git_source_pb2, git_source_pb2_grpc.add_GitSourceServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
+
+
+def descriptors(names: Iterable[str]) -> dict[str, ServiceDescriptor]:
+    """What the contract says of services, by their names."""
+    return {name: ADDERS[name][0].DESCRIPTOR.services_by_name[name] for name in names}
 
 
 class Server:

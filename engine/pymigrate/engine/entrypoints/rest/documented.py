@@ -22,15 +22,17 @@ _ACCEPT = {"Accept": "The media types that a body may have."}
 PROBLEMS: dict[HTTPStatus, tuple[str, dict[str, str]]] = {
     HTTPStatus.BAD_REQUEST: ("A field, a parameter or a header is wrong.", {}),
     HTTPStatus.UNAUTHORIZED: ("There is no token, or another engine's.", _CHALLENGE),
+    HTTPStatus.FORBIDDEN: ("Who calls is known, and may not do this.", {}),
     HTTPStatus.NOT_FOUND: ("No object has the name.", {}),
     HTTPStatus.CONFLICT: ("It exists already, its state does not allow it, or another side manages it.", {}),
     HTTPStatus.PRECONDITION_FAILED: ("It was changed since it was read.", {}),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("The body is too large.", {}),
     HTTPStatus.REQUEST_URI_TOO_LONG: ("The query is too long.", {}),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("The body is no JSON in UTF-8.", _ACCEPT),
-    HTTPStatus.TOO_MANY_REQUESTS: ("Too many streams are open.", _RETRY),
+    HTTPStatus.TOO_MANY_REQUESTS: ("Too many calls or streams are under way, or they come too often.", _RETRY),
     HTTPStatus.INTERNAL_SERVER_ERROR: ("The engine failed; its log tells more.", {}),
     HTTPStatus.SERVICE_UNAVAILABLE: ("A source, a target, the store or the engine does not answer just now.", _RETRY),
+    HTTPStatus.GATEWAY_TIMEOUT: ("The call took longer than any may, and was ended.", _RETRY),
 }
 
 
@@ -60,7 +62,6 @@ def _problems(binding: Binding) -> Iterator[HTTPStatus]:
         HTTPStatus.CONFLICT: not is_reading or bool(binding.template.verb),
         HTTPStatus.PRECONDITION_FAILED: not is_reading,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: bool(binding.body),
-        HTTPStatus.TOO_MANY_REQUESTS: binding.is_stream,
     }
     return (status for status in PROBLEMS if asked.get(status, True))
 

@@ -21,6 +21,8 @@ STATUSES: tuple[tuple[type[errors.PyMigrateError], HTTPStatus], ...] = (
     (errors.NotPermitted, HTTPStatus.FORBIDDEN),
     (errors.PermanentError, HTTPStatus.CONFLICT),
     (errors.TooManyWatchers, HTTPStatus.TOO_MANY_REQUESTS),
+    (errors.TooManyCalls, HTTPStatus.TOO_MANY_REQUESTS),
+    (errors.CallTookTooLong, HTTPStatus.GATEWAY_TIMEOUT),
     (errors.TemporaryError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.PyMigrateError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )

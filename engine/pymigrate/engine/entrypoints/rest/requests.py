@@ -20,6 +20,7 @@ from pymigrate.v1.shape import ShapeError, from_data
 
 MEDIA_TYPES = ("application/json", "application/merge-patch+json")
 MASK = "update_mask"
+DEPTH_MAX = 100
 TRUTHS = {"true": True, "false": False}
 _CAPITAL = re.compile(r"[A-Z]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -75,7 +76,24 @@ def _read_body(binding: Binding, given: Given) -> dict[str, Any]:
         raise _invalid("body", f"is no JSON: {error}") from error
     if not isinstance(data, dict):
         raise _invalid("body", "must be a map of fields")
+    if _is_deeper(data, DEPTH_MAX):
+        raise _invalid("body", f"is nested more than {DEPTH_MAX} deep")
     return data
+
+
+def _is_deeper(data: Any, depth_max: int) -> bool:
+    """Whether maps and lists stand in each other more than so many times."""
+    level = [data]
+    for _ in range(depth_max):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _read_query(binding: Binding, query: Sequence[tuple[str, str]], request: Message) -> dict[str, Any]:
