@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     token_file: Path | None = None
     """File that holds the engine's token, such as a mounted Secret. Default none: `<home>/token`, which the engine makes."""
 
+    trusted_proxies: str = ""
+    """Networks and addresses of proxies whose `X-Forwarded-For` says where a call comes from, separated by commas, such as `10.0.0.0/8`.
+    Default empty: none; a call comes from the other end of its connection."""
+
     listen: str = f"127.0.0.1:{PORT_DEFAULT}"
     """Address and port to listen on, loopback only without TLS. Port 0 takes a free one, which `<home>/endpoint` then names."""
 
@@ -227,6 +231,15 @@ class Settings(BaseSettings):
                 )
         return ",".join(parts)
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",")] if value.strip() else []
+        for part in parts:
+            if not _is_network(part):
+                raise ValueError(f"{part!r} is no network or address: write it as 10.0.0.0/8 or ::1")
+        return ",".join(parts)
+
     @field_validator("store_password", "otlp_token", "events_token", "lineage_token")
     @classmethod
     def _is_reference(cls, value: str) -> str:
@@ -264,6 +277,11 @@ class Settings(BaseSettings):
     def outgoing_allowed_parts(self) -> tuple[str, ...]:
         """The networks, addresses and hosts that messages may go to besides public ones."""
         return tuple(self.outgoing_allowed.split(",")) if self.outgoing_allowed else ()
+
+    @property
+    def trusted_proxies_parts(self) -> tuple[str, ...]:
+        """The networks of proxies that are believed."""
+        return tuple(self.trusted_proxies.split(",")) if self.trusted_proxies else ()
 
     @property
     def store_path(self) -> Path:

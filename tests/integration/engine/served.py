@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.application.access.service_tokens import ServiceTokens
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.kpi_watching import KpiWatching
@@ -16,6 +17,7 @@ from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.short_tokens import TokenMaking
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
+from pymigrate.engine.entrypoints.grpc.access import AccessCalls
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.definitions import DefinitionCalls
@@ -61,6 +63,9 @@ class ServedEngine:
         self.engine: Engine = self.do(self._make())
         surroundings, settings = Surroundings(SystemClock(), random_id), Settings(home=home)
         engine = self.engine
+        self.service_tokens = ServiceTokens(engine.store, surroundings)
+        self.bearers = Bearers(TOKEN, SystemClock(), (self.service_tokens,))
+        self.bearers.short_tokens = BEARERS.short_tokens  # other surfaces of the same engine know them too
         self.repositories = MemoryRepositories()
         self.git_sources = SourceParts(
             engine.store,
@@ -132,6 +137,7 @@ class ServedEngine:
             "RunService": RunCalls(engine.runs),
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
             "KpiService": KpiCalls(engine.kpis, KpiWatching(engine.kpis, engine.topics, "start"), engine.dashboards),
+            "AccessService": AccessCalls(self.service_tokens),  # type: ignore[abstract]  # role bindings are served by whoever makes them
             "TokenService": TokenCalls(TokenMaking(engine.store, surroundings, BEARERS.short_tokens)),
             "GitSourceService": GitSourceCalls(
                 engine.store, engine.catalog, requests, self.git_sources.sources, self.git_sources.bells
@@ -139,7 +145,7 @@ class ServedEngine:
             "WorkerService": WorkerCalls(engine.hosts),
             **self.notifications.servicers(engine.catalog, requests),
         }
-        self.server = Server(self.servicers, BEARERS, spans=self._spans)
+        self.server = Server(self.servicers, self.bearers, spans=self._spans)
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
         await self.server.tell_ready()
         hosts = [

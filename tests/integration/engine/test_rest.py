@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.engine_access import EngineAccess
@@ -21,6 +22,7 @@ from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.rest.bindings import Binding
 from pymigrate.engine.entrypoints.rest.calls import BODY_BYTES_MAX, QUERY_BYTES_MAX
 from pymigrate.engine.entrypoints.rest.remote import remote_services
+from pymigrate.engine.entrypoints.rest.remote_identity import RemoteBearers
 from pymigrate.engine.entrypoints.rest.server import RestServer, contract_routes
 from pymigrate.engine.entrypoints.rest.streams import Streams
 from pymigrate.v1 import environment_pb2, impact_pb2
@@ -41,8 +43,9 @@ class Rest:
         self._channel = EngineChannel(EngineAccess(served.home))
 
         async def start() -> tuple[RestServer, int]:
-            servicers = remote_services(self._channel, TOKEN) if is_remote else served.servicers
-            server = RestServer(servicers, BEARERS, Streams(streams_max=2))
+            servicers = remote_services(self._channel) if is_remote else served.servicers
+            bearers = RemoteBearers(self._channel, SystemClock()) if is_remote else BEARERS
+            server = RestServer(servicers, bearers, Streams(streams_max=2))
             return server, await server.start("127.0.0.1:0")
 
         self.server, self.port = served.do(start())

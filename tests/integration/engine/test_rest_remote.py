@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.identity import Bearers, caller
 from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
+from pymigrate.engine.entrypoints.rest.remote_identity import RemoteBearers
 from pymigrate.engine.entrypoints.rest.server import RestServer
-from pymigrate.v1 import environment_pb2, environment_pb2_grpc
+from pymigrate.v1 import access_pb2, access_pb2_grpc, environment_pb2, environment_pb2_grpc
 
 TOKEN = "a-token-of-the-test"
 BEARERS = Bearers(TOKEN, SystemClock())
@@ -28,10 +30,19 @@ class Environments(environment_pb2_grpc.EnvironmentServiceServicer):
     def __init__(self) -> None:
         self.metadata: dict[str, Any] = {}
         self.side = ""
+        self.principal = ""
 
     async def ListEnvironments(self, request: Any, context: Any) -> environment_pb2.ListEnvironmentsResponse:
         self.metadata, self.side = dict(context.invocation_metadata()), caller().managed_by
+        self.principal = caller().principal
         return environment_pb2.ListEnvironmentsResponse()
+
+
+class Access(access_pb2_grpc.AccessServiceServicer):
+    """Says who calls."""
+
+    async def GetCaller(self, request: Any, context: Any) -> access_pb2.CallerInfo:
+        return access_pb2.CallerInfo(principal=caller().principal)
 
 
 class Engine:
@@ -42,7 +53,8 @@ class Engine:
         self.environments = Environments()  # type: ignore[abstract]  # the one call that is made
 
     async def start(self) -> None:
-        self._server = Server({"EnvironmentService": self.environments}, BEARERS)
+        servicers = {"EnvironmentService": self.environments, "AccessService": Access()}  # type: ignore[abstract]  # the one call that is made
+        self._server = Server(servicers, BEARERS)
         port = await self._server.start("127.0.0.1:0")
         (self.home / "endpoint").write_text(f"127.0.0.1:{port}\n")
         await self._server.tell_ready()
@@ -68,7 +80,8 @@ async def channel(tmp_path: Path) -> AsyncIterator[EngineChannel]:
 
 async def listed(channel: EngineChannel, **headers: str) -> httpx.Response:
     given = {"authorization": f"Bearer {TOKEN}"} | headers
-    application = RestServer(remote_services(channel, TOKEN, ["EnvironmentService"]), BEARERS).application
+    bearers = RemoteBearers(channel, SystemClock())
+    application = RestServer(remote_services(channel, ["EnvironmentService"]), bearers).application
     async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://rest") as client:
         return await client.get("/v1/environments", headers=httpx.Headers(given, encoding="latin-1"))
 
@@ -79,6 +92,25 @@ async def test_token_side_and_trace_go_along(engine: Engine, channel: EngineChan
     assert engine.environments.side == "git"
     found = {name: engine.environments.metadata.get(name) for name in ("traceparent", "tracestate")}
     assert found == {"traceparent": TRACE, "tracestate": "a=1"}
+
+
+async def test_the_engine_is_called_by_whoever_calls(engine: Engine, channel: EngineChannel) -> None:
+    short = BEARERS.short_tokens.make("abc", SystemClock().now() + timedelta(minutes=1))
+    assert (await listed(channel, authorization=f"Bearer {short.text}")).status_code == 200
+    assert engine.environments.principal == "local/abc"
+
+
+@pytest.mark.parametrize("shown", ["", "Bearer wrong", "Basic YTpi"])
+async def test_without_a_credential_that_the_engine_knows_nothing_is_called(
+    engine: Engine, channel: EngineChannel, shown: str
+) -> None:
+    assert (await listed(channel, authorization=shown)).status_code == 401
+    assert engine.environments.principal == ""
+
+
+async def test_the_engine_hears_where_a_call_comes_from(engine: Engine, channel: EngineChannel) -> None:
+    await listed(channel, **{"x-forwarded-for": "203.0.113.7"})
+    assert engine.environments.metadata["x-forwarded-for"] == "127.0.0.1"
 
 
 async def test_a_trace_that_is_no_text_is_left_behind(engine: Engine, channel: EngineChannel) -> None:

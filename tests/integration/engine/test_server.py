@@ -47,7 +47,8 @@ def detail(error: Any, kind: type[Message]) -> Any:
     [
         ((), "send the engine's token"),
         ((("authorization", "Bearer wrong"),), "not this engine's"),
-        ((("authorization", TOKEN),), "not this engine's"),
+        ((("authorization", TOKEN),), "no other scheme"),
+        ((("authorization", f"Bearer {TOKEN}"), ("authorization", f"Bearer {TOKEN}")), "send one"),
         ((("authorization", f"Bearer {TOKEN}x"),), "not this engine's"),
     ],
 )

@@ -15,6 +15,7 @@ from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.entrypoints.identity import Bearers, caller
 from pymigrate.engine.entrypoints.rest.remote import remote_services
+from pymigrate.engine.entrypoints.rest.remote_identity import RemoteBearers
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.v1 import notification_pb2, notification_pb2_grpc
 from tests.unit.application.dispatched import Dispatch, dispatch_of
@@ -119,8 +120,8 @@ async def test_rest_in_a_process_of_its_own_acknowledges_by_the_link_alone(
     dispatch: Dispatch, port: int, tmp_path: Path
 ) -> None:
     (tmp_path / "endpoint").write_text(f"127.0.0.1:{port}\n")
-    channel, bearers = EngineChannel(EngineAccess(tmp_path)), Bearers(TOKEN, SystemClock())
-    rest = RestServer(remote_services(channel, TOKEN, ["NotificationService"]), bearers)
+    channel = EngineChannel(EngineAccess(tmp_path))
+    rest = RestServer(remote_services(channel, ["NotificationService"]), RemoteBearers(channel, SystemClock()))
     link = dispatch.links.path(await dispatch.get())
     forged = f"{link[:20]}{'A' if link[20] != 'A' else 'B'}{link[21:]}"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(rest.application), base_url="http://rest") as browser:

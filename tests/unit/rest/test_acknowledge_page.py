@@ -6,9 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.delivery import Content, DeliveryState
 from pymigrate.engine.domain.errors import EngineUnavailable
-from pymigrate.engine.entrypoints.identity import caller
+from pymigrate.engine.entrypoints.identity import Bearers, caller
 from pymigrate.engine.entrypoints.rest.acknowledge_page import AcknowledgePage
 from pymigrate.v1 import notification_pb2
 from tests.unit.application.dispatched import Dispatch, dispatch_of
@@ -50,7 +51,7 @@ def notifications(dispatch: Dispatch) -> Notifications:
 @pytest.fixture
 async def browser(notifications: Notifications) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody without any token."""
-    transport = httpx.ASGITransport(AcknowledgePage(notifications))
+    transport = httpx.ASGITransport(AcknowledgePage(notifications, Bearers("a token that is not sent", SystemClock())))
     async with httpx.AsyncClient(transport=transport, base_url="http://rest") as client:
         yield client
 

@@ -14,8 +14,9 @@ import structlog
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.entrypoints.engine_access import EngineAccess
 from pymigrate.engine.entrypoints.grpc.channel import EngineChannel
-from pymigrate.engine.entrypoints.identity import Bearers
+from pymigrate.engine.entrypoints.origins import Origins
 from pymigrate.engine.entrypoints.rest.remote import follow_health, remote_services
+from pymigrate.engine.entrypoints.rest.remote_identity import RemoteBearers
 from pymigrate.engine.entrypoints.rest.server import RestServer
 from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.told_addresses import build_certificate, reached_at, tell
@@ -27,19 +28,18 @@ LISTEN = f"127.0.0.1:{REST_PORT}"
 
 
 async def serve(settings: Settings, redactor: Redactor) -> None:
-    """Serves until SIGTERM or SIGINT. Raises PyMigrateError where no engine has made a token yet, or the address is taken."""
+    """Serves until SIGTERM or SIGINT. Raises PyMigrateError where the address is taken."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     access = EngineAccess.of(settings.home, os.environ)
-    token = access.token()
     listen = settings.rest_listen or LISTEN
     channel = EngineChannel(access)
     certificate = build_certificate(settings, is_told=False)
     server = RestServer(
-        remote_services(channel, token),
-        Bearers(token, SystemClock()),
+        remote_services(channel),
+        RemoteBearers(channel, SystemClock(), Origins(settings.trusted_proxies_parts)),
         clean=redactor.clean,
         certificate=certificate,
     )

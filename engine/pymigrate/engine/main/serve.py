@@ -14,10 +14,10 @@ import structlog
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
-from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
+from pymigrate.engine.main.identity import WaysIn, build_ways_in
 from pymigrate.engine.main.instruments import build_instruments
 from pymigrate.engine.main.keys import given_key, kept_key
 from pymigrate.engine.main.outgoing import build_outgoing
@@ -62,14 +62,14 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     token = kept_key(settings.token_path) if settings.token_file is None else given_key(settings.token_file)
     for key in (token, kept_key(settings.acknowledge_key_path)):
         redactor.note(Secret(key))
-    bearers = Bearers(token, clock)
     places = build_secrets(redactor)
     tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places, redactor.clean)
     instruments = build_instruments(clock, tracing, redactor.clean)
     store: Store = MeasuredStore(await opened(settings, clock, redactor), instruments.metrics, clock)
     try:
         outgoing = build_outgoing(settings, store, instruments, places)
-        await _serve(settings, bearers, clock, store, ending, instruments, outgoing, redactor)
+        ways_in = build_ways_in(settings, token, clock, store)
+        await _serve(settings, ways_in, clock, store, ending, instruments, outgoing, redactor)
     finally:
         await store.close()
         await asyncio.to_thread(tracing.close)
@@ -78,7 +78,7 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
 
 async def _serve(
     settings: Settings,
-    bearers: Bearers,
+    ways_in: WaysIn,
     clock: SystemClock,
     store: Store,
     ending: asyncio.Event,
@@ -86,11 +86,12 @@ async def _serve(
     outgoing: Sequence[Outgoing],
     redactor: Redactor,
 ) -> None:
-    services = Services(settings, clock, store, instruments, bearers.short_tokens, redactor)
-    surfaces = Surfaces(settings, services.servicers(), bearers, instruments, services.webhooks())
+    services = Services(settings, clock, store, instruments, ways_in, redactor)
+    surfaces = Surfaces(settings, services.servicers(), ways_in.bearers, instruments, services.webhooks())
     await services.restore()
     await surfaces.start()
-    loops = [asyncio.create_task(loop) for loop in (*services.loops(), *(each.run() for each in outgoing))]
+    working = (*services.loops(), *ways_in.loops(), *(each.run() for each in outgoing))
+    loops = [asyncio.create_task(loop) for loop in working]
     await surfaces.tell_ready()
     await ending.wait()
     log.info("engine.draining")

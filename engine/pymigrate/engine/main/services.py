@@ -37,9 +37,10 @@ from pymigrate.engine.application.run_estimates import RunEstimates
 from pymigrate.engine.application.run_traces import RunTraces
 from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.runs import Runs
-from pymigrate.engine.application.short_tokens import ShortTokens, TokenMaking
+from pymigrate.engine.application.short_tokens import TokenMaking
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
+from pymigrate.engine.entrypoints.grpc.access import AccessCalls
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.definitions import DefinitionCalls
@@ -55,6 +56,7 @@ from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
 from pymigrate.engine.main.git_hooks import GitHooks
 from pymigrate.engine.main.git_sources import GitSources
 from pymigrate.engine.main.hosting import build_hosting
+from pymigrate.engine.main.identity import WaysIn
 from pymigrate.engine.main.instruments import measure_fleet, measure_hosts
 from pymigrate.engine.main.notifications import Notifications
 from pymigrate.engine.ports.redaction import Redactor
@@ -71,14 +73,15 @@ class Services:
         clock: SystemClock,
         store: Store,
         instruments: Instruments,
-        short_tokens: ShortTokens,
+        ways_in: WaysIn,
         redactor: Redactor,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._store = store
         self._surroundings = Surroundings(clock, random_id, Re2Patterns())
-        self._tokens = TokenMaking(store, self._surroundings, short_tokens)
+        self._tokens = TokenMaking(store, self._surroundings, ways_in.bearers.short_tokens)
+        self._service_tokens = ways_in.service_tokens
         self._board = Board(store, clock, random.Random())
         self._kpis = FleetKpis(store, self._board, clock)
         if instruments.tracing.is_on:
@@ -129,6 +132,7 @@ class Services:
             "ImpactService": ImpactCalls(self._impacts, self._forecasts, self._learning),
             "KpiService": KpiCalls(self._kpis, watching, self._dashboards),
             "TokenService": TokenCalls(self._tokens),
+            "AccessService": AccessCalls(self._service_tokens),  # type: ignore[abstract]  # role bindings are served by whoever makes them
             "WorkerService": WorkerCalls(self._hosts),
             **self._notifications.servicers(catalog, requests),
             **self._git_sources.servicers(requests),

@@ -1,5 +1,5 @@
-"""What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid token is never entered, but for the one
-that a signed link stands in for."""
+"""What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid credential is never entered, but for
+the one that a signed link stands in for."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -8,12 +8,13 @@ from typing import Any
 import grpc
 import structlog
 
-from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT, Caller
+from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.application.watching import Told
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.entrypoints.grpc.errors import status_of
 from pymigrate.engine.entrypoints.grpc.wrapping import Serve, WrappingInterceptor
-from pymigrate.engine.entrypoints.identity import LINK_PRINCIPAL, MANAGED_BY, Bearers, note_caller
+from pymigrate.engine.entrypoints.identity import AUTHORIZATION, MANAGED_BY, Identifies, note_caller
+from pymigrate.engine.entrypoints.origins import FORWARDED_FOR, Peer, peer_address
 from pymigrate.engine.entrypoints.redacted import Clean, redacted
 
 log = structlog.get_logger(__name__)
@@ -22,23 +23,23 @@ SIGNED_METHOD = "/pymigrate.v1.NotificationService/AcknowledgeDelivery"
 
 
 class CallInterceptor(WrappingInterceptor):
-    """Checks the bearer token, notes the caller, and tells every error with its details; what is not expected is logged whole
+    """Checks the credential, notes the caller, and tells every error with its details; what is not expected is logged whole
     and told without any of it."""
 
-    def __init__(self, bearers: Bearers, clean: Clean = str) -> None:
+    def __init__(self, bearers: Identifies, clean: Clean = str) -> None:
         self._bearers = bearers
         self._clean = clean
 
     def unary(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
         """Serves one call with one answer."""
-        method, metadata = details.method, dict(details.invocation_metadata or ())
+        method, shown = details.method, _Shown(details)
 
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                if method == SIGNED_METHOD and request.signature and "authorization" not in metadata:
-                    note_caller(Caller(LINK_PRINCIPAL))
+                if method == SIGNED_METHOD and request.signature and not shown.authorizations:
+                    note_caller(self._bearers.from_link(shown.peer(context)))
                 else:
-                    self._enter(metadata)
+                    await self._enter(shown, context)
                 return await serve(request, context)
             except PyMigrateError as error:
                 await self._abort(context, error)
@@ -51,11 +52,11 @@ class CallInterceptor(WrappingInterceptor):
 
     def stream(self, details: grpc.HandlerCallDetails, serve: Serve) -> Serve:
         """Serves one call that answers again and again."""
-        method, metadata = details.method, dict(details.invocation_metadata or ())
+        method, shown = details.method, _Shown(details)
 
         async def served(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
-                self._enter(metadata)
+                await self._enter(shown, context)
                 async with aclosing(serve(request, context)) as answers:
                     async for answer in answers:
                         yield answer
@@ -76,9 +77,8 @@ class CallInterceptor(WrappingInterceptor):
         """Serializes what goes to several callers once for all of them."""
         return lambda answer: answer.encoded(serialize) if isinstance(answer, Told) else serialize(answer)
 
-    def _enter(self, metadata: dict[str, Any]) -> None:
-        given, side = metadata.get("authorization", ""), metadata.get(MANAGED_BY, MANAGED_BY_DEFAULT)
-        note_caller(self._bearers.identify(str(given), str(side)))
+    async def _enter(self, shown: "_Shown", context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        note_caller(await self._bearers.identify(shown.authorizations, shown.side, shown.peer(context)))
 
     async def _abort(self, context: grpc.aio.ServicerContext[Any, Any], error: PyMigrateError) -> None:
         status = status_of(redacted(error, self._clean))
@@ -90,3 +90,19 @@ class CallInterceptor(WrappingInterceptor):
     ) -> None:
         log.error("call.failed", method=method, error=type(error).__name__, exc_info=error)
         await self._abort(context, PyMigrateError(f"the engine failed in {method}: its log tells more"))
+
+
+class _Shown:
+    """What a call says of who makes it."""
+
+    def __init__(self, details: grpc.HandlerCallDetails) -> None:
+        self._metadata = [(name, str(value)) for name, value in details.invocation_metadata or ()]
+        self.authorizations = self._all(AUTHORIZATION)
+        self.side = next(iter(self._all(MANAGED_BY)), MANAGED_BY_DEFAULT)
+
+    def peer(self, context: grpc.aio.ServicerContext[Any, Any]) -> Peer:
+        """Who is at the other end."""
+        return Peer(peer_address(context.peer()), self._all(FORWARDED_FOR))
+
+    def _all(self, name: str) -> tuple[str, ...]:
+        return tuple(value for known, value in self._metadata if known == name)

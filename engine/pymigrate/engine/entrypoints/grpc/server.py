@@ -14,10 +14,12 @@ from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.entrypoints.grpc.interceptors import CallInterceptor
 from pymigrate.engine.entrypoints.grpc.latency import LatencyInterceptor
 from pymigrate.engine.entrypoints.grpc.tracing import TraceInterceptor
-from pymigrate.engine.entrypoints.identity import Bearers
+from pymigrate.engine.entrypoints.identity import Identifies
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.v1 import (
+    access_pb2,
+    access_pb2_grpc,
     connection_pb2,
     connection_pb2_grpc,
     definition_pb2,
@@ -73,6 +75,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "NotificationService": (notification_pb2, notification_pb2_grpc.add_NotificationServiceServicer_to_server),
     "DispatchService": (notification_pb2, notification_pb2_grpc.add_DispatchServiceServicer_to_server),
     "GitSourceService": (git_source_pb2, git_source_pb2_grpc.add_GitSourceServiceServicer_to_server),
+    "AccessService": (access_pb2, access_pb2_grpc.add_AccessServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
 
@@ -88,7 +91,7 @@ class Server:
     def __init__(
         self,
         servicers: Mapping[str, Any],
-        bearers: Bearers,
+        bearers: Identifies,
         instruments: Instruments | None = None,
         spans: CallSpans | None = None,
         certificate: ServerCertificate | None = None,

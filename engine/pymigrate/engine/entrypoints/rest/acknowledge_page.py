@@ -14,9 +14,9 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from pymigrate.engine.application.acknowledging import PATH, named_delivery
-from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.domain.errors import PyMigrateError, Unauthenticated
-from pymigrate.engine.entrypoints.identity import LINK_PRINCIPAL, note_caller
+from pymigrate.engine.entrypoints.identity import Identifies, note_caller
+from pymigrate.engine.entrypoints.rest.peers import peer_of
 from pymigrate.engine.entrypoints.rest.problems import status_of
 from pymigrate.v1 import notification_pb2
 
@@ -49,8 +49,9 @@ ASKING = (
 class AcknowledgePage:
     """An ASGI application for paths that begin with PATH. `notifications` serves NotificationService, in this process or another."""
 
-    def __init__(self, notifications: Any) -> None:
+    def __init__(self, notifications: Any, bearers: Identifies) -> None:
         self._notifications = notifications
+        self._bearers = bearers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -71,7 +72,7 @@ class AcknowledgePage:
         return await self._acknowledged(name, token, request)
 
     async def _acknowledged(self, name: str, token: str, request: Request) -> Response:
-        note_caller(Caller(LINK_PRINCIPAL))
+        note_caller(self._bearers.from_link(peer_of(request.scope)))
         asked = notification_pb2.AcknowledgeDeliveryRequest(name=name, signature=token)
         try:
             found: notification_pb2.NotificationDelivery = await self._notifications.AcknowledgeDelivery(

@@ -1,7 +1,7 @@
 """One HTTP request as one call of the contract: who makes it, what it asks for, the servicer's answer, and how it fails.
 
 The servicers are those of the gRPC server, called in this process, or an engine's behind a channel, which take the headers along in the
-place of gRPC's context. Default-deny: no route is looked up for a caller without the token.
+place of gRPC's context. Default-deny: no route is looked up for a caller without a valid credential.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,14 @@ from starlette.types import Receive, Scope, Send
 from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, PyMigrateError
 from pymigrate.engine.entrypoints.call_spans import note_request_id
-from pymigrate.engine.entrypoints.identity import MANAGED_BY, Bearers, note_caller
+from pymigrate.engine.entrypoints.identity import AUTHORIZATION, MANAGED_BY, Identifies, note_caller
 from pymigrate.engine.entrypoints.redacted import Clean, redacted
 from pymigrate.engine.entrypoints.rest.answers import Writer
 from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
 from pymigrate.engine.entrypoints.rest.bodies import read_body
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
 from pymigrate.engine.entrypoints.rest.latency import ROUTE
+from pymigrate.engine.entrypoints.rest.peers import peer_of
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.requests import Given, read_request
 from pymigrate.engine.entrypoints.rest.streams import Streams
@@ -38,7 +39,7 @@ class Calls:
     """An ASGI application that serves the bindings by the servicers, which are given by their service's name."""
 
     def __init__(
-        self, servicers: Mapping[str, Any], routes: Routes, bearers: Bearers, streams: Streams, clean: Clean = str
+        self, servicers: Mapping[str, Any], routes: Routes, bearers: Identifies, streams: Streams, clean: Clean = str
     ) -> None:
         self._servicers = servicers
         self._routes = routes
@@ -62,7 +63,7 @@ class Calls:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         side = headers.get(MANAGED_BY, MANAGED_BY_DEFAULT)
-        note_caller(self._bearers.identify(headers.get("authorization", ""), side))
+        note_caller(await self._bearers.identify(headers.getlist(AUTHORIZATION), side, peer_of(scope)))
         binding, variables = self._routes.find(scope["method"], scope["raw_path"].decode("latin-1"))
         scope[ROUTE] = binding.template.text
         scope[METHOD] = f"{binding.method.containing_service.full_name}/{binding.method.name}"

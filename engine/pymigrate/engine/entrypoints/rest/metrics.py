@@ -1,12 +1,14 @@
-"""The page of metrics over HTTP, for whoever shows the engine's token, and a server for it alone where REST is off."""
+"""The page of metrics over HTTP, for whoever shows a valid credential, and a server for it alone where REST is off."""
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
 from pymigrate.engine.domain.errors import NotFound, PyMigrateError
-from pymigrate.engine.entrypoints.identity import Bearers
+from pymigrate.engine.entrypoints.identity import AUTHORIZATION, Identifies, note_caller
 from pymigrate.engine.entrypoints.rest.listening import Listener
+from pymigrate.engine.entrypoints.rest.peers import peer_of
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.engine.ports.metrics import Exposition
@@ -19,7 +21,7 @@ SETTING = "PYMIGRATE_METRICS_LISTEN"
 class MetricsAnswer:
     """An ASGI application that answers GET and HEAD with the page, whatever path led to it."""
 
-    def __init__(self, exposition: Exposition, bearers: Bearers) -> None:
+    def __init__(self, exposition: Exposition, bearers: Identifies) -> None:
         self._exposition = exposition
         self._bearers = bearers
 
@@ -33,7 +35,8 @@ class MetricsAnswer:
 
     async def _answer(self, scope: Scope) -> Response:
         headers = Headers(scope=scope)
-        self._bearers.identify(headers.get("authorization", ""))
+        shown = headers.getlist(AUTHORIZATION)
+        note_caller(await self._bearers.identify(shown, MANAGED_BY_DEFAULT, peer_of(scope)))
         if scope["method"] not in {"GET", "HEAD"}:
             text = f"{scope['method']} is not served here: use GET"
             raise Refused(405, "METHOD_NOT_ALLOWED", text, {"allow": "GET, HEAD"})
@@ -47,7 +50,9 @@ class MetricsAnswer:
 class MetricsServer:
     """Serves the page, and liveness, on an address of its own."""
 
-    def __init__(self, exposition: Exposition, bearers: Bearers, certificate: ServerCertificate | None = None) -> None:
+    def __init__(
+        self, exposition: Exposition, bearers: Identifies, certificate: ServerCertificate | None = None
+    ) -> None:
         self._answer = MetricsAnswer(exposition, bearers)
         self._listener = Listener(self._serve, "metrics", SETTING, certificate)
 

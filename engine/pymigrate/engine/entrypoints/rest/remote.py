@@ -1,6 +1,7 @@
 """The contract's services of an engine in another process, called as the servicers of this one are: for REST in a process of its own.
 
-The token and the side of whoever calls go along, and so does the trace that the request is part of.
+The credential, the side and the address of whoever calls go along, and so does the trace that the request is part of: the engine says who
+that is, and this process has no credential of its own.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -18,7 +19,8 @@ from pymigrate.engine.domain.errors import EngineUnavailable
 from pymigrate.engine.entrypoints.grpc.channel import RECONNECT_SECONDS, EngineChannel
 from pymigrate.engine.entrypoints.grpc.replies import error_of
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
-from pymigrate.engine.entrypoints.identity import BEARER, MANAGED_BY, caller
+from pymigrate.engine.entrypoints.identity import AUTHORIZATION, MANAGED_BY, caller
+from pymigrate.engine.entrypoints.origins import FORWARDED_FOR
 
 log = structlog.get_logger(__name__)
 # Longer than any call of the contract takes that answers once; those that watch have no end.
@@ -29,9 +31,8 @@ FORWARDED = ("traceparent", "tracestate")
 class RemoteService:
     """One service; each of its calls is a method of this object, and takes the request and the headers that came with it."""
 
-    def __init__(self, channel: EngineChannel, token: str, service: ServiceDescriptor) -> None:
+    def __init__(self, channel: EngineChannel, service: ServiceDescriptor) -> None:
         self._channel = channel
-        self._token = token
         for method in service.methods:
             setattr(self, method.name, partial(self._stream if method.server_streaming else self._call, method))
 
@@ -59,15 +60,17 @@ class RemoteService:
     def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
         found = ((name, (headers or {}).get(name, "")) for name in FORWARDED)
         forwarded = ((name, value) for name, value in found if value and value.isascii() and value.isprintable())
-        # Whoever shows a token is who calls the engine too; what needs none here is called in this process's own name.
-        shown = (headers or {}).get("authorization") or f"{BEARER}{self._token}"
-        return (("authorization", shown), (MANAGED_BY, caller().managed_by), *forwarded)
+        # Whoever shows a credential is who calls the engine too; a signed link is shown without one.
+        shown = (headers or {}).get(AUTHORIZATION, "")
+        credential = ((AUTHORIZATION, shown),) if shown else ()
+        who = caller()
+        return (*credential, (MANAGED_BY, who.managed_by), (FORWARDED_FOR, who.origin), *forwarded)
 
 
-def remote_services(channel: EngineChannel, token: str, names: Iterable[str] = ADDERS) -> dict[str, RemoteService]:
+def remote_services(channel: EngineChannel, names: Iterable[str] = ADDERS) -> dict[str, RemoteService]:
     """The services by name."""
     descriptors = {name: ADDERS[name][0].DESCRIPTOR.services_by_name[name] for name in names}
-    return {name: RemoteService(channel, token, found) for name, found in descriptors.items()}
+    return {name: RemoteService(channel, found) for name, found in descriptors.items()}
 
 
 async def follow_health(

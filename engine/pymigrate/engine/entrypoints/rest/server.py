@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pymigrate.engine.application.acknowledging import PATH as ACKNOWLEDGE
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
-from pymigrate.engine.entrypoints.identity import Bearers
+from pymigrate.engine.entrypoints.identity import Identifies
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.redacted import Clean
 from pymigrate.engine.entrypoints.rest.acknowledge_page import AcknowledgePage
@@ -47,7 +47,7 @@ class RestServer:
     def __init__(
         self,
         servicers: Mapping[str, Any],
-        bearers: Bearers,
+        bearers: Identifies,
         streams: Streams | None = None,
         instruments: Instruments | None = None,
         spans: CallSpans | None = None,
@@ -63,7 +63,7 @@ class RestServer:
         self._calls: ASGIApp = Calls(servicers, self._routes, bearers, self._streams, clean)
         self._metrics: MetricsAnswer | None = None
         notifications = servicers.get("NotificationService")
-        self._acknowledge = AcknowledgePage(notifications) if notifications is not None else None
+        self._acknowledge = AcknowledgePage(notifications, bearers) if notifications is not None else None
         if instruments is not None:
             self._calls = Latency(self._calls, instruments.metrics, instruments.clock)
             self._metrics = MetricsAnswer(instruments.exposition, bearers)
