@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.application.access.bindings import Bindings
+from pymigrate.engine.application.access.role_binding_writes import RoleBindingWrites
 from pymigrate.engine.application.access.service_tokens import ServiceTokens
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.short_tokens import TokenMaking
+from pymigrate.engine.entrypoints.authorized import Door
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.access import AccessCalls
@@ -27,7 +30,7 @@ from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
-from pymigrate.engine.entrypoints.grpc.server import Server
+from pymigrate.engine.entrypoints.grpc.server import Server, descriptors
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.identity import Bearers
@@ -66,6 +69,7 @@ class ServedEngine:
         self.service_tokens = ServiceTokens(engine.store, surroundings)
         self.bearers = Bearers(TOKEN, SystemClock(), (self.service_tokens,))
         self.bearers.short_tokens = BEARERS.short_tokens  # other surfaces of the same engine know them too
+        self.bindings = Bindings(engine.store, SystemClock())
         self.repositories = MemoryRepositories()
         self.git_sources = SourceParts(
             engine.store,
@@ -126,18 +130,26 @@ class ServedEngine:
     async def _start(self) -> None:
         engine = self.engine
         requests, surroundings = Requests(SystemClock()), Surroundings(SystemClock(), random_id)
-        self.servicers = {
-            "EnvironmentService": EnvironmentCalls(engine.store, engine.catalog, requests),
+        served = {
+            "EnvironmentService": EnvironmentCalls(engine.store, engine.catalog, requests, self.bindings.grants_of),
             "ConnectionService": ConnectionCalls(engine.store, engine.catalog, requests, engine.inquiries),
             "SecretBackendService": SecretBackendCalls(engine.store, engine.catalog, requests, engine.inquiries),
             "DefinitionService": DefinitionCalls(
-                engine.store, Applying(engine.catalog, surroundings), requests, self.notifications.trying
+                engine.store,
+                Applying(engine.catalog, surroundings),
+                requests,
+                self.notifications.trying,
+                self.bindings.grants_of,
             ),
             "PlanService": PlanCalls(engine.store, engine.catalog, requests, engine.runs),
             "RunService": RunCalls(engine.runs),
             "ImpactService": ImpactCalls(engine.impacts, engine.forecasts, engine.learning),
             "KpiService": KpiCalls(engine.kpis, KpiWatching(engine.kpis, engine.topics, "start"), engine.dashboards),
-            "AccessService": AccessCalls(self.service_tokens),  # type: ignore[abstract]  # role bindings are served by whoever makes them
+            "AccessService": AccessCalls(
+                self.service_tokens,
+                RoleBindingWrites(engine.store, engine.catalog, requests, self.bindings),
+                self.bindings.grants_of,
+            ),
             "TokenService": TokenCalls(TokenMaking(engine.store, surroundings, BEARERS.short_tokens)),
             "GitSourceService": GitSourceCalls(
                 engine.store, engine.catalog, requests, self.git_sources.sources, self.git_sources.bells
@@ -145,6 +157,7 @@ class ServedEngine:
             "WorkerService": WorkerCalls(engine.hosts),
             **self.notifications.servicers(engine.catalog, requests),
         }
+        self.servicers = Door(self.bindings.grants_of).wrapped(served, descriptors(served))
         self.server = Server(self.servicers, self.bearers, spans=self._spans)
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
         await self.server.tell_ready()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.application.access.authorizer import own_grants
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.domain.errors import PyMigrateError
@@ -28,7 +29,9 @@ class AskedEngine:
     poison: dict[str, PyMigrateError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._calls = DefinitionCalls(self.scene.store, self.scene.applying, Requests(SystemClock()), NO_RENDERER)
+        self._calls = DefinitionCalls(
+            self.scene.store, self.scene.applying, Requests(SystemClock()), NO_RENDERER, own_grants
+        )
 
     async def apply(self, *documents: Document) -> ApplyDefinitionsResponse:
         return await self._ask(documents, is_check=False)

@@ -15,13 +15,14 @@ NewId = Callable[[], str]
 class Caller:
     """A principal, and the side that it speaks for: `api`, `cli`, `terraform`, `git` or `kubernetes`. `token_id` names the token that it
     shows where that ends by itself. `groups` are those that its credential says it is in, `origin` is the address that it calls from, empty
-    where nobody called."""
+    where nobody called. `affinity` is what a worker host was started for, where the engine started it."""
 
     principal: str
     managed_by: str = MANAGED_BY_DEFAULT
     token_id: str = ""
     groups: frozenset[str] = frozenset()
     origin: str = ""
+    affinity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

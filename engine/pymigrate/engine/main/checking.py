@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.patterns import Re2Patterns
 from pymigrate.engine.adapters.rendering.process import TemplateProcess
+from pymigrate.engine.application.access.authorizer import own_grants
 from pymigrate.engine.application.caller import Caller, Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.gitops.applying import Applying
@@ -24,7 +25,9 @@ def check_files(files: Sequence[DefinitionFile], environment: str) -> ApplyDefin
 async def _check(files: Sequence[DefinitionFile], environment: str) -> ApplyDefinitionsResponse:
     clock = SystemClock()
     surroundings, renderer = Surroundings(clock, random_id, Re2Patterns()), TemplateProcess()
-    calls = DefinitionCalls(MemoryStore(), Applying(Catalog(surroundings), surroundings), Requests(clock), renderer)
+    calls = DefinitionCalls(
+        MemoryStore(), Applying(Catalog(surroundings), surroundings), Requests(clock), renderer, own_grants
+    )
     note_caller(Caller("local", "cli"))
     try:
         request = ApplyDefinitionsRequest(files=files, environment=environment, validate_only=True)

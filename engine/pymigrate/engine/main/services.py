@@ -8,6 +8,8 @@ from typing import Any
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.drawing import Drawers
 from pymigrate.engine.adapters.patterns import Re2Patterns
+from pymigrate.engine.application.access.bindings import Bindings
+from pymigrate.engine.application.access.role_binding_writes import RoleBindingWrites
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
@@ -40,6 +42,7 @@ from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.short_tokens import TokenMaking
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
+from pymigrate.engine.entrypoints.authorized import Door
 from pymigrate.engine.entrypoints.grpc.access import AccessCalls
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
@@ -49,6 +52,7 @@ from pymigrate.engine.entrypoints.grpc.kpis import KpiCalls
 from pymigrate.engine.entrypoints.grpc.plans import PlanCalls
 from pymigrate.engine.entrypoints.grpc.runs import RunCalls
 from pymigrate.engine.entrypoints.grpc.secret_backends import SecretBackendCalls
+from pymigrate.engine.entrypoints.grpc.server import descriptors
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
@@ -113,26 +117,35 @@ class Services:
         )
         self._git_sources.passes.render_by(TemplateRendering(store, self._notifications.trying))
         self._git_hooks = GitHooks(settings, store, clock, self._git_sources, self._impacts, redactor)
+        self._bindings = Bindings(store, clock)
         self._plugins = measure_fleet(instruments, self._board, self._kpis)
         measure_hosts(instruments.metrics, self._hosts, self._executor)
 
     def servicers(self) -> Mapping[str, Any]:
-        """What is served, by the service's name."""
-        store, catalog, requests = self._store, self._catalog, self._requests
+        """What is served, by the service's name, all of it behind the door."""
+        servicers = self._servicers()
+        return Door(self._bindings.grants_of).wrapped(servicers, descriptors(servicers))
+
+    def _servicers(self) -> Mapping[str, Any]:
+        store, catalog, requests, bindings = self._store, self._catalog, self._requests, self._bindings
         runs = self._runs
         applying = Applying(catalog, self._surroundings)
         watching = KpiWatching(self._kpis, self._topics, random_id())
         return {
-            "EnvironmentService": EnvironmentCalls(store, catalog, requests),
+            "EnvironmentService": EnvironmentCalls(store, catalog, requests, bindings.grants_of),
             "ConnectionService": ConnectionCalls(store, catalog, requests, self._inquiries),
             "SecretBackendService": SecretBackendCalls(store, catalog, requests, self._inquiries),
-            "DefinitionService": DefinitionCalls(store, applying, requests, self._notifications.trying),
+            "DefinitionService": DefinitionCalls(
+                store, applying, requests, self._notifications.trying, bindings.grants_of
+            ),
             "PlanService": PlanCalls(store, catalog, requests, runs),
             "RunService": RunCalls(runs),
             "ImpactService": ImpactCalls(self._impacts, self._forecasts, self._learning),
             "KpiService": KpiCalls(self._kpis, watching, self._dashboards),
             "TokenService": TokenCalls(self._tokens),
-            "AccessService": AccessCalls(self._service_tokens),  # type: ignore[abstract]  # role bindings are served by whoever makes them
+            "AccessService": AccessCalls(
+                self._service_tokens, RoleBindingWrites(store, catalog, requests, bindings), bindings.grants_of
+            ),
             "WorkerService": WorkerCalls(self._hosts),
             **self._notifications.servicers(catalog, requests),
             **self._git_sources.servicers(requests),
@@ -144,6 +157,7 @@ class Services:
 
     async def restore(self) -> None:
         """Takes over what an earlier engine left."""
+        await self._bindings.refresh()
         await self._tokens.restore()
         await self._board.restore()
         await self._hosts.restore()
@@ -167,6 +181,7 @@ class Services:
             self._views,
             self._hosting.idling,
         )
+        yield self._bindings.run_loop()
         yield from self._hosting.loops()
         yield supervisor.run()
         yield self._kpis.run_loop()

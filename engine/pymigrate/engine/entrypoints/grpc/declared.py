@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
+from pymigrate.engine.application.access.authorizer import Authorizer, GrantsOf
+from pymigrate.engine.application.access.readable import readable_environments
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.kind import Kind
 from pymigrate.engine.application.kinds import DEPARTMENTS, ENVIRONMENTS
@@ -124,9 +126,10 @@ def _request_id(request: Any) -> str:
 class EnvironmentCalls(environment_pb2_grpc.EnvironmentServiceServicer):
     """EnvironmentService."""
 
-    def __init__(self, store: Store, catalog: Catalog, requests: Requests) -> None:
+    def __init__(self, store: Store, catalog: Catalog, requests: Requests, grants_of: GrantsOf) -> None:
         self._store = store
         self._catalog = catalog
+        self._grants_of = grants_of
         self._environments = DeclaredCalls(store, catalog, requests, ENVIRONMENTS)
         self._departments = DeclaredCalls(store, catalog, requests, DEPARTMENTS)
 
@@ -137,7 +140,11 @@ class EnvironmentCalls(environment_pb2_grpc.EnvironmentServiceServicer):
         return await self._environments.get(request)
 
     async def ListEnvironments(self, request: Any, context: Any) -> environment_pb2.ListEnvironmentsResponse:
-        found, token = await self._environments.list(request)
+        who = caller()
+        authorizer = Authorizer(who, self._grants_of(who))
+        found, token = await self._store.read(
+            lambda unit: readable_environments(unit, self._catalog, authorizer, request)
+        )
         return environment_pb2.ListEnvironmentsResponse(environments=found, next_page_token=token)
 
     async def UpdateEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:

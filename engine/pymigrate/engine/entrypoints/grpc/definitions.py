@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+from pymigrate.engine.application.access.authorizer import Authorizer, GrantsOf
+from pymigrate.engine.application.access.declaring import require_changed, require_declared, require_scope
 from pymigrate.engine.application.gitops.applying import Applied, Applying, Scope
 from pymigrate.engine.application.gitops.definition import DefinitionsRead
 from pymigrate.engine.application.gitops.envelopes import read_definitions
@@ -30,8 +32,11 @@ PROBLEMS_RAISED_MAX = 200
 class DefinitionCalls(definition_pb2_grpc.DefinitionServiceServicer):
     """DefinitionService."""
 
-    def __init__(self, store: Store, applying: Applying, requests: Requests, renderer: Renderer) -> None:
+    def __init__(
+        self, store: Store, applying: Applying, requests: Requests, renderer: Renderer, grants_of: GrantsOf
+    ) -> None:
         self._store = store
+        self._grants_of = grants_of
         self._applying = applying
         self._requests = requests
         self._renderer = renderer
@@ -41,9 +46,14 @@ class DefinitionCalls(definition_pb2_grpc.DefinitionServiceServicer):
         _refuse(list(_wrong(request)))
         scope = Scope(who.managed_by, request.environment, request.prune_policy, frozenset(request.taken_over_sides))
         read = await asyncio.to_thread(read_definitions, list(request.files), request.environment)
+        authorizer = Authorizer(who, self._grants_of(who))
+        require_scope(authorizer, scope)
+        require_declared(authorizer, read.definitions)
 
         def staged(unit: Unit) -> Applied:
-            return self._applying.stage(unit, read, who, scope)
+            applied = self._applying.stage(unit, read, who, scope)
+            require_changed(authorizer, applied.changes)
+            return applied
 
         def looked_at(unit: Unit) -> tuple[Applied, list[WantedRendering]]:
             applied = staged(unit)
