@@ -463,7 +463,8 @@ async def test_an_approval_that_the_engine_refuses_is_told_and_not_repeated(serv
         found = await started(scene)
         approval = {"phase": "", "gate": "environment", "planHash": found["status"]["planHash"]}
         await scene.apply(RUN, {"plan": "p", "gateApprovals": [approval]})
-        assert "somebody else must approve" in await scene.until_told(RUN, "NotPermitted", "Approved")
+        told = await scene.until_told(RUN, "NotPermitted", "Approved")
+        assert "somebody else must approve it, by `pymigrate approve` with a token of their own" in told
         await scene.quiet()
         assert scene.engine_calls.count("ApproveGate") == 1
 

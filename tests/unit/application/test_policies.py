@@ -120,6 +120,15 @@ async def test_who_started_a_run_does_not_approve_it(engine: Engine) -> None:
         await engine.runs.approve(RUN, "a", "environment-1", ANN)
 
 
+async def test_an_operator_whose_token_was_renewed_does_not_approve_what_it_started(engine: Engine) -> None:
+    host = await governed(engine, Policy(approvals_min=1))
+    await started(engine, host, Caller("local/a", "kubernetes"))
+    with pytest.raises(NotPermitted, match=r"the operator started .*: somebody else must approve it"):
+        await engine.runs.approve(RUN, "", "environment", Caller("local/b", "kubernetes"))
+    approved = await engine.runs.approve(RUN, "", "environment", Caller("local/b", "cli"))
+    assert approved.phases["a"].gates["environment-1"].approver == "local/b"
+
+
 async def test_approvals_at_the_same_moment_all_count(engine: Engine) -> None:
     host = await governed(engine, Policy(approvals_min=2))
     await started(engine, host, ANN)

@@ -223,6 +223,16 @@ def test_a_gate_that_alone_holds_everything_up_waits_for_a_person() -> None:
     assert conditions(told(Situation(run_spec(), run)))["Approved"] == "True"
 
 
+def test_what_the_environments_policy_wants_approved_is_told_with_who_may_and_how() -> None:
+    run = engine_run("RUNNING", phases={"sales": "PENDING"})
+    add_gate(run, "sales", "environment-1")
+    status = told(Situation(run_spec(), run))
+    assert reason(status) == "ApprovalRequired"
+    assert message(status).endswith(f"by others than who started it: `pymigrate approve {run.name}`")
+    add_gate(run, "sales", "sign_off")
+    assert "1 gates wait" in message(told(Situation(run_spec(), run)))
+
+
 @pytest.mark.parametrize(
     ("gate", "plan_hash", "expected"),
     [

@@ -10,6 +10,7 @@ from pymigrate.engine.domain.run_states import Point
 from pymigrate.v1 import run_pb2
 
 GATE = "environment"
+OPERATOR = "kubernetes"
 
 
 def is_of_policy(gate: str) -> bool:
@@ -40,8 +41,8 @@ def gates_to_approve(
     aggregate: RunAggregate, revision: run_pb2.PlanRevision, phase: str, caller: Caller
 ) -> list[tuple[str, str]]:
     """The phases, and of each the gate, that this approval opens: in every phase that asks for one, or in the one that is named. None
-    where the caller has approved before. Raises NotFound where nothing asks, NotPermitted to whoever started the run, and
-    FailedPrecondition where enough have approved already."""
+    where the caller has approved before. Raises NotFound where nothing asks, NotPermitted to whoever started the run and to an operator
+    that did under another token, and FailedPrecondition where enough have approved already."""
     asking = [
         each
         for each in aggregate.phases.values()
@@ -50,8 +51,11 @@ def gates_to_approve(
     if not asking:
         what = f"phase `{phase}` of {aggregate.run.name}" if phase else aggregate.run.name
         raise NotFound(f"the policy of its environment asks for no approval of {what}", field="gate")
-    if caller.principal == revision.starter:
-        raise NotPermitted(f"{caller.principal} started {aggregate.run.name}: somebody else must approve it")
+    # An operator speaks for whoever may write resources, in its start as in its approval, and its token is renewed in between.
+    is_operators = caller.managed_by == aggregate.run.managed_by == OPERATOR
+    if caller.principal == revision.starter or is_operators:
+        who = "the operator" if is_operators else caller.principal
+        raise NotPermitted(f"{who} started {aggregate.run.name}: somebody else must approve it")
     found = []
     for each in asking:
         own = [gate for gate in sorted(each.gates, key=_number) if is_of_policy(gate)]

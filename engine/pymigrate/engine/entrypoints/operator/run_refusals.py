@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from pymigrate.engine.domain.errors import FailedPrecondition, PyMigrateError
+from pymigrate.engine.domain.errors import FailedPrecondition, NotPermitted, PyMigrateError
+from pymigrate.engine.entrypoints.operator.run_gates import ENVIRONMENT_GATE
 from pymigrate.engine.entrypoints.operator.run_steering import ApproveGate, Situation
 from pymigrate.engine.ports.clock import Clock
 
@@ -29,7 +30,7 @@ class RunRefusals:
         """One that was sent, and what was said against it. Returns after how many seconds to try again what came too early."""
         is_early = isinstance(error, FailedPrecondition)
         until = self._clock.monotonic() + EARLY_SECONDS if is_early else None
-        message = "" if error is None or is_early else error.message
+        message = "" if error is None or is_early else _told(step, error)
         self._refusals.setdefault(uid, {})[step] = Refusal(message, generation, until)
         return EARLY_SECONDS if is_early else None
 
@@ -51,3 +52,10 @@ class RunRefusals:
     def forget(self, uid: str) -> None:
         """Of a resource that is gone."""
         self._refusals.pop(uid, None)
+
+
+def _told(step: ApproveGate, error: PyMigrateError) -> str:
+    """What the engine said. Of the policy's gate also that it has heard the operator, whoever wrote the approval into the resource."""
+    if isinstance(error, NotPermitted) and ENVIRONMENT_GATE.fullmatch(step.gate):
+        return f"{error.message}, by `pymigrate approve` with a token of their own: what a Run says is the operator's approval"
+    return error.message

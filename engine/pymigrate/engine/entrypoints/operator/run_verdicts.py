@@ -264,8 +264,12 @@ def _is_busy(run: run_pb2.Run, aside: set[str]) -> bool:
 
 
 def _gates_told(waiting: list[tuple[str, str]], run: run_pb2.Run) -> str:
-    told = ", ".join(f"`{phase}/{gate}`" for phase, gate in waiting[:GATES_TOLD_MAX])
-    return f"{len(waiting)} gates wait for an approval of plan `{run.plan_hash}`: {told}"
+    """The plan's own gates by name; those of the environment's policy by how others than the operator approve them."""
+    own = [each for each in waiting if not ENVIRONMENT_GATE.fullmatch(each[1])]
+    if not own:
+        return f"the environment's policy asks for approvals by others than who started it: `pymigrate approve {run.name}`"
+    told = ", ".join(f"`{phase}/{gate}`" for phase, gate in own[:GATES_TOLD_MAX])
+    return f"{len(own)} gates wait for an approval of plan `{run.plan_hash}`: {told}"
 
 
 def _why(run: run_pb2.Run, otherwise: str) -> str:
