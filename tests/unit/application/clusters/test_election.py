@@ -178,6 +178,26 @@ def test_a_leader_whose_lease_was_deleted_stops() -> None:
     play(scene)
 
 
+def test_a_lease_that_is_deleted_under_its_holder_makes_no_second_leader_beside_it() -> None:
+    async def scene(loop: VirtualLoop, leases: Leases) -> None:
+        async def hang(_: Object) -> None:
+            await asyncio.sleep(3_600)
+
+        both, log = candidates(loop, leases, VirtualClock(loop), VirtualClock(loop))
+        await asyncio.sleep(5)
+        leases.lease, leases.before = None, hang  # the holder does not even hear of it
+        for _ in range(10 * TERMS.lease_seconds):
+            await asyncio.sleep(0.1)
+            assert sum(each.election.is_leading() for each in both) <= 1
+        await asyncio.sleep(TERMS.renew_seconds)
+        first, second = ("a", "b") if log[0][1] == "a leads" else ("b", "a")
+        assert [what for _, what in log] == [f"{first} leads", f"{first} lost", f"{second} leads"]
+        for each in both:
+            await each.close()
+
+    play(scene)
+
+
 def test_renewals_whose_answers_are_lost_now_and_then_cost_no_leadership() -> None:
     async def scene(loop: VirtualLoop, leases: Leases) -> None:
         rng = random.Random(7)

@@ -110,7 +110,7 @@ class Election:
         except PyMigrateError as error:
             log.warning("lease.unread", lease=self._name, error=error.message)
             return False
-        if found is not None and not self._is_free(found):
+        if not (self._is_over() if found is None else self._is_free(found)):
             return False
         try:
             self._held = await self._write(found, is_new=True)
@@ -129,8 +129,19 @@ class Election:
             self._seen, self._seen_at = found, now
         if spec.get("holderIdentity") in {None, "", self.identity}:
             return True  # its own is one that it took without an answer
-        lasts = max(float(spec.get("leaseDurationSeconds") or 0), float(self._terms.lease_seconds))
-        return now - self._seen_at > lasts
+        return now - self._seen_at > self._lasts(found)
+
+    def _is_over(self) -> bool:
+        """Whether nobody can lead any more by a Lease that somebody deleted: its holder hears of that with its next renewal alone. Who never
+        saw one held begins at once."""
+        if self._seen is None or not (self._seen.get("spec") or {}).get("holderIdentity"):
+            return True
+        return self._clock.monotonic() - self._seen_at > self._lasts(self._seen)
+
+    def _lasts(self, held: Object) -> float:
+        """For how many seconds it holds unless it is renewed."""
+        said = (held.get("spec") or {}).get("leaseDurationSeconds")
+        return max(float(said or 0), float(self._terms.lease_seconds))
 
     async def _renew(self) -> None:
         """Until it is lost. Raises LeadershipLost."""
