@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pymigrate.engine.domain.errors import PermanentError
-from pymigrate.engine.main.told_addresses import build_certificate, reached_at, tell_server_name
+from pymigrate.engine.main.told_addresses import build_certificate, reached_at, tell, tell_no_more, tell_server_name
 from pymigrate.engine.settings import Settings
 from tests.certificates import CertificateAuthority, CertificateFiles, replace
 
@@ -37,6 +37,17 @@ def settings_of(home: Path, files: CertificateFiles, **others: object) -> Settin
 )
 def test_whoever_listens_on_every_address_is_reached_on_this_machine_s_own(listen: str, endpoint: str) -> None:
     assert reached_at(listen, 7) == endpoint
+
+
+def test_who_ends_takes_away_what_it_told_and_not_what_another_told_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "operator-endpoint"
+    tell(path, "127.0.0.1:1")
+    tell(path, "127.0.0.1:2")
+    tell_no_more(path, "127.0.0.1:1")
+    assert path.read_text() == "127.0.0.1:2\n"
+    tell_no_more(path, "127.0.0.1:2")
+    tell_no_more(path, "127.0.0.1:2")
+    assert not path.exists()
 
 
 def test_clients_know_the_engine_by_the_authorities_that_are_named(

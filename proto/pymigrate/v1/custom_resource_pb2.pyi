@@ -359,7 +359,7 @@ class RunStatus(google.protobuf.message.Message):
     rows: builtins.int
     """Rows committed to staging or published."""
     rows_expected: builtins.int
-    """Rows that are expected in all; -1 when unknown."""
+    """Rows that are expected in all; missing while that is not known."""
     bytes: builtins.int
     """Bytes of source data that the rows took."""
     retry: builtins.int
@@ -513,7 +513,7 @@ class DryRunReport(google.protobuf.message.Message):
     problem_count: builtins.int
     """How many problems there are in all."""
     rows_expected: builtins.int
-    """Rows that would move; -1 when unknown."""
+    """Rows that would move; missing where that is not known."""
     dataset_count: builtins.int
     """Datasets that would move."""
     @property

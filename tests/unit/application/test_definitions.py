@@ -164,7 +164,7 @@ def test_what_is_wrong_with_a_phase_is_told_at_its_field(
 
 
 def test_without_any_department_it_is_said_that_there_is_none() -> None:
-    assert "there is none yet" in told(definitions.phase_problems(phase("o"), systems(), set()))["department"]
+    assert "none is declared yet" in told(definitions.phase_problems(phase("o"), systems(), set()))["department"]
 
 
 def test_a_plan_tells_the_problems_of_all_its_phases_and_of_their_graph() -> None:

@@ -287,7 +287,7 @@ async def test_a_dry_run_is_checked_in_every_heir_and_keeps_nothing() -> None:
 
     with pytest.raises(InvalidDefinition) as refused:
         await layered.store.transact(work)
-    assert told(refused.value)["environments/prod: values.host"] == "there is no parameter `host`; there is none yet"
+    assert told(refused.value)["environments/prod: values.host"] == "there is no parameter `host`; none is declared yet"
     assert await layered.versions("prod") == before
 
 

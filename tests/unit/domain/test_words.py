@@ -41,7 +41,7 @@ def test_names_have_parents_and_last_segments() -> None:
 def test_the_nearest_name_is_offered_else_the_known_ones() -> None:
     assert names.nearest("operatons", ["operations", "sales"]) == "; did you mean `operations`?"
     assert names.nearest("x", ["operations", "sales"]) == "; there are `operations`, `sales`"
-    assert names.nearest("x", []) == "; there is none yet"
+    assert names.nearest("x", []) == "; none is declared yet"
     assert names.nearest("zzz", [f"a{number}" for number in range(20)]).endswith("and others")
 
 

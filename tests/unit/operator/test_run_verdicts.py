@@ -19,6 +19,7 @@ from pymigrate.engine.entrypoints.operator.run_steering import (
 from pymigrate.engine.entrypoints.operator.run_verdicts import Trouble, camel_case, run_verdict
 from pymigrate.engine.entrypoints.operator.verdicts import Verdict
 from pymigrate.v1 import custom_resource_pb2, run_pb2
+from pymigrate.v1.shape import to_json_data
 from tests.unit.operator.declared_runs import HASH, NAME, OTHER_HASH, add_gate, engine_run, run_spec
 
 STATES = [name.removeprefix("RUN_STATE_") for name in run_pb2.RunState.DESCRIPTOR.values_by_name][1:]
@@ -360,5 +361,16 @@ def test_texts_are_cut_by_the_bytes_that_they_take() -> None:
 def test_a_report_of_a_dry_run_is_bounded() -> None:
     problems = [(f"phases.p{number}", "x" * 1_000) for number in range(50)]
     report = dry_run_report(problems, run_pb2.Run())
-    assert (len(report.problems), report.problem_count, report.rows_expected) == (20, 50, -1)
+    assert (len(report.problems), report.problem_count) == (20, 50)
     assert max(map(len, report.problems)) == 256
+
+
+def test_a_status_has_no_count_of_rows_that_nobody_knows() -> None:
+    run = engine_run("RUNNING", phases={"sales": "STAGING"})
+    assert run.rows_expected == -1
+    assert "rowsExpected" not in to_json_data(told(Situation(run_spec(), run)).status)
+    run.phases["sales"].datasets["orders"].SetInParent()
+    for expected in (run_pb2.Run(), run):
+        assert "rowsExpected" not in to_json_data(dry_run_report([], expected))
+    run.rows_expected = 7
+    assert to_json_data(dry_run_report([], run))["rowsExpected"] == 7

@@ -53,10 +53,10 @@ def matches(name: str, *collections: str) -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean `x`?` for the nearest known name, `; there is none yet` without any, else the known ones, at most ten."""
+    """`; did you mean `x`?` for the nearest known name, `; none is declared yet` without any, else the known ones, at most ten."""
     names = sorted(known)
     if not names:
-        return "; there is none yet"
+        return "; none is declared yet"
     if close := difflib.get_close_matches(name, names, n=1, cutoff=0.6):
         return f"; did you mean `{close[0]}`?"
     listed = ", ".join(f"`{known_name}`" for known_name in names[:10])

@@ -31,7 +31,7 @@ from pymigrate.engine.entrypoints.operator.runs import Runs
 from pymigrate.engine.main.operator_admission import OperatorAdmission
 from pymigrate.engine.main.operator_settings import OperatorSettings
 from pymigrate.engine.main.process import begin
-from pymigrate.engine.main.told_addresses import reached_at, tell
+from pymigrate.engine.main.told_addresses import reached_at, tell, tell_no_more
 from pymigrate.engine.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -70,8 +70,9 @@ async def serve(settings: Settings, given: OperatorSettings) -> None:
     metrics.collect("operator", lambda: figures.read(operator, is_leading=election.is_leading()))
     probes = ProbeServer(lambda: "", _readiness(operator, election), metrics)
     admission = OperatorAdmission(settings, given, engine)
+    told = ""
     try:
-        await _tell_probes(probes, settings, given)
+        told = await _tell_probes(probes, settings, given)
         await admission.start()
         await _lead(election, operator, ending)
     finally:
@@ -79,16 +80,19 @@ async def serve(settings: Settings, given: OperatorSettings) -> None:
         await probes.stop()
         await engine.close()
         await cluster.close()
-        (settings.home / ENDPOINT).unlink(missing_ok=True)
+        tell_no_more(settings.home / ENDPOINT, told)
     log.info("operator.stopped")
 
 
-async def _tell_probes(probes: ProbeServer, settings: Settings, given: OperatorSettings) -> None:
+async def _tell_probes(probes: ProbeServer, settings: Settings, given: OperatorSettings) -> str:
+    """Where they are reached, as the home tells it; empty: they are not served."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    told = ""
     if given.listen:
-        port = await probes.start(given.listen)
-        tell(settings.home / ENDPOINT, reached_at(given.listen, port))
+        told = reached_at(given.listen, await probes.start(given.listen))
+        tell(settings.home / ENDPOINT, told)
     log.info("operator.started", namespace=given.namespace or "all", listen=given.listen)
+    return told
 
 
 async def _lead(election: Election, operator: Operator, ending: asyncio.Event) -> None:

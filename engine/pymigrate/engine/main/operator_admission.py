@@ -6,7 +6,7 @@ from pymigrate.engine.entrypoints.operator.admission_server import SETTING, Admi
 from pymigrate.engine.entrypoints.operator.engine import EngineCalls
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.engine.main.operator_settings import OperatorSettings
-from pymigrate.engine.main.told_addresses import reached_at, tell
+from pymigrate.engine.main.told_addresses import reached_at, tell, tell_no_more
 from pymigrate.engine.settings import Settings
 
 ENDPOINT = "operator-admission-endpoint"
@@ -19,6 +19,7 @@ class OperatorAdmission:
     def __init__(self, settings: Settings, given: OperatorSettings, engine: EngineCalls) -> None:
         self._listen = given.admission_listen
         self._endpoint = settings.home / ENDPOINT
+        self._told = ""
         self._server: AdmissionServer | None = None
         if not self._listen:
             return
@@ -34,10 +35,11 @@ class OperatorAdmission:
         """Binds and serves; the home then names the address. Raises PermanentError when it is taken."""
         if self._server is not None:
             port = await self._server.start(self._listen)
-            tell(self._endpoint, reached_at(self._listen, port))
+            self._told = reached_at(self._listen, port)
+            tell(self._endpoint, self._told)
 
     async def stop(self) -> None:
         """Lets requests under way end, and stops."""
         if self._server is not None:
             await self._server.stop()
-            self._endpoint.unlink(missing_ok=True)
+            tell_no_more(self._endpoint, self._told)

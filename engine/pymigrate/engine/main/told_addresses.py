@@ -46,6 +46,16 @@ def tell(path: Path, line: str) -> None:
     _write(path, f"{line}\n".encode())
 
 
+def tell_no_more(path: Path, line: str) -> None:
+    """Takes it away again, unless another process that came later has told its own there."""
+    try:
+        is_own = path.read_text() == f"{line}\n"
+    except FileNotFoundError:
+        return
+    if is_own:
+        path.unlink(missing_ok=True)
+
+
 def _write(path: Path, text: bytes) -> None:
     """Whole or not at all."""
     fresh = path.with_name(f"{path.name}.new")

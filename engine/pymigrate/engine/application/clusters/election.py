@@ -132,7 +132,7 @@ class Election:
         return now - self._seen_at > self._lasts(found)
 
     def _is_over(self) -> bool:
-        """Whether nobody can lead any more by a Lease that somebody deleted: its holder hears of that with its next renewal alone. Who never
+        """Whether nobody can lead any more by a Lease that was deleted, of which its holder hears with its next renewal alone. Who never
         saw one held begins at once."""
         if self._seen is None or not (self._seen.get("spec") or {}).get("holderIdentity"):
             return True

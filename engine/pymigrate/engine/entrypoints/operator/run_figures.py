@@ -44,7 +44,7 @@ def fill_figures(status: custom_resource_pb2.RunStatus, run: run_pb2.Run) -> Non
     status.state = run.state
     status.plan_hash = run.plan_hash
     status.progress = progress(run)
-    status.rows, status.rows_expected, status.bytes = run.rows, run.rows_expected, run.bytes
+    status.rows, status.rows_expected, status.bytes = run.rows, _known(run.rows_expected), run.bytes
     status.lanes.CopyFrom(_lanes(run, status.environment))
     status.ClearField("phases")
     status.phases.extend(_phases(run))
@@ -74,10 +74,15 @@ def dry_run_report(problems: "list[tuple[str, str]]", expected: run_pb2.Run) -> 
     """What a check found: problems by field, and the run that there would be."""
     told = [shortened(f"{field}: {text}" if field else text, ASIDE_BYTES_MAX) for field, text in problems]
     datasets = sum(len(phase.datasets) for phase in expected.phases.values())
-    rows = expected.rows_expected if datasets else -1
+    rows = _known(expected.rows_expected)
     return custom_resource_pb2.DryRunReport(
         problems=told[:PROBLEMS_MAX], problem_count=len(told), rows_expected=rows, dataset_count=datasets
     )
+
+
+def _known(rows: int) -> int:
+    """As a status has it: what is not known is not in it, rather than -1."""
+    return max(0, rows)
 
 
 def _lanes(run: run_pb2.Run, environment: str) -> custom_resource_pb2.ResourceLanes:

@@ -267,7 +267,9 @@ def _gates_told(waiting: list[tuple[str, str]], run: run_pb2.Run) -> str:
     """The plan's own gates by name; those of the environment's policy by how others than the operator approve them."""
     own = [each for each in waiting if not ENVIRONMENT_GATE.fullmatch(each[1])]
     if not own:
-        return f"the environment's policy asks for approvals by others than who started it: `pymigrate approve {run.name}`"
+        return (
+            f"the environment's policy asks for approvals by others than who started it: `pymigrate approve {run.name}`"
+        )
     told = ", ".join(f"`{phase}/{gate}`" for phase, gate in own[:GATES_TOLD_MAX])
     return f"{len(own)} gates wait for an approval of plan `{run.plan_hash}`: {told}"
 
