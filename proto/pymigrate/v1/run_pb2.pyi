@@ -293,6 +293,7 @@ class Run(google.protobuf.message.Message):
     LANE_COUNTS_FIELD_NUMBER: builtins.int
     HOST_TROUBLES_FIELD_NUMBER: builtins.int
     SOURCE_LATENCY_FACTOR_FIELD_NUMBER: builtins.int
+    WAITING_FOR_RUNS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `environments/{environment}/plans/{plan}/runs/{run}`."""
     state: Global___RunState.ValueType
@@ -361,6 +362,12 @@ class Run(google.protobuf.message.Message):
         should. At most 10. Output only.
         """
 
+    @property
+    def waiting_for_runs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Runs that write to relations which phases of it replace as soon as they may: one run at a time does, from its first lane to its publication.
+        At most 10. Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -386,9 +393,10 @@ class Run(google.protobuf.message.Message):
         lane_counts: Global___LaneCounts | None = ...,
         host_troubles: collections.abc.Iterable[Global___Failure] | None = ...,
         source_latency_factor: builtins.float = ...,
+        waiting_for_runs: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "lane_counts", b"lane_counts", "seal_time", b"seal_time", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "create_time", b"create_time", "desired_state", b"desired_state", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "host_troubles", b"host_troubles", "key", b"key", "lane_counts", b"lane_counts", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "rows_expected", b"rows_expected", "seal_time", b"seal_time", "source_latency_factor", b"source_latency_factor", "state", b"state", "triggers", b"triggers", "update_time", b"update_time", "waiting_for_plans", b"waiting_for_plans"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "create_time", b"create_time", "desired_state", b"desired_state", "end_time", b"end_time", "etag", b"etag", "failure", b"failure", "host_troubles", b"host_troubles", "key", b"key", "lane_counts", b"lane_counts", "lanes_max", b"lanes_max", "managed_by", b"managed_by", "name", b"name", "phases", b"phases", "plan_hash", b"plan_hash", "rows", b"rows", "rows_expected", b"rows_expected", "seal_time", b"seal_time", "source_latency_factor", b"source_latency_factor", "state", b"state", "triggers", b"triggers", "update_time", b"update_time", "waiting_for_plans", b"waiting_for_plans", "waiting_for_runs", b"waiting_for_runs"]) -> None: ...
 
 Global___Run: typing_extensions.TypeAlias = Run
 

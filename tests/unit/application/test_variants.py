@@ -262,7 +262,7 @@ def ring() -> impact_pb2.PhaseVariant:
         (
             of_phase("orders", PhaseVariant(dropped_dependencies=["items"])),
             "phases.orders.dropped_dependencies",
-            "there is none",
+            "none is declared",
         ),
         (of_phase("orders", ring()), "phases.items.dependencies", "items → orders → items"),
         (

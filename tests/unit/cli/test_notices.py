@@ -55,6 +55,12 @@ def test_a_run_that_waits_for_other_plans_names_them() -> None:
     assert told(seen) == ["waits for a successful run of crm, erp"]
 
 
+def test_a_run_that_waits_for_another_with_the_same_targets_names_it() -> None:
+    seen = picture()
+    seen.run.waiting_for_runs.append(f"{NAME}0")
+    assert f"waits until {NAME}0 is published or ends: both replace the same" in told(seen)
+
+
 def test_a_stalled_lane_and_a_failed_phase_say_why() -> None:
     seen = picture()
     seen.run.phases["first"].state = run_pb2.PHASE_STATE_FAILED

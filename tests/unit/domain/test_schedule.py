@@ -15,6 +15,7 @@ from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import PhaseState, RunState, TaskKind
 from pymigrate.engine.domain.schedule import Limits, Scheduler
 from pymigrate.engine.domain.throttle import PAUSE_SECONDS
+from pymigrate.engine.domain.writers import held_up
 from tests.property.simulated_runs import PLAN, START, aggregate_of
 
 WIDE: dict[str, tuple[str, ...]] = {f"p{number}": () for number in range(6)}
@@ -80,6 +81,36 @@ def test_plans_get_lanes_in_turn_whatever_their_priorities(scheduler: Scheduler)
         phase.priority = 1_000
     leased = lease_all(scheduler, [loud, quiet], Limits(6))
     assert sorted(task.id.split("/")[3] for task in leased) == ["p"] * 3 + ["q"] * 3
+
+
+def test_a_relation_is_replaced_by_one_run_at_a_time_from_its_first_lane_to_its_publication(
+    scheduler: Scheduler,
+) -> None:
+    first, second = core_of({"a": (), "b": ()}, plan="p"), core_of({"a": (), "b": ()}, plan="q")
+    names = [core.run.name for core in (first, second)]
+    replaced = {(name, "a"): frozenset({"s/orders"}) for name in names}
+    limits = Limits(50, replaced=replaced)
+    leased = lease_all(scheduler, [first, second], limits)
+    assert sorted((task.id.split("/")[3], task.phase) for task in leased) == [("p", "a"), ("p", "b"), ("q", "b")]
+    assert held_up([first, second], replaced) == {names[1]: (names[0],)}
+    copied = next(task for task in leased if (task.id.split("/")[3], task.phase) == ("p", "a"))
+    first.apply(Succeeded(copied.id, copied.fence), START)
+    while task := next((each for each in first.pending() if each.phase == "a"), None):
+        assert not [each for core, each in scheduler.grants([first, second], limits, START) if core is second]
+        assert first.apply(Leased(task.id, "workerHosts/h", START + timedelta(seconds=15)), START)
+        first.apply(Succeeded(task.id, task.fence), START)
+    assert first.aggregate.phases["a"].state is PhaseState.PUBLISHED
+    assert held_up([first, second], replaced) == {}
+    assert [task.phase for task in lease_all(scheduler, [first, second], limits) if "/q/" in task.id] == ["a"]
+
+
+def test_a_run_that_fails_or_is_cancelled_keeps_no_other_from_what_it_replaces(scheduler: Scheduler) -> None:
+    first, second = core_of({"a": ()}, plan="p"), core_of({"a": ()}, plan="q")
+    limits = Limits(50, replaced={(core.run.name, "a"): frozenset({"s/orders"}) for core in (first, second)})
+    (task,) = lease_all(scheduler, [first, second], limits)
+    first.apply(Failed(task.id, task.fence, Failure("DATA_REFUSED", "no")), START)
+    (undoing, copying) = lease_all(scheduler, [first, second], limits)
+    assert (undoing.kind, copying.kind) == (TaskKind.ROLLBACK, TaskKind.COPY)
 
 
 def test_within_a_plan_priority_is_first_and_then_the_critical_path(scheduler: Scheduler) -> None:

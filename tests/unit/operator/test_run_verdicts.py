@@ -22,6 +22,8 @@ from pymigrate.v1 import custom_resource_pb2, run_pb2
 from pymigrate.v1.shape import to_json_data
 from tests.unit.operator.declared_runs import HASH, NAME, OTHER_HASH, add_gate, engine_run, run_spec
 
+OTHER_RUN = NAME.replace("warehouse", "archive")
+
 STATES = [name.removeprefix("RUN_STATE_") for name in run_pb2.RunState.DESCRIPTOR.values_by_name][1:]
 LANES = ["pending", "running", "done", "stalled", "failed", "conflict"]
 KINDS = ["Ready", "Reconciling", "Stalled", "Suspended", "Approved", "Verified"]
@@ -222,6 +224,15 @@ def test_a_gate_that_alone_holds_everything_up_waits_for_a_person() -> None:
     assert (conditions(busy)["Reconciling"], conditions(busy)["Approved"]) == ("True", "False")
     run.phases["base"].state = run_pb2.PHASE_STATE_STAGING
     assert conditions(told(Situation(run_spec(), run)))["Approved"] == "True"
+
+
+def test_a_run_that_waits_for_others_with_the_same_targets_names_them() -> None:
+    run = engine_run("RUNNING", phases={"sales": "READY"}, waiting_for_runs=[OTHER_RUN])
+    status = told(Situation(run_spec(), run))
+    assert (reason(status), conditions(status)["Reconciling"]) == ("WaitingForRuns", "True")
+    assert OTHER_RUN in message(status)
+    run.lane_counts.running = 1
+    assert reason(told(Situation(run_spec(), run))) == "Running"
 
 
 def test_what_the_environments_policy_wants_approved_is_told_with_who_may_and_how() -> None:

@@ -26,6 +26,7 @@ from pymigrate.engine.domain.recalls import Recalls
 from pymigrate.engine.domain.run import Failure, Task
 from pymigrate.engine.domain.run_states import TaskKind, TaskState
 from pymigrate.engine.domain.schedule import Limits, Scheduler
+from pymigrate.engine.domain.writers import held_up
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import Store
 from pymigrate.v1 import worker_pb2
@@ -225,6 +226,10 @@ class Hosts:
                 affinity = at_environment(task.affinity, core.run.name)
                 counts[affinity] = counts.get(affinity, 0) + 1
         return counts
+
+    async def held_up(self) -> dict[str, tuple[str, ...]]:
+        """As `writers.held_up`, of all runs under way."""
+        return held_up(self._board.active(), (await self._limits.current()).replaced)
 
     def note_troubles(self, troubles: Mapping[str, Sequence[Failure]]) -> None:
         """Why hosts do not come now, by affinity, for questions that nobody answers."""

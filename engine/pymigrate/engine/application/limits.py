@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.kinds import CONNECTIONS, PHASES, PLANS, children
 from pymigrate.engine.application.policies import lanes_max_of, policy_of
+from pymigrate.engine.application.replaced_relations import replaced_relations
 from pymigrate.engine.application.revisions import opened_now
 from pymigrate.engine.application.schedules import calendar_of
 from pymigrate.engine.domain.calendar import Calendar
@@ -39,6 +40,7 @@ class _Found:
     latency_factors: dict[Place, float] = field(default_factory=dict)
     rates: dict[Place, Rate] = field(default_factory=dict)
     openings: dict[Place, bytes] = field(default_factory=dict)
+    replaced: dict[Place, frozenset[str]] = field(default_factory=dict)
     opened: dict[str, dict[str, connection_pb2.Connection]] = field(default_factory=dict)
 
     def merged(self, newer: "_Found") -> "_Found":
@@ -58,6 +60,7 @@ class _Found:
             self.latency_factors,
             self.rates,
             self.openings,
+            self.replaced,
         )
 
 
@@ -72,6 +75,7 @@ class LaneLimits:
         self._limits = Limits(lanes_max)
         self._found = _Found()
         self._revisions: dict[str, run_pb2.PlanRevision] = {}
+        self._replaced: dict[str, dict[str, frozenset[str]]] = {}
         self._names: frozenset[str] = frozenset()
         self._good_until = float("-inf")
         self._reading = asyncio.Lock()
@@ -99,6 +103,12 @@ class LaneLimits:
         """Reads what limits these runs, beside what is known of others."""
         revisions = {name: await self._board.revision(name) for name in sorted(names)}
         found = await self._store.read(lambda unit: self._read(unit, revisions))
+        # A revision never changes: what it replaces is worked out once.
+        active = self._active()
+        kept = {name: each for name, each in self._replaced.items() if name in active}
+        kept |= {name: replaced_relations(each) for name, each in revisions.items() if name not in kept}
+        found.replaced = {(name, phase): each for name in names for phase, each in kept[name].items()}
+        self._replaced = kept
         self._revisions = {**revised, **self._revised(found, revisions)}
         self._found = known.merged(found)
         self._limits = self._found.limits(self._lanes_max)

@@ -12,6 +12,7 @@ from pymigrate.engine.ports.clock import Clock
 from pymigrate.v1 import run_pb2
 
 TROUBLES_MAX = 10
+WAITED_FOR_MAX = 10
 
 
 class RunViews:
@@ -22,6 +23,7 @@ class RunViews:
         self._scheduler = scheduler
         self._clock = clock
         self._troubles: Mapping[str, tuple[Failure, ...]] = {}
+        self._held_up: Mapping[str, tuple[str, ...]] = {}
         self._observers: list[Callable[[str], None]] = []
         board.changes.follow(lambda change: None if change.is_look else self._tell(change.run))
 
@@ -39,12 +41,20 @@ class RunViews:
                 if changed & _awaited(core):
                     self._tell(core.run.name)
 
+    def note_held_up(self, held_up: Mapping[str, tuple[str, ...]]) -> None:
+        """Which runs wait for which others that write what they replace."""
+        before, self._held_up = self._held_up, held_up
+        for run in sorted({*before, *held_up}):
+            if before.get(run) != held_up.get(run):
+                self._tell(run)
+
     def message(self, aggregate: RunAggregate) -> run_pb2.Run:
         """A run as it stands."""
         message = run_message(aggregate, self._clock.now())
         core = self._board.core(aggregate.run.name)
         if core is not None and core.aggregate is aggregate:
             message.source_latency_factor = self._scheduler.latency_factor(core)
+            message.waiting_for_runs.extend(self._held_up.get(core.run.name, ())[:WAITED_FOR_MAX])
             if self._troubles:
                 told = [each for affinity in sorted(_awaited(core)) for each in self._troubles.get(affinity, ())]
                 for each in told[:TROUBLES_MAX]:

@@ -19,6 +19,7 @@ from pymigrate.engine.domain.run_layout import ALL
 from pymigrate.engine.domain.run_states import UNDOING, TaskKind
 from pymigrate.engine.domain.throttle import FACTOR_DEFAULT, Throttle
 from pymigrate.engine.domain.usage import Usage
+from pymigrate.engine.domain.writers import Replaced, Writers
 
 Place = tuple[str, str]
 TIMED = frozenset({TaskKind.COPY, TaskKind.VERIFY, TaskKind.PREPARE, TaskKind.PUBLISH, TaskKind.STEP})
@@ -32,7 +33,8 @@ class Limits:
 
     `environments` and `plans` by resource name, `departments` by (plan, department), `connections` by (environment, connection);
     `calendars` by (plan, phase), by (plan, "") and (environment, "") for what holds for all in it; `latency_factors` and `rates` by
-    (environment, connection); `openings`, what a connection is opened with where a run froze something else, by (run, connection).
+    (environment, connection); `openings`, what a connection is opened with where a run froze something else, by (run, connection);
+    `replaced` as `writers` has it.
     """
 
     lanes_max: int
@@ -44,6 +46,7 @@ class Limits:
     latency_factors: Mapping[Place, float] = field(default_factory=dict)
     rates: Mapping[Place, Rate] = field(default_factory=dict)
     openings: Mapping[Place, bytes] = field(default_factory=dict)
+    replaced: Replaced = field(default_factory=dict)
 
     def calendars_of(self, plan: str, phase: str) -> list[Calendar]:
         """The calendars of the environment, the plan and the phase."""
@@ -72,7 +75,7 @@ class Scheduler:
         own = None if affinity is None else affinity.rpartition("@")[0]
         if not active:
             return
-        usage = Usage(known)
+        usage, writers = Usage(known), Writers(known, limits.replaced)
         for core in active:
             if core.waiting.has_undoing:
                 for task in core.candidates(now, lanes=False):
@@ -87,6 +90,8 @@ class Scheduler:
                 continue
             for task in core.candidates(now, lanes=has_room):
                 if task.kind in UNDOING or (own is not None and own != task.affinity):
+                    continue
+                if task.kind is TaskKind.COPY and writers.ahead_of(core, task.phase):
                     continue
                 if self._admits(core, task, limits, usage, now):
                     yield core, task

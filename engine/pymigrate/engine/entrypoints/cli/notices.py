@@ -13,6 +13,11 @@ def notices(picture: run_pb2.WatchRunResponse) -> Iterator[tuple[str, str]]:
     yield run.name, f"held: `pymigrate resume {run.name}` lets it go on" if is_held else ""
     waiting = ", ".join(run.waiting_for_plans)
     yield f"{run.name} waits", f"waits for a successful run of {waiting}" if waiting else ""
+    others = ", ".join(run.waiting_for_runs)
+    yield (
+        f"{run.name} waits for its targets",
+        f"waits until {others} is published or ends: both replace the same" if others else "",
+    )
     for name, phase in sorted(run.phases.items()):
         yield name, _phase_notice(run, name, phase)
         for dataset, found in sorted(phase.datasets.items()):

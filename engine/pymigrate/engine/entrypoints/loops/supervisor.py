@@ -91,6 +91,7 @@ class Supervisor:
         troubles = self._executor.troubles()
         self._views.note_troubles(troubles)
         self._hosts.note_troubles(troubles)
+        self._views.note_held_up(await self._hosts.held_up())
         for name in registered:
             self._starts.pop(name, None)
         await self._tidy()
