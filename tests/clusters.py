@@ -131,6 +131,7 @@ class Cluster:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
+        last: Exception | None = None
         for _ in range(int(START_SECONDS_MAX * 4)):
             for program in (self.etcd, self.api_server):
                 program.check()
@@ -138,12 +139,17 @@ class Cluster:
                 try:
                     with self.api() as api:
                         api.read_namespace("default")
-                except (ApiException, HTTPError, OSError):
-                    pass  # not yet
+                except ApiException as error:
+                    # Not yet: etcd is away, or the roles of whoever asks are not there so soon.
+                    if error.status not in {401, 403, 404, 429} and error.status < 500:
+                        raise
+                    last = error
+                except (HTTPError, OSError) as error:
+                    last = error  # nobody listens yet, or with half a certificate
                 else:
                     return
             threading.Event().wait(0.25)
-        raise AssertionError("the API server does not answer")
+        raise AssertionError(f"the API server does not answer: {last!r}")
 
 
 @pytest.fixture(scope="module")

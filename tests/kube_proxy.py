@@ -145,8 +145,8 @@ class KubeProxy:
                 body = await whole(reader, head)
                 if not await self._pass_on(head, body, (reader, writer), (far_reader, far)):
                     return
-        except (OSError, EOFError, asyncio.LimitOverrunError):
-            pass  # either side is gone: the other one learns of it
+        except (OSError, EOFError):
+            pass  # either side is gone: the other one learns of it. A head beyond the limit is none of that, and is heard of
         finally:
             for each in (writer, far):
                 if each is not None:

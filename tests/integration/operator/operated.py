@@ -106,7 +106,7 @@ class Scene:
                     if holds(seen):
                         return seen
                 except ObjectMissing:
-                    pass
+                    pass  # it is yet to be made, which the watch tells
                 async for change in self.cluster.watch(kind, version, namespace):
                     if change.object["metadata"].get("name") == object_name:
                         seen = change.object

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pymigrate.engine.domain.errors import NotFound
+from pymigrate.engine.domain.errors import EngineUnavailable, NotFound
 from pymigrate.engine.entrypoints.operator.engine import Document
 from pymigrate.engine.entrypoints.operator.objects import FINALIZER, RESOURCE_TYPES, EnvironmentRule, Key
 from pymigrate.engine.entrypoints.operator.verdicts import Findings, Verdict
@@ -12,7 +12,7 @@ from pymigrate.engine.ports.cluster import ClusterUnavailable, Object, ObjectCon
 from pymigrate.v1.custom_resource_pb2 import RunStatus
 from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest, ApplyDefinitionsResponse
 from tests.integration.engine.served import ServedEngine, ask
-from tests.integration.operator.operated import Scene, conditions_of, operated, world
+from tests.integration.operator.operated import Scene, condition_of, conditions_of, operated, world
 from tests.unit.application.gitops.applied import file as applied_file
 from tests.unit.application.gitops.applied import phase
 
@@ -316,8 +316,11 @@ async def test_while_the_engine_is_away_it_is_told_and_afterwards_nothing_is_los
         served.stop()
         await scene.apply(ENVIRONMENT, {})
         await scene.until_told(ENVIRONMENT, "EngineUnavailable", "Reconciling")
+        with pytest.raises(EngineUnavailable):
+            await scene.in_engine("Environment", "environments/prod")
         served.start()
         await scene.until_ready(ENVIRONMENT)
+        assert (await scene.in_engine("Environment", "environments/prod")).managed_by == "kubernetes"
 
 
 async def test_everything_that_is_as_it_should_be_causes_no_write_when_an_operator_starts_again(
@@ -353,18 +356,33 @@ async def test_what_happened_while_no_operator_was_there_is_made_up_for(served: 
 
 async def test_a_status_that_others_write_over_and_over_is_written_all_the_same(served: ServedEngine) -> None:
     async with operated(served) as scene:
-        scene.cluster.faults.fail(lambda: ObjectConflict("somebody was faster"), verb="patch", times=20)
+        told: list[ObjectConflict] = []
+
+        def conflict() -> ObjectConflict:
+            told.append(ObjectConflict("somebody was faster"))
+            return told[-1]
+
+        scene.cluster.faults.fail(conflict, verb="patch", times=20)
         await scene.apply(ENVIRONMENT, {})
         await scene.until_ready(ENVIRONMENT)
+        assert len(told) == 20
 
 
 async def test_an_api_that_fails_now_and_then_delays_and_loses_nothing(served: ServedEngine) -> None:
     async with operated(served) as scene:
-        scene.cluster.faults.fail(lambda: ClusterUnavailable("the API said 500"), verb="patch", times=5)
+        told: list[ClusterUnavailable] = []
+
+        def trouble() -> ClusterUnavailable:
+            told.append(ClusterUnavailable("the API said 500"))
+            return told[-1]
+
+        scene.cluster.faults.fail(trouble, verb="patch", times=5)
         for name, spec in world().items():
             await scene.apply(name, spec)
         scene.cluster.cut_watches()
         await scene.until_ready(*world())
+        assert len(told) == 5
+        assert (await scene.in_engine("Plan", "environments/prod/plans/p")).plan_hash
 
 
 async def test_an_operator_that_leads_no_longer_writes_nothing_into_the_engine_or_the_cluster(
@@ -389,6 +407,10 @@ async def test_a_kind_whose_definition_is_deleted_keeps_no_other_from_going_on(s
         await scene.until_ready("Department prod/sales")
         scene.cluster.register(RESOURCE_TYPES["Silence"])
         await scene.eventually(lambda: scene.operator.mirrors["Silence"].trouble is None)
+        await scene.apply("Silence prod/quiet", {"matchers": {}})
+        await scene.until(
+            "Silence prod/quiet", lambda each: condition_of(each, "Ready").get("reason") not in {None, "Accepted"}
+        )
 
 
 async def test_events_are_told_once_for_each_reason_with_a_count(served: ServedEngine) -> None:
@@ -402,6 +424,8 @@ async def test_events_are_told_once_for_each_reason_with_a_count(served: ServedE
             await scene.until_ready(ENVIRONMENT)
         wanted = [("prod", "Normal", "Applied", 4), ("prod", "Warning", "InvalidDefinition", 3)]
         await scene.eventually(lambda: scene.events() == wanted)
+        await scene.quiet()
+        assert scene.events() == wanted, "nothing is told twice"
 
 
 async def test_in_one_namespace_the_others_are_not_looked_at(served: ServedEngine) -> None:
