@@ -158,6 +158,20 @@ async def test_names_of_runs_are_found_by_state(store: Store) -> None:
     assert await store.read(lambda unit: list(unit.runs.names_in([]))) == []
 
 
+async def test_versions_are_told_of_the_runs_that_there_are(store: Store) -> None:
+    for number in range(3):
+        await insert_run(store, run=new_run(f"{PLAN}/runs/r{number}", key=f"k{number}"))
+    run = await store.read(lambda unit: unit.runs.get(f"{PLAN}/runs/r1"))
+    assert run is not None
+    await store.transact(lambda unit: unit.runs.save(run.name, [run]))
+    asked = [f"{PLAN}/runs/r1", f"{PLAN}/runs/r2", f"{PLAN}/runs/none"]
+    assert await store.read(lambda unit: dict(unit.runs.versions(asked))) == {
+        f"{PLAN}/runs/r1": 2,
+        f"{PLAN}/runs/r2": 1,
+    }
+    assert await store.read(lambda unit: dict(unit.runs.versions([]))) == {}
+
+
 async def test_runs_with_an_open_task_are_named_whatever_their_state(store: Store) -> None:
     for number, state in enumerate([TaskState.DONE, TaskState.PENDING, TaskState.LEASED, TaskState.DROPPED]):
         run = new_run(f"{PLAN}/runs/r{number}", key=f"k{number}")

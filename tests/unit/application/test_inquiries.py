@@ -53,6 +53,18 @@ async def test_an_answer_reaches_whoever_asked(inquiries: Inquiries, told: list[
     assert not inquiries.holds(question.id, question.fence)
 
 
+async def test_whoever_asked_hears_when_a_host_takes_the_question(inquiries: Inquiries) -> None:
+    heard: list[str] = []
+    asking = inquiries.ask(worker_pb2.Task(test=worker_pb2.TestWork()), "shared", 60, lambda: heard.append("taken"))
+    answer = asyncio.create_task(asking)
+    await asyncio.sleep(0)
+    assert heard == []
+    question = given(inquiries)
+    assert heard == ["taken"]
+    inquiries.finish(question.id, question.fence, ANSWER)
+    assert await answer == ANSWER
+
+
 async def test_a_host_of_another_affinity_is_not_asked(inquiries: Inquiries) -> None:
     answer = await asked(inquiries)
     assert inquiries.waiting("file:/w") is None

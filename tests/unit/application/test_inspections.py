@@ -1,9 +1,15 @@
 """Looks at both sides of datasets: all that stands against them, raised at once for a run, and told dataset by dataset for an estimate."""
 
+import asyncio
+from itertools import count
+
 import pytest
 
+from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
+from pymigrate.engine.application.joint_looks import JointLooks
 from pymigrate.engine.domain.errors import InvalidDefinition, SourceMissing, SystemUnavailable
+from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.v1 import plan_pb2, run_pb2, worker_pb2
 from tests.unit.application.inquirers import AnsweredInquiries, a_revision
 
@@ -62,3 +68,39 @@ async def test_the_host_that_may_write_to_the_target_is_asked() -> None:
     revision.connections["warehouse"].duckdb.path = "/w.duckdb"
     await Inspections(asked.inquiries).require(revision, ["sales"])
     assert asked.affinities == ["file:/w.duckdb@e"]
+
+
+async def test_those_who_want_to_know_the_same_share_a_look_until_a_host_takes_it() -> None:
+    ids = count()
+    inquiries = Inquiries(lambda: f"q{next(ids)}", lambda: None)
+    inspections = Inspections(inquiries, JointLooks(ManualClock()))
+    revisions = [uninspected("a") for _ in range(3)]
+
+    async def ask(number: int) -> "asyncio.Task[None]":
+        asking = asyncio.create_task(inspections.require(revisions[number], ["sales"]))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return asking
+
+    def answer(path: str) -> None:
+        inquiries.finish(given.id, given.fence, worker_pb2.TaskResult(inspect=run_pb2.Inspection(path=path)))
+
+    early = [await ask(0), await ask(1)]
+    affinity = next(iter(inquiries.demand()))
+    assert inquiries.demand() == {affinity: 1}
+    waiting = inquiries.waiting(affinity)
+    assert waiting is not None
+    given = inquiries.lease(waiting, "h", 15)
+    late = await ask(2)
+    answer("arrow")
+    await asyncio.gather(*early)
+    assert [revision.inspections["sales/a"].path for revision in revisions[:2]] == ["arrow", "arrow"]
+    assert not late.done()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    waiting = inquiries.waiting(affinity)
+    assert waiting is not None
+    given = inquiries.lease(waiting, "h", 15)
+    answer("csv")
+    await late
+    assert revisions[2].inspections["sales/a"].path == "csv"

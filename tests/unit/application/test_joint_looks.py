@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pymigrate.engine.application.joint_looks import GATHER_SECONDS, JointLooks
+from pymigrate.engine.application.joint_looks import GATHER_SECONDS, Begin, JointLooks
 from pymigrate.engine.domain.errors import EngineUnavailable
 from pymigrate.engine.testing.clock import ManualClock
 
@@ -18,9 +18,13 @@ class Looks:
         self.world = 0
         self.begun = 0
         self.given_up = 0
+        self.turn = asyncio.Event()
+        self.turn.set()
         self._ends: list[asyncio.Event] = []
 
-    async def _make(self) -> int:
+    async def _make(self, begin: Begin) -> int:
+        await self.turn.wait()
+        begin()
         self.begun += 1
         seen, end = self.world, asyncio.Event()
         self._ends.append(end)
@@ -67,6 +71,39 @@ async def test_who_asks_while_it_is_under_way_is_told_by_the_next_one() -> None:
     assert (early.result(), looks.begun) == (0, 2)
     await looks.end(1)
     assert [task.result() for task in late] == [1] * 10
+
+
+async def test_one_that_waits_for_its_turn_gathers_those_who_ask_until_it_begins() -> None:
+    looks = Looks()
+    looks.turn.clear()
+    first = looks.ask()
+    await looks.go_on(GATHER_SECONDS)
+    looks.world = 1
+    second = looks.ask()
+    await looks.go_on(GATHER_SECONDS)
+    looks.turn.set()
+    await looks.go_on()
+    looks.world = 2
+    late = looks.ask()
+    await looks.end(0)
+    assert (first.result(), second.result(), looks.begun) == (1, 1, 2)
+    await looks.end(1)
+    assert late.result() == 2
+
+
+async def test_what_fails_before_it_begins_is_no_look_of_those_who_ask_then() -> None:
+    joint = JointLooks(ManualClock())
+
+    async def fail(begin: Begin) -> int:
+        raise EngineUnavailable("nobody comes")
+
+    async def answer(begin: Begin) -> int:
+        begin()
+        return 7
+
+    with pytest.raises(EngineUnavailable):
+        await joint.look("it", fail)
+    assert await joint.look("it", answer) == 7
 
 
 async def test_one_that_does_not_end_holds_the_next_one_up_no_longer_than_a_moment() -> None:
@@ -124,10 +161,12 @@ async def test_one_that_is_given_up_before_it_began_is_none_of_those_who_ask_the
 async def test_what_it_raises_is_raised_to_all_and_the_next_one_is_tried_anew() -> None:
     joint = JointLooks(ManualClock())
 
-    async def fail() -> int:
+    async def fail(begin: Begin) -> int:
+        begin()
         raise EngineUnavailable("nobody answers")
 
-    async def answer() -> int:
+    async def answer(begin: Begin) -> int:
+        begin()
         return 7
 
     for found in await asyncio.gather(*(joint.look("it", fail) for _ in range(3)), return_exceptions=True):

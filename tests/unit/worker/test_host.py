@@ -197,6 +197,18 @@ def test_a_lease_that_runs_out_unnoticed_is_told_by_joining_again(running: Runni
     assert running.engine.finished == []
 
 
+def test_a_heartbeat_follows_a_task_at_once_but_for_looks_which_come_by_the_hundred(running: Running) -> None:
+    running.engine.terms.heartbeat_seconds = 30.0
+    running.start()
+    looks = [f"look{number}" for number in range(20)]
+    for look in looks:
+        running.engine.give(worker_pb2.Task(id=look, fence=1, lease_seconds=30.0, inspect=worker_pb2.InspectWork()))
+    running.engine.wait(lambda: len(running.engine.finished) == len(looks))
+    assert running.engine.calls.count("heartbeat") == 0
+    running.engine.give(a_task("t1"))
+    running.engine.wait(lambda: running.engine.calls.count("heartbeat") == 1)
+
+
 def test_progress_is_coalesced_and_its_last_word_always_told(running: Running) -> None:
     def count(task: worker_pb2.Task, _: object, tell: Callable[[worker_pb2.LaneProgress], None]) -> object:
         for chunks in range(1, 1001):

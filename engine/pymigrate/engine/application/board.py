@@ -101,8 +101,7 @@ class Board:
         held = [core.run.name for core in self.active()]
 
         def look(unit: Unit) -> dict[str, int]:
-            found = {name: unit.runs.get(name) for name in {*held, *_unfinished(unit)}}
-            return {name: run.version for name, run in sorted(found.items()) if run is not None}
+            return dict(sorted(unit.runs.versions({*held, *_unfinished(unit)}).items()))
 
         behind = []
         for name, version in (await self._store.read(look)).items():

@@ -61,6 +61,7 @@ class FleetCounters:
         self._metrics = metrics
         self._ended_kept_max = ended_kept_max
         self.runs: dict[str, _Counted] = {}
+        self._ended: dict[str, None] = {}
         self._active: dict[str, set[str]] = {}
         self._idle_since: dict[str, datetime] = {}
 
@@ -70,7 +71,6 @@ class FleetCounters:
         is_first = known is None
         if known is None:
             known = self.runs[change.run] = _Counted(last_segment(environment_of(change.run)))
-            self._forget_ended()
         for entity in change.entities:
             if isinstance(entity, PhaseRun):
                 self._phase(known, entity)
@@ -192,13 +192,16 @@ class FleetCounters:
         active = self._active.setdefault(known.environment, set())
         if known.is_active:
             active.add(name)
+            self._ended.pop(name, None)
             self._idle_since.pop(known.environment, None)
             return
         active.discard(name)
         if not active:
             self._idle_since[known.environment] = time
+        self._ended[name] = None
+        self._forget_ended()
 
     def _forget_ended(self) -> None:
-        ended = [name for name, run in self.runs.items() if not run.is_active]
-        for name in ended[: max(0, len(ended) - self._ended_kept_max)]:
-            del self.runs[name]
+        while len(self._ended) > self._ended_kept_max:
+            name = next(iter(self._ended))
+            del self.runs[name], self._ended[name]

@@ -22,6 +22,7 @@ class FleetFold:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._runs: dict[str, RunKpis] = {}
+        self._ended: dict[str, None] = {}
         self._outlooks: dict[str, RunOutlook] = {}
         self._environments: dict[str, EnvironmentKpis] = {}
         self._renewed: set[str] = set()
@@ -75,8 +76,8 @@ class FleetFold:
             run = self._renew(run.name)
         if run is None:
             run = self._runs[change.run] = RunKpis(change.run, verdict_of)
-            self._forget_others()
         self._place(run, run.take_in(change.time, change.entities, change.events))
+        self._note_end(run)
         self._tell(run.name)
         return run
 
@@ -85,6 +86,7 @@ class FleetFold:
         if run.name not in self._runs:
             self._runs[run.name] = run
             self._place(run, {})
+            self._note_end(run)
             self._tell(run.name)
 
     def leave_out(self, plans: Iterable[str], *, is_declared: bool = False) -> None:
@@ -144,15 +146,22 @@ class FleetFold:
         for callback in self._on_change:
             callback(run)
 
-    def _forget_others(self) -> None:
-        """Of runs that neither go on nor are their plan's newest only so many are kept."""
+    def _note_end(self, run: RunKpis) -> None:
+        """Of runs that neither go on nor are their plan's newest only so many are kept. Only those that have ended are gone through:
+        a thousand that begin at once would each go through all others."""
+        if run.is_active:
+            self._ended.pop(run.name, None)
+            return
+        if run.name in self._ended:
+            return
+        self._ended[run.name] = None
         others = [
             name
-            for name, run in self._runs.items()
-            if not run.is_active and name not in self._renewed and self.newest(run.plan) is not run
+            for name in self._ended
+            if name not in self._renewed and (known := self._runs[name]) is not self.newest(known.plan)
         ]
         for name in others[: max(0, len(others) - OTHERS_KEPT_MAX)]:
-            del self._runs[name]
+            del self._runs[name], self._ended[name]
             self._outlooks.pop(name, None)
 
 

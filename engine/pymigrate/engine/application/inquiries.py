@@ -23,11 +23,12 @@ REPLACED_SECONDS_MAX = 30.0
 
 @dataclass(slots=True)
 class Inquiry:
-    """A question on its way. `fence` counts the hosts that were given it."""
+    """A question on its way. `fence` counts the hosts that were given it, each of which `on_lease` is called before."""
 
     message: worker_pb2.Task
     affinity: str
     answer: "asyncio.Future[worker_pb2.TaskResult]"
+    on_lease: Callable[[], None]
     host: str = ""
     losses: int = 0
 
@@ -42,12 +43,18 @@ class Inquiries:
         self._troubles: Mapping[str, Sequence[Failure]] = {}
         self._vain_since: dict[str, float] = {}
 
-    async def ask(self, message: worker_pb2.Task, affinity: str, timeout_seconds: float) -> worker_pb2.TaskResult:
-        """Waits for a host's answer. Raises what the host found wrong, EngineUnavailable when none answered in time, and of that
-        HostsUnavailable, soon, while it is known why none comes."""
+    async def ask(
+        self,
+        message: worker_pb2.Task,
+        affinity: str,
+        timeout_seconds: float,
+        on_lease: Callable[[], None] = lambda: None,
+    ) -> worker_pb2.TaskResult:
+        """Waits for a host's answer; `on_lease` is called when one takes the question. Raises what the host found wrong,
+        EngineUnavailable when none answered in time, and of that HostsUnavailable, soon, while it is known why none comes."""
         message.id = f"inquiries/{self._new_id()}"
         message.traceparent = str(present_span() or "")
-        inquiry = Inquiry(message, affinity, asyncio.get_running_loop().create_future())
+        inquiry = Inquiry(message, affinity, asyncio.get_running_loop().create_future(), on_lease)
         self._open[message.id] = inquiry
         self._on_work()
         try:
@@ -86,6 +93,7 @@ class Inquiries:
 
     def lease(self, inquiry: Inquiry, host: str, lease_seconds: float) -> worker_pb2.Task:
         """Gives a question to a host."""
+        inquiry.on_lease()
         inquiry.host = host
         inquiry.message.fence += 1
         inquiry.message.lease_seconds = lease_seconds

@@ -86,4 +86,6 @@ class Inspections:
         if self._looks is None:
             return await self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS)
         key = "inspection", affinity, message.SerializeToString(deterministic=True)
-        return await self._looks.look(key, lambda: self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS))
+        return await self._looks.look(
+            key, lambda begin: self._inquiries.ask(message, affinity, INSPECTION_TIMEOUT_SECONDS, begin)
+        )

@@ -8,7 +8,7 @@ from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.field_definitions import range_problems
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.inspections import Inspections
-from pymigrate.engine.application.joint_looks import JointLooks
+from pymigrate.engine.application.joint_looks import Begin, JointLooks
 from pymigrate.engine.application.kinds import PLANS
 from pymigrate.engine.application.pages import page_limit
 from pymigrate.engine.application.policies import policy_of, require_approver, require_runner
@@ -236,8 +236,13 @@ class Runs:
 
     async def _frozen(self, plan: str) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
         """As `_freeze`, of which the caller has a revision of its own: many runs of a plan may be started at once."""
+
+        def freeze_at(unit: Unit, begin: Begin) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
+            begin()
+            return self._freeze(unit, plan)
+
         shared, problems = await self._looks.look(
-            ("frozen", plan), lambda: self._store.read(lambda unit: self._freeze(unit, plan))
+            ("frozen", plan), lambda begin: self._store.read(lambda unit: freeze_at(unit, begin))
         )
         revision = run_pb2.PlanRevision()
         revision.CopyFrom(shared)

@@ -6,7 +6,7 @@ found nothing; nothing here raises for that.
 """
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -157,6 +157,10 @@ class Runs(Protocol):
 
     def get(self, name: str) -> Run | None:
         """A run alone."""
+        ...
+
+    def versions(self, names: Collection[str]) -> Mapping[str, int]:
+        """The versions of those of these runs that there are, by name, in few reads: without what else is stored of them."""
         ...
 
     def revision(self, name: str) -> bytes | None:

@@ -4,7 +4,7 @@ What a unit writes is journalled, so that an exception really undoes it, version
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -134,6 +134,9 @@ class _Runs:
     def get(self, name: str) -> Run | None:
         stored = self._tables.runs.get(name)
         return None if stored is None else copied(stored)
+
+    def versions(self, names: Collection[str]) -> Mapping[str, int]:
+        return {name: self._tables.runs[name].version for name in names if name in self._tables.runs}
 
     def revision(self, name: str) -> bytes | None:
         return self._tables.revisions.get(name)

@@ -4,7 +4,7 @@ Saving compares the stored version with the entity's own and adds one to both. T
 gives it the version back that it had.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,7 @@ from pymigrate.engine.domain.run_keys import GIVEN_UP
 from pymigrate.engine.domain.run_states import TASK_OPEN, RunState
 
 ALL_PLANS = "/-"
+NAMES_AT_ONCE = 1_000
 PLANS = "plans"
 AFTER_SLASH = "0"  # the character that follows "/"
 _STANDING = col(RunRow.key).not_like(f"{GIVEN_UP}%")
@@ -73,6 +74,9 @@ _PARTS: dict[type[Entity], _Statements] = {
 }
 _INSERT_REVISION = insert(RunRevisionRow)
 _UPDATE_REVISION = update(RunRevisionRow).where(col(RunRevisionRow.run) == bindparam("stored_run"))
+
+
+_VERSIONS = select(RunRow.name, RunRow.version).where(col(RunRow.name).in_(bindparam("names", expanding=True)))
 
 
 class SqlRuns:
@@ -125,6 +129,14 @@ class SqlRuns:
         """A run alone."""
         row = read_first(self._connection, select(RunRow).where(RunRow.name == name))
         return None if row is None else row.to_domain()
+
+    def versions(self, names: Collection[str]) -> Mapping[str, int]:
+        """Read so many at once."""
+        wanted, found = sorted(set(names)), dict[str, int]()
+        for at in range(0, len(wanted), NAMES_AT_ONCE):
+            rows = self._connection.execute(_VERSIONS, {"names": wanted[at : at + NAMES_AT_ONCE]})
+            found.update((name, version) for name, version in rows)
+        return found
 
     def revision(self, name: str) -> bytes | None:
         """The frozen revision."""
