@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pymigrate.engine.adapters.clock import SystemClock
@@ -27,7 +27,7 @@ INVALID = {"users": -1}
 def departments(draw: st.DrawFn) -> Set:
     """Some that need others, which may not be there or be wrong. Those that need each other can only come together."""
     found: Set = {}
-    for name in draw(st.sets(st.sampled_from(DEPARTMENTS))):
+    for name in sorted(draw(st.sets(st.sampled_from(DEPARTMENTS)))):
         others = [each for each in DEPARTMENTS if each > name]
         needs = draw(st.sets(st.sampled_from([*others, "nobody"]), max_size=2))
         users = draw(st.sampled_from([1, 2, -1]))
@@ -41,7 +41,7 @@ def sets(draw: st.DrawFn) -> Set:
     found: Set = draw(departments())
     if draw(st.booleans()):
         found["Environment prod"] = {}
-    for name in draw(st.sets(st.sampled_from(["legacy", "warehouse"]))):
+    for name in sorted(draw(st.sets(st.sampled_from(["legacy", "warehouse"])))):
         path = draw(st.sampled_from(["/data/one.db", "/data/two.db", ""]))
         found[f"Connection prod/{name}"] = {"sqlite": {"path": path}}
     if draw(st.booleans()):
@@ -123,6 +123,18 @@ async def new_engine() -> AskedEngine:
     return AskedEngine()
 
 
+LEGACY_TO_BE_MENDED: tuple[Set, Set] = (
+    {"Environment prod": {}, "Connection prod/legacy": {"sqlite": {"path": "/data/one.db"}}},
+    {
+        "Connection prod/warehouse": {"sqlite": {"path": "/data/one.db"}},
+        "Connection prod/legacy": {"sqlite": {"path": ""}},
+        "Plan prod/p": {"phases": {"orders": phase()}},
+    },
+)
+"""The plan fits what is wrong with `legacy`, and not what the engine holds of it; and it lacks its department."""
+
+
+@example(first=LEGACY_TO_BE_MENDED[0], second=LEGACY_TO_BE_MENDED[1], seed=0, is_others=False)
 @given(first=sets(), second=sets(), seed=st.integers(0, 1_000), is_others=st.booleans())
 def test_any_mix_at_once_ends_as_one_by_one(first: Set, second: Set, seed: int, is_others: bool) -> None:
     async def work() -> None:

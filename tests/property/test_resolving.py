@@ -39,7 +39,7 @@ def worlds(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
         free = [key for key in OBJECTS if key not in known]
         objects = {
             key: {"description": f"{name} ${{p}}", "lanesMax": at + 1}
-            for key in draw(st.sets(st.sampled_from(free)) if free else st.just(set()))
+            for key in sorted(draw(st.sets(st.sampled_from(free)) if free else st.just(set())))
         }
         has = sorted({*known, *objects})
         said = {

@@ -77,7 +77,7 @@ def runs(draw: st.DrawFn) -> run_pb2.Run:
     )
     for name in ("sales", "stock"):
         run.phases[name].state = draw(st.sampled_from(PHASE_STATES))
-        for gate in draw(st.sets(st.sampled_from(["sign_off", "environment-1", "environment-2"]))):
+        for gate in sorted(draw(st.sets(st.sampled_from(["sign_off", "environment-1", "environment-2"])))):
             point = draw(st.sampled_from([plan_pb2.GATE_POINT_BEFORE_START, plan_pb2.GATE_POINT_BEFORE_PUBLICATION]))
             approver = draw(st.sampled_from(["", "somebody"]))
             run.phases[name].gates[gate].CopyFrom(run_pb2.GateRun(point=point, approver=approver))

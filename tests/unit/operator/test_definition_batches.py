@@ -9,7 +9,7 @@ from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import EngineUnavailable, FailedPrecondition
 from pymigrate.engine.entrypoints.operator.definition_batches import BYTES_MAX, DOCUMENTS_MAX, DefinitionBatches
 from pymigrate.v1.definition_pb2 import ApplyDefinitionsResponse
-from tests.unit.application.gitops.applied import Spec
+from tests.unit.application.gitops.applied import Spec, phase
 from tests.unit.operator.asked import AskedEngine, document
 
 HEALTHY: Mapping[str, Spec] = {f"Department prod/d{at}": {} for at in range(20)}
@@ -104,6 +104,29 @@ async def test_what_leant_on_something_that_is_wrong_is_told_what_it_lacks() -> 
     answers = await applied(batches, {"Department prod/a": {"dependencies": ["b"]}, "Department prod/b": {"users": -1}})
     assert [each.is_missing for each in answers["Department prod/a"].problems] == [True]
     assert [each.is_missing for each in answers["Department prod/b"].problems] == [False]
+
+
+async def test_what_waits_and_fits_only_what_is_wrong_is_told_that_it_does_not_fit_what_there_is() -> None:
+    engine = await engine_with_environment()
+    batches = DefinitionBatches(engine, SystemClock())
+    path = {"path": "/data/one.db"}
+    await applied(batches, {f"Connection prod/{name}": {"sqlite": path} for name in ("legacy", "warehouse")})
+    wrong = {"Connection prod/legacy": {"sqlite": {"path": ""}}}
+    plan = {"Plan prod/p": {"phases": {"orders": phase()}}}
+    together = (await applied(batches, {**wrong, **plan}))["Plan prod/p"]
+    alone = await engine.check(document("Plan prod/p", plan["Plan prod/p"]))
+    assert together.problems == alone.problems
+    assert sorted(each.is_missing for each in together.problems) == [False, True]
+
+
+async def test_what_lacks_something_beside_what_is_wrong_costs_one_call_more_for_all_of_it() -> None:
+    engine = await engine_with_environment()
+    batches = DefinitionBatches(engine, SystemClock())
+    lacking = {f"Department prod/d{at}": {"dependencies": ["nobody"]} for at in range(20)}
+    checks = [batches.check("prod", document(name, spec)) for name, spec in {**lacking, **WRONG}.items()]
+    await asyncio.gather(*checks)
+    sizes = sorted(len(files) for _, files in engine.calls)
+    assert sizes == [*(1 for _ in WRONG), len(lacking), len(lacking) + len(WRONG)]
 
 
 async def test_two_that_need_each_other_can_only_come_together() -> None:

@@ -190,16 +190,18 @@ class DefinitionBatches:
             return checked
 
     def _refused(self, lane: _Lane, group: list[_Waiting], answer: ApplyDefinitionsResponse) -> list[list[_Waiting]]:
-        """Those with problems have theirs, and the others are asked again without them, on which they may have leant."""
+        """Those with problems of their own have theirs, and the others are asked again without them, on which they may have leant: even
+        what lacks something may fit only what is wrong, and not what the engine holds in its place."""
         found, is_whole = _problems(answer, group)
         if not found:
             return _halves(group)
-        for each in found:
-            if is_whole and all(_is_its_own(problem) for problem in found[each]):
-                self._tell(each, ApplyDefinitionsResponse(problems=found[each]))
-            else:
-                self._add(_Lane(lane.environment, lane.is_check, _Standing.ALONE), each)
-        left = [each for each in group if each not in found]
+        wrong = [each for each in found if not (is_whole and all(map(_is_its_own, found[each])))]
+        told = [each for each in found if each not in wrong and not (wrong and any(map(_is_missing, found[each])))]
+        for each in wrong:
+            self._add(_Lane(lane.environment, lane.is_check, _Standing.ALONE), each)
+        for each in told:
+            self._tell(each, ApplyDefinitionsResponse(problems=found[each]))
+        left = [each for each in group if each not in wrong and each not in told]
         return [left] if left else []
 
     def _tell(self, waiting: _Waiting, answer: ApplyDefinitionsResponse) -> None:
@@ -227,8 +229,13 @@ def _halves(group: list[_Waiting]) -> list[list[_Waiting]]:
 
 
 def _is_its_own(problem: DefinitionProblem) -> bool:
-    """Whether it is told of a document alone too. What is missing is waited for, so that it is looked at again in any case."""
+    """Whether it is told of a document alone too, where nothing else is wrong. What is missing is waited for, so that it is looked at again
+    in any case."""
     return problem.is_missing or problem.rule in OF_THE_DOCUMENT
+
+
+def _is_missing(problem: DefinitionProblem) -> bool:
+    return problem.is_missing
 
 
 def _problems(
