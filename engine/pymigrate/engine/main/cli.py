@@ -54,6 +54,7 @@ def _add_commands(app: typer.Typer) -> None:
         notification_commands,
         promotion_commands,
         secret_backend_commands,
+        service_token_commands,
         token_commands,
     )
 
@@ -72,6 +73,7 @@ def _add_commands(app: typer.Typer) -> None:
     environment_commands.add_to(app)
     git_source_commands.add_to(app)
     token_commands.add_to(app)
+    service_token_commands.add_to(app)
     promotion_commands.add_to(app)
 
 

@@ -1,6 +1,6 @@
 """The ways in that the settings name: each recognises its own kind of credential."""
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,12 @@ from pymigrate.engine.application.access.service_tokens import ServiceTokens
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.origins import Origins
+from pymigrate.engine.main.identity_settings import OidcSettings
+from pymigrate.engine.ports.identity import Authenticator
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +23,46 @@ class WaysIn:
 
     bearers: Bearers
     service_tokens: ServiceTokens
+    work: tuple[Work, ...] = ()
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What they do on their own, each until it is cancelled."""
-        yield from ()
+        yield from (run() for run in self.work)
 
 
 def build_ways_in(settings: Settings, token: str, clock: SystemClock, store: Store) -> WaysIn:
     """The engine's token, what it made itself, and whoever else is to vouch for callers. Raises PyMigrateError for settings that can't
     hold."""
     service_tokens = ServiceTokens(store, Surroundings(clock, random_id))
+    vouching = [*_oidc(settings, OidcSettings(), clock)]
+    ways_in = (service_tokens, *(each for each, _ in vouching))
     origins = Origins(settings.trusted_proxies_parts)
-    return WaysIn(Bearers(token, clock, (service_tokens,), origins), service_tokens)
+    return WaysIn(Bearers(token, clock, ways_in, origins), service_tokens, tuple(run for _, run in vouching))
+
+
+def _oidc(settings: Settings, given: OidcSettings, clock: SystemClock) -> Iterator[tuple[Authenticator, Work]]:
+    if not given.issuer:
+        return
+    from pymigrate.engine.adapters.identity.issuer_documents import IssuerDocuments, IssuerTerms
+    from pymigrate.engine.adapters.identity.oidc import OidcAuthenticator, OidcTerms
+    from pymigrate.engine.adapters.identity.published_keys import PublishedKeys
+
+    terms = IssuerTerms(given.issuer, given.algorithm_names, given.jwks_url)
+    documents = IssuerDocuments(terms, settings.outgoing_allowed_parts)
+    keys = PublishedKeys(documents, given.issuer, clock)
+    tokens = OidcTerms(
+        given.issuer,
+        given.audience,
+        given.algorithm_names,
+        given.principal_claim,
+        given.groups_claim,
+        given.clock_skew_seconds,
+    )
+
+    async def run() -> None:
+        try:
+            await keys.run()
+        finally:
+            await documents.close()
+
+    yield OidcAuthenticator(tokens, keys, clock), run

@@ -53,6 +53,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
+    # A token of the size that is looked at, with all else that comes with a call; beyond the first, calls are refused at random.
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 32 * 1024),
 )
 # Who is on another machine may go without a word, and its streams would stay for a quarter of an hour.
 REMOTE_OPTIONS: tuple[tuple[str, int], ...] = (

@@ -1,0 +1,1 @@
+"""Who others vouch for: an OIDC issuer, and a cluster of Kubernetes."""
