@@ -121,11 +121,11 @@ class _UncomparedRuns(_Runs):
 
 class _UntoldRuns(_Runs):
     def append(self, run: str, events: Iterable[RunEvent]) -> None:
-        entries = self._runs._tables.feed  # type: ignore[attr-defined]
+        stream = self._runs._tables.feed  # type: ignore[attr-defined]
         for event in events:
             self._runs.append(run, [event])  # type: ignore[attr-defined]
             if event.type == "run.paused":
-                self._runs._journal.drop(entries, len(entries))  # type: ignore[attr-defined]
+                self._runs._journal.drop(stream.entries, stream.last)  # type: ignore[attr-defined]
 
 
 def without_comparing(unit: Unit) -> Unit:

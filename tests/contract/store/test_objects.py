@@ -207,13 +207,19 @@ async def test_old_answers_are_forgotten(store: Store) -> None:
     ]
 
 
+async def said(store: Store, after: int, limit: int) -> list[AuditEntry]:
+    """What the trail says, without its links."""
+    found = await store.read(lambda unit: unit.audit.list(after, limit))
+    return [replace(entry, chain="", place=0, hash=b"") for entry in found]
+
+
 async def test_the_store_numbers_the_audit_trail_from_1(store: Store) -> None:
     entries = [AuditEntry(at(n), "alice", "update", f"plans/{n}", n, "detail") for n in range(3)]
     await store.transact(lambda unit: unit.audit.append(entries[0]))
     await store.transact(each(*entries[1:], do=lambda unit, entry: unit.audit.append(entry)))
     numbered = [replace(entry, sequence=place) for place, entry in enumerate(entries, start=1)]
-    assert await store.read(lambda unit: list(unit.audit.list(0, 9))) == numbered
-    assert await store.read(lambda unit: list(unit.audit.list(1, 1))) == numbered[1:2]
+    assert await said(store, 0, 9) == numbered
+    assert await said(store, 1, 1) == numbered[1:2]
 
 
 async def test_an_undone_entry_is_not_in_the_audit_trail(store: Store) -> None:

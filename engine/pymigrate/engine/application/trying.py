@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 from pymigrate.engine.domain.errors import AlreadyExists, StaleWrite
+from pymigrate.engine.ports.audit import AuditFilter, Found
 from pymigrate.engine.ports.store import AuditEntry, Resource, ResourcesRead, Unit, state_of
 
 
@@ -60,6 +61,14 @@ class NotedAudit:
     def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
         """As it is stored."""
         return self._unit.audit.list(after, limit)
+
+    def find(self, asked: AuditFilter, after: int, limit: int) -> Found:
+        """As it is stored."""
+        return self._unit.audit.find(asked, after, limit)
+
+    def about(self, subjects: Collection[str], limit: int) -> Sequence[AuditEntry]:
+        """As it is stored."""
+        return self._unit.audit.about(subjects, limit)
 
 
 class WrittenOver:

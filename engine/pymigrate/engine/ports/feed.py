@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from pymigrate.engine.domain.audit_chain import Written, failure_text, microseconds_of
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem
 from pymigrate.engine.domain.run import Failure
 
 CURSOR_DIGITS_MAX = 18
 BEFORE_ALL = -(10**18)
 CLAIMS_MAX = 1_000
+# The outcome of what had its effect; any other is the status that it was refused with.
+OK = "OK"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,7 +58,8 @@ def lost_place() -> InvalidDefinition:
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
     """An entry of the stream. One of a run (`run` is its name, `sequence` the event's) tells a step from one state to another; any
-    other (`run` is empty) tells what `actor` did to a declared object or asked of a run, with the action as its `type`."""
+    other (`run` is empty) tells what `actor` did to a declared object or asked of a run, with the action as its `type`. It is the link
+    `place` of `chain`, which is the run of a run's entry, and has its `hash`; what was written before there were chains has none."""
 
     id: int
     position: str
@@ -71,6 +75,44 @@ class FeedEntry:
     version: int = 0
     revision: str = ""
     detail: str = ""
+    origin: str = ""
+    method: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+    before_digest: str = ""
+    after_digest: str = ""
+    outcome: str = OK
+    chain: str = ""
+    place: int = 0
+    hash: bytes = b""
+
+
+def as_written(entry: FeedEntry) -> Written:
+    """An entry as its hash is computed."""
+    return Written(
+        sequence=entry.id,
+        time_microseconds=microseconds_of(entry.time),
+        version=entry.version,
+        place=entry.place,
+        chain=entry.chain,
+        principal=entry.actor,
+        origin=entry.origin,
+        action=entry.type,
+        subject=entry.subject,
+        method=entry.method,
+        run=entry.run,
+        revision=entry.revision,
+        from_state=entry.from_state,
+        to_state=entry.to_state,
+        before_digest=entry.before_digest,
+        after_digest=entry.after_digest,
+        detail=entry.detail,
+        failure=failure_text(entry.failure),
+        outcome=entry.outcome,
+        request_id=entry.request_id,
+        trace_id=entry.trace_id,
+        hash=entry.hash,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from typing import Protocol, TypeVar
 
 from pymigrate.engine.domain.run import Entity, Run, RunAggregate, RunEvent
 from pymigrate.engine.domain.run_states import RunState
+from pymigrate.engine.ports.audit import AuditFilter, Found, Seals
 from pymigrate.engine.ports.deliveries import Conditions, Deliveries, Incidents
 from pymigrate.engine.ports.estimates import Estimates, Measures, Samples
-from pymigrate.engine.ports.feed import Feed, FeedEntry, Outbox
+from pymigrate.engine.ports.feed import OK, Feed, FeedEntry, Outbox
 from pymigrate.engine.ports.figures import Figures
 from pymigrate.engine.ports.git_records import GitRecords
 from pymigrate.engine.ports.hosts import Hosts
@@ -51,7 +52,10 @@ def state_of(version: int, resolved: bytes) -> int:
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Who did what to which object. `version` is the object's own where it counts its writes, `revision` the hash of the plan that a
-    run froze. `sequence` is given by the store and grows; what happened in a run is numbered with everything else."""
+    run froze. `sequence` is given by the store and grows; what happened in a run is numbered with everything else. `origin`, `method`,
+    `request_id` and `trace_id` are those of the call that asked for it, and are stamped on by `application/audit/stamping`; the digests are
+    SHA-256 of an object as it was declared before and after; `outcome` is OK, or the status that it was refused with. `chain`, `place` and
+    `hash` are given by the store too."""
 
     time: datetime
     actor: str
@@ -61,6 +65,16 @@ class AuditEntry:
     detail: str = ""
     revision: str = ""
     sequence: int = 0
+    origin: str = ""
+    method: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+    before_digest: str = ""
+    after_digest: str = ""
+    outcome: str = OK
+    chain: str = ""
+    place: int = 0
+    hash: bytes = b""
 
 
 def audit_entry(entry: FeedEntry) -> AuditEntry:
@@ -75,6 +89,16 @@ def audit_entry(entry: FeedEntry) -> AuditEntry:
         detail=entry.detail or step,
         revision=entry.revision,
         sequence=entry.id,
+        origin=entry.origin,
+        method=entry.method,
+        request_id=entry.request_id,
+        trace_id=entry.trace_id,
+        before_digest=entry.before_digest,
+        after_digest=entry.after_digest,
+        outcome=entry.outcome,
+        chain=entry.chain,
+        place=entry.place,
+        hash=entry.hash,
     )
 
 
@@ -246,6 +270,15 @@ class Audit(Protocol):
         lower one may still come; who must miss none follows the feed."""
         ...
 
+    def find(self, asked: AuditFilter, after: int, limit: int) -> Found:
+        """At most `limit` entries that were asked for, with a sequence above `after`, in order. It looks at LOOKED_MAX at most, so that
+        nobody waits long, and may have found fewer, or none, though there are more."""
+        ...
+
+    def about(self, subjects: Collection[str], limit: int) -> Sequence[AuditEntry]:
+        """At most `limit` entries about exactly these subjects, the newest first; steps of runs are not among them."""
+        ...
+
 
 class Unit(Protocol):
     """One transaction over everything that the engine keeps."""
@@ -293,6 +326,11 @@ class Unit(Protocol):
     @property
     def audit(self) -> Audit:
         """Who did what."""
+        ...
+
+    @property
+    def seals(self) -> Seals:
+        """What proves the audit trail."""
         ...
 
     @property

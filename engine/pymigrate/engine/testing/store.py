@@ -22,6 +22,7 @@ from pymigrate.engine.testing.figures import MemoryFigures
 from pymigrate.engine.testing.git_records import MemoryGitRecords
 from pymigrate.engine.testing.incidents import MemoryConditions, MemoryIncidents
 from pymigrate.engine.testing.journal import Journal
+from pymigrate.engine.testing.seals import MemorySeals
 from pymigrate.engine.testing.store_tables import Tables, copied, is_open, key_of
 
 Result = TypeVar("Result")
@@ -281,6 +282,7 @@ class _MemoryUnit:
         self.figures = MemoryFigures(tables, journal)
         self.feed = MemoryFeed(tables.feed)
         self.audit = MemoryAudit(tables.feed, journal)
+        self.seals = MemorySeals(tables.feed, tables.runs, tables.consumers, journal)
         self.outbox = MemoryOutbox(tables.consumers, self.feed, journal)
         self.deliveries = MemoryDeliveries(tables, journal)
         self.incidents = MemoryIncidents(tables, journal)

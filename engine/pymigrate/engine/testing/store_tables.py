@@ -9,11 +9,10 @@ from pymigrate.engine.domain.delivery import Condition, Delivery, Incident
 from pymigrate.engine.domain.run import DatasetRun, Entity, Lane, PhaseRun, Run, RunEvent, Task
 from pymigrate.engine.domain.run_states import TASK_OPEN
 from pymigrate.engine.ports.estimates import KeptEstimate
-from pymigrate.engine.ports.feed import FeedEntry
 from pymigrate.engine.ports.figures import KeptFigures
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import Resource
-from pymigrate.engine.testing.feed import Consumer
+from pymigrate.engine.testing.feed import Consumer, Stream
 
 E = TypeVar("E", bound=Entity)
 PartKey = tuple[str, ...]
@@ -37,7 +36,7 @@ class Tables:
     samples: dict[tuple[str, str, str, str], Sample] = field(default_factory=dict)
     figures: dict[str, KeptFigures] = field(default_factory=dict)
     requests: dict[tuple[str, str], tuple[bytes, bytes, datetime]] = field(default_factory=dict)
-    feed: dict[int, FeedEntry] = field(default_factory=dict)
+    feed: Stream = field(default_factory=Stream)
     consumers: dict[str, Consumer] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     delivery_keys: dict[str, str] = field(default_factory=dict)

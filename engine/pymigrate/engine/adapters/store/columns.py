@@ -1,6 +1,5 @@
 """Column types that carry the engine's own values, the same on every database: an instant is a count, everything nested is JSON."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -10,6 +9,7 @@ from sqlalchemy import BigInteger, Enum, Integer, Text
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from pymigrate.engine.domain.audit_chain import failure_text
 from pymigrate.engine.domain.run import Failure
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,7 +102,7 @@ class Reason(TypeDecorator[Failure]):
 
     def process_bind_param(self, value: Failure | None, dialect: Dialect) -> str | None:
         """The object."""
-        return None if value is None else orjson.dumps(asdict(value)).decode()
+        return None if value is None else failure_text(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> Failure | None:
         """The failure."""

@@ -4,22 +4,24 @@ On PostgreSQL a place is the writing transaction and the number, and only what l
 rows become visible in another order than they are numbered. On SQLite one transaction follows the other, and the number is the place.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 from sqlmodel import select as select_row
 
 from pymigrate.engine.adapters.store.feed_tables import FeedClaimRow, FeedConsumerRow, FeedEntryRow
+from pymigrate.engine.adapters.store.links import WriterChain, event_hashes
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.run_tables import RunRow
 from pymigrate.engine.adapters.store.transactions import OldestTransaction, WritingTransaction
 from pymigrate.engine.domain.errors import StaleWrite
 from pymigrate.engine.domain.run import RunEvent
-from pymigrate.engine.ports.feed import CLAIMS_MAX, START, Claim, FeedEntry, Position, lost_place, read_position
+from pymigrate.engine.ports.audit import LOOKED_MAX, AuditFilter, Found
+from pymigrate.engine.ports.feed import CLAIMS_MAX, OK, START, Claim, FeedEntry, Position, lost_place, read_position
 from pymigrate.engine.ports.store import AuditEntry, audit_entry
 
 _number, _transaction = col(FeedEntryRow.id), col(FeedEntryRow.xid)
@@ -37,9 +39,15 @@ _RENEW_CLAIM = (
 )
 _RELEASE_CLAIM = update(FeedClaimRow).where(*_IS_CLAIM)
 _DELETE_CLAIM = delete(FeedClaimRow).where(*_IS_CLAIM)
+_OF_RUN = col(FeedEntryRow.run) == bindparam("of_run")
 _LAST_EVENT = select(
     col(RunRow.plan_hash),
-    select(func.max(FeedEntryRow.sequence)).where(col(FeedEntryRow.run) == bindparam("of_run")).scalar_subquery(),
+    select(func.max(FeedEntryRow.sequence)).where(_OF_RUN).scalar_subquery(),
+    select(col(FeedEntryRow.hash))
+    .where(_OF_RUN)
+    .order_by(col(FeedEntryRow.sequence).desc())
+    .limit(1)
+    .scalar_subquery(),
 ).where(col(RunRow.name) == bindparam("of_run"))
 
 
@@ -50,12 +58,13 @@ def append_events(connection: Connection, run: str, events: Sequence[RunEvent]) 
     known = connection.execute(_LAST_EVENT, {"of_run": run}).first()
     if known is None:
         raise StaleWrite(f"there is no {run} any more")
-    plan_hash, last = known
+    plan_hash, last, digest = known
     for place, event in enumerate(events, start=(last or 0) + 1):
         if event.sequence != place:
             raise StaleWrite(f"event {event.sequence} of {run} is not the next one: load the run again")
     try:
-        rows = [FeedEntryRow.from_event(run, plan_hash, event) for event in events]
+        hashes = event_hashes(run, plan_hash, digest, events)
+        rows = [FeedEntryRow.from_event(run, plan_hash, *each) for each in zip(events, hashes, strict=True)]
         connection.execute(_INSERT_ENTRY, rows if len(rows) > 1 else rows[0])
     except IntegrityError as error:
         raise StaleWrite(f"the events of {run} were continued in between: load the run again") from error
@@ -66,15 +75,17 @@ class SqlAudit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._chain = WriterChain(connection)
 
     def append(self, entry: AuditEntry) -> None:
         """Adds an entry; the database gives its sequence."""
-        self._connection.execute(_INSERT_ENTRY, FeedEntryRow.from_audit(entry))
+        self._connection.execute(_INSERT_ENTRY, FeedEntryRow.from_audit(entry, self._chain.link(entry)))
 
     def append_all(self, entries: Sequence[AuditEntry]) -> None:
         """Adds entries; the database gives their sequences, which follow their order."""
         if entries:
-            self._connection.execute(_INSERT_ENTRY, [FeedEntryRow.from_audit(entry) for entry in entries])
+            rows = [FeedEntryRow.from_audit(entry, self._chain.link(entry)) for entry in entries]
+            self._connection.execute(_INSERT_ENTRY, rows)
 
     def list(self, after: int, limit: int) -> Sequence[AuditEntry]:
         """A page, in order."""
@@ -82,6 +93,48 @@ class SqlAudit:
             self._connection, select_row(FeedEntryRow).where(_number > after).order_by(_number).limit(limit)
         )
         return [audit_entry(row.to_domain()) for row in rows]
+
+    def find(self, asked: AuditFilter, after: int, limit: int) -> Found:
+        """What was asked for of a window, so that nothing takes longer than that."""
+        window = select(_number).where(_number > after).order_by(_number).limit(LOOKED_MAX).subquery()
+        looked, last = self._connection.execute(select(func.count(), func.max(window.c.id))).one()
+        if not looked:
+            return Found([], after, is_end=True)
+        statement = select_row(FeedEntryRow).where(_number > after, _number <= last, *_conditions(asked))
+        rows = read_all(self._connection, statement.order_by(_number).limit(limit))
+        found = [row.to_domain() for row in rows]
+        if len(found) == limit and limit:
+            return Found(found, found[-1].id, is_end=False)
+        return Found(found, last, is_end=looked < LOOKED_MAX)
+
+    def about(self, subjects: Collection[str], limit: int) -> Sequence[AuditEntry]:
+        """The newest about these subjects."""
+        if not subjects:
+            return []
+        is_about = col(FeedEntryRow.subject).in_(sorted(set(subjects))), col(FeedEntryRow.run).is_(None)
+        statement = select_row(FeedEntryRow).where(*is_about).order_by(_number.desc()).limit(limit)
+        return [audit_entry(row.to_domain()) for row in read_all(self._connection, statement)]
+
+
+def _conditions(asked: AuditFilter) -> Iterator[ColumnElement[bool]]:
+    subject, run, kind = col(FeedEntryRow.subject), col(FeedEntryRow.run), col(FeedEntryRow.type)
+    for name in filter(None, (asked.environment, asked.subject)):
+        yield or_(*(or_(each == name, _begins(each, f"{name}/")) for each in (subject, run)))
+    if asked.principal:
+        yield col(FeedEntryRow.actor) == asked.principal
+    if asked.action:
+        yield or_(kind == asked.action, _begins(kind, f"{asked.action} "))
+    if asked.outcome:
+        yield func.coalesce(col(FeedEntryRow.outcome), OK) == asked.outcome
+    if asked.start is not None:
+        yield col(FeedEntryRow.time) >= asked.start
+    if asked.end is not None:
+        yield col(FeedEntryRow.time) < asked.end
+
+
+def _begins(column: Any, text: str) -> ColumnElement[bool]:
+    """LIKE would not tell upper from lower case everywhere."""
+    return func.substr(column, 1, len(text)) == text
 
 
 class SqlFeed:
@@ -101,9 +154,7 @@ class SqlFeed:
 
     def end(self) -> str:
         """The cursor behind everything that `after` would give now."""
-        statement = (
-            select_row(FeedEntryRow).where(*self._is_over()).order_by(*(c.desc() for c in self._order())).limit(1)
-        )
+        statement = select_row(FeedEntryRow).where(*self.is_over()).order_by(*(c.desc() for c in self.order())).limit(1)
         last = read_first(self._connection, statement)
         return str(START) if last is None else last.to_domain().position
 
@@ -114,12 +165,29 @@ class SqlFeed:
 
     def behind(self, place: Position, limit: int) -> list[FeedEntry]:
         """At most `limit` entries behind a place."""
-        if self._has_many_writers:
-            is_behind: ColumnElement[bool] = tuple_(_transaction, _number) > tuple_(place.transaction, place.entry)
-        else:
-            is_behind = _number > place.entry
-        statement = select_row(FeedEntryRow).where(is_behind, *self._is_over()).order_by(*self._order()).limit(limit)
+        statement = select_row(FeedEntryRow).where(*self.is_behind(place), *self.is_over())
+        statement = statement.order_by(*self.order()).limit(limit)
         return [row.to_domain() for row in read_all(self._connection, statement)]
+
+    def order(self) -> tuple[Any, ...]:
+        """What the stream is ordered by."""
+        return (_transaction, _number) if self._has_many_writers else (_number,)
+
+    def is_over(self) -> tuple[ColumnElement[bool], ...]:
+        """What holds for entries whose transactions are over, and all before them too."""
+        return (_transaction < OldestTransaction(),) if self._has_many_writers else ()
+
+    def is_behind(self, place: Position) -> tuple[ColumnElement[bool], ...]:
+        """What holds for entries behind a place."""
+        if self._has_many_writers:
+            return (tuple_(_transaction, _number) > tuple_(place.transaction, place.entry),)
+        return (_number > place.entry,)
+
+    def is_reached(self, place: Position) -> tuple[ColumnElement[bool], ...]:
+        """What holds for all others."""
+        if self._has_many_writers:
+            return (tuple_(_transaction, _number) <= tuple_(place.transaction, place.entry),)
+        return (_number <= place.entry,)
 
     def _require_known(self, place: Position) -> None:
         """Raises InvalidDefinition for a place that lies ahead: the store was set back to a backup since, and has gone other ways."""
@@ -130,12 +198,6 @@ class SqlFeed:
             is_ahead = place.entry > (read_first(self._connection, select_row(func.max(_number))) or 0)
         if is_ahead:
             raise lost_place()
-
-    def _order(self) -> tuple[Any, ...]:
-        return (_transaction, _number) if self._has_many_writers else (_number,)
-
-    def _is_over(self) -> tuple[ColumnElement[bool], ...]:
-        return (_transaction < OldestTransaction(),) if self._has_many_writers else ()
 
 
 class SqlOutbox:

@@ -6,24 +6,30 @@ An event of a run, its outbox row and its audit entry are one row here, so that 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Text
+from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
 from sqlmodel import Field, UniqueConstraint
 
 from pymigrate.engine.adapters.store.columns import COUNTER, NAME, Instant, Reason
 from pymigrate.engine.adapters.store.tables import Table
+from pymigrate.engine.domain.audit_chain import Head
 from pymigrate.engine.domain.run import Failure, RunEvent
-from pymigrate.engine.ports.feed import FeedEntry, Position
+from pymigrate.engine.ports.feed import OK, FeedEntry, Position
 from pymigrate.engine.ports.store import AuditEntry
+
+_IS_LINKED, _IS_NO_STEP = text("chain IS NOT NULL"), text("run IS NULL")
 
 
 class FeedEntryRow(Table, table=True):
     """An entry. The database counts `id` and never gives a number twice; `xid` is the transaction that wrote it, 0 where there is one
-    writer. `run` and `sequence` are those of an event, and null for any other entry."""
+    writer. `run` and `sequence` are those of an event, and null for any other entry. An event's chain is its run and its place there its
+    sequence, so that `chain` and `place` are those of any other entry, and null for an event; `hash` is null for what is in no chain."""
 
     __tablename__ = "feed_entry"
     __table_args__ = (
         UniqueConstraint("run", "sequence"),
         Index(None, "xid", "id").ddl_if(dialect="postgresql"),
+        Index(None, "chain", "place", unique=True, sqlite_where=_IS_LINKED, postgresql_where=_IS_LINKED),
+        Index(None, "subject", "id", sqlite_where=_IS_NO_STEP, postgresql_where=_IS_NO_STEP),
         {"sqlite_autoincrement": True},
     )
 
@@ -41,6 +47,16 @@ class FeedEntryRow(Table, table=True):
     version: int = Field(sa_type=BigInteger)
     revision: str = Field(sa_type=Text)
     detail: str = Field(sa_type=Text)
+    origin: str | None = Field(sa_type=Text)
+    method: str | None = Field(sa_type=Text)
+    request_id: str | None = Field(sa_type=Text)
+    trace_id: str | None = Field(sa_type=Text)
+    before_digest: str | None = Field(sa_type=Text)
+    after_digest: str | None = Field(sa_type=Text)
+    outcome: str | None = Field(sa_type=Text)
+    chain: str | None = Field(sa_type=NAME)
+    place: int | None = Field(sa_type=BigInteger)
+    hash: bytes | None = Field(sa_type=LargeBinary)
 
     def to_domain(self) -> FeedEntry:
         """The entry as the port knows it."""
@@ -60,6 +76,16 @@ class FeedEntryRow(Table, table=True):
             version=self.version,
             revision=self.revision,
             detail=self.detail,
+            origin=self.origin or "",
+            method=self.method or "",
+            request_id=self.request_id or "",
+            trace_id=self.trace_id or "",
+            before_digest=self.before_digest or "",
+            after_digest=self.after_digest or "",
+            outcome=self.outcome or OK,
+            chain=(self.chain or self.run or "") if self.hash else "",
+            place=(self.place or self.sequence or 0) if self.hash else 0,
+            hash=self.hash or b"",
         )
 
     def to_event(self) -> RunEvent:
@@ -76,8 +102,8 @@ class FeedEntryRow(Table, table=True):
         )
 
     @staticmethod
-    def from_event(run: str, revision: str, event: RunEvent) -> dict[str, Any]:
-        """The row's values, but for the number and the transaction."""
+    def from_event(run: str, revision: str, event: RunEvent, digest: bytes) -> dict[str, Any]:
+        """The row's values, but for the number and the transaction. `digest` is the link's hash."""
         return {
             "time": event.time,
             "type": event.type,
@@ -91,11 +117,12 @@ class FeedEntryRow(Table, table=True):
             "version": 0,
             "revision": revision,
             "detail": "",
+            "hash": digest,
         }
 
     @staticmethod
-    def from_audit(entry: AuditEntry) -> dict[str, Any]:
-        """The row's values, but for the number and the transaction."""
+    def from_audit(entry: AuditEntry, link: Head) -> dict[str, Any]:
+        """The row's values, but for the number and the transaction. `link` is what it is in its chain."""
         return {
             "time": entry.time,
             "type": entry.action,
@@ -109,6 +136,16 @@ class FeedEntryRow(Table, table=True):
             "version": entry.version,
             "revision": entry.revision,
             "detail": entry.detail,
+            "origin": entry.origin or None,
+            "method": entry.method or None,
+            "request_id": entry.request_id or None,
+            "trace_id": entry.trace_id or None,
+            "before_digest": entry.before_digest or None,
+            "after_digest": entry.after_digest or None,
+            "outcome": None if entry.outcome == OK else entry.outcome,
+            "chain": link.chain,
+            "place": link.place,
+            "hash": link.hash,
         }
 
 

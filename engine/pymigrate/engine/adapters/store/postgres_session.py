@@ -38,6 +38,7 @@ _LAST = "(SELECT max(xid) FROM feed_entry)"
 _IS_AHEAD = text(f"SELECT coalesce({_LAST} >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint, false)")
 # Everything keeps its order and comes before whatever this server will write.
 _DATE_BACK_CONSUMERS = text(f"UPDATE feed_consumer SET xid = xid - {_LAST} - 1 WHERE xid > :start")
+_DATE_BACK_SEALS = text(f"UPDATE audit_seal SET xid = xid - {_LAST} - 1 WHERE xid > :start")
 _DATE_BACK_ENTRIES = text(f"UPDATE feed_entry SET xid = xid - {_LAST} - 1")
 SERIALIZATION_FAILURE, DEADLOCK, UNIQUE_VIOLATION = "40001", "40P01", "23505"
 READ_ONLY, DISK_FULL, NO_SUCH_DATABASE, NO_PRIVILEGE = "25006", "53100", "3D000", "42501"
@@ -94,6 +95,7 @@ def prepare(engine: Engine) -> str | None:
         before = schema.upgrade(connection)
         if _is_of_another_server(connection):
             connection.execute(_DATE_BACK_CONSUMERS, {"start": BEFORE_ALL})
+            connection.execute(_DATE_BACK_SEALS, {"start": BEFORE_ALL})
             connection.execute(_DATE_BACK_ENTRIES)
         return before
 

@@ -13,7 +13,7 @@ from pymigrate.engine.domain.errors import FailedPrecondition
 if TYPE_CHECKING:
     import alembic.config
 
-HEAD = "0020"
+HEAD = "0021"
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "alembic_version"
 

@@ -23,6 +23,7 @@ from pymigrate.engine.adapters.store.git_records import SqlGitRecords
 from pymigrate.engine.adapters.store.incidents import SqlConditions, SqlIncidents
 from pymigrate.engine.adapters.store.reading import read_all, read_first
 from pymigrate.engine.adapters.store.runs import SqlRuns
+from pymigrate.engine.adapters.store.seals import SqlSeals
 from pymigrate.engine.adapters.store.tables import HostRow, RequestRow, ResourceRow
 from pymigrate.engine.adapters.store.turns import DELIVERIES, RESOURCES, Turn
 from pymigrate.engine.adapters.store.versions import Versions
@@ -229,6 +230,7 @@ class SqlUnit:
         self.figures = SqlFigures(connection)
         self.audit = SqlAudit(connection)
         self.feed = SqlFeed(connection)
+        self.seals = SqlSeals(connection, self.feed)
         self.outbox = SqlOutbox(connection, self.feed)
         turn = Turn(connection, DELIVERIES)
         self.deliveries = SqlDeliveries(connection, self._versions, turn)
