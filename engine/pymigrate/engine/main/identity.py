@@ -1,8 +1,8 @@
 """The ways in that the settings name: each recognises its own kind of credential."""
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.application.access.service_tokens import ServiceTokens
@@ -10,11 +10,19 @@ from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.origins import Origins
 from pymigrate.engine.main.identity_settings import OidcSettings
+from pymigrate.engine.main.kubernetes_settings import KubernetesSettings
 from pymigrate.engine.ports.identity import Authenticator
 from pymigrate.engine.ports.store import Store
 from pymigrate.engine.settings import Settings
 
 Work = Callable[[], Coroutine[Any, Any, None]]
+Close = Callable[[], Awaitable[None]]
+
+
+class _WayIn(NamedTuple):
+    authenticator: Authenticator
+    close: Close
+    work: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +32,34 @@ class WaysIn:
     bearers: Bearers
     service_tokens: ServiceTokens
     work: tuple[Work, ...] = ()
+    closing: tuple[Close, ...] = ()
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What they do on their own, each until it is cancelled."""
         yield from (run() for run in self.work)
+
+    async def close(self) -> None:
+        """Ends their connections."""
+        for close in self.closing:
+            await close()
 
 
 def build_ways_in(settings: Settings, token: str, clock: SystemClock, store: Store) -> WaysIn:
     """The engine's token, what it made itself, and whoever else is to vouch for callers. Raises PyMigrateError for settings that can't
     hold."""
     service_tokens = ServiceTokens(store, Surroundings(clock, random_id))
-    vouching = [*_oidc(settings, OidcSettings(), clock)]
-    ways_in = (service_tokens, *(each for each, _ in vouching))
-    origins = Origins(settings.trusted_proxies_parts)
-    return WaysIn(Bearers(token, clock, ways_in, origins), service_tokens, tuple(run for _, run in vouching))
+    vouching = [*_oidc(settings, OidcSettings(), clock), *_kubernetes(KubernetesSettings(), clock)]
+    bearers = Bearers(
+        token,
+        clock,
+        (service_tokens, *(each.authenticator for each in vouching)),
+        Origins(settings.trusted_proxies_parts),
+    )
+    work = tuple(run for each in vouching for run in each.work)
+    return WaysIn(bearers, service_tokens, work, tuple(each.close for each in vouching))
 
 
-def _oidc(settings: Settings, given: OidcSettings, clock: SystemClock) -> Iterator[tuple[Authenticator, Work]]:
+def _oidc(settings: Settings, given: OidcSettings, clock: SystemClock) -> Iterator[_WayIn]:
     if not given.issuer:
         return
     from pymigrate.engine.adapters.identity.issuer_documents import IssuerDocuments, IssuerTerms
@@ -59,10 +78,14 @@ def _oidc(settings: Settings, given: OidcSettings, clock: SystemClock) -> Iterat
         given.clock_skew_seconds,
     )
 
-    async def run() -> None:
-        try:
-            await keys.run()
-        finally:
-            await documents.close()
+    yield _WayIn(OidcAuthenticator(tokens, keys, clock), documents.close, (keys.run,))
 
-    yield OidcAuthenticator(tokens, keys, clock), run
+
+def _kubernetes(given: KubernetesSettings, clock: SystemClock) -> Iterator[_WayIn]:
+    if not given.tokens:
+        return
+    from pymigrate.engine.adapters.identity.kubernetes_tokens import KubernetesAuthenticator
+    from pymigrate.engine.adapters.kubernetes.cluster import KubernetesCluster
+
+    cluster = KubernetesCluster.open(given.kubeconfig, clock=clock)
+    yield _WayIn(KubernetesAuthenticator(cluster, given.tokens_audience, clock), cluster.close)

@@ -51,6 +51,12 @@ class KubernetesSettings(BaseSettings):
     start_seconds: int = Field(default=600, ge=30, le=86_400)
     """How long a Job may take until its worker calls, images and nodes included; then it is made anew. Default 600."""
 
+    tokens: bool = False
+    """Whether service accounts of this cluster may call the engine by their tokens. Default no."""
+
+    tokens_audience: str = Field(default="pymigrate", min_length=1, max_length=200)
+    """Audience that these tokens must be made for, so that nobody else who is shown one can show it here. Default `pymigrate`."""
+
     @field_validator("owner")
     @classmethod
     def _is_owner(cls, value: str) -> str:

@@ -69,7 +69,10 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     try:
         outgoing = build_outgoing(settings, store, instruments, places)
         ways_in = build_ways_in(settings, token, clock, store)
-        await _serve(settings, ways_in, clock, store, ending, instruments, outgoing, redactor)
+        try:
+            await _serve(settings, ways_in, clock, store, ending, instruments, outgoing, redactor)
+        finally:
+            await ways_in.close()
     finally:
         await store.close()
         await asyncio.to_thread(tracing.close)

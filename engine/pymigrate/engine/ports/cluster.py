@@ -32,6 +32,7 @@ class ResourceType:
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 PODS = ResourceType("", "v1", "pods", "Pod")
 EVENTS = ResourceType("", "v1", "events", "Event")
+TOKEN_REVIEWS = ResourceType("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", is_namespaced=False)
 LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
 
 

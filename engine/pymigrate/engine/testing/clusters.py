@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pymigrate.engine.domain.errors import PyMigrateError
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.cluster import (
+    TOKEN_REVIEWS,
     Change,
     ChangeKind,
     ClusterForbidden,
@@ -27,6 +28,7 @@ from pymigrate.engine.testing.cluster_deleting import ClusterDeletion
 from pymigrate.engine.testing.cluster_faults import ClusterCall, ClusterFaults
 from pymigrate.engine.testing.cluster_history import ClusterHistory, Key, Watcher
 from pymigrate.engine.testing.cluster_selectors import selector_of
+from pymigrate.engine.testing.cluster_tokens import KnownTokens
 from pymigrate.engine.testing.cluster_types import NAMESPACES, STATUS, ServedType, ServedTypes
 from pymigrate.engine.testing.cluster_watching import bookmark_of, change_of, passing
 from pymigrate.engine.testing.cluster_writing import changed_object, merged, new_object, plain
@@ -35,8 +37,8 @@ CALLS_KEPT_MAX = 100_000
 
 
 class MemoryCluster:
-    """`faults` makes calls fail; `calls` are those that were made, in order. With `has_namespaces` objects are made in namespaces that are
-    there only, as objects of their own."""
+    """`faults` makes calls fail; `calls` are those that were made, in order; `tokens` are those that it knows when one is reviewed. With
+    `has_namespaces` objects are made in namespaces that are there only, as objects of their own."""
 
     def __init__(self, clock: Clock, *, has_namespaces: bool = False, collects_garbage: bool = True) -> None:
         self._clock = clock
@@ -49,6 +51,7 @@ class MemoryCluster:
         self._stale: dict[ResourceType, int] = {}
         self._is_silent = False
         self.faults = ClusterFaults(clock)
+        self.tokens = KnownTokens()
         self.calls: deque[ClusterCall] = deque(maxlen=CALLS_KEPT_MAX)
 
     def register(self, kind: ResourceType, *, has_status: bool = True) -> None:
@@ -173,6 +176,8 @@ class MemoryCluster:
         metadata = new.get("metadata") or {}
         namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
         call = ClusterCall("create", kind, namespace, name, body=plain(new), is_dry_run=is_dry_run)
+        if kind == TOKEN_REVIEWS:  # which is an answer, and no object
+            return await self._reviewed(call, new)
         served = await self._begin(call)
         made = new_object(served, new, next(self._numbers), self._moment())
         key = _key(served, namespace, made["metadata"]["name"])
@@ -234,6 +239,13 @@ class MemoryCluster:
         self._deletion.begin(served, key, propagation, grace_seconds, self._moment())
         self._collect()
         await self.faults.happen(call, is_after=True)
+
+    async def _reviewed(self, call: ClusterCall, asked: Object) -> Object:
+        self.calls.append(call)
+        await self.faults.happen(call, is_after=False)
+        found = self.tokens.reviewed(asked)
+        await self.faults.happen(call, is_after=True)
+        return found
 
     async def _begin(self, call: ClusterCall) -> ServedType:
         self.calls.append(call)
