@@ -13,8 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Servers that tests start for themselves, as Debian names them: installed by `make test` where it is root.
 TEST_SYSTEM_PACKAGES := postgresql mariadb-server git curl prometheus openssh-server gnupg
 TEST_ARGS ?=
-# Files of tests run side by side in so many processes, in their order: half of the time of many goes into waiting for servers to start,
-# and those that take longest come first.
+# Files of tests run side by side in so many processes: half of the time of many goes into waiting for servers to start. Those that took
+# longest in the last report come first (tests/ordering.py).
 TEST_WORKERS ?= 3
 # Tests start hundreds of processes, each of which would compile the project's code for itself.
 test: export PYTHONDONTWRITEBYTECODE :=

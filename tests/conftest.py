@@ -10,6 +10,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.ordering import REPORT, longest_first, seconds_by_file
+
 pytest_plugins = [
     "tests.servers",
     "tests.clusters",
@@ -42,8 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("long" if os.environ.get(LONG) == "1" else "seeded")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out tests marked slow unless they are asked for."""
+@pytest.hookimpl(trylast=True)  # pytest sorts by fixtures first
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests marked slow unless they are asked for, and give workers that share a suite the longest files first."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items, seconds_by_file(REPORT))
     if os.environ.get(LONG) == "1":
         return
     for item in items:
