@@ -131,31 +131,31 @@ CHANGES = (Trouble.SOURCE_CHANGED, Trouble.HOST_CRASH, Trouble.SOURCE_SLOW)
 ENGINES = (Trouble.ENGINE_STOPPED, Trouble.ENGINE_CRASH, Trouble.STORE_FAILING, Trouble.ANSWERS_LOST)
 
 MUTANTS: dict[str, Mutant] = {
-    "core of one fence": Mutant(replace(REAL, core=CoreOfOneFence), HOSTS),
-    "core without dependencies": Mutant(replace(REAL, core=CoreWithoutDependencies)),
-    "core without gates": Mutant(replace(REAL, core=CoreWithoutGates)),
+    "core of one fence": Mutant(replace(REAL, core=CoreOfOneFence), HOSTS, seen_at=2),
+    "core without dependencies": Mutant(replace(REAL, core=CoreWithoutDependencies), seen_at=2),
+    "core without gates": Mutant(replace(REAL, core=CoreWithoutGates), seen_at=4),
     "core without verification": Mutant(replace(REAL, core=CoreWithoutVerification)),
-    "core without retries": Mutant(replace(REAL, core=CoreWithoutRetries)),
+    "core without retries": Mutant(replace(REAL, core=CoreWithoutRetries), seen_at=2),
     "core that tries for ever": Mutant(replace(REAL, core=CoreThatTriesForEver), CHANGES, seen_at=1),
     "core without drain": Mutant(
         replace(REAL, core=CoreWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=36
     ),
-    "core without cleaning": Mutant(replace(REAL, core=CoreWithoutCleaning), seen_at=9),
-    "core that undoes no data": Mutant(replace(REAL, core=CoreThatUndoesNoData), seen_at=8),
-    "core that undoes no steps": Mutant(replace(REAL, core=CoreThatUndoesNoSteps), seen_at=35),
+    "core without cleaning": Mutant(replace(REAL, core=CoreWithoutCleaning), seen_at=11),
+    "core that undoes no data": Mutant(replace(REAL, core=CoreThatUndoesNoData), seen_at=11),
+    "core that undoes no steps": Mutant(replace(REAL, core=CoreThatUndoesNoSteps), seen_at=60),
     "core that undoes in any order": Mutant(
-        replace(REAL, core=CoreThatUndoesInAnyOrder), (Trouble.NOTIFIER_DOWN,), seen_at=80
+        replace(REAL, core=CoreThatUndoesInAnyOrder), (Trouble.NOTIFIER_DOWN,), seen_at=135
     ),
-    "core that loses tasks": Mutant(replace(REAL, core=CoreThatLosesTasks), HOSTS),
+    "core that loses tasks": Mutant(replace(REAL, core=CoreThatLosesTasks), HOSTS, seen_at=2),
     "board that trusts its memory": Mutant(replace(REAL, board=BoardThatTrustsItsMemory), ENGINES, seen_at=21),
     "board that tells first": Mutant(replace(REAL, board=BoardThatTellsFirst), ENGINES, seen_at=117),
     "board of two transactions": Mutant(replace(REAL, board=BoardOfTwoTransactions)),
     "followups without late commits": Mutant(
-        replace(REAL, followups=FollowupsWithoutLateCommits), (Trouble.ENGINE_STOPPED,), seen_at=67
+        replace(REAL, followups=FollowupsWithoutLateCommits), (Trouble.ENGINE_STOPPED,), seen_at=86
     ),
     "supervisor without sweep": Mutant(replace(REAL, supervisor=SupervisorWithoutSweep), HOSTS),
     "runner without verification": Mutant(
-        replace(REAL, runner=RunnerWithoutVerification), (), seen_at=34, scenario=CHANGING_SOURCES
+        replace(REAL, runner=RunnerWithoutVerification), (), seen_at=112, scenario=CHANGING_SOURCES
     ),
     "notifier that tells afterwards": Mutant(
         replace(REAL, tells_first=tells_afterwards), (Trouble.NOTIFIER_DOWN,), seen_at=15
@@ -163,7 +163,7 @@ MUTANTS: dict[str, Mutant] = {
     "store without compare-and-set": Mutant(replace(REAL, unit=without_comparing), ENGINES, seen_at=2),
     "store without outbox row": Mutant(replace(REAL, unit=without_outbox_row)),
     "store without audit entry": Mutant(replace(REAL, unit=without_audit)),
-    "target without fence": Mutant(replace(REAL, target=TargetWithoutFence), (), scenario=LATE_COMMITS),
+    "target without fence": Mutant(replace(REAL, target=TargetWithoutFence), (), seen_at=27, scenario=LATE_COMMITS),
     "target without fence column": Mutant(
         replace(REAL, target=TargetWithoutFenceColumn, lease=LeaseOfNoTime), (Trouble.ENGINE_PARTITION,), seen_at=70
     ),
@@ -171,7 +171,7 @@ MUTANTS: dict[str, Mutant] = {
     "target of two transactions": Mutant(
         replace(REAL, target=TargetOfTwoTransactions), (Trouble.HOST_CRASH,), seen_at=6
     ),
-    "target that is hopeful": Mutant(replace(REAL, target=TargetThatIsHopeful), (), scenario=LOCKED_TARGETS),
+    "target that is hopeful": Mutant(replace(REAL, target=TargetThatIsHopeful), (), seen_at=3, scenario=LOCKED_TARGETS),
     "target that writes again": Mutant(
         replace(REAL, target=TargetThatWritesAgain), (), seen_at=20, scenario=LOST_COMMITS
     ),
@@ -182,25 +182,25 @@ MUTANTS: dict[str, Mutant] = {
     "target that publishes once": Mutant(
         replace(REAL, target=TargetThatPublishesOnce), (), seen_at=14, scenario=LOST_COMMITS
     ),
-    "target that forgets what was there": Mutant(replace(REAL, target=TargetThatForgetsWhatWasThere), (), seen_at=13),
+    "target that forgets what was there": Mutant(replace(REAL, target=TargetThatForgetsWhatWasThere), (), seen_at=23),
     "source that claims to stand still": Mutant(
-        replace(REAL, source=SourceThatClaimsToStandStill), (), scenario=CHANGES_AMID_CRASHES
+        replace(REAL, source=SourceThatClaimsToStandStill), (), seen_at=4, scenario=CHANGES_AMID_CRASHES
     ),
-    "source that skips": Mutant(replace(REAL, source=SourceThatSkips), TARGETS, seen_at=7),
+    "source that skips": Mutant(replace(REAL, source=SourceThatSkips), TARGETS, seen_at=15),
     "core that reads before it keeps": Mutant(
         replace(REAL, core=CoreThatReadsBeforeItKeeps), seen_at=1, online_share=1.0
     ),
     "capture that lets in": Mutant(replace(REAL, capture=CaptureThatLetsIn), online_share=1.0),
     "capture that forgets": Mutant(
-        replace(REAL, capture=CaptureThatForgets), (), seen_at=127, online_share=1.0, scenario=LOCKED_TARGETS
+        replace(REAL, capture=CaptureThatForgets), (), seen_at=248, online_share=1.0, scenario=LOCKED_TARGETS
     ),
-    "capture that reads first": Mutant(replace(REAL, capture=CaptureThatReadsFirst), seen_at=2, online_share=1.0),
+    "capture that reads first": Mutant(replace(REAL, capture=CaptureThatReadsFirst), seen_at=5, online_share=1.0),
     "capture that stays": Mutant(replace(REAL, capture=CaptureThatStays), online_share=1.0),
     "runner that lets nobody in": Mutant(
-        replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=120, online_share=1.0
+        replace(REAL, runner=RunnerThatLetsNobodyIn), TARGETS, seen_at=159, online_share=1.0
     ),
     "lane without frozen state": Mutant(
-        replace(REAL, copy=without_frozen_state), (), seen_at=190, scenario=CHANGING_SOURCES
+        replace(REAL, copy=without_frozen_state), (), seen_at=204, scenario=CHANGING_SOURCES
     ),
     "lease without drain": Mutant(
         replace(REAL, lease=LeaseWithoutDrain), (Trouble.SOURCE_SLOW, Trouble.HOST_SLOW), seen_at=36
