@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.absent_pandas import remember_absence
 from tests.ordering import REPORT, longest_first, seconds_by_file
 
 pytest_plugins = [
@@ -43,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, ["127.0.0.1", "localhost", os.environ.get(name, "")]))
     os.environ["CHECKPOINT_DISABLE"] = "1"
+    remember_absence()
     hypothesis.settings.load_profile("long" if os.environ.get(LONG) == "1" else "seeded")
 
 
