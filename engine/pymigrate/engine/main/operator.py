@@ -28,6 +28,7 @@ from pymigrate.engine.entrypoints.operator.figures import OperatorFigures
 from pymigrate.engine.entrypoints.operator.operator import Operator, OperatorOptions
 from pymigrate.engine.entrypoints.operator.probes import ProbeServer
 from pymigrate.engine.entrypoints.operator.runs import Runs
+from pymigrate.engine.main.collecting import collect_seldom
 from pymigrate.engine.main.operator_admission import OperatorAdmission
 from pymigrate.engine.main.operator_settings import OperatorSettings
 from pymigrate.engine.main.process import begin
@@ -74,6 +75,7 @@ async def serve(settings: Settings, given: OperatorSettings) -> None:
     try:
         told = await _tell_probes(probes, settings, given)
         await admission.start()
+        collect_seldom()
         await _lead(election, operator, ending)
     finally:
         await admission.stop()

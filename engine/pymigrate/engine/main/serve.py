@@ -17,6 +17,7 @@ from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
+from pymigrate.engine.main.collecting import collect_seldom
 from pymigrate.engine.main.identity import WaysIn, build_ways_in
 from pymigrate.engine.main.instruments import build_instruments
 from pymigrate.engine.main.keys import given_key, kept_key
@@ -95,6 +96,7 @@ async def _serve(
     await surfaces.start()
     working = (*services.loops(), *ways_in.loops(), *(each.run() for each in outgoing))
     loops = [asyncio.create_task(loop) for loop in working]
+    collect_seldom()
     await surfaces.tell_ready()
     await ending.wait()
     log.info("engine.draining")
