@@ -1,13 +1,20 @@
 """Worker hosts: who may register, what is leased, renewed, lost and taken over."""
 
 import asyncio
+import random
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import pytest
 
-from pymigrate.engine.application.hosts import WAIT_MAX_SECONDS
+from pymigrate.engine.application.hosts import REST_SECONDS_MAX, WAIT_MAX_SECONDS, Hosts
 from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, NotFound
+from pymigrate.engine.domain.orchestration import RunCore
+from pymigrate.engine.domain.run import Task
 from pymigrate.engine.domain.run_states import DesiredState, TaskState
+from pymigrate.engine.domain.schedule import Limits, Scheduler
+from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.hosts import lease_of
 from pymigrate.v1 import run_pb2, worker_pb2
 from tests.unit.application.engines import ME, PLAN, Engine, PlayedHost, phase
@@ -362,6 +369,52 @@ async def test_reports_of_what_is_not_known_are_refused_and_outcomes_dropped(eng
         await host.report(gone, 1, 1)
     await host.finish(gone)
     assert list((await host.heartbeat(gone)).lost_task_ids) == [gone.id]
+
+
+class SlowScheduler(Scheduler):
+    """One whose looks through the runs take a tenth of a second."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(random.Random(1))
+        self._clock = clock
+        self.looks = 0
+
+    def grants(
+        self, cores: Iterable[RunCore], limits: Limits, now: datetime, affinity: str | None = None
+    ) -> Iterator[tuple[RunCore, Task]]:
+        self.looks += 1
+        self._clock.advance(0.1)
+        yield from super().grants(cores, limits, now, affinity)
+
+
+async def settled() -> None:
+    """Everybody acts."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_look_in_vain_is_followed_by_a_rest_which_a_question_ends_and_no_other_work(engine: Engine) -> None:
+    scheduler = SlowScheduler(engine.clock)
+    parts = engine.store, engine.board, engine.inquiries, engine.limits, engine.surroundings, engine.terms, scheduler
+    hosts = engine.hosts = Hosts(*parts)
+    host = PlayedHost(engine)
+    await host.register()
+    claim = asyncio.create_task(host.claim(wait_seconds=20))
+    await settled()
+    for _ in range(10):
+        hosts.tell_work()
+        await settled()
+    assert scheduler.looks == 1
+    engine.clock.advance(REST_SECONDS_MAX)
+    hosts.tell_work()
+    await settled()
+    assert scheduler.looks == 2
+    question = worker_pb2.Task(test=worker_pb2.TestWork())
+    asking = asyncio.create_task(engine.inquiries.ask(question, "file:/warehouse.duckdb@e", 60))
+    taken = await claim
+    assert taken is not None
+    assert (taken.id, scheduler.looks) == (question.id, 2)
+    asking.cancel()
 
 
 async def test_a_claim_ends_with_its_time(engine: Engine) -> None:

@@ -33,6 +33,10 @@ from pymigrate.v1 import worker_pb2
 
 log = structlog.get_logger(__name__)
 WAIT_MAX_SECONDS = 30.0
+# A look through all runs for work, of which there was none, is followed by a rest of so many times what it took. Something happens all
+# the time where a thousand runs begin or are cancelled, and each look takes the longer the more there are.
+REST_SHARE = 4.0
+REST_SECONDS_MAX = 0.25
 
 
 class Hosts:
@@ -113,14 +117,18 @@ class Hosts:
         host = self._require(name, session)
         deadline = self._surroundings.clock.monotonic() + min(wait_seconds, WAIT_MAX_SECONDS)
         while True:
-            seen, since = self._bell.rung, self._surroundings.clock.now()
+            await self._rest(host, deadline)
+            seen, since, begun = self._bell.rung, self._surroundings.clock.now(), self._surroundings.clock.monotonic()
             task = await self._lease_one(host)
             if task is not None:
                 await self._backends.bring(task)
             left = deadline - self._surroundings.clock.monotonic()
             if task is not None or left <= 0:
                 return task
-            await self._bell.wait(seen, min(left, await self._seconds_to_retry(since)))
+            wait = min(left, await self._seconds_to_retry(since))
+            looked = self._surroundings.clock.monotonic()
+            host.rests_until = looked + min(REST_SECONDS_MAX, (looked - begun) * REST_SHARE)
+            await self._bell.wait(seen, wait)
             self._require(name, session)  # another process may have taken the name meanwhile
 
     async def heartbeat(
@@ -239,6 +247,13 @@ class Hosts:
     def tell_work(self) -> None:
         """Wakes the hosts that wait; safe to call from anywhere in the loop."""
         self._bell.ring()
+
+    async def _rest(self, host: Host, deadline: float) -> None:
+        """After a look in vain, whichever claim made it. A question that the host may take ends the rest."""
+        while (left := min(host.rests_until, deadline) - self._surroundings.clock.monotonic()) > 0:
+            if self._may_take(host) and self._inquiries.waiting(host.record.affinity):
+                return
+            await self._bell.wait(self._bell.rung, left)
 
     async def _lease_one(self, host: Host) -> worker_pb2.Task | None:
         async with self._claiming:

@@ -28,12 +28,13 @@ class LeaseTerms:
 @dataclass(slots=True)
 class Host:
     """A host that this engine has heard of. `seen` is the clock's monotonic reading at its last call, `since` at its registration, 0 where
-    that was with another engine."""
+    that was with another engine. Until `rests_until` it looks through no runs for work, as there was none."""
 
     record: HostRecord
     seen: float
     is_registered: bool = False
     since: float = 0.0
+    rests_until: float = 0.0
     tasks: set[str] = field(default_factory=set)
 
     @property
