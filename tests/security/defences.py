@@ -1,0 +1,215 @@
+"""The attack classes that PyMigrate is built against: of each the line that defends, how it is taken out, and the test that then fails.
+
+SECURITY.md tells the same for people; `test_defences.py` holds both to each other and to the code.
+"""
+
+from dataclasses import dataclass
+
+ENGINE = "engine/pymigrate/engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Defence:
+    """One attack class. `file` is below the engine's package, `line` stands in it once, `without` is what is left when it is taken out."""
+
+    attack: str
+    file: str
+    line: str
+    without: str
+    test: str
+
+
+DEFENCES = (
+    Defence(
+        "A made-up credential",
+        "entrypoints/identity.py",
+        """        raise Unauthenticated(
+            "the token is not this engine's, nor""",
+        """        return Identity(PRINCIPAL)
+        raise Unauthenticated(
+            "the token is not this engine's, nor""",
+        "tests/integration/engine/test_server.py::test_a_call_without_the_token_is_refused",
+    ),
+    Defence(
+        "A forged or changed short token",
+        "application/short_tokens.py",
+        "if not hmac.compare_digest(mac, self._mac(expiry, token_id)):",
+        "if False:",
+        "tests/integration/engine/test_short_tokens.py::test_no_changed_character_of_a_token_is_overlooked",
+    ),
+    Defence(
+        "A token that has ended, or was ended",
+        "application/short_tokens.py",
+        "if now >= self._ends.get(",
+        "if False and now >= self._ends.get(",
+        "tests/integration/engine/test_short_tokens.py::test_a_token_that_is_ended_is_refused_at_once_by_the_next_engine_too",
+    ),
+    Defence(
+        "A JWT of another issuer, audience or time",
+        "adapters/identity/oidc.py",
+        "        check_audience(claims, self._terms.audience)\n",
+        "",
+        "tests/security/test_forged_tokens.py::test_a_token_for_another_audience_lets_nobody_in",
+    ),
+    Defence(
+        "A method that a role does not hold",
+        "domain/access.py",
+        "return any(permission in ALLOWED[grant.role] and grant.covers(place) for grant in grants)",
+        "return any(grant.covers(place) for grant in grants)",
+        "tests/security/test_roles.py::test_a_role_lets_in_exactly_where_the_table_says",
+    ),
+    Defence(
+        "A role of one environment used in another",
+        "domain/access.py",
+        "        if place.environment != self.environment:\n            return False\n",
+        "",
+        "tests/security/test_roles.py::test_a_role_lets_in_exactly_where_the_table_says",
+    ),
+    Defence(
+        "A wildcard that reaches what its caller may not",
+        "domain/access.py",
+        'environment in {"", ANY_SEGMENT}',
+        'environment in {""}',
+        "tests/security/test_roles.py::test_a_place_with_a_wildcard_and_one_that_is_none_need_the_role_everywhere",
+    ),
+    Defence(
+        "A role that somebody gives itself",
+        "entrypoints/method_rules.py",
+        '"CreateRoleBinding": _everywhere(ADMINISTER',
+        '"CreateRoleBinding": _anywhere(ADMINISTER',
+        "tests/security/test_role_bindings.py::test_an_admin_of_one_environment_gives_itself_nothing_more",
+    ),
+    Defence(
+        "A worker host that calls for another",
+        "entrypoints/authorized.py",
+        "        _require_own(asked)\n",
+        "",
+        "tests/security/test_roles.py::test_a_host_that_the_engine_started_calls_for_itself_alone",
+    ),
+    Defence(
+        "A zombie that writes under an old fence",
+        "adapters/connectors/target_sql.py",
+        "if self._execute(self.statements.claim, (fence, staging.id, lane, fence)) != 1:",
+        "if self._execute(self.statements.claim, (fence, staging.id, lane, fence)) > 1:",
+        "tests/integration/connectors/test_sqlite_target.py::TestSqliteLanes::test_a_claim_needs_a_fence_above_every_one_before",
+    ),
+    Defence(
+        "An approval by who started the run",
+        "application/run_approvals.py",
+        "if caller.principal == revision.starter or is_operators:",
+        "if False:",
+        "tests/unit/application/test_policies.py::test_who_started_a_run_does_not_approve_it",
+    ),
+    Defence(
+        "A caller that floods the engine",
+        "entrypoints/call_limits.py",
+        "if use.under_way[is_stream] >= most:",
+        "if False:",
+        "tests/unit/test_call_limits.py::test_a_principal_has_no_more_calls_under_way_than_it_may",
+    ),
+    Defence(
+        "A call that never ends",
+        "entrypoints/call_limits.py",
+        "CALL_SECONDS_MAX = 360.0",
+        "CALL_SECONDS_MAX = 1e9",
+        "tests/unit/test_call_limits.py::test_a_call_that_nobody_gave_a_deadline_ends_all_the_same",
+    ),
+    Defence(
+        "A body that is too large or too deep",
+        "entrypoints/rest/requests.py",
+        "if _is_deeper(data, DEPTH_MAX):",
+        "if False:",
+        "tests/unit/rest/test_requests.py::test_a_body_that_does_not_fit_is_refused_with_the_place",
+    ),
+    Defence(
+        "A YAML bomb",
+        "application/gitops/yaml_events.py",
+        'builder.refuse(line, column, "aliases are not allowed: write the value out")',
+        "pass",
+        "tests/unit/application/gitops/test_documents.py::test_an_alias_bomb_is_refused_before_it_is_built",
+    ),
+    Defence(
+        "An outgoing address that leads inside (SSRF)",
+        "adapters/channels/addresses.py",
+        "return _objection(address if embedded is None else embedded)",
+        'return ""',
+        "tests/unit/channels/test_addresses.py::test_what_is_not_of_the_public_internet_is_refused",
+    ),
+    Defence(
+        "A redirect to somewhere else",
+        "adapters/calls.py",
+        "follow_redirects=False",
+        "follow_redirects=True",
+        "tests/contract/test_calls.py::test_a_refusal_is_for_good_and_a_redirect_is_not_followed",
+    ),
+    Defence(
+        "A repository with links that lead out",
+        "adapters/git/objects.py",
+        "if entry.mode in {LINK, SUBMODULE}:",
+        "if entry.mode in {SUBMODULE}:",
+        "tests/integration/git/test_hardening.py::test_a_link_in_the_folder_is_refused_by_its_path",
+    ),
+    Defence(
+        "A template that leaves its sandbox",
+        "adapters/rendering/sandbox.py",
+        '        """None is: see `getattr`."""\n        return False',
+        '        """None is: see `getattr`."""\n        return True',
+        "tests/integration/rendering/test_sandbox.py::test_nothing_is_reached_but_the_fields_of_maps",
+    ),
+    Defence(
+        "A name that ends its quotes (SQL injection)",
+        "adapters/connectors/target_statements.py",
+        """return '"' + identifier.replace('"', '""') + '"'""",
+        """return '"' + identifier + '"'""",
+        "tests/unit/connectors/test_target_statements.py::test_a_quoted_name_cannot_end_early",
+    ),
+    Defence(
+        "A pattern that takes for ever (ReDoS)",
+        "adapters/patterns.py",
+        "import re2\n",
+        "import re as re2\n",
+        "tests/unit/test_patterns.py::test_what_is_no_pattern_of_re2_or_takes_too_much_memory_is_refused_with_why",
+    ),
+    Defence(
+        "A secret that shows in an error or a log",
+        "ports/redaction.py",
+        "return _without(raw, spans).decode(*ENCODING) if spans else text",
+        "return text",
+        "tests/unit/test_redaction.py::test_a_value_is_taken_out_in_every_spelling",
+    ),
+    Defence(
+        "A reference to a file outside its folder",
+        "adapters/secrets/file.py",
+        "if self._root and not real.is_relative_to(Path(self._root).resolve()):",
+        "if False:",
+        "tests/unit/secrets/test_files.py::test_nothing_leads_out_of_the_root",
+    ),
+    Defence(
+        "A webhook that nobody signed",
+        "application/gitops/webhook_signatures.py",
+        'return hmac.compare_digest(given.encode(errors="replace"), wanted.encode("utf-8", "surrogatepass"))',
+        "return True",
+        "tests/unit/application/gitops/test_webhook_signatures.py::test_a_flipped_bit_is_refused",
+    ),
+    Defence(
+        "A webhook that is posted again",
+        "application/gitops/webhooks.py",
+        "if looked.is_known or self._deliveries.is_known(delivery):",
+        "if False:",
+        "tests/unit/application/gitops/test_webhooks.py::test_a_repeated_delivery_is_known_and_rings_nothing",
+    ),
+    Defence(
+        "A link that acknowledges another message",
+        "application/acknowledging.py",
+        "if not hmac.compare_digest(mac, self._mac(named.encode(), expiry)) or named != name:",
+        "if False:",
+        "tests/integration/engine/test_signed_calls.py::test_a_signature_that_is_not_right_lets_nobody_in",
+    ),
+    Defence(
+        "An engine that others reach without TLS",
+        "settings.py",
+        "    if not has_tls:\n",
+        "    if False:\n",
+        "tests/unit/test_settings.py::test_an_address_of_others_is_refused_without_a_certificate_with_what_to_set",
+    ),
+)
