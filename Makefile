@@ -129,6 +129,12 @@ wheel: setup ## build sdist and wheel, and try the wheel in a clean venv
 	build/wheel-venv/bin/python -m pip --disable-pip-version-check -qq install --no-deps dist/*.whl
 	build/wheel-venv/bin/python -m pip --disable-pip-version-check check
 	cd build && wheel-venv/bin/pymigrate --version
+	$(BIN)/python -m tools.bill_of_materials build/wheel-venv/bin/python dist
+
+# What is known to be wrong with the locked versions comes from outside: where it can't be reached, nothing was found out, and that is an error too.
+.PHONY: vulnerabilities
+vulnerabilities: setup ## ask which locked versions have known vulnerabilities (needs the network)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
 
 .PHONY: clean
 clean: ## remove the venv, caches and whatever was built
