@@ -66,11 +66,11 @@ DEFENCES = (
         "tests/security/test_roles.py::test_a_role_lets_in_exactly_where_the_table_says",
     ),
     Defence(
-        "A wildcard that reaches what its caller may not",
+        "A role for one plan used for another",
         "domain/access.py",
-        'environment in {"", ANY_SEGMENT}',
-        'environment in {""}',
-        "tests/security/test_roles.py::test_a_place_with_a_wildcard_and_one_that_is_none_need_the_role_everywhere",
+        "return not self.plans or place.plan in self.plans",
+        "return True",
+        "tests/security/test_roles.py::test_a_role_lets_in_exactly_where_the_table_says",
     ),
     Defence(
         "A role that somebody gives itself",
@@ -110,8 +110,8 @@ DEFENCES = (
     Defence(
         "A call that never ends",
         "entrypoints/call_limits.py",
-        "CALL_SECONDS_MAX = 360.0",
-        "CALL_SECONDS_MAX = 1e9",
+        "ended = asyncio.timeout(CALL_SECONDS_MAX)",
+        "ended = asyncio.timeout(None)",
         "tests/unit/test_call_limits.py::test_a_call_that_nobody_gave_a_deadline_ends_all_the_same",
     ),
     Defence(
@@ -152,9 +152,9 @@ DEFENCES = (
     Defence(
         "A template that leaves its sandbox",
         "adapters/rendering/sandbox.py",
-        '        """None is: see `getattr`."""\n        return False',
-        '        """None is: see `getattr`."""\n        return True',
-        "tests/integration/rendering/test_sandbox.py::test_nothing_is_reached_but_the_fields_of_maps",
+        "            return getattr(obj, attribute)\n        return _no_fields(obj, attribute)",
+        "            return getattr(obj, attribute)\n        return getattr(obj, attribute, None)",
+        "tests/security/test_templates.py::test_nothing_of_the_program_is_read",
     ),
     Defence(
         "A name that ends its quotes (SQL injection)",

@@ -73,7 +73,7 @@ def test_without_its_defence_the_test_of_an_attack_fails(defence: Defence, tmp_p
     shutil.copytree(ROOT / ENGINE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     file = copy / defence.file
     file.write_text(file.read_text().replace(defence.line, defence.without))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", defence.test]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=60", defence.test]
     environment = unmeasured() | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYMIGRATE_TEST_LONG")
     run = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
