@@ -54,6 +54,14 @@ class Settings(BaseSettings):
     """Networks and addresses of proxies whose `X-Forwarded-For` says where a call comes from, separated by commas, such as `10.0.0.0/8`.
     Default empty: none; a call comes from the other end of its connection."""
 
+    audit_key_file: Path | None = None
+    """File with the Ed25519 key, as PEM, that the seals of the audit trail are signed with; behind it may stand the public keys of before,
+    whose seals still hold. Default none: `<home>/audit.key`, which the engine makes. Engines that share a store need the same key."""
+
+    audit_kept_days: int = Field(default=0, ge=0, le=36_500)
+    """Days for which entries of the audit trail are kept at least; 0, the default: for ever. Older ones go once they are sealed, their run
+    has ended and every consumer is done with them, and what is left can still be proved."""
+
     listen: str = f"127.0.0.1:{PORT_DEFAULT}"
     """Address and port to listen on, loopback only without TLS. Port 0 takes a free one, which `<home>/endpoint` then names."""
 
@@ -164,7 +172,7 @@ class Settings(BaseSettings):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least level that is logged. Default `info`: state changes and edges."""
 
-    @field_validator("tls_certificate", "tls_key", "ca_file", "token_file", mode="before")
+    @field_validator("tls_certificate", "tls_key", "ca_file", "token_file", "audit_key_file", mode="before")
     @classmethod
     def _is_path_or_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -292,6 +300,11 @@ class Settings(BaseSettings):
     def token_path(self) -> Path:
         """The token's file; mode 0600 where the engine made it."""
         return self.token_file or self.home / "token"
+
+    @property
+    def audit_key_path(self) -> Path:
+        """The file of the key that seals are signed with; mode 0600 where the engine made it."""
+        return self.audit_key_file or self.home / "audit.key"
 
     @property
     def acknowledge_key_path(self) -> Path:

@@ -209,22 +209,39 @@ async def test_only_what_nobody_needs_any_more_may_go(store: Store) -> None:
     await insert_run(store)
     await insert_run(store, run=ended)
     for name in (RUN, ended.name):
-        await store.transact(lambda unit, name=name: unit.runs.append(name, [event(1)]))  # type: ignore[misc]  # bound
-    await store.transact(lambda unit: note(unit, "old"))
-    await store.transact(lambda unit: unit.audit.append(AuditEntry(at(99), "ann", "create", "new", 1)))
+        await store.transact(lambda unit, name=name: unit.runs.append(name, [event(1), event(2)]))  # type: ignore[misc]  # bound
+    olds = [AuditEntry(at(3), "ann", "create", "old", 1), AuditEntry(at(99), "ann", "create", "new", 1)]
+    await store.transact(lambda unit: unit.audit.append_all(olds))
+    end = await store.read(lambda unit: unit.feed.end())
 
-    async def removable() -> list[str]:
-        found = await store.read(lambda unit: unit.seals.removable("", at(50), 99))
-        return [each.run or each.subject for each in found.entries]
+    async def removable(until: str = end, begin: str = "") -> list[tuple[str, int]]:
+        found = await store.read(lambda unit: unit.seals.removable(begin, until, at(50), 99))
+        return [(each.run or each.subject, each.place) for each in found.entries]
 
-    assert await removable() == [ended.name, "old"]
+    may_go = [(ended.name, 1), ("old", 1)]
+    assert await removable() == may_go, "the last link of each chain stays"
+    entries = await entries_of(store)
+    assert await removable(entries[3].position) == may_go[:1]
+    assert await removable(begin=entries[3].position) == may_go[1:]
     assert await store.transact(lambda unit: [c.entry.id for c in unit.outbox.claim("mail", 9, NOW, at(1))]) != []
     assert await removable() == [], "the consumer holds them"
-    ids = [entry.id for entry in await entries_of(store)]
-    await store.transact(lambda unit: unit.outbox.done("mail", ids))
-    assert await removable() == [ended.name, "old"]
+    await store.transact(lambda unit: unit.outbox.done("mail", [entry.id for entry in entries]))
+    assert await removable() == may_go
     await store.transact(lambda unit: unit.outbox.begin("late", ""))
     assert await removable() == [], "a consumer has not come to them yet"
+
+
+async def test_looking_for_what_may_go_ends_with_what_is_old(store: Store) -> None:
+    for seconds in (1, 2, 99):
+        entry = AuditEntry(at(seconds), "ann", "create", "a", 1)
+        await store.transact(lambda unit, entry=entry: unit.audit.append(entry))  # type: ignore[misc]  # bound
+    entries = await entries_of(store)
+    end = entries[-1].position
+    found = await store.read(lambda unit: unit.seals.removable("", end, at(50), 99))
+    assert found.position == entries[1].position
+    rest = await store.read(lambda unit: unit.seals.removable(found.position, end, at(50), 99))
+    assert (list(rest.entries), rest.position) == ([], found.position)
+    assert (await store.read(lambda unit: unit.seals.removable("", end, at(50), 1))).position == entries[0].position
 
 
 async def test_what_a_base_covers_is_taken_away_and_the_rest_goes_on_from_it(store: Store) -> None:

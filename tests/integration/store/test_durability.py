@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.postgres import PostgresStore
+from pymigrate.engine.adapters.store.postgres_session import CONNECTIONS_MAX
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.adapters.store.sqlite_file import opened
 from pymigrate.engine.adapters.store.writer import GROUP_UNITS_MAX, Writer
@@ -24,6 +25,7 @@ from pymigrate.engine.domain.errors import FailedPrecondition, PyMigrateError, S
 from pymigrate.engine.ports.hosts import HostRecord
 from pymigrate.engine.ports.store import AuditEntry, Unit
 from pymigrate.engine.testing.clock import START, ManualClock
+from tests.integration.store.audited import PostgresServer, SqliteFile, verified
 from tests.measuring import unmeasured
 
 PROGRAM = Path(__file__).with_name("program.py")
@@ -67,6 +69,8 @@ def test_everything_acknowledged_is_there_after_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "store"
     acknowledged = [subject for prefix in "abc" for subject in kill_after(path, prefix, ACKNOWLEDGED_MIN)]
     stored = asyncio.run(subjects(path))
+    verdict = asyncio.run(verified(SqliteFile(path)))
+    assert (verdict.fault, verdict.chain_count, verdict.event_count) == (None, 1, len(stored)), "the chain is whole"
     assert len(acknowledged) >= 3 * ACKNOWLEDGED_MIN
     assert set(acknowledged) <= set(stored)
     assert len(stored) == len(set(stored))
@@ -82,6 +86,9 @@ async def test_everything_acknowledged_is_there_after_kill_9_on_postgres_too(pos
     trail = await store.read(lambda unit: list(unit.audit.list(0, 1_000_000)))
     await store.close()
     stored = [entry.subject for entry in trail]
+    verdict = await verified(PostgresServer(postgres_database))
+    assert (verdict.fault, verdict.event_count) == (None, len(stored)), "all chains are whole"
+    assert 1 < verdict.chain_count <= CONNECTIONS_MAX, "those of connections that were killed are gone on with"
     assert len(acknowledged) >= 2 * ACKNOWLEDGED_MIN
     assert set(acknowledged) <= set(stored)
     assert len(stored) == len(set(stored))

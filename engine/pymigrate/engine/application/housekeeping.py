@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from pymigrate.engine.application.audit.retention import AuditRetention
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.store import Store, Unit
@@ -11,9 +12,18 @@ UNITS_MAX = 40
 
 
 class Housekeeping:
-    """Forgets answers to calls, and of the ledger of notifications what has ended and was made `deliveries_kept_days` ago."""
+    """Forgets answers to calls, of the ledger of notifications what has ended and was made `deliveries_kept_days` ago, and of the audit
+    trail what `audit` lets go."""
 
-    def __init__(self, store: Store, requests: Requests, clock: Clock, deliveries_kept_days: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        requests: Requests,
+        clock: Clock,
+        deliveries_kept_days: float,
+        audit: AuditRetention | None = None,
+    ) -> None:
+        self._audit = audit
         self._store = store
         self._requests = requests
         self._clock = clock
@@ -24,7 +34,9 @@ class Housekeeping:
         await self._store.transact(self._requests.forget_old)
         for _ in range(UNITS_MAX):
             if await self._store.transact(self._forget_deliveries) < FORGOTTEN_MAX:
-                return
+                break
+        if self._audit is not None:
+            await self._audit.step()
 
     def _forget_deliveries(self, unit: Unit) -> int:
         before = self._clock.now() - self._deliveries_kept

@@ -14,6 +14,8 @@ import structlog
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
+from pymigrate.engine.application.audit.stamping import StampingStore
+from pymigrate.engine.entrypoints.call_stamps import present_stamp
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
@@ -66,7 +68,8 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     places = build_secrets(redactor)
     tracing = build_tracing(settings, "pymigrate-engine", settings.instance, places, redactor.clean)
     instruments = build_instruments(clock, tracing, redactor.clean)
-    store: Store = MeasuredStore(await opened(settings, clock, redactor), instruments.metrics, clock)
+    measured = MeasuredStore(await opened(settings, clock, redactor), instruments.metrics, clock)
+    store: Store = StampingStore(measured, present_stamp)
     try:
         outgoing = build_outgoing(settings, store, instruments, places)
         ways_in = build_ways_in(settings, token, clock, store)

@@ -43,6 +43,7 @@ from pymigrate.engine.application.short_tokens import TokenMaking
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.authorized import Door
+from pymigrate.engine.entrypoints.call_stamps import Stamping
 from pymigrate.engine.entrypoints.grpc.access import AccessCalls
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
@@ -57,6 +58,7 @@ from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.supervisor import Supervisor
+from pymigrate.engine.main.audit import AuditTrail
 from pymigrate.engine.main.git_hooks import GitHooks
 from pymigrate.engine.main.git_sources import GitSources
 from pymigrate.engine.main.hosting import build_hosting
@@ -86,6 +88,7 @@ class Services:
         self._surroundings = Surroundings(clock, random_id, Re2Patterns())
         self._tokens = TokenMaking(store, self._surroundings, ways_in.bearers.short_tokens)
         self._service_tokens = ways_in.service_tokens
+        self._audit = AuditTrail(settings, store, clock)
         self._board = Board(store, clock, random.Random())
         self._kpis = FleetKpis(store, self._board, clock)
         if instruments.tracing.is_on:
@@ -124,7 +127,7 @@ class Services:
     def servicers(self) -> Mapping[str, Any]:
         """What is served, by the service's name, all of it behind the door."""
         servicers = self._servicers()
-        return Door(self._bindings.grants_of).wrapped(servicers, descriptors(servicers))
+        return Door(self._bindings.grants_of, [Stamping()]).wrapped(servicers, descriptors(servicers))
 
     def _servicers(self) -> Mapping[str, Any]:
         store, catalog, requests, bindings = self._store, self._catalog, self._requests, self._bindings
@@ -170,7 +173,7 @@ class Services:
         store, clock, settings = self._store, self._clock, self._settings
         estimates = RunEstimates(store, self._board, self._learning, settings.lanes_max, self._drawers.draw)
         followups = Followups(store, self._board, self._learning, estimates, clock)
-        housekeeping = Housekeeping(store, self._requests, clock, settings.deliveries_kept_days)
+        housekeeping = Housekeeping(store, self._requests, clock, settings.deliveries_kept_days, self._audit.retention)
         supervisor = Supervisor(
             self._hosts,
             followups,
@@ -192,12 +195,14 @@ class Services:
         yield from self._notifications.loops()
         yield from self._git_sources.loops()
         yield from self._git_hooks.loops()
+        yield from self._audit.loops()
 
     async def drain(self) -> None:
         """Lets every host that does not outlive the engine reach a checkpoint, those too that an engine which was killed has left.
         Dispatchers end with what they have in hand."""
         hosts = self._executor.close([host.record for host in self._hosts.hosts()])
         await asyncio.gather(self._notifications.close(), self._git_sources.close(), self._git_hooks.close(), hosts)
+        await self._audit.close()
 
     def close(self) -> None:
         """Gives up the processes and the watchers."""

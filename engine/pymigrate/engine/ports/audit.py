@@ -89,10 +89,10 @@ class Seals(Protocol):
         are that are in no chain."""
         ...
 
-    def removable(self, position: str, before: datetime, limit: int) -> Passed:
-        """At most `limit` entries behind a cursor that happened before a time, of runs that have ended or of none, which every consumer of
-        the outbox is done with. The position is behind all that were looked at, LOOKED_MAX at most; where it is the given one there are
-        no more."""
+    def removable(self, position: str, until: str, before: datetime, limit: int) -> Passed:
+        """At most `limit` entries behind a cursor and not behind `until`, that happened before a time, of runs that have ended or of none,
+        which every consumer of the outbox is done with; the last link of a chain is none of them. The position is behind all that were
+        looked at, LOOKED_MAX at most; where it is the given one, nothing so old is left."""
         ...
 
     def remove(self, bases: Sequence[Head], sequences: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 
 from pymigrate.engine.domain.audit_chain import UNLINKED, Head, Seal, Written
 from pymigrate.engine.domain.errors import StaleWrite
@@ -59,14 +60,16 @@ class MemorySeals:
         """By chain."""
         return [base for _, base in sorted(self._stream.bases.items())]
 
-    def removable(self, position: str, before: datetime, limit: int) -> Passed:
+    def removable(self, position: str, until: str, before: datetime, limit: int) -> Passed:
         """A stretch of what nobody needs any more."""
         window = self._stream.behind(read_position(position).entry, LOOKED_MAX)
-        found = [each for each in window if each.time < before and self._is_done_with(each)]
-        if len(found) > limit:
+        until_entry = read_position(until).entry
+        old = list(takewhile(lambda each: each.time < before and each.id <= until_entry, window))
+        found = [each for each in old if self._is_done_with(each)]
+        if len(found) >= limit:
             found = found[:limit]
             return Passed([_linked(each) for each in found], _end(found, position))
-        return Passed([_linked(each) for each in found], _end(window, position))
+        return Passed([_linked(each) for each in found], _end(old, position))
 
     def remove(self, bases: Sequence[Head], sequences: Sequence[int]) -> None:
         """Takes entries away. Raises RuntimeError for one that no base covers."""
@@ -86,7 +89,7 @@ class MemorySeals:
         run = self._runs.get(entry.run)
         is_open = run is not None and (run.state not in RUN_ENDED or run.seal_time is not None)
         is_held = any(each.place < entry.id or entry.id in each.leases for each in self._consumers.values())
-        return not is_open and not is_held
+        return not is_open and not is_held and self._stream.heads[entry.chain].place != entry.place
 
 
 def _end(found: Sequence[FeedEntry], position: str) -> str:

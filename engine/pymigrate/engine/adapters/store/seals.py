@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import select as sql_select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from pymigrate.engine.adapters.store.audit_tables import AuditBaseRow, AuditSealHeadRow, AuditSealRow
@@ -135,31 +136,44 @@ class SqlSeals:
         statement = select(AuditBaseRow).order_by(col(AuditBaseRow.chain))
         return [row.to_domain() for row in read_all(self._connection, statement)]
 
-    def removable(self, position: str, before: datetime, limit: int) -> Passed:
+    def removable(self, position: str, until: str, before: datetime, limit: int) -> Passed:
         """A stretch of what nobody needs any more."""
-        window = self.moved(position, LOOKED_MAX)
-        if not window.count:
+        end = self._old_until(position, until, before)
+        if end == position:
             return Passed([], position)
         is_claimed = sql_select(col(FeedClaimRow.entry)).where(col(FeedClaimRow.entry) == _number).exists()
-        is_of_open_run = (
-            sql_select(col(RunRow.name))
-            .where(
-                col(RunRow.name) == _run,
-                or_(col(RunRow.state).not_in(sorted(RUN_ENDED)), col(RunRow.seal_time).is_not(None)),
-            )
-            .exists()
-        )
+        is_open = or_(col(RunRow.state).not_in(sorted(RUN_ENDED)), col(RunRow.seal_time).is_not(None))
+        is_of_open_run = sql_select(col(RunRow.name)).where(col(RunRow.name) == _run, is_open).exists()
+        later = aliased(FeedEntryRow)
+        is_followed = [
+            sql_select(col(later.id)).where(col(later.run) == _run, col(later.sequence) > _sequence).exists(),
+            sql_select(col(later.id)).where(col(later.chain) == _chain, col(later.place) > _place).exists(),
+            and_(_run.is_(None), _chain.is_(None)),
+        ]
         statement = sql_select(*_WRITTEN).where(
             *self._feed.is_behind(read_position(position)),
-            *self._feed.is_reached(read_position(window.position)),
-            *(self._feed.is_reached(place)[0] for place in self._consumers()),
+            *(self._feed.is_reached(place)[0] for place in (read_position(end), *self._consumers())),
             col(_row.time) < before,
             ~is_claimed,
             ~is_of_open_run,
+            or_(*is_followed),
         )
         rows = self._connection.execute(statement.order_by(*self._feed.order()).limit(limit))
         found = list(map(Written._make, rows))
-        return self._passed(found, position) if len(found) == limit else Passed(found, window.position)
+        return self._passed(found, position) if len(found) == limit else Passed(found, end)
+
+    def _old_until(self, position: str, until: str, before: datetime) -> str:
+        """The place of the last entry behind a position that is as old, of those that may be looked at."""
+        columns = sql_select(_transaction, _number, col(_row.time)).where(
+            *self._feed.is_behind(read_position(position)), *self._feed.is_reached(read_position(until))
+        )
+        rows = self._connection.execute(columns.order_by(*self._feed.order()).limit(LOOKED_MAX))
+        end = position
+        for xid, number, time in rows:
+            if time >= before:
+                break
+            end = str(Position(xid, number or 0))
+        return end
 
     def remove(self, bases: Sequence[Head], sequences: Sequence[int]) -> None:
         """The bases first: without them the table lets nothing go."""

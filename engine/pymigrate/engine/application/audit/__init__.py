@@ -1,0 +1,1 @@
+"""The audit trail: who a call is, written into its entries; seals over them; reading all of it again; and what may go."""
