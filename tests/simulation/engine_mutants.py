@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from pymigrate.engine.application.board import ActiveRun, Board
+from pymigrate.engine.application.active_runs import ActiveRun
+from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.followups import Followups
 from pymigrate.engine.domain.errors import StaleWrite, StoreUnavailable
 from pymigrate.engine.domain.happenings import CoreEvent

@@ -14,7 +14,7 @@ from pymigrate.engine.testing.cluster_faults import ClusterCall
 from pymigrate.v1 import run_pb2
 from tests.integration.engine.served import ServedEngine
 from tests.integration.operator.operated import Scene
-from tests.integration.operator.test_runs import engine_runs, held, run_name, scenery
+from tests.integration.operator.run_scenes import engine_runs, held, run_name, scenery
 
 RUNS = RESOURCE_TYPES["Run"]
 DEATHS_MAX = 40

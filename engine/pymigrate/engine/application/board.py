@@ -5,11 +5,12 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
+from pymigrate.engine.application.active_runs import ActiveRun, keep_renewals
 from pymigrate.engine.application.changes import Change, Changes, whole
 from pymigrate.engine.application.run_places import run_log_fields
 from pymigrate.engine.domain.errors import EngineUnavailable, NotFound
@@ -26,23 +27,6 @@ log = structlog.get_logger(__name__)
 IDLE_CORES_MAX = 64
 ADDED_KEPT_MAX = 10_000
 Seen = TypeVar("Seen")
-
-
-@dataclass(slots=True)
-class ActiveRun:
-    """A run in memory. Its lock orders what happens to it. `is_doubtful`: a change failed and the store could not be asked what it
-    holds."""
-
-    core: RunCore
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    is_doubtful: bool = False
-    revision: run_pb2.PlanRevision | None = None
-    reports: list[tuple[Progressed, "asyncio.Future[bool]"]] = field(default_factory=list)
-
-    @property
-    def is_live(self) -> bool:
-        """Whether something is still to be done for it, as far as is known: what memory holds of a doubtful one says nothing."""
-        return self.is_doubtful or self.core.is_active
 
 
 class Board:
@@ -254,7 +238,7 @@ class Board:
         stored = await self._store.read(lambda unit: unit.runs.load(name))
         if stored is not None:
             active.core, before = self._core(stored, self._rng), active.core
-            _keep_renewals(before, active.core)
+            keep_renewals(before, active.core)
             # The change may have been stored, and nobody else tells it.
             self.changes.tell(whole(stored, self._clock.now()))
         active.is_doubtful = False
@@ -279,16 +263,6 @@ class Board:
     def _tell_work(self) -> None:
         for callback in self._on_work:
             callback()
-
-
-def _keep_renewals(before: RunCore, after: RunCore) -> None:
-    """What hosts said of their leases is in memory alone: without it a task that has taken longer than a lease would be taken for lost."""
-    for task in after.leased():
-        known = before.aggregate.tasks.get(task.id)
-        if known is None or (known.host, known.fence) != (task.host, task.fence) or known.lease_expires is None:
-            continue
-        if task.lease_expires is not None and known.lease_expires > task.lease_expires:
-            task.lease_expires = known.lease_expires
 
 
 def _save(unit: Unit, name: str, entities: Iterable[Entity], events: Iterable[RunEvent]) -> None:

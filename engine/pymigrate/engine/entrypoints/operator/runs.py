@@ -5,7 +5,7 @@ A run's name follows from the resource's uid, and is noted in an annotation befo
 has become of the declaration meanwhile.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,6 +41,7 @@ from pymigrate.engine.entrypoints.operator.run_adopting import RunAdopting, decl
 from pymigrate.engine.entrypoints.operator.run_calls import check_request, start_request, steering
 from pymigrate.engine.entrypoints.operator.run_checks import is_checked, kept_verdict, plan_trouble
 from pymigrate.engine.entrypoints.operator.run_figures import dry_run_report
+from pymigrate.engine.entrypoints.operator.run_look import Look
 from pymigrate.engine.entrypoints.operator.run_refusals import RunRefusals
 from pymigrate.engine.entrypoints.operator.run_steering import (
     ApproveGate,
@@ -72,34 +73,6 @@ STEPS_MAX = 16
 # What stands against a start may be mended where nobody tells.
 MENDED_SECONDS = 300.0
 MISSING_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class Look:
-    """A pass under way: the resource, the fields of its status, its run's name, and what is known now."""
-
-    key: Key
-    found: Object
-    before: RunStatus
-    environment: str
-    name: str
-    seen: Situation
-    again_seconds: float | None = None
-
-    @property
-    def uid(self) -> str:
-        """Of the resource."""
-        return uid_of(self.found)
-
-    @property
-    def plan(self) -> str:
-        """The plan's resource name."""
-        return f"environments/{self.environment}/plans/{self.seen.spec.plan}"
-
-    def look_again(self, seconds: float | None) -> None:
-        """Then at the latest."""
-        times = [each for each in (seconds, self.again_seconds) if each is not None]
-        self.again_seconds = min(times, default=None)
 
 
 class Runs:
