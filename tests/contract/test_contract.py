@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from google.api import annotations_pb2
 from pymigrate.engine.domain import errors
 from pymigrate.engine.entrypoints.grpc.access import AccessCalls
+from pymigrate.engine.entrypoints.grpc.audit import AuditCalls
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.definitions import DefinitionCalls
@@ -50,6 +51,7 @@ SERVICERS: dict[str, Any] = {
     "DispatchService": DispatchCalls,
     "GitSourceService": GitSourceCalls,
     "AccessService": AccessCalls,
+    "AuditService": AuditCalls,
     "WorkerService": WorkerCalls,
 }
 SERVICES = {name: module.DESCRIPTOR.services_by_name[name] for name, (module, _) in ADDERS.items()}

@@ -27,8 +27,14 @@ data "pymigrate_discovered_schema" "legacy" {
   connection    = pymigrate_connection.legacy.name
   relation_glob = "air*"
 }
+data "pymigrate_audit" "small" {
+  subject    = pymigrate_plan.small.name
+  action     = "start"
+  depends_on = [pymigrate_run_gate.small]
+}
 output "looks" {
   value = {
+    started_by = data.pymigrate_audit.small.events[*].principal
     managed_by = data.pymigrate_plan.small.managed_by
     relation   = data.pymigrate_phases.small.phases["airlines"].datasets["airlines"].source.relation
     done       = data.pymigrate_kpis.small.completion
@@ -46,6 +52,7 @@ def test_what_is_declared_elsewhere_discovered_and_measured_is_told(
     applied.write(small(legacy, tmp_path / "warehouse.duckdb") + RUN + LOOKS)
     applied.must("apply", "-auto-approve")
     assert json.loads(applied.must("output", "-json", "looks")) == {
+        "started_by": ["local"],
         "managed_by": "terraform",
         "relation": "airlines",
         "done": 1,

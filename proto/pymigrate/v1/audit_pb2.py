@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from pymigrate.v1 import run_pb2 as pymigrate_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pymigrate/v1/audit.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x03\n\nAuditEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x0b\n\x03run\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x10\n\x08revision\x18\n \x01(\t\x12\x12\n\nfrom_state\x18\x0b \x01(\t\x12\x10\n\x08to_state\x18\x0c \x01(\t\x12\x15\n\rbefore_digest\x18\r \x01(\t\x12\x14\n\x0c\x61\x66ter_digest\x18\x0e \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x0f \x01(\t\x12\x0f\n\x07outcome\x18\x10 \x01(\t\x12\x12\n\nrequest_id\x18\x11 \x01(\t\x12\x10\n\x08trace_id\x18\x12 \x01(\t\x12\r\n\x05\x63hain\x18\x13 \x01(\t\x12\r\n\x05place\x18\x14 \x01(\x03\x12\x0c\n\x04hash\x18\x15 \x01(\x0c\"\xf7\x01\n\x16ListAuditEventsRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\"b\n\x17ListAuditEventsResponse\x12.\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x12VerifyAuditRequest\x12+\n\nknown_seal\x18\x01 \x01(\x0b\x32\x17.pymigrate.v1.AuditSeal\"\x9a\x01\n\x13VerifyAuditResponse\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x63hain_count\x18\x02 \x01(\x03\x12\x12\n\nseal_count\x18\x03 \x01(\x03\x12-\n\x0b\x66irst_fault\x18\x04 \x01(\x0b\x32\x18.pymigrate.v1.AuditFault\x12\x16\n\x0eunsealed_count\x18\x05 \x01(\x03\"\x8b\x01\n\nAuditFault\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.pymigrate.v1.AuditFaultKind\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\r\n\x05\x63hain\x18\x03 \x01(\t\x12\r\n\x05place\x18\x04 \x01(\x03\x12\x0c\n\x04seal\x18\x05 \x01(\x03\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"\xc8\x01\n\x12\x45xportAuditRequest\x12)\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x19.pymigrate.v1.AuditFormat\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cresume_token\x18\x05 \x01(\t\":\n\x13\x45xportAuditResponse\x12\r\n\x05lines\x18\x01 \x01(\x0c\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x9c\x01\n\tAuditSeal\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nhead_count\x18\x03 \x01(\x03\x12\x0c\n\x04root\x18\x04 \x01(\x0c\x12\x10\n\x08previous\x18\x05 \x01(\x0c\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\x0e\n\x06key_id\x18\x07 \x01(\x0c\"M\n\x15ListAuditSealsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x16ListAuditSealsResponse\x12,\n\x0b\x61udit_seals\x18\x01 \x03(\x0b\x32\x17.pymigrate.v1.AuditSeal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\t*\xd0\x01\n\x0e\x41uditFaultKind\x12 \n\x1c\x41UDIT_FAULT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UDIT_FAULT_KIND_ALTERED\x10\x01\x12\x1c\n\x18\x41UDIT_FAULT_KIND_REMOVED\x10\x02\x12\x1e\n\x1a\x41UDIT_FAULT_KIND_REORDERED\x10\x03\x12\x1e\n\x1a\x41UDIT_FAULT_KIND_TRUNCATED\x10\x04\x12 \n\x1c\x41UDIT_FAULT_KIND_SEAL_BROKEN\x10\x05*g\n\x0b\x41uditFormat\x12\x1c\n\x18\x41UDIT_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIT_FORMAT_JSON_LINES\x10\x01\x12\x1d\n\x19\x41UDIT_FORMAT_CLOUD_EVENTS\x10\x02\x32\xdd\x03\n\x0c\x41uditService\x12w\n\x0fListAuditEvents\x12$.pymigrate.v1.ListAuditEventsRequest\x1a%.pymigrate.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEvents\x12o\n\x0bVerifyAudit\x12 .pymigrate.v1.VerifyAuditRequest\x1a!.pymigrate.v1.VerifyAuditResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/audit:verify:\x01*\x12n\n\x0b\x45xportAudit\x12 .pymigrate.v1.ExportAuditRequest\x1a!.pymigrate.v1.ExportAuditResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/audit:export0\x01\x12s\n\x0eListAuditSeals\x12#.pymigrate.v1.ListAuditSealsRequest\x1a$.pymigrate.v1.ListAuditSealsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/auditSealsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18pymigrate/v1/audit.proto\x12\x0cpymigrate.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16pymigrate/v1/run.proto\"\xba\x03\n\nAuditEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x0b\n\x03run\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x10\n\x08revision\x18\n \x01(\t\x12\x12\n\nfrom_state\x18\x0b \x01(\t\x12\x10\n\x08to_state\x18\x0c \x01(\t\x12\x15\n\rbefore_digest\x18\r \x01(\t\x12\x14\n\x0c\x61\x66ter_digest\x18\x0e \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x0f \x01(\t\x12\x0f\n\x07outcome\x18\x10 \x01(\t\x12\x12\n\nrequest_id\x18\x11 \x01(\t\x12\x10\n\x08trace_id\x18\x12 \x01(\t\x12\r\n\x05\x63hain\x18\x13 \x01(\t\x12\r\n\x05place\x18\x14 \x01(\x03\x12\x0c\n\x04hash\x18\x15 \x01(\x0c\x12&\n\x07\x66\x61ilure\x18\x16 \x01(\x0b\x32\x15.pymigrate.v1.Failure\"\xf7\x01\n\x16ListAuditEventsRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\"b\n\x17ListAuditEventsResponse\x12.\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x18.pymigrate.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x12VerifyAuditRequest\x12+\n\nknown_seal\x18\x01 \x01(\x0b\x32\x17.pymigrate.v1.AuditSeal\"\x9a\x01\n\x13VerifyAuditResponse\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x63hain_count\x18\x02 \x01(\x03\x12\x12\n\nseal_count\x18\x03 \x01(\x03\x12-\n\x0b\x66irst_fault\x18\x04 \x01(\x0b\x32\x18.pymigrate.v1.AuditFault\x12\x16\n\x0eunsealed_count\x18\x05 \x01(\x03\"\x8b\x01\n\nAuditFault\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.pymigrate.v1.AuditFaultKind\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\r\n\x05\x63hain\x18\x03 \x01(\t\x12\r\n\x05place\x18\x04 \x01(\x03\x12\x0c\n\x04seal\x18\x05 \x01(\x03\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\"\xc8\x01\n\x12\x45xportAuditRequest\x12)\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x19.pymigrate.v1.AuditFormat\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cresume_token\x18\x05 \x01(\t\":\n\x13\x45xportAuditResponse\x12\r\n\x05lines\x18\x01 \x01(\x0c\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x9c\x01\n\tAuditSeal\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nhead_count\x18\x03 \x01(\x03\x12\x0c\n\x04root\x18\x04 \x01(\x0c\x12\x10\n\x08previous\x18\x05 \x01(\x0c\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\x0e\n\x06key_id\x18\x07 \x01(\x0c\"M\n\x15ListAuditSealsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x16ListAuditSealsResponse\x12,\n\x0b\x61udit_seals\x18\x01 \x03(\x0b\x32\x17.pymigrate.v1.AuditSeal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\t*\xd0\x01\n\x0e\x41uditFaultKind\x12 \n\x1c\x41UDIT_FAULT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UDIT_FAULT_KIND_ALTERED\x10\x01\x12\x1c\n\x18\x41UDIT_FAULT_KIND_REMOVED\x10\x02\x12\x1e\n\x1a\x41UDIT_FAULT_KIND_REORDERED\x10\x03\x12\x1e\n\x1a\x41UDIT_FAULT_KIND_TRUNCATED\x10\x04\x12 \n\x1c\x41UDIT_FAULT_KIND_SEAL_BROKEN\x10\x05*g\n\x0b\x41uditFormat\x12\x1c\n\x18\x41UDIT_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIT_FORMAT_JSON_LINES\x10\x01\x12\x1d\n\x19\x41UDIT_FORMAT_CLOUD_EVENTS\x10\x02\x32\xdd\x03\n\x0c\x41uditService\x12w\n\x0fListAuditEvents\x12$.pymigrate.v1.ListAuditEventsRequest\x1a%.pymigrate.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEvents\x12o\n\x0bVerifyAudit\x12 .pymigrate.v1.VerifyAuditRequest\x1a!.pymigrate.v1.VerifyAuditResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/audit:verify:\x01*\x12n\n\x0b\x45xportAudit\x12 .pymigrate.v1.ExportAuditRequest\x1a!.pymigrate.v1.ExportAuditResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/audit:export0\x01\x12s\n\x0eListAuditSeals\x12#.pymigrate.v1.ListAuditSealsRequest\x1a$.pymigrate.v1.ListAuditSealsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/auditSealsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,32 +42,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITSERVICE'].methods_by_name['ExportAudit']._serialized_options = b'\202\323\344\223\002\022\022\020/v1/audit:export'
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditSeals']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditSeals']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/auditSeals'
-  _globals['_AUDITFAULTKIND']._serialized_start=1845
-  _globals['_AUDITFAULTKIND']._serialized_end=2053
-  _globals['_AUDITFORMAT']._serialized_start=2055
-  _globals['_AUDITFORMAT']._serialized_end=2158
-  _globals['_AUDITEVENT']._serialized_start=106
-  _globals['_AUDITEVENT']._serialized_end=508
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=511
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=758
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=760
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=858
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=860
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=925
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=928
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1082
-  _globals['_AUDITFAULT']._serialized_start=1085
-  _globals['_AUDITFAULT']._serialized_end=1224
-  _globals['_EXPORTAUDITREQUEST']._serialized_start=1227
-  _globals['_EXPORTAUDITREQUEST']._serialized_end=1427
-  _globals['_EXPORTAUDITRESPONSE']._serialized_start=1429
-  _globals['_EXPORTAUDITRESPONSE']._serialized_end=1487
-  _globals['_AUDITSEAL']._serialized_start=1490
-  _globals['_AUDITSEAL']._serialized_end=1646
-  _globals['_LISTAUDITSEALSREQUEST']._serialized_start=1648
-  _globals['_LISTAUDITSEALSREQUEST']._serialized_end=1725
-  _globals['_LISTAUDITSEALSRESPONSE']._serialized_start=1727
-  _globals['_LISTAUDITSEALSRESPONSE']._serialized_end=1842
-  _globals['_AUDITSERVICE']._serialized_start=2161
-  _globals['_AUDITSERVICE']._serialized_end=2638
+  _globals['_AUDITFAULTKIND']._serialized_start=1909
+  _globals['_AUDITFAULTKIND']._serialized_end=2117
+  _globals['_AUDITFORMAT']._serialized_start=2119
+  _globals['_AUDITFORMAT']._serialized_end=2222
+  _globals['_AUDITEVENT']._serialized_start=130
+  _globals['_AUDITEVENT']._serialized_end=572
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=575
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=822
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=824
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=922
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=924
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=989
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=992
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1146
+  _globals['_AUDITFAULT']._serialized_start=1149
+  _globals['_AUDITFAULT']._serialized_end=1288
+  _globals['_EXPORTAUDITREQUEST']._serialized_start=1291
+  _globals['_EXPORTAUDITREQUEST']._serialized_end=1491
+  _globals['_EXPORTAUDITRESPONSE']._serialized_start=1493
+  _globals['_EXPORTAUDITRESPONSE']._serialized_end=1551
+  _globals['_AUDITSEAL']._serialized_start=1554
+  _globals['_AUDITSEAL']._serialized_end=1710
+  _globals['_LISTAUDITSEALSREQUEST']._serialized_start=1712
+  _globals['_LISTAUDITSEALSREQUEST']._serialized_end=1789
+  _globals['_LISTAUDITSEALSRESPONSE']._serialized_start=1791
+  _globals['_LISTAUDITSEALSRESPONSE']._serialized_end=1906
+  _globals['_AUDITSERVICE']._serialized_start=2225
+  _globals['_AUDITSERVICE']._serialized_end=2702
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import pymigrate.v1.run_pb2
 import sys
 import typing
 
@@ -107,6 +108,7 @@ class AuditEvent(google.protobuf.message.Message):
     CHAIN_FIELD_NUMBER: builtins.int
     PLACE_FIELD_NUMBER: builtins.int
     HASH_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
     sequence: builtins.int
     """Grows with every event. Numbers may be missing: what a transaction took that was given up."""
     principal: builtins.str
@@ -151,6 +153,10 @@ class AuditEvent(google.protobuf.message.Message):
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it happened."""
 
+    @property
+    def failure(self) -> pymigrate.v1.run_pb2.Failure:
+        """Why it failed, of a step of a run that tells a failure."""
+
     def __init__(
         self,
         *,
@@ -175,9 +181,10 @@ class AuditEvent(google.protobuf.message.Message):
         chain: builtins.str = ...,
         place: builtins.int = ...,
         hash: builtins.bytes = ...,
+        failure: pymigrate.v1.run_pb2.Failure | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "after_digest", b"after_digest", "before_digest", b"before_digest", "chain", b"chain", "detail", b"detail", "from_state", b"from_state", "hash", b"hash", "method", b"method", "origin", b"origin", "outcome", b"outcome", "place", b"place", "principal", b"principal", "request_id", b"request_id", "revision", b"revision", "run", b"run", "sequence", b"sequence", "subject", b"subject", "time", b"time", "to_state", b"to_state", "trace_id", b"trace_id", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["failure", b"failure", "time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "after_digest", b"after_digest", "before_digest", b"before_digest", "chain", b"chain", "detail", b"detail", "failure", b"failure", "from_state", b"from_state", "hash", b"hash", "method", b"method", "origin", b"origin", "outcome", b"outcome", "place", b"place", "principal", b"principal", "request_id", b"request_id", "revision", b"revision", "run", b"run", "sequence", b"sequence", "subject", b"subject", "time", b"time", "to_state", b"to_state", "trace_id", b"trace_id", "version", b"version"]) -> None: ...
 
 Global___AuditEvent: typing_extensions.TypeAlias = AuditEvent
 

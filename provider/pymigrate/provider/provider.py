@@ -182,6 +182,7 @@ class PymigrateProvider(Provider):
 
     def get_data_sources(self) -> list[Any]:
         """The data sources."""
+        from pymigrate.provider.data_sources.audit import AuditDataSource
         from pymigrate.provider.data_sources.discovered_schema import DiscoveredSchemaDataSource
         from pymigrate.provider.data_sources.environment import EnvironmentDataSource
         from pymigrate.provider.data_sources.impact import ImpactDataSource
@@ -198,6 +199,7 @@ class PymigrateProvider(Provider):
             KpisDataSource,
             DiscoveredSchemaDataSource,
             EnvironmentDataSource,
+            AuditDataSource,
         ]
 
     def get_ephemeral_resources(self) -> list[Any]:

@@ -9,9 +9,15 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from pymigrate.engine.adapters.clock import SystemClock
+from pymigrate.engine.adapters.sealing_keys import Ed25519SealingKey, fresh_pem
 from pymigrate.engine.application.access.bindings import Bindings
 from pymigrate.engine.application.access.role_binding_writes import RoleBindingWrites
 from pymigrate.engine.application.access.service_tokens import ServiceTokens
+from pymigrate.engine.application.audit.exporting import AuditExport
+from pymigrate.engine.application.audit.listing import AuditListing
+from pymigrate.engine.application.audit.noting import Noting
+from pymigrate.engine.application.audit.proving import ProvedTrail
+from pymigrate.engine.application.audit.verifying import Verifying
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.gitops.applying import Applying
 from pymigrate.engine.application.kpi_watching import KpiWatching
@@ -21,6 +27,7 @@ from pymigrate.engine.entrypoints.authorized import Door
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.grpc.access import AccessCalls
+from pymigrate.engine.entrypoints.grpc.audit import AuditCalls, AuditUses
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
 from pymigrate.engine.entrypoints.grpc.declared import EnvironmentCalls
 from pymigrate.engine.entrypoints.grpc.definitions import DefinitionCalls
@@ -34,6 +41,7 @@ from pymigrate.engine.entrypoints.grpc.server import Server, descriptors
 from pymigrate.engine.entrypoints.grpc.tokens import TokenCalls
 from pymigrate.engine.entrypoints.grpc.workers import WorkerCalls
 from pymigrate.engine.entrypoints.identity import Bearers
+from pymigrate.engine.entrypoints.noted_calls import noted
 from pymigrate.engine.main.notifications import Notifications
 from pymigrate.engine.ports.redaction import Redactor
 from pymigrate.engine.settings import Settings
@@ -58,6 +66,7 @@ class ServedEngine:
     def __init__(self, home: Path, spans: CallSpans | None = None) -> None:
         self.home = home
         self._spans = spans
+        self.audit_key = Ed25519SealingKey.from_pem(fresh_pem(), "a test")
         self.port = 0
         self.outcomes: dict[str, Outcome] = {}
         self._loop = asyncio.new_event_loop()
@@ -155,9 +164,17 @@ class ServedEngine:
                 engine.store, engine.catalog, requests, self.git_sources.sources, self.git_sources.bells
             ),
             "WorkerService": WorkerCalls(engine.hosts),
+            "AuditService": AuditCalls(
+                AuditUses(
+                    AuditListing(engine.store, self.audit_key.public_key),
+                    AuditExport(engine.store, SystemClock(), self.audit_key.public_key, "here"),
+                    ProvedTrail(Verifying(engine.store, self.audit_key.is_signed)),
+                )
+            ),
             **self.notifications.servicers(engine.catalog, requests),
         }
-        self.servicers = Door(self.bindings.grants_of).wrapped(served, descriptors(served))
+        let_in = Door(self.bindings.grants_of).wrapped(served, descriptors(served))
+        self.servicers = noted(let_in, descriptors(let_in), Noting(engine.store, SystemClock()))
         self.server = Server(self.servicers, self.bearers, spans=self._spans)
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
         await self.server.tell_ready()

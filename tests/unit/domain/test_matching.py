@@ -72,6 +72,18 @@ def test_a_pattern_of_many_stars_is_tried_in_one_pass() -> None:
     assert matches(EventMatch(phases=("a*" * 30,)), phase="a" * 63)
 
 
+@pytest.mark.parametrize("type_", ["audit.deny", "audit.read"])
+def test_a_call_without_effect_is_meant_only_by_a_rule_that_names_its_type(type_: str) -> None:
+    for types in ((), ("*",), ("audit.*",), ("audit.create",)):
+        assert not matches(EventMatch(types=types), "rule", type_=type_)
+    assert matches(EventMatch(types=(type_,)), "rule", type_=type_)
+    assert matches(EventMatch(types=("audit.*", type_)), "rule", type_=type_)
+
+
+def test_a_silence_holds_back_calls_without_effect_as_everything_else() -> None:
+    assert matches(EventMatch(), type_="audit.deny")
+
+
 def test_what_is_less_grave_does_not_match() -> None:
     assert matches(EventMatch(severity_min=Severity.ERROR))
     assert not matches(EventMatch(severity_min=Severity.CRITICAL))

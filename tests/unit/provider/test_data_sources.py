@@ -11,7 +11,7 @@ from tf.utils import to_dynamic_value
 
 from pymigrate.provider.provider import PymigrateProvider
 from pymigrate.provider.sdk.states import complete, read_state
-from pymigrate.v1 import connection_pb2, environment_pb2, kpi_pb2, plan_pb2
+from pymigrate.v1 import audit_pb2, connection_pb2, environment_pb2, kpi_pb2, plan_pb2
 from tests.unit.provider.answering_engine import AnsweringEngine, answering
 from tests.unit.provider.impact_engine import configured, refuse
 
@@ -102,6 +102,7 @@ def test_what_lies_behind_a_connection_is_told_by_relation_with_columns_in_order
         ("phases", {"plan": PLAN}, "ListPhases"),
         ("kpis", {"name": PLAN}, "GetKpis"),
         ("discovered_schema", {"connection": CRM}, "DiscoverSchema"),
+        ("audit", {}, "ListAuditEvents"),
     ],
 )
 def test_what_the_engine_does_not_have_or_not_know_is_an_error(
@@ -152,3 +153,63 @@ def test_what_holds_in_an_environment_is_told_from_every_page(engine: AnsweringE
     host = state["objects"]["connections/c1"]["fields"]["postgres.host"]
     assert host == {"value": "db1", "layer": "base", "parameters": ["host"], "is_override": True}
     assert {request.object for request in engine.asked} == {"connections/c"}
+
+
+def audit_page(request: Any, call: Any) -> Any:
+    """Pages of as many events as are asked for, without end."""
+    first = int(request.page_token or 0)
+    events = [
+        audit_pb2.AuditEvent(sequence=first + each + 1, action="approve", hash=bytes([first % 256, each % 256]))
+        for each in range(request.page_size)
+    ]
+    return audit_pb2.ListAuditEventsResponse(audit_events=events, next_page_token=str(first + len(events)))
+
+
+def test_the_audit_trail_is_asked_with_every_filter_that_is_given(engine: AnsweringEngine) -> None:
+    engine.answers["ListAuditEvents"] = lambda request, call: audit_pb2.ListAuditEventsResponse(
+        audit_events=[audit_pb2.AuditEvent(sequence=7, principal="oidc/ann", hash=b"\x00\xff", outcome="OK")]
+    )
+    given = {"subject": PLAN, "principal": "oidc/ann", "action": "approve", "start_time": "2026-01-31T12:00:00Z"}
+    state, wrong = read(engine, "audit", environment="environments/prod", outcome="OK", **given)
+    assert not wrong
+    (event,) = state["events"]
+    assert (event["sequence"], event["principal"], event["hash"], event["version"]) == (7, "oidc/ann", "00ff", 0)
+    assert (state["is_truncated"], state["events_max"]) == (False, None)
+    (asked,) = engine.asked
+    assert (asked.environment, asked.subject, asked.outcome, asked.page_size) == ("environments/prod", PLAN, "OK", 100)
+    assert asked.start_time.seconds == 1_769_860_800
+
+
+def test_no_more_of_the_audit_trail_is_read_than_is_asked_for(engine: AnsweringEngine) -> None:
+    engine.answers["ListAuditEvents"] = audit_page
+    state, wrong = read(engine, "audit", events_max=1_500)
+    assert not wrong
+    assert [event["sequence"] for event in state["events"]] == list(range(1, 1_501))
+    assert state["is_truncated"] is True
+    assert [request.page_size for request in engine.asked] == [1_000, 500]
+
+
+def test_pages_without_events_come_to_an_end(engine: AnsweringEngine) -> None:
+    engine.answers["ListAuditEvents"] = lambda request, call: audit_pb2.ListAuditEventsResponse(next_page_token="more")
+    state, wrong = read(engine, "audit")
+    assert not wrong
+    assert (state["events"], state["is_truncated"]) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"start_time": "yesterday"}, "start_time"),
+        ({"events_max": 0}, "1 to 10,000"),
+        ({"events_max": 10_001}, "1 to 10,000"),
+    ],
+)
+def test_a_filter_of_the_audit_trail_that_is_none_is_refused_before_the_engine_is_asked(
+    engine: AnsweringEngine, config: dict[str, Any], said: str
+) -> None:
+    source = next(each for each in PymigrateProvider().get_data_sources() if each.get_name() == "audit")
+    whole = to_dynamic_value(complete(source.get_schema().by_name, config))
+    request = pb.ValidateDataResourceConfig.Request(type_name="pymigrate_audit", config=whole)
+    found = configured(engine.home).ValidateDataResourceConfig(request, None).diagnostics
+    assert any(said in f"{each.summary} {each.detail}" for each in found), found
+    assert not engine.asked

@@ -52,11 +52,13 @@ class Ed25519SealingKey(PublicKeys):
     """The SealingKey port."""
 
     def __init__(self, key: Ed25519PrivateKey, earlier: Iterable[Ed25519PublicKey] = ()) -> None:
-        super().__init__([*earlier, key.public_key()])
+        known = [key.public_key(), *earlier]
+        super().__init__(known)
         self._key = key
         self.key_id = _id_of(key.public_key())
         form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
         self.public_key = key.public_key().public_bytes(*form).decode("ascii")
+        self.public_keys = "".join(each.public_bytes(*form).decode("ascii") for each in known)
 
     @classmethod
     def from_pem(cls, text: bytes, where: str) -> "Ed25519SealingKey":

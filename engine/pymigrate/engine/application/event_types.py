@@ -43,6 +43,8 @@ _OF_PEOPLE: Final = frozenset(
         *("apply", "correct", "refuse", "rewrite", "fail", "recover", "suspend", "resume", "hand"),
         # And of what is undone for them.
         *("hold", "undo", "undone", "reverse", "block", "give"),
+        # What had no effect (`application/audit/noting.py`): who names no type means none of these.
+        *("deny", "read"),
     )
 )
 EVENT_TYPES: Final[frozenset[str]] = (

@@ -63,9 +63,12 @@ class Verdict:
 
 
 class Verification:
-    """One reading. `known` is a seal that was kept elsewhere, and must be among those that are read."""
+    """One reading. `known` is a seal that was kept elsewhere, and must be among those that are read. `is_kept`: what is read was taken
+    elsewhere and gone on with, so that its bases are those of when it was begun, and later seals may hold later ones."""
 
-    def __init__(self, bases: Iterable[Head], is_signed: IsSigned, known: Seal | None = None) -> None:
+    def __init__(
+        self, bases: Iterable[Head], is_signed: IsSigned, known: Seal | None = None, *, is_kept: bool = False
+    ) -> None:
         bases_by_chain = [replace(base, is_base=True) for base in bases]
         self._bases = {base.chain: base for base in bases_by_chain}
         # Place, hash and sequence of the last link of each chain.
@@ -77,6 +80,7 @@ class Verification:
         self._is_known_met = known is None
         self._sealed: dict[str, int] = {}
         self._sealed_bases: dict[str, Head] = {}
+        self._is_kept = is_kept
         self._last_seal: Seal | None = None
         self._event_count = self._seal_count = 0
         self._fault: Fault | None = None
@@ -86,6 +90,11 @@ class Verification:
     def is_settled(self) -> bool:
         """Whether the first fault is known, and reading on would change nothing of it."""
         return self._fault is not None
+
+    @property
+    def has_found(self) -> bool:
+        """Whether something does not hold already, though what it is may yet depend on what comes."""
+        return self._fault is not None or self._missing is not None
 
     def entries(self, entries: Sequence[Written]) -> None:
         """The next entries."""
@@ -120,7 +129,8 @@ class Verification:
         self._last_seal = seal
         for head in heads:
             if head.is_base:
-                self._sealed_bases[head.chain] = head
+                if not self._is_kept or self._bases.get(head.chain) == head:
+                    self._sealed_bases[head.chain] = head
             elif self._missing is None:
                 self._compare(seal.number, head)
 

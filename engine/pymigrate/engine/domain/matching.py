@@ -11,6 +11,8 @@ TEXTS_KEPT_MAX = 10_000
 FOUND_FIGURE = "kpi."
 FOUND_DRIFT = "drift."
 FOUND_WINDOW = "window."
+# Calls that had no effect: many, and of no interest but to whoever asks for them. A rule means them only where it names them.
+NAMED_ALONE = frozenset({"audit.deny", "audit.read"})
 
 Test = Callable[[str], bool]
 
@@ -26,6 +28,7 @@ class Matcher:
         self._figure = match.kpi.figure if match.kpi is not None else ""
         self._found = _found_prefixes(match)
         self._type = _type_test(match.types)
+        self._unnamed = NAMED_ALONE.difference(match.types) if rule else frozenset[str]()
         self._severity_min = match.severity_min
         self._plan = _glob_test(match.plans)
         self._phase = _glob_test(match.phases)
@@ -34,7 +37,7 @@ class Matcher:
 
     def matches(self, occurrence: Occurrence) -> bool:
         """Whether everything that is given matches."""
-        if occurrence.severity < self._severity_min:
+        if occurrence.severity < self._severity_min or occurrence.type in self._unnamed:
             return False
         if self._finds:
             if not self._is_found(occurrence):
@@ -53,6 +56,8 @@ class Matcher:
         match = self._match
         if occurrence.severity < match.severity_min:
             return f"it is less grave than {match.severity_min.name.lower()}"
+        if occurrence.type in self._unnamed:
+            return f"its type {occurrence.type} is told only by a rule that names it"
         if self._finds and not self._is_found(occurrence):
             return "this rule did not find it" if self._rule else "it was not found beyond such a bound"
         if not self._finds and self._type is not None and not self._type(occurrence.type):

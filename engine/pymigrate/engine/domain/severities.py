@@ -15,6 +15,7 @@ _GRAVE = {
         *("notification.undeliverable", "notification.overdue", "notification.escalated"),
         *("audit.delete", "audit.cancelled", "audit.roll"),
         *("audit.refuse", "audit.rewrite", "audit.correct"),
+        "audit.deny",
     ),
 }
 SEVERITIES = {type_: severity for severity, types in _GRAVE.items() for type_ in types}

@@ -1,11 +1,16 @@
-"""The audit trail of one engine: who signs its seals, what is sealed and taken away by whom, and who verifies it."""
+"""The audit trail of one engine: who signs its seals, what is sealed and taken away by whom, and the service that
+tells and proves it."""
 
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from pymigrate.engine.application.audit.exporting import AuditExport
+from pymigrate.engine.application.audit.listing import AuditListing
+from pymigrate.engine.application.audit.proving import ProvedTrail
 from pymigrate.engine.application.audit.retention import AuditRetention
 from pymigrate.engine.application.audit.sealing import Sealing, SealMaking
 from pymigrate.engine.application.audit.verifying import Verifying
+from pymigrate.engine.entrypoints.grpc.audit import AuditCalls, AuditUses
 from pymigrate.engine.main.keys import sealing_key
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.sealing import SealingKey
@@ -21,7 +26,15 @@ class AuditTrail:
         making = SealMaking(self.key, clock)
         self._sealing = Sealing(store, clock, making)
         self.retention = AuditRetention(store, clock, making, settings.audit_kept_days)
-        self.verifying = Verifying(store, self.key.is_signed)
+        self._uses = AuditUses(
+            AuditListing(store, self.key.public_keys),
+            AuditExport(store, clock, self.key.public_keys, settings.instance),
+            ProvedTrail(Verifying(store, self.key.is_signed)),
+        )
+
+    def calls(self) -> AuditCalls:
+        """AuditService."""
+        return AuditCalls(self._uses)
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
         """Seals while the engine serves."""

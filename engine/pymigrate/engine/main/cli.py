@@ -43,6 +43,7 @@ def build() -> typer.Typer:
 
 def _add_commands(app: typer.Typer) -> None:
     from pymigrate.engine.entrypoints.cli import (
+        audit_commands,
         commands,
         connection_commands,
         dashboard_commands,
@@ -75,6 +76,7 @@ def _add_commands(app: typer.Typer) -> None:
     token_commands.add_to(app)
     service_token_commands.add_to(app)
     promotion_commands.add_to(app)
+    audit_commands.add_to(app, _read_keys)
 
 
 def serve(
@@ -143,6 +145,13 @@ def _check_files(files: "Sequence[DefinitionFile]", environment: str) -> "ApplyD
     from pymigrate.engine.main.checking import check_files
 
     return check_files(files, environment)
+
+
+def _read_keys(text: bytes, where: str) -> "Callable[[bytes, bytes, bytes], bool]":
+    """Public keys of seals of the audit trail, as PEM: tells whether the one of an id signed a message."""
+    from pymigrate.engine.adapters.sealing_keys import PublicKeys
+
+    return PublicKeys.read(text, where).is_signed
 
 
 def _keep_forks_apart() -> None:

@@ -14,11 +14,14 @@ import structlog
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
+from pymigrate.engine.application.audit.noting import Noting
 from pymigrate.engine.application.audit.stamping import StampingStore
 from pymigrate.engine.entrypoints.call_stamps import present_stamp
+from pymigrate.engine.entrypoints.grpc.server import descriptors
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.loops.outgoing import Outgoing
 from pymigrate.engine.entrypoints.loops.supervisor import stopped
+from pymigrate.engine.entrypoints.noted_calls import NotedIdentity, noted
 from pymigrate.engine.main.collecting import collect_seldom
 from pymigrate.engine.main.identity import WaysIn, build_ways_in
 from pymigrate.engine.main.instruments import build_instruments
@@ -94,7 +97,9 @@ async def _serve(
     redactor: Redactor,
 ) -> None:
     services = Services(settings, clock, store, instruments, ways_in, redactor)
-    surfaces = Surfaces(settings, services.servicers(), ways_in.bearers, instruments, services.webhooks())
+    served, noting = services.servicers(), Noting(store, clock)
+    known = NotedIdentity(ways_in.bearers, noting)
+    surfaces = Surfaces(settings, noted(served, descriptors(served), noting), known, instruments, services.webhooks())
     await services.restore()
     await surfaces.start()
     working = (*services.loops(), *ways_in.loops(), *(each.run() for each in outgoing))

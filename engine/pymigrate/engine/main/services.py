@@ -150,6 +150,7 @@ class Services:
                 self._service_tokens, RoleBindingWrites(store, catalog, requests, bindings), bindings.grants_of
             ),
             "WorkerService": WorkerCalls(self._hosts),
+            "AuditService": self._audit.calls(),
             **self._notifications.servicers(catalog, requests),
             **self._git_sources.servicers(requests),
         }

@@ -10,7 +10,7 @@ import structlog
 from pymigrate.engine.entrypoints.call_limits import CallLimits, LimitTerms, limited
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import Server, descriptors
-from pymigrate.engine.entrypoints.identity import Bearers
+from pymigrate.engine.entrypoints.identity import Identifies
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.engine.main.told_addresses import build_certificate, reached_at, tell, tell_server_name
@@ -34,7 +34,7 @@ class Surfaces:
         self,
         settings: Settings,
         servicers: Mapping[str, Any],
-        bearers: Bearers,
+        bearers: Identifies,
         instruments: Instruments,
         webhooks: "TakesPosts",
     ) -> None:
@@ -104,7 +104,7 @@ def _told(path: Path, listen: str, port: int) -> str:
 
 def _rest(
     servicers: Mapping[str, Any],
-    bearers: Bearers,
+    bearers: Identifies,
     instruments: Instruments,
     spans: CallSpans,
     webhooks: "TakesPosts",
@@ -125,7 +125,7 @@ def _rest(
     )
 
 
-def _metrics(bearers: Bearers, instruments: Instruments, certificate: ServerCertificate | None) -> "MetricsServer":
+def _metrics(bearers: Identifies, instruments: Instruments, certificate: ServerCertificate | None) -> "MetricsServer":
     from pymigrate.engine.entrypoints.rest.metrics import MetricsServer
 
     return MetricsServer(instruments.exposition, bearers, certificate)

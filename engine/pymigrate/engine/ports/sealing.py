@@ -16,6 +16,11 @@ class SealingKey(Protocol):
         """The public key, as PEM."""
         ...
 
+    @property
+    def public_keys(self) -> str:
+        """The public key and those of before, one behind the other, as PEM: what all seals are verified with."""
+        ...
+
     def sign(self, message: bytes) -> bytes:
         """Signs with the present key."""
         ...

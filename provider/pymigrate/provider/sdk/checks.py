@@ -39,6 +39,16 @@ def at_least(least: float, *, or_zero: bool = False) -> Check:
     return check
 
 
+def between(least: float, most: float) -> Check:
+    """A number from `least` to `most`."""
+
+    def check(value: object) -> str:
+        is_right = not isinstance(value, int | float | Decimal) or least <= value <= most
+        return "" if is_right else f"{value:g} must be {least:g} to {most:,.0f}"
+
+    return check
+
+
 def hidden(pattern: str, described: str) -> Check:
     """A text of a pattern that is never shown: it may be a secret that was written by mistake."""
     inner = matches(pattern, described)

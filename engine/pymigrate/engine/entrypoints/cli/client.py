@@ -17,6 +17,7 @@ from pymigrate.engine.entrypoints.grpc.channel import MESSAGE_BYTES_MAX
 from pymigrate.engine.ports.tracing import TRACEPARENT, read_traceparent
 from pymigrate.v1 import (
     access_pb2_grpc,
+    audit_pb2_grpc,
     connection_pb2_grpc,
     definition_pb2_grpc,
     environment_pb2_grpc,
@@ -70,6 +71,7 @@ class Client:
         self.kpis = kpi_pb2_grpc.KpiServiceStub(self.channel)
         self.notifications = notification_pb2_grpc.NotificationServiceStub(self.channel)
         self.access = access_pb2_grpc.AccessServiceStub(self.channel)
+        self.audit = audit_pb2_grpc.AuditServiceStub(self.channel)
         self.tokens = token_pb2_grpc.TokenServiceStub(self.channel)
         self.workers = worker_pb2_grpc.WorkerServiceStub(self.channel)
 

@@ -20,6 +20,8 @@ from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.v1 import (
     access_pb2,
     access_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
     connection_pb2,
     connection_pb2_grpc,
     definition_pb2,
@@ -79,6 +81,7 @@ ADDERS: Mapping[str, tuple[Any, Any]] = {
     "DispatchService": (notification_pb2, notification_pb2_grpc.add_DispatchServiceServicer_to_server),
     "GitSourceService": (git_source_pb2, git_source_pb2_grpc.add_GitSourceServiceServicer_to_server),
     "AccessService": (access_pb2, access_pb2_grpc.add_AccessServiceServicer_to_server),
+    "AuditService": (audit_pb2, audit_pb2_grpc.add_AuditServiceServicer_to_server),
     "WorkerService": (worker_pb2, worker_pb2_grpc.add_WorkerServiceServicer_to_server),
 }
 

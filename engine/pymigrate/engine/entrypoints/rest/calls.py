@@ -23,16 +23,18 @@ from pymigrate.engine.entrypoints.rest.bindings import Binding, Routes
 from pymigrate.engine.entrypoints.rest.bodies import read_body
 from pymigrate.engine.entrypoints.rest.headers import etag_of, is_known
 from pymigrate.engine.entrypoints.rest.latency import ROUTE
+from pymigrate.engine.entrypoints.rest.lines import Lines, answers_in_lines, asks_for_lines
 from pymigrate.engine.entrypoints.rest.peers import peer_of
 from pymigrate.engine.entrypoints.rest.problems import Refused, problem_response
 from pymigrate.engine.entrypoints.rest.requests import Given, read_request
-from pymigrate.engine.entrypoints.rest.streams import Streams
+from pymigrate.engine.entrypoints.rest.streams import EVENTS, Form, Streams
 from pymigrate.engine.entrypoints.rest.tracing import METHOD
 
 log = structlog.get_logger(__name__)
 BODY_BYTES_MAX = 16 * 1024 * 1024
 QUERY_BYTES_MAX = 16 * 1024
 JSON = "application/json"
+LINES = Lines()
 
 
 class Calls:
@@ -73,7 +75,9 @@ class Calls:
         note_request_id(request)
         call = getattr(self._servicers[binding.service], binding.method.name)
         if binding.is_stream:
-            await self._streams.serve(call(request, headers), scope, receive, send)
+            in_lines = answers_in_lines(binding.method.output_type) and asks_for_lines(headers)
+            form: Form = LINES if in_lines else EVENTS
+            await self._streams.serve(call(request, headers), scope, receive, send, form)
             return
         answer = await call(request, headers)
         await self._response(binding, answer, headers)(scope, receive, send)

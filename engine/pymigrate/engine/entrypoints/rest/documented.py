@@ -8,6 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from pymigrate.engine.entrypoints.rest import headers
 from pymigrate.engine.entrypoints.rest.bindings import Binding
+from pymigrate.engine.entrypoints.rest.lines import NDJSON, answers_in_lines
 from pymigrate.engine.entrypoints.rest.problems import MEDIA_TYPE
 from pymigrate.engine.entrypoints.rest.schemas import Schemas
 
@@ -72,7 +73,11 @@ def _answer(binding: Binding, schemas: Schemas) -> dict[str, Any]:
     schema = schemas.reference(binding.method.output_type)
     if binding.is_stream:
         told = "Events, of which the schema describes each."
-        return {"200": {"description": told, "content": {EVENTS: {"schema": _event(schema)}}}}
+        content: dict[str, Any] = {EVENTS: {"schema": _event(schema)}}
+        if answers_in_lines(binding.method.output_type):
+            told = "Events, of which the schema describes each; or the lines themselves, to whoever accepts these."
+            content[NDJSON] = {"schema": {"type": "object", "description": "A line."}}
+        return {"200": {"description": told, "content": content}}
     answer: dict[str, Any] = {"description": "The answer.", "content": {JSON: {"schema": schema}}}
     if headers.ETAG not in binding.method.output_type.fields_by_name:
         return {"200": answer}

@@ -2,11 +2,13 @@
 
 Nothing is queued: the next answer is made when the one before has been taken, so a slow consumer costs one message and is told the
 newest state when it comes back. `event: end` says that there will be no more; a stream that stops without it is to be resumed.
+
+What answers in lines of JSON itself is given as these lines to whoever asks for them (`lines.py`).
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -24,12 +26,48 @@ STREAMS_MAX = 1_000
 KEEPALIVE_SECONDS = 15.0
 RETRY_MILLISECONDS = 1_000
 RETRY_AFTER_SECONDS = 5
-HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
 END = b"event: end\ndata: {}\n\n"
 KEEPALIVE = b": still there\n\n"
 OPENING = f"retry: {RETRY_MILLISECONDS}\n\n".encode()
 
 Answers = AsyncGenerator[Any, None]
+
+
+class Form(Protocol):
+    """How answers are written one after the other."""
+
+    media_type: str
+    opening: bytes
+    keepalive: bytes
+    end: bytes
+
+    def answer(self, answer: Any) -> bytes:
+        """An answer."""
+        ...
+
+    def problem(self, error: PyMigrateError) -> bytes:
+        """Why there are no more."""
+        ...
+
+
+class Events:
+    """Server-Sent Events."""
+
+    media_type = "text/event-stream"
+    opening = OPENING
+    keepalive = KEEPALIVE
+    end = END
+
+    def answer(self, answer: Any) -> bytes:
+        """The event of an answer; what goes to several consumers is encoded once for all of them."""
+        return answer.encoded(_encoded) if isinstance(answer, Told) else _encoded(answer)
+
+    def problem(self, error: PyMigrateError) -> bytes:
+        """The last event of a stream that failed."""
+        return b"event: problem\ndata: " + orjson.dumps(problem_of(error)) + b"\n\n"
+
+
+EVENTS = Events()
 
 
 class Streams:
@@ -48,7 +86,7 @@ class Streams:
         """Ends every stream, so that its consumer resumes it elsewhere."""
         self._closing.set()
 
-    async def serve(self, answers: Answers, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, answers: Answers, scope: Scope, receive: Receive, send: Send, form: Form = EVENTS) -> None:
         """Sends the answers until they end, the consumer is gone or the engine stops. Raises Refused (429) for one stream too many, and
         whatever keeps the first answer from being made: nothing is sent by then."""
         if self.open >= self._streams_max:
@@ -57,16 +95,16 @@ class Streams:
         self.open += 1
         try:
             first = await anext(answers, None)
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await _more(send, OPENING if first is None else OPENING + _event(first))
+            await send({"type": "http.response.start", "status": 200, "headers": _headers(form)})
+            await _more(send, form.opening if first is None else form.opening + form.answer(first))
             if first is not None:
-                await self._follow(answers, receive, send)
+                await self._follow(answers, receive, send, form)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.open -= 1
             await answers.aclose()
 
-    async def _follow(self, answers: Answers, receive: Receive, send: Send) -> None:
+    async def _follow(self, answers: Answers, receive: Receive, send: Send, form: Form) -> None:
         gone = asyncio.create_task(_disconnected(receive))
         closing = asyncio.create_task(self._closing.wait())
         following = asyncio.create_task(_next(answers))
@@ -80,9 +118,9 @@ class Streams:
                 if gone in done or closing in done:
                     return
                 if following not in done:
-                    await _more(send, KEEPALIVE)
+                    await _more(send, form.keepalive)
                     continue
-                event, is_last = _told(following, self._clean)
+                event, is_last = _told(following, self._clean, form)
                 await _more(send, event)
                 if is_last:
                     return
@@ -93,16 +131,21 @@ class Streams:
             await asyncio.gather(gone, closing, following, return_exceptions=True)
 
 
-def _told(following: "asyncio.Task[Any]", clean: Clean) -> tuple[bytes, bool]:
-    """The event that an outcome makes, and whether it is the last one."""
+def _told(following: "asyncio.Task[Any]", clean: Clean, form: Form) -> tuple[bytes, bool]:
+    """What an outcome makes, and whether it is the last."""
     try:
         answer = following.result()
     except PyMigrateError as error:
-        return _problem(redacted(error, clean)), True
+        return form.problem(redacted(error, clean)), True
     except Exception as error:
         log.error("stream.failed", error=type(error).__name__, exc_info=error)
-        return _problem(PyMigrateError("the engine failed in this stream: its log tells more")), True
-    return (END, True) if answer is None else (_event(answer), False)
+        return form.problem(PyMigrateError("the engine failed in this stream: its log tells more")), True
+    return (form.end, True) if answer is None else (form.answer(answer), False)
+
+
+def _headers(form: Form) -> list[tuple[bytes, bytes]]:
+    media_type = form.media_type.encode()
+    return [(b"content-type", media_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
 
 
 async def _next(answers: Answers) -> Any:
@@ -115,19 +158,11 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _more(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-def _event(answer: Any) -> bytes:
-    """The event of an answer; what goes to several consumers is encoded once for all of them."""
-    return answer.encoded(_encoded) if isinstance(answer, Told) else _encoded(answer)
+    if body:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 def _encoded(answer: Message) -> bytes:
     token = str(getattr(answer, "resume_token", ""))
     head = f"id: {token}\n".encode() if token.isprintable() and token else b""
     return head + b"data: " + encoded(answer) + b"\n\n"
-
-
-def _problem(error: PyMigrateError) -> bytes:
-    return b"event: problem\ndata: " + orjson.dumps(problem_of(error)) + b"\n\n"
