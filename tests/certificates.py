@@ -64,6 +64,9 @@ class CertificateAuthority:
         if not names:
             alternatives = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         made = self._made(_named("Engine of tests"), key, next(self._serials), alternatives, valid_until)
+        return self._written(folder, made, key)
+
+    def _written(self, folder: Path, made: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> CertificateFiles:
         files = CertificateFiles(folder)
         folder.mkdir(parents=True, exist_ok=True)
         replace(files.certificate, made.public_bytes(serialization.Encoding.PEM))
@@ -75,6 +78,36 @@ class CertificateAuthority:
         )
         replace(files.authorities, self.certificate)
         return files
+
+    def issue_client(
+        self,
+        folder: Path,
+        *,
+        names: Sequence[x509.GeneralName] = (),
+        common_name: str = "",
+        units: Sequence[str] = (),
+        usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH,),
+        valid_until: dt.datetime = VALID_UNTIL,
+    ) -> CertificateFiles:
+        """Writes a client's certificate and its key into a folder."""
+        key, named = ec.generate_private_key(ec.SECP256R1()), [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tests")]
+        named += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units]
+        named += [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name(named))
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(next(self._serials))
+            .not_valid_before(VALID_FROM)
+            .not_valid_after(valid_until)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        return self._written(folder, builder.sign(self._key, hashes.SHA256()), key)
 
     def _made(
         self,

@@ -17,7 +17,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymigrate.engine.entrypoints.cli import declared
 from pymigrate.engine.entrypoints.cli.client import Client
 from pymigrate.engine.entrypoints.cli.definition_files import definition_files
-from pymigrate.engine.entrypoints.engine_access import TOKEN_VARIABLE, EngineAccess
+from pymigrate.engine.entrypoints.engine_access import (
+    CERTIFICATE_VARIABLE,
+    KEY_VARIABLE,
+    TOKEN_VARIABLE,
+    EngineAccess,
+)
 from pymigrate.v1 import run_pb2, worker_pb2
 from pymigrate.v1.definition_pb2 import ApplyDefinitionsRequest
 from tests.e2e.warm import WarmProcess
@@ -42,7 +47,8 @@ class EngineProcess:
     ) -> None:
         self.home = home
         self.environment = QUICK | dict(environment or {})
-        self.access = EngineAccess.of(home, {TOKEN_VARIABLE: self.environment.get(TOKEN_VARIABLE, "")})
+        told = (TOKEN_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE)
+        self.access = EngineAccess.of(home, {name: self.environment.get(name, "") for name in told})
         self._module = module
         self._is_warm = is_warm
         self.process: subprocess.Popen[bytes] | WarmProcess | None = None

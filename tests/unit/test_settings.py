@@ -1,6 +1,7 @@
 """Settings: read from the environment, bounded, and never an address that others can reach."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -263,3 +264,38 @@ def test_only_executors_that_there_are_can_be_named() -> None:
     assert Settings(executor="kubernetes").executor == "kubernetes"
     with pytest.raises(ValidationError):
         Settings(executor="nomad")
+
+
+TLS = {"tls_certificate": "/tls/tls.crt", "tls_key": "/tls/tls.key"}
+CLIENTS = TLS | {"tls_client_ca": "/tls/clients.crt"}
+
+
+def told(given: dict[str, Any]) -> Settings:
+    """Settings of texts, as the environment says them."""
+    return Settings(**given)
+
+
+def test_clients_show_certificates_over_tls_alone() -> None:
+    assert told(CLIENTS | {"tls_client_required": "true", "tls_client_listen": "0.0.0.0:7436"}).tls_client_required
+    with pytest.raises(ValidationError, match="over TLS alone"):
+        told({"tls_client_ca": "/tls/clients.crt"})
+    for contradiction in ({"tls_client_required": "true"}, {"tls_client_listen": "127.0.0.1:0"}):
+        with pytest.raises(ValidationError, match="PYMIGRATE_TLS_CLIENT_CA"):
+            told(TLS | contradiction)
+
+
+def test_a_client_s_certificate_goes_with_its_key_and_reaches_what_the_engine_starts() -> None:
+    for half in ({"client_certificate": "/c.crt"}, {"client_key": "/c.key"}):
+        with pytest.raises(ValidationError, match="PYMIGRATE_CLIENT_KEY"):
+            told(dict(half))
+    given = told({"client_certificate": "/c.crt", "client_key": "/c.key"}).client_environment
+    assert given["PYMIGRATE_CLIENT_CERTIFICATE"] == "/c.crt"
+    assert Settings().client_environment["PYMIGRATE_CLIENT_KEY"] == ""
+
+
+def test_trusted_proxies_are_networks() -> None:
+    assert Settings(trusted_proxies="10.0.0.0/8, ::1").trusted_proxies_parts == ("10.0.0.0/8", "::1")
+    assert Settings().trusted_proxies_parts == ()
+    for wrong in ("proxy.internal", "10.0.0.1/8", "*", "a,,b"):
+        with pytest.raises(ValidationError, match="is no network or address"):
+            Settings(trusted_proxies=wrong)

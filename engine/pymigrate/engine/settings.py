@@ -11,7 +11,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PORT_DEFAULT = 7433
 REST_PORT = 7434
 METRICS_PORT = 7435
-PORTS = {"listen": PORT_DEFAULT, "rest_listen": REST_PORT, "metrics_listen": METRICS_PORT}
+CLIENT_PORT = 7436
+PORTS = {
+    "listen": PORT_DEFAULT,
+    "tls_client_listen": CLIENT_PORT,
+    "rest_listen": REST_PORT,
+    "metrics_listen": METRICS_PORT,
+}
 PORT_MAX = 65_535
 STORE_SCHEMES = ("postgresql", "postgres")
 # A host has a letter at the end of its name: what ends in a digit is an address, and may be mistyped.
@@ -39,6 +45,19 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(default=None, validate_default=True)
     """PEM file of its key, without a password, read again when it changes. Default none: no TLS."""
 
+    tls_client_ca: Path | None = None
+    """PEM file of the authorities whose certificates clients may show, read again when it changes: REST and the page of metrics ask for
+    one, and who shows it needs no token. Default none: no client is asked for a certificate."""
+
+    tls_client_required: bool = False
+    """Whether nobody connects without such a certificate, over gRPC, REST and to the page of metrics alike. Default no."""
+
+    client_certificate: Path | None = None
+    """PEM file of the certificate that clients show the engine, those among them that it starts itself. Default none."""
+
+    client_key: Path | None = Field(default=None, validate_default=True)
+    """PEM file of its key, without a password. Default none."""
+
     ca_file: Path | None = None
     """PEM file of the authorities that clients know the certificate by, kept as `<home>/ca.crt` where TLS is spoken. Default none: the
     certificate's own file, which is right for one that signs itself."""
@@ -64,6 +83,10 @@ class Settings(BaseSettings):
 
     listen: str = f"127.0.0.1:{PORT_DEFAULT}"
     """Address and port to listen on, loopback only without TLS. Port 0 takes a free one, which `<home>/endpoint` then names."""
+
+    tls_client_listen: str = ""
+    """Another address and port of gRPC, where each client shows a certificate; `<home>/client-endpoint` names what was bound. gRPC either
+    insists on certificates or asks for none, so that both kinds of clients have an address each. Default empty: none."""
 
     rest_listen: str = ""
     """Address and port of REST, loopback only without TLS; `<home>/rest-endpoint` names what was bound. Default empty: no REST, since
@@ -172,7 +195,17 @@ class Settings(BaseSettings):
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least level that is logged. Default `info`: state changes and edges."""
 
-    @field_validator("tls_certificate", "tls_key", "ca_file", "token_file", "audit_key_file", mode="before")
+    @field_validator(
+        "tls_certificate",
+        "tls_key",
+        "tls_client_ca",
+        "client_certificate",
+        "client_key",
+        "ca_file",
+        "token_file",
+        "audit_key_file",
+        mode="before",
+    )
     @classmethod
     def _is_path_or_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -186,7 +219,34 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("listen", "rest_listen", "metrics_listen")
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _is_over_tls(cls, value: Path | None, field: ValidationInfo) -> Path | None:
+        if value is not None and field.data.get("tls_key") is None:
+            raise ValueError(
+                "clients show certificates over TLS alone: set PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY too"
+            )
+        return value
+
+    @field_validator("tls_client_required", "tls_client_listen")
+    @classmethod
+    def _has_authorities(cls, value: bool | str, field: ValidationInfo) -> bool | str:
+        if value and field.data.get("tls_client_ca") is None:
+            raise ValueError(
+                "nobody's certificates are taken: set PYMIGRATE_TLS_CLIENT_CA to those of their authorities"
+            )
+        return value
+
+    @field_validator("client_key")
+    @classmethod
+    def _is_client_pair(cls, value: Path | None, field: ValidationInfo) -> Path | None:
+        if (value is None) != (field.data.get("client_certificate") is None):
+            raise ValueError(
+                "a certificate and its key go together: set PYMIGRATE_CLIENT_CERTIFICATE and PYMIGRATE_CLIENT_KEY, or neither"
+            )
+        return value
+
+    @field_validator("listen", "tls_client_listen", "rest_listen", "metrics_listen")
     @classmethod
     def _is_listened_on(cls, value: str, field: ValidationInfo) -> str:
         port_customary = PORTS[field.field_name or "listen"]
@@ -274,6 +334,8 @@ class Settings(BaseSettings):
             "PYMIGRATE_CA_FILE": "",
             "PYMIGRATE_SERVER_NAME": "",
             "PYMIGRATE_TOKEN_FILE": str(self.token_file or ""),
+            "PYMIGRATE_CLIENT_CERTIFICATE": str(self.client_certificate or ""),
+            "PYMIGRATE_CLIENT_KEY": str(self.client_key or ""),
         }
 
     @property
@@ -315,6 +377,11 @@ class Settings(BaseSettings):
     def endpoint_path(self) -> Path:
         """The file that names address and port while an engine serves."""
         return self.home / "endpoint"
+
+    @property
+    def client_endpoint_path(self) -> Path:
+        """The file that names address and port where clients show certificates, while an engine serves there."""
+        return self.home / "client-endpoint"
 
     @property
     def authorities_path(self) -> Path:

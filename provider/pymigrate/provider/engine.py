@@ -78,7 +78,8 @@ class Engine:
     def _open(self) -> grpc.Channel:
         if self._channel is None:
             token = self.place.token
-            self._metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "terraform"), *_trace())
+            shown = (("authorization", f"Bearer {token}"),) if token else ()  # a certificate may stand for it
+            self._metadata = (*shown, ("pymigrate-managed-by", "terraform"), *_trace())
             self._channel = self.place.open()
         return self._channel
 

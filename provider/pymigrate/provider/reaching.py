@@ -45,6 +45,7 @@ HANDSHAKES = (
         "Hostname Verification",
         "its certificate is for another host: set PYMIGRATE_SERVER_NAME to a name that it is for",
     ),
+    ("CERTIFICATE_REQUIRED", "it asks for a certificate: set PYMIGRATE_CLIENT_CERTIFICATE and PYMIGRATE_CLIENT_KEY"),
     ("WRONG_VERSION_NUMBER", "it speaks without TLS: set PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY there"),
 )
 
@@ -59,6 +60,8 @@ class EnginePlace:
     token_file: str = ""
     ca_file: str = ""
     server_name: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
 
     @property
     def endpoint(self) -> str:
@@ -67,9 +70,11 @@ class EnginePlace:
 
     @property
     def token(self) -> str:
-        """What it is shown. Raises Refused where there is none."""
+        """What it is shown; empty where a certificate alone is. Raises Refused where there is neither."""
         if self.own_token:
             return self.own_token
+        if not self.token_file and any(self._certificate()) and not (self.home / "token").exists():
+            return ""
         return _read(Path(self.token_file)).decode().strip() if self.token_file else self._kept("token")
 
     def open(self) -> grpc.Channel:
@@ -93,8 +98,21 @@ class EnginePlace:
             "" if self.own_endpoint else (self._optional("server-name") or b"").decode().strip()
         )
         named = (("grpc.ssl_target_name_override", name),) if name else ()
-        credentials = grpc.ssl_channel_credentials(authorities)
+        certificate, key = self._certificate()
+        credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
         return grpc.secure_channel(endpoint, credentials, options=(*OPTIONS, *named))
+
+    def _certificate(self) -> tuple[bytes | None, bytes | None]:
+        """The certificate that it is shown, and its key; None where there is none."""
+        if bool(self.certificate_file) != bool(self.key_file):
+            raise Refused(
+                "Half a certificate",
+                "A certificate and its key go together: set PYMIGRATE_CLIENT_CERTIFICATE and PYMIGRATE_CLIENT_KEY, or neither.",
+            )
+        if self.certificate_file:
+            return _read(Path(self.certificate_file)), _read(Path(self.key_file))
+        certificate, key = self._optional("client.crt"), self._optional("client.key")
+        return (certificate, key) if certificate and key else (None, None)
 
     def _kept(self, name: str) -> str:
         try:
@@ -128,6 +146,8 @@ def place_of(
         token_file=told.get(TOKEN_VARIABLE, ""),
         ca_file=ca_file or told.get("PYMIGRATE_CA_FILE", ""),
         server_name=told.get("PYMIGRATE_SERVER_NAME", ""),
+        certificate_file=told.get("PYMIGRATE_CLIENT_CERTIFICATE", ""),
+        key_file=told.get("PYMIGRATE_CLIENT_KEY", ""),
     )
 
 

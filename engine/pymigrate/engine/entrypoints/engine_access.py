@@ -5,7 +5,7 @@ The files of a home say it (`endpoint`, `token`, and `ca.crt` where TLS is spoke
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -17,6 +17,9 @@ ENDPOINT_VARIABLE = "PYMIGRATE_ENDPOINT"
 TOKEN_VARIABLE = "PYMIGRATE_TOKEN_FILE"  # noqa: S105 (the name of a variable)
 AUTHORITIES_VARIABLE = "PYMIGRATE_CA_FILE"
 SERVER_NAME_VARIABLE = "PYMIGRATE_SERVER_NAME"
+CERTIFICATE_VARIABLE = "PYMIGRATE_CLIENT_CERTIFICATE"
+KEY_VARIABLE = "PYMIGRATE_CLIENT_KEY"
+CERTIFICATE, KEY = "client.crt", "client.key"
 ENDPOINT, TOKEN, AUTHORITIES, SERVER_NAME = "endpoint", "token", "ca.crt", "server-name"
 PEM_MARK = b"-----BEGIN CERTIFICATE-----"
 # A machine that is gone says nothing more: without these a connection to it would be waited on for a quarter of an hour.
@@ -31,6 +34,7 @@ HANDSHAKES = (
     ("certificate has expired", "its certificate has ended"),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is of no authority in {authorities}"),
     ("Hostname Verification", "its certificate is not for {name}: set {variable} to a name that it is for"),
+    ("CERTIFICATE_REQUIRED", "it asks for a certificate: set {certificate} and {key}"),
     ("WRONG_VERSION_NUMBER", "it speaks without TLS: set PYMIGRATE_TLS_CERTIFICATE and PYMIGRATE_TLS_KEY there"),
 )
 
@@ -38,12 +42,14 @@ HANDSHAKES = (
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
     """Where the engine is now. `authorities`: the certificates that sign its own, PEM; empty: no TLS. `server_name`: the name that its
-    certificate must have; empty: that of the endpoint."""
+    certificate must have; empty: that of the endpoint. `certificate` and `key`: what it is shown, PEM; empty: nothing."""
 
     endpoint: str
     authorities: bytes = b""
     server_name: str = ""
     authorities_path: Path = Path()
+    certificate: bytes = b""
+    key: bytes = field(default=b"", repr=False)
 
     @property
     def host(self) -> str:
@@ -58,7 +64,9 @@ class EngineAddress:
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:
         """What a channel is opened with; None without TLS."""
-        return grpc.ssl_channel_credentials(self.authorities) if self.authorities else None
+        if not self.authorities:
+            return None
+        return grpc.ssl_channel_credentials(self.authorities, self.key or None, self.certificate or None)
 
     @property
     def options(self) -> tuple[tuple[str, int | str], ...]:
@@ -82,6 +90,8 @@ class EngineAddress:
                     authorities=self.authorities_path,
                     name=self.server_name or self.host,
                     variable=SERVER_NAME_VARIABLE,
+                    certificate=CERTIFICATE_VARIABLE,
+                    key=KEY_VARIABLE,
                 )
                 return f"the engine at {self.endpoint} is not to be trusted: {problem}"
         return ""
@@ -97,17 +107,22 @@ class EngineAccess:
     token_path: Path | None = None
     authorities_path: Path | None = None
     server_name: str = ""
+    certificate_path: Path | None = None
+    key_path: Path | None = None
 
     @classmethod
     def of(cls, home: Path, variables: Mapping[str, str]) -> "EngineAccess":
         """By the files of a home, and in place of each of them what the environment says."""
-        token, authorities = variables.get(TOKEN_VARIABLE, ""), variables.get(AUTHORITIES_VARIABLE, "")
+        named = (TOKEN_VARIABLE, AUTHORITIES_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE)
+        token, authorities, certificate, key = (variables.get(name, "") for name in named)
         return cls(
             home,
             endpoint=variables.get(ENDPOINT_VARIABLE, "").strip(),
             token_path=Path(token) if token else None,
             authorities_path=Path(authorities) if authorities else None,
             server_name=variables.get(SERVER_NAME_VARIABLE, "").strip(),
+            certificate_path=Path(certificate) if certificate else None,
+            key_path=Path(key) if key else None,
         )
 
     def address(self) -> EngineAddress:
@@ -119,13 +134,30 @@ class EngineAccess:
         authorities = self._read(path) if self.authorities_path is not None else self._optional(AUTHORITIES)
         if authorities is not None and PEM_MARK not in authorities:
             raise EngineUnavailable(f"{path} holds no certificate in PEM")
-        found = EngineAddress(endpoint, authorities or b"", name, path)
+        found = EngineAddress(endpoint, authorities or b"", name, path, *self._shown())
         if not found.is_local and authorities is None:
             raise EngineUnavailable(
                 f"{endpoint} is not on this machine, and nothing says how to know the engine there: put its ca.crt into {self.home}, or "
                 f"set {AUTHORITIES_VARIABLE} to the certificates of its authority"
             )
         return found
+
+    def _shown(self) -> tuple[bytes, bytes]:
+        """Certificate and key, as the variables or the home have them; empty where they have none."""
+        if self.certificate_path is not None and self.key_path is not None:
+            return self._read(self.certificate_path), self._read(self.key_path)
+        if self.certificate_path is not None or self.key_path is not None:
+            raise EngineUnavailable(
+                f"a certificate and its key go together: set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}"
+            )
+        certificate, key = self._optional(CERTIFICATE), self._optional(KEY)
+        return (certificate, key) if certificate and key else (b"", b"")
+
+    def token_beside(self, address: EngineAddress) -> str:
+        """The token; empty where there is none and a certificate is shown in its place. Raises EngineUnavailable without either."""
+        if address.certificate and not self.token_place.exists():
+            return ""
+        return self.token()
 
     def token(self) -> str:
         """The engine's token. Raises EngineUnavailable while there is none."""

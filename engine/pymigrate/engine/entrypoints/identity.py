@@ -9,6 +9,7 @@ from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT, Caller
 from pymigrate.engine.application.short_tokens import PREFIX as SHORT_TOKEN
 from pymigrate.engine.application.short_tokens import ShortTokens
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, Unauthenticated
+from pymigrate.engine.entrypoints.client_certificates import certificate_identity
 from pymigrate.engine.entrypoints.origins import NOWHERE, Origins, Peer
 from pymigrate.engine.ports.clock import Clock
 from pymigrate.engine.ports.identity import Authenticator, Identity
@@ -50,7 +51,8 @@ class Identifies(Protocol):
 
 
 class Bearers:
-    """Who may call: whoever shows the engine's token, one that it made and that has not ended, or one that another way in knows."""
+    """Who may call: whoever shows the engine's token, one that it made and that has not ended, or one that another way in knows; and
+    whoever shows a certificate. With a token beside it, the token says who calls."""
 
     def __init__(
         self,
@@ -69,8 +71,11 @@ class Bearers:
         self, authorizations: Sequence[str], side: str = MANAGED_BY_DEFAULT, peer: Peer = NOWHERE
     ) -> Caller:
         """As Identifies has it."""
-        token = bearer_token(authorizations)
-        found = self._own(token) or await self._other(token)
+        if peer.certificate and not any(authorizations):
+            token, found = "", certificate_identity(peer.certificate, self._clock.now())
+        else:
+            token = bearer_token(authorizations)
+            found = self._own(token) or await self._other(token)
         check_side(side)
         token_id = found.principal.partition("/")[2] if token.startswith(SHORT_TOKEN) else ""
         return Caller(found.principal, side, token_id, found.groups, self._origins.of(peer))

@@ -14,6 +14,7 @@ import grpc
 import structlog
 
 from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.client_certificates import ClientCertificates
 
 log = structlog.get_logger(__name__)
 READS_MAX = 3
@@ -32,9 +33,12 @@ class _Shown:
 
 
 class ServerCertificate:
-    """A certificate and its key, for gRPC and HTTP alike. `authorities`: the file by which clients know it, none for the certificate's
-    own; `tell` is given what that holds, now and whenever it changes. `name`: one that the certificate must be for, empty for any. Safe on
-    every thread: gRPC asks on its own. Raises PermanentError for what is no pair, or for other names."""
+    """A certificate and its key, for gRPC and HTTP alike. Safe on every thread: gRPC asks on its own.
+
+    `authorities`: the file by which clients know it, none for the certificate's own; `tell` is given what that holds, now and whenever it
+    changes. `name`: one that the certificate must be for, empty for any. `clients`: which certificates of theirs are taken, none for not
+    asking. Raises PermanentError for what is no pair, or for other names.
+    """
 
     def __init__(
         self,
@@ -43,8 +47,10 @@ class ServerCertificate:
         authorities: Path | None = None,
         tell: Tell = lambda _: None,
         name: str = "",
+        clients: ClientCertificates | None = None,
     ) -> None:
         self._name = name
+        self._clients = clients
         self._certificate = certificate
         self._key = key
         self._authorities = authorities or certificate
@@ -56,12 +62,22 @@ class ServerCertificate:
         except (OSError, ValueError) as error:
             raise PermanentError(
                 f"can't serve with {certificate} and {key}, known by {self._authorities}: {_said(error)}; PYMIGRATE_TLS_CERTIFICATE and "
-                "PYMIGRATE_TLS_KEY name PEM files of a certificate, with those that sign it, and of its key without a password"
+                "PYMIGRATE_TLS_KEY name PEM files of a certificate, with those that sign it, and of its key without a password, and "
+                "PYMIGRATE_TLS_CLIENT_CA one of the authorities of clients"
             ) from error
 
     @property
     def credentials(self) -> grpc.ServerCredentials:
-        """What a gRPC server is opened with; it asks for another certificate before each handshake."""
+        """What a gRPC server is opened with; it asks for another certificate before each handshake. It insists on one of the client's where
+        that is required, and asks for none otherwise: the library knows nothing in between."""
+        return self._credentials(is_required=self._clients is not None and self._clients.is_required)
+
+    @property
+    def client_credentials(self) -> grpc.ServerCredentials:
+        """The same for an address where a client's certificate is required in any case."""
+        return self._credentials(is_required=True)
+
+    def _credentials(self, *, is_required: bool) -> grpc.ServerCredentials:
         given = self.look()
 
         def newer() -> grpc.ServerCertificateConfiguration | None:
@@ -73,7 +89,7 @@ class ServerCertificate:
             return found.configuration
 
         # None, for no change, is what the library documents and its types leave out.
-        return grpc.dynamic_ssl_server_credentials(given.configuration, cast(Any, newer))
+        return grpc.dynamic_ssl_server_credentials(given.configuration, cast(Any, newer), is_required)
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -82,7 +98,7 @@ class ServerCertificate:
         def show(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
             connection.context = self.look().context
 
-        opened = _context(self._certificate, self._key)
+        opened = _context(self._certificate, self._key, self._clients)
         opened.sni_callback = show
         return opened
 
@@ -105,9 +121,10 @@ class ServerCertificate:
         """The files as one pair, although they are read one after the other."""
         for _ in range(READS_MAX):
             before = self._marks()
-            context = _context(self._certificate, self._key)
+            context = _context(self._certificate, self._key, self._clients)
             key, certificate = self._key.read_bytes(), self._certificate.read_bytes()
             authorities = self._authorities.read_bytes()
+            clients = None if self._clients is None else self._clients.authorities.read_bytes()
             if self._marks() == before:
                 break
         else:
@@ -116,10 +133,11 @@ class ServerCertificate:
         _check_name(certificate, self._name)
         self._tell(authorities)
         self._seen = before
-        return _Shown(context, grpc.ssl_server_certificate_configuration([(key, certificate)]))
+        return _Shown(context, grpc.ssl_server_certificate_configuration([(key, certificate)], clients))
 
     def _marks(self) -> Marks:
-        return tuple(_mark(path) for path in (self._certificate, self._key, self._authorities))
+        clients = () if self._clients is None else (self._clients.authorities,)
+        return tuple(_mark(path) for path in (self._certificate, self._key, self._authorities, *clients))
 
 
 def _check_name(certificate: bytes, name: str) -> None:
@@ -157,12 +175,18 @@ def _mark(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _context(certificate: Path, key: Path) -> ssl.SSLContext:
+def _context(certificate: Path, key: Path, clients: ClientCertificates | None = None) -> ssl.SSLContext:
     """Raises OSError, of which SSLError is one, for what is no pair."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(ALPN)
     context.load_cert_chain(certificate, key, password=lambda: b"")  # nobody is asked for one at a terminal
+    if clients is not None:
+        context.load_verify_locations(clients.authorities)
+        context.verify_mode = ssl.CERT_REQUIRED if clients.is_required else ssl.CERT_OPTIONAL
+        # A session that is taken up again would bring a certificate along that nobody looks at once more.
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.num_tickets = 0
     return context
 
 

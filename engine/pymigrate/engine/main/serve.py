@@ -16,6 +16,7 @@ from pymigrate.engine.adapters.store.measured import MeasuredStore
 from pymigrate.engine.adapters.store.sqlite import SqliteStore
 from pymigrate.engine.application.audit.noting import Noting
 from pymigrate.engine.application.audit.stamping import StampingStore
+from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.call_stamps import present_stamp
 from pymigrate.engine.entrypoints.grpc.server import descriptors
 from pymigrate.engine.entrypoints.instruments import Instruments
@@ -63,6 +64,7 @@ async def serve(settings: Settings, redactor: Redactor, opened: OpenStore = open
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
+    _check_own_clients(settings)
     _make_home(settings.home)
     clock = SystemClock()
     token = kept_key(settings.token_path) if settings.token_file is None else given_key(settings.token_file)
@@ -114,6 +116,16 @@ async def _serve(
     await services.drain()
     services.close()
     await surfaces.stop()
+
+
+def _check_own_clients(settings: Settings) -> None:
+    """Raises PermanentError where processes that the engine starts itself could not reach it."""
+    starts = settings.executor == "local" or settings.dispatchers > 0
+    if settings.tls_client_required and starts and settings.client_certificate is None:
+        raise PermanentError(
+            "PYMIGRATE_TLS_CLIENT_REQUIRED: the engine's own worker hosts and dispatchers show a certificate too: set "
+            "PYMIGRATE_CLIENT_CERTIFICATE and PYMIGRATE_CLIENT_KEY to one that an authority of PYMIGRATE_TLS_CLIENT_CA has signed"
+        )
 
 
 def _make_home(home: Path) -> None:

@@ -61,7 +61,10 @@ class Surfaces:
         settings.metrics_endpoint_path.unlink(missing_ok=True)
         metrics_port = await self._metrics.start(settings.metrics_listen) if self._metrics is not None else 0
         rest_port = await self._rest.start(settings.rest_listen) if self._rest is not None else 0
-        port = await self._grpc.start(settings.listen)
+        settings.client_endpoint_path.unlink(missing_ok=True)
+        port = await self._grpc.start(settings.listen, settings.tls_client_listen)
+        if self._grpc.client_port:
+            _told(settings.client_endpoint_path, settings.tls_client_listen, self._grpc.client_port)
         endpoint = _told(settings.endpoint_path, settings.listen, port)
         rest = _told(settings.rest_endpoint_path, settings.rest_listen, rest_port) if rest_port else ""
         metrics = _told(settings.metrics_endpoint_path, settings.metrics_listen, metrics_port) if metrics_port else ""
@@ -87,6 +90,7 @@ class Surfaces:
             self._settings.rest_endpoint_path.unlink(missing_ok=True)
         await self._grpc.stop(CALLS_GRACE_SECONDS)
         self._settings.endpoint_path.unlink(missing_ok=True)
+        self._settings.client_endpoint_path.unlink(missing_ok=True)
         if self._metrics is not None:  # the last one: how an engine drains is worth a scrape
             await self._metrics.stop()
             self._settings.metrics_endpoint_path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pymigrate.engine.entrypoints.client_certificates import ClientCertificates
 from pymigrate.engine.entrypoints.engine_access import host_of
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 from pymigrate.engine.settings import Settings
@@ -24,7 +25,10 @@ def build_certificate(settings: Settings, *, is_told: bool = True) -> ServerCert
             _write(path, authorities)
 
     known_as = host_of(settings.advertise or reached_at(settings.listen, 0)) if is_told else ""
-    return ServerCertificate(settings.tls_certificate, settings.tls_key, settings.ca_file, keep, known_as)
+    clients = None
+    if settings.tls_client_ca is not None:
+        clients = ClientCertificates(settings.tls_client_ca, settings.tls_client_required)
+    return ServerCertificate(settings.tls_certificate, settings.tls_key, settings.ca_file, keep, known_as, clients)
 
 
 def tell_server_name(settings: Settings) -> None:

@@ -53,7 +53,8 @@ class Client:
         channel: grpc.Channel | None = None,
         where: Callable[[], EngineAddress] | None = None,
     ) -> None:
-        self.metadata = (("authorization", f"Bearer {token}"), ("pymigrate-managed-by", "cli"), *_trace())
+        shown = (("authorization", f"Bearer {token}"),) if token else ()  # a certificate may stand for it
+        self.metadata = (*shown, ("pymigrate-managed-by", "cli"), *_trace())
         self._where = where
         self._connect(EngineAddress(endpoint) if isinstance(endpoint, str) else endpoint, channel)
 
@@ -100,7 +101,8 @@ def connected(home: Path) -> Iterator[Client]:
     """A client of the engine that serves from this home. Ends the command with what is wrong and what to do next."""
     access = EngineAccess.of(home, os.environ)
     try:
-        address, token = access.address(), os.environ.get(OWN_TOKEN, "").strip() or access.token()
+        address = access.address()
+        token = os.environ.get(OWN_TOKEN, "").strip() or access.token_beside(address)
     except EngineUnavailable as error:
         fail(error.message)
     client = Client(address, token, where=lambda: _address(access, address))

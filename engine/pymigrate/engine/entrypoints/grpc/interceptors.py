@@ -1,6 +1,7 @@
 """What holds for every call: who makes it, and how it fails. Default-deny: a method without a valid credential is never entered, but for
 the one that a signed link stands in for."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -102,7 +103,14 @@ class _Shown:
 
     def peer(self, context: grpc.aio.ServicerContext[Any, Any]) -> Peer:
         """Who is at the other end."""
-        return Peer(peer_address(context.peer()), self._all(FORWARDED_FOR))
+        certificate = b"" if self.authorizations else _certificate(context)
+        return Peer(peer_address(context.peer()), self._all(FORWARDED_FOR), certificate)
 
     def _all(self, name: str) -> tuple[str, ...]:
         return tuple(value for known, value in self._metadata if known == name)
+
+
+def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+    """What the client has shown and the handshake has checked, DER; empty for nothing."""
+    shown = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+    return ssl.PEM_cert_to_DER_cert(shown.decode("ascii")) if shown else b""

@@ -103,6 +103,7 @@ class Server:
         certificate: ServerCertificate | None = None,
     ) -> None:
         self._certificate = certificate
+        self.client_port = 0
         self._latency = LatencyInterceptor(instruments.metrics, instruments.clock) if instruments is not None else None
         timing = () if self._latency is None else (self._latency,)
         tracing = () if spans is None else (TraceInterceptor(spans),)
@@ -129,19 +130,26 @@ class Server:
         """How many streams of the contract are open, where they are counted."""
         return self._latency.open_streams if self._latency is not None else 0
 
-    async def start(self, listen: str) -> int:
-        """Binds and serves; the port that was bound. Raises PermanentError when the address is taken."""
-        try:
-            if self._certificate is None:
-                port = self._server.add_insecure_port(listen)
-            else:
-                port = self._server.add_secure_port(listen, self._certificate.credentials)
-        except RuntimeError as error:
-            raise PermanentError(
-                f"can't listen on {listen}: another process has it; stop that one, or set PYMIGRATE_LISTEN to another port"
-            ) from error
+    async def start(self, listen: str, client_listen: str = "") -> int:
+        """Binds and serves; the port that was bound. `client_listen`: another address, where each client shows a certificate; its port is
+        `client_port` then. Raises PermanentError when an address is taken."""
+        certificate = self._certificate
+        port = self._bind(listen, None if certificate is None else certificate.credentials, "PYMIGRATE_LISTEN")
+        if client_listen and certificate is not None:
+            given = certificate.client_credentials
+            self.client_port = self._bind(client_listen, given, "PYMIGRATE_TLS_CLIENT_LISTEN")
         await self._server.start()
         return port
+
+    def _bind(self, listen: str, credentials: grpc.ServerCredentials | None, setting: str) -> int:
+        try:
+            if credentials is None:
+                return self._server.add_insecure_port(listen)
+            return self._server.add_secure_port(listen, credentials)
+        except RuntimeError as error:
+            raise PermanentError(
+                f"can't listen on {listen}: another process has it; stop that one, or set {setting} to another port"
+            ) from error
 
     async def tell_ready(self) -> None:
         """Health becomes SERVING."""

@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pymigrate.engine.domain.errors import PermanentError
+from pymigrate.engine.entrypoints.rest.peers import CLIENT_CERTIFICATE
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
 
 CONNECTIONS_MAX = 2_000
@@ -39,7 +42,7 @@ class Listener:
         config = uvicorn.Config(
             self._application,
             interface="asgi3",
-            http="h11",
+            http=_Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -88,6 +91,16 @@ class Listener:
             ) from error
         bound.setblocking(False)
         return bound
+
+
+class _Connection(H11Protocol):
+    """Notes the certificate that the client has shown, once for all requests of a connection."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        shown = None if tls is None else tls.getpeercert(binary_form=True)
+        self.app_state = {**self.app_state, CLIENT_CERTIFICATE: shown or b""}
 
 
 class _Server(uvicorn.Server):
