@@ -26,6 +26,7 @@ from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRONMENTS
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.lane_credentials import LaneCredentials
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
 from pymigrate.engine.application.run_views import RunViews
@@ -60,7 +61,16 @@ class Engine:
         limits = LaneLimits(store, self.board, LANES, clock)
         terms = LeaseTerms(600.0, 200.0, LANES * 2)
         scheduler = Scheduler(random.Random(2))
-        self.hosts = Hosts(store, self.board, inquiries, limits, surroundings, terms, scheduler)
+        self.hosts = Hosts(
+            store,
+            self.board,
+            inquiries,
+            limits,
+            surroundings,
+            terms,
+            scheduler,
+            LaneCredentials("the benchmark's", clock),
+        )
         self.board.on_work(self._on_work)
         views = RunViews(self.board, scheduler, clock)
         self.runs = Runs(store, self.board, inquiries, self.catalog, surroundings, Topics(clock), views)

@@ -136,7 +136,7 @@ GitSourceService.SyncGitSource                   -                          ever
 GitSourceService.DiffGitSource                   -                          everywhere       vopea.
 GitSourceService.SuspendGitSource                -                          everywhere       ....a.
 GitSourceService.ResumeGitSource                 -                          everywhere       ....a.
-GitSourceService.PromoteGitSource                -                          everywhere       ....a.
+GitSourceService.PromoteGitSource                -                          everywhere       .o..a.
 GitSourceService.ApproveReversal                 -                          everywhere       ..p.a.
 GitSourceService.ListGitRevisions                -                          everywhere       vopea.
 TokenService.CreateToken                         -                          everywhere       ....a.

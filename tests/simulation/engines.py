@@ -12,6 +12,7 @@ from pymigrate.engine.application.hosts import Hosts
 from pymigrate.engine.application.housekeeping import Housekeeping
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.known_hosts import LeaseTerms
+from pymigrate.engine.application.lane_credentials import LaneCredentials
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.plans import Plans
@@ -59,7 +60,8 @@ class EngineProcess:
         self.inquiries = Inquiries(surroundings.new_id, self._on_work)
         limits = LaneLimits(store, self.board, LANES_MAX, clock)
         scheduler = Scheduler(random.Random(rng.random()))
-        self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler)
+        credentials = LaneCredentials("the engine's token", clock)
+        self.hosts = parts.hosts(store, self.board, self.inquiries, limits, surroundings, TERMS, scheduler, credentials)
         self.board.on_work(self._on_work)
         views = RunViews(self.board, scheduler, clock)
         self.runs = Runs(store, self.board, self.inquiries, self.catalog, surroundings, Topics(clock), views)

@@ -86,11 +86,15 @@ def test_an_empty_variable_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert settings.token_path == tmp_path / "token"
 
 
-def test_a_token_s_file_stands_in_place_of_the_home_s_and_is_told_to_what_the_engine_starts(tmp_path: Path) -> None:
+def test_a_token_s_file_stands_in_place_of_the_home_s_and_is_not_told_to_what_the_engine_starts(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, token_file=Path("/secret/token"))
     assert settings.token_path == Path("/secret/token")
-    assert settings.client_environment["PYMIGRATE_TOKEN_FILE"] == "/secret/token"
-    assert Settings(home=tmp_path).client_environment["PYMIGRATE_TOKEN_FILE"] == ""
+    assert settings.client_environment["PYMIGRATE_TOKEN_FILE"] == ""
+
+
+def test_what_lets_the_engine_in_elsewhere_is_withheld_from_what_it_starts(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, store="postgresql://db/x", store_password="env://PASSWORD#key")
+    assert {"PYMIGRATE_STORE", "PYMIGRATE_TOKEN", "PASSWORD"} <= settings.withheld_variables
 
 
 @pytest.mark.parametrize("address", ["pymigrate.prod.svc:7433", "10.0.0.1:1", "[fd00::7]:65535"])

@@ -19,6 +19,18 @@ PORTS = {
     "metrics_listen": METRICS_PORT,
 }
 PORT_MAX = 65_535
+ENV = "env://"
+WITHHELD = frozenset(
+    {
+        "PYMIGRATE_AUDIT_KEY_FILE",
+        "PYMIGRATE_EVENTS_TOKEN",
+        "PYMIGRATE_LINEAGE_TOKEN",
+        "PYMIGRATE_STORE",
+        "PYMIGRATE_STORE_PASSWORD",
+        "PYMIGRATE_TLS_KEY",
+        "PYMIGRATE_TOKEN",
+    }
+)
 STORE_SCHEMES = ("postgresql", "postgres")
 # A host has a letter at the end of its name: what ends in a digit is an address, and may be mistyped.
 HOST = re.compile(
@@ -333,10 +345,17 @@ class Settings(BaseSettings):
             "PYMIGRATE_ENDPOINT": "",
             "PYMIGRATE_CA_FILE": "",
             "PYMIGRATE_SERVER_NAME": "",
-            "PYMIGRATE_TOKEN_FILE": str(self.token_file or ""),
+            "PYMIGRATE_TOKEN_FILE": "",
             "PYMIGRATE_CLIENT_CERTIFICATE": str(self.client_certificate or ""),
             "PYMIGRATE_CLIENT_KEY": str(self.client_key or ""),
         }
+
+    @property
+    def withheld_variables(self) -> frozenset[str]:
+        """The engine's variables that processes which it starts beside itself do not get: they let in whoever holds them."""
+        references = (self.store_password, self.events_token, self.lineage_token)
+        named = {each.removeprefix(ENV).partition("#")[0] for each in references if each.startswith(ENV)}
+        return WITHHELD | named
 
     @property
     def dispatcher_environment(self) -> dict[str, str]:

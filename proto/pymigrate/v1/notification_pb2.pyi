@@ -3068,6 +3068,9 @@ class ClaimDeliveriesResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MESSAGES_FIELD_NUMBER: builtins.int
+    TOKEN_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    """What the dispatcher calls by from now on, in place of the token that the engine started it with. Empty for one that others started."""
     @property
     def messages(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OutgoingMessage]:
         """The messages."""
@@ -3076,8 +3079,9 @@ class ClaimDeliveriesResponse(google.protobuf.message.Message):
         self,
         *,
         messages: collections.abc.Iterable[Global___OutgoingMessage] | None = ...,
+        token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["messages", b"messages"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["messages", b"messages", "token", b"token"]) -> None: ...
 
 Global___ClaimDeliveriesResponse: typing_extensions.TypeAlias = ClaimDeliveriesResponse
 

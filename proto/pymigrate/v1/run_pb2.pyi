@@ -1564,6 +1564,8 @@ class PlanRevision(google.protobuf.message.Message):
     INSPECTIONS_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     STARTER_FIELD_NUMBER: builtins.int
+    AUTHORS_FIELD_NUMBER: builtins.int
+    FREEZE_TIME_FIELD_NUMBER: builtins.int
     starter: builtins.str
     """Who started the run, as the audit trail names principals; empty where it was not started yet."""
     @property
@@ -1582,6 +1584,16 @@ class PlanRevision(google.protobuf.message.Message):
     def policy(self) -> pymigrate.v1.environment_pb2.EnvironmentPolicy:
         """The policy of its environment, as it was."""
 
+    @property
+    def authors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Who has written the plan, its phases, the connections that it uses or its environment, in whatever layer, since the last run that succeeded
+        was frozen; told where the environment's policy excludes them from approving.
+        """
+
+    @property
+    def freeze_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was frozen: what was written since is not in it."""
+
     def __init__(
         self,
         *,
@@ -1590,9 +1602,11 @@ class PlanRevision(google.protobuf.message.Message):
         inspections: collections.abc.Mapping[builtins.str, Global___Inspection] | None = ...,
         policy: pymigrate.v1.environment_pb2.EnvironmentPolicy | None = ...,
         starter: builtins.str = ...,
+        authors: collections.abc.Iterable[builtins.str] | None = ...,
+        freeze_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["plan", b"plan", "policy", b"policy"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connections", b"connections", "inspections", b"inspections", "plan", b"plan", "policy", b"policy", "starter", b"starter"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freeze_time", b"freeze_time", "plan", b"plan", "policy", b"policy"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["authors", b"authors", "connections", b"connections", "freeze_time", b"freeze_time", "inspections", b"inspections", "plan", b"plan", "policy", b"policy", "starter", b"starter"]) -> None: ...
 
 Global___PlanRevision: typing_extensions.TypeAlias = PlanRevision
 

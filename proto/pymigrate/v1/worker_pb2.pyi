@@ -1132,6 +1132,7 @@ class RegisterHostResponse(google.protobuf.message.Message):
     TASKS_MAX_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_MAX_FIELD_NUMBER: builtins.int
     CREDENTIALS_FIELD_NUMBER: builtins.int
+    TOKEN_FIELD_NUMBER: builtins.int
     session: builtins.str
     """Names this registration in every call."""
     heartbeat_seconds: builtins.float
@@ -1142,6 +1143,8 @@ class RegisterHostResponse(google.protobuf.message.Message):
     """The most tasks to run at once."""
     memory_bytes_max: builtins.int
     """Bytes that it may hold in all, its share of what all hosts have."""
+    token: builtins.str
+    """What the host calls by from now on, in place of the token that the engine started it with. Empty for a host that others started."""
     @property
     def lost_task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks of `leases` that are no longer the host's: it must stop them without committing."""
@@ -1160,8 +1163,9 @@ class RegisterHostResponse(google.protobuf.message.Message):
         tasks_max: builtins.int = ...,
         memory_bytes_max: builtins.int = ...,
         credentials: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["credentials", b"credentials", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "session", b"session", "tasks_max", b"tasks_max"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["credentials", b"credentials", "heartbeat_seconds", b"heartbeat_seconds", "lease_seconds", b"lease_seconds", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "session", b"session", "tasks_max", b"tasks_max", "token", b"token"]) -> None: ...
 
 Global___RegisterHostResponse: typing_extensions.TypeAlias = RegisterHostResponse
 
@@ -1267,8 +1271,11 @@ class HeartbeatResponse(google.protobuf.message.Message):
     RATES_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_MAX_FIELD_NUMBER: builtins.int
     CREDENTIALS_FIELD_NUMBER: builtins.int
+    TOKEN_FIELD_NUMBER: builtins.int
     memory_bytes_max: builtins.int
     """Bytes that it may hold in all from now on; as hosts come and go, the share changes."""
+    token: builtins.str
+    """As of RegisterHostResponse."""
     @property
     def drain_task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks to end at their next checkpoint, and to finish as drained."""
@@ -1293,8 +1300,9 @@ class HeartbeatResponse(google.protobuf.message.Message):
         rates: collections.abc.Iterable[Global___LaneRate] | None = ...,
         memory_bytes_max: builtins.int = ...,
         credentials: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["credentials", b"credentials", "drain_task_ids", b"drain_task_ids", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "rates", b"rates"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["credentials", b"credentials", "drain_task_ids", b"drain_task_ids", "lost_task_ids", b"lost_task_ids", "memory_bytes_max", b"memory_bytes_max", "rates", b"rates", "token", b"token"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 

@@ -32,6 +32,7 @@ MODULES = {
     "NotificationService": "notification",
     "TokenService": "token",
     "GitSourceService": "git_source",
+    "AccessService": "access",
     "AuditService": "audit",
 }
 

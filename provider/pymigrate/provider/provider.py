@@ -156,6 +156,7 @@ class PymigrateProvider(Provider):
         from pymigrate.provider.resources.on_call_schedule import OnCallScheduleResource
         from pymigrate.provider.resources.phase import PhaseResource
         from pymigrate.provider.resources.plan import PlanResource
+        from pymigrate.provider.resources.role_binding import RoleBindingResource
         from pymigrate.provider.resources.run import RunResource
         from pymigrate.provider.resources.run_gate import RunGateResource
         from pymigrate.provider.resources.secret_backend import SecretBackendResource
@@ -178,6 +179,7 @@ class PymigrateProvider(Provider):
             AlertRuleResource,
             SilenceResource,
             GitSourceResource,
+            RoleBindingResource,
         ]
 
     def get_data_sources(self) -> list[Any]:

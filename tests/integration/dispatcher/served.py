@@ -17,6 +17,7 @@ from pymigrate.engine.application.acknowledging import AcknowledgeLinks
 from pymigrate.engine.application.caller import Caller, Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.deliveries import Deliveries
+from pymigrate.engine.application.host_tokens import HostTokens
 from pymigrate.engine.application.kinds import ENVIRONMENTS
 from pymigrate.engine.application.notification_kinds import NOTIFICATION_CHANNELS
 from pymigrate.engine.application.notification_metrics import NotificationMetrics
@@ -120,7 +121,8 @@ class ServedDispatch:
             self.store, surroundings, messages, random.Random(), self.bell, NotificationMetrics(MemoryMetrics())
         )
         self._server = grpc.aio.server(interceptors=[CallInterceptor(Bearers(TOKEN, SystemClock()))])
-        notification_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchCalls(self.deliveries), self._server)
+        calls = DispatchCalls(self.deliveries, HostTokens(TOKEN, self.clock))
+        notification_pb2_grpc.add_DispatchServiceServicer_to_server(calls, self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
         (self.home / "token").write_text(f"{TOKEN}\n")

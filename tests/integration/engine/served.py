@@ -20,6 +20,7 @@ from pymigrate.engine.application.audit.proving import ProvedTrail
 from pymigrate.engine.application.audit.verifying import Verifying
 from pymigrate.engine.application.caller import Surroundings, random_id
 from pymigrate.engine.application.gitops.applying import Applying
+from pymigrate.engine.application.host_tokens import HostTokens
 from pymigrate.engine.application.kpi_watching import KpiWatching
 from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.short_tokens import TokenMaking
@@ -75,8 +76,9 @@ class ServedEngine:
         self.engine: Engine = self.do(self._make())
         surroundings, settings = Surroundings(SystemClock(), random_id), Settings(home=home)
         engine = self.engine
+        self.host_tokens = HostTokens(TOKEN, SystemClock())
         self.service_tokens = ServiceTokens(engine.store, surroundings)
-        self.bearers = Bearers(TOKEN, SystemClock(), (self.service_tokens,))
+        self.bearers = Bearers(TOKEN, SystemClock(), (self.service_tokens, self.host_tokens))
         self.bearers.short_tokens = BEARERS.short_tokens  # other surfaces of the same engine know them too
         self.bindings = Bindings(engine.store, SystemClock())
         self.repositories = MemoryRepositories()
@@ -90,7 +92,14 @@ class ServedEngine:
             engine.board,
         )
         self.notifications = Notifications(
-            settings, engine.store, surroundings, MemoryMetrics(), engine.board, engine.kpis, engine.limits
+            settings,
+            engine.store,
+            surroundings,
+            MemoryMetrics(),
+            engine.board,
+            engine.kpis,
+            engine.limits,
+            self.host_tokens,
         )
 
     @property
@@ -163,7 +172,7 @@ class ServedEngine:
             "GitSourceService": GitSourceCalls(
                 engine.store, engine.catalog, requests, self.git_sources.sources, self.git_sources.bells
             ),
-            "WorkerService": WorkerCalls(engine.hosts),
+            "WorkerService": WorkerCalls(engine.hosts, self.host_tokens),
             "AuditService": AuditCalls(
                 AuditUses(
                     AuditListing(engine.store, self.audit_key.public_key),

@@ -214,7 +214,7 @@ def test_a_host_speaks_the_workers_calls_to_the_end_of_a_task(served: ServedEngi
         connection_pb2.TestConnectionRequest(name=made.name), metadata=client.metadata, timeout=SECONDS_MAX
     )
     task = ask(client, stub.ClaimTask, worker_pb2.ClaimTaskRequest(host=name, session=session, wait_seconds=30)).task
-    lease = worker_pb2.TaskLease(task_id=task.id, fence=task.fence)
+    lease = worker_pb2.TaskLease(task_id=task.id, fence=task.fence, credential=task.credential)
     beat = ask(client, stub.Heartbeat, worker_pb2.HeartbeatRequest(host=name, session=session, leases=[lease]))
     assert not beat.lost_task_ids
     with pytest.raises(grpc.RpcError, match="no longer has"):

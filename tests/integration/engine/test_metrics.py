@@ -10,6 +10,7 @@ import pytest
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.metrics.prometheus import PrometheusMetrics
+from pymigrate.engine.application.access.authorizer import own_grants
 from pymigrate.engine.domain.errors import PermanentError, StoreUnavailable
 from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.instruments import Instruments
@@ -198,7 +199,7 @@ async def test_a_stream_is_timed_until_its_first_answer_and_counted_while_it_is_
 
 
 async def test_the_page_alone_can_have_an_address_of_its_own(scene: Scene) -> None:
-    server = MetricsServer(scene.metrics, BEARERS)
+    server = MetricsServer(scene.metrics, BEARERS, own_grants)
     port = await server.start("127.0.0.1:0")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS_MAX, trust_env=False) as client:
         assert (await client.get("/metrics", headers=BEARER)).status_code == 200
@@ -206,5 +207,5 @@ async def test_the_page_alone_can_have_an_address_of_its_own(scene: Scene) -> No
         assert (await client.get("/livez")).text == "alive\n"
         assert (await client.get("/v1/environments", headers=BEARER)).status_code == 404
     with pytest.raises(PermanentError, match="PYMIGRATE_METRICS_LISTEN"):
-        await MetricsServer(scene.metrics, BEARERS).start(f"127.0.0.1:{port}")
+        await MetricsServer(scene.metrics, BEARERS, own_grants).start(f"127.0.0.1:{port}")
     await server.stop()

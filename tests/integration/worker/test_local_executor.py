@@ -14,8 +14,10 @@ import pytest
 from pymigrate.engine.adapters.executors import processes
 from pymigrate.engine.adapters.executors.local import LocalExecutor
 from pymigrate.engine.adapters.executors.logs import LOG_BYTES_MAX
+from pymigrate.engine.entrypoints.engine_access import HOST_TOKEN_VARIABLE
 from pymigrate.engine.ports.executor import Executor
 from pymigrate.engine.ports.hosts import HostRecord
+from pymigrate.engine.settings import Settings
 from tests.integration.worker.engine import EngineDouble
 
 
@@ -119,3 +121,27 @@ async def test_a_long_log_is_put_aside_and_a_few_are_kept(
     assert [(folder / f"h1.log.{number}").stat().st_size for number in (1, 2, 3)] == [LOG_BYTES_MAX + 1, 1, 1]
     assert (folder / "h1.log.3").read_text() == "2"
     assert (folder / "h1.log").stat().st_size < LOG_BYTES_MAX
+
+
+async def test_a_host_has_a_token_of_its_own_and_none_of_what_lets_the_engine_in(
+    engine: EngineDouble, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYMIGRATE_TOKEN", "STORE_PASSWORD", "PYMIGRATE_STORE", "SOURCE_PASSWORD"):
+        monkeypatch.setenv(name, "a-secret")
+    settings = Settings(home=home, store="postgresql://db/x", store_password="env://STORE_PASSWORD")
+
+    def own(host: str, affinity: str) -> dict[str, str]:
+        return {HOST_TOKEN_VARIABLE: f"pmh_{host}_{affinity}"}
+
+    engine.host_tokens = {"Bearer pmh_h1_shared@e"}
+    local = LocalExecutor(home, 4.0, settings.client_environment, own, settings.withheld_variables)
+    await local.ensure("h1", "shared@e")
+    process = Path("/proc") / str((await registered(engine)).pid)
+    given, line = (process / "environ").read_text(), (process / "cmdline").read_text()
+    await local.close([])
+    held = dict(each.split("=", 1) for each in given.split("\0") if "=" in each)
+    assert held[HOST_TOKEN_VARIABLE] == "pmh_h1_shared@e"
+    assert (held["SOURCE_PASSWORD"], held["PYMIGRATE_TOKEN_FILE"]) == ("a-secret", "")
+    assert not {"PYMIGRATE_TOKEN", "STORE_PASSWORD", "PYMIGRATE_STORE", "PYMIGRATE_STORE_PASSWORD"} & held.keys()
+    assert "pmh_" not in line + (home / "logs" / "h1.log").read_text()
+    assert engine.shown == {"Bearer pmh_h1_shared@e"}

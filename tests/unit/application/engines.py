@@ -22,6 +22,7 @@ from pymigrate.engine.application.kinds import CONNECTIONS, DEPARTMENTS, ENVIRON
 from pymigrate.engine.application.known_hosts import LeaseTerms
 from pymigrate.engine.application.kpi_keeping import KpiKeeping
 from pymigrate.engine.application.kpis import FleetKpis
+from pymigrate.engine.application.lane_credentials import LaneCredentials
 from pymigrate.engine.application.learning import Learning
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.measuring import Measuring
@@ -38,7 +39,7 @@ from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.drawing import draw_at_once, draw_one
 from pymigrate.engine.testing.hosts import ScriptedHost
 from pymigrate.engine.testing.store import MemoryStore
-from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2
+from pymigrate.v1 import connection_pb2, environment_pb2, plan_pb2, worker_pb2
 
 ENVIRONMENT = "environments/e"
 PLAN = f"{ENVIRONMENT}/plans/p"
@@ -69,7 +70,10 @@ class Engine:
         self.inquiries = Inquiries(surroundings.new_id, self._on_work)
         limits = self.limits = LaneLimits(self.store, self.board, self.lanes_max, clock)
         self.scheduler = Scheduler(random.Random(2))
-        self.hosts = Hosts(self.store, self.board, self.inquiries, limits, surroundings, self.terms, self.scheduler)
+        credentials = self.credentials = LaneCredentials("the engine's token", clock)
+        self.hosts = Hosts(
+            self.store, self.board, self.inquiries, limits, surroundings, self.terms, self.scheduler, credentials
+        )
         self.learning = Learning(self.store, clock)
         estimates = RunEstimates(self.store, self.board, self.learning, self.lanes_max, draw_one)
         self.followups = Followups(self.store, self.board, self.learning, estimates, clock)
@@ -142,3 +146,11 @@ class PlayedHost(ScriptedHost):
         self, engine: Engine, name: str = "workerHosts/h", pid: int = 1, affinity: str = "file:/warehouse.duckdb@e"
     ) -> None:
         super().__init__(engine.hosts, name, pid=pid, affinity=affinity)
+        self._credentials, self._seconds = engine.credentials, engine.terms.lease_seconds
+        self.is_renewing = True
+
+    def lease(self, task: worker_pb2.Task) -> worker_pb2.TaskLease:
+        """With a credential that a heartbeat has just brought, unless it is to show what the task holds."""
+        if self.is_renewing:
+            task.credential = self._credentials.make(self.message.name, task.id, task.fence, self._seconds)
+        return super().lease(task)

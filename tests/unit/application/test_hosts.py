@@ -396,7 +396,7 @@ async def settled() -> None:
 async def test_a_look_in_vain_is_followed_by_a_rest_which_a_question_ends_and_no_other_work(engine: Engine) -> None:
     scheduler = SlowScheduler(engine.clock)
     parts = engine.store, engine.board, engine.inquiries, engine.limits, engine.surroundings, engine.terms, scheduler
-    hosts = engine.hosts = Hosts(*parts)
+    hosts = engine.hosts = Hosts(*parts, engine.credentials)
     host = PlayedHost(engine)
     await host.register()
     claim = asyncio.create_task(host.claim(wait_seconds=20))

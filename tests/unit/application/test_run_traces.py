@@ -102,7 +102,7 @@ async def test_another_engine_tells_the_spans_of_a_run_that_it_takes_over_under_
     tracing, host = traced(heir), PlayedHost(heir)
     await heir.board.restore()
     await heir.hosts.restore()
-    await host.register(worker_pb2.TaskLease(task_id=task.id, fence=task.fence))
+    await host.register(worker_pb2.TaskLease(task_id=task.id, fence=task.fence, credential=task.credential))
     engine.clock.advance(1)
     await host.finish(task)
     await host.work()

@@ -18,6 +18,8 @@ DECLARED = [each for each in PymigrateProvider().get_resources() if issubclass(e
 # every commit.
 LEFT_OUT = {"etag", "create_time", "update_time", "managed_by", "plan_hash"}
 ALSO_LEFT_OUT = {"plan": {"phases"}, "git_source": {"status"}}
+# A token is told once, and a state would keep it.
+NO_RESOURCES = {"ServiceToken"}
 NUMBERS = {"int32", "int64", "uint32", "uint64", "double", "float"}
 NAMES = {
     value: name.removeprefix("TYPE_").lower()
@@ -122,4 +124,4 @@ def test_everything_that_can_be_declared_is_a_resource() -> None:
         for method in service.methods
         if method.name.startswith("Create")
     }
-    assert found == {resource.declaration.title for resource in DECLARED}
+    assert found - NO_RESOURCES == {resource.declaration.title for resource in DECLARED}

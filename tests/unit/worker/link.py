@@ -16,6 +16,7 @@ class MemoryEngine:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.shown: list[str] = []
         self.registered: list[worker_pb2.RegisterHostRequest] = []
         self.reports: list[worker_pb2.ReportProgressRequest] = []
         self.finished: list[worker_pb2.FinishTaskRequest] = []
@@ -68,6 +69,10 @@ class MemoryEngine:
         kept.CopyFrom(request)
         self.finished.append(kept)
         self._tell()
+
+    def show(self, token: str) -> None:
+        """Notes it."""
+        self.shown.append(token)
 
     def close(self) -> None:
         """Nothing is open."""

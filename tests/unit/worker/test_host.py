@@ -408,3 +408,16 @@ def test_a_lane_goes_as_fast_as_its_task_says_and_then_as_the_heartbeat_does(run
     running.engine.give(task)
     running.engine.wait(lambda: bool(running.engine.finished))
     assert rates == [Rate(9.0, 0.0), Rate(0.0, 5.0)]
+
+
+def test_what_a_heartbeat_brings_is_shown_from_then_on(running: Running) -> None:
+    running.runner.work["t1"] = until_asked
+    running.engine.answer.credentials["t1"] = "fresh"
+    running.engine.answer.token = "pmh_fresh"
+    running.start()
+    running.engine.give(a_task("t1"))
+    running.engine.wait(lambda: len(running.engine.shown) > 1 and running.engine.calls.count("heartbeat") > 3)
+    running.engine.answer.drain_task_ids.append("t1")
+    running.engine.wait(lambda: bool(running.engine.finished))
+    assert set(running.engine.shown) == {"pmh_fresh"}
+    assert running.engine.finished[0].lease.credential == "fresh"

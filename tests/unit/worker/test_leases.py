@@ -85,3 +85,12 @@ def test_a_thread_that_ends_late_does_not_take_its_heirs_lease_along() -> None:
     leases.add(heir)
     leases.remove(former)
     assert leases.all() == [heir]
+
+
+def test_a_lease_shows_the_credential_that_came_with_the_task_until_a_heartbeat_brings_another() -> None:
+    task = worker_pb2.Task(id="t", fence=3, lease_seconds=10.0, credential="first")
+    lease = Lease(task, 100.0, lambda: 101.0)
+    assert lease.message == worker_pb2.TaskLease(task_id="t", fence=3, credential="first")
+    lease.renew(101.0, "second")
+    lease.renew(101.0)
+    assert lease.message == worker_pb2.TaskLease(task_id="t", fence=3, credential="second")

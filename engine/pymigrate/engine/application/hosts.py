@@ -14,6 +14,7 @@ from pymigrate.engine.application.caller import Surroundings
 from pymigrate.engine.application.declared_backends import TaskBackends
 from pymigrate.engine.application.inquiries import Inquiries
 from pymigrate.engine.application.known_hosts import HOST_BYTES_MIN, Host, LeaseTerms, is_process, refuse_problems
+from pymigrate.engine.application.lane_credentials import LaneCredentials
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.task_reports import TaskReports
 from pymigrate.engine.application.work_bell import WorkBell
@@ -51,8 +52,10 @@ class Hosts:
         surroundings: Surroundings,
         terms: LeaseTerms,
         scheduler: Scheduler,
+        credentials: LaneCredentials,
     ) -> None:
         self._store = store
+        self._credentials = credentials
         self._scheduler = scheduler
         self._board = board
         self._inquiries = inquiries
@@ -104,8 +107,11 @@ class Hosts:
             tasks_max=self.terms.tasks_max,
             memory_bytes_max=self.memory_share_bytes(),
         )
-        kept = [lease for lease in leases if self._is_held(lease.task_id, lease.fence, name)]
-        answer.lost_task_ids.extend(lease.task_id for lease in leases if lease not in kept)
+        given = list(leases)
+        kept = [lease for lease in given if self._is_held(lease, name)]
+        answer.lost_task_ids.extend(lease.task_id for lease in given if lease not in kept)
+        for lease in kept:
+            answer.credentials[lease.task_id] = self._credential(name, lease.task_id, lease.fence)
         known.tasks = {lease.task_id for lease in kept}
         if former is not None and is_same_process:
             await self._lose_tasks(former, kept=known.tasks)
@@ -122,6 +128,7 @@ class Hosts:
             task = await self._lease_one(host)
             if task is not None:
                 await self._backends.bring(task)
+                task.credential = self._credential(name, task.id, task.fence)
             left = deadline - self._surroundings.clock.monotonic()
             if task is not None or left <= 0:
                 return task
@@ -142,10 +149,12 @@ class Hosts:
         host.record = replace(host.record, heartbeat_time=now)
         answer = worker_pb2.HeartbeatResponse()
         for lease in leases:
-            if not self._is_held(lease.task_id, lease.fence, name):
+            if not self._is_held(lease, name):
                 answer.lost_task_ids.append(lease.task_id)
-            elif core := self._core_of(lease.task_id):
+                continue
+            if core := self._core_of(lease.task_id):
                 await self._board.apply(core.run.name, Renewed(lease.task_id, lease.fence, until))
+            answer.credentials[lease.task_id] = self._credential(name, lease.task_id, lease.fence)
         limits = await self._limits.current()
         draining = set(self._scheduler.to_drain(self._board.active(), limits, now))
         draining.update(self._recalls.to_drain(self._board.active(), limits))
@@ -158,14 +167,18 @@ class Hosts:
     async def report(
         self, name: str, session: str, lease: worker_pb2.TaskLease, progress: worker_pb2.LaneProgress
     ) -> None:
-        """Notes how far a lane got. Raises FailedPrecondition for a host that no longer has it."""
+        """Notes how far a lane got. Raises FailedPrecondition for a host that no longer has it, NotPermitted for one that shows no
+        credential for it."""
         self._require(name, session)
+        self._credentials.require(name, lease)
         if not await self._reports.progress(lease, progress):
             raise FailedPrecondition(f"{name} no longer has {lease.task_id}: stop it without committing")
 
     async def finish(self, request: worker_pb2.FinishTaskRequest) -> None:
-        """Notes how a task ended; the second time, and after the task was lost, nothing changes."""
+        """Notes how a task ended; the second time, and after the task was lost, nothing changes. Raises NotPermitted for a host that shows
+        no credential for it."""
         host = self._require(request.host, request.session)
+        self._credentials.require(request.host, request.lease)
         host.tasks.discard(request.lease.task_id)
         await self._reports.finish(request)
         self.tell_work()  # the host has room for another task, whatever this one was
@@ -310,7 +323,14 @@ class Hosts:
     def _core_of(self, task_id: str) -> RunCore | None:
         return self._board.core(parent_of(task_id))
 
-    def _is_held(self, task_id: str, fence: int, host: str) -> bool:
+    def _credential(self, host: str, task_id: str, fence: int) -> str:
+        return self._credentials.make(host, task_id, fence, self.terms.lease_seconds)
+
+    def _is_held(self, lease: worker_pb2.TaskLease, host: str) -> bool:
+        """Whether the host has a task, and shows that it was given to it."""
+        task_id, fence = lease.task_id, lease.fence
+        if not self._credentials.is_good(host, lease):
+            return False
         if task_id.startswith("inquiries/"):
             return self._inquiries.holds(task_id, fence)
         core = self._core_of(task_id)

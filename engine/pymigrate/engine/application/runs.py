@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable
 
+from pymigrate.engine.application.authors import authors_of, refuse_author
 from pymigrate.engine.application.board import Board
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.catalog import Catalog
@@ -149,6 +150,7 @@ class Runs:
         policy's own gate is one for all phases, where none is named."""
         require_approver(await self._policy(name), environment_of(name), caller)
         revision = await self._board.revision(name)
+        refuse_author(revision, name, caller)
         if is_of_policy(gate) and (revision.policy.approvals_min or not phase):
             # Once more, until it counts: who approves at the same moment may have taken the same gate.
             while open_to := await self._board.view(name, lambda run: gates_to_approve(run, revision, phase, caller)):
@@ -249,11 +251,16 @@ class Runs:
         return revision, problems
 
     def _freeze(self, unit: Unit, plan: str) -> tuple[run_pb2.PlanRevision, tuple[Problem, ...]]:
+        began = self._surroundings.clock.now()
         self._catalog.get(unit, PLANS, plan)
         resource = unit.resources.get(plan)
         if resource is None:
             raise NotFound(f"there is no {plan}", field="parent")
-        return freeze(unit, resource)
+        revision, problems = freeze(unit, resource)
+        if revision.policy.authors_excluded:
+            revision.authors.extend(authors_of(unit, plan, revision))
+        revision.freeze_time.FromDatetime(began)
+        return revision, problems
 
     def _audit(self, caller: Caller, action: str, name: str) -> AuditEntry:
         return AuditEntry(self._surroundings.clock.now(), caller.principal, action, name, 0)

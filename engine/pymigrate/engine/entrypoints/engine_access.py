@@ -5,7 +5,7 @@ The files of a home say it (`endpoint`, `token`, and `ca.crt` where TLS is spoke
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -20,6 +20,8 @@ SERVER_NAME_VARIABLE = "PYMIGRATE_SERVER_NAME"
 CERTIFICATE_VARIABLE = "PYMIGRATE_CLIENT_CERTIFICATE"
 KEY_VARIABLE = "PYMIGRATE_CLIENT_KEY"
 CERTIFICATE, KEY = "client.crt", "client.key"
+HOST_TOKEN_VARIABLE = "PYMIGRATE_HOST_TOKEN"  # noqa: S105 (the name of a variable)
+"""What an engine gives the processes that it starts itself, in place of its own token."""
 ENDPOINT, TOKEN, AUTHORITIES, SERVER_NAME = "endpoint", "token", "ca.crt", "server-name"
 PEM_MARK = b"-----BEGIN CERTIFICATE-----"
 # A machine that is gone says nothing more: without these a connection to it would be waited on for a quarter of an hour.
@@ -109,6 +111,7 @@ class EngineAccess:
     server_name: str = ""
     certificate_path: Path | None = None
     key_path: Path | None = None
+    host_token: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, home: Path, variables: Mapping[str, str]) -> "EngineAccess":
@@ -123,7 +126,12 @@ class EngineAccess:
             server_name=variables.get(SERVER_NAME_VARIABLE, "").strip(),
             certificate_path=Path(certificate) if certificate else None,
             key_path=Path(key) if key else None,
+            host_token=variables.get(HOST_TOKEN_VARIABLE, "").strip(),
         )
+
+    def renewed(self, token: str) -> "EngineAccess":
+        """The same, by a token that the engine has given since; empty: as it is."""
+        return replace(self, host_token=token) if token else self
 
     def address(self) -> EngineAddress:
         """Where the engine is now. Raises EngineUnavailable while that is not known, and for an address of another machine whose
@@ -155,13 +163,14 @@ class EngineAccess:
 
     def token_beside(self, address: EngineAddress) -> str:
         """The token; empty where there is none and a certificate is shown in its place. Raises EngineUnavailable without either."""
-        if address.certificate and not self.token_place.exists():
+        if address.certificate and not self.host_token and not self.token_place.exists():
             return ""
         return self.token()
 
     def token(self) -> str:
-        """The engine's token. Raises EngineUnavailable while there is none."""
-        return self._line(self.token_place)
+        """The token to show: what the engine gave this process where it started it, else the engine's own. Raises EngineUnavailable while
+        there is none."""
+        return self.host_token or self._line(self.token_place)
 
     @property
     def token_place(self) -> Path:

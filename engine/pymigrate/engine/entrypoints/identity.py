@@ -78,7 +78,7 @@ class Bearers:
             found = self._own(token) or await self._other(token)
         check_side(side)
         token_id = found.principal.partition("/")[2] if token.startswith(SHORT_TOKEN) else ""
-        return Caller(found.principal, side, token_id, found.groups, self._origins.of(peer))
+        return Caller(found.principal, side, token_id, found.groups, self._origins.of(peer), found.affinity)
 
     def from_link(self, peer: Peer) -> Caller:
         """As Identifies has it."""

@@ -217,8 +217,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         # While a source is suspended other sides may change what it declares: a hand-over for a while.
         "SuspendGitSource": _everywhere(ADMINISTER, subject="name"),
         "ResumeGitSource": _everywhere(ADMINISTER, subject="name"),
-        # Pushes to a repository what another environment then declares, of whatever kind.
-        "PromoteGitSource": _everywhere(ADMINISTER, subject="name"),
+        # Nothing goes anywhere that has not run well elsewhere, and the environment's policy says who of those may.
+        "PromoteGitSource": _everywhere(OPERATE, subject="name"),
         "ApproveReversal": _everywhere(APPROVE, subject="name"),
         "ListGitRevisions": _everywhere(READ, subject="parent"),
     },

@@ -43,6 +43,7 @@ def build() -> typer.Typer:
 
 def _add_commands(app: typer.Typer) -> None:
     from pymigrate.engine.entrypoints.cli import (
+        access_commands,
         audit_commands,
         commands,
         connection_commands,
@@ -77,6 +78,7 @@ def _add_commands(app: typer.Typer) -> None:
     service_token_commands.add_to(app)
     promotion_commands.add_to(app)
     audit_commands.add_to(app, _read_keys)
+    access_commands.add_to(app)
 
 
 def serve(

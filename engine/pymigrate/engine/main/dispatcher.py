@@ -22,12 +22,13 @@ from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.domain.errors import PermanentError
 from pymigrate.engine.entrypoints.dispatcher.dispatcher import Dispatcher
 from pymigrate.engine.entrypoints.dispatcher.engine import EngineLink
-from pymigrate.engine.entrypoints.engine_access import EngineAccess
+from pymigrate.engine.entrypoints.engine_access import HOST_TOKEN_VARIABLE, EngineAccess
 from pymigrate.engine.entrypoints.held_secrets import held_secrets
 from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.secrets import build_readers, build_secrets
 from pymigrate.engine.ports.channel import Channel
 from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import Secret
 from pymigrate.engine.settings import Settings
 from pymigrate.v1 import notification_pb2, secret_backend_pb2
 
@@ -43,9 +44,14 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
     from pymigrate.engine.adapters.channels.factory import build_channel
     from pymigrate.engine.adapters.channels.read_ahead import ReadAhead, ReadAheadChannel
 
-    if not settings.token_path.exists():
+    access = EngineAccess.of(settings.home, os.environ)
+    if not (access.host_token or settings.token_path.exists()):
         home = settings.home
         raise PermanentError(f"no engine has served from {home} yet: start one with `pymigrate serve --home {home}`")
+    if access.host_token:
+        redactor.note(Secret(access.host_token))
+    # No reference to a secret finds it.
+    os.environ.pop(HOST_TOKEN_VARIABLE, None)
     ending, clock = asyncio.Event(), SystemClock()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +72,7 @@ async def serve(settings: Settings, redactor: Redactor, name: str, parent: int =
 
     # What the first message would wait for: certificates take longest.
     await asyncio.to_thread(_preload)
-    link = EngineLink(EngineAccess.of(settings.home, os.environ), name)
+    link = EngineLink(access, name)
     dispatcher = Dispatcher(link, build, clock, random.Random(), name, redactor.clean)
     watching = asyncio.create_task(_watch(settings.home, parent, ending, clock))
     log.info("dispatcher.started", dispatcher=name, home=str(settings.home))

@@ -4,12 +4,14 @@ A cluster's client is imported only where hosts are Jobs.
 """
 
 import random
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.adapters.executors.local import LocalExecutor
+from pymigrate.engine.application.host_tokens import HostTokens
+from pymigrate.engine.entrypoints.engine_access import HOST_TOKEN_VARIABLE
 from pymigrate.engine.entrypoints.loops.idle_hosts import Idling
 from pymigrate.engine.main.kubernetes_settings import GRACE_FACTOR, KubernetesSettings, owner_reference
 from pymigrate.engine.ports.executor import Executor
@@ -32,13 +34,18 @@ class Hosting:
         yield from (run() for run in self.work)
 
 
-def build_hosting(settings: Settings, clock: SystemClock) -> Hosting:
+def build_hosting(settings: Settings, clock: SystemClock, tokens: HostTokens) -> Hosting:
     """The executor that the settings name. Raises PyMigrateError for settings that contradict each other or what must hold."""
     if settings.executor == "kubernetes":
         return _jobs(settings, KubernetesSettings(), clock)
     environment = settings.host_environment | settings.client_environment
     idling = Idling(settings.hosts_idle_seconds, settings.hosts_shared_min)
-    return Hosting(LocalExecutor(settings.home, settings.drain_seconds, environment), idling)
+
+    def own(host: str, affinity: str) -> Mapping[str, str]:
+        return {HOST_TOKEN_VARIABLE: tokens.for_host(host, affinity)}
+
+    executor = LocalExecutor(settings.home, settings.drain_seconds, environment, own, settings.withheld_variables)
+    return Hosting(executor, idling)
 
 
 def _jobs(settings: Settings, given: KubernetesSettings, clock: SystemClock) -> Hosting:

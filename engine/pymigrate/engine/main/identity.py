@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from pymigrate.engine.adapters.clock import SystemClock
 from pymigrate.engine.application.access.service_tokens import ServiceTokens
 from pymigrate.engine.application.caller import Surroundings, random_id
+from pymigrate.engine.application.host_tokens import HostTokens
+from pymigrate.engine.application.lane_credentials import LaneCredentials
 from pymigrate.engine.entrypoints.identity import Bearers
 from pymigrate.engine.entrypoints.origins import Origins
 from pymigrate.engine.main.identity_settings import OidcSettings
@@ -31,6 +33,8 @@ class WaysIn:
 
     bearers: Bearers
     service_tokens: ServiceTokens
+    host_tokens: HostTokens
+    lane_credentials: LaneCredentials
     work: tuple[Work, ...] = ()
     closing: tuple[Close, ...] = ()
 
@@ -48,15 +52,23 @@ def build_ways_in(settings: Settings, token: str, clock: SystemClock, store: Sto
     """The engine's token, what it made itself, and whoever else is to vouch for callers. Raises PyMigrateError for settings that can't
     hold."""
     service_tokens = ServiceTokens(store, Surroundings(clock, random_id))
+    host_tokens = HostTokens(token, clock)
     vouching = [*_oidc(settings, OidcSettings(), clock), *_kubernetes(KubernetesSettings(), clock)]
     bearers = Bearers(
         token,
         clock,
-        (service_tokens, *(each.authenticator for each in vouching)),
+        (service_tokens, host_tokens, *(each.authenticator for each in vouching)),
         Origins(settings.trusted_proxies_parts),
     )
     work = tuple(run for each in vouching for run in each.work)
-    return WaysIn(bearers, service_tokens, work, tuple(each.close for each in vouching))
+    return WaysIn(
+        bearers,
+        service_tokens,
+        host_tokens,
+        LaneCredentials(token, clock),
+        work,
+        tuple(each.close for each in vouching),
+    )
 
 
 def _oidc(settings: Settings, given: OidcSettings, clock: SystemClock) -> Iterator[_WayIn]:

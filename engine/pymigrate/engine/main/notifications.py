@@ -22,6 +22,7 @@ from pymigrate.engine.application.delivery_ledger import DeliveryLedger
 from pymigrate.engine.application.directories import Directories
 from pymigrate.engine.application.escalating import Escalating
 from pymigrate.engine.application.freezing import Freezing
+from pymigrate.engine.application.host_tokens import HostTokens
 from pymigrate.engine.application.kpis import FleetKpis
 from pymigrate.engine.application.limits import LaneLimits
 from pymigrate.engine.application.notification_figures import NotificationFigures
@@ -38,6 +39,7 @@ from pymigrate.engine.application.requests import Requests
 from pymigrate.engine.application.template_writes import TemplateWrites
 from pymigrate.engine.application.trying_templates import TryingTemplates
 from pymigrate.engine.application.work_bell import WorkBell
+from pymigrate.engine.entrypoints.engine_access import HOST_TOKEN_VARIABLE
 from pymigrate.engine.entrypoints.grpc.dispatch import DispatchCalls
 from pymigrate.engine.entrypoints.grpc.notifications import NotificationCalls, NotificationUses
 from pymigrate.engine.main.keys import kept_key
@@ -60,7 +62,9 @@ class Notifications:
         board: Board,
         kpis: FleetKpis,
         limits: LaneLimits,
+        host_tokens: HostTokens,
     ) -> None:
+        self._host_tokens = host_tokens
         clock = surroundings.clock
         self._store, self._surroundings = store, surroundings
         self._happened, self._freezing, self._sending = WorkBell(), WorkBell(), WorkBell()
@@ -90,6 +94,8 @@ class Notifications:
             self._deliveries.is_needed,
             self._deliveries.lost,
             settings.dispatcher_environment | settings.client_environment,
+            lambda name: {HOST_TOKEN_VARIABLE: host_tokens.for_dispatcher(name)},
+            settings.withheld_variables,
         )
         board.changes.follow(self._hear)
 
@@ -119,7 +125,7 @@ class Notifications:
         writes = TemplateWrites(store, self._trying)
         return {
             "NotificationService": NotificationCalls(store, catalog, requests, writes, uses),
-            "DispatchService": DispatchCalls(self._deliveries),
+            "DispatchService": DispatchCalls(self._deliveries, self._host_tokens),
         }
 
     def loops(self) -> Iterator[Coroutine[Any, Any, None]]:

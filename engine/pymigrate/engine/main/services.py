@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from pymigrate.engine.adapters.clock import SystemClock
@@ -11,7 +11,7 @@ from pymigrate.engine.adapters.patterns import Re2Patterns
 from pymigrate.engine.application.access.bindings import Bindings
 from pymigrate.engine.application.access.role_binding_writes import RoleBindingWrites
 from pymigrate.engine.application.board import Board
-from pymigrate.engine.application.caller import Surroundings, random_id
+from pymigrate.engine.application.caller import Caller, Surroundings, random_id
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.dashboards import Dashboards
 from pymigrate.engine.application.followups import Followups
@@ -41,6 +41,7 @@ from pymigrate.engine.application.run_views import RunViews
 from pymigrate.engine.application.runs import Runs
 from pymigrate.engine.application.short_tokens import TokenMaking
 from pymigrate.engine.application.watching import Topics
+from pymigrate.engine.domain.access import Grant
 from pymigrate.engine.domain.schedule import Scheduler
 from pymigrate.engine.entrypoints.authorized import Door
 from pymigrate.engine.entrypoints.call_stamps import Stamping
@@ -89,6 +90,7 @@ class Services:
         self._tokens = TokenMaking(store, self._surroundings, ways_in.bearers.short_tokens)
         self._service_tokens = ways_in.service_tokens
         self._audit = AuditTrail(settings, store, clock)
+        self._host_tokens, self._credentials = ways_in.host_tokens, ways_in.lane_credentials
         self._board = Board(store, clock, random.Random())
         self._kpis = FleetKpis(store, self._board, clock)
         if instruments.tracing.is_on:
@@ -97,7 +99,7 @@ class Services:
         self._inquiries = Inquiries(random_id, self._tell_work)
         self._limits = LaneLimits(store, self._board, settings.lanes_max, clock)
         self._scheduler = Scheduler(random.Random())
-        self._hosting = build_hosting(settings, clock)
+        self._hosting = build_hosting(settings, clock, ways_in.host_tokens)
         self._executor = self._hosting.executor
         self._hosts = self._make_hosts()
         self._catalog, self._requests = Catalog(self._surroundings, is_suspended), Requests(clock)
@@ -109,7 +111,14 @@ class Services:
         self._forecasts = Forecasts(store, self._board, self._limits, clock, self._drawers.draw)
         self._dashboards = Dashboards(store, self._kpis, self._limits, self._topics, clock, random_id())
         self._notifications = Notifications(
-            settings, store, self._surroundings, instruments.metrics, self._board, self._kpis, self._limits
+            settings,
+            store,
+            self._surroundings,
+            instruments.metrics,
+            self._board,
+            self._kpis,
+            self._limits,
+            ways_in.host_tokens,
         )
         measuring = Measuring(store, Inspections(self._inquiries), Probing(self._inquiries, clock))
         bounds = Bounds(settings.lanes_max, settings.memory_bytes_max)
@@ -149,11 +158,15 @@ class Services:
             "AccessService": AccessCalls(
                 self._service_tokens, RoleBindingWrites(store, catalog, requests, bindings), bindings.grants_of
             ),
-            "WorkerService": WorkerCalls(self._hosts),
+            "WorkerService": WorkerCalls(self._hosts, self._host_tokens),
             "AuditService": self._audit.calls(),
             **self._notifications.servicers(catalog, requests),
             **self._git_sources.servicers(requests),
         }
+
+    def grants_of(self, caller: Caller) -> Sequence[Grant]:
+        """What a caller may do."""
+        return self._bindings.grants_of(caller)
 
     def webhooks(self) -> Webhooks:
         """What hosts of repositories post to."""
@@ -220,7 +233,14 @@ class Services:
             self._hosting.host_bytes_max,
         )
         return Hosts(
-            self._store, self._board, self._inquiries, self._limits, self._surroundings, terms, self._scheduler
+            self._store,
+            self._board,
+            self._inquiries,
+            self._limits,
+            self._surroundings,
+            terms,
+            self._scheduler,
+            self._credentials,
         )
 
     def _make_runs(self) -> Runs:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from pymigrate.engine.application.access.authorizer import GrantsOf
 from pymigrate.engine.entrypoints.call_limits import CallLimits, LimitTerms, limited
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import Server, descriptors
@@ -37,6 +38,7 @@ class Surfaces:
         bearers: Identifies,
         instruments: Instruments,
         webhooks: "TakesPosts",
+        grants_of: GrantsOf,
     ) -> None:
         self._settings = settings
         spans = CallSpans(instruments.tracing, instruments.clock)
@@ -48,9 +50,11 @@ class Surfaces:
         tell_server_name(settings)
         self._grpc = Server(servicers, bearers, instruments, spans, certificate)
         self._rest = (
-            _rest(servicers, bearers, instruments, spans, webhooks, certificate) if settings.rest_listen else None
+            _rest(servicers, bearers, instruments, spans, webhooks, certificate, grants_of)
+            if settings.rest_listen
+            else None
         )
-        self._metrics = _metrics(bearers, instruments, certificate) if settings.metrics_listen else None
+        self._metrics = _metrics(bearers, instruments, certificate, grants_of) if settings.metrics_listen else None
         instruments.metrics.collect("watchers", self._watchers)
 
     async def start(self) -> None:
@@ -113,6 +117,7 @@ def _rest(
     spans: CallSpans,
     webhooks: "TakesPosts",
     certificate: ServerCertificate | None,
+    grants_of: GrantsOf,
 ) -> "RestServer":
     from pymigrate.engine.entrypoints.rest.server import RestServer
     from pymigrate.engine.entrypoints.rest.webhooks import WebhookEndpoint
@@ -126,10 +131,13 @@ def _rest(
         clean=instruments.clean,
         webhooks=endpoint,
         certificate=certificate,
+        grants_of=grants_of,
     )
 
 
-def _metrics(bearers: Identifies, instruments: Instruments, certificate: ServerCertificate | None) -> "MetricsServer":
+def _metrics(
+    bearers: Identifies, instruments: Instruments, certificate: ServerCertificate | None, grants_of: GrantsOf
+) -> "MetricsServer":
     from pymigrate.engine.entrypoints.rest.metrics import MetricsServer
 
-    return MetricsServer(instruments.exposition, bearers, certificate)
+    return MetricsServer(instruments.exposition, bearers, grants_of, certificate)

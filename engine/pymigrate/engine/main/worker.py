@@ -20,7 +20,7 @@ import structlog
 
 from pymigrate.engine.adapters.clock import ThreadClock
 from pymigrate.engine.adapters.executors import processes
-from pymigrate.engine.entrypoints.engine_access import EngineAccess
+from pymigrate.engine.entrypoints.engine_access import HOST_TOKEN_VARIABLE, EngineAccess
 from pymigrate.engine.entrypoints.worker.host import Host
 from pymigrate.engine.entrypoints.worker.leases import Leases
 from pymigrate.engine.entrypoints.worker.runner import Runner
@@ -29,6 +29,7 @@ from pymigrate.engine.entrypoints.worker.task_spans import TaskSpans
 from pymigrate.engine.main.process import begin
 from pymigrate.engine.main.secrets import build_readers
 from pymigrate.engine.ports.redaction import Redactor
+from pymigrate.engine.ports.secrets import Secret
 from pymigrate.engine.ports.tracing import NoTracing, Tracing
 from pymigrate.v1 import worker_pb2
 
@@ -52,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the host; returns its exit code."""
     given = _parse(arguments)
     access = EngineAccess.of(given.home, os.environ)
+    # Neither a reference to a secret nor a process that a plugin starts finds it.
+    os.environ.pop(HOST_TOKEN_VARIABLE, None)
     redactor = begin("info", access.token_place)
+    if access.host_token:
+        redactor.note(Secret(access.host_token))
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())

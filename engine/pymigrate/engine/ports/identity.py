@@ -8,10 +8,12 @@ from pymigrate.engine.domain.errors import TemporaryError
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A principal as the audit trail names it, and the groups that its credential says it is in."""
+    """A principal as the audit trail names it, and the groups that its credential says it is in. `affinity` is the work that a host was
+    started for, where the engine started it."""
 
     principal: str
     groups: frozenset[str] = frozenset()
+    affinity: str = ""
 
 
 class Authenticator(Protocol):

@@ -42,17 +42,24 @@ class ScriptedHost:
         return await self.hosts.claim(self.message.name, self.session, wait_seconds)
 
     async def heartbeat(self, *tasks: worker_pb2.Task) -> worker_pb2.HeartbeatResponse:
-        """Says what it has."""
-        return await self.hosts.heartbeat(self.message.name, self.session, [lease_of(task) for task in tasks])
+        """Says what it has; the tasks get the fresh credentials that come back."""
+        answer = await self.hosts.heartbeat(self.message.name, self.session, [self.lease(task) for task in tasks])
+        for task in tasks:
+            task.credential = answer.credentials.get(task.id, task.credential)
+        return answer
+
+    def lease(self, task: worker_pb2.Task) -> worker_pb2.TaskLease:
+        """What it shows with a task."""
+        return lease_of(task)
 
     async def report(self, task: worker_pb2.Task, chunks: int, rows: int) -> None:
         """Tells how far a lane got."""
         progress = worker_pb2.LaneProgress(chunks=chunks, rows=rows, bytes=rows * 10)
-        await self.hosts.report(self.message.name, self.session, lease_of(task), progress)
+        await self.hosts.report(self.message.name, self.session, self.lease(task), progress)
 
     async def finish(self, task: worker_pb2.Task, outcome: Outcome | None = None) -> None:
         """Tells how a task ended; without an outcome, what the script says."""
-        request = worker_pb2.FinishTaskRequest(host=self.message.name, session=self.session, lease=lease_of(task))
+        request = worker_pb2.FinishTaskRequest(host=self.message.name, session=self.session, lease=self.lease(task))
         match self.script(task) if outcome is None else outcome:
             case worker_pb2.TaskResult() as result:
                 request.result.CopyFrom(result)
@@ -83,7 +90,7 @@ class ScriptedHost:
 
 def lease_of(task: worker_pb2.Task) -> worker_pb2.TaskLease:
     """What a host says that it has."""
-    return worker_pb2.TaskLease(task_id=task.id, fence=task.fence)
+    return worker_pb2.TaskLease(task_id=task.id, fence=task.fence, credential=task.credential)
 
 
 def done(task: worker_pb2.Task) -> worker_pb2.TaskResult:

@@ -7,16 +7,21 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pymigrate.engine.adapters.executors.logs import open_log
 
 
 async def start_child(
-    home: Path, log: str, module: str, options: Sequence[str], environment: Mapping[str, str]
+    home: Path,
+    log: str,
+    module: str,
+    options: Sequence[str],
+    environment: Mapping[str, str],
+    withheld: Collection[str] = (),
 ) -> asyncio.subprocess.Process:
-    """Starts a module over a home, with this process's environment and in it the variables that are given."""
+    """Starts a module over a home, with this process's environment without what is withheld, and in it the variables that are given."""
     descriptor = open_log(home, log)
     try:
         return await asyncio.create_subprocess_exec(
@@ -28,7 +33,7 @@ async def start_child(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
-            env={**os.environ, **environment},
+            env={name: value for name, value in os.environ.items() if name not in withheld} | dict(environment),
             start_new_session=True,
         )
     finally:

@@ -6,7 +6,7 @@ One whose engine was killed finds that out by itself: it reports what it has to 
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 import structlog
@@ -27,7 +27,7 @@ DRAIN_SECONDS = 25.0
 class LocalDispatchers:
     """Keeps `count` of them running over a home. `is_needed` says whether there is anything to send by; `on_lost` is told the name of each
     that has ended, and says whether it had ever called; `new_id` makes names that no other has; `environment` holds variables that theirs
-    has besides this process's."""
+    has besides this process's, and `own_variables` tells those of one of them; what is `withheld` none has."""
 
     def __init__(
         self,
@@ -38,7 +38,11 @@ class LocalDispatchers:
         is_needed: Callable[[], Awaitable[bool]],
         on_lost: Callable[[str], Awaitable[bool]],
         environment: Mapping[str, str] | None = None,
+        own_variables: Callable[[str], Mapping[str, str]] = lambda _: {},
+        withheld: Collection[str] = (),
     ) -> None:
+        self._own_variables = own_variables
+        self._withheld = withheld
         self._home = home
         self._count = count
         self._clock = clock
@@ -98,7 +102,8 @@ class LocalDispatchers:
 
     async def _start(self, slot: int, name: str) -> asyncio.subprocess.Process:
         options = (f"--name={name}", f"--parent={os.getpid()}")
-        child = await start_child(self._home, f"dispatcher-{slot}", MODULE, options, self._environment)
+        environment = {**self._environment, **self._own_variables(name)}
+        child = await start_child(self._home, f"dispatcher-{slot}", MODULE, options, environment, self._withheld)
         self._children[name] = child
         log.info("dispatcher.begun", dispatcher=name, pid=child.pid)
         return child

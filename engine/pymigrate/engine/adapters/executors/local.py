@@ -5,7 +5,7 @@ They outlive an engine that was killed, for as long as they try to find it again
 
 import asyncio
 import signal
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -22,15 +22,30 @@ DRAIN_SECONDS = 20.0
 KILL_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.02
 WORKER_MODULE = "pymigrate.engine.main.worker"
+OwnVariables = Callable[[str, str], Mapping[str, str]]
+
+
+def no_variables(host: str, affinity: str) -> Mapping[str, str]:
+    """None of its own."""
+    del host, affinity
+    return {}
 
 
 class LocalExecutor:
-    """Starts worker hosts that read endpoint and token from `home`, and keeps their output below it. They have this process's environment,
-    and in it the variables that are given. Of what runs elsewhere (`HostRecord.workload`) nothing is seen here: its lease decides."""
+    """Starts worker hosts that read the endpoint from `home`, and keeps their output below it. They have this process's environment without
+    what is `withheld`, and in it the variables that are given, and those that `own_variables` tells of a host and its affinity. Of what
+    runs elsewhere (`HostRecord.workload`) nothing is seen here: its lease decides."""
 
     def __init__(
-        self, home: Path, drain_seconds: float = DRAIN_SECONDS, environment: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        drain_seconds: float = DRAIN_SECONDS,
+        environment: Mapping[str, str] | None = None,
+        own_variables: OwnVariables = no_variables,
+        withheld: Collection[str] = (),
     ) -> None:
+        self._own_variables = own_variables
+        self._withheld = withheld
         self._home = home
         self._environment = dict(environment or {})
         self._drain_seconds = drain_seconds
@@ -42,7 +57,8 @@ class LocalExecutor:
         if not self.has_exited(host):
             return
         options = (f"--host={host}", f"--affinity={affinity}", f"--drain-seconds={self._drain_seconds:g}")
-        child = await start_child(self._home, host, WORKER_MODULE, options, self._environment)
+        environment = {**self._environment, **self._own_variables(host, affinity)}
+        child = await start_child(self._home, host, WORKER_MODULE, options, environment, self._withheld)
         self._children[host] = child
         self._starts.begun(host, affinity, asyncio.get_running_loop().time())
         log.info("host.started", host=host, pid=child.pid, affinity=affinity)

@@ -46,6 +46,7 @@ class EngineLink:
             )
         except grpc.aio.AioRpcError as error:
             raise _read(error) from error
+        self._access = self._access.renewed(answer.token)
         return answer.messages
 
     async def report(self, reports: Sequence[notification_pb2.DeliveryReport]) -> None:
@@ -64,7 +65,8 @@ class EngineLink:
         return notification_pb2_grpc.DispatchServiceStub(self._channel.get())
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        """The token is read each time: an engine that begins anew in this home makes another one."""
+        """The token is read each time: an engine that begins anew in this home makes another one. A dispatcher that the engine started has
+        one of its own."""
         return (("authorization", f"Bearer {self._access.token()}"),)
 
 

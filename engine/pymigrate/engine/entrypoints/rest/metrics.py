@@ -1,10 +1,12 @@
-"""The page of metrics over HTTP, for whoever shows a valid credential, and a server for it alone where REST is off."""
+"""The page of metrics over HTTP, for whoever may read everything, and a server for it alone where REST is off."""
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from pymigrate.engine.application.access.authorizer import Authorizer, GrantsOf
 from pymigrate.engine.application.caller import MANAGED_BY_DEFAULT
+from pymigrate.engine.domain.access import EVERYWHERE, Permission
 from pymigrate.engine.domain.errors import NotFound, PyMigrateError
 from pymigrate.engine.entrypoints.identity import AUTHORIZATION, Identifies, note_caller
 from pymigrate.engine.entrypoints.rest.listening import Listener
@@ -21,9 +23,10 @@ SETTING = "PYMIGRATE_METRICS_LISTEN"
 class MetricsAnswer:
     """An ASGI application that answers GET and HEAD with the page, whatever path led to it."""
 
-    def __init__(self, exposition: Exposition, bearers: Identifies) -> None:
+    def __init__(self, exposition: Exposition, bearers: Identifies, grants_of: GrantsOf) -> None:
         self._exposition = exposition
         self._bearers = bearers
+        self._grants_of = grants_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -36,7 +39,10 @@ class MetricsAnswer:
     async def _answer(self, scope: Scope) -> Response:
         headers = Headers(scope=scope)
         shown = headers.getlist(AUTHORIZATION)
-        note_caller(await self._bearers.identify(shown, MANAGED_BY_DEFAULT, peer_of(scope)))
+        who = await self._bearers.identify(shown, MANAGED_BY_DEFAULT, peer_of(scope))
+        note_caller(who)
+        # The page tells of all environments at once.
+        Authorizer(who, self._grants_of(who)).require((Permission.READ,), EVERYWHERE, "read the page of metrics")
         if scope["method"] not in {"GET", "HEAD"}:
             text = f"{scope['method']} is not served here: use GET"
             raise Refused(405, "METHOD_NOT_ALLOWED", text, {"allow": "GET, HEAD"})
@@ -51,9 +57,13 @@ class MetricsServer:
     """Serves the page, and liveness, on an address of its own."""
 
     def __init__(
-        self, exposition: Exposition, bearers: Identifies, certificate: ServerCertificate | None = None
+        self,
+        exposition: Exposition,
+        bearers: Identifies,
+        grants_of: GrantsOf,
+        certificate: ServerCertificate | None = None,
     ) -> None:
-        self._answer = MetricsAnswer(exposition, bearers)
+        self._answer = MetricsAnswer(exposition, bearers, grants_of)
         self._listener = Listener(self._serve, "metrics", SETTING, certificate)
 
     async def start(self, listen: str) -> int:

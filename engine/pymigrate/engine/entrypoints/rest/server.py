@@ -9,6 +9,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pymigrate.engine.application.access.authorizer import GrantsOf, own_grants
 from pymigrate.engine.application.acknowledging import PATH as ACKNOWLEDGE
 from pymigrate.engine.entrypoints.call_spans import CallSpans
 from pymigrate.engine.entrypoints.grpc.server import ADDERS
@@ -54,6 +55,7 @@ class RestServer:
         clean: Clean = str,
         webhooks: ASGIApp | None = None,
         certificate: ServerCertificate | None = None,
+        grants_of: GrantsOf = own_grants,
     ) -> None:
         self._routes = contract_routes(servicers)
         self._streams = streams or Streams(clean=clean)
@@ -66,7 +68,7 @@ class RestServer:
         self._acknowledge = AcknowledgePage(notifications, bearers) if notifications is not None else None
         if instruments is not None:
             self._calls = Latency(self._calls, instruments.metrics, instruments.clock)
-            self._metrics = MetricsAnswer(instruments.exposition, bearers)
+            self._metrics = MetricsAnswer(instruments.exposition, bearers, grants_of)
         self._webhooks = webhooks
         if webhooks is not None and instruments is not None:
             self._webhooks = Latency(webhooks, instruments.metrics, instruments.clock)

@@ -66,6 +66,10 @@ class EngineLink:
         """FinishTask."""
         self._ask(self._stub.FinishTask, request)
 
+    def show(self, token: str) -> None:
+        """Shows another token from now on."""
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
     def close(self) -> None:
         """Ends the channel; calls under way fail."""
         self._channel.close()

@@ -130,6 +130,7 @@ class Host:
                     self._rejoin(terms.session, error)
                 continue
             self._session.heard()
+            self._session.hear_token(answer.token)
             self._hear_memory(answer.memory_bytes_max)
             lost, draining = set(answer.lost_task_ids), set(answer.drain_task_ids)
             rates = {rate.task_id: rate for rate in answer.rates}
@@ -137,7 +138,7 @@ class Host:
                 if lease.message.task_id in lost:
                     lease.lose()
                     continue
-                lease.renew(asked)
+                lease.renew(asked, answer.credentials.get(lease.message.task_id, ""))
                 lease.keep_to(rates.get(lease.message.task_id))
                 if lease.message.task_id in draining:
                     lease.drain()
@@ -230,7 +231,6 @@ class Host:
 
     def _tell_outcome(self, outcome: worker_pb2.FinishTaskRequest, lease: Lease) -> bool:
         """Until the engine knows it (True), or does not want to know it any more."""
-        outcome.lease.CopyFrom(lease.message)
         outcome.host = self._session.host
         for _ in range(TELL_TRIES_MAX):
             if lease.is_lost():
@@ -238,6 +238,7 @@ class Host:
                 return False
             link, terms = self._session.present()
             outcome.session = terms.session
+            outcome.lease.CopyFrom(lease.message)
             try:
                 link.finish(outcome)
             except EngineUnavailable as error:

@@ -11,7 +11,7 @@ class Lease:
     """One task's signals. Safe on every thread. `monotonic` counts seconds, also while the process is stopped."""
 
     def __init__(self, task: worker_pb2.Task, since: float, monotonic: Callable[[], float]) -> None:
-        self.message = worker_pb2.TaskLease(task_id=task.id, fence=task.fence)
+        self.message = worker_pb2.TaskLease(task_id=task.id, fence=task.fence, credential=task.credential)
         self.progress: worker_pb2.LaneProgress | None = None
         self.reporting = threading.Lock()
         self._seconds = task.lease_seconds
@@ -22,10 +22,15 @@ class Lease:
         self._is_draining = False
         self._is_lost = False
 
-    def renew(self, since: float) -> None:
-        """The engine has confirmed it in a call that was made at `since`. A lease that ran out before is not revived."""
+    def renew(self, since: float, credential: str = "") -> None:
+        """The engine has confirmed it in a call that was made at `since`, and given a fresh credential. A lease that ran out before is not
+        revived."""
         if not self.is_lost():
             self._renewed = max(self._renewed, since)
+            # Another message, since a thread may be sending this one.
+            former = self.message
+            shown = credential or former.credential
+            self.message = worker_pb2.TaskLease(task_id=former.task_id, fence=former.fence, credential=shown)
 
     def drain(self) -> None:
         """The task is to end at its next checkpoint."""

@@ -81,6 +81,12 @@ class Session:
         """The engine has just answered."""
         self._heard = self._monotonic()
 
+    def hear_token(self, token: str) -> None:
+        """The engine has given another token to call by; empty: the one that it has goes on."""
+        if token and self._link is not None:
+            self._access = self._access.renewed(token)
+            self._link.show(token)
+
     def join(self, failed: str = "") -> None:
         """Registers, with everything that is under way, unless that was done since the session `failed` was found not to work.
 
@@ -129,8 +135,9 @@ class Session:
             if lease.message.task_id in lost:
                 lease.lose()
             else:
-                lease.renew(asked)
+                lease.renew(asked, answer.credentials.get(lease.message.task_id, ""))
         former, self._link = self._link, link
+        self.hear_token(answer.token)
         self._terms = Terms(
             answer.session,
             answer.heartbeat_seconds,
