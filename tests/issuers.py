@@ -54,7 +54,7 @@ def _made(algorithm: str) -> PrivateKey:
 class Issuer:
     """Serves while it is entered. `documents` is what it answers by path, as data or as bytes; `asked` are the paths in order."""
 
-    def __init__(self, *keys: SigningKey) -> None:
+    def __init__(self, *keys: SigningKey, host: str = "127.0.0.1") -> None:
         self.keys = list(keys)
         self.asked: list[str] = []
         self.status = 200
@@ -76,11 +76,11 @@ class Issuer:
             def log_message(self, format: str, *args: object) -> None:
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="issuer")
         self.documents: dict[str, object] = {}
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{host}:{self._server.server_port}"
         self.publish()
 
     def publish(self) -> None:

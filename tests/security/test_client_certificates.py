@@ -212,6 +212,14 @@ async def test_authorities_of_clients_are_taken_up_and_given_up_without_a_restar
     assert (await scene.over_rest(fresh))[1].principal == "certificate/ci.example.com"
 
 
+async def test_where_certificates_are_asked_for_no_older_tls_is_spoken(scene: Scene) -> None:
+    context = ssl.create_default_context(cafile=str(scene.files.authorities))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=SECONDS_MAX) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"https://localhost:{scene.rest_port}/livez")
+
+
 async def test_a_session_is_never_taken_up_again(scene: Scene) -> None:
     context = ssl.create_default_context(cafile=str(scene.files.authorities))
     shown = scene.issued()
@@ -249,6 +257,21 @@ def test_the_first_uri_names_a_client_else_a_dns_name_else_the_common_name(
     files = CertificateAuthority().issue_client(tmp_path, **said)
     identity = certificate_identity(ssl.PEM_cert_to_DER_cert(files.certificate.read_text()), ManualClock().now())
     assert identity.principal == f"certificate/{name}"
+
+
+@pytest.mark.parametrize("usages", [[ExtendedKeyUsageOID.SERVER_AUTH], [ExtendedKeyUsageOID.CODE_SIGNING]])
+def test_a_certificate_for_another_use_names_nobody_whatever_the_handshake_took_it_for(
+    tmp_path: Path, usages: list[x509.ObjectIdentifier]
+) -> None:
+    files = CertificateAuthority().issue_client(tmp_path, names=[URI], usages=usages)
+    with pytest.raises(Unauthenticated, match="not for clients"):
+        certificate_identity(ssl.PEM_cert_to_DER_cert(files.certificate.read_text()), ManualClock().now())
+
+
+def test_a_certificate_without_usages_is_for_clients_too(tmp_path: Path) -> None:
+    files = CertificateAuthority().issue_client(tmp_path, names=[URI], usages=())
+    shown = ssl.PEM_cert_to_DER_cert(files.certificate.read_text())
+    assert certificate_identity(shown, ManualClock().now()).principal == "certificate/spiffe://example.com/ci"
 
 
 def test_what_is_no_certificate_names_nobody() -> None:

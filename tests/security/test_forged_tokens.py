@@ -289,11 +289,30 @@ async def test_the_configuration_of_another_issuer_is_not_taken(engine: Shown) -
 
 @pytest.mark.parametrize(
     "document",
-    [b"x" * 300_000, b"nothing", {"keys": {}}, {"keys": []}, [], {"keys": [{"kty": "RSA"}] * 101}, b"[" * 100_000],
+    [b"x" * 300_000, b"nothing", {"keys": {}}, {"keys": []}, [], {"keys": [{"kty": "oct", "k": "eA"}]}, b"[" * 100_000],
 )
 async def test_what_is_no_set_of_keys_is_not_taken(engine: Shown, document: object) -> None:
     engine.issuer.documents[KEYS] = document
     assert (await engine.refusal(engine.right()))[0] is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_more_is_read_of_no_issuer_than_is_bounded(engine: Shown, own: SigningKey) -> None:
+    many = [own.published | {"kid": f"own-{at}"} for at in range(100)]
+    for document in ({"keys": [own.published, *many]}, {"keys": [own.published], "padding": "x" * 262_144}):
+        engine.issuer.documents[KEYS] = document
+        assert (await engine.refusal(engine.right()))[0] is grpc.StatusCode.UNAVAILABLE
+        engine.clock.advance(10)
+    engine.issuer.documents[KEYS] = {"keys": [own.published, *many[1:]], "padding": "x" * 200_000}
+    assert (await engine.caller_by(engine.right())).principal == "oidc/ann"
+
+
+async def test_an_issuer_s_configuration_leads_to_no_other_server_of_this_machine(
+    engine: Shown, own: SigningKey
+) -> None:
+    with Issuer(own, host="127.0.0.2") as inside:
+        engine.issuer.documents[CONFIGURATION] = {"issuer": engine.issuer.url, "jwks_uri": f"{inside.url}{KEYS}"}
+        assert (await engine.refusal(engine.right()))[0] is grpc.StatusCode.UNAVAILABLE
+        assert inside.asked == []
 
 
 async def test_keys_for_other_uses_and_weak_ones_sign_nothing(engine: Shown, own: SigningKey) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pymigrate.engine.adapters.identity.kubernetes_tokens import ASKED_AT_ONCE_MAX, KubernetesAuthenticator
 from pymigrate.engine.domain.errors import Unauthenticated
-from pymigrate.engine.ports.cluster import ClusterForbidden, ClusterUnavailable
+from pymigrate.engine.ports.cluster import ClusterForbidden, ClusterUnavailable, Object, ResourceType
 from pymigrate.engine.ports.identity import Identity, IdentityUnavailable
 from pymigrate.engine.testing.clock import ManualClock
 from pymigrate.engine.testing.clusters import MemoryCluster
@@ -86,6 +86,41 @@ async def test_an_answer_for_another_audience_lets_nobody_in(scene: Scene) -> No
     scene.cluster.tokens.know(token, ACCOUNT, GROUPS, ("api",))
     with pytest.raises(Unauthenticated):
         await scene.way_in.identify(token)
+
+
+class AnsweringCluster(MemoryCluster):
+    """Says the same of every token."""
+
+    def __init__(self, clock: ManualClock, status: dict[str, Any]) -> None:
+        super().__init__(clock)
+        self._status = status
+
+    async def create(self, kind: ResourceType, new: Object, *, is_dry_run: bool = False) -> Object:
+        return {"metadata": {}, "status": self._status}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"authenticated": False},
+        {"authenticated": "true"},
+        {"authenticated": None},
+        {"audiences": []},  # as a server says that does not know of them
+        {"audiences": None},
+        {"audiences": ["api"]},
+        {"user": {}},
+        {"user": None},
+    ],
+)
+async def test_an_answer_that_does_not_say_all_that_is_asked_lets_nobody_in(
+    scene: Scene, changed: dict[str, Any]
+) -> None:
+    whole = {"authenticated": True, "user": {"username": ACCOUNT, "groups": [*GROUPS]}, "audiences": ["pymigrate"]}
+    sound = KubernetesAuthenticator(AnsweringCluster(scene.clock, whole), "pymigrate", scene.clock)
+    assert await sound.identify(scene.token()) is not None
+    odd = KubernetesAuthenticator(AnsweringCluster(scene.clock, whole | changed), "pymigrate", scene.clock)
+    with pytest.raises(Unauthenticated):
+        await odd.identify(scene.token())
 
 
 async def test_somebody_who_is_no_service_account_is_not_let_in_as_one(scene: Scene) -> None:
