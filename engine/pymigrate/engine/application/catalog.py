@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from pymigrate.engine.application.audit.declared import Difference, created, deleted, updated
 from pymigrate.engine.application.caller import Caller, Surroundings
 from pymigrate.engine.application.environment_checks import Changed
 from pymigrate.engine.application.environment_layers import INHERITANCE
@@ -84,7 +85,7 @@ class Catalog:
         resolved = resolved_body(body, held)
         resource = Resource(name, kind.collection, parent, uid, 1, body, now, now, caller.managed_by, resolved)
         unit.resources.insert(resource)
-        self.audit(unit, caller, "create", resource.name, resource.version)
+        self.audit(unit, caller, "create", resource.name, 1, created(body))
         if not is_checked:
             self.follow(unit, caller, [name])
         return kind.read(resource)
@@ -160,7 +161,7 @@ class Catalog:
         resolved = resolved_body(body, held)
         changed = replace(resource, version=resource.version + 1, body=body, update_time=now, resolved=resolved)
         unit.resources.update(changed, resource.version)
-        self.audit(unit, caller, "update", changed.name, changed.version)
+        self.audit(unit, caller, "update", changed.name, changed.version, updated(kind, resource.body, body))
         if not is_checked:
             self.follow(unit, caller, [changed.name], is_layered=is_layered(stored, fresh))
         return kind.read(changed)
@@ -180,7 +181,7 @@ class Catalog:
             raise FailedPrecondition(f"{name} still holds objects: delete them first")
         unit.resources.delete(name, resource.version)
         afterwards(unit, partial(_end, kind, kind.read(resource)))
-        self.audit(unit, caller, "delete", name, resource.version)
+        self.audit(unit, caller, "delete", name, resource.version, deleted(resource.body))
         if is_followed and kind.collection != "environments":
             self.follow(unit, caller, [name])
 
@@ -206,11 +207,10 @@ class Catalog:
             raise InvalidDefinition(tuple(_told(kind, environment, problem) for problem in held.problems))
         return held.message  # type: ignore[no-any-return]  # the same kind of message
 
-    def audit(self, unit: Unit, caller: Caller, action: str, subject: str, version: int, detail: str = "") -> None:
+    def audit(self, unit: Unit, caller: Caller, action: str, subject: str, version: int, said: Difference) -> None:
         """Notes who did what."""
-        unit.audit.append(
-            AuditEntry(self._surroundings.clock.now(), caller.principal, action, subject, version, detail)
-        )
+        entry = AuditEntry(self._surroundings.clock.now(), caller.principal, action, subject, version, said.detail)
+        unit.audit.append(replace(entry, before_digest=said.before_digest, after_digest=said.after_digest))
 
     def require_writable(self, unit: Unit, kind: Kind[M], name: str, etag: str, caller: Caller) -> M:
         """One object that the caller may change as it is. Raises NotFound, StaleWrite, NotOwned."""

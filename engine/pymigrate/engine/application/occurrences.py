@@ -199,4 +199,6 @@ def _detail(entry: FeedEntry, finding: Finding | None) -> str:
     if finding is not None:
         return finding.text
     is_more = not entry.run and " " in entry.type
-    return entry.detail or (entry.type if is_more else "")
+    # What differs in a declared object is told by the trail: people are told of it, not all of it.
+    said = "" if entry.before_digest and entry.after_digest else entry.detail
+    return said or (entry.type if is_more else "")

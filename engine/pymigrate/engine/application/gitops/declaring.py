@@ -6,6 +6,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from pymigrate.engine.application.audit.declared import Difference
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.application.catalog import Catalog
 from pymigrate.engine.application.environment_checks import Changed
@@ -153,7 +154,9 @@ class Declaring:
             return resource
         adopted = replace(resource, managed_by=owner, version=resource.version + 1)
         self._unit.resources.update(adopted, resource.version)
-        self._catalog.audit(self._unit, self._caller, "adopt", adopted.name, adopted.version, f"from {side}")
+        self._catalog.audit(
+            self._unit, self._caller, "adopt", adopted.name, adopted.version, Difference(detail=f"from {side}")
+        )
         return adopted
 
     def _note(self, name: str, *, is_deleted: bool = False) -> None:
