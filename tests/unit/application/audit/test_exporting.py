@@ -153,6 +153,20 @@ async def test_a_page_is_read_at_a_time_and_nothing_more_when_nobody_asks(trail:
     assert (trail.reads, before <= 4) == (before, True)
 
 
+async def test_seals_are_looked_for_once_a_page_and_not_at_every_event(trail: Trail) -> None:
+    trail.fill(2_000)
+    await pieces(trail)
+    assert trail.seal_lists <= 5
+
+
+async def test_more_seals_than_are_read_at_once_are_told_in_order(trail: Trail) -> None:
+    for _ in range(250):
+        trail.add()
+        trail.seal()
+    told = lines(await pieces(trail))
+    assert [content["number"] for kind, content in told if kind == "seal"] == list(range(1, 253))
+
+
 async def test_a_part_has_its_events_alone(trail: Trail) -> None:
     found = lines(await pieces(trail, Request(environment="environments/prod")))
     assert [content["sequence"] for kind, content in found if kind == "event"] == [1, 2, 3, 4, 7]

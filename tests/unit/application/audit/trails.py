@@ -29,6 +29,7 @@ class Trail:
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     looked: int = LOOKED
     reads: int = 0
+    seal_lists: int = 0
     before_read: Callable[[int], None] = lambda number: None
 
     def __post_init__(self) -> None:
@@ -115,6 +116,7 @@ class _Seals:
         self._trail = trail
 
     def list(self, after: int, limit: int) -> Sequence[Seal]:
+        self._trail.seal_lists += 1
         return [seal for seal, _ in self._trail.seals if seal.number > after][:limit]
 
     def heads(self, number: int) -> Sequence[Head]:

@@ -1,6 +1,7 @@
 """The trail as it is exported: in the order of the feed, so that none is missed where many write, each seal behind what it seals, and with
 everything that is needed to verify it elsewhere. A page is in memory at a time; it is read and written on a thread of the store's."""
 
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -141,7 +142,8 @@ class _Reading:
             return self._bases(unit, place)
         found, _ = unit.feed.after(place.cursor, self._bounds.entries_page)
         entries = [entry for entry in found if read_position(entry.position) <= self._end]
-        lines = list(self._lines(unit, place, entries))
+        upcoming = _Upcoming(unit, place.seal, self._part)
+        lines = list(self._lines(unit, upcoming, place, entries))
         reached = lines[-1][1] if lines else place
         if entries:
             reached = replace(reached, cursor=entries[-1].position)
@@ -149,7 +151,7 @@ class _Reading:
             return _Page(lines, reached)
         following = found[len(entries)] if len(entries) < len(found) else None
         before = None if following is None else read_position(following.position)
-        lines.extend(self._seals(unit, reached, before))
+        lines.extend(self._seals(unit, upcoming, reached, before))
         return _Page(lines, lines[-1][1] if lines else reached, is_last=True)
 
     def _bases(self, unit: Unit, place: ExportPlace) -> _Page:
@@ -160,10 +162,12 @@ class _Reading:
                 lines.append((self._form.other(BASE, head_data(head)), place))
         return _Page(lines, replace(place, base=None))
 
-    def _lines(self, unit: Unit, place: ExportPlace, entries: Sequence[FeedEntry]) -> Iterator[Line]:
+    def _lines(
+        self, unit: Unit, upcoming: "_Upcoming", place: ExportPlace, entries: Sequence[FeedEntry]
+    ) -> Iterator[Line]:
         """The entries, and before each the seals that are over what is before it."""
         for entry in entries:
-            for line, after in self._seals(unit, place, read_position(entry.position)):
+            for line, after in self._seals(unit, upcoming, place, read_position(entry.position)):
                 place = after
                 yield line, place
             place = replace(place, cursor=entry.position)
@@ -171,21 +175,12 @@ class _Reading:
                 place = replace(place, events=place.events + 1)
                 yield self._form.event(entry), place
 
-    def _seals(self, unit: Unit, place: ExportPlace, before: Position | None) -> Iterator[Line]:
+    def _seals(self, unit: Unit, upcoming: "_Upcoming", place: ExportPlace, before: Position | None) -> Iterator[Line]:
         """The seals behind a place that were made before what is at another; all that there are without one."""
-        while self._part.is_whole:
-            seals = self._next_seals(unit, place)
-            for seal in seals:
-                if before is not None and read_position(seal.position) >= before:
-                    return
-                for line, after in self._seal(unit, place, seal):
-                    place = after
-                    yield line, place
-            if len(seals) < SEALS_PAGE:
-                return
-
-    def _next_seals(self, unit: Unit, place: ExportPlace) -> Sequence[Seal]:
-        return unit.seals.list(place.seal, SEALS_PAGE)
+        while (seal := upcoming.next(before)) is not None:
+            for line, after in self._seal(unit, place, seal):
+                place = after
+                yield line, place
 
     def _seal(self, unit: Unit, place: ExportPlace, seal: Seal) -> Iterator[Line]:
         heads, most = unit.seals.heads(seal.number), self._bounds.heads_per_line_max
@@ -195,6 +190,26 @@ class _Reading:
             yield self._form.other(HEADS, {"number": seal.number, "heads": [head_data(each) for each in told]}), place
         place = replace(place, seal=seal.number, heads=0, seals=place.seals + 1)
         yield self._form.other(SEAL, seal_data(seal)), place
+
+
+class _Upcoming:
+    """The seals that are yet to be told within a page, read a few at a time; none for a part of the trail."""
+
+    def __init__(self, unit: Unit, number: int, part: Part) -> None:
+        self._unit = unit
+        self._number = number
+        self._is_end = not part.is_whole
+        self._seals: deque[Seal] = deque()
+
+    def next(self, before: Position | None) -> Seal | None:
+        """Takes the next one, where it was made before what is at a place."""
+        if not self._seals and not self._is_end:
+            self._seals.extend(self._unit.seals.list(self._number, SEALS_PAGE))
+            self._is_end = len(self._seals) < SEALS_PAGE
+            self._number = self._seals[-1].number if self._seals else self._number
+        if not self._seals or (before is not None and read_position(self._seals[0].position) >= before):
+            return None
+        return self._seals.popleft()
 
 
 class _Pieces:
