@@ -87,6 +87,38 @@ def test_a_home_without_an_engine_says_how_to_start_one(tmp_path: Path) -> None:
             ask()
 
 
+def test_where_nothing_ever_led_to_an_engine_is_told_from_where_one_is_away(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="start one with"):
+        EngineAccess(tmp_path).require_place()
+    EngineAccess(tmp_path, "127.0.0.1:7433").require_place()
+    (tmp_path / "token").write_text("left by one that is away\n")
+    EngineAccess(tmp_path).require_place()
+
+
+def test_a_client_shows_a_certificate_with_its_key_or_none(home: Path, tmp_path: Path) -> None:
+    assert EngineAccess.of(home, {}).address().certificate == b""
+    (home / "client.crt").write_bytes(b"certificate")
+    assert EngineAccess.of(home, {}).address().certificate == b""
+    (home / "client.key").write_bytes(b"the key")
+    found = EngineAccess.of(home, {}).address()
+    assert (found.certificate, found.key) == (b"certificate", b"the key")
+    assert "the key" not in repr(found)
+    with pytest.raises(EngineUnavailable, match="PYMIGRATE_CLIENT_KEY"):
+        EngineAccess.of(home, {"PYMIGRATE_CLIENT_CERTIFICATE": str(home / "client.crt")}).address()
+
+
+def test_without_a_token_a_certificate_is_shown_alone_and_without_either_nobody_calls(home: Path) -> None:
+    (home / "token").unlink(missing_ok=True)
+    access = EngineAccess.of(home, {})
+    with pytest.raises(EngineUnavailable):
+        access.token_beside(access.address())
+    (home / "client.crt").write_bytes(b"certificate")
+    (home / "client.key").write_bytes(b"key")
+    assert access.token_beside(access.address()) == ""
+    (home / "token").write_text("the token\n")
+    assert access.token_beside(access.address()) == "the token"
+
+
 @pytest.mark.parametrize(("content", "text"), [(b"", "is empty"), (b" \n", "is empty"), ("ä".encode(), "is not text")])
 def test_a_token_that_is_none_is_refused_without_showing_it(tmp_path: Path, content: bytes, text: str) -> None:
     (tmp_path / "token").write_bytes(content)

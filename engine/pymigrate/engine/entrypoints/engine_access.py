@@ -150,6 +150,11 @@ class EngineAccess:
             )
         return found
 
+    def require_place(self) -> None:
+        """Raises EngineUnavailable where nothing leads to an engine, nor ever did: one that is away for now leaves its token behind."""
+        if not self.endpoint and not (self.home / ENDPOINT).exists() and not self.token_place.exists():
+            self.address()
+
     def _shown(self) -> tuple[bytes, bytes]:
         """Certificate and key, as the variables or the home have them; empty where they have none."""
         if self.certificate_path is not None and self.key_path is not None:

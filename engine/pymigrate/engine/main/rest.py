@@ -28,12 +28,13 @@ LISTEN = f"127.0.0.1:{REST_PORT}"
 
 
 async def serve(settings: Settings, redactor: Redactor) -> None:
-    """Serves until SIGTERM or SIGINT. Raises PyMigrateError where the address is taken."""
+    """Serves until SIGTERM or SIGINT. Raises PyMigrateError where no engine was ever served from the home, or the address is taken."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     access = EngineAccess.of(settings.home, os.environ)
+    access.require_place()
     listen = settings.rest_listen or LISTEN
     channel = EngineChannel(access)
     certificate = build_certificate(settings, is_told=False)
