@@ -227,6 +227,7 @@ async def test_a_request_id_makes_the_second_call_the_first(engine: Engine) -> N
     def create(unit):  # type: ignore[no-untyped-def]  # a unit of work
         return requests.once(
             unit,
+            ME,
             "create",
             request,
             request.request_id,
@@ -569,7 +570,13 @@ async def test_a_request_id_that_is_too_long_is_refused(engine: Engine) -> None:
     found = await fields(
         engine,
         lambda unit: requests.once(
-            unit, "create", request, "x" * 129, environment_pb2.Environment.FromString, lambda _: request.environment
+            unit,
+            ME,
+            "create",
+            request,
+            "x" * 129,
+            environment_pb2.Environment.FromString,
+            lambda _: request.environment,
         ),
     )
     assert found == {"request_id": "has at most 128 characters"}

@@ -104,6 +104,11 @@ def place_of(name: str, child: str = "") -> Place:
     return Place(environment, child if not plan else "" if plan == ANY_SEGMENT else plan)
 
 
+def place_of_environment(key: str) -> Place:
+    """Where an environment lies that is named by its last segment; what is no such segment is everywhere, whatever it begins with."""
+    return EVERYWHERE if "/" in key else place_of(f"environments/{key}")
+
+
 def is_member(member: str, principal: str, groups: Iterable[str]) -> bool:
     """Whether a principal, or one of its groups, is meant by a binding's member, in which `*` stands for any characters behind the first
     slash."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 
 ID_PATTERN = re.compile(r"[a-z](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+_NEAREST = re.compile(r"; (?:did you mean `|there are `|none is declared yet)")
 ID_RULE = "1 to 63 lower-case letters, digits, `-` or `_`, beginning with a letter and ending with a letter or digit"
 
 
@@ -37,6 +38,11 @@ def at_environment(affinity: str, name: str) -> str:
 def plan_of(name: str) -> str:
     """`environments/prod/plans/warehouse` of any name below it."""
     return "/".join(name.split("/")[:4])
+
+
+def without_nearest(text: str) -> str:
+    """A refusal without what `nearest` told behind it."""
+    return _NEAREST.split(text, maxsplit=1)[0]
 
 
 def run_of(name: str) -> str:

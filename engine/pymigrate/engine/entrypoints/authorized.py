@@ -4,8 +4,8 @@ Default-deny: a method that the table of rules does not name, and a rule for a m
 What else is to hold around a call (what is noted of it, how many there may be at once) is a guard around this check.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +13,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from pymigrate.engine.application.access.authorizer import DISPATCHER, WORKER, Authorizer, GrantsOf
 from pymigrate.engine.application.caller import Caller
-from pymigrate.engine.domain.errors import NotPermitted, PyMigrateError
+from pymigrate.engine.domain.access import EVERYWHERE, Permission
+from pymigrate.engine.domain.errors import NotFound, NotPermitted, PyMigrateError
+from pymigrate.engine.domain.names import without_nearest
 from pymigrate.engine.entrypoints.identity import LINK_PRINCIPAL, caller
 from pymigrate.engine.entrypoints.method_rules import RULES, Opening, Rule
 
@@ -67,6 +69,7 @@ class Door:
         for guard in self._guards:
             await stack.enter_async_context(guard.around(asked))
         self.check(asked)
+        stack.enter_context(self._silent_of_neighbours(asked.caller))
 
     def check(self, asked: Asked) -> None:
         """As `enter`, without the guards."""
@@ -84,6 +87,16 @@ class Door:
         authorizer = Authorizer(who, self._grants_of(who))
         for demand in rule.demands(asked.request):
             authorizer.require(demand.permissions, demand.place, f"call {asked.method}")
+
+    @contextmanager
+    def _silent_of_neighbours(self, who: Caller) -> Iterator[None]:
+        """Whoever may not read everywhere is not told what else there is instead of a name: that may be what it may not read."""
+        try:
+            yield
+        except NotFound as error:
+            if Authorizer(who, self._grants_of(who)).may(Permission.READ, EVERYWHERE):
+                raise
+            raise NotFound(without_nearest(error.message), field=error.field) from error
 
 
 def _require_own(asked: Asked) -> None:

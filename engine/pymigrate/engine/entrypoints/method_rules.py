@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pymigrate.engine.domain.access import EVERYWHERE, Permission, Place, place_of
+from pymigrate.engine.domain.access import EVERYWHERE, Permission, Place, place_of, place_of_environment
 
 READ, OPERATE, APPROVE = Permission.READ, Permission.OPERATE, Permission.APPROVE
 DECLARE, ADMINISTER, WORK = Permission.DECLARE, Permission.ADMINISTER, Permission.WORK
@@ -101,7 +101,7 @@ def _environment(read_name: Callable[[Any], str]) -> Rule:
     def demands(request: Any) -> Iterator[Demand]:
         yield Demand((ADMINISTER,), place_of(read_name(request)))
         for base in request.environment.bases:
-            yield Demand((READ,), place_of(f"environments/{base}"))
+            yield Demand((READ,), place_of_environment(base))
 
     return Rule(demands, subject="environment.name")
 

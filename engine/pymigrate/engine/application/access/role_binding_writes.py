@@ -43,7 +43,7 @@ class RoleBindingWrites:
                 is_dry=request.validate_only,
             )
 
-        return await self._once("create roleBindings", request, access_pb2.RoleBinding.FromString, work)
+        return await self._once(who, "create roleBindings", request, access_pb2.RoleBinding.FromString, work)
 
     async def update(self, request: access_pb2.UpdateRoleBindingRequest, who: Caller) -> access_pb2.RoleBinding:
         """Raises InvalidDefinition, NotFound, StaleWrite and NotOwned."""
@@ -53,7 +53,7 @@ class RoleBindingWrites:
                 unit, ROLE_BINDINGS, request.role_binding, request.update_mask, who, is_dry=request.validate_only
             )
 
-        return await self._once("update roleBindings", request, access_pb2.RoleBinding.FromString, work)
+        return await self._once(who, "update roleBindings", request, access_pb2.RoleBinding.FromString, work)
 
     async def delete(self, request: access_pb2.DeleteRoleBindingRequest, who: Caller) -> Empty:
         """Raises NotFound, StaleWrite and NotOwned."""
@@ -63,7 +63,7 @@ class RoleBindingWrites:
             self._catalog.delete(written, ROLE_BINDINGS, request.name, request.etag, who)
             return Empty()
 
-        return await self._once("delete roleBindings", request, Empty.FromString, work)
+        return await self._once(who, "delete roleBindings", request, Empty.FromString, work)
 
     async def get(self, name: str) -> access_pb2.RoleBinding:
         """Raises NotFound."""
@@ -74,12 +74,17 @@ class RoleBindingWrites:
         return await self._store.read(lambda unit: self._catalog.list(unit, ROLE_BINDINGS, "", page_size, page_token))
 
     async def _once(
-        self, method: str, request: Message, read: Callable[[bytes], Answer], work: Callable[[Unit], Answer]
+        self,
+        who: Caller,
+        method: str,
+        request: Message,
+        read: Callable[[bytes], Answer],
+        work: Callable[[Unit], Answer],
     ) -> Answer:
         is_dry: bool = getattr(request, "validate_only", False)
         request_id: str = "" if is_dry else getattr(request, "request_id", "")
         answer = await self._store.transact(
-            lambda unit: self._requests.once(unit, method, request, request_id, read, work)
+            lambda unit: self._requests.once(unit, who, method, request, request_id, read, work)
         )
         if not is_dry:
             await self._bindings.refresh()

@@ -67,8 +67,9 @@ class DeclaredCalls(Generic[M]):
             message.ParseFromString(body)
             return message
 
+        who = caller()
         return await self._store.transact(
-            lambda unit: self._requests.once(unit, method, request, _request_id(request), read, work)
+            lambda unit: self._requests.once(unit, who, method, request, _request_id(request), read, work)
         )
 
     async def get(self, request: Any) -> M:
@@ -113,10 +114,10 @@ class DeclaredCalls(Generic[M]):
 
     async def _is_answered(self, method: str, request: Any) -> bool:
         """Whether the call was made before, so that there is nothing to look at again."""
-        request_id = _request_id(request)
+        who, request_id = caller(), _request_id(request)
         if self._check is None or not request_id:
             return False
-        return await self._store.read(lambda unit: unit.requests.get(method, request_id)) is not None
+        return await self._store.read(lambda unit: self._requests.is_answered(unit, who, method, request_id))
 
 
 def _request_id(request: Any) -> str:

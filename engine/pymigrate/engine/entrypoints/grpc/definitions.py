@@ -76,7 +76,7 @@ class DefinitionCalls(definition_pb2_grpc.DefinitionServiceServicer):
 
         return await self._store.transact(
             lambda unit: self._requests.once(
-                unit, METHOD, request, request.request_id, pb.ApplyDefinitionsResponse.FromString, work
+                unit, who, METHOD, request, request.request_id, pb.ApplyDefinitionsResponse.FromString, work
             )
         )
 
