@@ -63,13 +63,14 @@ class Host:
         while True:
             leases = [lease_of(task) for task in self._tasks.values()]
             request = worker_pb2.HeartbeatRequest(host=self._name, session=self._session, leases=leases)
-            await self._stub.Heartbeat(request, metadata=self._metadata)
+            answer = await self._stub.Heartbeat(request, metadata=self._metadata)
+            for task in self._tasks.values():
+                task.credential = answer.credentials.get(task.id, task.credential)
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def report(self, dataset: str, offset_seconds: float) -> None:
         """Reports one lane's chunks, one each tenth of a second while it may."""
         task, sent = self._tasks[dataset], self.sent[dataset]
-        lease = lease_of(task)
         while True:
             await self._going.wait()
             due = time.monotonic() + offset_seconds
@@ -79,7 +80,7 @@ class Host:
                 chunks = len(sent) + 1
                 progress = worker_pb2.LaneProgress(chunks=chunks, rows=chunks * 1_000, bytes=chunks * 100_000)
                 request = worker_pb2.ReportProgressRequest(
-                    host=self._name, session=self._session, lease=lease, progress=progress
+                    host=self._name, session=self._session, lease=lease_of(task), progress=progress
                 )
                 sent.append(time.monotonic())
                 await self._stub.ReportProgress(request, metadata=self._metadata)

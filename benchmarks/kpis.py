@@ -127,6 +127,8 @@ class Scene:
 def under_way(folder: Path) -> Iterator[Scene]:
     """An engine whose fifty lanes are held by the scripted host."""
     os.environ["PYMIGRATE_REST_LISTEN"] = "127.0.0.1:0"
+    # One process holds fifty lanes, many more than a host ever does: a busy machine is not to end their leases.
+    os.environ["PYMIGRATE_LEASE_SECONDS"] = "60"
     engine = EngineProcess(folder / "home")
     engine.start()
     helpers: list[Helper] = []
