@@ -509,7 +509,7 @@ class ListAuditSealsResponse(google.protobuf.message.Message):
     next_page_token: builtins.str
     """The token of the next page; empty on the last one."""
     public_key: builtins.str
-    """The public key of this engine, as PEM."""
+    """The public key of this engine as PEM, and behind it those of before whose seals still hold."""
     @property
     def audit_seals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AuditSeal]:
         """The seals."""
