@@ -48,8 +48,9 @@ class Stage(Terraform):
         """Writes the pages' examples of some kinds, within the environment of its own."""
         text = "\n".join((EXAMPLES / f"pymigrate_{noun}" / "resource.tf").read_text() for noun in nouns)
         text = text.replace('environment_id = "prod"', f'environment_id = "{self.environment_id}"')
-        # A source lies in no environment: its name is made the stage's own.
+        # Sources and role bindings lie in no environment: their names are made the stage's own.
         text = text.replace('git_source_id = "', f'git_source_id = "{self.environment_id}-')
+        text = text.replace('role_binding_id = "', f'role_binding_id = "{self.environment_id}-')
         self.write(change(text + more))
 
     def planned(self) -> dict[str, list[str]]:

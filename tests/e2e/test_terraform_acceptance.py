@@ -50,6 +50,9 @@ CASES = {
     "git_source": Case(
         "pymigrate_git_source.staging", '"file:///run/secrets/git_token"', '"env://GIT_TOKEN"', {"interval_seconds": 30}
     ),
+    "role_binding": Case(
+        "pymigrate_role_binding.operators", '"Whoever runs the warehouse"', '"The warehouse"', {"description": "Theirs"}
+    ),
     "silence": Case("pymigrate_silence.rehearsals", "fail on purpose", "may fail", {"reason": "Theirs"}),
 }
 
