@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.domain.errors import CallTookTooLong, TooManyCalls
-from pymigrate.engine.entrypoints.call_limits import CALL_SECONDS_MAX, CallLimits, Limited, LimitTerms, limited
+from pymigrate.engine.entrypoints.call_limits import CALL_SECONDS_MAX, CallLimits, Limited, LimitTerms
 from pymigrate.engine.entrypoints.grpc.server import descriptors
 from pymigrate.engine.entrypoints.identity import PRINCIPAL, note_caller
 from pymigrate.engine.testing.clock import ManualClock
@@ -130,11 +130,3 @@ def test_a_call_that_nobody_gave_a_deadline_ends_all_the_same() -> None:
         return loop.time()
 
     assert run_virtually(main, random.Random(1)) == pytest.approx(CALL_SECONDS_MAX)
-
-
-def test_worker_hosts_and_dispatchers_are_not_counted() -> None:
-    servicers = {"WorkerService": object(), "DispatchService": object(), "KpiService": Waiting()}
-    found = limited(servicers, descriptors(servicers), CallLimits(TERMS, ManualClock()))
-    assert found["WorkerService"] is servicers["WorkerService"]
-    assert found["DispatchService"] is servicers["DispatchService"]
-    assert isinstance(found["KpiService"], Limited)

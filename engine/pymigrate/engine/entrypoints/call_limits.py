@@ -1,6 +1,7 @@
 """How much one principal may ask at once and how often, over gRPC and REST alike: who floods the engine waits, and nobody else does.
 
-Worker hosts and dispatchers are bounded by what they are given; whoever has the engine's own token bounds itself.
+Worker hosts and dispatchers are bounded by what they are given, in the calls that are for them alone; whoever has the engine's own token
+bounds itself.
 """
 
 import asyncio
@@ -12,6 +13,9 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from pymigrate.engine.application.access.authorizer import Authorizer, GrantsOf
+from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.domain.access import EVERYWHERE, Permission
 from pymigrate.engine.domain.errors import CallTookTooLong, TooManyCalls
 from pymigrate.engine.domain.token_bucket import TokenBucket
 from pymigrate.engine.entrypoints.identity import PRINCIPAL, caller
@@ -25,6 +29,7 @@ BUSY_RETRY_SECONDS = 1.0
 PRINCIPALS_MAX = 10_000
 UNLIMITED_SERVICES = frozenset({"WorkerService", "DispatchService"})
 Method = Callable[[Any, Any], Any]
+IsExempt = Callable[[Caller], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +99,43 @@ class CallLimits:
 
 
 class Limited:
-    """A servicer whose methods are counted, and end after CALL_SECONDS_MAX where they answer once."""
+    """A servicer whose methods are counted, and end after CALL_SECONDS_MAX where they answer once, but for who is exempt."""
 
-    def __init__(self, servicer: Any, descriptor: ServiceDescriptor, limits: CallLimits) -> None:
+    def __init__(
+        self, servicer: Any, descriptor: ServiceDescriptor, limits: CallLimits, is_exempt: IsExempt = lambda _: False
+    ) -> None:
         for method in descriptor.methods:
             call = getattr(servicer, method.name)
-            setattr(self, method.name, _stream(call, limits) if method.server_streaming else _unary(call, limits))
+            setattr(
+                self, method.name, _stream(call, limits) if method.server_streaming else _unary(call, limits, is_exempt)
+            )
 
 
 def limited(
-    servicers: Mapping[str, Any], descriptors: Mapping[str, ServiceDescriptor], limits: CallLimits
+    servicers: Mapping[str, Any],
+    descriptors: Mapping[str, ServiceDescriptor],
+    limits: CallLimits,
+    grants_of: GrantsOf,
 ) -> dict[str, Any]:
-    """The servicers by their names, those limited that have limits."""
+    """The servicers by their names, each limited, those of worker hosts and dispatchers for everybody else."""
+
+    def is_working(who: Caller) -> bool:
+        return Authorizer(who, grants_of(who)).may(Permission.WORK, EVERYWHERE)
+
     return {
-        name: servicer if name in UNLIMITED_SERVICES else Limited(servicer, descriptors[name], limits)
+        name: Limited(servicer, descriptors[name], limits, is_working)
+        if name in UNLIMITED_SERVICES
+        else Limited(servicer, descriptors[name], limits)
         for name, servicer in servicers.items()
     }
 
 
-def _unary(call: Method, limits: CallLimits) -> Method:
+def _unary(call: Method, limits: CallLimits, is_exempt: IsExempt) -> Method:
     async def served(request: Any, context: Any) -> Any:
-        with limits.taken(caller().principal, is_stream=False):
+        who = caller()
+        if is_exempt(who):
+            return await call(request, context)
+        with limits.taken(who.principal, is_stream=False):
             ended = asyncio.timeout(CALL_SECONDS_MAX)
             try:
                 async with ended:

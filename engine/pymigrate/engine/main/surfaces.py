@@ -46,7 +46,7 @@ class Surfaces:
         terms = LimitTerms(
             settings.principal_calls_max, settings.principal_streams_max, settings.principal_calls_per_second_max
         )
-        servicers = limited(servicers, descriptors(servicers), CallLimits(terms, instruments.clock))
+        servicers = limited(servicers, descriptors(servicers), CallLimits(terms, instruments.clock), grants_of)
         tell_server_name(settings)
         self._grpc = Server(servicers, bearers, instruments, spans, certificate)
         self._rest = (
