@@ -96,7 +96,7 @@ DEFENCES = (
     Defence(
         "An environment that inherits what its admin may not read",
         "entrypoints/method_rules.py",
-        '            yield Demand((READ,), place_of(f"environments/{base}"))\n',
+        "            yield Demand((READ,), place_of_environment(base))\n",
         "            del base\n",
         "tests/security/test_roles.py::test_an_environment_gets_only_bases_that_its_admin_may_read",
     ),
