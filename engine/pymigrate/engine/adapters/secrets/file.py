@@ -22,6 +22,11 @@ BYTES_MAX = 1_000_000
 KEYS_MAX = 1_000  # of a Secret that Kubernetes mounts
 SWITCHES_MAX = 5  # that may come between while a secret is read
 KUBERNETES_LINK = "..data"
+# Whoever may declare a connection chooses to whom its password is sent. What an engine's home, or the Secret that stands for it, holds
+# beside its endpoint is nobody's password, nor is what a process was started with.
+ENGINE_MARK = "endpoint"
+ENGINE_KEYS = frozenset({"token", "acknowledge-key", "audit.key", "client.key"})
+PROCESSES = Path("/proc")
 MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL})
 REFUSED = frozenset({errno.EACCES, errno.EPERM})
 SWITCHED = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR})
@@ -78,6 +83,8 @@ class FileBackend:
 
     def _mounted(self, ref: SecretRef, folder: Path) -> SecretDocument:
         """All keys of a Secret that Kubernetes mounts, of one version."""
+        if ref.key in ENGINE_KEYS and (folder / ENGINE_MARK).exists():
+            raise _engines(ref)
         version, values = folder.name.lstrip("."), dict[str, Secret]()
         files = sorted(folder.iterdir())
         if len(files) > KEYS_MAX:
@@ -97,7 +104,13 @@ class FileBackend:
         real = path.resolve(strict=True)
         if self._root and not real.is_relative_to(Path(self._root).resolve()):
             raise SecretRefused(f"{ref}: leads out of {self._root}, and only files below it may be read here")
+        if real.is_relative_to(PROCESSES) or (real.name in ENGINE_KEYS and (real.parent / ENGINE_MARK).exists()):
+            raise _engines(ref)
         return real
+
+
+def _engines(ref: SecretRef) -> SecretRefused:
+    return SecretRefused(f"{ref}: is what lets in at the engine itself, and no reference leads there")
 
 
 class FileKind:
