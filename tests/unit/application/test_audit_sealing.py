@@ -166,6 +166,18 @@ async def test_what_is_not_sealed_does_not_go() -> None:
     assert len(await left(engine)) == 3
 
 
+async def test_only_what_is_sealed_goes_however_old_the_rest_is() -> None:
+    engine = Engine()
+    await engine.note("a", "b", "c")
+    await engine.sealing.step()
+    await engine.note("d", "e")
+    engine.clock.advance(timedelta(days=KEPT_DAYS + 1).total_seconds())
+    assert await engine.retention.step() == 3
+    assert [place for _, place in await left(engine)] == [4, 5]
+    verdict = await engine.verdict()
+    assert (verdict.fault, verdict.unsealed_count) == (None, 2)
+
+
 async def test_for_ever_is_the_default() -> None:
     engine = Engine()
     await aged(engine)
