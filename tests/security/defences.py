@@ -359,4 +359,11 @@ DEFENCES = (
         "        if (said := self._trouble(seal, heads)) and False:\n            self._fault = Fault(FaultKind.SEAL_BROKEN",
         "tests/integration/store/test_audit_faults.py::test_what_is_sealed_with_another_key_is_no_seal",
     ),
+    Defence(
+        "A connection to the engine's own files",
+        "adapters/engine_homes.py",
+        "if all((folder / mark).exists() for mark in MARKS):",
+        "if False:",
+        "tests/security/test_engine_homes.py::test_nor_is_its_store_read",
+    ),
 )

@@ -1,7 +1,9 @@
 """Any system that SQLAlchemy has a dialect for: the slow but general path, by the URL of the dialect."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pymigrate.engine.adapters.engine_homes import refuse_engine_home
 from pymigrate.engine.domain.errors import FailedPrecondition, InvalidDefinition, Problem
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.source import Source
@@ -41,6 +43,8 @@ def engine_of(system: SystemSpec) -> "Engine":
         url = make_url(system.options["url"])
     except (ArgumentError, ValueError) as error:
         raise InvalidDefinition((Problem("url", f"is no URL that SQLAlchemy reads: {error}"),)) from error
+    if url.get_backend_name() in {"sqlite", "duckdb"} and url.database:
+        refuse_engine_home(Path(url.database.removeprefix("file:").partition("?")[0]), "sqlalchemy.url")
     try:
         if system.password is not None:
             url = url.set(password=system.password.reveal())

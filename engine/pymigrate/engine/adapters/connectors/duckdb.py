@@ -13,6 +13,7 @@ import structlog
 
 from pymigrate.engine.adapters.connectors.duckdb_source import DuckdbSource
 from pymigrate.engine.adapters.connectors.duckdb_target import DuckdbTarget
+from pymigrate.engine.adapters.engine_homes import refuse_engine_home
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing, SystemUnavailable
 from pymigrate.engine.domain.names import nearest
 from pymigrate.engine.ports.connector import SystemSpec
@@ -79,6 +80,7 @@ class DuckdbConnector:
         with self._lock:
             file = self._files.get(path)
             if file is None:
+                refuse_engine_home(path, "duckdb.path")
                 file = self._files[path] = _File(self._connect(path, is_read_only=is_read_only), is_read_only)
                 self._limit_files()
             elif file.is_read_only and not is_read_only:

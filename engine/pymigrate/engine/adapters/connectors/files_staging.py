@@ -21,6 +21,7 @@ from pymigrate.engine.adapters.connectors.parts_store import (
 )
 from pymigrate.engine.adapters.connectors.stored_files import local_root
 from pymigrate.engine.adapters.connectors.target_values import check_step, check_values
+from pymigrate.engine.adapters.engine_homes import refuse_engine_home
 from pymigrate.engine.domain.errors import FailedPrecondition, FenceLost, InvalidDefinition, Problem, SystemUnavailable
 from pymigrate.engine.ports.connector import SystemSpec
 from pymigrate.engine.ports.staging import Checkpoint, Staging, StagingId
@@ -48,6 +49,7 @@ class FilesStaging:
             raise InvalidDefinition((Problem("root", f"`{given}` is no folder of the worker host"),))
         if root.exists() and not root.is_dir():
             raise InvalidDefinition((Problem("root", f"`{given}` is no folder"),))
+        refuse_engine_home(root, "root")
         with translated():
             make_folder(root)
         self._root, self._ending = root, ending

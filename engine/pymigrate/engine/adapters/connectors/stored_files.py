@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from pymigrate.engine.adapters.connectors.source_values import missing
+from pymigrate.engine.adapters.engine_homes import refuse_engine_home
 from pymigrate.engine.domain.errors import InvalidDefinition, Problem, SourceMissing
 
 FILES_MAX = 100_000
@@ -101,6 +102,7 @@ class LocalFolder:
             )
         if not is_there or is_root:
             raise missing(name, self.names())
+        refuse_engine_home(path, "source.relation")
         status = path.stat()
         state = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
         return StoredFile(name, status.st_size, state, lambda: path.open("rb"), path)
