@@ -104,7 +104,9 @@ class Stage(Terraform):
         for path in sorted(EXAMPLES.glob("*/import.sh")):
             words = shlex.split(path.read_text().splitlines()[-1])
             own = words[3].replace("environments/prod", f"environments/{self.environment_id}")
-            found[words[2]] = own.replace("gitSources/", f"gitSources/{self.environment_id}-")
+            for collection in ("gitSources/", "roleBindings/"):
+                own = own.replace(collection, f"{collection}{self.environment_id}-")
+            found[words[2]] = own
         return {address: name for address, name in found.items() if address in self.resources()}
 
     def destroy(self) -> str:
