@@ -271,3 +271,21 @@ def test_how_long_keys_waited_and_took_is_told() -> None:
 
     bench = on_bench(scene, second, workers=1)
     assert bench.worked == [("a", Worked(0.0, 1.0, False)), ("b", Worked(1.0, 1.0, False))]
+
+
+def test_a_key_whose_work_waited_for_something_that_was_given_up_is_tried_again() -> None:
+    given_up = asyncio.CancelledError()
+    tries = iter([given_up])
+
+    async def work(_: str) -> None:
+        if (error := next(tries, None)) is not None:
+            raise error
+
+    async def scene(bench: Bench) -> None:
+        bench.queue.add("a")
+        await VirtualClock(bench.loop).sleep(10.0)
+        assert bench.queue.running == 0
+
+    bench = on_bench(scene, work)
+    assert len(bench.times("a")) == 2
+    assert [worked.is_failed for _, worked in bench.worked] == [True, False]

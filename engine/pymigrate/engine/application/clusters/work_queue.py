@@ -174,6 +174,12 @@ class WorkQueue(Generic[Key]):
             after = await self._work(key)
         except PyMigrateError as failed:
             error = failed
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            # What it waited for was given up, and not this work: the key must not be lost with it.
+            log.warning("work.given_up", key=str(key))
+            error = TemporaryError("what this waited for was given up")
         except (
             Exception
         ) as failed:  # a defect: it must not end the others' work, and is tried again like anything that failed
@@ -242,6 +248,12 @@ class WorkQueue(Generic[Key]):
         if len(self._dues) > 2 * len(self._due) + DUES_SPARE:
             self._dues = [each for each in self._dues if self._due.get(each[2]) == each[0]]
             heapq.heapify(self._dues)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has asked for the end of the present task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Lane(Generic[Key]):
