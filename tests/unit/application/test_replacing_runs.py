@@ -94,6 +94,17 @@ async def test_who_watches_is_told_when_a_run_begins_to_wait_and_when_it_waits_n
     assert told == ["r2", "r2"]
 
 
+async def test_of_many_that_wait_none_is_told_again_when_another_holds_what_they_wait_for() -> None:
+    engine, _ = await declared(replacing("orders"))
+    told: list[str] = []
+    engine.views.follow(told.append)
+    waiting = [f"r{number}" for number in range(2, 100)]
+    engine.views.note_held_up(dict.fromkeys(waiting, ("r1",)))
+    del told[:]
+    engine.views.note_held_up(dict.fromkeys(waiting[1:], ("r2",)))
+    assert told == ["r2"]
+
+
 def test_a_system_is_the_same_whatever_its_connection_is_called_and_opened_with() -> None:
     def revision(connection: str, path: str, lanes: int) -> run_pb2.PlanRevision:
         found = run_pb2.PlanRevision(plan=plan_pb2.Plan(phases={"a": replacing("orders")}))

@@ -226,11 +226,11 @@ def test_a_gate_that_alone_holds_everything_up_waits_for_a_person() -> None:
     assert conditions(told(Situation(run_spec(), run)))["Approved"] == "True"
 
 
-def test_a_run_that_waits_for_others_with_the_same_targets_names_them() -> None:
+def test_a_run_that_waits_for_others_with_the_same_targets_says_where_they_are_named() -> None:
     run = engine_run("RUNNING", phases={"sales": "READY"}, waiting_for_runs=[OTHER_RUN])
     status = told(Situation(run_spec(), run))
     assert (reason(status), conditions(status)["Reconciling"]) == ("WaitingForRuns", "True")
-    assert OTHER_RUN in message(status)
+    assert "`waiting_for_runs` of its run names" in message(status)
     run.lane_counts.running = 1
     assert reason(told(Situation(run_spec(), run))) == "Running"
 

@@ -42,11 +42,11 @@ class RunViews:
                     self._tell(core.run.name)
 
     def note_held_up(self, held_up: Mapping[str, tuple[str, ...]]) -> None:
-        """Which runs wait for which others that write what they replace."""
+        """Which runs wait for which others that write what they replace. Who follows is called when a run begins to wait and when it need
+        not any more: of a thousand that wait for one relation all would be told of each that ends."""
         before, self._held_up = self._held_up, held_up
-        for run in sorted({*before, *held_up}):
-            if before.get(run) != held_up.get(run):
-                self._tell(run)
+        for run in sorted(before.keys() ^ held_up.keys()):
+            self._tell(run)
 
     def message(self, aggregate: RunAggregate) -> run_pb2.Run:
         """A run as it stands."""

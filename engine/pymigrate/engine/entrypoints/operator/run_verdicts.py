@@ -187,8 +187,8 @@ def _of_under_way(seen: Situation, run: run_pb2.Run) -> Standing:
         told = f"it waits until a run has succeeded of {', '.join(run.waiting_for_plans[:GATES_TOLD_MAX])}"
         return Standing("WaitingForPlans", told, is_reconciling=True)
     if run.waiting_for_runs and is_idle:
-        ahead = ", ".join(run.waiting_for_runs[:GATES_TOLD_MAX])
-        told = f"others replace the same now, and it waits until they are published or end: {ahead}"
+        # Not by their names: a thousand that wait for one relation would each be written to whenever one of them ends.
+        told = "other runs replace the same, one at a time: `waiting_for_runs` of its run names those that it waits for now"
         return Standing("WaitingForRuns", told, is_reconciling=True)
     waiting = list(waiting_gates(run))
     if waiting and is_idle and not counts.pending and not _is_busy(run, {phase for phase, _ in waiting}):
