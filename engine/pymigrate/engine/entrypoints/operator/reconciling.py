@@ -19,6 +19,7 @@ from pymigrate.v1.shape import ShapeError, from_data
 
 log = structlog.get_logger(__name__)
 CONFLICTS_MAX = 4
+MISSING_SECONDS = 0.2
 CONFLICT_SECONDS = 0.2
 RESYNC_SECONDS = 600.0
 RESYNC_SPREAD = 0.2
@@ -81,8 +82,8 @@ class Reconciling:
                 return await self._pass(key, found)
             except ObjectConflict:
                 found = await self._reread(key)
-            except ObjectMissing:
-                # Deleted meanwhile, which the mirror will tell; or all of its kind is.
+            except ObjectMissing as error:
+                self._require_gone(key, error)
                 return None
         raise TemporaryError(f"{key} is changed by others again and again", retry_after_seconds=CONFLICT_SECONDS)
 
@@ -117,10 +118,19 @@ class Reconciling:
         """The mirror may not have heard yet of what came in between."""
         try:
             found = await self._cluster.get(resource_type(key.word), key.namespace, key.name)
-        except ObjectMissing:
+        except ObjectMissing as error:
+            self._require_gone(key, error)
             return None
         self._note(key, found)
         return found
+
+    def _require_gone(self, key: Key, error: ObjectMissing) -> None:
+        """Raises TemporaryError unless the mirror has lost it too. An API server that has just begun serves no custom resources for a
+        moment, and says that there are none: what was missed then is there again, and nothing more is told of it."""
+        if self._read(key) is not None:
+            raise TemporaryError(
+                f"{key} is not found now: it is looked at again", retry_after_seconds=MISSING_SECONDS
+            ) from error
 
 
 def verdict_of_error(status: Status, error: PyMigrateError) -> Verdict:
