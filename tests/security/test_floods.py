@@ -1,7 +1,6 @@
 """Who may call without being counted: worker hosts and dispatchers, in what is for them, and nobody who only calls the same."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -9,47 +8,35 @@ from google.protobuf.empty_pb2 import Empty
 from pymigrate.engine.application.access.authorizer import own_grants
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.domain.errors import TooManyCalls
-from pymigrate.engine.entrypoints.call_limits import CallLimits, LimitTerms, limited
-from pymigrate.engine.entrypoints.grpc.server import descriptors
-from pymigrate.engine.entrypoints.identity import note_caller
+from pymigrate.engine.entrypoints.authorized import Asked
+from pymigrate.engine.entrypoints.call_limits import CallLimits, Limiting, LimitTerms
+from pymigrate.engine.entrypoints.method_rules import RULES
 from pymigrate.engine.testing.clock import ManualClock
 
 CALLS = 50
 TERMS = LimitTerms(calls_max=2, streams_max=1, calls_per_second_max=4.0)
-SERVICES = ("WorkerService", "DispatchService")
-Method = Callable[[object, object], Awaitable[Empty]]
+METHODS = {"WorkerService": "Heartbeat", "DispatchService": "ClaimDeliveries"}
+SERVICES = tuple(METHODS)
 
 
-class Answering:
-    """Answers each call of a service at once."""
+def flood(service: str, principal: str) -> int:
+    """Many calls of one method, at one moment; how many were let in."""
+    guard, method = Limiting(CallLimits(TERMS, ManualClock()), own_grants), METHODS[service]
+    asked = Asked(f"{service}/{method}", RULES[service][method], Empty(), Caller(principal))
 
-    def __getattr__(self, name: str) -> Method:
-        async def answer(request: object, context: object) -> Empty:
-            return Empty()
-
-        return answer
-
-
-def flood(service: str, principal: str) -> None:
-    """Many calls of one method, at one moment."""
-    servicers = {service: Answering()}
-    found = limited(servicers, descriptors(servicers), CallLimits(TERMS, ManualClock()), own_grants)
-    call: Method = getattr(
-        found[service], {"WorkerService": "Heartbeat", "DispatchService": "ClaimDeliveries"}[service]
-    )
-
-    async def calls() -> None:
-        note_caller(Caller(principal))
+    async def calls() -> int:
         for _ in range(CALLS):
-            await call(Empty(), None)
+            async with guard.around(asked):
+                pass
+        return CALLS
 
-    asyncio.run(calls())
+    return asyncio.run(calls())
 
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("principal", ["worker/h", "dispatcher/d"])
 def test_what_the_engine_starts_is_not_counted(service: str, principal: str) -> None:
-    flood(service, principal)
+    assert flood(service, principal) == CALLS
 
 
 @pytest.mark.parametrize("service", SERVICES)

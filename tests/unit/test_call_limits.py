@@ -8,8 +8,10 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from pymigrate.engine.application.caller import Caller
+from pymigrate.engine.domain.access import Grant, Role
 from pymigrate.engine.domain.errors import CallTookTooLong, TooManyCalls
-from pymigrate.engine.entrypoints.call_limits import CALL_SECONDS_MAX, CallLimits, Limited, LimitTerms
+from pymigrate.engine.entrypoints.authorized import Door
+from pymigrate.engine.entrypoints.call_limits import CALL_SECONDS_MAX, CallLimits, Limiting, LimitTerms
 from pymigrate.engine.entrypoints.grpc.server import descriptors
 from pymigrate.engine.entrypoints.identity import PRINCIPAL, note_caller
 from pymigrate.engine.testing.clock import ManualClock
@@ -18,6 +20,10 @@ from pymigrate.v1 import kpi_pb2
 
 KPIS = descriptors(["KpiService"])["KpiService"]
 TERMS = LimitTerms(calls_max=2, streams_max=1, calls_per_second_max=4.0)
+
+
+def may_all(_: Caller) -> tuple[Grant, ...]:
+    return (Grant(Role.ADMIN),)
 
 
 class Waiting:
@@ -45,15 +51,16 @@ class Scene:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.behind = Waiting()
-        self.front = Limited(self.behind, KPIS, CallLimits(TERMS, self.clock))
+        guard = Limiting(CallLimits(TERMS, self.clock), may_all)
+        self.front = Door(may_all, [guard]).wrapped({"KpiService": self.behind}, {"KpiService": KPIS})["KpiService"]
 
     async def call(self, principal: str) -> Empty:
         note_caller(Caller(principal))
-        return await self.front.GetKpis(kpi_pb2.GetKpisRequest(), None)  # type: ignore[attr-defined, no-any-return]  # by descriptor
+        return await self.front.GetKpis(kpi_pb2.GetKpisRequest(), None)  # type: ignore[no-any-return]  # by descriptor
 
     async def watch(self, principal: str) -> AsyncIterator[Empty]:
         note_caller(Caller(principal))
-        async for answer in self.front.WatchKpis(kpi_pb2.WatchKpisRequest(), None):  # type: ignore[attr-defined]  # by descriptor
+        async for answer in self.front.WatchKpis(kpi_pb2.WatchKpisRequest(), None):
             yield answer
 
     async def begun(self, principal: str, calls: int) -> list[asyncio.Task[Empty]]:

@@ -6,19 +6,17 @@ bounds itself.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-from google.protobuf.descriptor import ServiceDescriptor
 
 from pymigrate.engine.application.access.authorizer import Authorizer, GrantsOf
 from pymigrate.engine.application.caller import Caller
 from pymigrate.engine.domain.access import EVERYWHERE, Permission
 from pymigrate.engine.domain.errors import CallTookTooLong, TooManyCalls
 from pymigrate.engine.domain.token_bucket import TokenBucket
-from pymigrate.engine.entrypoints.identity import PRINCIPAL, caller
+from pymigrate.engine.entrypoints.authorized import Asked
+from pymigrate.engine.entrypoints.identity import PRINCIPAL
 from pymigrate.engine.ports.clock import Clock
 
 # Longer than the longest call has by itself: a start looks at everything that it is to copy.
@@ -28,8 +26,6 @@ BUSY_RETRY_SECONDS = 1.0
 # What is known of principals that have nothing under way is forgotten beyond that, the longest unheard first.
 PRINCIPALS_MAX = 10_000
 UNLIMITED_SERVICES = frozenset({"WorkerService", "DispatchService"})
-Method = Callable[[Any, Any], Any]
-IsExempt = Callable[[Caller], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,61 +94,29 @@ class CallLimits:
         return fresh
 
 
-class Limited:
-    """A servicer whose methods are counted, and end after CALL_SECONDS_MAX where they answer once, but for who is exempt."""
+class Limiting:
+    """At the door: each call is counted, and ends after CALL_SECONDS_MAX where it answers once. Who may work is free of both in the calls
+    of worker hosts and dispatchers."""
 
-    def __init__(
-        self, servicer: Any, descriptor: ServiceDescriptor, limits: CallLimits, is_exempt: IsExempt = lambda _: False
-    ) -> None:
-        for method in descriptor.methods:
-            call = getattr(servicer, method.name)
-            setattr(
-                self, method.name, _stream(call, limits) if method.server_streaming else _unary(call, limits, is_exempt)
-            )
+    def __init__(self, limits: CallLimits, grants_of: GrantsOf) -> None:
+        self._limits = limits
+        self._grants_of = grants_of
 
-
-def limited(
-    servicers: Mapping[str, Any],
-    descriptors: Mapping[str, ServiceDescriptor],
-    limits: CallLimits,
-    grants_of: GrantsOf,
-) -> dict[str, Any]:
-    """The servicers by their names, each limited, those of worker hosts and dispatchers for everybody else."""
-
-    def is_working(who: Caller) -> bool:
-        return Authorizer(who, grants_of(who)).may(Permission.WORK, EVERYWHERE)
-
-    return {
-        name: Limited(servicer, descriptors[name], limits, is_working)
-        if name in UNLIMITED_SERVICES
-        else Limited(servicer, descriptors[name], limits)
-        for name, servicer in servicers.items()
-    }
-
-
-def _unary(call: Method, limits: CallLimits, is_exempt: IsExempt) -> Method:
-    async def served(request: Any, context: Any) -> Any:
-        who = caller()
-        if is_exempt(who):
-            return await call(request, context)
-        with limits.taken(who.principal, is_stream=False):
-            ended = asyncio.timeout(CALL_SECONDS_MAX)
+    @asynccontextmanager
+    async def around(self, asked: Asked) -> AsyncIterator[None]:
+        """Raises TooManyCalls, and CallTookTooLong."""
+        if asked.method.partition("/")[0] in UNLIMITED_SERVICES and self._may_work(asked.caller):
+            yield
+            return
+        with self._limits.taken(asked.caller.principal, is_stream=asked.is_stream):
+            ended = asyncio.timeout(None if asked.is_stream else CALL_SECONDS_MAX)
             try:
                 async with ended:
-                    return await call(request, context)
+                    yield
             except TimeoutError as error:
                 if not ended.expired():
                     raise
                 raise CallTookTooLong(f"the call took longer than {CALL_SECONDS_MAX:g} s and was ended") from error
 
-    return served
-
-
-def _stream(call: Method, limits: CallLimits) -> Method:
-    async def served(request: Any, context: Any) -> AsyncIterator[Any]:
-        with limits.taken(caller().principal, is_stream=True):
-            async with aclosing(call(request, context)) as answers:
-                async for answer in answers:
-                    yield answer
-
-    return served
+    def _may_work(self, who: Caller) -> bool:
+        return Authorizer(who, self._grants_of(who)).may(Permission.WORK, EVERYWHERE)

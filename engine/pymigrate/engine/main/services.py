@@ -43,7 +43,8 @@ from pymigrate.engine.application.short_tokens import TokenMaking
 from pymigrate.engine.application.watching import Topics
 from pymigrate.engine.domain.access import Grant
 from pymigrate.engine.domain.schedule import Scheduler
-from pymigrate.engine.entrypoints.authorized import Door
+from pymigrate.engine.entrypoints.authorized import Door, Guard
+from pymigrate.engine.entrypoints.call_limits import CallLimits, Limiting, LimitTerms
 from pymigrate.engine.entrypoints.call_stamps import Stamping
 from pymigrate.engine.entrypoints.grpc.access import AccessCalls
 from pymigrate.engine.entrypoints.grpc.connections import ConnectionCalls
@@ -135,8 +136,12 @@ class Services:
 
     def servicers(self) -> Mapping[str, Any]:
         """What is served, by the service's name, all of it behind the door."""
-        servicers = self._servicers()
-        return Door(self._bindings.grants_of, [Stamping()]).wrapped(servicers, descriptors(servicers))
+        servicers, settings, grants_of = self._servicers(), self._settings, self._bindings.grants_of
+        terms = LimitTerms(
+            settings.principal_calls_max, settings.principal_streams_max, settings.principal_calls_per_second_max
+        )
+        guards: list[Guard] = [Limiting(CallLimits(terms, self._clock), grants_of), Stamping()]
+        return Door(grants_of, guards).wrapped(servicers, descriptors(servicers))
 
     def _servicers(self) -> Mapping[str, Any]:
         store, catalog, requests, bindings = self._store, self._catalog, self._requests, self._bindings

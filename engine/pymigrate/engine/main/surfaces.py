@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pymigrate.engine.application.access.authorizer import GrantsOf
-from pymigrate.engine.entrypoints.call_limits import CallLimits, LimitTerms, limited
 from pymigrate.engine.entrypoints.call_spans import CallSpans
-from pymigrate.engine.entrypoints.grpc.server import Server, descriptors
+from pymigrate.engine.entrypoints.grpc.server import Server
 from pymigrate.engine.entrypoints.identity import Identifies
 from pymigrate.engine.entrypoints.instruments import Instruments
 from pymigrate.engine.entrypoints.server_certificate import ServerCertificate
@@ -43,10 +42,6 @@ class Surfaces:
         self._settings = settings
         spans = CallSpans(instruments.tracing, instruments.clock)
         certificate = build_certificate(settings)
-        terms = LimitTerms(
-            settings.principal_calls_max, settings.principal_streams_max, settings.principal_calls_per_second_max
-        )
-        servicers = limited(servicers, descriptors(servicers), CallLimits(terms, instruments.clock), grants_of)
         tell_server_name(settings)
         self._grpc = Server(servicers, bearers, instruments, spans, certificate)
         self._rest = (
